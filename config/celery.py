@@ -1,0 +1,64 @@
+"""The Celery app, and what hangs on its signals: connections that are kept, correlation ids that travel, checks that refuse to start.
+
+Source of the facts behind each hook: docs/design.md, "The broker".
+"""
+
+import logging
+import os
+from typing import Any
+
+from celery import Celery, Task, signals
+from django.conf import settings
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
+
+from orders import tracing
+
+app = Celery("shop")
+app.config_from_object("django.conf:settings", namespace="CELERY")
+app.autodiscover_tasks()
+app.autodiscover_tasks(related_name="registry")
+
+
+@signals.worker_init.connect(weak=False, dispatch_uid="config.checks")
+def refuse_what_checks_refuse(**_: Any) -> None:
+    """Celery runs Django's system checks and ignores their result; a worker with wrong wiring must not take messages."""
+    from config.checks import refuse_to_start
+
+    refuse_to_start("worker")
+
+
+@signals.task_prerun.connect(weak=False, dispatch_uid="config.connections")
+def drop_dead_connections(**_: Any) -> None:
+    """A connection is kept from task to task (a new one costs 7 ms); one that the server has closed is dropped before it fails a task."""
+    from django.db import close_old_connections
+
+    close_old_connections()
+
+
+@signals.before_task_publish.connect(weak=False, dispatch_uid="config.trace.stamp")
+def stamp(headers: dict[str, Any] | None = None, **_: Any) -> None:
+    """Whatever is published inside a task or a request carries that one's correlation id, one hop further."""
+    trace = tracing.current()
+    if trace is not None and headers is not None:
+        headers["x_cid"], headers["x_hops"] = trace.correlation_id, trace.hop + 1
+
+
+@signals.task_prerun.connect(weak=False, dispatch_uid="config.trace.enter")
+def enter(task: "Task[..., Any]", **_: Any) -> None:
+    request = task.request
+    correlation_id = getattr(request, "x_cid", None) or request.root_id or request.id or ""
+    task.request.trace_token = tracing.enter(tracing.Trace(correlation_id, int(getattr(request, "x_hops", None) or 0)))
+
+
+@signals.task_postrun.connect(weak=False, dispatch_uid="config.trace.leave")
+def leave(task: "Task[..., Any]", **_: Any) -> None:
+    token = getattr(task.request, "trace_token", None)
+    if token is not None:
+        tracing.leave(token)
+
+
+@signals.setup_logging.connect(weak=False, dispatch_uid="config.logging")
+def keep_our_logging(**_: Any) -> None:
+    """The formatters of settings.LOGGING serve the workers too; Celery's own task lines stay at INFO."""
+    logging.config.dictConfig(settings.LOGGING)

@@ -1,0 +1,27 @@
+"""What refuses to start: the system checks, in processes whose framework runs them and ignores the result."""
+
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+from django.apps import AppConfig
+from django.conf import settings
+from django.core.checks import CheckMessage, Error, Tags, register, run_checks
+
+
+def refuse_to_start(process: str) -> None:
+    """Exit 1 with every error of the system checks; warnings pass."""
+    wrong = [found for found in run_checks(databases=["default"]) if found.is_serious()]
+    if process == "web" and settings.SECRET_KEY_IS_MADE_UP and not settings.DEBUG:
+        wrong.append(Error("SECRET_KEY is not set.", hint="Set it to 50 or more random characters, the same for every web process.", id="config.E002"))
+    if wrong:
+        told = "\n".join(f"  {found.id}: {found.msg}" + (f"\n      → {found.hint}" if found.hint else "") for found in wrong)
+        print(f"Refused to start ({process}):\n{told}", file=sys.stderr, flush=True)
+        sys.exit(1)
+
+
+@register(Tags.database)
+def database_is_known(app_configs: Sequence[AppConfig] | None, databases: Sequence[str] | None = None, **_: Any) -> list[CheckMessage]:
+    if settings.DATABASE_IS_KNOWN or not databases:
+        return []
+    return [Error("There is no database.", hint="Start the whole shop with `make up`, or set DATABASE_URL.", id="config.E001")]

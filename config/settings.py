@@ -1,0 +1,234 @@
+"""Every setting, in one file. Every environment variable is read once, here, with its unit and default, and sealed before it is used.
+
+Without DATABASE_URL and CELERY_BROKER_URL the running stack of this checkout is used, as ``.run/stack.json`` tells.
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import dj_database_url
+import dj_email_url
+from django.core.exceptions import ImproperlyConfigured
+from django.core.management.utils import get_random_secret_key
+from environs import Env, EnvValidationError
+from marshmallow.validate import OneOf, Range, Regexp
+
+BASE_DIR = Path(__file__).resolve().parent.parent
+PORT = Range(min=1, max=65535)
+POSTGRESQL = Regexp(r"^(postgres(ql)?://.+)?$", error="Not a postgresql:// URL.")
+BROKER = Regexp(r"^((rediss?|redis\+socket|amqps?)://.+)?$", error="Not a redis://, redis+socket:// or amqp:// URL.")
+MAIL = Regexp(r"^smtps?(\+ssl|\+tls)?://.+$", error="Not an smtp:// or smtps:// URL.")
+
+# --- the variables ----------------------------------------------------------------------------------------------------
+
+env = Env(eager=False)
+
+DEBUG: bool = env.bool("DEBUG", False)
+SECRET_KEY: str = env.str("SECRET_KEY", "")  # `make up` makes one per checkout; a web process of yours refuses to start without
+ALLOWED_HOSTS: list[str] = env.list("ALLOWED_HOSTS", ["127.0.0.1", "localhost"])
+CSRF_TRUSTED_ORIGINS: list[str] = env.list("CSRF_TRUSTED_ORIGINS", [])
+LOG_LEVEL: str = env.str("LOG_LEVEL", "INFO", validate=OneOf(["DEBUG", "INFO", "WARNING", "ERROR"]))
+
+RUN_DIR: Path = env.path("RUN_DIR", BASE_DIR / ".run")  # data, logs and stack.json of the embedded stack
+EXTERNAL_DATABASE_URL: str = env.str("DATABASE_URL", "", validate=POSTGRESQL)  # postgresql://user:password@host:port/name
+EXTERNAL_BROKER_URL: str = env.str("CELERY_BROKER_URL", "", validate=BROKER)  # redis://, redis+socket:// or amqp://
+SAGA_PROCESS: str = env.str("SAGA_PROCESS", "web", validate=OneOf(["web", "worker"]))  # web: publishing gives up within a second
+
+WEB_PORT: int | None = env.int("WEB_PORT", None, validate=PORT)  # None: 8000, or the next free one
+FLOWER_PORT: int | None = env.int("FLOWER_PORT", None, validate=PORT)  # None: 5555, or the next free one
+SANDBOX_PORT: int | None = env.int("SANDBOX_PORT", None, validate=PORT)  # None: 8900, or the next free one
+MAIL_PORT: int | None = env.int("MAIL_PORT", None, validate=PORT)  # None: 2525, or the next free one
+FLOWER_URL: str = env.str("FLOWER_URL", "http://127.0.0.1:5555")  # where the order page links to
+EMAIL_URL: str = env.str("EMAIL_URL", "smtp://127.0.0.1:2525", validate=MAIL)  # smtp:// or smtps://user:password@host:port
+DEFAULT_FROM_EMAIL: str = env.str("DEFAULT_FROM_EMAIL", "Meridian Outfitters <orders@shop.example>")
+
+PAYMENTS_GATEWAY: str = env.str("PAYMENTS_GATEWAY", "sandbox")  # a file of fulfillment/gateways/
+CARRIER_GATEWAY: str = env.str("CARRIER_GATEWAY", "sandbox")  # a file of fulfillment/gateways/
+SANDBOX_URL: str = env.str("SANDBOX_URL", "http://127.0.0.1:8900")
+SANDBOX_LEDGER: Path = env.path("SANDBOX_LEDGER", RUN_DIR / "sandbox.sqlite3")
+DEMO_VALUES: bool = env.bool("DEMO_VALUES", False)  # the test cards and addresses of the sandbox: refused unless set
+SHOP_CURRENCY: str = env.str("SHOP_CURRENCY", "EUR")  # ISO 4217
+
+TIME_SCALE: float = env.float("TIME_SCALE", 1.0, validate=Range(min=0.01, max=100))  # multiplies every limit below but the sweep's beat and the key window
+_call_deadline: float = env.float("CALL_DEADLINE_S", 10.0, validate=Range(min=0.1))  # one provider call: connect + all writes + all reads
+_soft_limit: float = env.float("TASK_SOFT_LIMIT_S", 20.0, validate=Range(min=0.1))
+_hard_limit: float = env.float("TASK_HARD_LIMIT_S", 25.0, validate=Range(min=0.1))
+_lease: float = env.float("LEASE_S", 30.0, validate=Range(min=0.1))  # a step started longer ago than this is taken over
+_patience: float = env.float("PATIENCE_S", 10.0, validate=Range(min=0.1))  # granted and not started: the message is published again
+_patience_cap: float = env.float("PATIENCE_CAP_S", 300.0, validate=Range(min=0.1))
+_backoff: float = env.float("BACKOFF_S", 1.0, validate=Range(min=0.01))  # first wait of a retry; doubles, ± 20 %
+_backoff_cap: float = env.float("BACKOFF_CAP_S", 60.0, validate=Range(min=0.01))
+SWEEP_EVERY_S: float = env.float("SWEEP_EVERY_S", 1.0, validate=Range(min=0.05))  # never scaled
+KEY_WINDOW_S: float = env.float("KEY_WINDOW_S", 86_400.0, validate=Range(min=1))  # never scaled: a provider remembers a key this long
+
+try:
+    env.seal()
+except EnvValidationError as wrong:
+    told = "; ".join(f"{name}: {' '.join(reasons)}" for name, reasons in wrong.error_messages.items())
+    raise ImproperlyConfigured(f"{told} Units and defaults stand in config/settings.py.") from None
+
+# --- limits, in seconds: call < soft < hard < lease < a tenth of the key window, checked by fulfillment.checks ----------
+
+CALL_DEADLINE_S = _call_deadline * TIME_SCALE
+TASK_SOFT_LIMIT_S = _soft_limit * TIME_SCALE
+TASK_HARD_LIMIT_S = _hard_limit * TIME_SCALE
+LEASE_S = _lease * TIME_SCALE
+PATIENCE_S, PATIENCE_CAP_S = _patience * TIME_SCALE, _patience_cap * TIME_SCALE
+BACKOFF_S, BACKOFF_CAP_S = _backoff * TIME_SCALE, _backoff_cap * TIME_SCALE
+
+# --- the running stack ------------------------------------------------------------------------------------------------
+
+STACK_FILE = RUN_DIR / "stack.json"
+
+
+def running_stack() -> dict[str, Any]:
+    """What ``make up`` wrote for other terminals; empty where nothing runs."""
+    try:
+        stack: dict[str, Any] = json.loads(STACK_FILE.read_text())
+    except FileNotFoundError:
+        return {}
+    except ValueError as broken:
+        raise ImproperlyConfigured(f"{STACK_FILE.name} cannot be read ({broken}): run `make stop`, then `make up`.") from None
+    return stack
+
+
+_stack = {} if EXTERNAL_DATABASE_URL and EXTERNAL_BROKER_URL else running_stack()
+DATABASE_IS_KNOWN = bool(EXTERNAL_DATABASE_URL or _stack)
+_database_url = EXTERNAL_DATABASE_URL or _stack.get("database") or f"postgresql://postgres:@/postgres?host={RUN_DIR}/no-stack-is-running"
+
+# --- Django -----------------------------------------------------------------------------------------------------------
+
+SECRET_KEY_IS_MADE_UP = not SECRET_KEY
+SECRET_KEY = SECRET_KEY or get_random_secret_key()
+ROOT_URLCONF = "config.urls"
+WSGI_APPLICATION = "config.wsgi.application"
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+USE_TZ, TIME_ZONE, LANGUAGE_CODE = True, "UTC", "en-gb"
+STATIC_URL = "/static/"
+APPEND_SLASH = False
+
+SUBSCRIBERS_DIR = BASE_DIR / "sideeffects" / "subscribers"
+INSTALLED_APPS = [
+    "unfold",  # before django.contrib.admin
+    "django.contrib.admin",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "whitenoise.runserver_nostatic",
+    "django.contrib.staticfiles",
+    "rest_framework",
+    "knox",
+    "pgtrigger",
+    "orders",
+    "fulfillment",
+    "sideeffects",
+    *sorted(f"sideeffects.subscribers.{room.parent.name}" for room in SUBSCRIBERS_DIR.glob("*/apps.py")),
+    "config",
+]
+MIDDLEWARE = [
+    "django.middleware.security.SecurityMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+]
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ]
+        },
+    }
+]
+AUTH_PASSWORD_VALIDATORS = [{"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator", "OPTIONS": {"min_length": 12}}]
+WHITENOISE_USE_FINDERS = True  # served from the packages: no collectstatic before the first page
+SESSION_COOKIE_HTTPONLY = True
+CSRF_COOKIE_HTTPONLY = True
+
+DATABASES = {"default": dj_database_url.parse(_database_url, conn_max_age=600, conn_health_checks=True)}
+
+# --- mail -------------------------------------------------------------------------------------------------------------
+
+_mail = dj_email_url.parse(EMAIL_URL)
+EMAIL_HOST, EMAIL_PORT = _mail["EMAIL_HOST"], _mail["EMAIL_PORT"]
+EMAIL_HOST_USER, EMAIL_HOST_PASSWORD = _mail["EMAIL_HOST_USER"], _mail["EMAIL_HOST_PASSWORD"]
+EMAIL_USE_TLS, EMAIL_USE_SSL = _mail.get("EMAIL_USE_TLS", False), _mail.get("EMAIL_USE_SSL", False)
+EMAIL_TIMEOUT = 5
+
+# --- REST -------------------------------------------------------------------------------------------------------------
+
+REST_FRAMEWORK = {
+    "DEFAULT_AUTHENTICATION_CLASSES": ["knox.auth.TokenAuthentication"],
+    "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],
+    "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
+    "DEFAULT_PARSER_CLASSES": ["rest_framework.parsers.JSONParser"],
+    "EXCEPTION_HANDLER": "drf_canon.errors.exception_handler",
+    "UNAUTHENTICATED_USER": None,
+}
+REST_KNOX = {"TOKEN_TTL": None, "AUTO_REFRESH": False, "SECURE_HASH_ALGORITHM": "hashlib.sha512"}
+DATA_UPLOAD_MAX_MEMORY_SIZE = 256 * 1024
+
+# --- Celery: reasons and measurements in docs/design.md, "The broker" ---------------------------------------------------
+
+_WEB = SAGA_PROCESS == "web"
+CELERY_BROKER_URL = EXTERNAL_BROKER_URL or _stack.get("broker") or f"redis+socket://{RUN_DIR}/no-stack-is-running"
+CELERY_RESULT_BACKEND = None  # the journal is the truth
+CELERY_TASK_IGNORE_RESULT = True
+CELERY_TASK_SERIALIZER = "json"
+CELERY_ACCEPT_CONTENT = ["json"]
+CELERY_TASK_ACKS_LATE = False  # a lost message costs a lease; a message that comes back would cost a poison loop
+CELERY_TASK_REJECT_ON_WORKER_LOST = False  # one errback instead of an endless redelivery
+CELERY_TASK_SOFT_TIME_LIMIT = TASK_SOFT_LIMIT_S
+CELERY_TASK_TIME_LIMIT = TASK_HARD_LIMIT_S
+CELERY_TASK_DEFAULT_QUEUE = "saga"
+CELERY_TASK_ROUTES = {
+    "fulfillment.undo_*": {"queue": "undo"},  # a refund never waits behind a backlog of new orders
+    "fulfillment.failed": {"queue": "undo"},
+    "sideeffects.*": {"queue": "sideeffects"},
+}
+CELERY_TASK_SEND_SENT_EVENT = False
+CELERY_WORKER_PREFETCH_MULTIPLIER = 1
+CELERY_WORKER_HIJACK_ROOT_LOGGER = True
+CELERY_WORKER_CANCEL_LONG_RUNNING_TASKS_ON_CONNECTION_LOSS = False  # never kill a provider call in flight
+CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
+CELERY_BROKER_CONNECTION_MAX_RETRIES = None
+CELERY_BROKER_CONNECTION_TIMEOUT = 0.3 if _WEB else 2.0
+CELERY_BROKER_POOL_ACQUIRE_TIMEOUT = 1.0
+_RETRY = {"max_retries": 1, "interval_start": 0, "interval_step": 0.05, "interval_max": 0.1}
+CELERY_TASK_PUBLISH_RETRY_POLICY = _RETRY if _WEB else {"max_retries": 5, "interval_start": 0, "interval_step": 0.5, "interval_max": 2}
+_AMQP = {"confirm_publish": True, "read_timeout": 0.4 if _WEB else 5.0, "write_timeout": 0.4 if _WEB else 5.0}
+_REDIS = {
+    "socket_timeout": 0.4 if _WEB else 5.0,
+    "socket_connect_timeout": 0.3 if _WEB else 2.0,
+    "visibility_timeout": 300,
+    "unacked_restore_interval": 10,
+    "unacked_restore_throttle": 1,
+    "queue_order_strategy": "priority",  # -Q undo,saga drains undo first
+    "health_check_interval": 10,
+}
+CELERY_BROKER_TRANSPORT_OPTIONS = _RETRY | (_AMQP if CELERY_BROKER_URL.startswith("amqp") else _REDIS)
+CELERY_DB_REUSE_MAX = 100_000  # a connection is kept across tasks; the hook in config/celery.py drops one that died
+
+# --- admin ------------------------------------------------------------------------------------------------------------
+
+UNFOLD = {"SITE_TITLE": "Meridian Outfitters", "SITE_HEADER": "Meridian Outfitters", "SITE_SYMBOL": "package_2", "SHOW_VIEW_ON_SITE": False}
+
+# --- logging ----------------------------------------------------------------------------------------------------------
+
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "formatters": {"line": {"format": "%(asctime)s %(levelname)s %(name)s %(message)s"}},
+    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
+    "root": {"handlers": ["stderr"], "level": LOG_LEVEL},
+}

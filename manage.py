@@ -1,0 +1,23 @@
+#!/usr/bin/env python
+"""Every command of the shop: ``python manage.py help``."""
+
+import os
+import sys
+
+
+def main() -> None:
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
+    from django.core.exceptions import ImproperlyConfigured
+    from django.core.management import execute_from_command_line
+    from django.db.utils import OperationalError
+
+    try:
+        execute_from_command_line(sys.argv)
+    except ImproperlyConfigured as wrong:
+        sys.exit(f"Refused to start: {wrong}")
+    except OperationalError as unreachable:
+        sys.exit(f"The database does not answer: {unreachable}\n→ start the whole shop with `make up`, or set DATABASE_URL to a server of yours.")
+
+
+if __name__ == "__main__":
+    main()

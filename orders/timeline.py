@@ -1,0 +1,97 @@
+"""The one history: every change of state of an order, its saga and its deliveries writes an entry in the same transaction.
+
+Entries have columns, never sentences: ``sentence`` renders one for people. The instants come from ``shop_now()``, the one clock of the database.
+"""
+
+from typing import Any, ClassVar
+
+import pgtrigger
+from django.db import models
+
+
+class ShopNow(models.Func):
+    """The database's instant of this transaction, ``shop_now()``: ``now()``, overridable per connection so that a simulation can jump."""
+
+    function = "shop_now"
+    template = "%(function)s()"
+    output_field = models.DateTimeField()
+
+
+class Kind(models.TextChoices):
+    """What an entry tells."""
+
+    ORDER = "order", "order"  # the order's status moved
+    SAGA = "saga", "saga"  # the saga's state moved
+    STEP = "step", "step"  # a step record's state moved
+    TAKE_OVER = "take_over", "taken over"
+    RELAUNCH = "relaunch", "message published again"
+    LATE = "late", "came too late"  # a zombie: it learned something and wrote nothing but this
+    CANCEL = "cancel", "cancel"
+    OPERATOR = "operator", "operator"
+    DELIVERY = "delivery", "side effect"
+
+
+class TimelineEntry(models.Model):
+    """One change. ``name`` is the step or subscriber it is about, or empty. Append-only: the database refuses updates and deletes."""
+
+    order = models.ForeignKey("orders.Order", models.CASCADE, related_name="timeline")
+    at = models.DateTimeField(db_default=ShopNow())
+    kind = models.CharField(max_length=12, choices=Kind)
+    name = models.CharField(max_length=40, blank=True)
+    from_state = models.CharField(max_length=20, blank=True)
+    to_state = models.CharField(max_length=20, blank=True)
+    epoch = models.PositiveIntegerField(default=0)
+    code = models.CharField(max_length=60, blank=True)
+    detail = models.JSONField(default=dict)
+    actor = models.CharField(max_length=80, blank=True)
+
+    class Meta:
+        ordering: ClassVar = ["id"]
+        verbose_name_plural = "timeline entries"
+        indexes: ClassVar = [models.Index(fields=["order", "id"], name="timeline_order_id")]
+        triggers: ClassVar = [pgtrigger.Protect(name="append_only", operation=pgtrigger.Update | pgtrigger.Delete)]
+
+    def __str__(self) -> str:
+        return sentence(self)
+
+
+def sentence(entry: TimelineEntry) -> str:
+    """One line for people, rendered from the columns."""
+    subject = {Kind.ORDER: "Order", Kind.SAGA: "Saga"}.get(Kind(entry.kind), entry.name.capitalize() or "Saga")
+    render = _SENTENCES.get(Kind(entry.kind), _moved)
+    return render(subject, entry)
+
+
+def _moved(subject: str, entry: TimelineEntry) -> str:
+    state = entry.to_state.replace("_", " ")
+    reason = f": {entry.detail['message']}" if entry.detail.get("message") else ""
+    return f"{subject} {state}{reason}"
+
+
+def _taken_over(subject: str, entry: TimelineEntry) -> str:
+    return f"{subject} was taken over as epoch {entry.epoch}: {entry.detail.get('message', 'its lease ended')}"
+
+
+def _late(subject: str, entry: TimelineEntry) -> str:
+    return f"A late worker of {entry.name} (epoch {entry.epoch}) learned '{entry.to_state}' and changed nothing"
+
+
+def _relaunched(subject: str, entry: TimelineEntry) -> str:
+    return f"{subject} had not started: its message was published again"
+
+
+def _cancelled(subject: str, entry: TimelineEntry) -> str:
+    return f"Cancel requested{' by ' + entry.actor if entry.actor else ''}"
+
+
+def _operator(subject: str, entry: TimelineEntry) -> str:
+    return f"{entry.actor or 'An operator'}: {entry.code.replace('_', ' ')}"
+
+
+_SENTENCES: dict[Kind, Any] = {
+    Kind.TAKE_OVER: _taken_over,
+    Kind.LATE: _late,
+    Kind.RELAUNCH: _relaunched,
+    Kind.CANCEL: _cancelled,
+    Kind.OPERATOR: _operator,
+}

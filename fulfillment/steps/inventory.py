@@ -1,0 +1,26 @@
+"""Inventory: hold every line's pieces in our own stock; compensation releases exactly those reservations. Local: never in doubt."""
+
+from fulfillment import stock
+from fulfillment.errors import Rejected
+from fulfillment.step import Kind, Receipt, Step, Undo
+from orders.models import Order
+
+
+class Inventory(Step):
+    name = "inventory"
+    kind = Kind.COMPENSABLE
+    local = True
+
+    def execute(self, order: Order, key: str) -> Receipt:
+        """Reserve all lines or none. Raises Rejected: too few pieces."""
+        try:
+            return {"reservations": stock.reserve(order.number, {line.sku: line.quantity for line in order.lines.all()})}
+        except stock.OutOfStock as short:
+            raise Rejected(str(short), code="out_of_stock") from None
+
+    def compensate(self, order: Order, undo: Undo) -> None:
+        """Release by the reservations' ids, so that twice is once."""
+        stock.release((undo.receipt or {}).get("reservations", []))
+
+    def resolve(self, order: Order, key: str) -> Receipt | None:
+        return None

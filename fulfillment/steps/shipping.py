@@ -1,0 +1,28 @@
+"""Shipping: book a parcel with the carrier. The pivot: once booked, the order is fulfilled."""
+
+from fulfillment.gateways import carrier
+from fulfillment.step import Kind, Receipt, Step, Undo
+from orders.models import Order
+
+
+class Shipping(Step):
+    name = "shipping"
+    kind = Kind.PIVOT
+
+    def execute(self, order: Order, key: str) -> Receipt:
+        """Book a label for all lines. Raises Rejected, Unavailable, InDoubt: a label may exist."""
+        parcels = [{"sku": line.sku, "quantity": line.quantity} for line in order.lines.all()]
+        label = carrier().book(order.number, order.shipping_address, parcels, key=key)
+        return {"label_id": label.id, "tracking": label.tracking}
+
+    def compensate(self, order: Order, undo: Undo) -> None:
+        """Cancel the label; a booking in doubt by its own key."""
+        if undo.receipt is None:
+            carrier().cancel_by_key(undo.do_key, order.number, key=undo.key)
+        else:
+            carrier().cancel(undo.receipt["label_id"], key=undo.key)
+
+    def resolve(self, order: Order, key: str) -> Receipt | None:
+        """Ask the carrier what became of ``key``; None means that no label is known."""
+        label = carrier().find(key)
+        return {"label_id": label.id, "tracking": label.tracking} if label else None

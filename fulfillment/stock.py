@@ -1,0 +1,90 @@
+"""Stock: changed by conditional UPDATEs only, SKUs in sorted order, every reservation a row that is released or consumed once."""
+
+from collections.abc import Mapping
+from typing import ClassVar
+
+from django.db import models
+from django.db.models import F
+
+
+class StockLevel(models.Model):
+    """``on_hand`` pieces are in the warehouse, ``reserved`` of them are promised to orders."""
+
+    sku = models.CharField(max_length=40, unique=True)
+    on_hand = models.IntegerField()
+    reserved = models.IntegerField(default=0)
+
+    class Meta:
+        ordering: ClassVar = ["sku"]
+        constraints: ClassVar = [
+            models.CheckConstraint(condition=models.Q(reserved__gte=0) & models.Q(on_hand__gte=F("reserved")), name="stock_never_oversold"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.sku}: {self.available} available"
+
+    @property
+    def available(self) -> int:
+        return self.on_hand - self.reserved
+
+
+class Reservation(models.Model):
+    """Pieces of one SKU held for one order."""
+
+    class State(models.TextChoices):
+        HELD = "held", "Held"
+        RELEASED = "released", "Released"
+        CONSUMED = "consumed", "Consumed"
+
+    order_number = models.CharField(max_length=20)
+    sku = models.CharField(max_length=40)
+    quantity = models.PositiveIntegerField()
+    state = models.CharField(max_length=10, choices=State, default=State.HELD)
+
+    class Meta:
+        constraints: ClassVar = [models.UniqueConstraint(fields=["order_number", "sku"], name="reservation_once_per_sku")]
+
+    def __str__(self) -> str:
+        return f"{self.quantity} × {self.sku} for {self.order_number} ({self.state})"
+
+
+class OutOfStock(Exception):
+    """Too few pieces of ``sku`` are available."""
+
+    def __init__(self, sku: str) -> None:
+        super().__init__(f"{sku} is out of stock")
+        self.sku = sku
+
+
+def reserve(order_number: str, quantities: Mapping[str, int]) -> list[int]:
+    """Hold every SKU for the order and return the reservations' ids. Raises OutOfStock: the caller's transaction must be rolled back.
+
+    SKUs are locked in sorted order, so that two orders never wait for each other.
+    """
+    for sku, quantity in sorted(quantities.items()):
+        free = StockLevel.objects.filter(sku=sku, on_hand__gte=F("reserved") + quantity)
+        if not free.update(reserved=F("reserved") + quantity):
+            raise OutOfStock(sku)
+    held = [Reservation(order_number=order_number, sku=sku, quantity=quantity) for sku, quantity in sorted(quantities.items())]
+    return [reservation.pk for reservation in Reservation.objects.bulk_create(held)]
+
+
+def release(reservation_ids: list[int]) -> None:
+    """Give held pieces back; what is released or consumed already stays as it is."""
+    for reservation in _take(reservation_ids, Reservation.State.RELEASED):
+        StockLevel.objects.filter(sku=reservation.sku).update(reserved=F("reserved") - reservation.quantity)
+
+
+def consume(reservation_ids: list[int]) -> None:
+    """The pieces have left the warehouse: ``on_hand`` and ``reserved`` fall together, once."""
+    for reservation in _take(reservation_ids, Reservation.State.CONSUMED):
+        StockLevel.objects.filter(sku=reservation.sku).update(
+            reserved=F("reserved") - reservation.quantity, on_hand=F("on_hand") - reservation.quantity
+        )
+
+
+def _take(reservation_ids: list[int], to: Reservation.State) -> list[Reservation]:
+    held = Reservation.objects.select_for_update().filter(pk__in=reservation_ids, state=Reservation.State.HELD).order_by("sku")
+    taken = list(held)
+    Reservation.objects.filter(pk__in=[reservation.pk for reservation in taken]).update(state=to)
+    return taken

@@ -1,0 +1,96 @@
+"""The catalogue of public facts: frozen payloads, one Signal for each, and how a subscriber declares itself.
+
+A fact is sent once, by the one place where it becomes true, inside the transaction that makes it true.
+"""
+
+import uuid
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import Any, ClassVar, TypeVar
+
+from django.dispatch import Signal
+
+NAMESPACE = uuid.UUID("6f1c7c0a-6d0e-5a54-9f1e-0d6c2b7f4a11")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Line:
+    """One line as sold; ``unit_price_minor`` in the order's currency."""
+
+    sku: str
+    name: str
+    quantity: int
+    unit_price_minor: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class OrderFulfilled:
+    """The order is paid, reserved and shipped. ``fulfilled_on`` is the UTC date, ISO 8601."""
+
+    type: ClassVar[str] = "order.fulfilled"
+    version: ClassVar[int] = 1
+
+    number: str
+    email: str
+    name: str
+    currency: str
+    total_minor: int
+    tracking: str
+    fulfilled_on: str
+    lines: tuple[Line, ...]
+
+    @property
+    def event_id(self) -> uuid.UUID:
+        """The same fact has the same id, so emitting it twice is once."""
+        return uuid.uuid5(NAMESPACE, f"{self.number}:{self.type}:{self.version}")
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, payload: dict[str, Any]) -> "OrderFulfilled":
+        return cls(**{**payload, "lines": tuple(Line(**line) for line in payload["lines"])})
+
+
+order_fulfilled = Signal()  # payload: OrderFulfilled, order: Order
+
+
+@dataclass(frozen=True, kw_only=True)
+class Subscription:
+    """One subscriber's declaration. ``timeout_s`` and ``backoff_s`` in seconds before TIME_SCALE; ``outside``: it calls something that is not our database."""
+
+    name: str
+    fact: type[OrderFulfilled]
+    handler: Callable[..., Any]
+    retries: int
+    timeout_s: float
+    backoff_s: float
+    outside: bool
+    final: tuple[type[Exception], ...]
+
+
+Handler = TypeVar("Handler", bound=Callable[..., Any])
+
+
+def subscriber(
+    fact: type[OrderFulfilled],
+    *,
+    retries: int = 8,
+    timeout_s: float = 10,
+    backoff_s: float = 1,
+    outside: bool = False,
+    final: tuple[type[Exception], ...] = (),
+) -> Callable[[Handler], Handler]:
+    """Declare ``handler(event, delivery)`` a subscriber of ``fact``, under the function's name.
+
+    It is tried ``1 + retries`` times, cut after ``timeout_s`` seconds; exceptions listed in ``final`` dead-letter at once.
+    """
+
+    def declare(handler: Handler) -> Handler:
+        declared = Subscription(
+            name=handler.__name__, fact=fact, handler=handler, retries=retries, timeout_s=timeout_s, backoff_s=backoff_s, outside=outside, final=final
+        )
+        handler.subscription = declared  # type: ignore[attr-defined]  (a function carries its declaration; sideeffects.registry reads it)
+        return handler
+
+    return declare

@@ -1,0 +1,138 @@
+"""Facts about orders: the catalogue, and orders with snapshots of what the customer saw. Money is integer minor units plus an ISO currency."""
+
+from typing import Any, ClassVar
+
+import pgtrigger
+from django.conf import settings
+from django.db import models
+
+from orders.timeline import ShopNow, TimelineEntry
+
+__all__ = ["Order", "OrderLine", "Product", "Status", "TimelineEntry"]
+
+
+class Status(models.TextChoices):
+    """What the customer is told. A final failure is shown only when every undo is settled."""
+
+    PLACED = "placed", "Placed"
+    PROCESSING = "processing", "Processing"
+    FULFILLED = "fulfilled", "Fulfilled"
+    COMPENSATING = "compensating", "Compensating"
+    PAYMENT_FAILED = "payment_failed", "Payment failed"
+    INVENTORY_FAILED = "inventory_failed", "Inventory failed"
+    SHIPPING_FAILED = "shipping_failed", "Shipping failed"
+    CANCELLED = "cancelled", "Cancelled"
+
+    @classmethod
+    def legal_moves(cls) -> dict["Status", frozenset["Status"]]:
+        """From each status, where an order may go; the database refuses every other move."""
+        failures = frozenset({cls.PAYMENT_FAILED, cls.INVENTORY_FAILED, cls.SHIPPING_FAILED, cls.CANCELLED})
+        return {
+            cls.PLACED: frozenset({cls.PROCESSING, cls.COMPENSATING, cls.CANCELLED}),
+            cls.PROCESSING: frozenset({cls.FULFILLED, cls.COMPENSATING}) | failures,
+            cls.COMPENSATING: failures,
+        }
+
+    @classmethod
+    def failure_of(cls, step: str) -> "Status":
+        """The final status of an order that turned back because ``step`` failed."""
+        return cls(f"{step}_failed")
+
+    @property
+    def is_final(self) -> bool:
+        return self not in self.legal_moves()
+
+    def moves_to(self) -> frozenset["Status"]:
+        return self.legal_moves().get(self, frozenset())
+
+
+class Product(models.Model):
+    """What the shop sells. ``price_minor`` in the shop's currency; an order keeps the price of its day."""
+
+    sku = models.CharField(max_length=40, unique=True)
+    name = models.CharField(max_length=120)
+    price_minor = models.BigIntegerField()
+    currency = models.CharField(max_length=3)
+    is_active = models.BooleanField(default=True)
+
+    class Meta:
+        ordering: ClassVar = ["sku"]
+        constraints: ClassVar = [models.CheckConstraint(condition=models.Q(price_minor__gt=0), name="product_price_positive")]
+
+    def __str__(self) -> str:
+        return f"{self.sku} {self.name}"
+
+
+def _status_machine() -> pgtrigger.FSM:
+    moves = [(str(was.value), str(to.value)) for was, targets in Status.legal_moves().items() for to in sorted(targets)]
+    return pgtrigger.FSM(name="status_machine", field="status", transitions=moves)
+
+
+class Order(models.Model):
+    """One order: what was bought, for whom, at which price. The rest (why it is where it is) stands in its saga's journal.
+
+    ``(client, idempotency_key)`` is unique for ever, so that a second order under one key is impossible; ``request_digest`` tells a replay from a reuse.
+    """
+
+    number = models.CharField(max_length=20, unique=True)
+    reference = models.CharField(max_length=80, blank=True)
+    status = models.CharField(max_length=20, choices=Status, default=Status.PLACED)
+    currency = models.CharField(max_length=3)
+    total_minor = models.BigIntegerField()
+    customer_email = models.EmailField()
+    customer_name = models.CharField(max_length=120)
+    shipping_address = models.JSONField()
+    payment_token = models.CharField(max_length=80)
+    client = models.ForeignKey(settings.AUTH_USER_MODEL, models.PROTECT, related_name="orders")
+    idempotency_key = models.CharField(max_length=255)
+    request_digest = models.CharField(max_length=64)
+    correlation_id = models.CharField(max_length=64)
+    placed_at = models.DateTimeField(db_default=ShopNow())
+    finished_at = models.DateTimeField(null=True)
+
+    class Meta:
+        ordering: ClassVar = ["-id"]
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["client", "idempotency_key"], name="order_once_per_key"),
+            models.CheckConstraint(condition=models.Q(total_minor__gt=0), name="order_total_positive"),
+        ]
+        indexes: ClassVar = [
+            models.Index(fields=["client", "-id"], name="order_client_newest"),
+            models.Index(fields=["status", "-id"], name="order_status_newest"),
+        ]
+        triggers: ClassVar = [_status_machine()]
+
+    def __str__(self) -> str:
+        return self.number
+
+    def move(self, to: Status, **changes: Any) -> bool:
+        """Move the stored status, if the stored one still allows it; says whether it did. Only the engine calls this, inside its transaction."""
+        sources = [was for was, targets in Status.legal_moves().items() if to in targets]
+        moved = Order.objects.filter(pk=self.pk, status__in=sources).update(status=to, **changes)
+        if moved:
+            self.status = to
+        return bool(moved)
+
+
+class OrderLine(models.Model):
+    """A product as it was when it was ordered."""
+
+    order = models.ForeignKey(Order, models.CASCADE, related_name="lines")
+    sku = models.CharField(max_length=40)
+    name = models.CharField(max_length=120)
+    quantity = models.PositiveIntegerField()
+    unit_price_minor = models.BigIntegerField()
+
+    class Meta:
+        ordering: ClassVar = ["id"]
+        constraints: ClassVar = [
+            models.CheckConstraint(condition=models.Q(quantity__gt=0), name="line_quantity_positive"),
+            models.UniqueConstraint(fields=["order", "sku"], name="line_once_per_sku"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.quantity} × {self.sku}"
+
+    @property
+    def total_minor(self) -> int:
+        return self.quantity * self.unit_price_minor

@@ -71,20 +71,19 @@ def reserve(order_number: str, quantities: Mapping[str, int]) -> list[int]:
 
 def release(reservation_ids: list[int]) -> None:
     """Give held pieces back; what is released or consumed already stays as it is."""
-    for reservation in _take(reservation_ids, Reservation.State.RELEASED):
+    for reservation in _take(Reservation.objects.filter(pk__in=reservation_ids), Reservation.State.RELEASED):
         StockLevel.objects.filter(sku=reservation.sku).update(reserved=F("reserved") - reservation.quantity)
 
 
-def consume(reservation_ids: list[int]) -> None:
-    """The pieces have left the warehouse: ``on_hand`` and ``reserved`` fall together, once."""
-    for reservation in _take(reservation_ids, Reservation.State.CONSUMED):
+def consume(order_number: str) -> None:
+    """The order's held pieces have left the warehouse: ``on_hand`` and ``reserved`` fall together, once."""
+    for reservation in _take(Reservation.objects.filter(order_number=order_number), Reservation.State.CONSUMED):
         StockLevel.objects.filter(sku=reservation.sku).update(
             reserved=F("reserved") - reservation.quantity, on_hand=F("on_hand") - reservation.quantity
         )
 
 
-def _take(reservation_ids: list[int], to: Reservation.State) -> list[Reservation]:
-    held = Reservation.objects.select_for_update().filter(pk__in=reservation_ids, state=Reservation.State.HELD).order_by("sku")
-    taken = list(held)
+def _take(reservations: models.QuerySet[Reservation], to: Reservation.State) -> list[Reservation]:
+    taken = list(reservations.select_for_update().filter(state=Reservation.State.HELD).order_by("sku"))
     Reservation.objects.filter(pk__in=[reservation.pk for reservation in taken]).update(state=to)
     return taken

@@ -1,0 +1,48 @@
+"""The catalogue of what can go wrong in the core: a call that did not succeed ended in one of these, and each says what is known about the effect."""
+
+
+class StepError(Exception):
+    """A step or its undo did not succeed; do not raise this directly.
+
+    ``code`` is stable and made for machines ("card_declined"); the message is one sentence for people.
+    """
+
+    def __init__(self, message: str, code: str = "") -> None:
+        super().__init__(message)
+        self.code = code
+
+    # Exceptions travel between processes: without this a pickled one would come back without its code.
+    def __reduce__(self) -> tuple[type["StepError"], tuple[str, str]]:
+        return type(self), (str(self), self.code)
+
+
+class Rejected(StepError):
+    """The provider or our stock declined: definitely not done, and asking again will not change it.
+
+    Has money or stock moved? No.
+    What the operator does: nothing; finished steps are undone by themselves. A rejected undo needs a decision.
+    """
+
+
+class Unavailable(StepError):
+    """This try did not happen: the request never left, or was turned away unread. It says nothing about earlier tries.
+
+    Has money or stock moved? Not by this try.
+    What the operator does: nothing; it is tried again under the same key. If it lasts, look whether the provider is down.
+    """
+
+
+class InDoubt(StepError):
+    """It may have been done: the request was under way and no answer settles what became of it.
+
+    Has money or stock moved? Perhaps.
+    What the operator does: nothing; the same key asks again and makes it one effect. Never repeat it by hand.
+    """
+
+
+class Busy(InDoubt):
+    """The provider is still working on an earlier request with this key; asking spends no try.
+
+    Has money or stock moved? Perhaps, and it may still move.
+    What the operator does: nothing; the answer is fetched under the same key when the provider is done.
+    """

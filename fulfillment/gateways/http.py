@@ -1,0 +1,218 @@
+"""One call to a provider: one total deadline, one bounded answer, and four outcomes.
+
+The deadline is drip-proof: every read and write gets only what is left of it, so that a byte a second cannot stretch a call.
+Name resolution alone is outside of it, since no operating system bounds that; the task's soft limit cuts it.
+Each call opens its own connection: a kept one may be dead already, and then nobody could tell "never arrived" from "in doubt".
+"""
+
+import json as json_codec
+import socket
+import ssl
+import time
+from collections.abc import Collection, Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import httpcore
+
+from fulfillment.errors import Busy, InDoubt, Rejected, StepError, Unavailable
+from fulfillment.gateways.lease import check_lease
+
+MAX_ANSWER = 1024 * 1024  # bytes
+
+# --- the edge: what foreign outcomes are to us --------------------------------------------------------------------------
+
+# The first row that fits counts. Until the connection (and TLS) stands, nothing of the request has left.
+BREAKS: tuple[tuple[type[Exception], type[StepError], str, str], ...] = (
+    (httpcore.ConnectTimeout, Unavailable, "connect_timeout", "The provider could not be reached in time."),
+    (httpcore.ConnectError, Unavailable, "connect_failed", "The provider could not be reached."),
+    (httpcore.TimeoutException, InDoubt, "timeout", "The provider did not answer in time."),
+    (httpcore.NetworkError, InDoubt, "connection_lost", "The connection to the provider broke before it had answered."),
+    (httpcore.ProtocolError, InDoubt, "undecodable_answer", "The provider's answer is no HTTP, or ended too early."),
+)
+DECLINE_STATUSES = (400, 402)
+
+
+def outcome(status: int, answer: dict[str, Any] | None, declines: Collection[str]) -> StepError | None:
+    """What an HTTP answer is to us: None for a success. Anything that is not surely one thing or the other is in doubt.
+
+    ``declines``: the codes with which this provider declares that it did not, and will not, do it.
+    """
+    error = (answer or {}).get("error")
+    code = str(error.get("code", "")) if isinstance(error, dict) else ""
+    told = f"The provider answered {status}" + (f" ({code})." if code else ".")
+    if status == 429:
+        return Unavailable(told, code=code or "too_many_requests")
+    if status in DECLINE_STATUSES and code in declines:
+        return Rejected(told, code=code)
+    if status == 409 and code == "in_progress":
+        return Busy(told, code=code)
+    if not 200 <= status < 300:
+        return InDoubt(told, code=code or f"http_{status}")
+    return None if answer is not None else InDoubt("The provider's answer is not a JSON object.", code="undecodable_answer")
+
+
+# --- the call -----------------------------------------------------------------------------------------------------------
+
+
+def request(
+    method: str,
+    url: str,
+    *,
+    deadline_s: float,
+    json: dict[str, Any] | None = None,
+    key: str | None = None,
+    declines: Collection[str] = (),
+) -> dict[str, Any]:
+    """The provider's answer, a JSON object, within ``deadline_s`` seconds over connect, all writes and all reads.
+
+    Immediately before the first byte is written the worker's lease is checked. ``key`` is sent as Idempotency-Key.
+    Raises Rejected, Unavailable, InDoubt, Busy.
+    """
+    headers = {"Accept": "application/json", "Connection": "close"} | ({"Idempotency-Key": key} if key else {})
+    body = None
+    if json is not None:
+        headers["Content-Type"], body = "application/json", json_codec.dumps(json).encode()
+    status, raw = _exchange(method, url, headers, body, deadline_s)
+    answer = _decoded(raw)
+    if fault := outcome(status, answer, declines):
+        raise fault
+    assert answer is not None
+    return answer
+
+
+def _exchange(method: str, url: str, headers: dict[str, str], body: bytes | None, deadline_s: float) -> tuple[int, bytes]:
+    backend = _Backend(_Deadline(deadline_s))
+    try:
+        with (
+            httpcore.HTTPConnection(httpcore.URL(url).origin, network_backend=backend) as connection,
+            connection.stream(method, url, headers=headers, content=body) as response,
+        ):
+            return response.status, _bounded(response.iter_stream())
+    except tuple(foreign for foreign, *_ in BREAKS) as fault:
+        raise _translated(fault) from fault
+
+
+def _bounded(chunks: Iterable[bytes]) -> bytes:
+    raw = bytearray()
+    for chunk in chunks:
+        raw += chunk
+        if len(raw) > MAX_ANSWER:
+            raise InDoubt(f"The provider's answer is longer than {MAX_ANSWER} bytes.", code="answer_too_long")
+    return bytes(raw)
+
+
+def _translated(fault: Exception) -> StepError:
+    kind, code, told = next(ours for foreign, *ours in BREAKS if isinstance(fault, foreign))
+    return kind(told, code=code)
+
+
+def _decoded(raw: bytes) -> dict[str, Any] | None:
+    try:
+        answer = json_codec.loads(raw)
+    except (ValueError, RecursionError):
+        return None
+    return answer if isinstance(answer, dict) else None
+
+
+# --- the wire -----------------------------------------------------------------------------------------------------------
+
+
+class _Deadline:
+    """An instant that every operation on the wire shares."""
+
+    def __init__(self, seconds: float) -> None:
+        self._ends = time.monotonic() + seconds
+
+    def allow(self, wire: socket.socket) -> None:
+        """The next operation on ``wire`` may take what is left. Raises TimeoutError if nothing is."""
+        remaining = self._ends - time.monotonic()
+        if remaining <= 0:
+            raise TimeoutError("The deadline is over.")
+        wire.settimeout(remaining)
+
+
+@contextmanager
+def _told_as(late: type[Exception], broken: type[Exception]) -> Iterator[None]:
+    """The operating system's faults in the words of httpcore."""
+    try:
+        yield
+    except TimeoutError as fault:
+        raise late(str(fault)) from fault
+    except OSError as fault:
+        raise broken(str(fault)) from fault
+
+
+class _Backend(httpcore.NetworkBackend):
+    """Connects within the deadline. The timeouts that httpcore passes are ignored here and in the stream: there is only one."""
+
+    def __init__(self, deadline: _Deadline) -> None:
+        self._deadline = deadline
+
+    def connect_tcp(
+        self,
+        host: str,
+        port: int,
+        timeout: float | None = None,
+        local_address: str | None = None,
+        socket_options: Iterable[httpcore.SOCKET_OPTION] | None = None,
+    ) -> httpcore.NetworkStream:
+        with _told_as(httpcore.ConnectTimeout, httpcore.ConnectError):
+            return _Stream(self._connected(host, port), self._deadline)
+
+    def _connected(self, host: str, port: int) -> socket.socket:
+        """The first address of ``host`` that accepts; all of them share the deadline."""
+        refusal = OSError(f"{host} has no address.")
+        for family, kind, protocol, _, address in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM):
+            wire = socket.socket(family, kind, protocol)
+            try:
+                self._deadline.allow(wire)
+                wire.connect(address)
+                wire.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                return wire
+            except OSError as fault:
+                wire.close()
+                refusal = fault
+        raise refusal
+
+
+class _Stream(httpcore.NetworkStream):
+    """A connection whose every operation ends with the deadline, and which sends nothing once the lease is over."""
+
+    def __init__(self, wire: socket.socket, deadline: _Deadline) -> None:
+        self._wire = wire
+        self._deadline = deadline
+        self._sending = False
+
+    def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
+        with _told_as(httpcore.ReadTimeout, httpcore.ReadError):
+            self._deadline.allow(self._wire)
+            return self._wire.recv(max_bytes)
+
+    def write(self, buffer: bytes, timeout: float | None = None) -> None:
+        if not self._sending:
+            check_lease()
+            self._sending = True
+        with _told_as(httpcore.WriteTimeout, httpcore.WriteError):
+            while buffer:
+                self._deadline.allow(self._wire)
+                buffer = buffer[self._wire.send(buffer) :]
+
+    def start_tls(
+        self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: float | None = None
+    ) -> httpcore.NetworkStream:
+        """Nothing of the request has left before TLS stands, so a fault here is one of connecting."""
+        with _told_as(httpcore.ConnectTimeout, httpcore.ConnectError):
+            try:
+                self._deadline.allow(self._wire)
+                return _Stream(ssl_context.wrap_socket(self._wire, server_hostname=server_hostname), self._deadline)
+            except OSError:
+                self.close()
+                raise
+
+    def close(self) -> None:
+        self._wire.close()
+
+    def get_extra_info(self, info: str) -> Any:
+        """httpcore asks for the TLS object (to see whether HTTP/2 was agreed) and for readability; HTTP/1.1 on one use needs neither."""
+        return None

@@ -1,0 +1,63 @@
+"""Reading what came in: every field is there, has its type and stays in its bounds, or the caller is told which one does not."""
+
+import json
+import re
+from typing import Any
+from unicodedata import category
+
+from fulfillment.sandbox.answers import Problem
+
+MAX_LENGTH = 255  # characters
+MAX_AMOUNT = 999_999_999_999  # minor units
+
+
+def invalid(field: str, message: str) -> Problem:
+    return Problem(400, "invalid_field", f"{field}: {message}", field)
+
+
+def read_object(raw: bytes) -> dict[str, Any]:
+    """The JSON object in ``raw``. Raises Problem 400."""
+    try:
+        body = json.loads(raw)
+    except (ValueError, RecursionError):
+        raise Problem(400, "invalid_json", "The body is not JSON.") from None
+    if not isinstance(body, dict):
+        raise Problem(400, "invalid_json", "The body is not a JSON object.")
+    return body
+
+
+def present(body: dict[str, Any], name: str, within: str = "") -> Any:
+    if name not in body:
+        raise Problem(400, "missing_field", f"{within}{name} is missing.", within + name)
+    return body[name]
+
+
+def text(body: dict[str, Any], name: str, within: str = "") -> str:
+    """A string of 1 to 255 characters, none of them a control character. ``within``: the path of ``body``, for the message."""
+    value, field = present(body, name, within), within + name
+    if not isinstance(value, str) or not value.strip():
+        raise invalid(field, "must be a text that is not empty.")
+    if len(value) > MAX_LENGTH or any(category(character) in ("Cc", "Cs") for character in value):
+        raise invalid(field, f"must be at most {MAX_LENGTH} characters, none of them a control character.")
+    return value
+
+
+def whole(body: dict[str, Any], name: str, maximum: int, within: str = "") -> int:
+    """A whole number from 1 to ``maximum``."""
+    value = present(body, name, within)
+    if type(value) is not int or not 1 <= value <= maximum:
+        raise invalid(within + name, f"must be a whole number from 1 to {maximum}.")
+    return value
+
+
+def amount(body: dict[str, Any]) -> int:
+    """Minor units, above 0."""
+    return whole(body, "amount", MAX_AMOUNT)
+
+
+def currency(body: dict[str, Any]) -> str:
+    """ISO 4217, three capitals."""
+    value = text(body, "currency")
+    if not re.fullmatch("[A-Z]{3}", value):
+        raise invalid("currency", "must be three capital letters.")
+    return value

@@ -8,6 +8,7 @@ Everything else does: whatever raises the epoch, grants, settles a success or a 
 """
 
 import itertools
+import json
 import uuid
 from dataclasses import dataclass
 from typing import Any
@@ -62,6 +63,14 @@ class Claim:
         return Undo(
             key=self.key, do_key=self.do_key, receipt=self.receipt, amount_minor=self.undo_amount_minor, currency=order.currency
         )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settled:
+    """What became of a settle. ``mine`` False: somebody else owns the step, nothing was written. ``turned``: it met a cancel; publish this undo chain."""
+
+    mine: bool
+    turned: Launch | None = None
 
 
 # --- open ---------------------------------------------------------------------------------------------------------------
@@ -155,7 +164,7 @@ def start(saga_id: int, epoch: int, name: str, undo: bool) -> Claim | None:
         key=undo_key if undo else do_key,
         do_key=do_key,
         tries=undo_tries if undo else tries,
-        receipt=StepRecord._meta.get_field("receipt").from_db_value(receipt, None, connection),  # type: ignore[attr-defined]
+        receipt=json.loads(receipt) if receipt else None,
         undo_amount_minor=amount,
     )
 
@@ -168,18 +177,18 @@ def may_be_lost(cursor: Any) -> None:
 # --- settle -------------------------------------------------------------------------------------------------------------
 
 
-def settle_success(claim: Claim, receipt: Receipt | None) -> bool:
-    """Write what a call (or an undo) achieved and grant what comes next, in one commit. False: somebody else owns the step; one line of history."""
+def settle_success(claim: Claim, receipt: Receipt | None) -> Settled:
+    """Write what a call (or an undo) achieved and grant what comes next, in one commit; or, if somebody else owns the step, one line of history."""
     with transaction.atomic():
         saga = _fenced(claim)
         if saga is None:
-            return _came_too_late(claim, StepState.UNDONE if claim.undo else StepState.SUCCEEDED)
-        _succeed(saga, claim.name, receipt, claim.undo)
-    return True
+            _came_too_late(claim, StepState.UNDONE if claim.undo else StepState.SUCCEEDED)
+            return Settled(mine=False)
+        return _succeed(saga, claim.name, receipt, claim.undo)
 
 
 def settle_failure(claim: Claim, error: StepError) -> bool:
-    """Write that a try was rejected (final), unavailable, or is in doubt; the latter two wait for their back-off. False as in ``settle_success``."""
+    """Write that a try was rejected (final), unavailable, or is in doubt; the latter two wait for their back-off. False: somebody else owns the step."""
     rejected = isinstance(error, Rejected) and not claim.undo
     with transaction.atomic():
         if not rejected:
@@ -187,25 +196,26 @@ def settle_failure(claim: Claim, error: StepError) -> bool:
                 may_be_lost(cursor)
         saga = _fenced(claim)
         if saga is None:
-            return _came_too_late(claim, _state_after(error, claim.undo))
+            _came_too_late(claim, _state_after(error, claim.undo))
+            return False
         _fail(saga, claim, error)
     return True
 
 
-def run_local(saga_id: int, epoch: int, name: str, undo: bool) -> bool:
-    """A step on our own rows: the start's checks, the work, the settle and the next grant in ONE transaction. False: nothing to do here.
+def run_local(saga_id: int, epoch: int, name: str, undo: bool) -> Settled:
+    """A step on our own rows: the start's checks, the work, the settle and the next grant in ONE transaction.
 
     Raises Rejected, or Unavailable for whatever else went wrong: settled in a second transaction, after the first one was rolled back whole.
     """
     try:
         with transaction.atomic():
-            claim = _local_claim(saga_id, epoch, name, undo)
-            if claim is None:
-                return False
             saga = _locked(saga_id)
+            claim = _local_claim(saga, epoch, name, undo)
+            if claim is None:
+                return Settled(mine=False)
             step, order = BY_NAME[name], saga.order
             receipt = step.compensate(order, claim.undo_of(order)) if undo else step.execute(order, claim.key)
-            _succeed(saga, name, receipt, undo)
+            return _succeed(saga, name, receipt, undo)
     except Rejected as error:
         _settle_local_failure(saga_id, epoch, name, undo, error)
         raise
@@ -213,24 +223,23 @@ def run_local(saga_id: int, epoch: int, name: str, undo: bool) -> bool:
         failed = Unavailable(f"{type(error).__name__}: nothing was changed", code="local_error")
         _settle_local_failure(saga_id, epoch, name, undo, failed)
         raise failed from error
-    return True
 
 
 def _settle_local_failure(saga_id: int, epoch: int, name: str, undo: bool, error: StepError) -> None:
     with transaction.atomic():
-        claim = _local_claim(saga_id, epoch, name, undo)
+        saga = _locked(saga_id)
+        claim = _local_claim(saga, epoch, name, undo)
         if claim is not None:
-            _fail(_locked(saga_id), claim, error)
+            _fail(saga, claim, error)
 
 
-def _local_claim(saga_id: int, epoch: int, name: str, undo: bool) -> Claim | None:
-    saga = _locked(saga_id)
+def _local_claim(saga: Saga, epoch: int, name: str, undo: bool) -> Claim | None:
     record = record_of(saga, name)
     wanted = (SagaState.COMPENSATING, StepState.UNDO_GRANTED) if undo else (SagaState.RUNNING, StepState.GRANTED)
     if saga.epoch != epoch or (saga.state, record.state) != wanted or (saga.cancel_requested_at and not undo):
         return None
     return Claim(
-        saga=saga_id,
+        saga=saga.pk,
         epoch=epoch,
         order_id=saga.order_id,
         name=name,
@@ -253,26 +262,26 @@ def _fenced(claim: Claim) -> Saga | None:
     return saga if mine else None
 
 
-def _came_too_late(claim: Claim, learned: StepState) -> bool:
+def _came_too_late(claim: Claim, learned: StepState) -> None:
     TimelineEntry.objects.create(order_id=claim.order_id, kind=Kind.LATE, name=claim.name, to_state=learned, epoch=claim.epoch)
-    return False
 
 
-def _succeed(saga: Saga, name: str, receipt: Receipt | None, undo: bool) -> None:
+def _succeed(saga: Saga, name: str, receipt: Receipt | None, undo: bool) -> Settled:
     record = record_of(saga, name)
     saga.relaunches = 0
     if undo:
         _move(saga, record, StepState.UNDONE, claim=None, settled_at=ShopNow(), error_code="", error_message="")
         _grant_next_undo(saga)
-        return
+        return Settled(mine=True)
     _move(saga, record, StepState.SUCCEEDED, receipt=receipt, claim=None, settled_at=ShopNow(), error_code="", error_message="")
     if saga.cancel_requested_at and BY_NAME[name].kind is StepKind.PIVOT:
         saga.cancel_requested_at = None
         _tell(saga, Kind.CANCEL, to_state="too_late")
     if saga.cancel_requested_at:
         _turn_back(saga)
-    else:
-        _grant_next(saga)
+        return Settled(mine=True, turned=launch_of(saga))
+    _grant_next(saga)
+    return Settled(mine=True)
 
 
 def _fail(saga: Saga, claim: Claim, error: StepError) -> None:

@@ -46,3 +46,11 @@ class Busy(InDoubt):
     Has money or stock moved? Perhaps, and it may still move.
     What the operator does: nothing; the answer is fetched under the same key when the provider is done.
     """
+
+
+class UnknownStep(StepError):
+    """The journal names a step that this version of the code does not have: a saga keeps the plan that it was opened with.
+
+    Has money or stock moved? Not by this step; perhaps by the ones before it.
+    What the operator does: deploys the version that has the step; the saga waits for it.
+    """

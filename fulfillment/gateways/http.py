@@ -9,7 +9,7 @@ import json as json_codec
 import socket
 import ssl
 import time
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -69,7 +69,9 @@ def request(
     Immediately before the first byte is written the worker's lease is checked. ``key`` is sent as Idempotency-Key.
     Raises Rejected, Unavailable, InDoubt, Busy.
     """
-    headers = {"Accept": "application/json", "Connection": "close"} | ({"Idempotency-Key": key} if key else {})
+    headers: dict[bytes | str, bytes | str] = {"Accept": "application/json", "Connection": "close"}
+    if key is not None:
+        headers["Idempotency-Key"] = key
     body = None
     if json is not None:
         headers["Content-Type"], body = "application/json", json_codec.dumps(json).encode()
@@ -81,7 +83,9 @@ def request(
     return answer
 
 
-def _exchange(method: str, url: str, headers: dict[str, str], body: bytes | None, deadline_s: float) -> tuple[int, bytes]:
+def _exchange(
+    method: str, url: str, headers: Mapping[bytes | str, bytes | str], body: bytes | None, deadline_s: float
+) -> tuple[int, bytes]:
     backend = _Backend(_Deadline(deadline_s))
     try:
         with (
@@ -103,8 +107,7 @@ def _bounded(chunks: Iterable[bytes]) -> bytes:
 
 
 def _translated(fault: Exception) -> StepError:
-    kind, code, told = next(ours for foreign, *ours in BREAKS if isinstance(fault, foreign))
-    return kind(told, code=code)
+    return next(ours(told, code=code) for foreign, ours, code, told in BREAKS if isinstance(fault, foreign))
 
 
 def _decoded(raw: bytes) -> dict[str, Any] | None:

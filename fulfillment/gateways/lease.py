@@ -45,4 +45,6 @@ def check_lease() -> None:
     """Called immediately before sending. Raises InDoubt "past_lease" if the current lease is over; without a lease nothing is checked."""
     lease = current_lease.get()
     if lease is not None and lease.expired():
-        raise InDoubt("The worker held this step longer than its lease, so nothing was sent; whoever took over asks instead.", code="past_lease")
+        raise InDoubt(
+            "The worker held this step longer than its lease, so nothing was sent; whoever took over asks instead.", code="past_lease"
+        )

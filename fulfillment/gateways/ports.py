@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol, TypedDict
+from typing import Protocol
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,13 +33,6 @@ class Label:
     cancelled: bool = False
 
 
-class Parcel(TypedDict):
-    """So many pieces of one product."""
-
-    sku: str
-    quantity: int
-
-
 class PaymentGateway(Protocol):
     """Every call is at most one effect per ``key``, and raises Rejected, Unavailable, InDoubt or Busy (see fulfillment.errors)."""
 
@@ -59,8 +52,8 @@ class PaymentGateway(Protocol):
 class CarrierGateway(Protocol):
     """Every call is at most one effect per ``key``, and raises Rejected, Unavailable, InDoubt or Busy (see fulfillment.errors)."""
 
-    def book(self, order_number: str, address: Mapping[str, str], parcels: Sequence[Parcel], *, key: str) -> Label:
-        """Book a label. Rejected: the carrier does not go there. InDoubt: a label may exist."""
+    def book(self, order_number: str, address: Mapping[str, str], parcels: Sequence[Mapping[str, object]], *, key: str) -> Label:
+        """Book one label; ``parcels``: {sku, quantity} each. Rejected: the carrier does not go there. InDoubt: a label may exist."""
 
     def cancel(self, label_id: str, *, key: str) -> None:
         """Cancel a label; one that is cancelled already is fine."""

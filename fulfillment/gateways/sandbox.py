@@ -7,7 +7,7 @@ from urllib.parse import quote, urlencode
 
 from fulfillment.errors import InDoubt
 from fulfillment.gateways import http
-from fulfillment.gateways.ports import Charge, Label, Parcel, Refund
+from fulfillment.gateways.ports import Charge, Label, Refund
 
 T = TypeVar("T")
 
@@ -57,8 +57,8 @@ class SandboxPayments(_Sandbox):
 class SandboxCarrier(_Sandbox):
     """A CarrierGateway. The carrier remembers keys for ever, rejections too, and keeps tombstones by key."""
 
-    def book(self, order_number: str, address: Mapping[str, str], parcels: Sequence[Parcel], *, key: str) -> Label:
-        body = {"order": order_number, "address": dict(address), "parcels": list(parcels)}
+    def book(self, order_number: str, address: Mapping[str, str], parcels: Sequence[Mapping[str, object]], *, key: str) -> Label:
+        body = {"order": order_number, "address": dict(address), "parcels": [dict(parcel) for parcel in parcels]}
         return _label(self._post("/v1/labels", body, key))
 
     def cancel(self, label_id: str, *, key: str) -> None:

@@ -64,7 +64,9 @@ class Endpoint(RequestHandler):
     def _key(self) -> str:
         key: str = self.request.headers.get("Idempotency-Key", "").strip()
         if not 1 <= len(key) <= fields.MAX_LENGTH:
-            raise Problem(400, "idempotency_key", f"The header Idempotency-Key must have 1 to {fields.MAX_LENGTH} characters.", "Idempotency-Key")
+            raise Problem(
+                400, "idempotency_key", f"The header Idempotency-Key must have 1 to {fields.MAX_LENGTH} characters.", "Idempotency-Key"
+            )
         return key
 
     async def _say(self, answer: Answer) -> None:
@@ -98,9 +100,7 @@ class Endpoint(RequestHandler):
         self.set_status(fault.status)
         self.finish(json.dumps(fault.answer().body))
 
-    def log_exception(
-        self, typ: type[BaseException] | None, value: BaseException | None, tb: TracebackType | None
-    ) -> None:
+    def log_exception(self, typ: type[BaseException] | None, value: BaseException | None, tb: TracebackType | None) -> None:
         if not isinstance(value, Problem):
             super().log_exception(typ, value, tb)
 

@@ -18,7 +18,7 @@ class Command(BaseCommand):
         "Example: python manage.py sandbox --port 8900 --ledger .run/sandbox.sqlite3 --time-scale 0.1 --demo-values"
     )
     # It starts before the database is there, and outlives it.
-    requires_system_checks = []
+    requires_system_checks = ()
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--port", type=_port, default=8900, help="0 takes a free one, and prints it (default: %(default)s)")

@@ -1,0 +1,66 @@
+"""``manage.py sweep``: looks for whatever is due, sagas and deliveries, and publishes it. Run as many as you like: one at a time works."""
+
+import signal
+import threading
+import time
+from argparse import ArgumentParser
+from typing import Any
+
+from django.conf import settings
+from django.core.management.base import BaseCommand
+from django.db import DatabaseError, close_old_connections, connection
+
+from config.checks import refuse_to_start
+from fulfillment import recovery, tasks
+from sideeffects import registry
+
+
+class Command(BaseCommand):
+    help = "Find what is due (lost messages, dead workers, retries) and publish it again, every SWEEP_EVERY_S seconds. Example: manage.py sweep --once"
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument("--once", action="store_true", help="one round, then exit")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        refuse_to_start("sweep")
+        stop = threading.Event()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: stop.set())
+        sweep = Sweep(self.stdout.write)
+        while not stop.is_set():
+            sweep.round()
+            if options["once"]:
+                return
+            stop.wait(settings.SWEEP_EVERY_S)
+
+
+class Sweep:
+    """Rounds that survive a database restart; ``tell`` gets one line for each round that found something."""
+
+    def __init__(self, tell: Any) -> None:
+        self.tell = tell
+        self.beaten_at = 0.0
+
+    def round(self) -> int:
+        """What was published again. A database that does not answer costs this round, nothing else."""
+        try:
+            close_old_connections()
+            with recovery.turn() as mine:
+                return self._round() if mine else 0
+        except DatabaseError as down:
+            self.tell(f"sweep: the database does not answer: {type(down).__name__}")
+            connection.close()
+            return 0
+
+    def _round(self) -> int:
+        sagas = 0
+        for launch in recovery.due():
+            tasks.launch(launch)
+            sagas += 1
+        deliveries = registry.launch_due()
+        if sagas or deliveries:
+            self.tell(f"sweep: launched {sagas} sagas, {deliveries} deliveries")
+        if time.monotonic() - self.beaten_at >= recovery.BEAT_EVERY.total_seconds():
+            recovery.beat()
+            self.beaten_at = time.monotonic()
+        return sagas + deliveries

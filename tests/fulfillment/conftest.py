@@ -1,0 +1,84 @@
+"""A provider sandbox of one's own: a real process with a ledger of its own on a free port of 127.0.0.1."""
+
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+TIME_SCALE = 0.05
+PROGRAM = "import sys, pathlib; from fulfillment.sandbox.server import run; run(int(sys.argv[1]), pathlib.Path(sys.argv[2]), {scale}, {demo})"
+ROOT = Path(__file__).resolve().parents[2]
+ADDRESS = {"name": "Amara Okafor", "line1": "12 Harbour Rd", "city": "Cork", "postal_code": "T12 X7YZ", "country": "IE"}
+
+
+class SandboxProcess:
+    """The process and a client for it. It can be killed and started again on the same ledger and port."""
+
+    def __init__(self, ledger: Path, demo_values: bool = True, time_scale: float = TIME_SCALE) -> None:
+        self._ledger = ledger
+        self._program = PROGRAM.format(scale=time_scale, demo=demo_values)
+        self._port = 0
+        self.start()
+
+    def start(self) -> None:
+        command = [sys.executable, "-c", self._program, str(self._port), str(self._ledger)]
+        self._process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
+        assert self._process.stdout is not None
+        self.url = self._process.stdout.readline().split()[3].rstrip(",")
+        self._port = int(self.url.rpartition(":")[2])
+        self.client = httpx.Client(base_url=self.url, timeout=5.0)
+
+    def end(self, number: signal.Signals = signal.SIGTERM) -> int:
+        """Send the signal and wait: the exit status."""
+        self.client.close()
+        self._process.send_signal(number)
+        status = self._process.wait(timeout=5)
+        assert self._process.stdout is not None
+        self._process.stdout.close()
+        return status
+
+    def post(self, path: str, idempotency_key: str, timeout: float = 5.0, /, **body: Any) -> httpx.Response:
+        return self.client.post(path, json=body, headers={"Idempotency-Key": idempotency_key}, timeout=timeout)
+
+    def charge(self, order: str, token: str = "tok_ok", key: str = "", amount: int = 8420, timeout: float = 5.0) -> httpx.Response:
+        key = key or f"{order}:payment:do:1"
+        return self.post("/v1/charges", key, timeout, order=order, amount=amount, currency="EUR", token=token)
+
+    def book(self, order: str, postal_code: str = "T12 X7YZ", timeout: float = 5.0) -> httpx.Response:
+        address, parcels = ADDRESS | {"postal_code": postal_code}, [{"sku": "TENT-2P-GRN", "quantity": 1}]
+        return self.post("/v1/labels", f"{order}:shipping:do:1", timeout, order=order, address=address, parcels=parcels)
+
+    def effects(self, order: str) -> list[tuple[str, str, int | None]]:
+        """(operation, key, amount) of what took place for an order."""
+        return [(effect["operation"], effect["key"], effect["amount"]) for effect in self.ledger(order)]
+
+    def ledger(self, order: str) -> list[dict[str, Any]]:
+        listed: list[dict[str, Any]] = self.client.get("/ledger", params={"order": order}).json()
+        return listed
+
+
+@pytest.fixture(scope="module")
+def sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SandboxProcess]:
+    """One sandbox for the tests of a module, each with orders of its own."""
+    process = SandboxProcess(tmp_path_factory.mktemp("sandbox") / "ledger.sqlite3")
+    yield process
+    process.end()
+
+
+@pytest.fixture
+def new_sandbox(tmp_path: Path) -> Iterator[Callable[..., SandboxProcess]]:
+    """A sandbox for one test, to be killed or started differently."""
+    started: list[SandboxProcess] = []
+
+    def start(**options: Any) -> SandboxProcess:
+        started.append(SandboxProcess(tmp_path / "ledger.sqlite3", **options))
+        return started[-1]
+
+    yield start
+    for process in started:
+        process.end(signal.SIGKILL)

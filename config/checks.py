@@ -13,7 +13,11 @@ def refuse_to_start(process: str) -> None:
     """Exit 1 with every error of the system checks; warnings pass."""
     wrong = [found for found in run_checks(databases=["default"]) if found.is_serious()]
     if process == "web" and settings.SECRET_KEY_IS_MADE_UP and not settings.DEBUG:
-        wrong.append(Error("SECRET_KEY is not set.", hint="Set it to 50 or more random characters, the same for every web process.", id="config.E002"))
+        wrong.append(
+            Error(
+                "SECRET_KEY is not set.", hint="Set it to 50 or more random characters, the same for every web process.", id="config.E002"
+            )
+        )
     if wrong:
         told = "\n".join(f"  {found.id}: {found.msg}" + (f"\n      → {found.hint}" if found.hint else "") for found in wrong)
         print(f"Refused to start ({process}):\n{told}", file=sys.stderr, flush=True)

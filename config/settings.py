@@ -50,7 +50,9 @@ SANDBOX_LEDGER: Path = env.path("SANDBOX_LEDGER", RUN_DIR / "sandbox.sqlite3")
 DEMO_VALUES: bool = env.bool("DEMO_VALUES", False)  # the test cards and addresses of the sandbox: refused unless set
 SHOP_CURRENCY: str = env.str("SHOP_CURRENCY", "EUR")  # ISO 4217
 
-TIME_SCALE: float = env.float("TIME_SCALE", 1.0, validate=Range(min=0.01, max=100))  # multiplies every limit below but the sweep's beat and the key window
+TIME_SCALE: float = env.float(
+    "TIME_SCALE", 1.0, validate=Range(min=0.01, max=100)
+)  # multiplies every limit below but the sweep's beat and the key window
 _call_deadline: float = env.float("CALL_DEADLINE_S", 10.0, validate=Range(min=0.1))  # one provider call: connect + all writes + all reads
 _soft_limit: float = env.float("TASK_SOFT_LIMIT_S", 20.0, validate=Range(min=0.1))
 _hard_limit: float = env.float("TASK_HARD_LIMIT_S", 25.0, validate=Range(min=0.1))

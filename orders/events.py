@@ -88,7 +88,14 @@ def subscriber(
 
     def declare(handler: Handler) -> Handler:
         declared = Subscription(
-            name=handler.__name__, fact=fact, handler=handler, retries=retries, timeout_s=timeout_s, backoff_s=backoff_s, outside=outside, final=final
+            name=handler.__name__,
+            fact=fact,
+            handler=handler,
+            retries=retries,
+            timeout_s=timeout_s,
+            backoff_s=backoff_s,
+            outside=outside,
+            final=final,
         )
         handler.subscription = declared  # type: ignore[attr-defined]  (a function carries its declaration; sideeffects.registry reads it)
         return handler

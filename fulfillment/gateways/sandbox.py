@@ -51,7 +51,7 @@ class SandboxPayments(_Sandbox):
 
     def find(self, key: str) -> Charge | None:
         found = self._look_up("/v1/charges", key)
-        return _charge(found) if found else None
+        return None if found is None else _charge(found)
 
 
 class SandboxCarrier(_Sandbox):
@@ -70,7 +70,7 @@ class SandboxCarrier(_Sandbox):
 
     def find(self, key: str) -> Label | None:
         found = self._look_up("/v1/labels", key)
-        return _label(found) if found else None
+        return None if found is None else _label(found)
 
 
 def _charge(answer: dict[str, Any]) -> Charge:

@@ -11,7 +11,9 @@ import httpx
 import pytest
 
 TIME_SCALE = 0.05
-PROGRAM = "import sys, pathlib; from fulfillment.sandbox.server import run; run(int(sys.argv[1]), pathlib.Path(sys.argv[2]), {scale}, {demo})"
+PROGRAM = (
+    "import sys, pathlib; from fulfillment.sandbox.server import run; run(int(sys.argv[1]), pathlib.Path(sys.argv[2]), {scale}, {demo})"
+)
 ROOT = Path(__file__).resolve().parents[2]
 ADDRESS = {"name": "Amara Okafor", "line1": "12 Harbour Rd", "city": "Cork", "postal_code": "T12 X7YZ", "country": "IE"}
 
@@ -35,8 +37,8 @@ class SandboxProcess:
 
     def end(self, number: signal.Signals = signal.SIGTERM) -> int:
         """Send the signal and wait: the exit status."""
-        self.client.close()
         self._process.send_signal(number)
+        self.client.close()
         status = self._process.wait(timeout=5)
         assert self._process.stdout is not None
         self._process.stdout.close()

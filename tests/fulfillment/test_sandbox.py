@@ -322,7 +322,8 @@ def test_cancel_by_key_closes_the_door_on_a_label(sandbox: "SandboxProcess") -> 
     """Booked or not: afterwards no parcel leaves under this key."""
     booked = sandbox.book("ORD-43").json()["id"]
     cancels = [
-        sandbox.post("/v1/labels/cancel_by_key", f"{order}:u:1", key=f"{order}:shipping:do:1", order=order) for order in ("ORD-43", "ORD-44")
+        sandbox.post("/v1/labels/cancel_by_key", f"{order}:u:1", key=f"{order}:shipping:do:1", order=order)
+        for order in ("ORD-43", "ORD-44")
     ]
 
     assert [cancel.json()["label"] for cancel in cancels] == [booked, None]
@@ -387,7 +388,7 @@ def test_what_is_no_json_object_is_refused(sandbox: "SandboxProcess", content: b
     assert (answer.status_code, error_code(answer)) == (400, "invalid_json")
 
 
-@pytest.mark.parametrize("headers", [{}, {"Idempotency-Key": " "}, {"Idempotency-Key": "k" * 256}])
+@pytest.mark.parametrize("headers", [{}, {"Idempotency-Key": ""}, {"Idempotency-Key": "k" * 256}])
 def test_a_post_needs_a_key(sandbox: "SandboxProcess", headers: dict[str, str]) -> None:
     """Without a key nobody could ask twice."""
     for path in ("/v1/charges", "/v1/refunds", "/v1/labels", "/v1/labels/lb_1/cancel"):
@@ -397,7 +398,14 @@ def test_a_post_needs_a_key(sandbox: "SandboxProcess", headers: dict[str, str]) 
 
 @pytest.mark.parametrize(
     ("method", "path", "status"),
-    [("GET", "/", 404), ("POST", "/nothing", 404), ("GET", "/v1/refunds", 405), ("POST", "/ledger", 405), ("PUT", "/v1/charges", 405), ("GET", "/v1/charges", 400)],
+    [
+        ("GET", "/", 404),
+        ("POST", "/nothing", 404),
+        ("GET", "/v1/refunds", 405),
+        ("POST", "/ledger", 405),
+        ("PUT", "/v1/charges", 405),
+        ("GET", "/v1/charges", 400),
+    ],
 )
 def test_wrong_paths_and_methods_are_answered_in_json(sandbox: "SandboxProcess", method: str, path: str, status: int) -> None:
     """Every problem has a code."""
@@ -494,7 +502,9 @@ def test_the_command_serves_until_it_is_told_to_stop(tmp_path: Path) -> None:
     same_ledger = manage("--port", "0", "--ledger", ledger)
 
     with ThreadPoolExecutor(1) as pool:
-        waiting = pool.submit(httpx.post, f"{url}/v1/charges", json=CHARGE | {"token": "tok_timeout_charged"}, headers={"Idempotency-Key": "k"})
+        waiting = pool.submit(
+            httpx.post, f"{url}/v1/charges", json=CHARGE | {"token": "tok_timeout_charged"}, headers={"Idempotency-Key": "k"}
+        )
         refusals = [process.communicate(timeout=15) for process in (same_port, same_ledger)]
         wait_for(lambda: len(httpx.get(f"{url}/ledger").json()) == 1)
         first.send_signal(signal.SIGTERM)

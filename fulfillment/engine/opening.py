@@ -1,0 +1,33 @@
+"""Open: the saga is born in the transaction that creates its order, with its first step already granted."""
+
+from fulfillment.clock import ShopNow, in_seconds, patience_s
+from fulfillment.engine.journal import Launch
+from fulfillment.models import Saga, SagaState, StepRecord, StepState
+from fulfillment.steps import STEPS
+from orders.models import Order, Status
+from orders.timeline import Kind, TimelineEntry
+
+
+def open_saga(order: Order) -> Launch:
+    """Open the saga in the caller's transaction, the one that creates the order: plan pinned, first step granted. Publish the result on commit."""
+    plan = [{"name": step.name, "version": step.version, "kind": step.kind.value, "local": step.local} for step in STEPS]
+    saga = Saga.objects.create(order=order, plan=plan, wake_at=in_seconds(patience_s(0)))
+    first = STEPS[0].name
+    StepRecord.objects.bulk_create(
+        StepRecord(
+            saga=saga,
+            position=position,
+            name=step.name,
+            do_key=f"{order.number}:{step.name}:do:1",
+            **({"state": StepState.GRANTED, "granted_at": ShopNow()} if step.name == first else {}),
+        )
+        for position, step in enumerate(STEPS)
+    )
+    TimelineEntry.objects.bulk_create(
+        [
+            TimelineEntry(order=order, kind=Kind.ORDER, to_state=Status.PLACED, epoch=1, actor=order.client.get_username()),
+            TimelineEntry(order=order, kind=Kind.SAGA, to_state=SagaState.RUNNING, epoch=1),
+            TimelineEntry(order=order, kind=Kind.STEP, name=first, from_state=StepState.PENDING, to_state=StepState.GRANTED, epoch=1),
+        ]
+    )
+    return Launch(saga=saga.pk, epoch=1, order=order.number, undo=False, steps=tuple(step.name for step in STEPS))

@@ -39,13 +39,13 @@ WEB_PORT: int | None = env.int("WEB_PORT", None, validate=PORT)  # None: 8000, o
 FLOWER_PORT: int | None = env.int("FLOWER_PORT", None, validate=PORT)  # None: 5555, or the next free one
 SANDBOX_PORT: int | None = env.int("SANDBOX_PORT", None, validate=PORT)  # None: 8900, or the next free one
 MAIL_PORT: int | None = env.int("MAIL_PORT", None, validate=PORT)  # None: 2525, or the next free one
-FLOWER_URL: str = env.str("FLOWER_URL", "http://127.0.0.1:5555")  # where the order page links to
+FLOWER_URL: str = env.str("FLOWER_URL", "")  # where the order page links to; empty: the running stack's, or http://127.0.0.1:5555
 EMAIL_URL: str = env.str("EMAIL_URL", "smtp://127.0.0.1:2525", validate=MAIL)  # smtp:// or smtps://user:password@host:port
 DEFAULT_FROM_EMAIL: str = env.str("DEFAULT_FROM_EMAIL", "Meridian Outfitters <orders@shop.example>")
 
 PAYMENTS_GATEWAY: str = env.str("PAYMENTS_GATEWAY", "sandbox")  # a file of fulfillment/gateways/
 CARRIER_GATEWAY: str = env.str("CARRIER_GATEWAY", "sandbox")  # a file of fulfillment/gateways/
-SANDBOX_URL: str = env.str("SANDBOX_URL", "http://127.0.0.1:8900")
+SANDBOX_URL: str = env.str("SANDBOX_URL", "")  # empty: the running stack's, or http://127.0.0.1:8900
 SANDBOX_LEDGER: Path = env.path("SANDBOX_LEDGER", RUN_DIR / "sandbox.sqlite3")
 DEMO_VALUES: bool = env.bool("DEMO_VALUES", False)  # the test cards and addresses of the sandbox: refused unless set
 SHOP_CURRENCY: str = env.str("SHOP_CURRENCY", "EUR")  # ISO 4217
@@ -96,6 +96,8 @@ def running_stack() -> dict[str, Any]:
 
 
 _stack = {} if EXTERNAL_DATABASE_URL and EXTERNAL_BROKER_URL else running_stack()
+FLOWER_URL = FLOWER_URL or _stack.get("flower") or "http://127.0.0.1:5555"
+SANDBOX_URL = SANDBOX_URL or _stack.get("sandbox") or "http://127.0.0.1:8900"
 DATABASE_IS_KNOWN = bool(EXTERNAL_DATABASE_URL or _stack)
 _database_url = EXTERNAL_DATABASE_URL or _stack.get("database") or f"postgresql://postgres:@/postgres?host={RUN_DIR}/no-stack-is-running"
 

@@ -1,0 +1,53 @@
+# make demo: the main job · make up: the same stack, no orders · make test: every test · make check: the fast gate
+VENV := .venv
+PY := $(VENV)/bin/python
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+# Demo, stack and tests run ten times faster than production would: every limit is multiplied by this.
+export TIME_SCALE ?= 0.1
+
+.PHONY: help demo up stop clean test check requirements
+help: ## show this list
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
+
+demo: $(VENV)/.runtime ## start everything, place 40 orders, show and check what became of them
+	@DEMO_VALUES=1 $(PY) manage.py demo
+
+up: $(VENV)/.runtime ## start everything and stay up until Ctrl-C
+	@DEMO_VALUES=1 $(PY) manage.py up
+
+stop: $(VENV)/.runtime ## stop what `make up` or `make demo` started
+	@$(PY) manage.py up --stop
+
+clean: ## stop, then remove data, logs and the virtual environment
+	@if [ -x $(PY) ]; then $(PY) manage.py up --stop; RUN_DIR=.run/test $(PY) manage.py up --stop; fi
+	rm -rf .run $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
+
+test: $(VENV)/.test ## install what is needed and run every test
+	@DEMO_VALUES=1 $(PY) -m pytest $(ARGS)
+
+check: $(VENV)/.test ## ruff, mypy, import contracts, system checks, missing migrations
+	@$(VENV)/bin/ruff check .
+	@$(VENV)/bin/ruff format --check .
+	@$(VENV)/bin/mypy .
+	@$(VENV)/bin/lint-imports
+	@$(PY) manage.py check
+	@$(PY) manage.py makemigrations --check --dry-run
+
+requirements: $(VENV)/.test ## compile requirements.txt and tests/requirements.txt from pyproject.toml
+	$(VENV)/bin/uv pip compile --universal --generate-hashes --no-header -q pyproject.toml -o requirements.txt
+	$(VENV)/bin/uv pip compile --universal --generate-hashes --no-header -q --group test -c requirements.txt -o tests/requirements.txt
+
+$(VENV)/bin/python:
+	@python3 -c 'import sys; sys.version_info[:2] == (3, 11) or sys.exit("This project is pinned for Python 3.11; python3 is " + sys.version.split()[0])'
+	@echo "making the virtual environment"
+	@python3 -m venv $(VENV)
+
+$(VENV)/.runtime: requirements.txt | $(VENV)/bin/python
+	@echo "installing what it needs (once)"
+	@$(VENV)/bin/pip install --quiet --require-hashes -r requirements.txt
+	@touch $@
+
+$(VENV)/.test: tests/requirements.txt $(VENV)/.runtime
+	@echo "installing what the tests need (once)"
+	@$(VENV)/bin/pip install --quiet --require-hashes -r tests/requirements.txt
+	@touch $@

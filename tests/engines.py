@@ -24,9 +24,9 @@ Found = TypeVar("Found")
 
 def pytest_load_initial_conftests(early_config: pytest.Config) -> None:
     """Give the settings a database of the tests' own, whatever runs in this checkout."""
-    postgres = embedded.start_postgres(RUN_DIR / "unit")
+    url = embedded.start_postgres(RUN_DIR / "unit")
     os.environ |= {
-        "DATABASE_URL": postgres.url,
+        "DATABASE_URL": url,
         "CELERY_BROKER_URL": f"redis+socket://{RUN_DIR}/no-broker",
         "RUN_DIR": str(RUN_DIR / "unit"),
         "TIME_SCALE": "0.1",

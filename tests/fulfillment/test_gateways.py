@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
     from tests.fulfillment.conftest import SandboxProcess
 
-DEADLINE_S = 0.4
-LATE_S = DEADLINE_S + 0.3  # what a slow machine may add
+DEADLINE_S = 0.25
+LATE_S = DEADLINE_S + 0.5  # what a slow machine may add
 ADDRESS = {"name": "Amara Okafor", "line1": "12 Harbour Rd", "city": "Cork", "postal_code": "T12 X7YZ", "country": "IE"}
 PARCELS = [{"sku": "TENT-2P-GRN", "quantity": 1}]
 

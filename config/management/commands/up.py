@@ -1,0 +1,72 @@
+"""``manage.py up``: the whole shop on this machine, until Ctrl-C."""
+
+import signal
+import sys
+from argparse import ArgumentParser
+from types import FrameType
+from typing import Any
+
+from django.conf import settings
+from django.core.management.base import BaseCommand
+
+from config.supervisor import Stack, StackError, StackOptions, stop_running
+
+
+def options_from_settings() -> StackOptions:
+    return StackOptions(
+        folder=settings.BASE_DIR,
+        run_dir=settings.RUN_DIR,
+        time_scale=settings.TIME_SCALE,
+        database_url=settings.EXTERNAL_DATABASE_URL,
+        broker_url=settings.EXTERNAL_BROKER_URL,
+        web_port=settings.WEB_PORT,
+        flower_port=settings.FLOWER_PORT,
+        sandbox_port=settings.SANDBOX_PORT,
+        mail_port=settings.MAIL_PORT,
+    )
+
+
+def interrupt(number: int, frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
+
+
+def links(info: dict[str, Any]) -> str:
+    admin = info["admin"]
+    return "\n".join(
+        [
+            f"  Admin    {info['web']}/admin/   user {admin['username']}, password {admin['password']}",
+            f"  API      {info['api']}/orders   Authorization: Token {info['token']}",
+            f"  Flower   {info['flower']}",
+            f"  Ledger   {info['sandbox']}/ledger   (the provider's own)",
+        ]
+    )
+
+
+class Command(BaseCommand):
+    help = "Run the whole shop: PostgreSQL, Valkey, provider sandbox, mail catcher, workers, sweep, web, Flower. Example: manage.py up, or manage.py up --stop"
+    requires_system_checks = ()
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument("--stop", action="store_true", help="stop the stack that runs in this checkout")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        try:
+            if options["stop"]:
+                self.stdout.write(stop_running(settings.RUN_DIR.resolve()))
+            else:
+                self._run()
+        except StackError as refused:
+            sys.exit(str(refused))
+
+    def _run(self) -> None:
+        signal.signal(signal.SIGTERM, interrupt)
+        try:
+            with Stack(options_from_settings(), self.tell) as stack:
+                self.tell(f"The shop is open.\n{links(stack.info)}\nLogs are in {settings.RUN_DIR.name}/log. Ctrl-C stops everything.")
+                stack.wait()
+        except KeyboardInterrupt:
+            self.tell("Everything is stopped.")
+
+    def tell(self, line: str) -> None:
+        self.stdout.write(line)
+        self.stdout.flush()

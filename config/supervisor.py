@@ -1,0 +1,372 @@
+"""The whole shop on one machine: starts it in order, respawns what dies, stops it in order, and keeps ``stack.json`` true.
+
+Imports no Django: the database that the settings need is started here.
+"""
+
+import fcntl
+import json
+import os
+import secrets
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self, TextIO
+
+from config import embedded
+from config.processes import Child, Command, end_leftovers, note, write_whole
+
+START_WITHIN_S = 60.0
+RESPAWN_DELAY_CAP_S = 10.0
+STOP_ORDER = (("web", "sweep"), ("saga", "sideeffects"), ("flower", "sandbox", "mail"), ("valkey",))
+ROLES = ("supervisor", "web", "saga", "sideeffects", "sweep", "flower", "sandbox", "mail", "postgres", "valkey")
+
+
+class StackError(Exception):
+    """The stack could not start; the message says what, where and what to do."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class StackOptions:
+    """Where and how to run. A port that is None may move when its default is taken; one that was asked for may not."""
+
+    folder: Path
+    run_dir: Path
+    time_scale: float
+    database_url: str = ""
+    broker_url: str = ""
+    web_port: int | None = None
+    flower_port: int | None = None
+    sandbox_port: int | None = None
+    mail_port: int | None = None
+
+
+class Stack:
+    """``with Stack(options) as stack:`` everything runs, watched by a thread; at the end everything is stopped in order."""
+
+    def __init__(self, options: StackOptions, tell: Callable[[str], None] = print) -> None:
+        self.options = options
+        self.run_dir = options.run_dir.resolve()
+        self.tell = tell
+        self.children: dict[str, Child] = {}
+        self.info: dict[str, Any] = {}
+        self._lock_file: TextIO | None = None
+        self._stopping = threading.Event()
+        self._watcher = threading.Thread(target=self._watch, name="watcher", daemon=True)
+
+    def __enter__(self) -> Self:
+        try:
+            self.start()
+        except BaseException:
+            self.stop()
+            raise
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.stop()
+
+    # --- start ---
+
+    def start(self) -> None:
+        """Return when web and Flower answer. Raises StackError: already running, a port is taken, or a part does not come up."""
+        self.run_dir.mkdir(parents=True, exist_ok=True)
+        self._take_the_lock()
+        if left := end_leftovers(self.run_dir / "processes.json"):
+            self.tell(f"ended what an earlier run had left: {', '.join(left)}")
+        self._start_engines()
+        self._prepare()
+        for command in self._commands():
+            self._spawn(command)
+            if command.role in ("sandbox", "mail"):
+                self._wait_for(command)
+        for role in ("web", "flower"):
+            self._wait_for(self.children[role].command)
+        self._write_stack_file()
+        self._watcher.start()
+
+    def _take_the_lock(self) -> None:
+        """The kernel releases it when we die, however we die."""
+        lock = (self.run_dir / "lock").open("w")
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            lock.close()
+            raise StackError(f"A stack is already running in this checkout{self._where_it_runs()}. Stop it with `make stop`.") from None
+        self._lock_file = lock
+        write_whole(self.run_dir / "supervisor.pid", str(os.getpid()))
+
+    def _where_it_runs(self) -> str:
+        try:
+            return f": {json.loads((self.run_dir / 'stack.json').read_text())['web']}"
+        except (FileNotFoundError, ValueError):
+            return " (it is still starting)"
+
+    def _start_engines(self) -> None:
+        ports = {
+            "web": free_port(self.options.web_port, 8000, "WEB_PORT"),
+            "flower": free_port(self.options.flower_port, 5555, "FLOWER_PORT"),
+            "sandbox": free_port(self.options.sandbox_port, 8900, "SANDBOX_PORT"),
+            "mail": free_port(self.options.mail_port, 2525, "MAIL_PORT"),
+        }
+        self.ports = ports
+        begun = time.monotonic()
+        self.database = self.options.database_url or embedded.start_postgres(self.run_dir)
+        self.broker = self.options.broker_url or embedded.valkey_url(self.run_dir)
+        if not self.options.broker_url:
+            valkey = Command("valkey", embedded.valkey_command(self.run_dir), answers=lambda: embedded.valkey_answers(self.run_dir))
+            self._spawn(valkey)
+            self._wait_for(valkey)
+        self.tell(f"database and broker are up ({time.monotonic() - begun:.1f} s)")
+
+    def _prepare(self) -> None:
+        """Migrations, so that an older run directory is brought up to date; and the shop's catalogue, operator and API client."""
+        begun = time.monotonic()
+        self._manage("migrate", "--noinput", "--verbosity=0")
+        self._manage("seed", "--credentials", str(self.run_dir / "credentials.json"))
+        self.credentials = json.loads((self.run_dir / "credentials.json").read_text())
+        self.tell(f"database is migrated, the shop is stocked ({time.monotonic() - begun:.1f} s)")
+
+    def _manage(self, *words: str) -> None:
+        run = subprocess.run(
+            [sys.executable, "manage.py", *words], cwd=self.options.folder, env={**os.environ, **self._env()}, capture_output=True, text=True
+        )
+        if run.returncode:
+            raise StackError(f"manage.py {' '.join(words)} failed:\n{(run.stderr or run.stdout)[-3000:]}")
+
+    def _env(self, process: str = "worker") -> dict[str, str]:
+        return {
+            "DATABASE_URL": self.database,
+            "CELERY_BROKER_URL": self.broker,
+            "SANDBOX_URL": self._url("sandbox"),
+            "FLOWER_URL": self._url("flower"),
+            "EMAIL_URL": f"smtp://127.0.0.1:{self.ports['mail']}",
+            "RUN_DIR": str(self.run_dir),
+            "SECRET_KEY": secret_key(self.run_dir / "secret_key"),
+            "TIME_SCALE": str(self.options.time_scale),
+            "DEMO_VALUES": "1",
+            "SAGA_PROCESS": process,
+            "PYTHONUNBUFFERED": "1",
+        }
+
+    def _url(self, role: str) -> str:
+        return f"http://127.0.0.1:{self.ports[role]}"
+
+    def _commands(self) -> list[Command]:
+        """In the order in which they start: Flower last, because it asks the workers who they are."""
+        python, run_dir, env = sys.executable, self.run_dir, self._env()
+        celery = [python, "-m", "celery", "-A", "config"]
+        worker = [*celery, "worker", "-P", "prefork", "-E", "--without-gossip", "--without-mingle", "-l", "INFO"]
+        flower = ["--address=127.0.0.1", f"--port={self.ports['flower']}", "--persistent=True", f"--db={run_dir / 'flower'}"]
+        flower += ["--state_save_interval=10000", "--max_tasks=20000", "--purge_offline_workers=300"]
+        bind = f"127.0.0.1:{self.ports['web']}"
+        return [
+            Command(
+                "sandbox",
+                [python, "manage.py", "sandbox", "--port", str(self.ports["sandbox"]), "--ledger", str(run_dir / "sandbox.sqlite3")],
+                env,
+                lambda: answers(self._url("sandbox") + "/healthz"),
+            ),
+            Command(
+                "mail",
+                [python, "-m", "config.embedded", "--port", str(self.ports["mail"]), "--dir", str(run_dir / "mail")],
+                env,
+                lambda: listens(self.ports["mail"]),
+            ),
+            Command("saga", [*worker, "-c", "2", "-Q", "undo,saga", "-n", "saga@%h"], env),
+            Command("sideeffects", [*worker, "-c", "4", "-Q", "sideeffects", "-n", "sideeffects@%h"], env),
+            Command("sweep", [python, "manage.py", "sweep"], env),
+            Command(
+                "web",
+                [python, "-m", "gunicorn", "config.wsgi", "--bind", bind, "--workers", "2", "--threads", "4", "--worker-tmp-dir", str(run_dir)],
+                self._env("web"),
+                lambda: answers(self._url("web") + "/healthz"),
+            ),
+            Command("flower", [*celery, "flower", *flower], env, lambda: answers(self._url("flower") + "/healthcheck")),
+        ]
+
+    def _spawn(self, command: Command) -> None:
+        self.children[command.role] = Child(command, self.options.folder, self.run_dir / "log" / f"{command.role}.log")
+        note({role: child.pid for role, child in self.children.items()}, self.run_dir / "processes.json")
+
+    def _wait_for(self, command: Command) -> None:
+        child, deadline = self.children[command.role], time.monotonic() + START_WITHIN_S
+        while not command.answers():
+            if child.is_dead() or time.monotonic() > deadline:
+                what = f"exited with {child.process.returncode}" if child.is_dead() else f"does not answer after {START_WITHIN_S:g} s"
+                raise StackError(f"{command.role} {what}; the end of {child.log.name}:\n{child.last_lines()}")
+            time.sleep(0.05)
+        self.tell(f"{command.role} is up")
+
+    # --- run ---
+
+    def pids(self, role: str) -> list[int]:
+        """The main process of ``role`` as of now; empty where an outside server plays it."""
+        if role == "supervisor":
+            return [os.getpid()]
+        if role == "postgres":
+            pid = None if self.options.database_url else embedded.postgres_pid(self.run_dir)
+            return [pid] if pid else []
+        return [self.children[role].pid] if role in self.children else []
+
+    def _write_stack_file(self) -> None:
+        web = self._url("web")
+        self.info = {
+            "web": web,
+            "api": f"{web}/api/v1",
+            "flower": self._url("flower"),
+            "sandbox": self._url("sandbox"),
+            "database": self.database,
+            "broker": self.broker,
+            "token": self.credentials["token"],
+            "admin": self.credentials["admin"],
+            "processes": {role: self.pids(role) for role in ROLES},
+        }
+        write_whole(self.run_dir / "stack.json", json.dumps(self.info, indent=2))
+
+    def _watch(self) -> None:
+        """Whatever dies comes back; what dies at once comes back more and more slowly."""
+        delays: dict[str, float] = {}
+        due: dict[str, float] = {}
+        while not self._stopping.wait(0.1):
+            self._revive_postgres()
+            for role, child in list(self.children.items()):
+                if not child.is_dead() or self._stopping.is_set():
+                    continue
+                if role not in due:
+                    lived = time.monotonic() - child.started
+                    delays[role] = 0.0 if lived > 5 else min(max(delays.get(role, 0.0) * 2, 0.5), RESPAWN_DELAY_CAP_S)
+                    due[role] = time.monotonic() + delays[role]
+                    self.tell(f"{role} died ({child.process.returncode}), it is started again" + (f" in {delays[role]:g} s" if delays[role] else ""))
+                if time.monotonic() >= due[role]:
+                    del due[role]
+                    self._spawn(child.command)
+                    self._write_stack_file()
+
+    def _revive_postgres(self) -> None:
+        if self.options.database_url or embedded.postgres_pid(self.run_dir):
+            return
+        try:
+            embedded.start_postgres(self.run_dir)
+        except (subprocess.SubprocessError, AssertionError):
+            return  # its old children are still dying: the next round tries again
+        self.tell("postgres died, it was started again")
+        self._write_stack_file()
+
+    def wait(self) -> None:
+        """Until somebody interrupts."""
+        while not self._stopping.wait(0.5):
+            pass
+
+    # --- stop ---
+
+    def stop(self) -> None:
+        """In order: nothing new comes in, workers finish what they do, then the rest, the engines last. Twice is once."""
+        previous = {number: signal.signal(number, signal.SIG_IGN) for number in (signal.SIGTERM, signal.SIGINT)}
+        try:
+            self._stop_everything()
+        finally:
+            for number, handler in previous.items():
+                signal.signal(number, handler)
+
+    def _stop_everything(self) -> None:
+        if self._lock_file is None:
+            return
+        self._stopping.set()
+        if self._watcher.is_alive():
+            self._watcher.join()
+        for group in STOP_ORDER:
+            leaving = [self.children[role] for role in group if role in self.children]
+            for child in leaving:
+                child.ask_to_stop()
+            for child in leaving:
+                child.wait_until_gone()
+        if not self.options.database_url and hasattr(self, "database"):
+            embedded.stop_postgres(self.run_dir)
+        for name in ("stack.json", "processes.json"):
+            (self.run_dir / name).unlink(missing_ok=True)
+        self._lock_file.close()
+        self._lock_file = None
+
+
+def stop_running(run_dir: Path, within_s: float = 90) -> str:
+    """Ask the stack of this checkout to stop and wait; end what a killed one left. Returns a sentence."""
+    file = run_dir / "stack.json"
+    supervisor = _holder(run_dir)
+    if supervisor is None:
+        left = end_leftovers(run_dir / "processes.json")
+        if (run_dir / "postgres" / "postmaster.pid").exists():
+            embedded.start_postgres(run_dir)
+            embedded.stop_postgres(run_dir)
+            left.append("postgres")
+        file.unlink(missing_ok=True)
+        return f"Ended what an earlier run had left: {', '.join(left)}." if left else "No stack is running in this checkout."
+    os.kill(supervisor, signal.SIGTERM)
+    deadline = time.monotonic() + within_s
+    while _holder(run_dir) is not None:
+        if time.monotonic() > deadline:
+            raise StackError(f"The stack (supervisor {supervisor}) has not stopped after {within_s:g} s.")
+        time.sleep(0.1)
+    return "Stopped."
+
+
+def _holder(run_dir: Path) -> int | None:
+    """The pid of the supervisor that holds the lock."""
+    try:
+        with (run_dir / "lock").open("r+") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return None
+    except FileNotFoundError:
+        return None
+    except BlockingIOError:
+        return int((run_dir / "supervisor.pid").read_text())
+
+
+def free_port(asked: int | None, default: int, variable: str) -> int:
+    """The port that was asked for, which must be free; or the default, or the next free one after it. Raises StackError."""
+    if asked is not None:
+        if not is_free(asked):
+            raise StackError(f"Port {asked} is taken: set {variable} to another one, or leave it out to take the next free one.")
+        return asked
+    for port in range(default, default + 200):
+        if is_free(port):
+            return port
+    raise StackError(f"No port from {default} to {default + 199} is free: set {variable}.")
+
+
+def is_free(port: int) -> bool:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True
+
+
+def listens(port: int) -> bool:
+    with socket.socket() as probe:
+        probe.settimeout(1)
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+def answers(url: str) -> bool:
+    try:
+        with urllib.request.urlopen(url, timeout=2) as answer:
+            return bool(answer.status == 200)
+    except (urllib.error.URLError, OSError):
+        return False
+
+
+def secret_key(file: Path) -> str:
+    """One per run directory, made once."""
+    if not file.exists():
+        write_whole(file, secrets.token_urlsafe(50))
+    return file.read_text()

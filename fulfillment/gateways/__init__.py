@@ -6,13 +6,7 @@ from typing import Literal, overload
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 
-from fulfillment.gateways.ports import (
-    CarrierGateway,
-    Charge,
-    Label,
-    PaymentGateway,
-    Refund,
-)
+from fulfillment.gateways.ports import CarrierGateway, Charge, Label, PaymentGateway, Refund
 from fulfillment.gateways.sandbox import SandboxCarrier, SandboxPayments
 
 __all__ = ["CarrierGateway", "Charge", "Label", "PaymentGateway", "Refund", "carrier", "gateway", "payments"]

@@ -1,4 +1,4 @@
-"""The provider sandbox as a payment provider and as a carrier (``manage.py sandbox``; its API stands in docs/sandbox.md)."""
+"""The provider sandbox as a payment provider and as a carrier (``manage.py sandbox``; its paths stand in one table in fulfillment/sandbox/server.py)."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

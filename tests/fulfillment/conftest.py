@@ -27,8 +27,9 @@ class SandboxProcess:
         self._port = 0
         self.start()
 
-    def start(self) -> None:
-        command = [sys.executable, "-c", self._program, str(self._port), str(self._ledger)]
+    def start(self, sabotage: str = "") -> None:
+        """``sabotage``: a line of Python that runs in the process before it serves."""
+        command = [sys.executable, "-c", f"{sabotage}\n{self._program}", str(self._port), str(self._ledger)]
         self._process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
         assert self._process.stdout is not None
         self.url = self._process.stdout.readline().split()[3].rstrip(",")

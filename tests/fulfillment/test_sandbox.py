@@ -463,6 +463,21 @@ def test_a_charge_that_was_running_when_the_sandbox_was_killed_never_happened(ne
     assert len(provider.effects("ORD-75")) == 1
 
 
+def test_a_sandbox_killed_between_effect_and_answer_did_neither(new_sandbox: Callable[..., "SandboxProcess"]) -> None:
+    """They are one transaction: the charge without its answer never happened, and the same key charges once."""
+    provider = new_sandbox()
+    provider.end()
+    provider.start("from fulfillment.sandbox.ledger import Ledger; import os; Ledger.remember = lambda *_: os.kill(os.getpid(), 9)")
+    with pytest.raises(httpx.HTTPError):
+        provider.charge("ORD-77")
+    provider.end(signal.SIGKILL)
+    provider.start()
+
+    assert provider.effects("ORD-77") == []
+    assert provider.charge("ORD-77").status_code == 201
+    assert len(provider.effects("ORD-77")) == 1
+
+
 def test_effect_and_answer_survive_a_kill_together(new_sandbox: Callable[..., "SandboxProcess"]) -> None:
     """Killed in the middle of a stream of charges: every charge in the ledger has its answer, and asking again adds none."""
     provider = new_sandbox()

@@ -1,0 +1,129 @@
+"""The shop as the outside sees it: its API, the provider's ledger, and its database read with plain SQL. Everything behind it is real."""
+
+import os
+import signal
+import uuid
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import Any
+
+import httpx
+import psutil
+import psycopg
+import pytest
+
+from tests.engines import RunningStack, wait_for
+
+FINAL = {"fulfilled", "payment_failed", "inventory_failed", "shipping_failed", "cancelled"}
+ADDRESS = {"name": "Amara Okafor", "line1": "12 Harbour Rd", "city": "Cork", "postal_code": "T12 X7YZ", "country": "IE"}
+
+
+class Shop:
+    """A client of the running stack; ``order`` reads through the API, ``sql`` through the database."""
+
+    def __init__(self, stack: RunningStack) -> None:
+        self.stack = stack
+        info = stack.info
+        self.http = httpx.Client(base_url=info["api"], headers={"Authorization": f"Token {info['token']}"}, timeout=20)
+        self.provider = httpx.Client(base_url=info["sandbox"], timeout=20)
+
+    def post(self, body: dict[str, Any], key: str | None = None) -> httpx.Response:
+        return self.http.post("/orders", json=body, headers={"Idempotency-Key": key or uuid.uuid4().hex})
+
+    def place(self, **changes: Any) -> str:
+        """Place one order and return its number."""
+        answer = self.post(body(**changes))
+        assert answer.status_code == 201, answer.text
+        return str(answer.json()["number"])
+
+    def place_many(self, count: int, **changes: Any) -> list[str]:
+        with ThreadPoolExecutor(8) as pool:
+            return list(pool.map(lambda _: self.place(**changes), range(count)))
+
+    def order(self, number: str) -> dict[str, Any]:
+        answer = self.http.get(f"/orders/{number}")
+        assert answer.status_code == 200, answer.text
+        return dict(answer.json())
+
+    def step(self, number: str, name: str) -> dict[str, Any]:
+        return next(step for step in self.order(number)["steps"] if step["name"] == name)
+
+    def cancel(self, number: str) -> httpx.Response:
+        return self.http.post(f"/orders/{number}/cancel")
+
+    def ends(self, number: str, within_s: float = 30) -> str:
+        """The order's final status, once it is there."""
+        wait_for(lambda: self.order(number)["status"] in FINAL, within_s)
+        return str(self.order(number)["status"])
+
+    def until_paying(self, number: str) -> None:
+        wait_for(lambda: self.step(number, "payment")["state"] == "started", every_s=0.01)
+
+    def ledger(self, number: str) -> list[tuple[str, int | None]]:
+        """(operation, amount in minor units) of everything that the provider did for this order."""
+        return [(entry["operation"], entry["amount"]) for entry in self.provider.get("/ledger", params={"order": number}).json()]
+
+    def total(self, number: str) -> int:
+        return int(self.order(number)["total_minor"])
+
+    def kinds(self, number: str) -> list[str]:
+        return [entry["kind"] for entry in self.order(number)["timeline"]]
+
+    def sql(self, query: str, *values: Any) -> list[tuple[Any, ...]]:
+        with psycopg.connect(self.stack.info["database"], autocommit=True) as connection:
+            return connection.execute(query, values).fetchall()
+
+    def run(self, command: str, *values: Any) -> None:
+        with psycopg.connect(self.stack.info["database"], autocommit=True) as connection:
+            connection.execute(command, values)
+
+    @contextmanager
+    def locked(self, table: str) -> Iterator[None]:
+        """Whoever wants to use ``table`` hangs meanwhile."""
+        with psycopg.connect(self.stack.info["database"]) as connection:
+            connection.execute(f"LOCK TABLE {table} IN ACCESS EXCLUSIVE MODE")
+            yield
+
+    def children_of(self, role: str) -> list[int]:
+        """The pool of a worker."""
+        return [child.pid for child in psutil.Process(self.stack.pid(role)).children()]
+
+    def kill_whole(self, role: str) -> int:
+        """SIGKILL to the process group of ``role``; returns the pid that died."""
+        pid = self.stack.pid(role)
+        os.killpg(pid, signal.SIGKILL)
+        return pid
+
+    def wait_for_respawn(self, role: str, dead: int) -> None:
+        wait_for(lambda: self.stack.pid(role) != dead, 20)
+
+
+def body(
+    sku: str = "TENT-2P-GRN", quantity: int = 1, token: str = "tok_ok", postal_code: str = "T12 X7YZ", email: str = "amara@example.com"
+) -> dict[str, Any]:
+    return {
+        "reference": "test",
+        "currency": "EUR",
+        "customer": {"email": email, "name": "Amara Okafor"},
+        "lines": [{"sku": sku, "quantity": quantity}],
+        "payment": {"token": token},
+        "shipping_address": ADDRESS | {"postal_code": postal_code},
+    }
+
+
+@pytest.fixture(scope="session")
+def shop(stack: RunningStack) -> Shop:
+    return Shop(stack)
+
+
+@pytest.fixture(autouse=True)
+def consistent(shop: Shop) -> Iterator[None]:
+    """After every promise: the journal, the stock and the provider's ledger agree, as ``manage.py reconcile`` sees them."""
+    yield
+    import subprocess
+    import sys
+
+    env = {name: value for name, value in os.environ.items() if name not in ("DATABASE_URL", "CELERY_BROKER_URL")}
+    run = subprocess.run([sys.executable, "manage.py", "reconcile"], env=env | {"RUN_DIR": str(shop.stack.run_dir)}, capture_output=True, text=True)
+    assert run.returncode == 0, run.stdout + run.stderr

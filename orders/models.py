@@ -6,7 +6,8 @@ import pgtrigger
 from django.conf import settings
 from django.db import models
 
-from orders.timeline import ShopNow, TimelineEntry
+from orders.clock import ShopNow
+from orders.timeline import TimelineEntry
 
 __all__ = ["Order", "OrderLine", "Product", "Status", "TimelineEntry"]
 

@@ -8,13 +8,7 @@ from typing import Any, ClassVar
 import pgtrigger
 from django.db import models
 
-
-class ShopNow(models.Func):
-    """The database's instant of this transaction, ``shop_now()``: ``now()``, overridable per connection so that a simulation can jump."""
-
-    function = "shop_now"
-    template = "%(function)s()"
-    output_field = models.DateTimeField()
+from orders.clock import ShopNow
 
 
 class Kind(models.TextChoices):

@@ -3,7 +3,7 @@
 import django.db.models.deletion
 from django.db import migrations, models
 
-import orders.timeline
+import orders.clock
 
 
 class Migration(migrations.Migration):
@@ -46,7 +46,7 @@ class Migration(migrations.Migration):
                 ('plan', models.JSONField()),
                 ('cancel_requested_at', models.DateTimeField(null=True)),
                 ('failure', models.CharField(blank=True, max_length=20)),
-                ('opened_at', models.DateTimeField(db_default=orders.timeline.ShopNow())),
+                ('opened_at', models.DateTimeField(db_default=orders.clock.ShopNow())),
                 ('closed_at', models.DateTimeField(null=True)),
                 ('order', models.OneToOneField(on_delete=django.db.models.deletion.CASCADE, related_name='saga', to='orders.order')),
             ],

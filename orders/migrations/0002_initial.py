@@ -6,7 +6,7 @@ import pgtrigger.migrations
 from django.conf import settings
 from django.db import migrations, models
 
-import orders.timeline
+import orders.clock
 
 
 class Migration(migrations.Migration):
@@ -35,7 +35,7 @@ class Migration(migrations.Migration):
                 ('idempotency_key', models.CharField(max_length=255)),
                 ('request_digest', models.CharField(max_length=64)),
                 ('correlation_id', models.CharField(max_length=64)),
-                ('placed_at', models.DateTimeField(db_default=orders.timeline.ShopNow())),
+                ('placed_at', models.DateTimeField(db_default=orders.clock.ShopNow())),
                 ('finished_at', models.DateTimeField(null=True)),
                 ('client', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='orders', to=settings.AUTH_USER_MODEL)),
             ],
@@ -76,7 +76,7 @@ class Migration(migrations.Migration):
             name='TimelineEntry',
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('at', models.DateTimeField(db_default=orders.timeline.ShopNow())),
+                ('at', models.DateTimeField(db_default=orders.clock.ShopNow())),
                 ('kind', models.CharField(choices=[('order', 'order'), ('saga', 'saga'), ('step', 'step'), ('take_over', 'taken over'), ('relaunch', 'message published again'), ('late', 'came too late'), ('cancel', 'cancel'), ('operator', 'operator'), ('delivery', 'side effect')], max_length=12)),
                 ('name', models.CharField(blank=True, max_length=40)),
                 ('from_state', models.CharField(blank=True, max_length=20)),

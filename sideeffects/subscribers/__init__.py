@@ -1,0 +1,1 @@
+"""One room per subscriber; nobody else names it. Delete a folder and its effect is gone."""

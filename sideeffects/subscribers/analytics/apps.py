@@ -1,0 +1,6 @@
+from django.apps import AppConfig
+
+
+class AnalyticsConfig(AppConfig):
+    name = "sideeffects.subscribers.analytics"
+    label = "sideeffects_analytics"

@@ -1,0 +1,42 @@
+"""Email: a text receipt over SMTP. Outside our database, so at least once, under a Message-ID that is the same for every try."""
+
+import smtplib
+from decimal import Decimal
+
+from babel.numbers import format_currency, get_currency_precision
+from django.core.mail import EmailMessage
+from django.template.loader import render_to_string
+
+from orders.events import OrderFulfilled, subscriber
+from sideeffects.models import Delivery
+
+LOCALE = "en_GB"
+
+
+class PermanentlyRefused(Exception):
+    """The mail server refused for good (5xx): another try would be refused as well."""
+
+
+@subscriber(OrderFulfilled, retries=8, timeout_s=10, outside=True, final=(PermanentlyRefused,))
+def email(event: OrderFulfilled, delivery: Delivery) -> None:
+    """Raises PermanentlyRefused; anything else is tried again. The Message-ID lets mail stores drop repeats."""
+    lines = [{"quantity": line.quantity, "name": line.name, "price": money(line.quantity * line.unit_price_minor, event.currency)} for line in event.lines]
+    text = render_to_string("sideeffects_email/receipt.txt", {"event": event, "lines": lines, "total": money(event.total_minor, event.currency)})
+    message = EmailMessage(f"Order {event.number} is on its way", text, to=[event.email], headers={"Message-ID": f"<{delivery.key}@shop.example>"})
+    try:
+        message.send()
+    except smtplib.SMTPRecipientsRefused as refused:
+        _raise_if_final([code for code, _ in refused.recipients.values()], refused)
+    except smtplib.SMTPResponseException as refused:
+        _raise_if_final([refused.smtp_code], refused)
+
+
+def _raise_if_final(codes: list[int], refused: smtplib.SMTPException) -> None:
+    if all(code >= 500 for code in codes):
+        raise PermanentlyRefused(f"The mail server refused the message for good ({max(codes)})") from refused
+    raise refused
+
+
+def money(minor: int, currency: str) -> str:
+    """€84.20 from 8420."""
+    return format_currency(Decimal(minor).scaleb(-get_currency_precision(currency)), currency, locale=LOCALE)

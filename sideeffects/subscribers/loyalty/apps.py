@@ -1,0 +1,6 @@
+from django.apps import AppConfig
+
+
+class LoyaltyConfig(AppConfig):
+    name = "sideeffects.subscribers.loyalty"
+    label = "sideeffects_loyalty"

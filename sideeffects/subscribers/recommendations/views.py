@@ -1,0 +1,21 @@
+"""``GET /api/v1/products/{sku}/recommendations``: what was bought together with a product, most often first."""
+
+from rest_framework.exceptions import NotFound
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.views import APIView
+
+from orders.models import Product
+from sideeffects.subscribers.recommendations.models import CoPurchase
+
+SHOWN = 5
+
+
+class Recommendations(APIView):
+    def get(self, request: Request, sku: str) -> Response:
+        if not Product.objects.filter(sku=sku).exists():
+            raise NotFound(f"No product has the SKU {sku!r}.")
+        best = list(CoPurchase.objects.filter(sku=sku).order_by("-orders", "other")[:SHOWN])
+        sold = Product.objects.filter(sku__in=[pair.other for pair in best], is_active=True).in_bulk(field_name="sku")
+        found = [{"sku": pair.other, "name": sold[pair.other].name, "orders": pair.orders} for pair in best if pair.other in sold]
+        return Response({"data": found})

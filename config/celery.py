@@ -3,7 +3,7 @@
 Source of the facts behind each hook: docs/design.md, "The broker".
 """
 
-import logging
+import logging.config
 import os
 from typing import Any
 

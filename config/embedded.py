@@ -58,7 +58,8 @@ def _own_runtime_dir() -> None:
     """The wheel keeps its lock file in XDG_RUNTIME_DIR, else under one name in the shared temporary folder, where a second user of the machine is refused."""
     if not os.environ.get("XDG_RUNTIME_DIR"):
         private = Path(tempfile.gettempdir()) / f"order-fulfilment-{os.getuid()}"
-        private.mkdir(mode=0o711, exist_ok=True)
+        private.mkdir(mode=0o700, exist_ok=True)
+        private.chmod(0o700)
         os.environ["XDG_RUNTIME_DIR"] = str(private)
 
 

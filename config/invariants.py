@@ -95,11 +95,11 @@ def _status_agrees_with_saga(order: Order, effects: list[dict[str, Any]]) -> Ite
 
 
 def _fact_told_once(order: Order, effects: list[dict[str, Any]]) -> Iterator[str]:
-    told = Event.objects.filter(order_number=order.number).count()
+    told = Event.objects.filter(order=order).count()
     due = int(order.status == Status.FULFILLED)
     if told != due:
         yield f"{told} events, due {due}"
-    deliveries = sorted(Delivery.objects.filter(event__order_number=order.number).values_list("subscriber", flat=True))
+    deliveries = sorted(Delivery.objects.filter(event__order=order).values_list("subscriber", flat=True))
     if due and deliveries != sorted(registry.names()):
         yield f"deliveries to {deliveries}"
 

@@ -44,7 +44,7 @@ def test_a_wiped_broker_costs_time_only(shop: Shop) -> None:
     def at_rest() -> bool:
         delivered = shop.sql(
             "SELECT count(*) FROM sideeffects_delivery d JOIN sideeffects_event e ON e.id = d.event_id"
-            " WHERE e.order_number = ANY(%s) AND d.state = 'delivered'",
+            " JOIN orders_order o ON o.id = e.order_id WHERE o.number = ANY(%s) AND d.state = 'delivered'",
             numbers,
         )
         return delivered == [(200,)]

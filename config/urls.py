@@ -1,0 +1,19 @@
+"""Who answers what: operators, client developers, probes."""
+
+from django.contrib import admin
+from django.urls import include, path
+from django.views.generic import RedirectView
+
+from orders.api import health
+from sideeffects import registry
+
+urlpatterns = [
+    path("", RedirectView.as_view(url="/admin/")),
+    path("admin/", admin.site.urls),
+    path("api/v1/", include("orders.api.urls")),
+    path("api/v1/", include((registry.urlpatterns(), "sideeffects"))),
+    path("healthz", health.healthz),
+    path("readyz", health.readyz),
+]
+handler404 = "orders.api.problems.not_found"
+handler500 = "orders.api.problems.server_error"

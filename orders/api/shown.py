@@ -1,0 +1,74 @@
+"""How an order is shown to the client that placed it. Internal flags of the operators are not part of it."""
+
+from typing import Any
+
+from django.db.models import Prefetch, QuerySet
+
+from fulfillment.models import StepRecord
+from orders.models import Order, Product, Status
+from orders.timeline import TimelineEntry, sentence
+from sideeffects.models import Delivery
+
+
+def whole(orders: QuerySet[Order]) -> QuerySet[Order]:
+    """With everything that ``full`` shows, in a fixed number of queries."""
+    history = Prefetch("timeline", TimelineEntry.objects.order_by("id"))
+    return brief(orders).select_related("saga").prefetch_related("saga__records", "events__deliveries", history)
+
+
+def brief(orders: QuerySet[Order]) -> QuerySet[Order]:
+    """With everything that ``summary`` shows."""
+    return orders.prefetch_related("lines")
+
+
+def placed(order: Order) -> dict[str, Any]:
+    """The answer to placing it: from columns that never change, so that a replay is the same to the letter."""
+    return summary(order) | {"status": Status.PLACED}
+
+
+def summary(order: Order) -> dict[str, Any]:
+    return {
+        "number": order.number,
+        "reference": order.reference,
+        "status": order.status,
+        "attention": False,
+        "currency": order.currency,
+        "total_minor": order.total_minor,
+        "placed_at": order.placed_at,
+        "lines": [
+            {"sku": line.sku, "name": line.name, "quantity": line.quantity, "unit_price_minor": line.unit_price_minor} for line in order.lines.all()
+        ],
+    }
+
+
+def full(order: Order) -> dict[str, Any]:
+    deliveries = [delivery for event in order.events.all() for delivery in event.deliveries.all()]
+    return summary(order) | {
+        "steps": [_step(record) for record in order.saga.records.all()],
+        "side_effects": [_delivery(delivery) for delivery in deliveries],
+        "timeline": [_entry(entry) for entry in order.timeline.all()],
+    }
+
+
+def product(item: Product) -> dict[str, Any]:
+    return {"sku": item.sku, "name": item.name, "price_minor": item.price_minor, "currency": item.currency}
+
+
+def _step(record: StepRecord) -> dict[str, Any]:
+    return {"name": record.name, "state": record.state, "tries": record.tries, "undo_tries": record.undo_tries, "error_code": record.error_code}
+
+
+def _delivery(delivery: Delivery) -> dict[str, Any]:
+    return {"subscriber": delivery.subscriber, "state": delivery.state, "tries": delivery.tries}
+
+
+def _entry(entry: TimelineEntry) -> dict[str, Any]:
+    return {
+        "at": entry.at,
+        "kind": entry.kind,
+        "name": entry.name,
+        "from": entry.from_state,
+        "to": entry.to_state,
+        "epoch": entry.epoch,
+        "sentence": sentence(entry),
+    }

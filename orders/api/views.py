@@ -1,0 +1,105 @@
+"""The REST face: place, list, read and cancel orders; read the catalogue. A client sees its own orders; those of others do not exist for it."""
+
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+from django.db.models import QuerySet
+from drf_canon.errors import ProblemError, QueryParamError
+from drf_canon.pagination import CursorPagination
+from rest_framework.exceptions import ErrorDetail, NotFound
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.views import APIView
+
+from fulfillment import recovery
+from orders import tracing
+from orders.api import placing, shown
+from orders.api.fields import RequestedOrder
+from orders.api.problems import INVALID_STATE, request_id
+from orders.models import Order, Product
+
+
+class Pages(CursorPagination):
+    """``{"data", "has_more", "next_cursor"}``; 25 to a page, at most 100."""
+
+    page_size = 25
+    page_size_query_param = "page_size"
+    max_page_size = 100
+    ordering = "-id"
+
+    def answer(self, data: list[dict[str, Any]]) -> Response:
+        following = self.get_next_link() if self.has_next else None
+        cursor = self._cursor_in(following) if following else None
+        return Response({"data": data, "has_more": self.has_next, "next_cursor": cursor}, headers={"Link": f'<{following}>; rel="next"'} if following else {})
+
+    def _cursor_in(self, link: str) -> str:
+        return parse_qs(urlsplit(link).query)[self.cursor_query_param][0]
+
+
+class ProductPages(Pages):
+    ordering = "sku"
+
+
+def only_parameters(request: Request, *known: str) -> None:
+    """Raises QueryParamError: a parameter that is not known here."""
+    unknown = [name for name in request.query_params if name not in known]
+    if unknown:
+        raise QueryParamError({name: [ErrorDetail("This parameter is not known.", "unknown_parameter")] for name in unknown})
+
+
+class Orders(APIView):
+    def get(self, request: Request) -> Response:
+        only_parameters(request, "cursor", "page_size")
+        pages = Pages()
+        found = pages.paginate_queryset(shown.brief(_own(request)), request, view=self) or []
+        return pages.answer([shown.summary(order) for order in found])
+
+    def post(self, request: Request) -> Response:
+        """201 as soon as the order is durable; fulfilment goes on. A declined card is not an HTTP error: the order ends payment_failed."""
+        only_parameters(request)
+        key = placing.key_of(request.headers.get("Idempotency-Key"))
+        wanted = RequestedOrder(data=request.data)
+        wanted.is_valid(raise_exception=True)
+        correlation_id = request_id(request)
+        token = tracing.enter(tracing.Trace(correlation_id))
+        try:
+            placed = placing.place(request.user, key, wanted.validated_data, correlation_id)
+        finally:
+            tracing.leave(token)
+        headers = {"Location": f"/api/v1/orders/{placed.order.number}"} | ({"Idempotent-Replayed": "true"} if placed.replayed else {})
+        return Response(shown.placed(placed.order), status=201, headers=headers)
+
+
+class OrderDetail(APIView):
+    def get(self, request: Request, number: str) -> Response:
+        only_parameters(request)
+        return Response(shown.full(_find(shown.whole(_own(request)), number)))
+
+
+class Cancel(APIView):
+    def post(self, request: Request, number: str) -> Response:
+        """202: recorded, and honoured at the next step border. 409: the parcel has left, or the order has ended."""
+        order = _find(_own(request), number)
+        outcome = recovery.cancel(order.number, request.user.get_username())
+        if outcome == "too_late":
+            raise ProblemError(INVALID_STATE, f"{order.number} has been shipped or has ended; it can no longer be cancelled.")
+        return Response({"number": order.number, "cancel": outcome}, status=202)
+
+
+class Products(APIView):
+    def get(self, request: Request) -> Response:
+        only_parameters(request, "cursor", "page_size")
+        pages = ProductPages()
+        found = pages.paginate_queryset(Product.objects.filter(is_active=True), request, view=self) or []
+        return pages.answer([shown.product(item) for item in found])
+
+
+def _own(request: Request) -> QuerySet[Order]:
+    return Order.objects.filter(client_id=request.user.pk)
+
+
+def _find(orders: QuerySet[Order], number: str) -> Order:
+    order = orders.filter(number=number).first()
+    if order is None:
+        raise NotFound(f"You have no order {number}.")
+    return order

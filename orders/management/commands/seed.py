@@ -1,0 +1,69 @@
+"""``manage.py seed``: the demo's catalogue, an operator and an API client. Running it again adds what is missing and resets nothing."""
+
+import json
+import os
+import secrets
+from argparse import ArgumentParser
+from pathlib import Path
+from typing import Any
+
+from django.contrib.auth.models import User
+from django.core.management.base import BaseCommand
+from django.db import transaction
+from knox.models import AuthToken
+from knox.settings import CONSTANTS
+
+from fulfillment.models import StockLevel
+from orders.management.demo_data import PRODUCTS
+from orders.models import Product
+
+OPERATOR = "operator"
+CLIENT = "web-shop"
+
+
+class Command(BaseCommand):
+    help = "Stock the demo's shop and write its credentials to a file. Example: manage.py seed --credentials .run/credentials.json"
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument("--credentials", type=Path, required=True, help="JSON file for token and admin password; readable by its owner alone")
+
+    @transaction.atomic
+    def handle(self, *args: Any, **options: Any) -> None:
+        stock_the_shop()
+        file: Path = options["credentials"]
+        known = json.loads(file.read_text()) if file.exists() else {}
+        found = {"token": token_of(known), "admin": {"username": OPERATOR, "password": password_of(known)}}
+        write_private(file, json.dumps(found))
+        self.stdout.write(f"{len(PRODUCTS)} products, operator {OPERATOR!r}, API client {CLIENT!r}; credentials in {file.name}")
+
+
+def stock_the_shop() -> None:
+    """Products and stock levels that are missing; what an operator has changed since stays as it is."""
+    Product.objects.bulk_create(
+        [Product(sku=item.sku, name=item.name, price_minor=item.price_minor, currency="EUR") for item in PRODUCTS], ignore_conflicts=True
+    )
+    StockLevel.objects.bulk_create([StockLevel(sku=item.sku, on_hand=item.on_hand) for item in PRODUCTS], ignore_conflicts=True)
+
+
+def token_of(known: dict[str, Any]) -> str:
+    """The token of the file, if the database still knows it; else a new one. Only its digest is stored."""
+    client, _ = User.objects.get_or_create(username=CLIENT)
+    token = str(known.get("token", ""))
+    if token and AuthToken.objects.filter(user=client, token_key=token[: CONSTANTS.TOKEN_KEY_LENGTH]).exists():
+        return token
+    _, fresh = AuthToken.objects.create(user=client)
+    return str(fresh)
+
+
+def password_of(known: dict[str, Any]) -> str:
+    operator, _ = User.objects.get_or_create(username=OPERATOR, defaults={"is_staff": True, "is_superuser": True})
+    password = str(known.get("admin", {}).get("password", "")) or secrets.token_urlsafe(12)
+    if not operator.check_password(password):
+        operator.set_password(password)
+        operator.save(update_fields=["password"])
+    return password
+
+
+def write_private(file: Path, text: str) -> None:
+    with os.fdopen(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as out:
+        out.write(text)

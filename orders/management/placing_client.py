@@ -1,0 +1,45 @@
+"""A client of the shop's REST API, as any other: the demo and ``place_orders`` go through the front door."""
+
+import random
+from typing import Any
+
+import httpx
+
+from orders.management.demo_data import DemoCustomer
+
+
+class ShopClient:
+    """``api_url`` without a trailing slash. Every method raises httpx.HTTPStatusError with the problem document in its response."""
+
+    def __init__(self, api_url: str, token: str) -> None:
+        self.http = httpx.Client(base_url=api_url, headers={"Authorization": f"Token {token}"}, timeout=30)
+
+    def place(self, body: dict[str, Any], key: str) -> dict[str, Any]:
+        return self._json(self.http.post("/orders", json=body, headers={"Idempotency-Key": f'"{key}"'}))
+
+    def order(self, number: str) -> dict[str, Any]:
+        return self._json(self.http.get(f"/orders/{number}"))
+
+    def cancel(self, number: str) -> dict[str, Any]:
+        return self._json(self.http.post(f"/orders/{number}/cancel"))
+
+    def _json(self, answer: httpx.Response) -> dict[str, Any]:
+        return dict(answer.raise_for_status().json())
+
+
+def order_body(rng: random.Random, customer: DemoCustomer, items: list[tuple[str, int]], token: str) -> dict[str, Any]:
+    """The body of one order: ``items`` are (SKU, quantity)."""
+    return {
+        "reference": f"web-{rng.randrange(10_000, 100_000)}",
+        "currency": "EUR",
+        "customer": {"email": customer.email, "name": customer.name},
+        "lines": [{"sku": sku, "quantity": quantity} for sku, quantity in items],
+        "payment": {"token": token},
+        "shipping_address": {
+            "name": customer.name,
+            "line1": customer.line1,
+            "city": customer.city,
+            "postal_code": customer.postal_code,
+            "country": customer.country,
+        },
+    }

@@ -6,9 +6,10 @@ from contextlib import contextmanager
 from datetime import timedelta
 
 from django.db import DatabaseError, connection, transaction
+from django.db.models import F
 
 from fulfillment import engine
-from fulfillment.clock import ShopNow, shop_now
+from fulfillment.clock import ShopNow, in_seconds, patience_s, shop_now
 from fulfillment.engine import Launch
 from fulfillment.models import Saga, SweepBeat
 from orders.timeline import Kind, TimelineEntry
@@ -57,6 +58,14 @@ def look(saga_id: int) -> Launch | None:
         waiting = Saga.objects.filter(pk=saga_id, wake_at__lte=ShopNow())
         saga = engine.locking(waiting, skip_locked=True).first()
         return engine.look(saga) if saga else None
+
+
+def not_published(what: Launch) -> None:
+    """The broker did not take it: due again after the first patience, which does not grow, because nothing was lost."""
+    with transaction.atomic():
+        with connection.cursor() as cursor:
+            engine.may_be_lost(cursor)
+        Saga.objects.filter(pk=what.saga, epoch=what.epoch, relaunches__gt=0).update(relaunches=F("relaunches") - 1, wake_at=in_seconds(patience_s(0)))
 
 
 @contextmanager

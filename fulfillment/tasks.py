@@ -29,14 +29,16 @@ def start(order: Order) -> None:
     transaction.on_commit(lambda: launch(opened), robust=True)
 
 
-def launch(what: Launch | None) -> None:
-    """Publish what is left as one chain, best effort: if the broker is down, the sweep publishes it when the saga is due."""
+def launch(what: Launch | None) -> bool:
+    """Publish what is left as one chain, best effort: if the broker is down, the sweep publishes it when the saga is due. False: it did not go out."""
     if what is None:
-        return
+        return True
     try:
         chain(*signatures(what)).apply_async(link_error=errback(what))
     except (OperationalError, OSError) as down:
         log.warning("The chain of %s was not published, the sweep will: %s", what.order, down)
+        return False
+    return True
 
 
 def signatures(what: Launch) -> list[Signature]:

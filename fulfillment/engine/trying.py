@@ -130,6 +130,7 @@ def run_local(saga_id: int, epoch: int, name: str, undo: bool) -> Settled:
                 return Settled(mine=False)
             step, order = BY_NAME[name], saga.order
             receipt = step.compensate(order, claim.undo_of(order)) if undo else step.execute(order, claim.key)
+            _count_try(saga, claim)
             return _succeed(saga, name, receipt, undo)
     except Rejected as error:
         _settle_local_failure(saga_id, epoch, name, undo, error)
@@ -138,6 +139,12 @@ def run_local(saga_id: int, epoch: int, name: str, undo: bool) -> Settled:
         failed = Unavailable(f"{type(error).__name__}: nothing was changed", code="local_error")
         _settle_local_failure(saga_id, epoch, name, undo, failed)
         raise failed from error
+
+
+def _count_try(saga: Saga, claim: Claim) -> None:
+    """A local step has no start that counts it."""
+    counter = "undo_tries" if claim.undo else "tries"
+    setattr(record_of(saga, claim.name), counter, claim.tries)
 
 
 def _settle_local_failure(saga_id: int, epoch: int, name: str, undo: bool, error: StepError) -> None:

@@ -55,7 +55,9 @@ class Sweep:
     def _round(self) -> int:
         sagas = 0
         for launch in recovery.due():
-            tasks.launch(launch)
+            if not tasks.launch(launch):
+                recovery.not_published(launch)
+                break  # the broker is down: what else is due stays due
             sagas += 1
         deliveries = registry.launch_due()
         if sagas or deliveries:

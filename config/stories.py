@@ -63,7 +63,7 @@ def place_all(shop: ShopClient, seed: int, kill_worker: Callable[[], None]) -> I
     quiet = [story for story in STORIES if not story.meddle for _ in range(story.count)]
     rng.shuffle(quiet)
     for story in quiet + [story for story in STORIES if story.meddle for _ in range(story.count)]:
-        placed = Placed(story, shop.place(_body(rng, story), key=str(uuid.UUID(int=rng.getrandbits(128))))["number"])
+        placed = Placed(story, shop.place(_body(rng, story), key=str(uuid.uuid4()))["number"])
         if story.meddle:
             _while_paying(shop, placed.number)
             kill_worker() if story.meddle == "kill" else shop.cancel(placed.number)
@@ -101,7 +101,7 @@ FINAL = ("fulfilled", "payment_failed", "inventory_failed", "shipping_failed", "
 
 def at_rest(order: dict[str, Any]) -> bool:
     """Nothing of this order moves any more, its side effects included."""
-    if order["status"] not in FINAL:
+    if order.get("status") not in FINAL:
         return False
     effects = order["side_effects"]
     told = order["status"] != "fulfilled" or bool(effects)

@@ -4,11 +4,14 @@ A message carries (saga, epoch, order number) and no state: it says "have a look
 """
 
 import logging
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from celery import Task, chain, shared_task
 from celery.canvas import Signature
-from celery.exceptions import OperationalError
+from celery.exceptions import OperationalError, SoftTimeLimitExceeded
 from django.db import transaction
 
 from fulfillment import engine
@@ -72,18 +75,27 @@ def _run(task: "Task[..., str]", step: Step, undo: bool, saga: int, epoch: int, 
     if claim is None:
         return _nothing_to_start(task, undo, saga, epoch, order)
     try:
-        with leased(lease):
-            receipt = _talk(step, claim)
-    except StepError as error:
-        return _settle_failure(task, claim, error, order)
-    except Exception as unknown:  # a class nobody listed says nothing about what the provider did
-        doubt = InDoubt(f"{type(unknown).__name__} while talking to the provider", code="unknown_error")
-        log.exception("%s of %s: unknown error, in doubt", claim.name, order)
-        return _settle_failure(task, claim, doubt, order)
-    settled = engine.settle_success(claim, receipt)
+        outcome = _talk(step, claim, lease)
+    except SoftTimeLimitExceeded:  # it struck between the answer and its settle
+        outcome = InDoubt("The time limit ended the talk with the provider", code="time_limit")
+    if isinstance(outcome, StepError):
+        return _settle_failure(task, claim, outcome, order)
+    with _uncut():
+        settled = engine.settle_success(claim, outcome)
     if not settled.mine:
         return _end(task, f"{order}: too late, somebody else owns {step.name}")
     return _go_on(task, settled, f"{order}: {step.name} {'undone' if undo else 'done'}")
+
+
+@contextmanager
+def _uncut() -> Iterator[None]:
+    """The soft time limit (SIGUSR1) ends a call, never a settle: what is known about money must reach the journal. The hard limit still holds."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGUSR1})
+    try:
+        yield
+    finally:
+        with suppress(SoftTimeLimitExceeded):
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGUSR1})
 
 
 def _run_local(task: "Task[..., str]", step: Step, undo: bool, saga: int, epoch: int, order: str) -> str:
@@ -98,16 +110,22 @@ def _run_local(task: "Task[..., str]", step: Step, undo: bool, saga: int, epoch:
     return _go_on(task, settled, f"{order}: {step.name} {'undone' if undo else 'done'}")
 
 
-def _talk(step: Step, claim: Claim) -> Receipt | None:
-    """The call, outside any transaction."""
-    order = Order.objects.prefetch_related("lines").get(pk=claim.order_id)
-    if claim.undo:
-        return step.compensate(order, claim.undo_of(order))
-    return step.execute(order, claim.key)
+def _talk(step: Step, claim: Claim, lease: Lease) -> Receipt | StepError | None:
+    """The call, outside any transaction: what it achieved, or why it did not."""
+    try:
+        order = Order.objects.prefetch_related("lines").get(pk=claim.order_id)
+        with leased(lease):
+            return step.compensate(order, claim.undo_of(order)) if claim.undo else step.execute(order, claim.key)
+    except StepError as error:
+        return error
+    except Exception as unknown:  # a class nobody listed says nothing about what the provider did
+        log.exception("%s of %s: unknown error, in doubt", claim.name, claim.key)
+        return InDoubt(f"{type(unknown).__name__} while talking to the provider", code="unknown_error")
 
 
 def _settle_failure(task: "Task[..., str]", claim: Claim, error: StepError, order: str) -> str:
-    settled = engine.settle_failure(claim, error)
+    with _uncut():
+        settled = engine.settle_failure(claim, error)
     if settled and isinstance(error, Rejected) and not claim.undo:
         raise error  # ends the chain through its errback, which turns the saga back
     return _end(task, f"{order}: {claim.name}: {error}" if settled else f"{order}: too late, somebody else owns {claim.name}")

@@ -1,0 +1,54 @@
+"""Promise: a wrong setting or wrong wiring is refused in one sentence, by the web process, the workers and the commands alike."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from tests.engines import ROOT
+
+PROCESSES = {
+    "web": ["-m", "gunicorn", "config.wsgi", "--bind", "127.0.0.1:0"],
+    "worker": ["-m", "celery", "-A", "config", "worker", "-P", "solo"],
+    "sweep": ["manage.py", "sweep", "--once"],
+    "command": ["manage.py", "check"],
+}
+WRONG = {
+    "setting": ({"TIME_SCALE": "fast"}, "TIME_SCALE: Not a valid number."),
+    "wiring": ({"CALL_DEADLINE_S": "50"}, "CALL_DEADLINE_S (5 s) must be less than TASK_SOFT_LIMIT_S (2 s)."),
+}
+
+
+@pytest.mark.parametrize("process", PROCESSES)
+@pytest.mark.parametrize("wrong", WRONG)
+def test_it_refuses_to_start_and_says_why(process: str, wrong: str) -> None:
+    """A shop with a wrong setting does not open."""
+    variables, sentence = WRONG[wrong]
+
+    run = subprocess.run(
+        [sys.executable, *PROCESSES[process]], cwd=ROOT, env=os.environ | variables | {"SECRET_KEY": "x" * 50}, capture_output=True, text=True, timeout=60
+    )
+
+    assert run.returncode != 0
+    assert sentence in run.stdout + run.stderr
+
+
+def test_a_web_process_without_a_secret_key_refuses_to_start() -> None:
+    run = subprocess.run([sys.executable, "-c", "import config.wsgi"], cwd=ROOT, env=os.environ, capture_output=True, text=True, timeout=60)
+
+    assert run.returncode == 1
+    assert "config.E002: SECRET_KEY is not set." in run.stderr
+
+
+def test_a_command_without_a_database_names_make_up() -> None:
+    """Where nothing runs, I am told how to start it."""
+    outer = {name: value for name, value in os.environ.items() if name not in ("DATABASE_URL", "CELERY_BROKER_URL")}
+
+    run = subprocess.run(
+        [sys.executable, "manage.py", "reconcile"], cwd=ROOT, env=outer | {"RUN_DIR": "/tmp/no-such-run"}, capture_output=True, text=True, timeout=60
+    )
+
+    assert run.returncode != 0
+    assert "make up" in run.stdout + run.stderr
+    assert "Traceback" not in run.stderr

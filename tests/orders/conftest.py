@@ -1,0 +1,53 @@
+"""The REST face without a network: real database, no broker (what is launched on commit is not this folder's business)."""
+
+import uuid
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import User
+from knox.models import AuthToken
+from rest_framework.test import APIClient
+
+from fulfillment.models import StockLevel
+from orders.models import Product
+
+
+class Client:
+    """One API client with a token of its own."""
+
+    def __init__(self, name: str) -> None:
+        self.user = User.objects.create(username=name)
+        _, token = AuthToken.objects.create(user=self.user)
+        self.api = APIClient(headers={"Authorization": f"Token {token}"})
+
+    def post(self, body: Any, key: str | None = None, **headers: str) -> Any:
+        key = uuid.uuid4().hex if key is None else key
+        return self.api.post("/api/v1/orders", body, format="json", headers={"Idempotency-Key": key, **headers})
+
+    def get(self, path: str) -> Any:
+        return self.api.get(f"/api/v1{path}")
+
+
+@pytest.fixture
+def catalogue(db: None) -> None:
+    Product.objects.create(sku="TENT", name="Tent", price_minor=18_900, currency="EUR")
+    Product.objects.create(sku="MUG", name="Mug", price_minor=1_250, currency="EUR")
+    Product.objects.create(sku="GONE", name="No longer sold", price_minor=100, currency="EUR", is_active=False)
+    StockLevel.objects.create(sku="TENT", on_hand=10)
+
+
+@pytest.fixture
+def client(catalogue: None) -> Client:
+    return Client("web-shop")
+
+
+@pytest.fixture
+def body() -> dict[str, Any]:
+    return {
+        "reference": "web-1",
+        "currency": "EUR",
+        "customer": {"email": "amara@example.com", "name": "Amara Okafor"},
+        "lines": [{"sku": "TENT", "quantity": 1}, {"sku": "MUG", "quantity": 2}],
+        "payment": {"token": "tok_ok"},
+        "shipping_address": {"name": "Amara", "line1": "12 Harbour Rd", "city": "Cork", "postal_code": "T12", "country": "IE"},
+    }

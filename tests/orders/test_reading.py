@@ -1,0 +1,117 @@
+"""Promise: a client sees its own orders, whole and in few queries; every error is a problem document."""
+
+from typing import Any
+
+import pytest
+from django.test import Client as Browser
+from rest_framework.test import APIClient
+
+from tests.orders.conftest import Client
+
+
+def test_an_order_is_shown_with_its_steps_and_history(client: Client, body: dict[str, Any], django_assert_max_num_queries: Any) -> None:
+    """I see where my order stands and how it got there."""
+    number = client.post(body).json()["number"]
+
+    with django_assert_max_num_queries(8):
+        shown = client.get(f"/orders/{number}").json()
+
+    assert set(shown) >= {
+        "number", "reference", "status", "attention", "currency", "total_minor", "lines", "steps", "side_effects", "timeline",
+    }  # fmt: skip
+    assert shown["attention"] is False
+    assert [step["name"] for step in shown["steps"]] == ["payment", "inventory", "shipping"]
+    assert shown["timeline"][0]["sentence"] == "Order placed"
+
+
+def test_the_list_is_paged_newest_first_in_few_queries(client: Client, body: dict[str, Any], django_assert_max_num_queries: Any) -> None:
+    """A long list comes in pages, none lost and none twice."""
+    numbers = [client.post(body).json()["number"] for _ in range(7)]
+
+    with django_assert_max_num_queries(6):
+        first = client.get("/orders?page_size=4").json()
+    second = client.get(f"/orders?page_size=4&cursor={first['next_cursor']}").json()
+
+    assert [order["number"] for order in first["data"] + second["data"]] == numbers[::-1]
+    assert (first["has_more"], second["has_more"], second["next_cursor"]) == (True, False, None)
+
+
+def test_an_empty_list_is_an_empty_page(client: Client) -> None:
+    assert client.get("/orders").json() == {"data": [], "has_more": False, "next_cursor": None}
+
+
+def test_the_catalogue_shows_what_is_sold(client: Client) -> None:
+    assert [item["sku"] for item in client.get("/products").json()["data"]] == ["MUG", "TENT"]
+
+
+def test_somebody_else_s_order_does_not_exist(client: Client, body: dict[str, Any]) -> None:
+    """Nobody can tell how many orders others have."""
+    number = client.post(body).json()["number"]
+    other = Client("other-shop")
+
+    mine, theirs = client.get("/orders/ORD-9999"), other.get(f"/orders/{number}")
+
+    assert (mine.status_code, theirs.status_code) == (404, 404)
+    assert other.api.post(f"/api/v1/orders/{number}/cancel").status_code == 404
+    assert other.get("/orders").json()["data"] == []
+
+
+@pytest.mark.parametrize("header", [None, "Token wrong", "Bearer x"])
+def test_without_a_token_nothing_is_shown(client: Client, header: str | None) -> None:
+    answer = APIClient(headers={"Authorization": header} if header else {}).get("/api/v1/orders")
+
+    assert answer.status_code == 401
+    assert answer["Content-Type"] == "application/problem+json"
+    assert answer["WWW-Authenticate"].startswith("Token")
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "content_type", "status"),
+    [
+        ("get", "/api/v1/nothing", "application/json", 404),
+        ("delete", "/api/v1/orders", "application/json", 405),
+        ("post", "/api/v1/orders", "text/plain", 415),
+        ("get", "/api/v1/orders?nope=1", "application/json", 400),
+        ("get", "/api/v1/orders?cursor=zzz", "application/json", 400),
+    ],
+)
+def test_every_error_is_a_problem_document_with_a_request_id(client: Client, method: str, path: str, content_type: str, status: int) -> None:
+    headers = {"X-Request-ID": "req-7", "Idempotency-Key": "k"}
+
+    answer = client.api.generic(method.upper(), path, "x", content_type=content_type, headers=headers)
+
+    assert answer.status_code == status
+    assert answer["Content-Type"] == "application/problem+json"
+    assert answer.json()["request_id"] == answer["X-Request-ID"] == "req-7"
+    assert answer.json()["code"]
+
+
+def test_a_cancel_is_recorded_and_repeats_its_answer(client: Client, body: dict[str, Any]) -> None:
+    """I may ask twice."""
+    number = client.post(body).json()["number"]
+
+    first, again = (client.api.post(f"/api/v1/orders/{number}/cancel") for _ in range(2))
+
+    assert (first.status_code, first.json()["cancel"]) == (202, "accepted")
+    assert (again.status_code, again.json()["cancel"]) == (202, "already")
+
+
+def test_health_answers_without_a_token_and_readiness_names_what_is_missing(client: Client) -> None:
+    """A probe learns that this process lives, and that its broker does not."""
+    browser = Browser()
+
+    alive, ready = browser.get("/healthz"), browser.get("/readyz")
+
+    assert alive.json() == {"status": "ok"}
+    assert ready.status_code == 503
+    assert ready.json() == {"status": "not ready", "database": True, "broker": False, "sweep_age_s": None}
+
+
+def test_recommendations_are_served_by_their_own_room(client: Client) -> None:
+    from django.db import connection
+
+    with connection.cursor() as cursor:
+        cursor.execute("INSERT INTO sideeffects_recommendations_copurchase (sku, other, orders) VALUES ('TENT', 'MUG', 3), ('TENT', 'GONE', 9)")
+
+    assert client.get("/products/TENT/recommendations").json() == {"data": [{"sku": "MUG", "name": "Mug", "orders": 3}]}
+    assert client.get("/products/NOPE/recommendations").status_code == 404

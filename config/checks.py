@@ -9,8 +9,11 @@ from django.conf import settings
 from django.core.checks import CheckMessage, Error, Tags, register, run_checks
 
 
+BOOT_ERROR = 3  # gunicorn gives up on a worker that ends with this, and would start any other again for ever
+
+
 def refuse_to_start(process: str) -> None:
-    """Exit 1 with every error of the system checks; warnings pass."""
+    """Exit 1 (a web process: 3) with every error of the system checks; warnings pass."""
     wrong = [found for found in run_checks(databases=["default"]) if found.is_serious()]
     if process == "web" and settings.SECRET_KEY_IS_MADE_UP and not settings.DEBUG:
         wrong.append(
@@ -21,7 +24,7 @@ def refuse_to_start(process: str) -> None:
     if wrong:
         told = "\n".join(f"  {found.id}: {found.msg}" + (f"\n      → {found.hint}" if found.hint else "") for found in wrong)
         print(f"Refused to start ({process}):\n{told}", file=sys.stderr, flush=True)
-        sys.exit(1)
+        sys.exit(BOOT_ERROR if process == "web" else 1)
 
 
 @register(Tags.database)

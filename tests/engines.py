@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -22,8 +22,9 @@ RUN_DIR = ROOT / ".run" / "test"
 Found = TypeVar("Found")
 
 
-def pytest_load_initial_conftests(early_config: pytest.Config) -> None:
-    """Give the settings a database of the tests' own, whatever runs in this checkout."""
+@pytest.hookimpl(wrapper=True)
+def pytest_load_initial_conftests(early_config: pytest.Config) -> Generator[None, Any, Any]:
+    """Give the settings a database of the tests' own, whatever runs in this checkout. A wrapper, because it must come before pytest-django's hook."""
     url = embedded.start_postgres(RUN_DIR / "unit")
     os.environ |= {
         "DATABASE_URL": url,
@@ -33,6 +34,7 @@ def pytest_load_initial_conftests(early_config: pytest.Config) -> None:
         "DEMO_VALUES": "1",
     }
     early_config.add_cleanup(lambda: embedded.stop_postgres(RUN_DIR / "unit"))
+    return (yield)
 
 
 def wait_for(question: Callable[[], Found], within_s: float = 20, every_s: float = 0.05) -> Found:
@@ -48,14 +50,14 @@ def wait_for(question: Callable[[], Found], within_s: float = 20, every_s: float
 class RunningStack:
     """``manage.py up`` in a run directory of its own: web, workers, sweep, Flower, sandbox, mail, PostgreSQL and Valkey."""
 
-    def __init__(self, run_dir: Path) -> None:
+    def __init__(self, run_dir: Path, **variables: str) -> None:
         self.run_dir = run_dir
         own = {"RUN_DIR": str(run_dir), "TIME_SCALE": "0.1", "DEMO_VALUES": "1"}
         outer = {name: value for name, value in os.environ.items() if name not in ("DATABASE_URL", "CELERY_BROKER_URL")}
         run_dir.mkdir(parents=True, exist_ok=True)
         self.log = (run_dir / "up.log").open("w")
         self.process = subprocess.Popen(
-            [sys.executable, "manage.py", "up"], cwd=ROOT, env=outer | own, stdout=self.log, stderr=subprocess.STDOUT, start_new_session=True
+            [sys.executable, "manage.py", "up"], cwd=ROOT, env=outer | own | variables, stdout=self.log, stderr=subprocess.STDOUT, start_new_session=True
         )
         wait_for(self._is_up, within_s=90)
 

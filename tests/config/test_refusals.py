@@ -37,7 +37,7 @@ def test_it_refuses_to_start_and_says_why(process: str, wrong: str) -> None:
 def test_a_web_process_without_a_secret_key_refuses_to_start() -> None:
     run = subprocess.run([sys.executable, "-c", "import config.wsgi"], cwd=ROOT, env=os.environ, capture_output=True, text=True, timeout=60)
 
-    assert run.returncode == 1
+    assert run.returncode == 3
     assert "config.E002: SECRET_KEY is not set." in run.stderr
 
 

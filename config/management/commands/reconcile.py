@@ -11,6 +11,7 @@ from django.conf import settings
 from django.core.management.base import BaseCommand
 
 from config import invariants
+from config.checks import refuse_to_start
 
 
 class Command(BaseCommand):
@@ -20,6 +21,7 @@ class Command(BaseCommand):
         parser.add_argument("--json", action="store_true", help="one JSON object: judged, open, findings")
 
     def handle(self, *args: Any, **options: Any) -> None:
+        refuse_to_start("reconcile")
         try:
             report = invariants.examine(invariants.read_ledger(settings.SANDBOX_URL))
         except httpx.HTTPError as silent:

@@ -1,0 +1,113 @@
+"""Promise: the database may restart under load and no order breaks; and an order costs no more commits than it must."""
+
+import os
+import re
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from tests.engines import wait_for
+from tests.promises.conftest import Shop
+
+WRITES, WAITS = 12, 5
+COUNTED = 5
+TOLD_AFTER_S = 12.5  # PostgreSQL's backends report their I/O at most every ten seconds
+
+
+def failed_tasks(shop: Shop) -> int:
+    logs = (shop.stack.run_dir / "log" / f"{role}.log" for role in ("saga", "sideeffects"))
+    return sum(len(re.findall("raised unexpected|Task handler raised error", Path(log).read_text(errors="replace"))) for log in logs)
+
+
+def all_at_rest(shop: Shop, numbers: list[str]) -> bool:
+    (row,) = shop.sql(
+        "SELECT count(*) FROM sideeffects_delivery d JOIN sideeffects_event e ON e.id = d.event_id JOIN orders_order o ON o.id = e.order_id"
+        " WHERE o.number = ANY(%s) AND d.state = 'delivered'",
+        numbers,
+    )
+    return bool(row[0] == 4 * len(numbers))
+
+
+def test_a_database_restart_under_load_breaks_no_order(shop: Shop) -> None:
+    """The database went down in the middle of forty orders: all of them arrive, and what comes after it notices nothing."""
+    before = failed_tasks(shop)
+    numbers = shop.place_many(40)
+    down = shop.stack.pid("postgres")
+
+    os.kill(down, signal.SIGINT)
+    wait_for(lambda: shop.stack.pid("postgres") != down)
+
+    wait_for(lambda: _safely(shop, numbers), 60, every_s=0.5)
+    meanwhile = failed_tasks(shop) - before
+    after = shop.place_many(10)
+    wait_for(lambda: all_at_rest(shop, after), 30)
+    print(f"\ndatabase restart: {meanwhile} tasks failed meanwhile, {failed_tasks(shop) - before - meanwhile} afterwards; 50 of 50 orders at rest")
+    assert failed_tasks(shop) - before - meanwhile == 0
+    for number in numbers:
+        assert shop.ledger(number) == [("charge", shop.total(number)), ("label", None)]
+
+
+def _safely(shop: Shop, numbers: list[str]) -> bool:
+    try:
+        return all_at_rest(shop, numbers)
+    except psycopg.OperationalError:
+        return False
+
+
+def test_database_connections_are_kept_across_tasks(shop: Shop) -> None:
+    """Seventy tasks need no connection of their own."""
+    wait_for(lambda: all_at_rest(shop, shop.place_many(8)), 30, every_s=1)
+    sessions = "SELECT sessions FROM pg_stat_database WHERE datname = current_database()"
+    with psycopg.connect(shop.stack.info["database"], autocommit=True) as watching:
+        ((before,),) = watching.execute(sessions).fetchall()
+        numbers = shop.place_many(10)
+        counted = "SELECT count(*) FROM sideeffects_delivery d JOIN sideeffects_event e ON e.id = d.event_id JOIN orders_order o ON o.id = e.order_id"
+        counted += " WHERE o.number = ANY(%s) AND d.state = 'delivered'"
+        wait_for(lambda: watching.execute(counted, [numbers]).fetchall() == [(40,)])
+        ((after,),) = watching.execute(sessions).fetchall()
+    print(f"\n70 tasks, 10 requests: {after - before} new connections")
+    assert after - before <= 8
+
+
+@contextmanager
+def sweep_stopped(shop: Shop) -> Iterator[None]:
+    """Its heartbeat would be counted."""
+    os.kill(shop.stack.pid("sweep"), signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        os.kill(shop.stack.pid("sweep"), signal.SIGCONT)
+
+
+@pytest.mark.timeout(120)
+def test_a_fulfilled_order_costs_at_most_twelve_write_transactions_and_five_waits(shop: Shop) -> None:
+    """How they are counted: docs/design.md, the write path."""
+    with sweep_stopped(shop):
+        time.sleep(TOLD_AFTER_S)
+        writes, waits = _written(shop), _waited(shop)
+        for _ in range(COUNTED):
+            number = shop.place()
+            wait_for(lambda number=number: all_at_rest(shop, [number]))  # type: ignore[misc]
+        written = _written(shop) - writes
+        time.sleep(TOLD_AFTER_S)
+        waited = _waited(shop) - waits
+
+    print(f"\nper fulfilled order: {written / COUNTED:g} write transactions (at most {WRITES}), {waited / COUNTED:g} that wait for the disk (at most {WAITS})")
+    assert 0 < written <= WRITES * COUNTED
+    assert 0 < waited <= WAITS * COUNTED
+
+
+def _written(shop: Shop) -> int:
+    """Every transaction that writes takes a number."""
+    return int(shop.sql("SELECT pg_snapshot_xmax(pg_current_snapshot())::text::bigint")[0][0])
+
+
+def _waited(shop: Shop) -> int:
+    """Client backends that flushed the log themselves."""
+    found = shop.sql("SELECT sum(fsyncs)::bigint FROM pg_stat_io WHERE object = 'wal' AND backend_type = 'client backend'")
+    return int(found[0][0] or 0)

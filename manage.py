@@ -16,7 +16,9 @@ def main() -> None:
     except ImproperlyConfigured as wrong:
         sys.exit(f"Refused to start: {wrong}")
     except OperationalError as unreachable:
-        sys.exit(f"The database does not answer: {unreachable}\n→ start the whole shop with `make up`, or set DATABASE_URL to a server of yours.")
+        sys.exit(
+            f"The database does not answer: {unreachable}\n→ start the whole shop with `make up`, or set DATABASE_URL to a server of yours."
+        )
 
 
 if __name__ == "__main__":

@@ -14,6 +14,8 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
 
 from orders import tracing
 
+TOKEN = "trace_token"  # where a task's request keeps what leaves its trace again
+
 app = Celery("shop")
 app.config_from_object("django.conf:settings", namespace="CELERY")
 app.autodiscover_tasks()
@@ -48,12 +50,13 @@ def stamp(headers: dict[str, Any] | None = None, **_: Any) -> None:
 def enter(task: "Task[..., Any]", **_: Any) -> None:
     request = task.request
     correlation_id = getattr(request, "x_cid", None) or request.root_id or request.id or ""
-    task.request.trace_token = tracing.enter(tracing.Trace(correlation_id, int(getattr(request, "x_hops", None) or 0)))
+    token = tracing.enter(tracing.Trace(correlation_id, int(getattr(request, "x_hops", None) or 0)))
+    setattr(request, TOKEN, token)
 
 
 @signals.task_postrun.connect(weak=False, dispatch_uid="config.trace.leave")
 def leave(task: "Task[..., Any]", **_: Any) -> None:
-    token = getattr(task.request, "trace_token", None)
+    token = getattr(task.request, TOKEN, None)
     if token is not None:
         tracing.leave(token)
 

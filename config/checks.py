@@ -8,7 +8,6 @@ from django.apps import AppConfig
 from django.conf import settings
 from django.core.checks import CheckMessage, Error, Tags, register, run_checks
 
-
 BOOT_ERROR = 3  # gunicorn gives up on a worker that ends with this, and would start any other again for ever
 
 
@@ -23,7 +22,8 @@ def refuse_to_start(process: str) -> None:
         )
     if wrong:
         told = "\n".join(f"  {found.id}: {found.msg}" + (f"\n      → {found.hint}" if found.hint else "") for found in wrong)
-        print(f"Refused to start ({process}):\n{told}", file=sys.stderr, flush=True)
+        sys.stderr.write(f"Refused to start ({process}):\n{told}\n")
+        sys.stderr.flush()
         sys.exit(BOOT_ERROR if process == "web" else 1)
 
 

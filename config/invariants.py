@@ -58,9 +58,13 @@ def examine(ledger: Ledger) -> Report:
             continue
         report.judged += 1
         effects = ledger.get(order.number, [])
-        report.findings += [Finding(order.number, rule.__name__.lstrip("_"), found) for rule in ORDER_RULES for found in rule(order, effects)]
+        report.findings += [
+            Finding(order.number, rule.__name__.lstrip("_"), found) for rule in ORDER_RULES for found in rule(order, effects)
+        ]
     unknown = set(ledger) - set(Order.objects.filter(number__in=list(ledger)).values_list("number", flat=True))
-    report.findings += [Finding(number, "ledger_names_an_order", "the provider acted for an order that does not exist") for number in sorted(unknown)]
+    report.findings += [
+        Finding(number, "ledger_names_an_order", "the provider acted for an order that does not exist") for number in sorted(unknown)
+    ]
     report.findings += list(_stock_adds_up())
     return report
 
@@ -136,7 +140,11 @@ def _stock_adds_up() -> Iterator[Finding]:
         if level.reserved != held.get(level.sku, 0):
             yield Finding(level.sku, "stock_adds_up", f"{level.reserved} reserved, orders hold {held.get(level.sku, 0)}")
     open_numbers = Saga.objects.exclude(state__in=[SagaState.COMPLETED, SagaState.COMPENSATED]).values_list("order__number", flat=True)
-    for number in Reservation.objects.filter(state=Reservation.State.HELD).exclude(order_number__in=open_numbers).values_list("order_number", flat=True):
+    for number in (
+        Reservation.objects.filter(state=Reservation.State.HELD)
+        .exclude(order_number__in=open_numbers)
+        .values_list("order_number", flat=True)
+    ):
         yield Finding(number, "stock_adds_up", "holds stock, though its saga is closed")
 
 

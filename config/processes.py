@@ -1,5 +1,6 @@
 """Child processes: each a session of its own, recognised by pid and start time, so that nobody else's process is ever ended."""
 
+import contextlib
 import json
 import os
 import signal
@@ -57,10 +58,8 @@ class Child:
 
     def wait_until_gone(self, grace_s: float = GRACE_S) -> None:
         """Wait for it to end by itself, then end its whole session."""
-        try:
+        with contextlib.suppress(subprocess.TimeoutExpired):
             self.process.wait(grace_s)
-        except subprocess.TimeoutExpired:
-            pass
         end_session(self.pid)
         self.process.wait()
 
@@ -108,7 +107,7 @@ def end_leftovers(file: Path) -> list[str]:
 
 def _session_is_theirs(pid: int, started: float) -> bool:
     try:
-        return abs(psutil.Process(pid).create_time() - started) < 1
+        return bool(abs(psutil.Process(pid).create_time() - started) < 1)
     except psutil.NoSuchProcess:
         return _pool_survives(pid, started)
 

@@ -67,7 +67,8 @@ KEY_WINDOW_S: float = env.float("KEY_WINDOW_S", 86_400.0, validate=Range(min=1))
 try:
     env.seal()
 except EnvValidationError as wrong:
-    told = "; ".join(f"{name}: {' '.join(reasons)}" for name, reasons in wrong.error_messages.items())
+    reasons_of: Any = wrong.error_messages
+    told = "; ".join(f"{name}: {' '.join(reasons)}" for name, reasons in reasons_of.items())
     raise ImproperlyConfigured(f"{told} Units and defaults stand in config/settings.py.") from None
 
 # --- limits, in seconds: call < soft < hard < lease < a tenth of the key window, checked by fulfillment.checks ----------

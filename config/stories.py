@@ -41,7 +41,14 @@ STORIES = (
     Story("out of stock: refunded", 3, "inventory_failed", ("charge", "refund"), sku="OUT-OF-STOCK"),
     Story("address refused: released, refunded", 3, "shipping_failed", ("charge", "refund"), postal_code="00422"),
     Story("provider flaky: tried three times", 2, "fulfilled", ("charge", "label"), token="tok_flaky_2", marks=("in_doubt",)),
-    Story("timed out after the charge landed: charged once", 1, "fulfilled", ("charge", "label"), token="tok_timeout_charged", marks=("in_doubt",)),
+    Story(
+        "timed out after the charge landed: charged once",
+        1,
+        "fulfilled",
+        ("charge", "label"),
+        token="tok_timeout_charged",
+        marks=("in_doubt",),
+    ),
     Story("e-mail refused for good: dead letter", 1, "fulfilled", ("charge", "label"), email="bounce@example.com", marks=("dead",)),
     Story("cancelled in flight: refunded", 2, "cancelled", ("charge", "refund"), token=SLOW, meddle="cancel", marks=("requested",)),
     Story("worker killed mid-charge: taken over", 1, "fulfilled", ("charge", "label"), token=SLOW, meddle="kill", marks=("take_over",)),
@@ -62,7 +69,8 @@ def place_all(shop: ShopClient, seed: int, kill_worker: Callable[[], None]) -> I
     rng = random.Random(seed)
     quiet = [story for story in STORIES if not story.meddle for _ in range(story.count)]
     rng.shuffle(quiet)
-    for story in quiet + [story for story in STORIES if story.meddle for _ in range(story.count)]:
+    meddled = [story for story in STORIES if story.meddle for _ in range(story.count)]
+    for story in quiet + meddled:
         placed = Placed(story, shop.place(_body(rng, story), key=str(uuid.uuid4()))["number"])
         if story.meddle:
             _while_paying(shop, placed.number)

@@ -79,6 +79,7 @@ class Stack:
         """Return when web and Flower answer. Raises StackError: already running, a port is taken, or a part does not come up."""
         self.run_dir.mkdir(parents=True, exist_ok=True)
         self._take_the_lock()
+        (self.run_dir / "stack.json").unlink(missing_ok=True)
         if left := end_leftovers(self.run_dir / "processes.json"):
             self.tell(f"ended what an earlier run had left: {', '.join(left)}")
         self._start_engines()
@@ -136,7 +137,11 @@ class Stack:
 
     def _manage(self, *words: str) -> None:
         run = subprocess.run(
-            [sys.executable, "manage.py", *words], cwd=self.options.folder, env={**os.environ, **self._env()}, capture_output=True, text=True
+            [sys.executable, "manage.py", *words],
+            cwd=self.options.folder,
+            env={**os.environ, **self._env()},
+            capture_output=True,
+            text=True,
         )
         if run.returncode:
             raise StackError(f"manage.py {' '.join(words)} failed:\n{(run.stderr or run.stdout)[-3000:]}")
@@ -185,7 +190,22 @@ class Stack:
             Command("sweep", [python, "manage.py", "sweep"], env),
             Command(
                 "web",
-                [python, "-m", "gunicorn", "config.wsgi", "--bind", bind, "--workers", "2", "--threads", "4", "--worker-tmp-dir", str(run_dir)],
+                [
+                    python,
+                    "-m",
+                    "gunicorn",
+                    "config.wsgi",
+                    "--bind",
+                    bind,
+                    "--keep-alive",
+                    "30",
+                    "--workers",
+                    "2",
+                    "--threads",
+                    "4",
+                    "--worker-tmp-dir",
+                    str(run_dir),
+                ],
                 self._env("web"),
                 lambda: answers(self._url("web") + "/healthz"),
             ),
@@ -244,7 +264,10 @@ class Stack:
                     lived = time.monotonic() - child.started
                     delays[role] = 0.0 if lived > 5 else min(max(delays.get(role, 0.0) * 2, 0.5), RESPAWN_DELAY_CAP_S)
                     due[role] = time.monotonic() + delays[role]
-                    self.tell(f"{role} died ({child.process.returncode}), it is started again" + (f" in {delays[role]:g} s" if delays[role] else ""))
+                    self.tell(
+                        f"{role} died ({child.process.returncode}), it is started again"
+                        + (f" in {delays[role]:g} s" if delays[role] else "")
+                    )
                 if time.monotonic() >= due[role]:
                     del due[role]
                     self._spawn(child.command)

@@ -21,7 +21,9 @@ def limits_stand_in_order(app_configs: Sequence[AppConfig] | None, **_: Any) -> 
     """A call must end before its task is cut, a task before its lease ends, a lease long before the provider forgets the key."""
     limits = [(name, float(getattr(settings, name))) for name in LIMITS] + [("a tenth of KEY_WINDOW_S", settings.KEY_WINDOW_S / 10)]
     return [
-        Error(f"{shorter} ({short:g} s) must be less than {longer} ({long:g} s).", hint="See docs/design.md, limits.", id="fulfillment.E001")
+        Error(
+            f"{shorter} ({short:g} s) must be less than {longer} ({long:g} s).", hint="See docs/design.md, limits.", id="fulfillment.E001"
+        )
         for (shorter, short), (longer, long) in itertools.pairwise(limits)
         if short >= long
     ]
@@ -40,7 +42,9 @@ def wrong_order(steps: Sequence[Step]) -> Iterable[CheckMessage]:
     after_pivot = list(itertools.dropwhile(lambda step: step.kind is not Kind.PIVOT, steps))[1:]
     for step in after_pivot:
         if step.kind is not Kind.RETRIABLE:
-            yield Error(f"Step {step.name!r} stands after the pivot and is not retriable.", hint="Move it before the pivot.", id="fulfillment.E003")
+            yield Error(
+                f"Step {step.name!r} stands after the pivot and is not retriable.", hint="Move it before the pivot.", id="fulfillment.E003"
+            )
 
 
 @register()

@@ -3,10 +3,10 @@
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from django.db import DatabaseError, connection, transaction
-from django.db.models import F
+from django.db.models import F, Q
 
 from fulfillment import engine
 from fulfillment.clock import ShopNow, in_seconds, patience_s, shop_now
@@ -26,7 +26,8 @@ def due() -> Iterator[Launch]:
 
     Pages by (wake_at, id), so that a saga which cannot be worked on (locked, or broken) never blocks the rest.
     """
-    now, after = shop_now(), (None, 0)
+    now = shop_now()
+    after: tuple[datetime, int] | None = None
     while page := _page(now, after):
         for wake_at, saga_id in page:
             launch = _look_safely(saga_id)
@@ -35,11 +36,11 @@ def due() -> Iterator[Launch]:
             after = (wake_at, saga_id)
 
 
-def _page(now: object, after: tuple[object, int]) -> list[tuple[object, int]]:
+def _page(now: datetime, after: tuple[datetime, int] | None) -> list[tuple[datetime, int]]:
     waiting = Saga.objects.filter(wake_at__lte=now).order_by("wake_at", "id")
-    if after[0] is not None:
-        waiting = waiting.extra(where=["(wake_at, id) > (%s, %s)"], params=list(after))
-    return list(waiting.values_list("wake_at", "id")[:BATCH])
+    if after is not None:
+        waiting = waiting.filter(Q(wake_at__gt=after[0]) | Q(wake_at=after[0], id__gt=after[1]))
+    return [(wake_at, saga_id) for wake_at, saga_id in waiting.values_list("wake_at", "id")[:BATCH] if wake_at]
 
 
 def _look_safely(saga_id: int) -> Launch | None:
@@ -65,7 +66,9 @@ def not_published(what: Launch) -> None:
     with transaction.atomic():
         with connection.cursor() as cursor:
             engine.may_be_lost(cursor)
-        Saga.objects.filter(pk=what.saga, epoch=what.epoch, relaunches__gt=0).update(relaunches=F("relaunches") - 1, wake_at=in_seconds(patience_s(0)))
+        Saga.objects.filter(pk=what.saga, epoch=what.epoch, relaunches__gt=0).update(
+            relaunches=F("relaunches") - 1, wake_at=in_seconds(patience_s(0))
+        )
 
 
 @contextmanager

@@ -5,6 +5,7 @@ Durations are seconds; whoever calls has multiplied them by TIME_SCALE.
 
 import random
 from datetime import datetime, timedelta
+from typing import Any
 
 from django.db import connection
 from django.db.models import DateTimeField, DurationField, ExpressionWrapper, Func, Value
@@ -27,7 +28,7 @@ def shop_now() -> datetime:
     return instant
 
 
-def in_seconds(seconds: float) -> ExpressionWrapper:
+def in_seconds(seconds: float) -> ExpressionWrapper[Any]:
     """``shop_now()`` plus ``seconds``, as an expression for an UPDATE."""
     later = ShopNow() + Value(timedelta(seconds=seconds), output_field=DurationField())
     return ExpressionWrapper(later, output_field=DateTimeField())

@@ -97,7 +97,7 @@ def subscriber(
             outside=outside,
             final=final,
         )
-        handler.subscription = declared  # type: ignore[attr-defined]  (a function carries its declaration; sideeffects.registry reads it)
+        handler.subscription = declared  # type: ignore[attr-defined]
         return handler
 
     return declare

@@ -3,7 +3,8 @@
 Entries have columns, never sentences: ``sentence`` renders one for people. The instants come from ``shop_now()``, the one clock of the database.
 """
 
-from typing import Any, ClassVar
+from collections.abc import Callable
+from typing import ClassVar
 
 import pgtrigger
 from django.db import models
@@ -82,7 +83,7 @@ def _operator(subject: str, entry: TimelineEntry) -> str:
     return f"{entry.actor or 'An operator'}: {entry.code.replace('_', ' ')}"
 
 
-_SENTENCES: dict[Kind, Any] = {
+_SENTENCES: dict[Kind, Callable[[str, TimelineEntry], str]] = {
     Kind.TAKE_OVER: _taken_over,
     Kind.LATE: _late,
     Kind.RELAUNCH: _relaunched,

@@ -6,6 +6,7 @@ None of these transactions waits for the disk, except ``record``, which belongs 
 import uuid
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
 from django.db import connection, transaction
 from django.db.models import F, QuerySet
@@ -41,18 +42,16 @@ class Failure:
 
 def record(fact: OrderFulfilled, order: Order, subscribers: Iterable[str], patience_s: float) -> list[Message]:
     """Insert the event and one delivery per subscriber, in the caller's transaction. Recording the same fact again inserts nothing."""
-    event, created = Event.objects.get_or_create(
-        id=fact.event_id,
-        defaults={
-            "order": order,
-            "type": fact.type,
-            "version": fact.version,
-            "correlation_id": order.correlation_id,
-            "payload": fact.to_json(),
-        },
-    )
-    if not created:
+    if Event.objects.filter(pk=fact.event_id).exists():
         return []
+    event = Event.objects.create(
+        id=fact.event_id,
+        order=order,
+        type=fact.type,
+        version=fact.version,
+        correlation_id=order.correlation_id,
+        payload=fact.to_json(),
+    )
     deliveries = Delivery.objects.bulk_create(
         Delivery(event=event, subscriber=subscriber, wake_at=in_seconds(patience_s)) for subscriber in subscribers
     )
@@ -102,7 +101,7 @@ def start(delivery_id: int, lease_s: float) -> Delivery | None:
 def delivered(delivery: Delivery) -> None:
     """In the caller's transaction, which holds the row: the subscriber has heard."""
     tries = delivery.tries + (delivery.claim is None)
-    changes = {"claim": None, "wake_at": None, "relaunches": 0, "error_code": "", "error_message": ""}
+    changes: dict[str, Any] = {"claim": None, "wake_at": None, "relaunches": 0, "error_code": "", "error_message": ""}
     _move(delivery, DeliveryState.DELIVERED, tries=tries, delivered_at=ShopNow(), **changes)
 
 
@@ -158,10 +157,12 @@ def _locked(deliveries: QuerySet[Delivery]) -> Delivery | None:
 
 
 def _message(delivery: Delivery, order_number: str) -> Message:
-    return Message(delivery=delivery.pk, subscriber=delivery.subscriber, order=order_number, attempt=delivery.tries + delivery.relaunches + 1)
+    return Message(
+        delivery=delivery.pk, subscriber=delivery.subscriber, order=order_number, attempt=delivery.tries + delivery.relaunches + 1
+    )
 
 
-def _move(delivery: Delivery, to: DeliveryState, *, code: str = "", detail: dict[str, str] | None = None, **changes: object) -> None:
+def _move(delivery: Delivery, to: DeliveryState, *, code: str = "", detail: dict[str, str] | None = None, **changes: Any) -> None:
     TimelineEntry.objects.create(
         order_id=delivery.event.order_id,
         kind=Kind.DELIVERY,

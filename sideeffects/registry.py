@@ -72,14 +72,18 @@ def open_the_doors() -> None:
 @register()
 def rooms_are_whole(app_configs: object, **_: Any) -> Iterator[CheckMessage]:
     """A folder that Django does not see, a room without a subscriber, or tables that no migration makes."""
-    folders = sorted(folder.name for folder in settings.SUBSCRIBERS_DIR.iterdir() if folder.is_dir() and not folder.name.startswith(("_", ".")))
+    folders = sorted(
+        folder.name for folder in settings.SUBSCRIBERS_DIR.iterdir() if folder.is_dir() and not folder.name.startswith(("_", "."))
+    )
     for name in folders:
         if not (settings.SUBSCRIBERS_DIR / name / "apps.py").exists():
             yield Error(f"sideeffects/subscribers/{name}/ has no apps.py.", hint="Copy one from a neighbour.", id="sideeffects.E001")
     for room in rooms():
         declared = [s.name for s in subscriptions().values() if s.handler.__module__.startswith(room.name)]
         if len(declared) != 1:
-            yield Error(f"{room.name} declares {len(declared)} subscribers, not one.", hint="@subscriber(OrderFulfilled)", id="sideeffects.E002")
+            yield Error(
+                f"{room.name} declares {len(declared)} subscribers, not one.", hint="@subscriber(OrderFulfilled)", id="sideeffects.E002"
+            )
         if room.models and not find_spec(f"{room.name}.migrations"):
             yield Error(
                 f"{room.name} has models and no migrations package.", hint=f"manage.py makemigrations {room.label}", id="sideeffects.E003"
@@ -126,9 +130,9 @@ def launch_due() -> int:
 def _define(subscription: Subscription) -> "Task[..., str]":
     limit = subscription.timeout_s * settings.TIME_SCALE
 
-    @shared_task(
-        name=f"sideeffects.{subscription.name}", soft_time_limit=limit, time_limit=limit + HARD_AFTER_S * settings.TIME_SCALE
-    )
+    limits: dict[str, Any] = {"soft_time_limit": limit, "time_limit": limit + HARD_AFTER_S * settings.TIME_SCALE}
+
+    @shared_task(name=f"sideeffects.{subscription.name}", **limits)
     def task(*, delivery: int, order: str) -> str:
         deliver = _deliver_outside if subscription.outside else _deliver_here
         return f"{order}: {deliver(subscription, delivery)}"

@@ -57,14 +57,19 @@ class RunningStack:
         run_dir.mkdir(parents=True, exist_ok=True)
         self.log = (run_dir / "up.log").open("w")
         self.process = subprocess.Popen(
-            [sys.executable, "manage.py", "up"], cwd=ROOT, env=outer | own | variables, stdout=self.log, stderr=subprocess.STDOUT, start_new_session=True
+            [sys.executable, "manage.py", "up"],
+            cwd=ROOT,
+            env=outer | own | variables,
+            stdout=self.log,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
         )
         wait_for(self._is_up, within_s=90)
 
     def _is_up(self) -> bool:
         if self.process.poll() is not None:
             pytest.fail(f"manage.py up exited with {self.process.returncode}:\n{(self.run_dir / 'up.log').read_text()[-4000:]}")
-        return (self.run_dir / "stack.json").exists()
+        return (self.run_dir / "stack.json").exists() and self.pid("supervisor") == self.process.pid
 
     @property
     def info(self) -> dict[str, Any]:

@@ -59,7 +59,7 @@ FROM mine JOIN started ON started.saga_id = mine.id
 def start(saga_id: int, epoch: int, name: str, undo: bool) -> Claim | None:
     """Claim the granted step for this process, or None: a duplicate, an older epoch, or a cancel. Does not wait for the disk."""
     claim = uuid.uuid4()
-    values = {
+    values: dict[str, Any] = {
         "saga": saga_id,
         "epoch": epoch,
         "name": name,
@@ -129,7 +129,11 @@ def run_local(saga_id: int, epoch: int, name: str, undo: bool) -> Settled:
             if claim is None:
                 return Settled(mine=False)
             step, order = BY_NAME[name], saga.order
-            receipt = step.compensate(order, claim.undo_of(order)) if undo else step.execute(order, claim.key)
+            receipt: Receipt | None = None
+            if undo:
+                step.compensate(order, claim.undo_of(order))
+            else:
+                receipt = step.execute(order, claim.key)
             _count_try(saga, claim)
             return _succeed(saga, name, receipt, undo)
     except Rejected as error:

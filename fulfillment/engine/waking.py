@@ -72,7 +72,8 @@ def look(saga: Saga) -> Launch | None:
         turn_back(saga)
         return launch_of(saga)
     if record.name not in BY_NAME:
-        return _wait_for_code(saga, record)
+        _wait_for_code(saga, record)
+        return None
     if record.state in GRANTED:
         return _relaunch(saga)
     return _grant_again(saga, record, undo)

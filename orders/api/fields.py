@@ -16,7 +16,9 @@ class Strict(serializers.Serializer[Any]):
 
     def to_internal_value(self, data: Any) -> Any:
         if isinstance(data, Mapping) and (unknown := [name for name in data if name not in self.fields]):
-            raise serializers.ValidationError({name: serializers.ErrorDetail("This field is not known.", "unknown_field") for name in unknown})
+            raise serializers.ValidationError(
+                {name: serializers.ErrorDetail("This field is not known.", "unknown_field") for name in unknown}
+            )
         return super().to_internal_value(data)
 
 
@@ -54,7 +56,7 @@ class RequestedOrder(Strict):
     reference = serializers.CharField(max_length=80, required=False, allow_blank=True, default="")
     currency = serializers.CharField()
     customer = Customer()
-    lines = RequestedLine(many=True, allow_empty=False, max_length=MAX_LINES)
+    lines = RequestedLine(many=True, allow_empty=False, max_length=MAX_LINES)  # type: ignore[call-arg]
     payment = Payment()
     shipping_address = Address()
 

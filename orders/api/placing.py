@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from django.conf import settings
-from django.contrib.auth.models import AbstractBaseUser
+from django.contrib.auth.models import User
 from django.db import IntegrityError, connection, transaction
 from drf_canon.errors import HeaderError, ProblemError
 from rest_framework.exceptions import ErrorDetail, ValidationError
@@ -35,13 +35,15 @@ def key_of(header: str | None) -> str:
     if len(key) >= 2 and key[0] == key[-1] == '"':
         key = key[1:-1]
     if not key:
-        raise HeaderError({"Idempotency-Key": [ErrorDetail("Send one key per order, the same with every retry, for example a UUID.", "required")]})
+        raise HeaderError(
+            {"Idempotency-Key": [ErrorDetail("Send one key per order, the same with every retry, for example a UUID.", "required")]}
+        )
     if len(key) > MAX_KEY or not key.isascii() or not key.isprintable():
         raise HeaderError({"Idempotency-Key": [ErrorDetail(f"At most {MAX_KEY} printable ASCII characters.", "invalid")]})
     return key
 
 
-def place(client: AbstractBaseUser, key: str, wanted: dict[str, Any], correlation_id: str) -> Placed:
+def place(client: User, key: str, wanted: dict[str, Any], correlation_id: str) -> Placed:
     """Place the order that ``wanted`` describes (a valid ``RequestedOrder``), or find the one that this key has placed.
 
     Raises ValidationError (a product is unknown or not sold), ProblemError (the key was used for another order).
@@ -61,7 +63,7 @@ def place(client: AbstractBaseUser, key: str, wanted: dict[str, Any], correlatio
     return Placed(order, replayed=False)
 
 
-def _earlier(client: AbstractBaseUser, key: str, digest: str) -> Order | None:
+def _earlier(client: User, key: str, digest: str) -> Order | None:
     order = Order.objects.filter(client_id=client.pk, idempotency_key=key).first()
     if order is not None and order.request_digest != digest:
         raise ProblemError(KEY_REUSED, f"This key has placed {order.number} with another body. Use a new key for a new order.")
@@ -69,16 +71,16 @@ def _earlier(client: AbstractBaseUser, key: str, digest: str) -> Order | None:
 
 
 def _products(lines: list[dict[str, Any]]) -> dict[str, Product]:
-    sold = Product.objects.filter(is_active=True, currency=settings.SHOP_CURRENCY).in_bulk([line["sku"] for line in lines], field_name="sku")
+    sold = Product.objects.filter(is_active=True, currency=settings.SHOP_CURRENCY).in_bulk(
+        [line["sku"] for line in lines], field_name="sku"
+    )
     if all(line["sku"] in sold for line in lines):
         return sold
     unknown = ErrorDetail("No product has this SKU.", "unknown_sku")
     raise ValidationError({"lines": [{} if line["sku"] in sold else {"sku": [unknown]} for line in lines]})
 
 
-def _create(
-    client: AbstractBaseUser, key: str, digest: str, wanted: dict[str, Any], products: dict[str, Product], correlation_id: str
-) -> Order:
+def _create(client: User, key: str, digest: str, wanted: dict[str, Any], products: dict[str, Product], correlation_id: str) -> Order:
     order = Order.objects.create(
         number=_next_number(),
         reference=wanted["reference"],

@@ -12,7 +12,6 @@ from drf_canon.errors.handler import CONTENT_TYPE
 from rest_framework.exceptions import APIException, ValidationError
 from rest_framework.response import Response
 
-
 KEY_REUSED = Problem("idempotency-key-reused", "This Idempotency-Key was used for another order", 422)
 INVALID_STATE = Problem("invalid-state", "The order's state does not allow this", 409)
 

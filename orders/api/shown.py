@@ -36,7 +36,8 @@ def summary(order: Order) -> dict[str, Any]:
         "total_minor": order.total_minor,
         "placed_at": order.placed_at,
         "lines": [
-            {"sku": line.sku, "name": line.name, "quantity": line.quantity, "unit_price_minor": line.unit_price_minor} for line in order.lines.all()
+            {"sku": line.sku, "name": line.name, "quantity": line.quantity, "unit_price_minor": line.unit_price_minor}
+            for line in order.lines.all()
         ],
     }
 
@@ -55,7 +56,13 @@ def product(item: Product) -> dict[str, Any]:
 
 
 def _step(record: StepRecord) -> dict[str, Any]:
-    return {"name": record.name, "state": record.state, "tries": record.tries, "undo_tries": record.undo_tries, "error_code": record.error_code}
+    return {
+        "name": record.name,
+        "state": record.state,
+        "tries": record.tries,
+        "undo_tries": record.undo_tries,
+        "error_code": record.error_code,
+    }
 
 
 def _delivery(delivery: Delivery) -> dict[str, Any]:

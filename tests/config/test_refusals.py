@@ -27,7 +27,12 @@ def test_it_refuses_to_start_and_says_why(process: str, wrong: str) -> None:
     variables, sentence = WRONG[wrong]
 
     run = subprocess.run(
-        [sys.executable, *PROCESSES[process]], cwd=ROOT, env=os.environ | variables | {"SECRET_KEY": "x" * 50}, capture_output=True, text=True, timeout=60
+        [sys.executable, *PROCESSES[process]],
+        cwd=ROOT,
+        env=os.environ | variables | {"SECRET_KEY": "x" * 50},
+        capture_output=True,
+        text=True,
+        timeout=60,
     )
 
     assert run.returncode != 0
@@ -46,7 +51,12 @@ def test_a_command_without_a_database_names_make_up() -> None:
     outer = {name: value for name, value in os.environ.items() if name not in ("DATABASE_URL", "CELERY_BROKER_URL")}
 
     run = subprocess.run(
-        [sys.executable, "manage.py", "reconcile"], cwd=ROOT, env=outer | {"RUN_DIR": "/tmp/no-such-run"}, capture_output=True, text=True, timeout=60
+        [sys.executable, "manage.py", "reconcile"],
+        cwd=ROOT,
+        env=outer | {"RUN_DIR": "/tmp/no-such-run"},
+        capture_output=True,
+        text=True,
+        timeout=60,
     )
 
     assert run.returncode != 0

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from fulfillment.models import Saga, StepRecord
-from orders.models import Order
+from orders.models import Order, Product
 from tests.orders.conftest import Client
 
 
@@ -30,8 +30,6 @@ def test_a_good_order_is_stored_with_its_saga_and_its_first_step_granted(client:
 
 def test_the_price_is_the_catalogue_s_and_stays_when_the_catalogue_changes(client: Client, body: dict[str, Any]) -> None:
     """What I saw is what I pay."""
-    from orders.models import Product
-
     number = client.post(body).json()["number"]
     Product.objects.update(price_minor=1)
 
@@ -71,7 +69,9 @@ def _set(path: str, value: Any) -> Any:
         (_set("payment", {}), "/payment/token", "required"),
     ],
 )
-def test_a_bad_body_is_refused_by_name_and_nothing_is_stored(client: Client, body: dict[str, Any], change: Any, pointer: str, code: str) -> None:
+def test_a_bad_body_is_refused_by_name_and_nothing_is_stored(
+    client: Client, body: dict[str, Any], change: Any, pointer: str, code: str
+) -> None:
     """I am told which field is wrong and why."""
     change(body)
 

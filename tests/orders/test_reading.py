@@ -3,6 +3,7 @@
 from typing import Any
 
 import pytest
+from django.db import connection
 from django.test import Client as Browser
 from rest_framework.test import APIClient
 
@@ -75,7 +76,9 @@ def test_without_a_token_nothing_is_shown(client: Client, header: str | None) ->
         ("get", "/api/v1/orders?cursor=zzz", "application/json", 400),
     ],
 )
-def test_every_error_is_a_problem_document_with_a_request_id(client: Client, method: str, path: str, content_type: str, status: int) -> None:
+def test_every_error_is_a_problem_document_with_a_request_id(
+    client: Client, method: str, path: str, content_type: str, status: int
+) -> None:
     headers = {"X-Request-ID": "req-7", "Idempotency-Key": "k"}
 
     answer = client.api.generic(method.upper(), path, "x", content_type=content_type, headers=headers)
@@ -108,10 +111,10 @@ def test_health_answers_without_a_token_and_readiness_names_what_is_missing(clie
 
 
 def test_recommendations_are_served_by_their_own_room(client: Client) -> None:
-    from django.db import connection
-
     with connection.cursor() as cursor:
-        cursor.execute("INSERT INTO sideeffects_recommendations_copurchase (sku, other, orders) VALUES ('TENT', 'MUG', 3), ('TENT', 'GONE', 9)")
+        cursor.execute(
+            "INSERT INTO sideeffects_recommendations_copurchase (sku, other, orders) VALUES ('TENT', 'MUG', 3), ('TENT', 'GONE', 9)"
+        )
 
     assert client.get("/products/TENT/recommendations").json() == {"data": [{"sku": "MUG", "name": "Mug", "orders": 3}]}
     assert client.get("/products/NOPE/recommendations").status_code == 404

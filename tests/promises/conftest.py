@@ -2,6 +2,8 @@
 
 import os
 import signal
+import subprocess
+import sys
 import uuid
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -121,9 +123,8 @@ def shop(stack: RunningStack) -> Shop:
 def consistent(shop: Shop) -> Iterator[None]:
     """After every promise: the journal, the stock and the provider's ledger agree, as ``manage.py reconcile`` sees them."""
     yield
-    import subprocess
-    import sys
-
     env = {name: value for name, value in os.environ.items() if name not in ("DATABASE_URL", "CELERY_BROKER_URL")}
-    run = subprocess.run([sys.executable, "manage.py", "reconcile"], env=env | {"RUN_DIR": str(shop.stack.run_dir)}, capture_output=True, text=True)
+    run = subprocess.run(
+        [sys.executable, "manage.py", "reconcile"], env=env | {"RUN_DIR": str(shop.stack.run_dir)}, capture_output=True, text=True
+    )
     assert run.returncode == 0, run.stdout + run.stderr

@@ -24,13 +24,14 @@ def failed_tasks(shop: Shop) -> int:
     return sum(len(re.findall("raised unexpected|Task handler raised error", Path(log).read_text(errors="replace"))) for log in logs)
 
 
+DELIVERED = """
+SELECT count(*) FROM sideeffects_delivery d JOIN sideeffects_event e ON e.id = d.event_id JOIN orders_order o ON o.id = e.order_id
+WHERE o.number = ANY(%s) AND d.state = 'delivered'
+"""
+
+
 def all_at_rest(shop: Shop, numbers: list[str]) -> bool:
-    (row,) = shop.sql(
-        "SELECT count(*) FROM sideeffects_delivery d JOIN sideeffects_event e ON e.id = d.event_id JOIN orders_order o ON o.id = e.order_id"
-        " WHERE o.number = ANY(%s) AND d.state = 'delivered'",
-        numbers,
-    )
-    return bool(row[0] == 4 * len(numbers))
+    return shop.sql(DELIVERED, numbers) == [(4 * len(numbers),)]
 
 
 def test_a_database_restart_under_load_breaks_no_order(shop: Shop) -> None:
@@ -46,7 +47,9 @@ def test_a_database_restart_under_load_breaks_no_order(shop: Shop) -> None:
     meanwhile = failed_tasks(shop) - before
     after = shop.place_many(10)
     wait_for(lambda: all_at_rest(shop, after), 30)
-    print(f"\ndatabase restart: {meanwhile} tasks failed meanwhile, {failed_tasks(shop) - before - meanwhile} afterwards; 50 of 50 orders at rest")
+    print(
+        f"\ndatabase restart: {meanwhile} tasks failed meanwhile, {failed_tasks(shop) - before - meanwhile} afterwards; 50 of 50 orders at rest"
+    )
     assert failed_tasks(shop) - before - meanwhile == 0
     for number in numbers:
         assert shop.ledger(number) == [("charge", shop.total(number)), ("label", None)]
@@ -61,14 +64,13 @@ def _safely(shop: Shop, numbers: list[str]) -> bool:
 
 def test_database_connections_are_kept_across_tasks(shop: Shop) -> None:
     """Seventy tasks need no connection of their own."""
-    wait_for(lambda: all_at_rest(shop, shop.place_many(8)), 30, every_s=1)
+    warm = shop.place_many(8)
+    wait_for(lambda: all_at_rest(shop, warm), 30)
     sessions = "SELECT sessions FROM pg_stat_database WHERE datname = current_database()"
     with psycopg.connect(shop.stack.info["database"], autocommit=True) as watching:
         ((before,),) = watching.execute(sessions).fetchall()
         numbers = shop.place_many(10)
-        counted = "SELECT count(*) FROM sideeffects_delivery d JOIN sideeffects_event e ON e.id = d.event_id JOIN orders_order o ON o.id = e.order_id"
-        counted += " WHERE o.number = ANY(%s) AND d.state = 'delivered'"
-        wait_for(lambda: watching.execute(counted, [numbers]).fetchall() == [(40,)])
+        wait_for(lambda: watching.execute(DELIVERED, [numbers]).fetchall() == [(40,)])
         ((after,),) = watching.execute(sessions).fetchall()
     print(f"\n70 tasks, 10 requests: {after - before} new connections")
     assert after - before <= 8
@@ -97,7 +99,9 @@ def test_a_fulfilled_order_costs_at_most_twelve_write_transactions_and_five_wait
         time.sleep(TOLD_AFTER_S)
         waited = _waited(shop) - waits
 
-    print(f"\nper fulfilled order: {written / COUNTED:g} write transactions (at most {WRITES}), {waited / COUNTED:g} that wait for the disk (at most {WAITS})")
+    print(
+        f"\nper fulfilled order: {written / COUNTED:g} write transactions (at most {WRITES}), {waited / COUNTED:g} that wait for the disk (at most {WAITS})"
+    )
     assert 0 < written <= WRITES * COUNTED
     assert 0 < waited <= WAITS * COUNTED
 

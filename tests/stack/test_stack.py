@@ -14,7 +14,9 @@ import psutil
 import psycopg
 import pytest
 
+from config import embedded
 from tests.engines import ROOT, RUN_DIR, RunningStack, wait_for
+from tests.promises.conftest import body
 
 HERE = RUN_DIR / "own"
 KEYS = ["web", "api", "flower", "sandbox", "database", "broker", "token", "admin", "processes"]
@@ -24,7 +26,9 @@ ROLES = ["supervisor", "web", "saga", "sideeffects", "sweep", "flower", "sandbox
 def manage(*words: str, **variables: str) -> subprocess.CompletedProcess[str]:
     outer = {name: value for name, value in os.environ.items() if name not in ("DATABASE_URL", "CELERY_BROKER_URL")}
     own = {"RUN_DIR": str(HERE), "TIME_SCALE": "0.1"}
-    return subprocess.run([sys.executable, "manage.py", *words], cwd=ROOT, env=outer | own | variables, capture_output=True, text=True, timeout=90)
+    return subprocess.run(
+        [sys.executable, "manage.py", *words], cwd=ROOT, env=outer | own | variables, capture_output=True, text=True, timeout=90
+    )
 
 
 def everybody(info: dict[str, Any]) -> list[psutil.Process]:
@@ -109,8 +113,6 @@ def test_a_port_that_was_asked_for_and_is_taken_is_named() -> None:
 
 def test_servers_of_ones_own_are_used_and_nothing_embedded_starts(tmp_path: Path) -> None:
     """With DATABASE_URL and CELERY_BROKER_URL the shop runs on them."""
-    from config import embedded
-
     database = embedded.start_postgres(tmp_path)
     valkey = subprocess.Popen(embedded.valkey_command(tmp_path), stdout=subprocess.DEVNULL)
     try:
@@ -136,8 +138,6 @@ def _headers(info: dict[str, Any]) -> dict[str, str]:
 
 
 def _place(info: dict[str, Any]) -> str:
-    from tests.promises.conftest import body
-
     answer = httpx.post(info["api"] + "/orders", json=body(), headers=_headers(info) | {"Idempotency-Key": "first"})
     assert answer.status_code == 201, answer.text
     return str(answer.json()["number"])

@@ -130,7 +130,9 @@ class Demo:
     def _invariants_hold(self) -> bool:
         """In a process of its own: it reads the database, which this one has no settings for."""
         environment = os.environ | {"RUN_DIR": str(settings.RUN_DIR)}
-        found = subprocess.run([sys.executable, "manage.py", "reconcile"], cwd=settings.BASE_DIR, env=environment, capture_output=True, text=True)
+        found = subprocess.run(
+            [sys.executable, "manage.py", "reconcile"], cwd=settings.BASE_DIR, env=environment, capture_output=True, text=True
+        )
         self.console.print(f"\nInvariants, journal against ledger: {(found.stdout + found.stderr).strip()}", highlight=False, markup=False)
         return found.returncode == 0
 

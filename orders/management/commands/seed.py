@@ -25,7 +25,9 @@ class Command(BaseCommand):
     help = "Stock the demo's shop and write its credentials to a file. Example: manage.py seed --credentials .run/credentials.json"
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        parser.add_argument("--credentials", type=Path, required=True, help="JSON file for token and admin password; readable by its owner alone")
+        parser.add_argument(
+            "--credentials", type=Path, required=True, help="JSON file for token and admin password; readable by its owner alone"
+        )
 
     @transaction.atomic
     def handle(self, *args: Any, **options: Any) -> None:

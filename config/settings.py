@@ -126,7 +126,7 @@ INSTALLED_APPS = [
     "rest_framework",
     "knox",
     "pgtrigger",
-    "orders",
+    "orders",  # after knox: orders.admin hides its page
     "fulfillment",
     "sideeffects",
     *sorted(f"sideeffects.subscribers.{room.parent.name}" for room in SUBSCRIBERS_DIR.glob("*/apps.py")),

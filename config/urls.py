@@ -4,7 +4,7 @@ from django.contrib import admin
 from django.urls import include, path
 from django.views.generic import RedirectView
 
-from orders.api import health
+from config import health
 from sideeffects import registry
 
 urlpatterns = [

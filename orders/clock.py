@@ -28,7 +28,7 @@ def shop_now() -> datetime:
     return instant
 
 
-def in_seconds(seconds: float) -> ExpressionWrapper[Any]:
+def in_seconds(seconds: float) -> "ExpressionWrapper[Any]":
     """``shop_now()`` plus ``seconds``, as an expression for an UPDATE."""
     later = ShopNow() + Value(timedelta(seconds=seconds), output_field=DurationField())
     return ExpressionWrapper(later, output_field=DateTimeField())

@@ -195,11 +195,12 @@ def _came_too_late(claim: Claim, learned: StepState) -> None:
 def _succeed(saga: Saga, name: str, receipt: Receipt | None, undo: bool) -> Settled:
     record = record_of(saga, name)
     saga.relaunches = 0
+    counted = {"tries": record.tries, "undo_tries": record.undo_tries}
     if undo:
-        move(saga, record, StepState.UNDONE, claim=None, settled_at=ShopNow(), error_code="", error_message="")
+        move(saga, record, StepState.UNDONE, **counted, claim=None, settled_at=ShopNow(), error_code="", error_message="")
         grant_next_undo(saga)
         return Settled(mine=True)
-    move(saga, record, StepState.SUCCEEDED, receipt=receipt, claim=None, settled_at=ShopNow(), error_code="", error_message="")
+    move(saga, record, StepState.SUCCEEDED, **counted, receipt=receipt, claim=None, settled_at=ShopNow(), error_code="", error_message="")
     if saga.cancel_requested_at and BY_NAME[name].kind is StepKind.PIVOT:
         saga.cancel_requested_at = None
         tell(saga, Kind.CANCEL, to_state="too_late")

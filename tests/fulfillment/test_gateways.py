@@ -544,7 +544,7 @@ def test_a_provider_that_nobody_wrote_is_refused_with_a_sentence(settings: "Sett
     """It names the variable, the value and what there is to choose from."""
     settings.CARRIER_GATEWAY = "pigeon"
 
-    with pytest.raises(ImproperlyConfigured, match='CARRIER_GATEWAY is "pigeon", which is no carrier gateway: choose one of "sandbox".'):
+    with pytest.raises(ImproperlyConfigured, match=r'CARRIER_GATEWAY is "pigeon", which is no carrier gateway: choose one of "sandbox".'):
         carrier()
     with pytest.raises(ImproperlyConfigured, match='no gateway "psychic"'):
         gateway("psychic")  # type: ignore[call-overload]

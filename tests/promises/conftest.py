@@ -97,6 +97,18 @@ class Shop:
         os.killpg(pid, signal.SIGKILL)
         return pid
 
+    @contextmanager
+    def stopped(self, role: str) -> Iterator[None]:
+        """A process and its pool stand still meanwhile (SIGSTOP)."""
+        frozen = [self.stack.pid(role), *self.children_of(role)]
+        for pid in frozen:
+            os.kill(pid, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            for pid in frozen:
+                os.kill(pid, signal.SIGCONT)
+
     def wait_for_respawn(self, role: str, dead: int) -> None:
         wait_for(lambda: self.stack.pid(role) != dead, 20)
 

@@ -4,8 +4,6 @@ import os
 import re
 import signal
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import psycopg
@@ -76,20 +74,10 @@ def test_database_connections_are_kept_across_tasks(shop: Shop) -> None:
     assert after - before <= 8
 
 
-@contextmanager
-def sweep_stopped(shop: Shop) -> Iterator[None]:
-    """Its heartbeat would be counted."""
-    os.kill(shop.stack.pid("sweep"), signal.SIGSTOP)
-    try:
-        yield
-    finally:
-        os.kill(shop.stack.pid("sweep"), signal.SIGCONT)
-
-
 @pytest.mark.timeout(120)
 def test_a_fulfilled_order_costs_at_most_twelve_write_transactions_and_five_waits(shop: Shop) -> None:
     """How they are counted: docs/design.md, the write path."""
-    with sweep_stopped(shop):
+    with shop.stopped("sweep"):  # its heartbeat would be counted
         time.sleep(TOLD_AFTER_S)
         writes, waits = _written(shop), _waited(shop)
         for _ in range(COUNTED):

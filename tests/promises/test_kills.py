@@ -66,14 +66,8 @@ def test_a_worker_stopped_past_its_lease_changes_nothing(shop: Shop) -> None:
     """A frozen machine woke up after somebody else had taken over: it changes no row of the journal, and the history says so."""
     number = shop.place(token="tok_slow_8s")
     shop.until_paying(number)
-    frozen = [shop.stack.pid("saga"), *shop.children_of("saga")]
-    for pid in frozen:
-        os.kill(pid, signal.SIGSTOP)
-    try:
+    with shop.stopped("saga"):
         wait_for(lambda: "take_over" in shop.kinds(number), 30)
-    finally:
-        for pid in frozen:
-            os.kill(pid, signal.SIGCONT)
 
     once(shop, number)
     late = wait_for(lambda: [entry for entry in shop.order(number)["timeline"] if entry["kind"] == "late"])

@@ -1,0 +1,6 @@
+"""The operators' face: what they see is the journal, and all they can do is press two safe buttons."""
+
+from orders.admin.catalogue import ProductAdmin, StockLevelAdmin
+from orders.admin.orders import OrderAdmin
+
+__all__ = ["OrderAdmin", "ProductAdmin", "StockLevelAdmin"]

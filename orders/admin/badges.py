@@ -1,0 +1,58 @@
+"""Icons, words and amounts. A state is never told by its colour alone."""
+
+from decimal import Decimal
+
+from babel.numbers import format_currency, get_currency_precision
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+
+from orders.models import Status
+
+GOOD, BAD, BUSY, BACK, GREY = "#15803d", "#b91c1c", "#1d4ed8", "#b45309", "#4b5563"
+
+_STATUS = {
+    Status.PLACED: ("○", GREY),
+    Status.PROCESSING: ("▶", BUSY),
+    Status.FULFILLED: ("✔", GOOD),
+    Status.COMPENSATING: ("↺", BACK),
+    Status.CANCELLED: ("⊘", GREY),
+}
+_STEP = {
+    "pending": ("·", GREY),
+    "granted": ("◌", BUSY),
+    "started": ("▶", BUSY),
+    "succeeded": ("✔", GOOD),
+    "delivered": ("✔", GOOD),
+    "rejected": ("✖", BAD),
+    "dead": ("✖", BAD),
+    "retry_wait": ("◌", BACK),
+    "in_doubt": ("?", BACK),
+    "not_needed": ("–", GREY),
+    "undone": ("↺", BACK),
+}
+
+
+def badge(icon: str, word: str, colour: str) -> SafeString:
+    style = "display:inline-flex;gap:.35em;align-items:center;padding:.1em .65em;border-radius:999px;white-space:nowrap;"
+    style += f"color:#fff;background:{colour};font-weight:600;font-size:.85em"
+    return format_html('<span style="{}"><span aria-hidden="true">{}</span>{}</span>', style, icon, word)
+
+
+def status_badge(status: str) -> SafeString:
+    icon, colour = _STATUS.get(Status(status), ("✖", BAD))
+    return badge(icon, Status(status).label, colour)
+
+
+def state_badge(state: str, label: str) -> SafeString:
+    """Of a step, an undo or a delivery."""
+    icon, colour = _STEP.get(state) or ("↺", BACK)
+    return badge(icon, label, colour)
+
+
+def icon_of(state: str) -> str:
+    return (_STEP.get(state) or ("↺", BACK))[0]
+
+
+def money(minor: int, currency: str) -> str:
+    """€84.20 from 8420 and EUR."""
+    return format_currency(Decimal(minor).scaleb(-get_currency_precision(currency)), currency, locale="en_GB")

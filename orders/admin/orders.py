@@ -1,0 +1,188 @@
+"""Orders: a list that tells states apart at a glance, and a page that says why an order is where it is."""
+
+from collections.abc import Callable
+from typing import Any, ClassVar
+
+from django.contrib import admin, messages
+from django.db.models import Prefetch, QuerySet, prefetch_related_objects
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404, redirect
+from django.urls import reverse
+from django.utils.html import format_html, format_html_join
+from django.utils.safestring import SafeString
+from unfold.admin import ModelAdmin
+from unfold.decorators import action, display
+
+from fulfillment import recovery
+from fulfillment.explain import explain
+from fulfillment.models import Saga, StepRecord
+from orders.admin import flower
+from orders.admin.badges import icon_of, money, state_badge, status_badge
+from orders.models import Order
+from orders.timeline import TimelineEntry, sentence
+from sideeffects.models import Delivery, DeliveryState
+
+RETRIED = {
+    "due": (messages.SUCCESS, "The next try is due now; the sweep starts it within a second, under the same key."),
+    "nothing_waits": (messages.WARNING, "Nothing is waiting for a retry. Nothing was done."),
+}
+CANCELLED = {
+    "accepted": (messages.SUCCESS, "The cancel is recorded. It is honoured at the next step border; what was done is undone."),
+    "already": (messages.WARNING, "The order is being undone already, or was. Nothing was done."),
+    "too_late": (messages.WARNING, "The parcel has left, or the order has ended: too late to cancel. Nothing was done."),
+}
+
+
+@admin.register(Order)
+class OrderAdmin(ModelAdmin):
+    """Read-only for everyone, superusers included: states are moved by the engine alone."""
+
+    list_display: ClassVar = ["number", "placed_at", "customer_name", "shown_status", "shown_steps", "shown_side_effects", "shown_total"]
+    list_filter: ClassVar = ["status"]
+    search_fields: ClassVar = ["=number", "=customer_email"]
+    search_help_text = "Order number (ORD-…) or e-mail address, exactly"
+    list_per_page = 25
+    show_full_result_count = False
+    list_fullwidth = True
+    ordering: ClassVar = ["-id"]
+    actions_detail: ClassVar = ["retry_now", "cancel"]
+    change_form_outer_before_template = "orders/order_page.html"
+    fields: ClassVar = ["reference", "client", "correlation_id", "idempotency_key"]
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Order]:
+        orders = super().get_queryset(request).select_related("saga", "client")
+        return orders.prefetch_related("saga__records", "events__deliveries")
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return bool(request.user.has_perm("orders.view_order"))
+
+    def has_act_permission(self, request: HttpRequest, object_id: Any = None) -> bool:
+        return bool(request.user.has_perm("orders.change_order"))
+
+    # --- the list ---
+
+    @display(description="Status", ordering="status")
+    def shown_status(self, order: Order) -> SafeString:
+        return status_badge(order.status)
+
+    @display(description="Steps")
+    def shown_steps(self, order: Order) -> SafeString:
+        parts = [(record.get_state_display(), icon_of(record.state), record.name) for record in order.saga.records.all()]
+        return format_html_join("  ", '<span title="{}" style="white-space:nowrap">{} {}</span>', parts)
+
+    @display(description="Side effects")
+    def shown_side_effects(self, order: Order) -> str:
+        deliveries = deliveries_of(order)
+        if not deliveries:
+            return "–"
+        done = sum(delivery.state == DeliveryState.DELIVERED for delivery in deliveries)
+        dead = [delivery.subscriber for delivery in deliveries if delivery.state == DeliveryState.DEAD]
+        return f"{done}/{len(deliveries)}" + (f" ✖ {', '.join(dead)} dead" if dead else "")
+
+    @display(description="Total", ordering="total_minor")
+    def shown_total(self, order: Order) -> str:
+        return money(order.total_minor, order.currency)
+
+    # --- the page ---
+
+    def get_object(self, request: HttpRequest, object_id: str, from_field: str | None = None) -> Order | None:
+        order: Order | None = super().get_object(request, object_id, from_field)
+        if order is not None:
+            prefetch_related_objects([order], "lines", history())
+        return order
+
+    def render_change_form(
+        self, request: HttpRequest, context: dict[str, Any], *args: Any, obj: Any = None, **options: Any
+    ) -> HttpResponse:
+        return super().render_change_form(request, context | {"page": page_of(obj)}, *args, obj=obj, **options)
+
+    # --- the two buttons: a dialog asks first, because without one a plain link would act ---
+
+    @action(
+        description="Retry now",
+        url_path="retry-now",
+        icon="replay",
+        permissions=["act"],
+        dialog={
+            "title": "Retry now?",
+            "description": "If a step waits for its next try, that try starts at once, under the same key: nothing can happen twice.",
+            "form_submit_text": "Retry now",
+        },
+    )
+    def retry_now(self, request: HttpRequest, form: Any, object_id: int) -> HttpResponse:
+        return self._act(request, object_id, recovery.retry_now, RETRIED)
+
+    @action(
+        description="Cancel order",
+        url_path="cancel",
+        icon="cancel",
+        permissions=["act"],
+        dialog={
+            "title": "Cancel this order?",
+            "description": "A running call is finished first. Then what was done is undone in reverse order: stock released, money refunded.",
+            "form_submit_text": "Cancel the order",
+        },
+    )
+    def cancel(self, request: HttpRequest, form: Any, object_id: int) -> HttpResponse:
+        return self._act(request, object_id, recovery.cancel, CANCELLED)
+
+    def _act(self, request: HttpRequest, object_id: int, verb: Callable[[str, str], str], told: dict[str, tuple[int, str]]) -> HttpResponse:
+        order = get_object_or_404(Order, pk=object_id)
+        try:
+            level, text = told[verb(order.number, request.user.get_username())]
+        except Saga.DoesNotExist:
+            level, text = messages.ERROR, "This order has no saga: it was not placed through the shop. Nothing was done."
+        messages.add_message(request, level, f"{order.number}: {text}")
+        page = reverse("admin:orders_order_change", args=[object_id])
+        if "HX-Request" in request.headers:  # the dialog posts by script, which would follow a redirect inside the dialog
+            return HttpResponse(headers={"HX-Redirect": page})
+        return redirect(page)
+
+
+def history() -> "Prefetch[str, QuerySet[TimelineEntry], str]":
+    return Prefetch("timeline", TimelineEntry.objects.order_by("at", "id"))
+
+
+def deliveries_of(order: Order) -> list[Delivery]:
+    return [delivery for event in order.events.all() for delivery in event.deliveries.all()]
+
+
+def page_of(order: Order) -> dict[str, Any]:
+    """Everything that the order page shows, from rows that are already read."""
+    entries = list(order.timeline.all())
+    lines = [(line, money(line.unit_price_minor, order.currency), money(line.total_minor, order.currency)) for line in order.lines.all()]
+    return {
+        "order": order,
+        "badge": status_badge(order.status),
+        "total": money(order.total_minor, order.currency),
+        "why": explain(order),
+        "lines": lines,
+        "steps": [_step(record, entries, order) for record in order.saga.records.all()],
+        "side_effects": [(delivery, _delivery_badge(delivery), flower.published(delivery, order)) for delivery in deliveries_of(order)],
+        "timeline": [(entry, sentence(entry)) for entry in entries],
+        "epoch": order.saga.epoch,
+        "in_flower": flower.everything_of(order),
+    }
+
+
+def _step(record: StepRecord, entries: list[TimelineEntry], order: Order) -> dict[str, Any]:
+    receipt = ", ".join(f"{name} {value}" for name, value in (record.receipt or {}).items())
+    return {
+        "record": record,
+        "badge": state_badge(record.state, record.get_state_display()),
+        "receipt": receipt,
+        "links": flower.runs(entries, order, record.name),
+    }
+
+
+def _delivery_badge(delivery: Delivery) -> SafeString:
+    return state_badge(delivery.state, delivery.get_state_display()) if delivery.state else format_html("–")

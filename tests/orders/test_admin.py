@@ -1,0 +1,125 @@
+"""Promise: operators see why an order is where it is, and can change nothing by hand but what is theirs."""
+
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import Permission, User
+from django.test import Client as Browser
+
+from fulfillment.models import Saga, StepRecord, StockLevel
+from orders.models import Order, Product
+from tests.orders.conftest import Client
+
+
+@pytest.fixture
+def operator(client: Client) -> Browser:
+    browser = Browser()
+    browser.force_login(User.objects.create_superuser("operator"))
+    return browser
+
+
+@pytest.fixture
+def order(client: Client, body: dict[str, Any]) -> Order:
+    return Order.objects.get(number=client.post(body).json()["number"])
+
+
+def page(order: Order, action: str = "change") -> str:
+    return f"/admin/orders/order/{order.pk}/{action}/"
+
+
+def test_the_list_shows_status_steps_and_total_in_few_queries(
+    operator: Browser, client: Client, body: dict[str, Any], django_assert_max_num_queries: Any
+) -> None:
+    for _ in range(12):
+        client.post(body)
+
+    with django_assert_max_num_queries(12):
+        text = operator.get("/admin/orders/order/").content.decode()
+
+    assert text.count("○</span>Placed") == 12
+    assert "◌ payment" in text
+    assert "€214.00" in text
+
+
+def test_an_order_is_found_by_its_number(operator: Browser, order: Order) -> None:
+    assert order.number in operator.get(f"/admin/orders/order/?q={order.number}").content.decode()
+    assert "○</span>Placed" not in operator.get("/admin/orders/order/?q=ORD-9").content.decode()
+
+
+def test_the_page_says_why_and_shows_everything_in_few_queries(operator: Browser, order: Order, django_assert_max_num_queries: Any) -> None:
+    with django_assert_max_num_queries(12):
+        text = operator.get(page(order)).content.decode()
+
+    assert "Payment may start: its message is on the way to a worker." in text
+    assert f"/task/{order.number}.payment.e1" in text
+    assert "None yet: they begin when the order is fulfilled." in text
+    assert "Order placed" in text
+    assert "12 Harbour Rd" in text
+
+
+def test_nobody_edits_an_order_by_hand(operator: Browser, order: Order) -> None:
+    """Not even a superuser."""
+    before = Order.objects.values().get()
+
+    answers = [
+        operator.post(page(order), {"status": "fulfilled", "total_minor": 1}),
+        operator.post(page(order, "delete"), {"post": "yes"}),
+        operator.get("/admin/orders/order/add/"),
+    ]
+
+    assert {answer.status_code for answer in answers} == {403}
+    assert Order.objects.values().get() == before
+    assert operator.get("/admin/fulfillment/saga/").status_code == 404
+    assert operator.get("/admin/sideeffects/delivery/").status_code == 404
+
+
+def test_a_link_to_a_button_does_nothing(operator: Browser, order: Order) -> None:
+    """A browser that loads links ahead cancels nothing."""
+    for button in ("cancel", "retry-now"):
+        assert operator.get(page(order, button)).status_code == 200
+
+    assert Saga.objects.get().cancel_requested_at is None
+
+
+def test_cancel_is_recorded_and_told(operator: Browser, order: Order) -> None:
+    answer = operator.post(page(order, "cancel"), {"_form_submitted": "True"}, follow=True)
+
+    assert Saga.objects.get().cancel_requested_at is not None
+    assert "The cancel is recorded" in answer.content.decode()
+    assert "Cancel requested by operator" in answer.content.decode()
+
+
+def test_retry_makes_what_waits_due_now_and_says_when_nothing_waits(operator: Browser, order: Order) -> None:
+    button = page(order, "retry-now")
+    assert "Nothing was done" in operator.post(button, {"_form_submitted": "True"}, follow=True).content.decode()
+    StepRecord.objects.filter(name="payment").update(state="retry_wait")
+    Saga.objects.update(wake_at="2099-01-01T00:00Z")
+
+    answer = operator.post(button, {"_form_submitted": "True"}, follow=True)
+
+    assert "The next try is due now" in answer.content.decode()
+    assert Saga.objects.get().wake_at.year < 2099  # type: ignore[union-attr]
+
+
+def test_a_viewer_has_no_buttons(client: Client, order: Order) -> None:
+    viewer = User.objects.create_user("viewer", is_staff=True)
+    viewer.user_permissions.add(*Permission.objects.filter(codename="view_order"))
+    browser = Browser()
+    browser.force_login(viewer)
+
+    assert "Cancel order" not in browser.get(page(order)).content.decode()
+    assert browser.post(page(order, "cancel"), {"_form_submitted": "True"}).status_code == 403
+
+
+def test_stock_and_products_are_editable_within_their_limits(operator: Browser, client: Client) -> None:
+    tent, stock = Product.objects.get(sku="TENT"), StockLevel.objects.get(sku="TENT")
+    StockLevel.objects.update(reserved=4)
+
+    operator.post(f"/admin/orders/product/{tent.pk}/change/", {"name": "Tent", "price_minor": 20_000, "is_active": "on"})
+    too_few = operator.post(f"/admin/fulfillment/stocklevel/{stock.pk}/change/", {"on_hand": 3})
+    assert too_few.status_code == 200
+    operator.post(f"/admin/fulfillment/stocklevel/{stock.pk}/change/", {"on_hand": 50})
+
+    assert Product.objects.get(sku="TENT").price_minor == 20_000
+    stock.refresh_from_db()
+    assert (stock.on_hand, stock.reserved) == (50, 4)

@@ -195,7 +195,7 @@ def _came_too_late(claim: Claim, learned: StepState) -> None:
 def _succeed(saga: Saga, name: str, receipt: Receipt | None, undo: bool) -> Settled:
     record = record_of(saga, name)
     saga.relaunches = 0
-    counted = {"tries": record.tries, "undo_tries": record.undo_tries}
+    counted: dict[str, Any] = {"tries": record.tries, "undo_tries": record.undo_tries}
     if undo:
         move(saga, record, StepState.UNDONE, **counted, claim=None, settled_at=ShopNow(), error_code="", error_message="")
         grant_next_undo(saga)

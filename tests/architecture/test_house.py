@@ -1,0 +1,125 @@
+"""Promise: the house stands as it is described. A newcomer finds things where their names say."""
+
+import ast
+import re
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+from celery import Task
+from django.dispatch import Signal
+
+from config.celery import app
+from fulfillment import tasks
+from fulfillment.errors import StepError
+from fulfillment.steps import STEPS
+from orders.events import order_fulfilled
+from sideeffects import registry
+from tests.engines import ROOT
+
+TOP = {
+    "manage.py", "config", "orders", "fulfillment", "sideeffects", "tests", "requirements.txt",
+    "README.md", "Makefile", "pyproject.toml", "docs", "LICENSE", "CHANGELOG.md",
+}  # fmt: skip
+VAGUE = re.compile(r"(^|_)(utils?|helpers?|common|services?|misc)\.py$")
+READS_THE_ENVIRONMENT = {"config/settings.py", "config/processes.py", "config/supervisor.py", "config/embedded.py"}
+
+
+def tracked() -> list[str]:
+    return subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout.splitlines()
+
+
+def code() -> Iterator[tuple[str, str]]:
+    for name in tracked():
+        if name.endswith(".py") and (ROOT / name).exists():
+            yield name, (ROOT / name).read_text()
+
+
+def docs() -> str:
+    return "\n".join(file.read_text() for file in [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))])
+
+
+def test_the_top_level_is_the_house() -> None:
+    assert {name.split("/")[0] for name in tracked() if not name.startswith(".")} == TOP
+
+
+def test_no_file_has_a_vague_name() -> None:
+    assert [name for name in tracked() if VAGUE.search(Path(name).name)] == []
+
+
+def test_the_environment_is_read_in_one_file() -> None:
+    """Starting children and choosing the settings module is the supervisor's business; reading variables is not."""
+    readers = {name for name, text in code() if re.search(r"os\.(environ|getenv)", text) and not name.startswith("tests/")}
+
+    assert readers - READS_THE_ENVIRONMENT <= {"config/celery.py", "config/wsgi.py", "manage.py", "config/management/commands/demo.py"}
+
+
+def test_nothing_runs_eagerly() -> None:
+    """An eager task has no queue, no redelivery and no errback worth trusting."""
+    word = "task_always" + "_eager"
+    assert [name for name, text in code() if word in text.lower()] == []
+
+
+def test_a_fact_has_one_sender_and_one_receiver() -> None:
+    senders = [name for name, text in code() if "order_fulfilled.send" in text and not name.startswith("tests/")]
+
+    assert senders == ["fulfillment/engine/walking.py"]
+    assert isinstance(order_fulfilled, Signal)
+    assert len(order_fulfilled.receivers) == 1
+
+
+def test_the_errback_is_queued_not_run_inline() -> None:
+    """Celery queues an errback that is bound, and runs most others inside the failing process."""
+    launch = tasks.Launch(saga=1, epoch=1, order="ORD-1", undo=False, steps=("payment",))
+    errback = tasks.errback(launch)
+
+    assert app.tasks[errback.task].__bound__
+    assert isinstance(app.tasks[errback.task], Task)
+    assert errback.immutable
+    assert errback.kwargs == {"saga": 1, "epoch": 1, "order": "ORD-1"}
+
+
+def test_a_refund_never_waits_behind_new_orders() -> None:
+    def queue(name: str) -> str:
+        return str(app.amqp.router.route({}, name)["queue"].name)
+
+    assert {queue(f"fulfillment.{step.name}") for step in STEPS} == {"saga"}
+    assert {queue(f"fulfillment.undo_{step.name}") for step in STEPS} | {queue("fulfillment.failed")} == {"undo"}
+    assert {queue(task.name) for task in registry.TASKS.values()} == {"sideeffects"}
+
+
+def test_a_message_carries_no_state_and_no_personal_data() -> None:
+    launch = tasks.Launch(saga=1, epoch=2, order="ORD-1", undo=True, steps=("shipping", "inventory", "payment"))
+
+    for signature in tasks.signatures(launch):
+        assert signature.kwargs == {"saga": 1, "epoch": 2, "order": "ORD-1"}
+    assert [signature.options["task_id"] for signature in tasks.signatures(launch)][0] == "ORD-1.undo_shipping.e2"
+
+
+def test_every_setting_is_documented() -> None:
+    source = ast.parse((ROOT / "config/settings.py").read_text())
+    calls = (node for node in ast.walk(source) if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute))
+    read = [c.args[0].value for c in calls if isinstance(c.func, ast.Attribute) and getattr(c.func.value, "id", "") == "env" and c.args]  # type: ignore[attr-defined]
+    text = (ROOT / "docs/settings.md").read_text()
+
+    assert len(read) > 20
+    assert [name for name in read if f"`{name}`" not in text] == []
+
+
+def test_every_error_step_subscriber_and_command_is_documented() -> None:
+    text = docs()
+    errors = [error.__name__ for error in StepError.__subclasses__()]
+    commands = [Path(name).stem for name in tracked() if "/management/commands/" in name and not name.endswith("__init__.py")]
+    expected = errors + [step.name for step in STEPS] + registry.names() + commands
+
+    assert [name for name in expected if f"`{name}`" not in text] == []
+
+
+def test_every_test_that_the_readme_names_exists() -> None:
+    """No claim without a test."""
+    named = set(re.findall(r"`(tests/[\w/]+\.py)(?:::(\w+))?`", (ROOT / "README.md").read_text()))
+
+    assert len(named) >= 7
+    for file, test in named:
+        assert (ROOT / file).exists(), file
+        assert not test or f"def {test}(" in (ROOT / file).read_text(), f"{file}::{test}"

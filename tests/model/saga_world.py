@@ -1,0 +1,182 @@
+"""The world around the engine: the provider, and whatever may happen next to one order.
+
+What is a fault, and costs one: a message lost or doubled; a worker killed (with or without an errback); an errback while
+the worker lives; a lease that runs out while a worker or a message is alive (pause, backlog, zombie); a database crash
+that takes the commits that did not wait; a provider that is unavailable, loses the answer, or applies the request later;
+a key window that ends; a parcel handed over early; a refund refused; a retry by an operator. Free: order of messages,
+speed of workers, stock and card decisions, when a late request lands, one cancel by the customer.
+"""
+
+from __future__ import annotations
+
+from typing import Iterator
+
+from tests.model.saga_model import (
+    NAMES,
+    SHIPPING,
+    Entry,
+    Journal,
+    Message,
+    Provider,
+    Rules,
+    Worker,
+    World,
+    commit,
+    launch,
+    publish,
+    put,
+    receive,
+    settle,
+    take_over,
+    transact,
+    without,
+    worker_moves_on,
+)
+
+# --- the provider -----------------------------------------------------------------------------------------------------
+
+
+def apply_do(rules: Rules, provider: Provider, step: int, key: str) -> Iterator[tuple[str, Provider]]:
+    """A charge or a label: a tombstone refuses it, a remembered key repeats its answer, else it is decided now."""
+    if key in provider.tombs:
+        yield "rejected", provider
+        return
+    known = dict(provider.memory).get(key)
+    if known and rules.provider_keys:
+        yield known, provider
+        return
+    remember = provider.memory | {(key, "ok")}
+    yield "ok", provider._replace(ledger=tuple(sorted(provider.ledger + (Entry(step, key),))), memory=remember)
+    rejected = provider.memory | ({(key, "rejected")} if rules.keeps_rejections else set())
+    yield "rejected", provider._replace(memory=rejected)
+
+
+def apply_undo(rules: Rules, provider: Provider, worker: Worker) -> Iterator[tuple[str, Provider]]:
+    """Refund or cancel by receipt; blind: by the key of the step, so that a late landing finds a closed door."""
+    if worker.careful and rules.blind_undo == "burn" and not any(e.key == worker.key for e in provider.ledger):
+        decided = [after for _, after in apply_do(rules, provider, worker.step, worker.key)]
+    else:
+        decided = [provider]
+    for after in decided:
+        found = [e for e in after.ledger if e.step == worker.step and e.key == worker.key and e.open]
+        if found and worker.step == SHIPPING and after.handed_over:
+            yield "rejected", after
+            continue
+        closed = tuple(sorted(e._replace(open=False) if e in found else e for e in after.ledger))
+        leave_tomb = worker.careful and rules.blind_undo == "tombstone"
+        yield "ok", after._replace(ledger=closed, tombs=after.tombs | ({worker.key} if leave_tomb else set()))
+
+
+def call(rules: Rules, world: World, worker: Worker) -> Iterator[tuple[str, World]]:
+    """The call and all that can become of it."""
+    provider, name = world.provider, f"{'undo ' if worker.undo else ''}{NAMES[worker.step]} e{worker.epoch}"
+
+    def answered(text: str, answer: str, after: Provider, cost: int = 0) -> tuple[str, World]:
+        moved = worker_moves_on(world, worker, worker._replace(pc="settle", answer=answer))
+        return f"{name}: {text}", moved._replace(provider=after, faults=world.faults + cost)
+
+    if worker.careful and not worker.undo and (worker.key in provider.expired or not rules.provider_keys):
+        if any(e.key == worker.key for e in provider.ledger):
+            yield answered("look-up finds it", "ok", provider)
+            return
+        if (worker.step, worker.key) in provider.air:
+            yield answered("look-up finds nothing yet, the lag is not over", "doubt", provider)
+            return
+    applied = apply_undo(rules, provider, worker) if worker.undo else apply_do(rules, provider, worker.step, worker.key)
+    outcomes = list(applied)
+    for answer, after in outcomes:
+        yield answered(f"provider answers {answer}", answer, after)
+    if not worker.undo and (worker.step, worker.key) in provider.air:
+        yield answered("provider answers 409, in progress", "doubt" if rules.busy_is_doubt else "unavailable", provider)
+    if world.faults < rules.max_faults:
+        yield answered("provider is unavailable", "unavailable", provider, 1)
+        yield answered("applied, but the answer is lost", "doubt", outcomes[0][1], 1)
+        if not worker.undo:
+            air = tuple(sorted(provider.air + ((worker.step, worker.key),)))
+            yield answered("no answer, the request is still in the air", "doubt", provider._replace(air=air), 1)
+        elif outcomes[0][0] == "ok":
+            yield answered("provider refuses the undo", "rejected", provider, 1)
+
+
+# --- what may happen next ---------------------------------------------------------------------------------------------
+
+
+def moves(rules: Rules, world: World) -> Iterator[tuple[str, World]]:
+    """Every next state with a sentence for the trace."""
+    for message in set(world.inbox):
+        yield from receive(rules, world, message)
+    for worker in set(world.workers):
+        yield from (call if worker.pc == "call" else settle)(rules, world, worker)
+    yield from late_landings(rules, world)
+    yield from wake_ups(rules, world)
+    if not world.asked:
+        yield from cancel(rules, world)
+    if world.faults < rules.max_faults:
+        yield from faults(rules, world._replace(faults=world.faults + 1))
+
+
+def late_landings(rules: Rules, world: World) -> Iterator[tuple[str, World]]:
+    """A request whose caller gave up lands after all, or never."""
+    for step, key in set(world.provider.air):
+        landed = world.provider._replace(air=without(world.provider.air, (step, key)))
+        yield f"the request {key} in the air gets lost", world._replace(provider=landed)
+        for answer, after in apply_do(rules, landed, step, key):
+            yield f"the request {key} lands late: {answer}", world._replace(provider=after)
+
+
+def wake_ups(rules: Rules, world: World) -> Iterator[tuple[str, World]]:
+    """The sweep. Free when nothing of this epoch can move any more; else the lease ran out on the living: a fault."""
+    journal = world.journal
+    if not journal.wake:
+        return
+    alive = any(thing.epoch == journal.epoch for thing in world.inbox + world.workers)
+    if alive and world.faults >= rules.max_faults:
+        return
+    if rules.send_deadline == "lease":
+        world = world._replace(workers=tuple(sorted(past_its_lease(journal, worker) for worker in world.workers)))
+    swept = transact(rules, world._replace(faults=world.faults + alive), take_over(rules, journal), True)
+    yield "sweep takes over" + (", too early" if alive else ""), swept
+
+
+def past_its_lease(journal: Journal, worker: Worker) -> Worker:
+    """A worker that knows its lease, and wakes up after it: it does not send."""
+    leased = {record.claim for record in journal.steps if record.state in ("started", "undo_started")}
+    late = worker.pc == "call" and worker.claim in leased
+    return worker._replace(pc="settle", answer="doubt") if late else worker
+
+
+def cancel(rules: Rules, world: World) -> Iterator[tuple[str, World]]:
+    """The customer asks once; after a terminal state the answer is no."""
+    if world.journal.saga == "running":
+        told = commit(world, world.journal._replace(cancel=True), rules.cancel_waits)
+        yield "the customer cancels", told._replace(asked=True)
+
+
+def faults(rules: Rules, world: World) -> Iterator[tuple[str, World]]:
+    """What the world does to us; ``world`` has the fault already counted."""
+    for message in set(world.inbox):
+        lost = world._replace(inbox=without(world.inbox, message))
+        yield f"message {message.kind} {NAMES[message.step]} e{message.epoch} is lost", lost
+        yield f"message {message.kind} {NAMES[message.step]} e{message.epoch} is doubled", publish(world, message)
+    for worker in set(world.workers):
+        name, errback = f"{NAMES[worker.step]} e{worker.epoch}", Message("failed", worker.step, worker.epoch)
+        killed = worker_moves_on(world, worker, None)
+        yield f"worker of {name} is killed before its {worker.pc}", killed
+        yield f"worker of {name} is killed before its {worker.pc}, errback", publish(killed, errback)
+        yield f"errback of {name} fires while its worker lives", publish(world, errback)
+    for journal in set(world.past):
+        yield "database crash, commits that did not wait are lost", world._replace(journal=journal, past=())
+    if world.journal.saga == "attention":
+        resumed = world.journal._replace(saga="compensating", epoch=world.journal.epoch + 1, wake=True)
+        step = next(k for k in (2, 1, 0) if resumed.steps[k].state not in ("undone", "not_needed"))
+        fresh = put(resumed, step, resumed.steps[step]._replace(state="undo_granted", tries=0))
+        yield "an operator retries with a fresh budget", publish(commit(world, fresh, waits=True), launch(fresh))
+    provider = world.provider
+    for key in {key for key, _ in provider.memory} - provider.expired:
+        about_to_send = any(w.pc == "call" and w.key == key for w in world.workers)
+        if not (rules.send_deadline != "never" and about_to_send or any(k == key for _, k in provider.air)):
+            memory = frozenset(item for item in provider.memory if item[0] != key)
+            forgotten = provider._replace(memory=memory, expired=provider.expired | {key})
+            yield f"the key window of {key} ends", world._replace(provider=forgotten)
+    if not provider.handed_over and any(e.step == SHIPPING and e.open for e in provider.ledger):
+        yield "the parcel is handed over", world._replace(provider=provider._replace(handed_over=True))

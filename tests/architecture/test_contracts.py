@@ -16,7 +16,11 @@ BROKEN = [
     ("fulfillment/explain.py", "import sideeffects.outbox", "Arrows point down: entry points, then core beside reactions"),
     ("orders/models.py", "import fulfillment.models", "Arrows point down: entry points, then core beside reactions"),
     ("sideeffects/outbox.py", "import celery", "Celery enters through two doors"),
-    ("sideeffects/subscribers/email/subscriber.py", "import sideeffects.subscribers.loyalty.models", "Subscribers are unaware of each other"),
+    (
+        "sideeffects/subscribers/email/subscriber.py",
+        "import sideeffects.subscribers.loyalty.models",
+        "Subscribers are unaware of each other",
+    ),
 ]
 
 

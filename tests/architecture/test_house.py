@@ -93,7 +93,7 @@ def test_a_message_carries_no_state_and_no_personal_data() -> None:
 
     for signature in tasks.signatures(launch):
         assert signature.kwargs == {"saga": 1, "epoch": 2, "order": "ORD-1"}
-    assert [signature.options["task_id"] for signature in tasks.signatures(launch)][0] == "ORD-1.undo_shipping.e2"
+    assert next(signature.options["task_id"] for signature in tasks.signatures(launch)) == "ORD-1.undo_shipping.e2"
 
 
 def test_every_setting_is_documented() -> None:

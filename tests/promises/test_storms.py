@@ -65,3 +65,14 @@ def test_orders_are_taken_while_the_broker_is_down(shop: Shop) -> None:
     assert answer.status_code == 201
     assert answer.elapsed.total_seconds() < 1.5
     assert shop.ends(answer.json()["number"]) == "fulfilled"
+
+
+def test_a_provider_that_is_down_costs_time_only(shop: Shop) -> None:
+    """The bank and the carrier are down for a while: my order waits, says why, and goes on by itself."""
+    with shop.stopped("sandbox"):
+        number = shop.place()
+        wait_for(lambda: shop.step(number, "payment")["tries"] >= 2, 30)
+        assert shop.order(number)["status"] == "processing"
+
+    assert shop.ends(number, 60) == "fulfilled"
+    assert shop.ledger(number) == [("charge", shop.total(number)), ("label", None)]

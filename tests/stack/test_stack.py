@@ -38,10 +38,24 @@ def everybody(info: dict[str, Any]) -> list[psutil.Process]:
 
 
 def gone(processes: list[psutil.Process]) -> bool:
-    return not any(process.is_running() and process.status() != psutil.STATUS_ZOMBIE for process in processes)
+    return not any(alive(process) for process in processes)
 
 
-@pytest.fixture(scope="module")
+def alive(process: psutil.Process) -> bool:
+    try:
+        return bool(process.is_running() and process.status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return False
+
+
+def name_of(process: psutil.Process) -> str:
+    try:
+        return str(process.name())
+    except psutil.NoSuchProcess:
+        return ""
+
+
+@pytest.fixture
 def own() -> Iterator[Any]:
     """A stack that these tests may kill; each start is the same run directory again."""
     running: list[RunningStack] = []
@@ -75,7 +89,7 @@ def test_the_life_of_a_stack(own: Any) -> None:
     _forget_a_migration(info["database"])
     next_one = own()
 
-    assert gone([process for process in left if "postgres" not in process.name()])
+    assert gone([process for process in left if "postgres" not in name_of(process)])
     assert "ended what an earlier run had left" in (HERE / "up.log").read_text()
     assert _recommends(next_one.info), "an older run directory is migrated at start"
     assert _order(next_one.info, number).status_code == 200

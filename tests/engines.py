@@ -33,8 +33,34 @@ def pytest_load_initial_conftests(early_config: pytest.Config) -> Generator[None
         "TIME_SCALE": "0.1",
         "DEMO_VALUES": "1",
     }
-    early_config.add_cleanup(lambda: embedded.stop_postgres(RUN_DIR / "unit"))
+    if "PYTEST_XDIST_WORKER" not in os.environ:  # the workers share one server, and the first to finish must not stop it
+        early_config.add_cleanup(lambda: embedded.stop_postgres(RUN_DIR / "unit"))
     return (yield)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What shares a running stack stays in one process, whatever runs beside it. First: xdist reads the groups in this hook too."""
+    groups = {"promises": "stack", "browser": "stack", "stack": "own stacks"}
+    for item in items:
+        folder = item.path.relative_to(ROOT / "tests").parts[0]
+        if folder in groups:
+            item.add_marker(pytest.mark.xdist_group(groups[folder]))
+
+
+@pytest.fixture
+def tell(record_property: Callable[[str, object], None]) -> Callable[[str], None]:
+    """A figure that the run shows at its end, whether it passed or not."""
+    return lambda line: record_property("told", line)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    reports = [report for outcome in ("passed", "failed") for report in terminalreporter.stats.get(outcome, [])]
+    told = [value for report in reports for name, value in report.user_properties if name == "told"]
+    if told:
+        terminalreporter.section("figures")
+        for line in told:
+            terminalreporter.line(line)
 
 
 def wait_for(question: Callable[[], Found], within_s: float = 20, every_s: float = 0.05) -> Found:

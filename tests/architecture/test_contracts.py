@@ -48,7 +48,7 @@ def test_a_contract_broken_on_purpose_is_reported(tmp_path: Path, file: str, for
     code, told = lint(tmp_path)
 
     assert code == 1, told
-    assert any(line.startswith(contract) and line.rstrip().endswith("BROKEN") for line in _unwrapped(told)), told
+    assert any(line.startswith(contract) and "BROKEN" in line for line in _unwrapped(told)), told
 
 
 def _unwrapped(told: str) -> list[str]:

@@ -11,6 +11,7 @@ from django.dispatch import Signal
 
 from config.celery import app
 from fulfillment import tasks
+from fulfillment.engine import Launch
 from fulfillment.errors import StepError
 from fulfillment.steps import STEPS
 from orders.events import order_fulfilled
@@ -70,11 +71,11 @@ def test_a_fact_has_one_sender_and_one_receiver() -> None:
 
 def test_the_errback_is_queued_not_run_inline() -> None:
     """Celery queues an errback that is bound, and runs most others inside the failing process."""
-    launch = tasks.Launch(saga=1, epoch=1, order="ORD-1", undo=False, steps=("payment",))
+    launch = Launch(saga=1, epoch=1, order="ORD-1", undo=False, steps=("payment",))
     errback = tasks.errback(launch)
 
-    assert app.tasks[errback.task].__bound__
-    assert isinstance(app.tasks[errback.task], Task)
+    assert app.tasks[str(errback.task)].__bound__
+    assert isinstance(app.tasks[str(errback.task)], Task)
     assert errback.immutable
     assert errback.kwargs == {"saga": 1, "epoch": 1, "order": "ORD-1"}
 
@@ -89,7 +90,7 @@ def test_a_refund_never_waits_behind_new_orders() -> None:
 
 
 def test_a_message_carries_no_state_and_no_personal_data() -> None:
-    launch = tasks.Launch(saga=1, epoch=2, order="ORD-1", undo=True, steps=("shipping", "inventory", "payment"))
+    launch = Launch(saga=1, epoch=2, order="ORD-1", undo=True, steps=("shipping", "inventory", "payment"))
 
     for signature in tasks.signatures(launch):
         assert signature.kwargs == {"saga": 1, "epoch": 2, "order": "ORD-1"}

@@ -193,7 +193,8 @@ def test_stock_is_reserved_released_and_consumed_once(order: Order) -> None:
 
 def test_after_a_pivot_only_retriable_steps_are_allowed() -> None:
     def step(name: str, kind: Kind) -> Step:
-        return type(name, (Step,), {"name": name, "kind": kind})()
+        made: Step = type(name, (Step,), {"name": name, "kind": kind})()
+        return made
 
     wrong = list(wrong_order([step("ship", Kind.PIVOT), step("pay", Kind.COMPENSABLE), step("pay", Kind.RETRIABLE)]))
 

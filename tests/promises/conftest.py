@@ -131,9 +131,9 @@ def shop(stack: RunningStack) -> Shop:
     return Shop(stack)
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture(autouse=True, scope="module")
 def consistent(shop: Shop) -> Iterator[None]:
-    """After every promise: the journal, the stock and the provider's ledger agree, as ``manage.py reconcile`` sees them."""
+    """After every file of promises: the journal, the stock and the provider's ledger agree, as ``manage.py reconcile`` sees them."""
     yield
     env = {name: value for name, value in os.environ.items() if name not in ("DATABASE_URL", "CELERY_BROKER_URL")}
     run = subprocess.run(

@@ -4,6 +4,7 @@ import os
 import re
 import signal
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import psycopg
@@ -32,7 +33,7 @@ def all_at_rest(shop: Shop, numbers: list[str]) -> bool:
     return shop.sql(DELIVERED, numbers) == [(4 * len(numbers),)]
 
 
-def test_a_database_restart_under_load_breaks_no_order(shop: Shop) -> None:
+def test_a_database_restart_under_load_breaks_no_order(shop: Shop, tell: Callable[[str], None]) -> None:
     """The database went down in the middle of forty orders: all of them arrive, and what comes after it notices nothing."""
     before = failed_tasks(shop)
     numbers = shop.place_many(40)
@@ -45,10 +46,9 @@ def test_a_database_restart_under_load_breaks_no_order(shop: Shop) -> None:
     meanwhile = failed_tasks(shop) - before
     after = shop.place_many(10)
     wait_for(lambda: all_at_rest(shop, after), 30)
-    print(
-        f"\ndatabase restart: {meanwhile} tasks failed meanwhile, {failed_tasks(shop) - before - meanwhile} afterwards; 50 of 50 orders at rest"
-    )
-    assert failed_tasks(shop) - before - meanwhile == 0
+    afterwards = failed_tasks(shop) - before - meanwhile
+    tell(f"database restart: {meanwhile} tasks failed meanwhile, {afterwards} afterwards; 50 of 50 orders at rest")
+    assert afterwards == 0
     for number in numbers:
         assert shop.ledger(number) == [("charge", shop.total(number)), ("label", None)]
 
@@ -60,7 +60,7 @@ def _safely(shop: Shop, numbers: list[str]) -> bool:
         return False
 
 
-def test_database_connections_are_kept_across_tasks(shop: Shop) -> None:
+def test_database_connections_are_kept_across_tasks(shop: Shop, tell: Callable[[str], None]) -> None:
     """Seventy tasks need no connection of their own."""
     warm = shop.place_many(8)
     wait_for(lambda: all_at_rest(shop, warm), 30)
@@ -70,12 +70,12 @@ def test_database_connections_are_kept_across_tasks(shop: Shop) -> None:
         numbers = shop.place_many(10)
         wait_for(lambda: watching.execute(DELIVERED, [numbers]).fetchall() == [(40,)])
         ((after,),) = watching.execute(sessions).fetchall()
-    print(f"\n70 tasks, 10 requests: {after - before} new connections")
+    tell(f"70 tasks, 10 requests: {after - before} new connections")
     assert after - before <= 8
 
 
 @pytest.mark.timeout(120)
-def test_a_fulfilled_order_costs_at_most_twelve_write_transactions_and_five_waits(shop: Shop) -> None:
+def test_a_fulfilled_order_costs_at_most_twelve_write_transactions_and_five_waits(shop: Shop, tell: Callable[[str], None]) -> None:
     """How they are counted: docs/design.md, the write path."""
     with shop.stopped("sweep"):  # its heartbeat would be counted
         time.sleep(TOLD_AFTER_S)
@@ -87,9 +87,8 @@ def test_a_fulfilled_order_costs_at_most_twelve_write_transactions_and_five_wait
         time.sleep(TOLD_AFTER_S)
         waited = _waited(shop) - waits
 
-    print(
-        f"\nper fulfilled order: {written / COUNTED:g} write transactions (at most {WRITES}), {waited / COUNTED:g} that wait for the disk (at most {WAITS})"
-    )
+    cost = f"{written / COUNTED:g} write transactions (at most {WRITES}), {waited / COUNTED:g} that wait for the disk (at most {WAITS})"
+    tell(f"per fulfilled order: {cost}")
     assert 0 < written <= WRITES * COUNTED
     assert 0 < waited <= WAITS * COUNTED
 

@@ -95,22 +95,13 @@ def test_the_life_of_a_stack(own: Any) -> None:
     assert _order(next_one.info, number).status_code == 200
 
     everyone = everybody(next_one.info)
-    assert manage("up", "--stop").stdout.strip() == "Stopped."
-    wait_for(lambda: gone(everyone))
-    assert not (HERE / "stack.json").exists()
-    assert manage("up", "--stop").stdout.strip() == "No stack is running in this checkout."
-
-
-def test_ctrl_c_leaves_nothing_behind(own: Any) -> None:
-    """What holds its secrets is readable by its owner alone, and gone with everything else."""
-    running = own()
-    everyone = everybody(running.info)
-    assert (HERE / "stack.json").stat().st_mode & 0o077 == 0
-
-    os.killpg(running.process.pid, signal.SIGINT)
-    running.process.wait(60)
+    assert (HERE / "stack.json").stat().st_mode & 0o077 == 0, "what holds secrets is readable by its owner alone"
+    os.killpg(next_one.process.pid, signal.SIGINT)  # Ctrl-C
+    next_one.process.wait(60)
 
     assert gone(everyone)
+    assert not (HERE / "stack.json").exists()
+    assert manage("up", "--stop").stdout.strip() == "No stack is running in this checkout."
 
 
 def test_a_port_that_was_asked_for_and_is_taken_is_named() -> None:
@@ -136,7 +127,8 @@ def test_servers_of_ones_own_are_used_and_nothing_embedded_starts(tmp_path: Path
         info = running.info
         number = _place(info)
         wait_for(lambda: _order(info, number).json()["status"] == "fulfilled")
-        running.stop()
+        assert manage("up", "--stop", RUN_DIR=str(tmp_path / "run")).stdout.strip() == "Stopped."
+        running.process.wait(10)
         assert (info["database"], info["broker"]) == tuple(variables.values())
         assert info["processes"]["postgres"] == info["processes"]["valkey"] == []
         assert not (tmp_path / "run" / "postgres").exists()

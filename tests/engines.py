@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import pytest
+from xdist.remote import Producer
+from xdist.scheduler import LoadScopeScheduling
 
 from config import embedded
 
@@ -38,14 +40,17 @@ def pytest_load_initial_conftests(early_config: pytest.Config) -> Generator[None
     return (yield)
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """What shares a running stack stays in one process, whatever runs beside it. First: xdist reads the groups in this hook too."""
-    groups = {"promises": "stack", "browser": "stack", "stack": "own stacks"}
-    for item in items:
-        folder = item.path.relative_to(ROOT / "tests").parts[0]
-        if folder in groups:
-            item.add_marker(pytest.mark.xdist_group(groups[folder]))
+class ByStack(LoadScopeScheduling):
+    """Two processes share the files; whatever uses the running stack stays together in one of them."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        shares_the_stack = nodeid.startswith(("tests/promises/", "tests/browser/"))
+        return "the stack" if shares_the_stack else nodeid.split("::", 1)[0]
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> ByStack:
+    return ByStack(config, log)
 
 
 @pytest.fixture

@@ -19,7 +19,7 @@ stop: $(VENV)/.runtime ## stop what `make up` or `make demo` started
 	@$(PY) manage.py up --stop
 
 clean: ## stop, then remove data, logs and the virtual environment
-	@if [ -x $(PY) ]; then $(PY) manage.py up --stop; RUN_DIR=.run/test $(PY) manage.py up --stop; fi
+	@if [ -x $(PY) ]; then for run in .run .run/test/stack .run/test/own .run/test/unit; do RUN_DIR=$$run $(PY) manage.py up --stop; done; fi
 	rm -rf .run $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
 
 test: $(VENV)/.test ## install what is needed and run every test
@@ -31,7 +31,7 @@ check: $(VENV)/.test ## ruff, mypy, import contracts, system checks, missing mig
 	@$(VENV)/bin/mypy .
 	@$(VENV)/bin/lint-imports
 	@$(PY) manage.py check
-	@$(PY) manage.py makemigrations --check --dry-run
+	@$(PY) -W ignore::RuntimeWarning manage.py makemigrations --check --dry-run  # it needs no database, and warns that there is none
 
 requirements: $(VENV)/.test ## compile requirements.txt and tests/requirements.txt from pyproject.toml
 	$(VENV)/bin/uv pip compile --universal --generate-hashes --no-header -q pyproject.toml -o requirements.txt

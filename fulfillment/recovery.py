@@ -12,6 +12,7 @@ from fulfillment import engine
 from fulfillment.clock import ShopNow, in_seconds, patience_s, shop_now
 from fulfillment.engine import Launch
 from fulfillment.models import Saga, SweepBeat
+from orders.durability import may_be_lost
 from orders.timeline import Kind, TimelineEntry
 
 log = logging.getLogger(__name__)
@@ -64,8 +65,7 @@ def look(saga_id: int) -> Launch | None:
 def not_published(what: Launch) -> None:
     """The broker did not take it: due again after the first patience, which does not grow, because nothing was lost."""
     with transaction.atomic():
-        with connection.cursor() as cursor:
-            engine.may_be_lost(cursor)
+        may_be_lost()
         Saga.objects.filter(pk=what.saga, epoch=what.epoch, relaunches__gt=0).update(
             relaunches=F("relaunches") - 1, wake_at=in_seconds(patience_s(0))
         )
@@ -87,8 +87,8 @@ def turn() -> Iterator[bool]:
 
 def beat() -> None:
     """Note that a round of the sweep is finished, at most every five seconds. May be lost: the next one comes."""
-    with transaction.atomic(), connection.cursor() as cursor:
-        engine.may_be_lost(cursor)
+    with transaction.atomic():
+        may_be_lost()
         if not SweepBeat.objects.filter(pk=1).update(at=ShopNow()):
             SweepBeat.objects.create(pk=1, at=ShopNow())
 

@@ -12,6 +12,7 @@ from django.db import connection, transaction
 from django.db.models import F, QuerySet
 
 from orders.clock import ShopNow, in_seconds
+from orders.durability import may_be_lost
 from orders.events import OrderFulfilled
 from orders.models import Order
 from orders.timeline import Kind, TimelineEntry
@@ -138,12 +139,6 @@ def failed(delivery: Delivery, failure: Failure) -> bool:
             error_message=failure.message[:300],
         )
         return True
-
-
-def may_be_lost() -> None:
-    """This transaction need not wait for the disk. PostgreSQL forgets the setting at its end."""
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT set_config('synchronous_commit', 'off', true)")
 
 
 def cut_statements_after(timeout_s: float) -> None:

@@ -19,6 +19,7 @@ from django.db import transaction
 from django.urls import URLPattern, URLResolver, include, path
 
 from orders.clock import doubled, jittered
+from orders.durability import may_be_lost
 from orders.events import OrderFulfilled, Subscription, order_fulfilled
 from orders.models import Order
 from sideeffects import outbox
@@ -145,7 +146,7 @@ def _deliver_here(subscription: Subscription, delivery_id: int) -> str:
     delivery: Delivery | None = None
     try:
         with transaction.atomic():
-            outbox.may_be_lost()
+            may_be_lost()
             outbox.cut_statements_after(subscription.timeout_s * settings.TIME_SCALE * CUT_BY_THE_DATABASE)
             delivery = outbox.take(delivery_id)
             if delivery is None:

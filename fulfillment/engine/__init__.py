@@ -15,7 +15,6 @@ from fulfillment.engine.journal import (
     border,
     launch_of,
     locking,
-    may_be_lost,
 )
 from fulfillment.engine.opening import open_saga
 from fulfillment.engine.trying import run_local, settle_failure, settle_success, start
@@ -31,7 +30,6 @@ __all__ = [
     "launch_of",
     "locking",
     "look",
-    "may_be_lost",
     "meet_cancel",
     "open_saga",
     "request_cancel",

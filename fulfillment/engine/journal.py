@@ -128,11 +128,6 @@ def tell(saga: Saga, kind: Kind, **columns: Any) -> None:
     TimelineEntry.objects.create(order_id=saga.order_id, kind=kind, epoch=saga.epoch, **columns)
 
 
-def may_be_lost(cursor: Any) -> None:
-    """This transaction need not wait for the disk: see the note above. PostgreSQL forgets the setting at its end."""
-    cursor.execute("SELECT set_config('synchronous_commit', 'off', true)")
-
-
 def tell_order(saga: Saga, to: Status, **changes: Any) -> None:
     """Move the order's status, with its line of history; a move that the stored status does not allow changes nothing."""
     was = saga.order.status

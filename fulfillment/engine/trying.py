@@ -12,7 +12,6 @@ from fulfillment.engine.journal import (
     Settled,
     launch_of,
     locked,
-    may_be_lost,
     move,
     record_of,
     save,
@@ -24,6 +23,7 @@ from fulfillment.models import Saga, SagaState, StepState
 from fulfillment.step import Kind as StepKind
 from fulfillment.step import Receipt
 from fulfillment.steps import BY_NAME
+from orders.durability import may_be_lost
 from orders.timeline import Kind, TimelineEntry
 
 # One statement: lock the saga if this epoch and direction still hold, start the granted step under a random claim, move wake_at to the end of the lease,
@@ -71,7 +71,7 @@ def start(saga_id: int, epoch: int, name: str, undo: bool) -> Claim | None:
         "started": StepState.UNDO_STARTED if undo else StepState.STARTED,
     }
     with transaction.atomic(), connection.cursor() as cursor:
-        may_be_lost(cursor)
+        may_be_lost()
         cursor.execute(START, values)
         row = cursor.fetchone()
     if row is None:
@@ -107,8 +107,7 @@ def settle_failure(claim: Claim, error: StepError) -> bool:
     rejected = isinstance(error, Rejected) and not claim.undo
     with transaction.atomic():
         if not rejected:
-            with connection.cursor() as cursor:
-                may_be_lost(cursor)
+            may_be_lost()
         saga = _fenced(claim)
         if saga is None:
             _came_too_late(claim, _state_after(error, claim.undo))

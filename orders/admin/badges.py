@@ -1,8 +1,5 @@
-"""Icons, words and amounts. A state is never told by its colour alone."""
+"""Icons and words. A state is never told by its colour alone."""
 
-from decimal import Decimal
-
-from babel.numbers import format_currency, get_currency_precision
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
@@ -51,8 +48,3 @@ def state_badge(state: str, label: str) -> SafeString:
 
 def icon_of(state: str) -> str:
     return (_STEP.get(state) or ("↺", BACK))[0]
-
-
-def money(minor: int, currency: str) -> str:
-    """€84.20 from 8420 and EUR."""
-    return format_currency(Decimal(minor).scaleb(-get_currency_precision(currency)), currency, locale="en_GB")

@@ -14,8 +14,8 @@ from unfold.decorators import display
 from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
 
 from fulfillment.models import StockLevel
-from orders.admin.badges import money
 from orders.models import Product
+from orders.money import money
 
 admin.site.unregister(User)
 admin.site.unregister(Group)

@@ -17,8 +17,9 @@ from fulfillment import recovery
 from fulfillment.explain import explain
 from fulfillment.models import Saga, StepRecord
 from orders.admin import flower
-from orders.admin.badges import icon_of, money, state_badge, status_badge
+from orders.admin.badges import icon_of, state_badge, status_badge
 from orders.models import Order
+from orders.money import money
 from orders.timeline import TimelineEntry, sentence
 from sideeffects.models import Delivery, DeliveryState
 

@@ -92,9 +92,9 @@ class Shop:
         return [child.pid for child in psutil.Process(self.stack.pid(role)).children()]
 
     def kill_whole(self, role: str) -> int:
-        """SIGKILL to the process group of ``role``; returns the pid that died."""
+        """SIGKILL to the process group of ``role``; returns the pid that died. PostgreSQL's own children end when its postmaster is gone."""
         pid = self.stack.pid(role)
-        os.killpg(pid, signal.SIGKILL)
+        (os.kill if role == "postgres" else os.killpg)(pid, signal.SIGKILL)
         return pid
 
     @contextmanager

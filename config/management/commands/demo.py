@@ -38,9 +38,9 @@ class Command(BaseCommand):
         signal.signal(signal.SIGTERM, interrupt)
         console = Console(width=None if sys.stdout.isatty() else WIDTH)
         try:
-            with Stack(options_from_settings(), lambda line: console.print(line, highlight=False, markup=False)) as stack:
+            with Stack(options_from_settings(), lambda line: console.print(line, highlight=False, markup=False, soft_wrap=True)) as stack:
                 well = Demo(stack, console).run(options["seed"])
-                console.print(f"\n{links(stack.info)}", highlight=False, markup=False)
+                console.print(f"\n{links(stack.info)}", highlight=False, markup=False, soft_wrap=True)
                 if sys.stdout.isatty() and sys.stdin.isatty():
                     console.print("\nThe shop stays open. Ctrl-C stops everything.")
                     stack.wait()

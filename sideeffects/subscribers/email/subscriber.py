@@ -1,16 +1,13 @@
 """Email: a text receipt over SMTP. Outside our database, so at least once, under a Message-ID that is the same for every try."""
 
 import smtplib
-from decimal import Decimal
 
-from babel.numbers import format_currency, get_currency_precision
 from django.core.mail import EmailMessage
 from django.template.loader import render_to_string
 
 from orders.events import OrderFulfilled, subscriber
+from orders.money import money
 from sideeffects.models import Delivery
-
-LOCALE = "en_GB"
 
 
 class PermanentlyRefused(Exception):
@@ -42,8 +39,3 @@ def _raise_if_final(codes: list[int], refused: smtplib.SMTPException) -> None:
     if all(code >= 500 for code in codes):
         raise PermanentlyRefused(f"The mail server refused the message for good ({max(codes)})") from refused
     raise refused
-
-
-def money(minor: int, currency: str) -> str:
-    """€84.20 from 8420."""
-    return format_currency(Decimal(minor).scaleb(-get_currency_precision(currency)), currency, locale=LOCALE)

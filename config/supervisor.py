@@ -247,9 +247,12 @@ class Stack:
             "broker": self.broker,
             "token": self.credentials["token"],
             "admin": self.credentials["admin"],
-            "processes": {role: self.pids(role) for role in ROLES},
+            "processes": self._everybody(),
         }
         write_whole(self.run_dir / "stack.json", json.dumps(self.info, indent=2))
+
+    def _everybody(self) -> dict[str, list[int]]:
+        return {role: self.pids(role) for role in ROLES}
 
     def _watch(self) -> None:
         """Whatever dies comes back; what dies at once comes back more and more slowly."""
@@ -271,7 +274,8 @@ class Stack:
                 if time.monotonic() >= due[role]:
                     del due[role]
                     self._spawn(child.command)
-                    self._write_stack_file()
+            if self._everybody() != self.info["processes"]:
+                self._write_stack_file()
 
     def _revive_postgres(self) -> None:
         if self.options.database_url or embedded.postgres_pid(self.run_dir):
@@ -281,7 +285,6 @@ class Stack:
         except (subprocess.SubprocessError, AssertionError):
             return  # its old children are still dying: the next round tries again
         self.tell("postgres died, it was started again")
-        self._write_stack_file()
 
     def wait(self) -> None:
         """Until somebody interrupts."""

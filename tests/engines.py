@@ -109,7 +109,8 @@ class RunningStack:
         return found
 
     def pid(self, role: str) -> int:
-        return int(self.info["processes"][role][0])
+        """Waits while the role is being started again."""
+        return int(wait_for(lambda: self.info["processes"][role])[0])
 
     def stop(self) -> None:
         self.process.send_signal(signal.SIGTERM)

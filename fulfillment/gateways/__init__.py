@@ -1,30 +1,43 @@
-"""The way out: ``payments()`` and ``carrier()`` are the providers that the settings name; ``gateway(name)`` is the same by role."""
+"""The way out: ``payments()`` and ``carrier()`` are the providers that a saga was opened with, else those that the settings name."""
 
-from collections.abc import Callable, Iterable
-from typing import Literal, overload
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from functools import partial
+from types import MappingProxyType
+from typing import Literal, NamedTuple, overload
 
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 
+from fulfillment.card import Card
 from fulfillment.gateways.ports import CarrierGateway, Charge, Label, PaymentGateway, Refund
-from fulfillment.gateways.sandbox import SandboxCarrier, SandboxPayments
+from fulfillment.gateways.sandbox import LOOKUP_LAG_S, SandboxCarrier, SandboxPayments
 
-__all__ = ["CarrierGateway", "Charge", "Label", "PaymentGateway", "Refund", "carrier", "gateway", "payments"]
+__all__ = [
+    "CarrierGateway",
+    "Charge",
+    "Label",
+    "PaymentGateway",
+    "Refund",
+    "card_of",
+    "carrier",
+    "chosen",
+    "gateway",
+    "payments",
+    "pinned",
+]
+
+_pins: ContextVar[Mapping[str, str]] = ContextVar("pinned_gateways", default=MappingProxyType({}))  # role → name
 
 
 @overload
-def gateway(name: Literal["payments"]) -> PaymentGateway: ...
+def gateway(role: Literal["payments"]) -> PaymentGateway: ...
 @overload
-def gateway(name: Literal["carrier"]) -> CarrierGateway: ...
-def gateway(name: str) -> PaymentGateway | CarrierGateway:
-    """The provider for this role. Raises ImproperlyConfigured, with a sentence, for a provider or a role that nobody wrote."""
-    if name not in ROLES:
-        raise ImproperlyConfigured(f'There is no gateway "{name}": steps may ask for {_listed(ROLES)}.')
-    setting, providers = ROLES[name]
-    chosen = getattr(settings, setting)
-    if chosen not in providers:
-        raise ImproperlyConfigured(f'{setting} is "{chosen}", which is no {name} gateway: choose one of {_listed(providers)}.')
-    return providers[chosen]()
+def gateway(role: Literal["carrier"]) -> CarrierGateway: ...
+def gateway(role: str) -> PaymentGateway | CarrierGateway:
+    """The provider for this role: the pinned one, else the chosen one. Raises ImproperlyConfigured, with a sentence, where nobody wrote it."""
+    return _written(role, _pins.get().get(role) or chosen(role))
 
 
 def payments() -> PaymentGateway:
@@ -37,20 +50,95 @@ def carrier() -> CarrierGateway:
     return gateway("carrier")
 
 
+def chosen(role: str) -> str:
+    """The name that the settings choose for this role. Raises ImproperlyConfigured for a provider or a role that nobody wrote."""
+    setting, providers = _role(role)
+    name: str = getattr(settings, setting)
+    if name not in providers:
+        raise ImproperlyConfigured(f'{setting} is "{name}", which is no {role} gateway: choose one of {_listed(providers)}.')
+    return name
+
+
+@contextmanager
+def pinned(role: str, name: str) -> Iterator[None]:
+    """In the block this role is played by the provider ``name``, whatever the settings choose: a saga keeps whom it was opened with.
+
+    A name that nobody wrote is refused when it is asked for, so that steps of other roles are not held up.
+    """
+    _role(role)
+    token = _pins.set({**_pins.get(), role: name})
+    try:
+        yield
+    finally:
+        _pins.reset(token)
+
+
+def card_of(role: str, name: str) -> Card:
+    """What the provider ``name`` promises in this role. Raises ImproperlyConfigured."""
+    return _written(role, name).card
+
+
+def _written(role: str, name: str) -> PaymentGateway | CarrierGateway:
+    providers = _role(role).providers
+    if name not in providers:
+        raise ImproperlyConfigured(
+            f'The {role} gateway "{name}", with which sagas were opened, exists no more: there is {_listed(providers)}. '
+            "Bring it back until they are closed."
+        )
+    return providers[name]()
+
+
+def _role(role: str) -> "_Role":
+    if role not in ROLES:
+        raise ImproperlyConfigured(f'There is no gateway "{role}": steps may ask for {_listed(ROLES)}.')
+    return ROLES[role]
+
+
 def _listed(names: Iterable[str]) -> str:
     return ", ".join(f'"{name}"' for name in sorted(names))
 
 
-def _sandbox_payments() -> PaymentGateway:
-    return SandboxPayments(settings.SANDBOX_URL.rstrip("/"), settings.CALL_DEADLINE_S)
+# --- the table ----------------------------------------------------------------------------------------------------------
 
 
-def _sandbox_carrier() -> CarrierGateway:
-    return SandboxCarrier(settings.SANDBOX_URL.rstrip("/"), settings.CALL_DEADLINE_S)
+class _Role(NamedTuple):
+    """``setting`` names the provider that new sagas get; ``providers`` are what there is to choose from."""
+
+    setting: str
+    providers: Mapping[str, Callable[[], PaymentGateway | CarrierGateway]]
 
 
-# Role → the setting that chooses, and what there is to choose from. A new provider is a file in this package and a row here.
-ROLES: dict[str, tuple[str, dict[str, Callable[[], PaymentGateway | CarrierGateway]]]] = {
-    "payments": ("PAYMENTS_GATEWAY", {"sandbox": _sandbox_payments}),
-    "carrier": ("CARRIER_GATEWAY", {"sandbox": _sandbox_carrier}),
+class _Profile(NamedTuple):
+    """One of the providers that the sandbox plays: below which path, and what its card says."""
+
+    prefix: str
+    has_keys: bool
+    keeps_rejections: bool
+    tombstone: bool
+
+
+SANDBOXES = {
+    "sandbox": _Profile("", has_keys=True, keeps_rejections=True, tombstone=True),
+    "sandbox_forgetful": _Profile("/forgetful", has_keys=True, keeps_rejections=False, tombstone=True),
+    "sandbox_burn": _Profile("/burn", has_keys=True, keeps_rejections=True, tombstone=False),
+    "sandbox_watch": _Profile("/watch", has_keys=True, keeps_rejections=False, tombstone=False),
+    "sandbox_keyless": _Profile("/keyless", has_keys=False, keeps_rejections=False, tombstone=False),
+}
+
+
+def _sandbox(kind: type[SandboxPayments] | type[SandboxCarrier], profile: _Profile) -> PaymentGateway | CarrierGateway:
+    """Made anew for each use: the settings may have changed, and it holds nothing."""
+    card = Card(
+        key_window_s=settings.KEY_WINDOW_S if profile.has_keys else 0,
+        keeps_rejections=profile.keeps_rejections,
+        tombstone=profile.tombstone,
+        lookup_lag_s=LOOKUP_LAG_S * settings.TIME_SCALE,
+    )
+    return kind(settings.SANDBOX_URL.rstrip("/"), settings.CALL_DEADLINE_S, card, profile.prefix)
+
+
+# Role → its setting and its providers. A new provider is a file in this package and a row here (docs/providers.md).
+ROLES: dict[str, _Role] = {
+    "payments": _Role("PAYMENTS_GATEWAY", {name: partial(_sandbox, SandboxPayments, profile) for name, profile in SANDBOXES.items()}),
+    "carrier": _Role("CARRIER_GATEWAY", {name: partial(_sandbox, SandboxCarrier, profile) for name, profile in SANDBOXES.items()}),
 }

@@ -1,18 +1,28 @@
 """What the steps expect of a payment provider and of a carrier, whoever it is."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Protocol
+
+from fulfillment.card import Card
 
 
 @dataclass(frozen=True, kw_only=True)
 class Charge:
-    """Money taken, in minor units; ``refunded_minor`` of it has been given back since."""
+    """Money taken, in minor units; ``refunded_minor`` of it has been given back since. ``key``: under which it was asked for."""
 
     id: str
     amount_minor: int
     currency: str
     refunded_minor: int = 0
+    key: str = ""
+    order_number: str = ""
+
+    @property
+    def is_open(self) -> bool:
+        """Some of it has not been given back."""
+        return self.refunded_minor < self.amount_minor
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,40 +36,70 @@ class Refund:
 
 @dataclass(frozen=True, kw_only=True)
 class Label:
-    """A parcel that was booked; ``tracking`` is the customer's number."""
+    """A parcel that was booked; ``tracking`` is the customer's number. ``key``: under which it was asked for."""
 
     id: str
     tracking: str
     cancelled: bool = False
+    key: str = ""
+    order_number: str = ""
+
+    @property
+    def is_open(self) -> bool:
+        """The parcel leaves, or has left."""
+        return not self.cancelled
 
 
 class PaymentGateway(Protocol):
-    """Every call is at most one effect per ``key``, and raises Rejected, Unavailable, InDoubt or Busy (see fulfillment.errors)."""
+    """Every call is at most one effect per ``key``, as far as ``card`` says so, and raises Rejected, Unavailable, InDoubt or Busy
+    (see fulfillment.errors)."""
+
+    @property
+    def card(self) -> Card:
+        """What this provider promises about keys and look-ups."""
 
     def charge(self, order_number: str, amount_minor: int, currency: str, token: str, *, key: str) -> Charge:
         """Take the money. Rejected: the card was declined. InDoubt: the charge may exist."""
 
     def refund(self, charge_id: str, amount_minor: int, *, key: str) -> Refund:
-        """Give ``amount_minor`` of a charge back. InDoubt: it may be on its way; any refusal that is no decline is InDoubt too."""
+        """Give ``amount_minor`` of a charge back. Rejected: this charge is never refunded. InDoubt: it may be on its way; any other refusal
+        is InDoubt too."""
 
     def cancel_by_key(self, do_key: str, order_number: str, *, key: str) -> int:
-        """Nothing is charged under ``do_key`` any more, and what was is refunded: the minor units given back now, 0 for none."""
+        """Nothing is charged under ``do_key`` any more, and what was is refunded: the minor units given back now, 0 for none.
+
+        Rejected: it is there, and is never refunded. Only where the card says ``tombstone``; elsewhere InDoubt.
+        """
 
     def find(self, key: str) -> Charge | None:
-        """The charge under ``key``. None: it is not there now; it may still land."""
+        """The charge under ``key``; of several the first that is open, else the first. None: it is not there now; it may still land."""
+
+    def listing(self, since: datetime | None = None) -> Iterator[Charge]:
+        """All charges, oldest first; with ``since`` (aware) those made at or after it. One call a page, each with a deadline of its own."""
 
 
 class CarrierGateway(Protocol):
-    """Every call is at most one effect per ``key``, and raises Rejected, Unavailable, InDoubt or Busy (see fulfillment.errors)."""
+    """Every call is at most one effect per ``key``, as far as ``card`` says so, and raises Rejected, Unavailable, InDoubt or Busy
+    (see fulfillment.errors)."""
+
+    @property
+    def card(self) -> Card:
+        """What this carrier promises about keys and look-ups."""
 
     def book(self, order_number: str, address: Mapping[str, str], parcels: Sequence[Mapping[str, object]], *, key: str) -> Label:
         """Book one label; ``parcels``: {sku, quantity} each. Rejected: the carrier does not go there. InDoubt: a label may exist."""
 
     def cancel(self, label_id: str, *, key: str) -> None:
-        """Cancel a label; one that is cancelled already is fine."""
+        """Cancel a label; one that is cancelled already is fine. Rejected "handed_over": the parcel has left."""
 
     def cancel_by_key(self, do_key: str, order_number: str, *, key: str) -> str | None:
-        """Nothing is booked under ``do_key`` any more, and what was is cancelled: the id of its label, None if there is none."""
+        """Nothing is booked under ``do_key`` any more, and what was is cancelled: the id of its label, None if there is none.
+
+        Rejected "handed_over": the parcel has left. Only where the card says ``tombstone``; elsewhere InDoubt.
+        """
 
     def find(self, key: str) -> Label | None:
-        """The label under ``key``. None: it is not there now; it may still land."""
+        """The label under ``key``; of several the first that is open, else the first. None: it is not there now; it may still land."""
+
+    def listing(self, since: datetime | None = None) -> Iterator[Label]:
+        """All labels, oldest first; with ``since`` (aware) those booked at or after it. One call a page, each with a deadline of its own."""

@@ -1,41 +1,73 @@
-"""The provider sandbox as a payment provider and as a carrier (``manage.py sandbox``; its paths stand in one table in fulfillment/sandbox/server.py)."""
+"""The provider sandbox as payment providers and as carriers (``manage.py sandbox``; its paths stand in fulfillment/sandbox/server.py).
 
-from collections.abc import Mapping, Sequence
+It plays several providers that promise different things (docs/providers.md): a card and a path prefix make one of them.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, TypeVar
 from urllib.parse import quote, urlencode
 
+from fulfillment.card import Card
 from fulfillment.errors import InDoubt
 from fulfillment.gateways import http
 from fulfillment.gateways.ports import Charge, Label, Refund
 
 T = TypeVar("T")
+Found = TypeVar("Found", Charge, Label)
+
+PAGE = 200  # entries of a listing that one call fetches
+LOOKUP_LAG_S = 15.0  # at time scale 1: whatever was sent has landed by then, or never will
 
 # The codes with which the sandbox declares that it did not, and will not, do what was asked. Every other refusal is in doubt.
-DECLINES = frozenset({"card_declined", "unknown_token", "insufficient_funds", "address_refused", "cancelled_by_key", "test_value_refused"})
+DECLINES = frozenset(
+    {
+        *("card_declined", "unknown_token", "insufficient_funds", "address_refused", "cancelled_by_key", "test_value_refused"),
+        *("handed_over", "refund_declined"),  # of undos
+    }
+)
 
 
 @dataclass(frozen=True)
 class _Sandbox:
-    """Where it is, and the seconds that one call may take in all."""
+    """Where it is, the seconds that one call may take in all, and which of its providers: the card says what that one promises."""
 
     url: str
     deadline_s: float
+    card: Card
+    prefix: str = ""
 
     def _post(self, path: str, body: dict[str, Any], key: str) -> dict[str, Any]:
-        return http.request("POST", self.url + path, json=body, key=key, deadline_s=self.deadline_s, declines=DECLINES)
+        return http.request("POST", self._at(path), json=body, key=key, deadline_s=self.deadline_s, declines=DECLINES)
 
-    def _look_up(self, path: str, key: str) -> dict[str, Any] | None:
-        """The one thing under ``key``, or None."""
-        answer = http.request("GET", f"{self.url}{path}?{urlencode({'key': key})}", deadline_s=self.deadline_s)
-        found = _field(answer, "data", list)
-        if not all(isinstance(thing, dict) for thing in found):
-            raise _incomplete("data")
-        return found[0] if found else None
+    def _look_up(self, path: str, key: str) -> list[dict[str, Any]]:
+        """All that is under ``key``."""
+        return _data(self._get(path, {"key": key}))
+
+    def _pages(self, path: str, since: datetime | None) -> Iterator[dict[str, Any]]:
+        """Everything there is, oldest first, a page a call."""
+        query = {"limit": str(PAGE)} | ({"since": since.isoformat()} if since else {})
+        after: str | None = None
+        while True:
+            answer = self._get(path, query | ({"after": after} if after else {}))
+            entries = _data(answer)
+            yield from entries
+            if not _field(answer, "has_more", bool):
+                return
+            if not entries or entries[-1].get("id") == after:
+                raise _incomplete("data")  # more of the same would never end
+            after = _field(entries[-1], "id", str)
+
+    def _get(self, path: str, query: dict[str, str]) -> dict[str, Any]:
+        return http.request("GET", f"{self._at(path)}?{urlencode(query)}", deadline_s=self.deadline_s)
+
+    def _at(self, path: str) -> str:
+        return self.url + self.prefix + path
 
 
 class SandboxPayments(_Sandbox):
-    """A PaymentGateway. The provider remembers keys for ever, rejections too, and keeps tombstones by key."""
+    """A PaymentGateway."""
 
     def charge(self, order_number: str, amount_minor: int, currency: str, token: str, *, key: str) -> Charge:
         body = {"order": order_number, "amount": amount_minor, "currency": currency, "token": token}
@@ -50,12 +82,14 @@ class SandboxPayments(_Sandbox):
         return _field(answer, "refunded", int)
 
     def find(self, key: str) -> Charge | None:
-        found = self._look_up("/v1/charges", key)
-        return None if found is None else _charge(found)
+        return _first_open([_charge(found) for found in self._look_up("/v1/charges", key)])
+
+    def listing(self, since: datetime | None = None) -> Iterator[Charge]:
+        return map(_charge, self._pages("/v1/charges", since))
 
 
 class SandboxCarrier(_Sandbox):
-    """A CarrierGateway. The carrier remembers keys for ever, rejections too, and keeps tombstones by key."""
+    """A CarrierGateway."""
 
     def book(self, order_number: str, address: Mapping[str, str], parcels: Sequence[Mapping[str, object]], *, key: str) -> Label:
         body = {"order": order_number, "address": dict(address), "parcels": [dict(parcel) for parcel in parcels]}
@@ -69,18 +103,53 @@ class SandboxCarrier(_Sandbox):
         return None if answer.get("label") is None else _field(answer, "label", str)
 
     def find(self, key: str) -> Label | None:
-        found = self._look_up("/v1/labels", key)
-        return None if found is None else _label(found)
+        return _first_open([_label(found) for found in self._look_up("/v1/labels", key)])
+
+    def listing(self, since: datetime | None = None) -> Iterator[Label]:
+        return map(_label, self._pages("/v1/labels", since))
+
+
+# --- reading answers ----------------------------------------------------------------------------------------------------
 
 
 def _charge(answer: dict[str, Any]) -> Charge:
     refunded = _field(answer, "refunded", int) if "refunded" in answer else 0
-    amount, currency = _field(answer, "amount", int), _field(answer, "currency", str)
-    return Charge(id=_field(answer, "id", str), amount_minor=amount, currency=currency, refunded_minor=refunded)
+    return Charge(
+        id=_field(answer, "id", str),
+        amount_minor=_field(answer, "amount", int),
+        currency=_field(answer, "currency", str),
+        refunded_minor=refunded,
+        key=_text(answer, "key"),
+        order_number=_text(answer, "order"),
+    )
 
 
 def _label(answer: dict[str, Any]) -> Label:
-    return Label(id=_field(answer, "id", str), tracking=_field(answer, "tracking", str), cancelled=answer.get("cancelled") is True)
+    return Label(
+        id=_field(answer, "id", str),
+        tracking=_field(answer, "tracking", str),
+        cancelled=answer.get("cancelled") is True,
+        key=_text(answer, "key"),
+        order_number=_text(answer, "order"),
+    )
+
+
+def _first_open(found: list[Found]) -> Found | None:
+    """Under one key there are several only where the provider knows no keys, or forgot one."""
+    return next((thing for thing in found if thing.is_open), found[0] if found else None)
+
+
+def _data(answer: dict[str, Any]) -> list[dict[str, Any]]:
+    """Only an empty list means that nothing is there."""
+    entries = _field(answer, "data", list)
+    if not all(isinstance(entry, dict) for entry in entries):
+        raise _incomplete("data")
+    return entries
+
+
+def _text(answer: dict[str, Any], name: str) -> str:
+    """What the answer may hold; no receipt depends on it."""
+    return _field(answer, name, str) if name in answer else ""
 
 
 def _field(answer: dict[str, Any], name: str, kind: type[T]) -> T:

@@ -2,6 +2,9 @@
 
 import json
 import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 from unicodedata import category
 
@@ -9,6 +12,16 @@ from fulfillment.sandbox.answers import Problem
 
 MAX_LENGTH = 255  # characters
 MAX_AMOUNT = 999_999_999_999  # minor units
+MAX_PAGE = 200  # entries: whatever they hold, a page stays below a megabyte
+
+
+@dataclass(frozen=True, kw_only=True)
+class Page:
+    """A part of a list: at most ``limit`` entries behind the one with the id ``after``, entered at or after ``since`` (UTC; empty: any time)."""
+
+    after: str
+    limit: int
+    since: str
 
 
 def invalid(field: str, message: str) -> Problem:
@@ -61,3 +74,23 @@ def currency(body: dict[str, Any]) -> str:
     if not re.fullmatch("[A-Z]{3}", value):
         raise invalid("currency", "must be three capital letters.")
     return value
+
+
+def page(parameter: Callable[[str, str], str]) -> Page:
+    """Which part of a list the query asks for; ``parameter(name, default)`` reads it. Raises Problem 400."""
+    limit = parameter("limit", str(MAX_PAGE))
+    if not (limit.isascii() and limit.isdecimal() and len(limit) <= 3 and 1 <= int(limit) <= MAX_PAGE):
+        raise invalid("limit", f"must be a whole number from 1 to {MAX_PAGE}.")
+    since = parameter("since", "")
+    return Page(after=parameter("after", ""), limit=int(limit), since=_instant(since) if since else "")
+
+
+def _instant(value: str) -> str:
+    """As the ledger writes it."""
+    try:
+        at = datetime.fromisoformat(value)
+        if at.tzinfo is None:
+            raise ValueError("no offset")
+        return at.astimezone(UTC).isoformat(timespec="microseconds")
+    except (ValueError, OverflowError):
+        raise invalid("since", "must be an instant with its offset, as in ISO 8601.") from None

@@ -5,6 +5,8 @@ from enum import Enum
 
 from fulfillment.sandbox.answers import Refusal
 
+LATE_S = 12.0  # after any caller's deadline, at time scale 1
+
 
 class Fault(Enum):
     """What becomes of one try."""
@@ -12,22 +14,34 @@ class Fault(Enum):
     ERROR = "answers 503, nothing was done"
     LOST = "never answers, nothing was done"
     MUTE = "never answers, but it was done"
+    LATE = "never answers, and it is done after LATE_S, if its key is still free by then"
+    DECLINED = "the card is declined"
 
 
-@dataclass(frozen=True)
+SILENT = (Fault.MUTE, Fault.LATE)
+
+
+@dataclass(frozen=True, kw_only=True)
 class Script:
-    """How a provider behaves towards one value. ``faults[n]`` meets try n + 1 under a key; after the last, tries work.
+    """How a provider behaves towards one value. ``faults[n]`` meets try n + 1 under a key, ``then`` all later ones; None works.
 
-    ``delay_s``: seconds before the effect, at time scale 1. ``undo_faults``: the same for the tries to refund or cancel.
+    Where later tries are LOST, a remembered answer is never told either. ``delay_s``: seconds before the effect, at time scale 1.
+    ``overtakes``: a try does not wait for one that is still running under its key. ``undo``: the same for refunding or cancelling.
     """
 
     decline: str | None = None
     delay_s: float = 0.0
     faults: tuple[Fault, ...] = ()
-    undo_faults: tuple[Fault, ...] = ()
+    then: Fault | None = None
+    overtakes: bool = False
+    undo: "Script | None" = None
+
+    def of_undo(self) -> "Script":
+        return self.undo or PLAIN
 
 
 PLAIN = Script()
+HANDED_OVER = Script(decline="handed_over")
 
 TOKENS = {
     "tok_ok": PLAIN,
@@ -36,18 +50,29 @@ TOKENS = {
     "tok_timeout_charged": Script(faults=(Fault.MUTE,)),
     "tok_timeout_not_charged": Script(faults=(Fault.LOST,)),
     "tok_flaky_2": Script(faults=(Fault.ERROR, Fault.ERROR)),
-    "tok_refund_flaky_2": Script(undo_faults=(Fault.ERROR, Fault.ERROR)),
+    "tok_lands_late": Script(faults=(Fault.LATE,)),
+    "tok_late_then_declined": Script(faults=(Fault.LATE,), then=Fault.DECLINED, overtakes=True),
+    "tok_never_answers": Script(then=Fault.LOST),
+    "tok_charged_never_answers": Script(faults=(Fault.MUTE,), then=Fault.LOST),
+    "tok_refund_flaky_2": Script(undo=Script(faults=(Fault.ERROR, Fault.ERROR))),
+    "tok_refund_always_fails": Script(undo=Script(then=Fault.ERROR)),
+    "tok_refund_declined": Script(undo=Script(decline="refund_declined")),
 }
 POSTAL_CODES = {
     "00408": Script(faults=(Fault.MUTE,)),
+    "00409": Script(faults=(Fault.MUTE,), then=Fault.LOST, undo=HANDED_OVER),
+    "00410": Script(undo=HANDED_OVER),
     "00422": Script(decline="address_refused"),
+    "00503": Script(then=Fault.ERROR),
 }
 
 DECLINES = {
     "card_declined": (402, "The card was declined."),
     "unknown_token": (402, "No card is known under this token."),
     "cancelled_by_key": (402, "This key was cancelled: nothing will be done under it any more."),
+    "refund_declined": (402, "This charge cannot be refunded."),
     "address_refused": (400, "The carrier does not deliver to this address."),
+    "handed_over": (400, "The parcel has left: its label cannot be cancelled any more."),
     "test_value_refused": (400, "Test values are refused here: start the sandbox with demo values."),
 }
 

@@ -404,7 +404,8 @@ def test_a_post_needs_a_key(sandbox: "SandboxProcess", headers: dict[str, str]) 
         ("GET", "/v1/refunds", 405),
         ("POST", "/ledger", 405),
         ("PUT", "/v1/charges", 405),
-        ("GET", "/v1/charges", 400),
+        ("GET", "/v1/charges?key=", 400),
+        ("GET", "/v1/labels?limit=0", 400),
     ],
 )
 def test_wrong_paths_and_methods_are_answered_in_json(sandbox: "SandboxProcess", method: str, path: str, status: int) -> None:

@@ -61,6 +61,18 @@ _patience: float = env.float("PATIENCE_S", 10.0, validate=Range(min=0.1))  # gra
 _patience_cap: float = env.float("PATIENCE_CAP_S", 300.0, validate=Range(min=0.1))
 _backoff: float = env.float("BACKOFF_S", 1.0, validate=Range(min=0.01))  # first wait of a retry; doubles, ± 20 %
 _backoff_cap: float = env.float("BACKOFF_CAP_S", 60.0, validate=Range(min=0.01))
+STEP_TRIES: int = env.int(
+    "STEP_TRIES", 8, validate=Range(min=1)
+)  # tries of a step before the saga turns back (after the pivot: before a person is told)
+UNDO_TRIES: int = env.int("UNDO_TRIES", 12, validate=Range(min=1))  # tries of an undo before a person is told
+POISON_AFTER: int = env.int("POISON_AFTER", 12, validate=Range(min=2))  # launches without any progress before a person is told
+_step_deadline: float = env.float("STEP_DEADLINE_S", 900.0, validate=Range(min=0.1))  # from a step's first start
+_saga_deadline: float = env.float("SAGA_DEADLINE_S", 7200.0, validate=Range(min=0.1))  # from opening, until the pivot has succeeded
+SECOND_PERSON_ABOVE_MINOR: int = env.int(
+    "SECOND_PERSON_ABOVE_MINOR", 50_000, validate=Range(min=0)
+)  # an amount settled by hand above this needs two
+CRASH_POINTS: Path | None = env.path("CRASH_POINTS", None)  # a folder in which tests arm crash points; refused unless DEMO_VALUES is set
+_reconcile: float = env.float("RECONCILE_EVERY_S", 3600.0, validate=Range(min=1))  # journal against the providers' listings
 SWEEP_EVERY_S: float = env.float("SWEEP_EVERY_S", 1.0, validate=Range(min=0.05))  # never scaled
 KEY_WINDOW_S: float = env.float("KEY_WINDOW_S", 86_400.0, validate=Range(min=1))  # never scaled: a provider remembers a key this long
 
@@ -79,6 +91,9 @@ TASK_HARD_LIMIT_S = _hard_limit * TIME_SCALE
 LEASE_S = _lease * TIME_SCALE
 PATIENCE_S, PATIENCE_CAP_S = _patience * TIME_SCALE, _patience_cap * TIME_SCALE
 BACKOFF_S, BACKOFF_CAP_S = _backoff * TIME_SCALE, _backoff_cap * TIME_SCALE
+STEP_DEADLINE_S, SAGA_DEADLINE_S = _step_deadline * TIME_SCALE, _saga_deadline * TIME_SCALE
+RECONCILE_EVERY_S = _reconcile * TIME_SCALE
+PROBE_AFTER_S, PROBE_CAP_S = 10.0 * TIME_SCALE, 300.0 * TIME_SCALE  # an unanswered probe is followed by another, waits doubling
 
 # --- the running stack ------------------------------------------------------------------------------------------------
 

@@ -1,5 +1,7 @@
 """The catalogue of what can go wrong in the core: a call that did not succeed ended in one of these, and each says what is known about the effect."""
 
+WATCHED_IN_VAIN = "watched_in_vain"  # the code of an undo that looked for an effect until none could come any more, and found none
+
 
 class StepError(Exception):
     """A step or its undo did not succeed; do not raise this directly.
@@ -48,9 +50,21 @@ class Busy(InDoubt):
     """
 
 
+class Changed(InDoubt):
+    """What is to be given back is not what it was when the undo was granted: part of it has been given back by somebody else.
+
+    Has money or stock moved? Yes, ``given_back_minor`` of it, not by us.
+    What the operator does: nothing; the rest is given back under a new key.
+    """
+
+    def __init__(self, message: str, code: str = "", given_back_minor: int = 0) -> None:
+        super().__init__(message, code)
+        self.given_back_minor = given_back_minor
+
+
 class UnknownStep(StepError):
     """The journal names a step that this version of the code does not have: a saga keeps the plan that it was opened with.
 
     Has money or stock moved? Not by this step; perhaps by the ones before it.
-    What the operator does: deploys the version that has the step; the saga waits for it.
+    What the operator does: deploys the version that has the step, then retries; an incident says so.
     """

@@ -1,46 +1,84 @@
-"""The "Why?" sentence: where an order stands, since when, and what happens next; from the journal alone."""
+"""The "Why?" sentence: where an order stands, since when, what happens next, and what a person may decide; from the journal alone."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
-from fulfillment import engine
+from fulfillment import engine, ledger
 from fulfillment.models import Saga, SagaState, StepRecord, StepState
+from fulfillment.recovery import Choice, choices, version_of
+from orders.attention import Incident
 from orders.models import Order, Status
+from orders.money import money
 
 
 @dataclass(frozen=True, kw_only=True)
 class Explanation:
-    """``next_at``: when the sweep looks at the latest; None once nothing is left to do."""
+    """``next_at``: when the sweep looks at the latest; None once nothing is left to do, or a person must decide.
+
+    ``blocked_on``: what has to come first ("a person", "the provider", "a worker"; empty: nothing). ``version``: what a decision must name.
+    """
 
     sentence: str
     since: datetime | None
     next_at: datetime | None
+    blocked_on: str = ""
+    version: int = 0
+    choices: tuple[Choice, ...] = ()
+    incidents: tuple[Incident, ...] = ()
+
+    @property
+    def runbook(self) -> str:
+        """Of the incident with most money at risk; empty without one."""
+        return self.incidents[0].runbook if self.incidents else ""
 
 
 def explain(order: Order) -> Explanation:
-    """Why ``order`` is where it is. One query for the saga, one for its records."""
+    """Why ``order`` is where it is. A fixed number of queries, whatever its state."""
     saga = Saga.objects.filter(order=order).select_related("order").prefetch_related("records").first()
     if saga is None:
         return Explanation(sentence="The order has no saga: it was not placed through the shop.", since=order.placed_at, next_at=None)
-    at = engine.border(saga)
+    incidents = tuple(incident for incident in order.incidents.all() if incident.is_open)
+    shared: dict[str, Any] = {"version": version_of(order.pk), "choices": tuple(choices(saga, bool(incidents))), "incidents": incidents}
+    at = engine.standing(saga)
     if at is None:
-        return Explanation(sentence=_closed(saga), since=saga.closed_at, next_at=None)
+        open_matter = "".join(f" {incident.sentence}" for incident in incidents)
+        blocked = "a person" if incidents else ""
+        return Explanation(sentence=_closed(saga) + open_matter, since=saga.closed_at, next_at=None, blocked_on=blocked, **shared)
     record, undo = at
+    if saga.state == SagaState.NEEDS_ATTENTION:
+        sentence, blocked = _waits_for_a_person(saga, record, undo, incidents), "a person"
+    else:
+        sentence, blocked = _moving(saga, record, undo), _BLOCKED.get(StepState(record.state), "")
+    since = record.settled_at or record.started_at or record.granted_at
+    return Explanation(sentence=sentence, since=since, next_at=saga.wake_at, blocked_on=blocked, **shared)
+
+
+def _moving(saga: Saga, record: StepRecord, undo: bool) -> str:
     text = _SENTENCES[StepState(record.state)](record)
     if undo:
-        text = f"The order is being undone ({_reason(saga)}). {text}"
-    if saga.cancel_requested_at and not undo:
+        return f"The order is being undone ({_reason(saga)}). {text}"
+    if saga.cancel_requested_at:
         text += " A cancel was requested and is honoured at the next step border."
-    return Explanation(sentence=text, since=record.settled_at or record.started_at or record.granted_at, next_at=saga.wake_at)
+    return text
+
+
+def _waits_for_a_person(saga: Saga, record: StepRecord, undo: bool, incidents: tuple[Incident, ...]) -> str:
+    what = incidents[0].sentence if incidents else f"{record.name.capitalize()} does not get on."
+    back = f"The order was being undone ({_reason(saga)}). " if undo else ""
+    left = ledger.remaining(saga.order_id)
+    kept = f" {money(left, saga.order.currency)} is still captured." if left else ""
+    return f"{back}{what}{kept} Nothing is running. Someone has to decide."
 
 
 def _closed(saga: Saga) -> str:
     if saga.state == SagaState.COMPLETED:
         return "Every step succeeded: the order is paid, reserved and shipped."
-    undone = [record.name for record in reversed(list(saga.records.all())) if record.state == StepState.UNDONE]
+    undone = [record.name for record in reversed(list(saga.records.all())) if record.state in (StepState.UNDONE, StepState.UNDONE_BY_HAND)]
     what = f"Undone in this order: {', '.join(undone)}." if undone else "Nothing had to be undone."
-    return f"The order ended because {_reason(saga)}. {what}"
+    by = " An operator closed it." if saga.state == SagaState.CLOSED_BY_OPERATOR else ""
+    return f"The order ended because {_reason(saga)}. {what}{by}"
 
 
 def _reason(saga: Saga) -> str:
@@ -48,7 +86,7 @@ def _reason(saga: Saga) -> str:
         return "it was cancelled"
     failed = saga.failure.removesuffix("_failed")
     record = next((r for r in saga.records.all() if r.name == failed), None)
-    return f"{failed} was rejected" + (f": {record.error_message}" if record and record.error_message else "")
+    return f"{failed} failed" + (f": {record.error_message}" if record and record.error_message else "")
 
 
 def _waits(verb: str) -> Callable[[StepRecord], str]:
@@ -72,11 +110,25 @@ _SENTENCES: dict[StepState, Callable[[StepRecord], str]] = {
     StepState.RETRY_WAIT: _waits("could not be tried"),
     StepState.IN_DOUBT: _waits("may or may not have happened"),
     StepState.SUCCEEDED: _plain("{name} succeeded."),
+    StepState.DONE_BY_HAND: _plain("{name} happened, a person has said."),
+    StepState.SKIPPED: _plain("{name} was left out, a person has decided."),
     StepState.NOT_NEEDED: _plain("{name} needs no undo."),
     StepState.UNDO_PENDING: _plain("The undo of {name} waits for the undos before it."),
     StepState.UNDO_GRANTED: _plain("The undo of {name} may start: its message is on the way to a worker."),
     StepState.UNDO_STARTED: _plain("The undo of {name} is running."),
     StepState.UNDO_RETRY_WAIT: _waits("could not be undone"),
     StepState.UNDO_IN_DOUBT: _waits("may or may not be undone"),
+    StepState.UNDO_FAILED: _plain("The undo of {name} has failed; the undos before it go on."),
     StepState.UNDONE: _plain("{name} is undone."),
+    StepState.UNDONE_BY_HAND: _plain("{name} was undone by hand, a person has said."),
+}
+_BLOCKED = {
+    StepState.GRANTED: "a worker",
+    StepState.UNDO_GRANTED: "a worker",
+    StepState.STARTED: "the provider",
+    StepState.UNDO_STARTED: "the provider",
+    StepState.RETRY_WAIT: "the provider",
+    StepState.IN_DOUBT: "the provider",
+    StepState.UNDO_RETRY_WAIT: "the provider",
+    StepState.UNDO_IN_DOUBT: "the provider",
 }

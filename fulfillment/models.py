@@ -6,9 +6,10 @@ from django.db import models
 from django.db.models import Q
 
 from fulfillment.clock import ShopNow
+from fulfillment.ledger import LedgerEntry
 from fulfillment.stock import Reservation, StockLevel
 
-__all__ = ["Reservation", "Saga", "SagaState", "StepRecord", "StepState", "StockLevel", "SweepBeat"]
+__all__ = ["LedgerEntry", "QueueProbe", "Reservation", "Saga", "SagaState", "StepRecord", "StepState", "StockLevel", "SweepBeat"]
 
 
 class SagaState(models.TextChoices):
@@ -16,23 +17,30 @@ class SagaState(models.TextChoices):
     COMPENSATING = "compensating", "Compensating"
     COMPLETED = "completed", "Completed"
     COMPENSATED = "compensated", "Compensated"
+    NEEDS_ATTENTION = "needs_attention", "Needs attention"
+    CLOSED_BY_OPERATOR = "closed_by_operator", "Closed by an operator"
 
     @property
     def is_final(self) -> bool:
-        return self in (SagaState.COMPLETED, SagaState.COMPENSATED)
+        return self in FINAL
+
+
+FINAL = (SagaState.COMPLETED, SagaState.COMPENSATED, SagaState.CLOSED_BY_OPERATOR)
 
 
 class Saga(models.Model):
     """One run of all steps for one order.
 
-    ``epoch`` numbers the runs: every journal write carries it. ``wake_at`` says when the sweep looks if nobody else has; NULL only when nothing is left to do.
-    ``plan`` pins the steps as they were when the saga was opened. ``failure`` is the status that the order will show once every undo is settled.
+    ``epoch`` numbers the runs: every journal write carries it. ``wake_at`` says when the sweep looks if nobody else has; NULL only when nothing is left to do
+    or an incident is open. ``launched_at``: when its message was published last; NULL: the broker did not take it. ``plan`` pins the steps as they were when
+    the saga was opened, providers included. ``failure`` is the status that the order will show once every undo is settled: set, the saga goes backward.
     """
 
     order = models.OneToOneField("orders.Order", models.CASCADE, related_name="saga")
     state = models.CharField(max_length=20, choices=SagaState, default=SagaState.RUNNING)
     epoch = models.PositiveIntegerField(default=1)
     wake_at = models.DateTimeField(null=True)
+    launched_at = models.DateTimeField(null=True)
     relaunches = models.PositiveIntegerField(default=0)
     plan = models.JSONField()
     cancel_requested_at = models.DateTimeField(null=True)
@@ -44,12 +52,17 @@ class Saga(models.Model):
         indexes: ClassVar = [models.Index(fields=["wake_at", "id"], condition=Q(wake_at__isnull=False), name="saga_due")]
         constraints: ClassVar = [
             models.CheckConstraint(
-                condition=Q(wake_at__isnull=False) | Q(state__in=[SagaState.COMPLETED, SagaState.COMPENSATED]), name="saga_open_has_wake_at"
+                condition=Q(wake_at__isnull=False) | Q(state__in=[*FINAL, SagaState.NEEDS_ATTENTION]), name="saga_open_has_wake_at"
             )
         ]
 
     def __str__(self) -> str:
         return f"saga {self.pk} ({self.state}, epoch {self.epoch})"
+
+    @property
+    def is_backward(self) -> bool:
+        """It has turned back, whatever its state says now."""
+        return bool(self.failure)
 
 
 class StepState(models.TextChoices):
@@ -60,20 +73,26 @@ class StepState(models.TextChoices):
     REJECTED = "rejected", "Rejected"
     RETRY_WAIT = "retry_wait", "Waiting to retry"
     IN_DOUBT = "in_doubt", "In doubt"
+    DONE_BY_HAND = "done_by_hand", "Done, says a person"
+    SKIPPED = "skipped", "Skipped by a person"
     NOT_NEEDED = "not_needed", "Not needed"
     UNDO_PENDING = "undo_pending", "To be undone"
     UNDO_GRANTED = "undo_granted", "Undo granted"
     UNDO_STARTED = "undo_started", "Undo started"
     UNDO_RETRY_WAIT = "undo_retry_wait", "Undo waiting to retry"
     UNDO_IN_DOUBT = "undo_in_doubt", "Undo in doubt"
+    UNDO_FAILED = "undo_failed", "Undo failed"
     UNDONE = "undone", "Undone"
+    UNDONE_BY_HAND = "undone_by_hand", "Undone, says a person"
 
 
 class StepRecord(models.Model):
     """One step in one saga's journal.
 
-    ``granted_at`` is the first, durable grant under ``do_key``: the provider's key window counts from it. ``doubt``: an earlier try may have happened.
-    ``claim`` is written by the one start that may settle this try. Undo key and amount are fixed together when the undo is granted.
+    ``granted_at`` is the first, durable grant under ``do_key``: the provider's key window counts from it. ``doubt`` and ``undo_doubt``: an earlier try of the
+    step, or of its undo, may have happened. ``asked_until`` and ``undo_asked_until``: after this instant no try started so far can have sent anything.
+    ``claim`` is written by the one start that may settle this try. ``waits`` counts answers that spend no try. Undo key and amount are fixed together when the
+    undo is granted; ``undo_attempt`` numbers them. ``evidence`` is what a person has given for a state set by hand.
     """
 
     saga = models.ForeignKey(Saga, models.CASCADE, related_name="records")
@@ -82,18 +101,26 @@ class StepRecord(models.Model):
     state = models.CharField(max_length=20, choices=StepState, default=StepState.PENDING)
     do_key = models.CharField(max_length=80)
     tries = models.PositiveIntegerField(default=0)
+    waits = models.PositiveIntegerField(default=0)
     doubt = models.BooleanField(default=False)
     claim = models.UUIDField(null=True)
     granted_at = models.DateTimeField(null=True)
+    first_started_at = models.DateTimeField(null=True)
     started_at = models.DateTimeField(null=True)
+    asked_until = models.DateTimeField(null=True)
     settled_at = models.DateTimeField(null=True)
     receipt = models.JSONField(null=True)
     error_code = models.CharField(max_length=60, blank=True)
     error_message = models.CharField(max_length=300, blank=True)
     undo_key = models.CharField(max_length=80, blank=True)
+    undo_attempt = models.PositiveSmallIntegerField(default=1)
     undo_tries = models.PositiveIntegerField(default=0)
+    undo_doubt = models.BooleanField(default=False)
     undo_amount_minor = models.BigIntegerField(null=True)
     undo_granted_at = models.DateTimeField(null=True)
+    undo_asked_until = models.DateTimeField(null=True)
+    undo_receipt = models.JSONField(null=True)
+    evidence = models.CharField(max_length=300, blank=True)
 
     class Meta:
         ordering: ClassVar = ["position"]
@@ -111,9 +138,30 @@ class StepRecord(models.Model):
 
 
 class SweepBeat(models.Model):
-    """When the sweep last finished a round: its age is shown everywhere, so that its death is noticed. One row."""
+    """When the sweep last finished a round: its age is shown everywhere, so that its death is noticed. One row.
+
+    ``reconciled_at``: when it last started a reconciliation.
+    """
 
     at = models.DateTimeField()
+    reconciled_at = models.DateTimeField(null=True)
 
     def __str__(self) -> str:
         return f"swept at {self.at:%H:%M:%S}"
+
+
+class QueueProbe(models.Model):
+    """A stamp sent through a queue: what was published before the newest one that came out is no longer in the queue. One row for each queue.
+
+    ``sent_at``: the newest stamp sent. ``out_at``: the newest stamp that came out. ``unanswered``: how many were sent since one came out, the first of them
+    at ``awaited_since``.
+    """
+
+    queue = models.CharField(max_length=40, primary_key=True)
+    sent_at = models.DateTimeField(null=True)
+    out_at = models.DateTimeField(null=True)
+    awaited_since = models.DateTimeField(null=True)
+    unanswered = models.PositiveIntegerField(default=0)
+
+    def __str__(self) -> str:
+        return f"probe of {self.queue}"

@@ -37,16 +37,31 @@ class Step:
     name: ClassVar[str]
     kind: ClassVar[Kind]
     local: ClassVar[bool] = False  # True: works on our own rows and commits together with the journal
+    role: ClassVar[str] = (
+        ""  # whose provider it talks to ("payments", "carrier"): its capability card is obeyed, and it is pinned on the plan
+    )
+    undo_blocks: ClassVar[bool] = False  # True: while its undo has failed, no step before it is undone
+    skippable: ClassVar[bool] = False  # True: after the pivot, a person may decide to do without it
+    tries: ClassVar[int | None] = None  # None: STEP_TRIES
+    undo_tries: ClassVar[int | None] = None  # None: UNDO_TRIES
+    deadline_s: ClassVar[float | None] = None  # seconds before TIME_SCALE, from its first start; None: STEP_DEADLINE_S
     version: ClassVar[int] = 1
+    also_serves: ClassVar[tuple[int, ...]] = ()  # earlier versions whose plans and receipts this code still understands
+    formerly: ClassVar[tuple[str, ...]] = ()  # earlier names, under which sagas in flight know it
+    receipt_fields: ClassVar[tuple[str, ...]] = ()  # what an undo needs of a receipt; one without them counts as no receipt
 
     def execute(self, order: Order, key: str) -> Receipt:
-        """Do it, under ``key``. Raises Rejected, Unavailable, InDoubt."""
+        """Do it, under ``key``; money in the receipt is ``amount_minor``. Raises Rejected, Unavailable, InDoubt."""
         raise NotImplementedError
 
-    def compensate(self, order: Order, undo: Undo) -> None:
-        """Undo what ``undo`` describes; harmless when repeated. Raises Rejected, Unavailable, InDoubt."""
+    def compensate(self, order: Order, undo: Undo) -> Receipt | None:
+        """Undo what ``undo`` describes; harmless when repeated. Money given back is ``amount_minor`` of the result. Raises Rejected, Unavailable, InDoubt."""
         raise NotImplementedError
 
     def resolve(self, order: Order, key: str) -> Receipt | None:
         """What became of ``key``: a receipt, or None when nothing did. Raises Unavailable, InDoubt."""
         raise NotImplementedError
+
+    def left(self, order: Order, key: str) -> int | None:
+        """What is still there of the effect under ``key``: minor units of money, 1 for a thing, 0 for nothing; None: this cannot be asked."""
+        return None

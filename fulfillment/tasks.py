@@ -7,6 +7,7 @@ import logging
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from datetime import datetime
 from typing import Any
 
 from celery import Task, chain, shared_task
@@ -14,13 +15,14 @@ from celery.canvas import Signature
 from celery.exceptions import OperationalError, SoftTimeLimitExceeded
 from django.db import transaction
 
-from fulfillment import engine
+from fulfillment import engine, recovery
 from fulfillment.clock import lease_s
+from fulfillment.crashpoints import crash_point
 from fulfillment.engine import Claim, Launch, Settled
 from fulfillment.errors import InDoubt, Rejected, StepError
-from fulfillment.gateways.lease import Lease, leased
-from fulfillment.step import Receipt, Step
-from fulfillment.steps import BY_NAME, STEPS
+from fulfillment.gateways.lease import Lease
+from fulfillment.steps import STEPS, known
+from fulfillment.talk import talk
 from orders.models import Order
 
 log = logging.getLogger(__name__)
@@ -36,12 +38,30 @@ def launch(what: Launch | None) -> bool:
     """Publish what is left as one chain, best effort: if the broker is down, the sweep publishes it when the saga is due. False: it did not go out."""
     if what is None:
         return True
+    crash_point("launch", what.order, undo=what.undo)
     try:
         chain(*signatures(what)).apply_async(link_error=errback(what))
     except (OperationalError, OSError) as down:
         log.warning("The chain of %s was not published, the sweep will: %s", what.order, down)
         return False
     return True
+
+
+def send_probe(queue: str, stamp: datetime) -> bool:
+    """Put a stamp into ``queue``; False: the broker did not take it."""
+    try:
+        probe.si(queue=queue, stamp=stamp.isoformat()).set(queue=queue, task_id=f"probe.{queue}.{stamp:%H%M%S.%f}").apply_async()
+    except (OperationalError, OSError) as down:
+        log.warning("A probe of queue %s was not published: %s", queue, down)
+        return False
+    return True
+
+
+@shared_task(name="fulfillment.probe")
+def probe(*, queue: str, stamp: str) -> str:
+    """A probe came out of its queue: whatever was published before it, and has not started, is lost."""
+    recovery.probe_came_out(queue, datetime.fromisoformat(stamp))
+    return f"{queue} is consumed"
 
 
 def signatures(what: Launch) -> list[Signature]:
@@ -60,22 +80,40 @@ def errback(what: Launch) -> Signature:
 
 
 @shared_task(name="fulfillment.failed", bind=True)
-def failed(self: "Task[..., str]", *, saga: int, epoch: int, order: str) -> str:
+def failed(self: "Task[..., str]", **message: Any) -> str:
     """The chain stopped here, for whatever reason: the engine reads the journal, then acts."""
-    follow = engine.chain_stopped(saga, epoch)
+    if wrong := _malformed(message):
+        return _refuse(self.name, wrong)
+    follow = engine.chain_stopped(message["saga"], message["epoch"])
     launch(follow)
-    return f"{order}: {'launched ' + ', '.join(follow.steps) if follow else 'noted'}"
+    return f"{message['order']}: {'launched ' + ', '.join(follow.steps) if follow else 'noted'}"
 
 
-def _run(task: "Task[..., str]", step: Step, undo: bool, saga: int, epoch: int, order: str) -> str:
-    if step.local:
-        return _run_local(task, step, undo, saga, epoch, order)
+MESSAGE = {"saga": int, "epoch": int, "order": str}
+
+
+def _malformed(message: dict[str, Any]) -> str:
+    """What is wrong with a task message; empty if nothing is."""
+    wrong = [f"{name} is missing or is no {kind.__name__}" for name, kind in MESSAGE.items() if type(message.get(name)) is not kind]
+    return "; ".join(wrong + [f"{name} is not known" for name in sorted(set(message) - set(MESSAGE))])
+
+
+def _refuse(task: str, wrong: str) -> str:
+    """Nothing is stranded by it: if a saga needs this step, the sweep publishes a message of its own."""
+    log.error("%s: message refused: %s", task, wrong)
+    return f"refused: {wrong}"
+
+
+def _run(task: "Task[..., str]", name: str, undo: bool, saga: int, epoch: int, order: str) -> str:
     lease = Lease.begin(lease_s())
-    claim = engine.start(saga, epoch, step.name, undo)
+    claim = engine.start(saga, epoch, name, undo)
     if claim is None:
         return _nothing_to_start(task, undo, saga, epoch, order)
+    step = known(name, claim.version)
+    if step is None:
+        return _settle_failure(task, claim, InDoubt(f"This code has no version {claim.version} of {name}", code="unknown_step"), order)
     try:
-        outcome = _talk(step, claim, lease)
+        outcome = talk(step, claim, lease)
     except SoftTimeLimitExceeded:  # it struck between the answer and its settle
         outcome = InDoubt("The time limit ended the talk with the provider", code="time_limit")
     if isinstance(outcome, StepError):
@@ -83,8 +121,8 @@ def _run(task: "Task[..., str]", step: Step, undo: bool, saga: int, epoch: int, 
     with _uncut():
         settled = engine.settle_success(claim, outcome)
     if not settled.mine:
-        return _end(task, f"{order}: too late, somebody else owns {step.name}")
-    return _go_on(task, settled, f"{order}: {step.name} {'undone' if undo else 'done'}")
+        return _end(task, f"{order}: too late, somebody else owns {name}")
+    return _go_on(task, settled, f"{order}: {name} {'undone' if undo else 'done'}")
 
 
 @contextmanager
@@ -98,40 +136,27 @@ def _uncut() -> Iterator[None]:
             signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGUSR1})
 
 
-def _run_local(task: "Task[..., str]", step: Step, undo: bool, saga: int, epoch: int, order: str) -> str:
+def _run_local(task: "Task[..., str]", name: str, undo: bool, saga: int, epoch: int, order: str) -> str:
     try:
-        settled = engine.run_local(saga, epoch, step.name, undo)
+        settled = engine.run_local(saga, epoch, name, undo)
     except Rejected:
         raise
     except StepError as error:
         return _end(task, f"{order}: {error}")
     if not settled.mine:
         return _nothing_to_start(task, undo, saga, epoch, order)
-    return _go_on(task, settled, f"{order}: {step.name} {'undone' if undo else 'done'}")
-
-
-def _talk(step: Step, claim: Claim, lease: Lease) -> Receipt | StepError | None:
-    """The call, outside any transaction: what it achieved, or why it did not."""
-    try:
-        order = Order.objects.prefetch_related("lines").get(pk=claim.order_id)
-        with leased(lease):
-            if not claim.undo:
-                return step.execute(order, claim.key)
-            step.compensate(order, claim.undo_of(order))
-            return None
-    except StepError as error:
-        return error
-    except Exception as unknown:  # a class nobody listed says nothing about what the provider did
-        log.exception("%s of %s: unknown error, in doubt", claim.name, claim.key)
-        return InDoubt(f"{type(unknown).__name__} while talking to the provider", code="unknown_error")
+    return _go_on(task, settled, f"{order}: {name} {'undone' if undo else 'done'}")
 
 
 def _settle_failure(task: "Task[..., str]", claim: Claim, error: StepError, order: str) -> str:
     with _uncut():
         settled = engine.settle_failure(claim, error)
-    if settled and isinstance(error, Rejected) and not claim.undo:
+    if not settled.mine:
+        return _end(task, f"{order}: too late, somebody else owns {claim.name}")
+    if isinstance(error, Rejected) and not claim.undo:
         raise error  # ends the chain through its errback, which turns the saga back
-    return _end(task, f"{order}: {claim.name}: {error}" if settled else f"{order}: too late, somebody else owns {claim.name}")
+    launch(settled.turned)
+    return _end(task, f"{order}: {claim.name}: {error}")
 
 
 def _nothing_to_start(task: "Task[..., str]", undo: bool, saga: int, epoch: int, order: str) -> str:
@@ -141,7 +166,7 @@ def _nothing_to_start(task: "Task[..., str]", undo: bool, saga: int, epoch: int,
 
 
 def _go_on(task: "Task[..., str]", settled: Settled, told: str) -> str:
-    """The chain goes on by itself, unless the settle turned the saga back: then its epoch is over, and the undo chain is launched here."""
+    """The chain goes on by itself, unless the settle left its path (turned back, or an undo failed): then what follows is launched here."""
     if settled.turned is None:
         return told
     launch(settled.turned)
@@ -154,15 +179,22 @@ def _end(task: "Task[..., str]", told: str) -> str:
     return told
 
 
-def _define(step: Step, undo: bool) -> "Task[..., str]":
-    name = f"fulfillment.{'undo_' if undo else ''}{step.name}"
+def _define(name: str, local: bool, undo: bool) -> "Task[..., str]":
+    run = _run_local if local else _run
 
-    @shared_task(name=name, bind=True, throws=(Rejected,))
-    def task(self: "Task[..., str]", *, saga: int, epoch: int, order: str) -> str:
-        return _run(self, step, undo, saga, epoch, order)
+    @shared_task(name=f"fulfillment.{'undo_' if undo else ''}{name}", bind=True, throws=(Rejected,))
+    def task(self: "Task[..., str]", **message: Any) -> str:
+        if wrong := _malformed(message):
+            return _end(self, _refuse(self.name, wrong))
+        return run(self, name, undo, **message)
 
     return task
 
 
-TASKS: dict[str, Any] = {task.name: task for step in BY_NAME.values() for task in (_define(step, False), _define(step, True))}
-assert len(TASKS) == 2 * len(STEPS)
+# Under its earlier names too, for sagas in flight.
+TASKS: dict[str, Any] = {
+    task.name: task
+    for step in STEPS
+    for name in (step.name, *step.formerly)
+    for task in (_define(name, step.local, False), _define(name, step.local, True))
+}

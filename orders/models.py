@@ -6,10 +6,11 @@ import pgtrigger
 from django.conf import settings
 from django.db import models
 
+from orders.attention import Incident
 from orders.clock import ShopNow
 from orders.timeline import TimelineEntry
 
-__all__ = ["Order", "OrderLine", "Product", "Status", "TimelineEntry"]
+__all__ = ["Incident", "Order", "OrderLine", "Product", "Status", "TimelineEntry"]
 
 
 class Status(models.TextChoices):
@@ -22,12 +23,13 @@ class Status(models.TextChoices):
     PAYMENT_FAILED = "payment_failed", "Payment failed"
     INVENTORY_FAILED = "inventory_failed", "Inventory failed"
     SHIPPING_FAILED = "shipping_failed", "Shipping failed"
+    FAILED = "failed", "Failed"  # at a step that has no status of its own
     CANCELLED = "cancelled", "Cancelled"
 
     @classmethod
     def legal_moves(cls) -> dict["Status", frozenset["Status"]]:
         """From each status, where an order may go; the database refuses every other move."""
-        failures = frozenset({cls.PAYMENT_FAILED, cls.INVENTORY_FAILED, cls.SHIPPING_FAILED, cls.CANCELLED})
+        failures = frozenset({cls.PAYMENT_FAILED, cls.INVENTORY_FAILED, cls.SHIPPING_FAILED, cls.FAILED, cls.CANCELLED})
         return {
             cls.PLACED: frozenset({cls.PROCESSING, cls.COMPENSATING, cls.CANCELLED}),
             cls.PROCESSING: frozenset({cls.FULFILLED, cls.COMPENSATING}) | failures,
@@ -37,7 +39,8 @@ class Status(models.TextChoices):
     @classmethod
     def failure_of(cls, step: str) -> "Status":
         """The final status of an order that turned back because ``step`` failed."""
-        return cls(f"{step}_failed")
+        own = f"{step}_failed"
+        return cls(own) if own in cls.values else cls.FAILED
 
     @property
     def is_final(self) -> bool:
@@ -105,6 +108,11 @@ class Order(models.Model):
 
     def __str__(self) -> str:
         return self.number
+
+    @property
+    def attention(self) -> bool:
+        """A person must settle something about this order. Never shown to customers; prefetch ``incidents`` where many are shown."""
+        return any(incident.is_open for incident in self.incidents.all())
 
     def move(self, to: Status, **changes: Any) -> bool:
         """Move the stored status, if the stored one still allows it; says whether it did. Only the engine calls this, inside its transaction."""

@@ -23,6 +23,7 @@ class Kind(models.TextChoices):
     LATE = "late", "came too late"  # a zombie: it learned something and wrote nothing but this
     CANCEL = "cancel", "cancel"
     OPERATOR = "operator", "operator"
+    INCIDENT = "incident", "incident"  # a person is told, or has settled it
     DELIVERY = "delivery", "side effect"
 
 
@@ -76,11 +77,26 @@ def _relaunched(subject: str, entry: TimelineEntry) -> str:
 
 
 def _cancelled(subject: str, entry: TimelineEntry) -> str:
+    if entry.to_state == "too_late":
+        return "The cancel came too late: the carrier had accepted the parcel"
     return f"Cancel requested{' by ' + entry.actor if entry.actor else ''}"
 
 
 def _operator(subject: str, entry: TimelineEntry) -> str:
-    return f"{entry.actor or 'An operator'}: {entry.code.replace('_', ' ')}"
+    """``detail``: what the person gave, and the reason."""
+    given = "".join(
+        f", {name} {entry.detail[name]}" for name in ("amount", "evidence", "answer", "owner", "until") if entry.detail.get(name)
+    )
+    reason = f": {entry.detail['reason']}" if entry.detail.get("reason") else ""
+    about = f" ({entry.name})" if entry.name else ""
+    return f"{entry.actor or 'An operator'}: {entry.code.replace('_', ' ')}{about}{given}{reason}"
+
+
+def _incident(subject: str, entry: TimelineEntry) -> str:
+    told = entry.detail.get("message") or entry.code.replace("_", " ")
+    if entry.to_state == "open":
+        return f"A person must decide. {told}"
+    return f"Incident resolved{' by ' + entry.actor if entry.actor else ''}: {told}"
 
 
 _SENTENCES: dict[Kind, Callable[[str, TimelineEntry], str]] = {
@@ -89,4 +105,5 @@ _SENTENCES: dict[Kind, Callable[[str, TimelineEntry], str]] = {
     Kind.RELAUNCH: _relaunched,
     Kind.CANCEL: _cancelled,
     Kind.OPERATOR: _operator,
+    Kind.INCIDENT: _incident,
 }

@@ -1,40 +1,71 @@
-"""The engine: open, start, settle, turn back, take over. The only writer of the journal; it never calls a provider and never publishes.
+"""The engine: open, start, settle, turn back, take over, park. The only writer of the journal; it never calls a provider and never publishes.
 
 Each transition takes the saga's row lock, checks the fence (``epoch``, and for a settle ``claim``), and writes state and history in one transaction.
-docs/semantics.md lists the transitions; tests/model searches them. Read ``opening``, ``trying``, ``walking``, ``waking`` in this order.
+docs/semantics.md lists the transitions; tests/model searches them. Read ``opening``, ``trying``, ``walking``, ``waking``, ``deciding`` in this order.
 
 Note: what may be lost. A transaction whose loss only repeats something idempotent (a start; a settle that says Unavailable or InDoubt) does not wait for the disk.
 Everything else does: whatever raises the epoch, grants, settles a success or a rejection, or answers a person.
 """
 
 from fulfillment.engine.journal import (
+    GRANTED,
+    STARTED,
     WAITING,
     Claim,
     Launch,
     Settled,
     border,
+    is_local,
+    is_pivot,
     launch_of,
     locking,
+    pivot_succeeded,
+    planned,
+    standing,
+    step_of,
+    tell,
 )
 from fulfillment.engine.opening import open_saga
+from fulfillment.engine.transition import transition
 from fulfillment.engine.trying import run_local, settle_failure, settle_success, start
-from fulfillment.engine.waking import chain_stopped, look, meet_cancel, request_cancel
+from fulfillment.engine.waking import (
+    chain_stopped,
+    could_not_be_looked_at,
+    look,
+    meet_cancel,
+    postpone,
+    request_cancel,
+)
+from fulfillment.engine.walking import at_risk_minor
 
 __all__ = [
+    "GRANTED",
+    "STARTED",
     "WAITING",
     "Claim",
     "Launch",
     "Settled",
+    "at_risk_minor",
     "border",
     "chain_stopped",
+    "could_not_be_looked_at",
+    "is_local",
+    "is_pivot",
     "launch_of",
     "locking",
     "look",
     "meet_cancel",
     "open_saga",
+    "pivot_succeeded",
+    "planned",
+    "postpone",
     "request_cancel",
     "run_local",
     "settle_failure",
     "settle_success",
+    "standing",
     "start",
+    "step_of",
+    "tell",
+    "transition",
 ]

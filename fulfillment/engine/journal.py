@@ -10,18 +10,22 @@ from typing import Any
 
 from django.db import models
 
+from fulfillment.card import Card
 from fulfillment.errors import UnknownStep
+from fulfillment.gateways import card_of, chosen
 from fulfillment.models import Saga, SagaState, StepRecord, StepState
 from fulfillment.step import Kind as StepKind
-from fulfillment.step import Receipt, Undo
-from fulfillment.steps import BY_NAME
+from fulfillment.step import Receipt, Step, Undo
+from fulfillment.steps import known
 from orders.models import Order, Status
 from orders.timeline import Kind, TimelineEntry
 
 GRANTED = (StepState.GRANTED, StepState.UNDO_GRANTED)
 STARTED = (StepState.STARTED, StepState.UNDO_STARTED)
 WAITING = (StepState.RETRY_WAIT, StepState.IN_DOUBT, StepState.UNDO_RETRY_WAIT, StepState.UNDO_IN_DOUBT)
-WALKED = (StepState.UNDONE, StepState.NOT_NEEDED)
+DONE = (StepState.SUCCEEDED, StepState.DONE_BY_HAND, StepState.SKIPPED)
+UNDONE = (StepState.UNDONE, StepState.UNDONE_BY_HAND, StepState.NOT_NEEDED)
+WALKED = (*UNDONE, StepState.UNDO_FAILED)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,6 +46,7 @@ class Claim:
     saga: int
     epoch: int
     order_id: int
+    order: str
     name: str
     undo: bool
     claim: uuid.UUID | None
@@ -50,9 +55,20 @@ class Claim:
     tries: int
     receipt: Receipt | None
     undo_amount_minor: int | None
+    undo_doubt: bool = False
+    age_s: float = 0.0  # since the first grant under ``do_key``
+    quiet_s: float | None = None  # since no earlier try can have sent anything; None: there was none
+    role: str = ""
+    gateway: str = ""
+    version: int = 1
 
     def undo_of(self, order: Order) -> Undo:
         return Undo(key=self.key, do_key=self.do_key, receipt=self.receipt, amount_minor=self.undo_amount_minor, currency=order.currency)
+
+    @property
+    def card(self) -> Card | None:
+        """Of the provider that was pinned when the saga was opened; None for a step that talks to nobody."""
+        return card_of(self.role, self.gateway) if self.role else None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,13 +80,21 @@ class Settled:
 
 
 def border(saga: Saga) -> tuple[StepRecord, bool] | None:
-    """The record where the saga stands, and whether it is to be undone; None once it is closed."""
+    """The record where a moving saga stands, and whether it is to be undone; None once it is closed, or waits for a person."""
+    if saga.state not in (SagaState.RUNNING, SagaState.COMPENSATING):
+        return None
+    return standing(saga)
+
+
+def standing(saga: Saga) -> tuple[StepRecord, bool] | None:
+    """The record where a saga stands, also one that waits for a person: there, an undo that failed is where it stands."""
     records = list(saga.records.all())
-    if saga.state == SagaState.RUNNING:
-        return next(((record, False) for record in records if record.state != StepState.SUCCEEDED), None)
-    if saga.state == SagaState.COMPENSATING:
-        return next(((record, True) for record in reversed(records) if record.state not in WALKED), None)
-    return None
+    if SagaState(saga.state).is_final:
+        return None
+    if not saga.is_backward:
+        return next(((record, False) for record in records if record.state not in DONE), None)
+    walked = UNDONE if saga.state == SagaState.NEEDS_ATTENTION else WALKED
+    return next(((record, True) for record in reversed(records) if record.state not in walked), None)
 
 
 def launch_of(saga: Saga) -> Launch | None:
@@ -79,14 +103,57 @@ def launch_of(saga: Saga) -> Launch | None:
     if at is None or at[0].state not in GRANTED:
         return None
     undo = at[1]
-    left = [record for record in saga.records.all() if record.state not in (StepState.SUCCEEDED, *WALKED)]
+    left = [record for record in saga.records.all() if record.state not in (*DONE, *WALKED)]
     names = [record.name for record in (reversed(left) if undo else left)]
-    known = tuple(itertools.takewhile(BY_NAME.__contains__, names))
-    return Launch(saga=saga.pk, epoch=saga.epoch, order=saga.order.number, undo=undo, steps=known) if known else None
+    able = tuple(itertools.takewhile(lambda name: step_of(saga, name) is not None, names))
+    return Launch(saga=saga.pk, epoch=saga.epoch, order=saga.order.number, undo=undo, steps=able) if able else None
 
 
-def is_pivot(record: StepRecord) -> bool:
-    return record.name in BY_NAME and BY_NAME[record.name].kind is StepKind.PIVOT
+# --- the pinned plan -----------------------------------------------------------------------------------------------------
+
+
+def plan_entry(step: Step) -> dict[str, Any]:
+    """What a saga keeps of a step as it was when the saga was opened."""
+    return {
+        "name": step.name,
+        "version": step.version,
+        "kind": step.kind.value,
+        "local": step.local,
+        "undo_blocks": step.undo_blocks,
+        "role": step.role,
+        "gateway": chosen(step.role) if step.role else "",
+    }
+
+
+def planned(saga: Saga, name: str) -> dict[str, Any]:
+    """The plan's entry; what an older plan did not pin yet is as the step says today."""
+    entry: dict[str, Any] = next((entry for entry in saga.plan if entry["name"] == name), {"name": name})
+    step = known(name, entry.get("version", 1))
+    return (plan_entry(step) if step else {}) | entry
+
+
+def step_of(saga: Saga, name: str) -> Step | None:
+    """The code that serves this step of the plan; None: there is none."""
+    return known(name, planned(saga, name).get("version", 1))
+
+
+def is_pivot(saga: Saga, record: StepRecord) -> bool:
+    return bool(planned(saga, record.name).get("kind") == StepKind.PIVOT.value)
+
+
+def is_local(saga: Saga, record: StepRecord) -> bool:
+    return bool(planned(saga, record.name).get("local"))
+
+
+def card(saga: Saga, record: StepRecord) -> Card | None:
+    """The capability card of the provider that the plan pins; None for a step that talks to nobody."""
+    entry = planned(saga, record.name)
+    return card_of(entry["role"], entry["gateway"]) if entry.get("role") else None
+
+
+def pivot_succeeded(saga: Saga) -> bool:
+    """From here the saga only goes forward."""
+    return any(record.state in (StepState.SUCCEEDED, StepState.DONE_BY_HAND) and is_pivot(saga, record) for record in saga.records.all())
 
 
 # --- rows --------------------------------------------------------------------------------------------------------------
@@ -95,6 +162,11 @@ def is_pivot(record: StepRecord) -> bool:
 def locked(saga_id: int) -> Saga:
     """The saga under its row lock, with its order and its records read after the lock was granted. Raises Saga.DoesNotExist."""
     return locking(Saga.objects.filter(pk=saga_id)).get()
+
+
+def find_locked(saga_id: int) -> Saga | None:
+    """As ``locked``; None: there is no such saga, and the message that names it is nobody's."""
+    return locking(Saga.objects.filter(pk=saga_id)).first()
 
 
 def locking(sagas: models.QuerySet[Saga], skip_locked: bool = False) -> models.QuerySet[Saga]:

@@ -1,7 +1,8 @@
 """Open: the saga is born in the transaction that creates its order, with its first step already granted."""
 
 from fulfillment.clock import ShopNow, in_seconds, patience_s
-from fulfillment.engine.journal import Launch
+from fulfillment.crashpoints import crash_point
+from fulfillment.engine.journal import Launch, plan_entry
 from fulfillment.models import Saga, SagaState, StepRecord, StepState
 from fulfillment.steps import STEPS
 from orders.models import Order, Status
@@ -10,8 +11,8 @@ from orders.timeline import Kind, TimelineEntry
 
 def open_saga(order: Order) -> Launch:
     """Open the saga in the caller's transaction, the one that creates the order: plan pinned, first step granted. Publish the result on commit."""
-    plan = [{"name": step.name, "version": step.version, "kind": step.kind.value, "local": step.local} for step in STEPS]
-    saga = Saga.objects.create(order=order, plan=plan, wake_at=in_seconds(patience_s(0)))
+    plan = [plan_entry(step) for step in STEPS]
+    saga = Saga.objects.create(order=order, plan=plan, wake_at=in_seconds(patience_s(0)), launched_at=ShopNow())
     first = STEPS[0].name
     StepRecord.objects.bulk_create(
         StepRecord(
@@ -30,4 +31,5 @@ def open_saga(order: Order) -> Launch:
             TimelineEntry(order=order, kind=Kind.STEP, name=first, from_state=StepState.PENDING, to_state=StepState.GRANTED, epoch=1),
         ]
     )
+    crash_point("open", order.number)
     return Launch(saga=saga.pk, epoch=1, order=order.number, undo=False, steps=tuple(step.name for step in STEPS))

@@ -2,45 +2,62 @@
 
 import json
 import uuid
+from datetime import timedelta
 from typing import Any
 
-from django.db import connection, transaction
+from django.db import connection
 
+from fulfillment import ledger
 from fulfillment.clock import ShopNow, backoff_s, in_seconds, lease_s, patience_s
+from fulfillment.crashpoints import crash_point
+from fulfillment.engine.budget import tries_spent
 from fulfillment.engine.journal import (
     Claim,
     Settled,
+    find_locked,
+    is_pivot,
     launch_of,
     locked,
     move,
+    planned,
     record_of,
     save,
+    step_of,
     tell,
+    tell_order,
 )
-from fulfillment.engine.walking import grant_next, grant_next_undo, turn_back
-from fulfillment.errors import Busy, InDoubt, Rejected, StepError, Unavailable
-from fulfillment.models import Saga, SagaState, StepState
-from fulfillment.step import Kind as StepKind
+from fulfillment.engine.transition import transition
+from fulfillment.engine.walking import grant_next, grant_next_undo, park_undo, turn_back
+from fulfillment.errors import Busy, Changed, InDoubt, Rejected, StepError, Unavailable
+from fulfillment.ledger import LedgerEntry
+from fulfillment.models import Saga, SagaState, StepRecord, StepState
 from fulfillment.step import Receipt
-from fulfillment.steps import BY_NAME
+from orders.attention import IncidentKind, open_incident
 from orders.durability import may_be_lost
+from orders.models import Status
 from orders.timeline import Kind, TimelineEntry
 
 # One statement: lock the saga if this epoch and direction still hold, start the granted step under a random claim, move wake_at to the end of the lease,
 # write the history, and move a placed order to processing. The saga's row is locked first, as everywhere, so that no two transitions can deadlock.
 START = """
 WITH mine AS (
-    SELECT id, order_id, epoch FROM fulfillment_saga
+    SELECT id, order_id, epoch, plan FROM fulfillment_saga
     WHERE id = %(saga)s AND epoch = %(epoch)s AND state = %(direction)s AND (%(undo)s OR cancel_requested_at IS NULL)
     FOR UPDATE
+), was AS (
+    SELECT r.id, r.asked_until, r.undo_asked_until FROM fulfillment_steprecord AS r JOIN mine ON r.saga_id = mine.id
+    WHERE r.name = %(name)s AND r.state = %(granted)s FOR UPDATE OF r
 ), started AS (
     UPDATE fulfillment_steprecord AS r
     SET state = %(started)s, claim = %(claim)s, started_at = shop_now(),
-        tries = tries + CASE WHEN %(undo)s THEN 0 ELSE 1 END, undo_tries = undo_tries + CASE WHEN %(undo)s THEN 1 ELSE 0 END
-    FROM mine WHERE r.saga_id = mine.id AND r.name = %(name)s AND r.state = %(granted)s
-    RETURNING r.saga_id, r.do_key, r.undo_key, r.tries, r.undo_tries, r.receipt, r.undo_amount_minor
+        first_started_at = CASE WHEN %(undo)s THEN r.first_started_at ELSE coalesce(r.first_started_at, shop_now()) END,
+        asked_until = CASE WHEN %(undo)s THEN r.asked_until ELSE shop_now() + %(lease)s END,
+        undo_asked_until = CASE WHEN %(undo)s THEN shop_now() + %(lease)s ELSE r.undo_asked_until END,
+        tries = r.tries + CASE WHEN %(undo)s THEN 0 ELSE 1 END, undo_tries = r.undo_tries + CASE WHEN %(undo)s THEN 1 ELSE 0 END
+    FROM was WHERE r.id = was.id
+    RETURNING r.*
 ), leased AS (
-    UPDATE fulfillment_saga SET wake_at = shop_now() + %(lease)s * interval '1 second' WHERE id IN (SELECT saga_id FROM started)
+    UPDATE fulfillment_saga SET wake_at = shop_now() + %(lease)s WHERE id IN (SELECT saga_id FROM started)
 ), moved AS (
     UPDATE orders_order SET status = 'processing'
     WHERE status = 'placed' AND id IN (SELECT order_id FROM mine JOIN started ON started.saga_id = mine.id)
@@ -51,13 +68,29 @@ WITH mine AS (
     UNION ALL
     SELECT id, shop_now(), 'order', '', 'placed', 'processing', %(epoch)s, '', '{}'::jsonb, '' FROM moved
 )
-SELECT mine.order_id, started.do_key, started.undo_key, started.tries, started.undo_tries, started.receipt::text, started.undo_amount_minor
-FROM mine JOIN started ON started.saga_id = mine.id
+SELECT mine.order_id, orders_order.number, mine.plan::text, started.do_key, started.undo_key, started.tries, started.undo_tries, started.receipt::text,
+    started.undo_amount_minor, started.undo_doubt,
+    extract(epoch FROM shop_now() - started.granted_at)::float,
+    extract(epoch FROM shop_now() - CASE
+        WHEN %(undo)s THEN coalesce(was.asked_until, started.undo_granted_at + %(lease)s) ELSE was.asked_until END)::float
+FROM mine JOIN started ON started.saga_id = mine.id JOIN was ON was.id = started.id JOIN orders_order ON orders_order.id = mine.order_id
 """
 
 
 def start(saga_id: int, epoch: int, name: str, undo: bool) -> Claim | None:
-    """Claim the granted step for this process, or None: a duplicate, an older epoch, or a cancel. Does not wait for the disk."""
+    """Claim the granted step for this process, or None: a duplicate, an older epoch, or a cancel.
+
+    Does not wait for the disk, unless the provider knows no keys: then a start that is lost could become a second effect.
+    """
+    crash_point("before_start", step=name, undo=undo)
+    claim = _start(saga_id, epoch, name, undo)
+    if claim is not None:
+        crash_point("after_start", claim.order, name, undo=undo)
+    return claim
+
+
+@transition
+def _start(saga_id: int, epoch: int, name: str, undo: bool) -> Claim | None:
     claim = uuid.uuid4()
     values: dict[str, Any] = {
         "saga": saga_id,
@@ -65,22 +98,23 @@ def start(saga_id: int, epoch: int, name: str, undo: bool) -> Claim | None:
         "name": name,
         "undo": undo,
         "claim": claim,
-        "lease": lease_s(),
+        "lease": timedelta(seconds=lease_s()),
         "direction": SagaState.COMPENSATING if undo else SagaState.RUNNING,
         "granted": StepState.UNDO_GRANTED if undo else StepState.GRANTED,
         "started": StepState.UNDO_STARTED if undo else StepState.STARTED,
     }
-    with transaction.atomic(), connection.cursor() as cursor:
-        may_be_lost()
+    with connection.cursor() as cursor:
         cursor.execute(START, values)
         row = cursor.fetchone()
     if row is None:
         return None
-    order_id, do_key, undo_key, tries, undo_tries, receipt, amount = row
-    return Claim(
+    order_id, order, plan, do_key, undo_key, tries, undo_tries, receipt, amount, undo_doubt, age_s, quiet_s = row
+    entry = planned(Saga(plan=json.loads(plan)), name)
+    started = Claim(
         saga=saga_id,
         epoch=epoch,
         order_id=order_id,
+        order=order,
         name=name,
         undo=undo,
         claim=claim,
@@ -89,59 +123,92 @@ def start(saga_id: int, epoch: int, name: str, undo: bool) -> Claim | None:
         tries=undo_tries if undo else tries,
         receipt=json.loads(receipt) if receipt else None,
         undo_amount_minor=amount,
+        undo_doubt=undo_doubt,
+        age_s=age_s or 0.0,
+        quiet_s=quiet_s,
+        role=entry.get("role", ""),
+        gateway=entry.get("gateway", ""),
+        version=entry.get("version", 1),
     )
+    if started.card is None or started.card.has_keys:
+        may_be_lost()
+    return started
 
 
 def settle_success(claim: Claim, receipt: Receipt | None) -> Settled:
     """Write what a call (or an undo) achieved and grant what comes next, in one commit; or, if somebody else owns the step, one line of history."""
-    with transaction.atomic():
-        saga = _fenced(claim)
-        if saga is None:
-            _came_too_late(claim, StepState.UNDONE if claim.undo else StepState.SUCCEEDED)
-            return Settled(mine=False)
-        return _succeed(saga, claim.name, receipt, claim.undo)
+    settled = _settle_success(claim, receipt)
+    crash_point("after_settle_commit", claim.order, claim.name, undo=claim.undo)
+    return settled
 
 
-def settle_failure(claim: Claim, error: StepError) -> bool:
-    """Write that a try was rejected (final), unavailable, or is in doubt; the latter two wait for their back-off. False: somebody else owns the step."""
-    rejected = isinstance(error, Rejected) and not claim.undo
-    with transaction.atomic():
-        if not rejected:
-            may_be_lost()
-        saga = _fenced(claim)
-        if saga is None:
-            _came_too_late(claim, _state_after(error, claim.undo))
-            return False
-        _fail(saga, claim, error)
-    return True
+@transition
+def _settle_success(claim: Claim, receipt: Receipt | None) -> Settled:
+    saga = _fenced(claim)
+    if saga is None:
+        _came_too_late(claim, StepState.UNDONE if claim.undo else StepState.SUCCEEDED)
+        return Settled(mine=False)
+    settled = _succeed(saga, claim.name, receipt, claim.undo)
+    crash_point("before_settle_commit", claim.order, claim.name, undo=claim.undo)
+    return settled
+
+
+def settle_failure(claim: Claim, error: StepError) -> Settled:
+    """Write that a try was rejected (final), unavailable, or is in doubt; the latter two wait for their back-off. Not mine: somebody else owns the step."""
+    settled = _settle_failure(claim, error)
+    crash_point("after_settle_commit", claim.order, claim.name, undo=claim.undo)
+    return settled
+
+
+@transition
+def _settle_failure(claim: Claim, error: StepError) -> Settled:
+    if not isinstance(error, Rejected | Changed):
+        may_be_lost()
+    saga = _fenced(claim)
+    if saga is None:
+        _came_too_late(claim, _state_after(error, claim.undo))
+        return Settled(mine=False)
+    settled = _fail(saga, claim, error)
+    crash_point("before_settle_commit", claim.order, claim.name, undo=claim.undo)
+    return settled
 
 
 def run_local(saga_id: int, epoch: int, name: str, undo: bool) -> Settled:
     """A step on our own rows: the start's checks, the work, the settle and the next grant in ONE transaction.
 
-    Raises Rejected, or Unavailable for whatever else went wrong: settled in a second transaction, after the first one was rolled back whole.
+    Raises Rejected (of a step), or Unavailable for whatever else went wrong: settled in a second transaction, after the first one was rolled back whole.
     """
+    crash_point("before_start", step=name, undo=undo)
     try:
-        with transaction.atomic():
-            saga = locked(saga_id)
-            claim = _local_claim(saga, epoch, name, undo)
-            if claim is None:
-                return Settled(mine=False)
-            step, order = BY_NAME[name], saga.order
-            receipt: Receipt | None = None
-            if undo:
-                step.compensate(order, claim.undo_of(order))
-            else:
-                receipt = step.execute(order, claim.key)
-            _count_try(saga, claim)
-            return _succeed(saga, name, receipt, undo)
+        settled = _run_local(saga_id, epoch, name, undo)
     except Rejected as error:
-        _settle_local_failure(saga_id, epoch, name, undo, error)
-        raise
+        refused = _settle_local_failure(saga_id, epoch, name, undo, error)
+        if not undo:
+            raise
+        return refused
     except Exception as error:
         failed = Unavailable(f"{type(error).__name__}: nothing was changed", code="local_error")
         _settle_local_failure(saga_id, epoch, name, undo, failed)
         raise failed from error
+    crash_point("after_settle_commit", step=name, undo=undo)
+    return settled
+
+
+@transition
+def _run_local(saga_id: int, epoch: int, name: str, undo: bool) -> Settled:
+    saga = find_locked(saga_id)
+    claim = _local_claim(saga, epoch, name, undo) if saga else None
+    step = step_of(saga, name) if saga else None
+    if saga is None or claim is None or step is None:
+        return Settled(mine=False)
+    order = saga.order
+    if order.status == Status.PLACED:
+        tell_order(saga, Status.PROCESSING)
+    receipt = step.compensate(order, claim.undo_of(order)) if undo else step.execute(order, claim.key)
+    _count_try(saga, claim)
+    settled = _succeed(saga, name, receipt, undo)
+    crash_point("before_settle_commit", claim.order, name, undo=undo)
+    return settled
 
 
 def _count_try(saga: Saga, claim: Claim) -> None:
@@ -150,12 +217,15 @@ def _count_try(saga: Saga, claim: Claim) -> None:
     setattr(record_of(saga, claim.name), counter, claim.tries)
 
 
-def _settle_local_failure(saga_id: int, epoch: int, name: str, undo: bool, error: StepError) -> None:
-    with transaction.atomic():
-        saga = locked(saga_id)
-        claim = _local_claim(saga, epoch, name, undo)
-        if claim is not None:
-            _fail(saga, claim, error)
+@transition
+def _settle_local_failure(saga_id: int, epoch: int, name: str, undo: bool, error: StepError) -> Settled:
+    saga = locked(saga_id)
+    claim = _local_claim(saga, epoch, name, undo)
+    if claim is None:
+        return Settled(mine=False)
+    if saga.order.status == Status.PLACED:
+        tell_order(saga, Status.PROCESSING)
+    return _fail(saga, claim, error)
 
 
 def _local_claim(saga: Saga, epoch: int, name: str, undo: bool) -> Claim | None:
@@ -167,6 +237,7 @@ def _local_claim(saga: Saga, epoch: int, name: str, undo: bool) -> Claim | None:
         saga=saga.pk,
         epoch=epoch,
         order_id=saga.order_id,
+        order=saga.order.number,
         name=name,
         undo=undo,
         claim=None,
@@ -188,20 +259,42 @@ def _fenced(claim: Claim) -> Saga | None:
 
 
 def _came_too_late(claim: Claim, learned: StepState) -> None:
+    """One line of history. An effect that shows up when its undo was settled without having found one belongs to nobody: a person is told."""
     TimelineEntry.objects.create(order_id=claim.order_id, kind=Kind.LATE, name=claim.name, to_state=learned, epoch=claim.epoch)
+    if learned is not StepState.SUCCEEDED:
+        return
+    record = StepRecord.objects.select_related("saga__order").get(saga_id=claim.saga, name=claim.name)
+    undone_something = any((record.undo_receipt or {}).values())
+    if record.state in (StepState.UNDONE, StepState.UNDONE_BY_HAND, StepState.NOT_NEEDED) and not undone_something:
+        order = record.saga.order
+        open_incident(
+            IncidentKind.ORPHAN_PAYMENT,
+            subject=order.number,
+            order_id=order.pk,
+            step=claim.name,
+            code="late",
+            message="it took place after its undo was settled; the next reconciliation undoes it",
+            currency=order.currency,
+            amount_minor=order.total_minor,
+            epoch=claim.epoch,
+        )
 
 
 def _succeed(saga: Saga, name: str, receipt: Receipt | None, undo: bool) -> Settled:
     record = record_of(saga, name)
     saga.relaunches = 0
-    counted: dict[str, Any] = {"tries": record.tries, "undo_tries": record.undo_tries}
+    settled: dict[str, Any] = {"tries": record.tries, "undo_tries": record.undo_tries, "waits": 0, "claim": None, "settled_at": ShopNow()}
+    settled |= {"error_code": "", "error_message": ""}
     if undo:
-        move(saga, record, StepState.UNDONE, **counted, claim=None, settled_at=ShopNow(), error_code="", error_message="")
+        _enter_refund(saga, record, receipt)
+        move(saga, record, StepState.UNDONE, **settled, undo_receipt=receipt)
         grant_next_undo(saga)
         return Settled(mine=True)
-    move(saga, record, StepState.SUCCEEDED, **counted, receipt=receipt, claim=None, settled_at=ShopNow(), error_code="", error_message="")
-    if saga.cancel_requested_at and BY_NAME[name].kind is StepKind.PIVOT:
-        saga.cancel_requested_at = None
+    if receipt and (amount := receipt.get("amount_minor")):
+        ledger.enter(saga.order_id, name, LedgerEntry.Operation.CAPTURED, record.do_key, amount)
+    move(saga, record, StepState.SUCCEEDED, **settled, receipt=receipt)
+    if saga.cancel_requested_at and is_pivot(saga, record):
+        save(saga, cancel_requested_at=None)
         tell(saga, Kind.CANCEL, to_state="too_late")
     if saga.cancel_requested_at:
         turn_back(saga)
@@ -210,37 +303,60 @@ def _succeed(saga: Saga, name: str, receipt: Receipt | None, undo: bool) -> Sett
     return Settled(mine=True)
 
 
-def _fail(saga: Saga, claim: Claim, error: StepError) -> None:
+def _enter_refund(saga: Saga, record: StepRecord, receipt: Receipt | None) -> None:
+    """What an undo gave back. A blind one may give back what was never known to be captured: both are entered."""
+    amount = (receipt or {}).get("amount_minor") or 0
+    if amount > ledger.remaining(saga.order_id, record.name):
+        ledger.enter(saga.order_id, record.name, LedgerEntry.Operation.CAPTURED, record.do_key, amount)
+    if amount:
+        ledger.enter(saga.order_id, record.name, LedgerEntry.Operation.REFUNDED, record.undo_key, amount)
+
+
+def _fail(saga: Saga, claim: Claim, error: StepError) -> Settled:
     record, undo = record_of(saga, claim.name), claim.undo
     state = _state_after(error, undo)
-    tries = claim.tries - isinstance(error, Busy)
+    busy, doubt = isinstance(error, Busy), isinstance(error, InDoubt)
+    tries = claim.tries - busy
+    waits = record.waits + 1 if busy else 0
     counted: dict[str, Any] = {"undo_tries": tries} if undo else {"tries": tries}
-    doubt = record.doubt or isinstance(error, InDoubt)
-    move(
-        saga,
-        record,
-        state,
-        **counted,
-        doubt=doubt,
-        claim=None,
-        settled_at=ShopNow(),
-        error_code=error.code[:60],
-        error_message=str(error)[:300],
-        detail={"message": str(error)[:300]},
-    )
-    if state is StepState.REJECTED:
-        wait = patience_s(0)
-    elif saga.cancel_requested_at and not undo:
-        wait = 0.0
-    else:
-        wait = backoff_s(tries)
-    save(saga, relaunches=0, wake_at=in_seconds(wait))
+    counted |= {"undo_doubt": record.undo_doubt or doubt} if undo else {"doubt": record.doubt or doubt}
+    told: dict[str, Any] = {"error_code": error.code[:60], "error_message": str(error)[:300], "detail": {"message": str(error)[:300]}}
+    move(saga, record, state, **counted, waits=waits, claim=None, settled_at=ShopNow(), **told)
+    if isinstance(error, Changed):
+        _fix_anew(saga, record, error)
+    if state is StepState.UNDO_FAILED:
+        saga.relaunches = 0
+        return park_undo(saga, record)
+    save(saga, relaunches=0, wake_at=in_seconds(_wait_s(saga, record, undo, max(tries, waits))))
+    return Settled(mine=True)
+
+
+def _fix_anew(saga: Saga, record: StepRecord, changed: Changed) -> None:
+    """Somebody else has given back part of it: the rest is a new business attempt, amount and key fixed together again."""
+    elsewhere = f"{record.undo_key}:elsewhere"
+    ledger.enter(saga.order_id, record.name, LedgerEntry.Operation.REFUNDED, elsewhere, changed.given_back_minor)
+    attempt = record.undo_attempt + 1
+    fixed: dict[str, Any] = {
+        "undo_attempt": attempt,
+        "undo_key": f"{saga.order.number}:{record.name}:undo:{attempt}",
+        "undo_amount_minor": ledger.remaining(saga.order_id, record.name),
+        "undo_doubt": False,
+    }
+    StepRecord.objects.filter(pk=record.pk).update(**fixed)
+
+
+def _wait_s(saga: Saga, record: StepRecord, undo: bool, tries: int) -> float:
+    """A rejection waits for its errback, what is spent or cancelled is due at once, everything else backs off."""
+    if record.state == StepState.REJECTED:
+        return patience_s(0)
+    due = (saga.cancel_requested_at and not undo) or tries_spent(step_of(saga, record.name), record, undo)
+    return 0.0 if due else backoff_s(tries)
 
 
 def _state_after(error: StepError, undo: bool) -> StepState:
-    """A rejected undo is tried again: only a person may end it otherwise."""
-    if undo:
-        return StepState.UNDO_IN_DOUBT if isinstance(error, InDoubt) else StepState.UNDO_RETRY_WAIT
+    """A rejected undo is final too: only a person may end it otherwise."""
     if isinstance(error, Rejected):
-        return StepState.REJECTED
-    return StepState.IN_DOUBT if isinstance(error, InDoubt) else StepState.RETRY_WAIT
+        return StepState.UNDO_FAILED if undo else StepState.REJECTED
+    if isinstance(error, InDoubt):
+        return StepState.UNDO_IN_DOUBT if undo else StepState.IN_DOUBT
+    return StepState.UNDO_RETRY_WAIT if undo else StepState.RETRY_WAIT

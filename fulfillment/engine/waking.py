@@ -1,56 +1,72 @@
 """What wakes a saga that nobody runs: an errback, the sweep, a cancel."""
 
-from django.db import transaction
+from typing import Any
 
+from fulfillment.card import Card
 from fulfillment.clock import ShopNow, backoff_s, in_seconds, patience_s
+from fulfillment.crashpoints import crash_point
+from fulfillment.engine.budget import spent
 from fulfillment.engine.journal import (
     GRANTED,
     STARTED,
     WAITING,
     Launch,
     border,
+    card,
+    find_locked,
     is_pivot,
     launch_of,
     locked,
     move,
+    pivot_succeeded,
     save,
+    standing,
+    step_of,
     tell,
 )
-from fulfillment.engine.walking import turn_back
+from fulfillment.engine.transition import transition
+from fulfillment.engine.walking import park, park_undo, turn_back
 from fulfillment.models import Saga, SagaState, StepRecord, StepState
-from fulfillment.steps import BY_NAME
+from orders.attention import IncidentKind
 from orders.models import Status
 from orders.timeline import Kind
 
 
+@transition
 def meet_cancel(saga_id: int, epoch: int) -> Launch | None:
     """A start that found nothing to start: if that is because of a cancel, turn back in the same task."""
-    with transaction.atomic():
-        saga = locked(saga_id)
-        at = border(saga)
-        stands = at is not None and at[0].state == StepState.GRANTED
-        if saga.epoch != epoch or saga.state != SagaState.RUNNING or not saga.cancel_requested_at or not stands:
-            return None
-        turn_back(saga)
-        return launch_of(saga)
+    saga = find_locked(saga_id)
+    at = border(saga) if saga else None
+    stands = at is not None and at[0].state == StepState.GRANTED
+    if saga is None or saga.epoch != epoch or saga.state != SagaState.RUNNING or not saga.cancel_requested_at or not stands:
+        return None
+    turn_back(saga)
+    return launch_of(saga)
 
 
+@transition
 def chain_stopped(saga_id: int, epoch: int) -> Launch | None:
     """An errback fired. It means only "the chain stopped here": read the journal, then act. Twice is once; a missing one costs a lease."""
-    with transaction.atomic():
-        saga = locked(saga_id)
-        at = border(saga)
-        if saga.epoch != epoch or at is None:
-            return None
-        record, undo = at
-        if record.state == StepState.REJECTED:
-            turn_back(saga)
-            return launch_of(saga)
-        if record.state in STARTED:
-            _put_in_doubt(saga, record, undo)
-        elif record.state in GRANTED and saga.relaunches == 0:
-            return _relaunch(saga)
+    saga = find_locked(saga_id)
+    at = border(saga) if saga else None
+    if saga is None or saga.epoch != epoch or at is None:
         return None
+    record, undo = at
+    follow = None
+    if record.state == StepState.REJECTED and not pivot_succeeded(saga):
+        turn_back(saga)
+        follow = launch_of(saga)
+    elif record.state in STARTED and _keys_make_it_one(card(saga, record)):
+        _put_in_doubt(saga, record, undo)
+    elif record.state in GRANTED and saga.relaunches == 0:
+        follow = _relaunch(saga, record)
+    crash_point("failed", saga.order.number, record.name, undo=undo)
+    return follow
+
+
+def _keys_make_it_one(promise: Card | None) -> bool:
+    """Without keys a worker that still lives would become a second effect: there only the end of its lease says that it sends nothing more."""
+    return promise is None or promise.has_keys
 
 
 def _put_in_doubt(saga: Saga, record: StepRecord, undo: bool) -> None:
@@ -58,66 +74,106 @@ def _put_in_doubt(saga: Saga, record: StepRecord, undo: bool) -> None:
     tries = record.undo_tries if undo else record.tries
     saga.epoch += 1
     state = StepState.UNDO_IN_DOUBT if undo else StepState.IN_DOUBT
-    move(saga, record, state, doubt=True, claim=None, error_code="stopped", error_message="The worker stopped before an answer came")
+    doubt: dict[str, Any] = {"undo_doubt": True} if undo else {"doubt": True}
+    message = "The worker stopped before an answer came"
+    move(saga, record, state, **doubt, claim=None, error_code="stopped", error_message=message, detail={"message": message})
     save(saga, epoch=saga.epoch, wake_at=in_seconds(0.0 if saga.cancel_requested_at and not undo else backoff_s(tries)))
 
 
-def look(saga: Saga) -> Launch | None:
-    """What the sweep does with a locked saga that is due: turn back, take over, grant a retry, or publish the same message again."""
+def look(saga: Saga, poison_after: int) -> Launch | None:
+    """What the sweep does with a locked saga that is due: turn back, take over, grant a retry, publish the same message again, or tell a person."""
     at = border(saga)
     if at is None:
         return None
     record, undo = at
-    if not undo and (saga.cancel_requested_at or record.state == StepState.REJECTED):
+    if not undo and not pivot_succeeded(saga) and (saga.cancel_requested_at or record.state == StepState.REJECTED):
         turn_back(saga)
-        return launch_of(saga)
-    if record.name not in BY_NAME:
-        _wait_for_code(saga, record)
-        return None
-    if record.state in GRANTED:
-        return _relaunch(saga)
-    return _grant_again(saga, record, undo)
-
-
-def _relaunch(saga: Saga) -> Launch | None:
-    """Granted and never started: the same message under the same epoch, so whichever arrives first wins."""
-    relaunches = saga.relaunches + 1
-    at = border(saga)
-    tell(saga, Kind.RELAUNCH, name=at[0].name if at else "")
-    save(saga, relaunches=relaunches, wake_at=in_seconds(patience_s(relaunches)))
+    elif step_of(saga, record.name) is None:
+        message = f"This code has no step {record.name!r} as the plan of this order needs it"
+        park(saga, IncidentKind.UNKNOWN_STEP, record, "unknown_step", message)
+    elif what := spent(saga, record, undo):
+        _give_up(saga, record, undo, what)
+    elif saga.relaunches >= poison_after:
+        message = f"launched {saga.relaunches} times without any progress"
+        park(saga, IncidentKind.STUCK, record, "poison", message)
+    elif record.state in GRANTED:
+        return _relaunch(saga, record)
+    else:
+        _grant_again(saga, record, undo)
+    crash_point("sweep", saga.order.number, record.name, undo=undo)
     return launch_of(saga)
 
 
-def _grant_again(saga: Saga, record: StepRecord, undo: bool) -> Launch | None:
+def _give_up(saga: Saga, record: StepRecord, undo: bool, what: str) -> None:
+    """A budget is spent. Before the pivot the saga turns back, doubt or not; an undo, and a step after the pivot, need a person."""
+    if undo:
+        doubt = record.undo_doubt or record.state in STARTED
+        message = record.error_message or "The worker stopped before an answer came"
+        move(
+            saga,
+            record,
+            StepState.UNDO_FAILED,
+            claim=None,
+            undo_doubt=doubt,
+            error_message=message,
+            detail={"message": f"out of {what}: {message}"},
+        )
+        park_undo(saga, record)
+    elif pivot_succeeded(saga):
+        park(saga, IncidentKind.STUCK, record, record.error_code or what, f"out of {what}: {record.error_message}")
+    else:
+        turn_back(saga)
+
+
+def _relaunch(saga: Saga, record: StepRecord) -> Launch | None:
+    """Granted and never started: the same message under the same epoch, so whichever arrives first wins."""
+    relaunches = saga.relaunches + 1
+    tell(saga, Kind.RELAUNCH, name=record.name)
+    save(saga, relaunches=relaunches, wake_at=in_seconds(patience_s(relaunches)), launched_at=ShopNow())
+    return launch_of(saga)
+
+
+def _grant_again(saga: Saga, record: StepRecord, undo: bool) -> None:
     """Started and past its lease (a take-over), or a retry that is due: granted under the next epoch; the key stays the same."""
     taken_over = record.state in STARTED
     saga.epoch += 1
     if taken_over:
         tell(saga, Kind.TAKE_OVER, name=record.name)
-    doubt = record.doubt or taken_over
-    move(saga, record, StepState.UNDO_GRANTED if undo else StepState.GRANTED, doubt=doubt, claim=None)
-    save(saga, epoch=saga.epoch, wake_at=in_seconds(patience_s(saga.relaunches)))
-    return launch_of(saga)
+    doubt: dict[str, Any] = {"undo_doubt": record.undo_doubt or taken_over} if undo else {"doubt": record.doubt or taken_over}
+    move(saga, record, StepState.UNDO_GRANTED if undo else StepState.GRANTED, **doubt, claim=None)
+    save(saga, epoch=saga.epoch, wake_at=in_seconds(patience_s(saga.relaunches)), launched_at=ShopNow())
 
 
-def _wait_for_code(saga: Saga, record: StepRecord) -> None:
-    """A step that this code does not know waits, and says so once; nothing is launched that Celery would drop."""
-    if record.error_code != "unknown_step":
-        message = f"This code has no step named {record.name!r}"
-        move(saga, record, StepState(record.state), error_code="unknown_step", error_message=message, detail={"message": message})
+def postpone(saga: Saga) -> None:
+    """Granted, and its message may still wait in a queue: backlog is not loss, so nothing is published and no patience grows."""
+    save(saga, wake_at=in_seconds(patience_s(saga.relaunches)))
+
+
+@transition
+def could_not_be_looked_at(saga_id: int, error: str, poison_after: int) -> None:
+    """The sweep failed on this saga: it waits longer and longer, and then a person is told; the rest of the sweep goes on."""
+    saga = locked(saga_id)
     relaunches = saga.relaunches + 1
-    save(saga, relaunches=relaunches, wake_at=in_seconds(backoff_s(relaunches)))
+    if relaunches >= poison_after and saga.state in (SagaState.RUNNING, SagaState.COMPENSATING):
+        park(saga, IncidentKind.STUCK, None, "sweep_failed", f"the sweep cannot work on it: {error}")
+    else:
+        save(saga, relaunches=relaunches, wake_at=in_seconds(backoff_s(relaunches)))
 
 
 def request_cancel(saga: Saga, actor: str) -> str:
-    """Record a cancel at the locked saga. Says "accepted", "already" (a cancel or an undo is under way) or "too_late" (shipped, or closed)."""
-    if saga.state == SagaState.COMPENSATING or saga.cancel_requested_at or saga.failure == Status.CANCELLED:
-        return "already"
-    shipped = any(record.state == StepState.SUCCEEDED and is_pivot(record) for record in saga.records.all())
-    at = border(saga)
-    if at is None or shipped:
+    """Record a cancel at the locked saga; repeating the request repeats the answer.
+
+    "accepted"; "pending" (shipping is under way: it decides), "undoing" (it failed, and is being undone anyway), "too_late" (shipped, or closed).
+    """
+    if saga.failure:
+        return "accepted" if saga.failure == Status.CANCELLED else "undoing"
+    at = standing(saga)
+    if at is None or pivot_succeeded(saga):
         return "too_late"
-    waits = at[0].state in WAITING + GRANTED
-    tell(saga, Kind.CANCEL, to_state="requested", actor=actor)
-    save(saga, cancel_requested_at=ShopNow(), **({"wake_at": ShopNow()} if waits else {}))
-    return "accepted"
+    record = at[0]
+    if not saga.cancel_requested_at:
+        waits = record.state in WAITING + GRANTED and saga.state == SagaState.RUNNING
+        tell(saga, Kind.CANCEL, to_state="requested", actor=actor)
+        save(saga, cancel_requested_at=ShopNow(), **({"wake_at": ShopNow()} if waits else {}))
+    pivot_is_open = is_pivot(saga, record) and record.state in (StepState.STARTED, StepState.IN_DOUBT)
+    return "pending" if pivot_is_open or saga.state == SagaState.NEEDS_ATTENTION else "accepted"

@@ -1,22 +1,42 @@
-"""The walk: which step or undo is granted next, when a saga turns back, and how it ends."""
+"""The walk: which step or undo is granted next, when a saga turns back, when it waits for a person, and how it ends."""
 
 from typing import Any
 
-from fulfillment import stock
+from fulfillment import ledger, stock
 from fulfillment.clock import ShopNow, in_seconds, patience_s, shop_now
-from fulfillment.engine.journal import border, move, save, tell, tell_order
+from fulfillment.engine.journal import (
+    DONE,
+    Settled,
+    border,
+    card,
+    is_local,
+    launch_of,
+    move,
+    pivot_succeeded,
+    planned,
+    save,
+    tell,
+    tell_order,
+)
+from fulfillment.errors import WATCHED_IN_VAIN
 from fulfillment.models import Saga, SagaState, StepRecord, StepState
-from fulfillment.steps import BY_NAME
+from orders.attention import IncidentKind, open_incident
 from orders.events import Line, OrderFulfilled, order_fulfilled
 from orders.models import Status
 from orders.timeline import Kind
 
 
-def perhaps_called(record: StepRecord) -> bool:
-    """Ever granted, and neither succeeded nor finally rejected: its effect may exist, whatever the state says. Local steps commit with their rows."""
-    unsettled = (StepState.GRANTED, StepState.STARTED, StepState.RETRY_WAIT, StepState.IN_DOUBT)
-    local = record.name in BY_NAME and BY_NAME[record.name].local
-    return record.state in unsettled and not local
+def perhaps_called(saga: Saga, record: StepRecord) -> bool:
+    """Ever granted, and neither succeeded nor finally rejected: its effect may exist, whatever the state says. Local steps commit with their rows.
+
+    Where the provider does not keep rejections under their key, a rejection settles one try and not the others.
+    """
+    if is_local(saga, record):
+        return False
+    if record.state == StepState.REJECTED:
+        promise = card(saga, record)
+        return promise is not None and not promise.rejection_ends_doubt
+    return record.state in (StepState.GRANTED, StepState.STARTED, StepState.RETRY_WAIT, StepState.IN_DOUBT)
 
 
 def grant_next(saga: Saga) -> None:
@@ -25,7 +45,12 @@ def grant_next(saga: Saga) -> None:
         _complete(saga)
         return
     move(saga, at[0], StepState.GRANTED, granted_at=ShopNow())
-    save(saga, relaunches=0, wake_at=in_seconds(patience_s(0)))
+    await_start(saga)
+
+
+def await_start(saga: Saga, **changes: Any) -> None:
+    """A step or an undo was granted just now, and its message goes out on commit."""
+    save(saga, relaunches=0, wake_at=in_seconds(patience_s(0)), launched_at=ShopNow(), **changes)
 
 
 def _complete(saga: Saga) -> None:
@@ -58,15 +83,20 @@ def _fulfilled(saga: Saga) -> OrderFulfilled:
     )
 
 
+# --- backward ------------------------------------------------------------------------------------------------------------
+
+
 def turn_back(saga: Saga) -> None:
-    """running → compensating under a new epoch: whatever succeeded or was perhaps called will be undone, in reverse order."""
-    at = border(saga)
-    failed_step = at[0].name if at else ""
-    failure = Status.CANCELLED if saga.cancel_requested_at else Status.failure_of(failed_step)
+    """→ compensating under a new epoch: whatever succeeded or was perhaps called will be undone, in reverse order. Never once the pivot has succeeded."""
+    if pivot_succeeded(saga):
+        park(saga, IncidentKind.STUCK, _stands_at(saga), "after_pivot", "the parcel is on its way, so it can only go forward")
+        return
+    at = _stands_at(saga)
+    failure = Status.CANCELLED if saga.cancel_requested_at else Status.failure_of(at.name if at else "")
     for record in saga.records.all():
-        if record.state == StepState.SUCCEEDED:
+        if record.state in (StepState.SUCCEEDED, StepState.DONE_BY_HAND):
             move(saga, record, StepState.UNDO_PENDING)
-        elif perhaps_called(record):
+        elif perhaps_called(saga, record):
             move(saga, record, StepState.UNDO_PENDING, doubt=True, claim=None)
         else:
             move(saga, record, StepState.NOT_NEEDED, claim=None)
@@ -76,22 +106,89 @@ def turn_back(saga: Saga) -> None:
     grant_next_undo(saga)
 
 
+def _stands_at(saga: Saga) -> StepRecord | None:
+    return next((record for record in saga.records.all() if record.state not in DONE), None)
+
+
 def grant_next_undo(saga: Saga) -> None:
-    """Grant the next undo, its key and amount fixed together from what was stored at success; or the walk is over."""
+    """Grant the next undo; or the walk is over: compensated, never while an undo has failed."""
     at = border(saga)
-    if at is None:
-        tell(saga, Kind.SAGA, from_state=saga.state, to_state=SagaState.COMPENSATED)
-        save(saga, state=SagaState.COMPENSATED, wake_at=None, closed_at=ShopNow(), relaunches=0)
-        tell_order(saga, Status(saga.failure), finished_at=ShopNow())
+    if at is not None:
+        tell_order(saga, Status.COMPENSATING)
+        grant_undo(saga, at[0])
         return
-    record = at[0]
-    tell_order(saga, Status.COMPENSATING)
+    if failed := next((record for record in saga.records.all() if record.state == StepState.UNDO_FAILED), None):
+        _park_failed(saga, failed)
+        return
+    tell(saga, Kind.SAGA, from_state=saga.state, to_state=SagaState.COMPENSATED)
+    save(saga, state=SagaState.COMPENSATED, wake_at=None, closed_at=ShopNow(), relaunches=0)
+    tell_order(saga, Status(saga.failure), finished_at=ShopNow())
+
+
+def grant_undo(saga: Saga, record: StepRecord, **changes: Any) -> None:
+    """Amount and key are fixed together, the amount from the ledger: what remains captured. If that has changed since, it is a new business attempt."""
+    has_amount = (record.receipt or {}).get("amount_minor") is not None
+    amount = ledger.remaining(saga.order_id, record.name) if has_amount else None
+    if amount == 0:
+        move(saga, record, StepState.NOT_NEEDED, claim=None)
+        grant_next_undo(saga)
+        return
+    is_new = bool(record.undo_key) and amount != record.undo_amount_minor
+    attempt = record.undo_attempt + is_new
     move(
         saga,
         record,
         StepState.UNDO_GRANTED,
-        undo_key=f"{saga.order.number}:{record.name}:undo:1",
-        undo_amount_minor=(record.receipt or {}).get("amount_minor"),
+        undo_attempt=attempt,
+        undo_key=f"{saga.order.number}:{record.name}:undo:{attempt}",
+        undo_amount_minor=amount,
         undo_granted_at=ShopNow(),
+        waits=0,
+        **changes,
     )
-    save(saga, relaunches=0, wake_at=in_seconds(patience_s(0)))
+    await_start(saga)
+
+
+def park_undo(saga: Saga, failed: StepRecord) -> Settled:
+    """This undo has failed for good: the walk stops here if it blocks, else goes on and stops at its end."""
+    if planned(saga, failed.name).get("undo_blocks"):
+        _park_failed(saga, failed)
+    else:
+        grant_next_undo(saga)
+    return Settled(mine=True, turned=launch_of(saga))
+
+
+def _park_failed(saga: Saga, failed: StepRecord) -> None:
+    kind = IncidentKind.IN_DOUBT if failed.error_code == WATCHED_IN_VAIN else IncidentKind.UNDO_EXHAUSTED
+    park(saga, kind, failed, failed.error_code, failed.error_message)
+
+
+# --- a person is told ----------------------------------------------------------------------------------------------------
+
+
+def park(saga: Saga, kind: IncidentKind, record: StepRecord | None, code: str, message: str) -> None:
+    """→ needs_attention under a new epoch, with an incident: what a worker learns from now on is history."""
+    saga.epoch += 1
+    tell(saga, Kind.SAGA, from_state=saga.state, to_state=SagaState.NEEDS_ATTENTION, code=kind)
+    save(saga, state=SagaState.NEEDS_ATTENTION, epoch=saga.epoch, wake_at=None, relaunches=0)
+    open_incident(
+        kind,
+        subject=saga.order.number,
+        order_id=saga.order_id,
+        step=record.name if record else "",
+        code=code,
+        message=message,
+        currency=saga.order.currency,
+        amount_minor=at_risk_minor(saga),
+        epoch=saga.epoch,
+    )
+
+
+def at_risk_minor(saga: Saga) -> int:
+    """What remains captured; or the whole total, while nobody knows whether a charge exists."""
+    unknown = any(
+        record.receipt is None and record.doubt and record.state not in (StepState.UNDONE, StepState.UNDONE_BY_HAND, StepState.NOT_NEEDED)
+        for record in saga.records.all()
+        if not is_local(saga, record) and planned(saga, record.name).get("role") == "payments"
+    )
+    return saga.order.total_minor if unknown else ledger.remaining(saga.order_id)

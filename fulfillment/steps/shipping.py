@@ -8,6 +8,9 @@ from orders.models import Order
 class Shipping(Step):
     name = "shipping"
     kind = Kind.PIVOT
+    role = "carrier"
+    undo_blocks = True  # never refund while the parcel may still leave
+    receipt_fields = ("label_id",)
 
     def execute(self, order: Order, key: str) -> Receipt:
         """Book a label for all lines. Raises Rejected, Unavailable, InDoubt: a label may exist."""
@@ -15,14 +18,19 @@ class Shipping(Step):
         label = carrier().book(order.number, order.shipping_address, parcels, key=key)
         return {"label_id": label.id, "tracking": label.tracking}
 
-    def compensate(self, order: Order, undo: Undo) -> None:
-        """Cancel the label; a booking in doubt by its own key."""
+    def compensate(self, order: Order, undo: Undo) -> Receipt:
+        """Cancel the label; a booking in doubt by its own key. Rejected: the parcel leaves."""
         if undo.receipt is None:
-            carrier().cancel_by_key(undo.do_key, order.number, key=undo.key)
-        else:
-            carrier().cancel(undo.receipt["label_id"], key=undo.key)
+            return {"label_id": carrier().cancel_by_key(undo.do_key, order.number, key=undo.key)}
+        carrier().cancel(undo.receipt["label_id"], key=undo.key)
+        return {"label_id": undo.receipt["label_id"]}
 
     def resolve(self, order: Order, key: str) -> Receipt | None:
         """Ask the carrier what became of ``key``; None means that no label is known."""
         label = carrier().find(key)
         return {"label_id": label.id, "tracking": label.tracking} if label else None
+
+    def left(self, order: Order, key: str) -> int:
+        """1 while a label lives under ``key``, says the carrier."""
+        label = carrier().find(key)
+        return int(label is not None and not label.cancelled)

@@ -18,12 +18,12 @@ def whole(orders: QuerySet[Order]) -> QuerySet[Order]:
 
 def brief(orders: QuerySet[Order]) -> QuerySet[Order]:
     """With everything that ``summary`` shows."""
-    return orders.prefetch_related("lines")
+    return orders.prefetch_related("lines", "incidents")
 
 
 def placed(order: Order) -> dict[str, Any]:
     """The answer to placing it: from columns that never change, so that a replay is the same to the letter."""
-    return summary(order) | {"status": Status.PLACED}
+    return summary(order) | {"status": Status.PLACED, "attention": False}
 
 
 def summary(order: Order) -> dict[str, Any]:
@@ -31,7 +31,7 @@ def summary(order: Order) -> dict[str, Any]:
         "number": order.number,
         "reference": order.reference,
         "status": order.status,
-        "attention": False,
+        "attention": order.attention,
         "currency": order.currency,
         "total_minor": order.total_minor,
         "placed_at": order.placed_at,

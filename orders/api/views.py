@@ -82,7 +82,7 @@ class OrderDetail(APIView):
 
 class Cancel(APIView):
     def post(self, request: Request, number: str) -> Response:
-        """202: recorded, and honoured at the next step border. 409: the parcel has left, or the order has ended."""
+        """202: recorded, and honoured at the next step border ("pending": shipping is under way and decides). 409: the parcel has left, or the order has ended."""
         order = _find(_own(request), number)
         outcome = recovery.cancel(order.number, request.user.get_username())
         if outcome == "too_late":

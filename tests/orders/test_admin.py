@@ -47,7 +47,7 @@ def test_an_order_is_found_by_its_number(operator: Browser, order: Order) -> Non
 
 
 def test_the_page_says_why_and_shows_everything_in_few_queries(operator: Browser, order: Order, django_assert_max_num_queries: Any) -> None:
-    with django_assert_max_num_queries(12):
+    with django_assert_max_num_queries(14):
         text = operator.get(page(order)).content.decode()
 
     assert "Payment may start: its message is on the way to a worker." in text

@@ -1,6 +1,8 @@
 """``manage.py sweep``: looks for whatever is due, sagas and deliveries, and publishes it. Run as many as you like: one at a time works."""
 
 import signal
+import subprocess
+import sys
 import threading
 import time
 from argparse import ArgumentParser
@@ -40,6 +42,7 @@ class Sweep:
     def __init__(self, tell: Any) -> None:
         self.tell = tell
         self.beaten_at = 0.0
+        self.reconciling: subprocess.Popen[bytes] | None = None
 
     def round(self) -> int:
         """What was published again. A database that does not answer costs this round, nothing else."""
@@ -53,16 +56,31 @@ class Sweep:
             return 0
 
     def _round(self) -> int:
-        sagas = 0
-        for launch in recovery.due():
-            if not tasks.launch(launch):
-                recovery.not_published(launch)
-                break  # the broker is down: what else is due stays due
-            sagas += 1
+        sagas = self._sagas()
+        for queue, stamp in recovery.probes_due():
+            if not tasks.send_probe(queue, stamp):
+                recovery.probe_not_sent(queue)
         deliveries = registry.launch_due()
         if sagas or deliveries:
             self.tell(f"sweep: launched {sagas} sagas, {deliveries} deliveries")
         if time.monotonic() - self.beaten_at >= recovery.BEAT_EVERY.total_seconds():
             recovery.beat()
             self.beaten_at = time.monotonic()
+            self._reconcile()
         return sagas + deliveries
+
+    def _sagas(self) -> int:
+        launched = 0
+        for launch in recovery.due():
+            if not tasks.launch(launch):
+                recovery.not_published(launch)
+                break  # the broker is down: what else is due stays due
+            launched += 1
+        return launched
+
+    def _reconcile(self) -> None:
+        """On schedule, in a process of its own, so that a long look at a provider delays nothing here."""
+        if self.reconciling is not None and self.reconciling.poll() is None:
+            return
+        if recovery.reconciliation_is_due():
+            self.reconciling = subprocess.Popen([sys.executable, str(settings.BASE_DIR / "manage.py"), "reconcile", "--since", "48"])

@@ -1,19 +1,20 @@
-"""The sweep and the operators' verbs. Neither publishes: the sweep returns what to launch, and a verb only makes the saga due now."""
+"""The sweep: looks at every saga that is due and says what is to be published."""
 
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 
-from django.db import DatabaseError, connection, transaction
+from django.conf import settings
+from django.db import DatabaseError, InterfaceError, OperationalError, connection, transaction
 from django.db.models import F, Q
 
 from fulfillment import engine
 from fulfillment.clock import ShopNow, in_seconds, patience_s, shop_now
 from fulfillment.engine import Launch
 from fulfillment.models import Saga, SweepBeat
+from fulfillment.recovery import probes
 from orders.durability import may_be_lost
-from orders.timeline import Kind, TimelineEntry
 
 log = logging.getLogger(__name__)
 
@@ -47,27 +48,49 @@ def _page(now: datetime, after: tuple[datetime, int] | None) -> list[tuple[datet
 def _look_safely(saga_id: int) -> Launch | None:
     try:
         return look(saga_id)
-    except DatabaseError:
-        raise
-    except Exception:
-        log.exception("The sweep could not work on saga %s; it stays due", saga_id)
-        return None
+    except DatabaseError as error:
+        if isinstance(error, OperationalError | InterfaceError):
+            raise  # the database is gone, not this saga broken
+        _could_not(saga_id, error)
+    except Exception as error:
+        _could_not(saga_id, error)
+    return None
 
 
+def _could_not(saga_id: int, error: Exception) -> None:
+    log.exception("The sweep could not work on saga %s", saga_id)
+    engine.could_not_be_looked_at(saga_id, type(error).__name__, settings.POISON_AFTER)
+
+
+@engine.transition
 def look(saga_id: int) -> Launch | None:
     """Work on one saga if it is still due and nobody holds its lock."""
-    with transaction.atomic():
-        waiting = Saga.objects.filter(pk=saga_id, wake_at__lte=ShopNow())
-        saga = engine.locking(waiting, skip_locked=True).first()
-        return engine.look(saga) if saga else None
+    waiting = Saga.objects.filter(pk=saga_id, wake_at__lte=ShopNow())
+    saga = engine.locking(waiting, skip_locked=True).first()
+    if saga is None:
+        return None
+    if _may_still_wait_in_its_queue(saga):
+        may_be_lost()
+        engine.postpone(saga)
+        return None
+    return engine.look(saga, settings.POISON_AFTER)
+
+
+def _may_still_wait_in_its_queue(saga: Saga) -> bool:
+    """Granted and not started: a probe decides whether the message is lost. A cancel does not wait for it."""
+    at = engine.border(saga)
+    if at is None or at[0].state not in engine.GRANTED or saga.cancel_requested_at:
+        return False
+    return not probes.proves_lost("undo" if at[1] else "saga", saga.launched_at)
 
 
 def not_published(what: Launch) -> None:
     """The broker did not take it: due again after the first patience, which does not grow, because nothing was lost."""
     with transaction.atomic():
         may_be_lost()
-        Saga.objects.filter(pk=what.saga, epoch=what.epoch, relaunches__gt=0).update(
-            relaunches=F("relaunches") - 1, wake_at=in_seconds(patience_s(0))
+        Saga.objects.filter(pk=what.saga, epoch=what.epoch, relaunches__gt=0).update(relaunches=F("relaunches") - 1)
+        Saga.objects.filter(pk=what.saga, epoch=what.epoch, wake_at__isnull=False).update(
+            launched_at=None, wake_at=in_seconds(patience_s(0))
         )
 
 
@@ -99,25 +122,9 @@ def sweep_age_s() -> float | None:
     return None if last is None else (shop_now() - last).total_seconds()
 
 
-def cancel(order_number: str, actor: str) -> str:
-    """Record a cancel under the saga's row lock, to be honoured at the next step border.
-
-    "accepted", "already" (it is being undone, or was), or "too_late" (shipped). Raises Saga.DoesNotExist.
-    """
+def reconciliation_is_due() -> bool:
+    """True once every RECONCILE_EVERY_S, for whoever asks first: it is noted as begun."""
     with transaction.atomic():
-        saga = engine.locking(Saga.objects.filter(order__number=order_number)).get()
-        return engine.request_cancel(saga, actor)
-
-
-def retry_now(order_number: str, actor: str) -> str:
-    """Make a saga that waits for its next try due now, under the same key: "due", or "nothing_waits". Raises Saga.DoesNotExist."""
-    with transaction.atomic():
-        saga = engine.locking(Saga.objects.filter(order__number=order_number)).get()
-        at = engine.border(saga)
-        if at is None or at[0].state not in engine.WAITING:
-            return "nothing_waits"
-        Saga.objects.filter(pk=saga.pk).update(wake_at=ShopNow())
-        TimelineEntry.objects.create(
-            order_id=saga.order_id, kind=Kind.OPERATOR, name=at[0].name, code="retry_now", epoch=saga.epoch, actor=actor
-        )
-        return "due"
+        may_be_lost()
+        old = Q(reconciled_at__isnull=True) | Q(reconciled_at__lt=in_seconds(-settings.RECONCILE_EVERY_S))
+        return bool(SweepBeat.objects.filter(old, pk=1).update(reconciled_at=ShopNow()))

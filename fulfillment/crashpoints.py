@@ -1,0 +1,62 @@
+"""Crash points: named boundaries at which a test or a proof lets this process die, stand still, or raise.
+
+A point is armed by a file in the folder of the setting CRASH_POINTS, named ``<boundary>.<do|undo|any>.<step|any>.<order|any>``, whose content is the action:
+``kill`` (SIGKILL to this process), ``kill_worker`` (to its whole process group), ``stop`` (SIGSTOP to this process) or ``raise``. It fires once: whoever reaches
+it renames the file to ``<name>.hit``, with its pid and the order inside, and then acts. Without the setting a point costs one comparison; production refuses it.
+"""
+
+import os
+import signal
+from itertools import product
+from pathlib import Path
+
+from django.conf import settings
+
+BOUNDARIES = (
+    "before_start",
+    "after_start",
+    "before_call",
+    "after_call",
+    "before_settle_commit",
+    "after_settle_commit",
+    "before_publish",
+    "after_publish",
+    "open",
+    "launch",
+    "failed",
+    "sweep",
+)
+ANY = "any"
+
+
+class CrashPointReached(RuntimeError):
+    """A crash point was armed with ``raise``."""
+
+
+def crash_point(boundary: str, order: str = ANY, step: str = ANY, *, undo: bool | None = None) -> None:
+    """Die, stand still or raise here, if a file says so."""
+    if settings.CRASH_POINTS is not None:
+        _reached(settings.CRASH_POINTS, boundary, order, step, undo)
+
+
+def _reached(folder: Path, boundary: str, order: str, step: str, undo: bool | None) -> None:
+    assert boundary in BOUNDARIES, boundary
+    direction = ANY if undo is None else "undo" if undo else "do"
+    for words in product(dict.fromkeys((direction, ANY)), dict.fromkeys((step, ANY)), dict.fromkeys((order, ANY))):
+        armed = folder / ".".join((boundary, *words))
+        hit = armed.with_name(f"{armed.name}.hit")
+        try:
+            action = armed.read_text().strip()
+            armed.rename(hit)
+        except FileNotFoundError:
+            continue
+        hit.write_text(f"{os.getpid()} {order} {action}\n")
+        _act(action, hit.name)
+
+
+def _act(action: str, name: str) -> None:
+    if action == "raise":
+        raise CrashPointReached(name)
+    if action == "kill_worker":
+        os.killpg(os.getpgrp(), signal.SIGKILL)
+    os.kill(os.getpid(), {"kill": signal.SIGKILL, "stop": signal.SIGSTOP}[action])

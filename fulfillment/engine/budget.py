@@ -1,0 +1,34 @@
+"""Budgets: how often, and for how long, a step or an undo is tried before the saga does something else."""
+
+from datetime import timedelta
+
+from django.conf import settings
+
+from fulfillment.clock import shop_now
+from fulfillment.engine.journal import pivot_succeeded, step_of
+from fulfillment.models import Saga, StepRecord, StepState
+from fulfillment.step import Step
+
+
+def spent(saga: Saga, record: StepRecord, undo: bool) -> str:
+    """What is spent: "tries", "deadline" or nothing. A step that never started spends nothing but the saga's time."""
+    if tries_spent(step_of(saga, record.name), record, undo):
+        return "tries"
+    return "deadline" if not undo and _deadline_passed(saga, record) else ""
+
+
+def tries_spent(step: Step | None, record: StepRecord, undo: bool) -> bool:
+    if undo:
+        return record.undo_tries >= ((step.undo_tries if step else None) or settings.UNDO_TRIES)
+    return record.tries >= ((step.tries if step else None) or settings.STEP_TRIES)
+
+
+def _deadline_passed(saga: Saga, record: StepRecord) -> bool:
+    """The step's own, from its first start; the saga's, until the pivot has succeeded."""
+    now = shop_now()
+    if record.first_started_at is not None and record.state != StepState.GRANTED:
+        step = step_of(saga, record.name)
+        own = step.deadline_s * settings.TIME_SCALE if step and step.deadline_s is not None else settings.STEP_DEADLINE_S
+        if now > record.first_started_at + timedelta(seconds=own):
+            return True
+    return not pivot_succeeded(saga) and now > saga.opened_at + timedelta(seconds=settings.SAGA_DEADLINE_S)

@@ -1,0 +1,96 @@
+"""What a person decides about a locked saga: each raises the epoch and makes the saga due now, and the sweep does the rest."""
+
+from typing import Any
+
+from fulfillment import ledger
+from fulfillment.clock import ShopNow
+from fulfillment.engine.journal import border, move, save, tell, tell_order
+from fulfillment.engine.walking import grant_next, grant_next_undo, grant_undo, turn_back
+from fulfillment.ledger import LedgerEntry
+from fulfillment.models import Saga, SagaState, StepRecord, StepState
+from fulfillment.step import Receipt
+from orders.models import Status
+from orders.timeline import Kind
+
+
+def due_now(saga: Saga) -> None:
+    """Whoever waits for the next try waits no longer."""
+    save(saga, wake_at=ShopNow())
+
+
+def try_again(saga: Saga, record: StepRecord, undo: bool) -> None:
+    """Granted with a fresh budget, direction unchanged, under the same key; an amount that has changed since is a new business attempt."""
+    _resume(saga)
+    if undo:
+        grant_undo(saga, record, undo_tries=0, claim=None)
+    else:
+        move(
+            saga, record, StepState.GRANTED, tries=0, waits=0, claim=None, first_started_at=None, granted_at=record.granted_at or ShopNow()
+        )
+    _publish_soon(saga)
+
+
+def took_place(saga: Saga, record: StepRecord, receipt: Receipt | None, evidence: str) -> None:
+    """The step happened, says a person: the saga goes on behind it. Without a receipt, a later undo goes by the step's key."""
+    _resume(saga)
+    if receipt and (amount := receipt.get("amount_minor")):
+        ledger.enter(saga.order_id, record.name, LedgerEntry.Operation.CAPTURED, record.do_key, amount)
+    move(saga, record, StepState.DONE_BY_HAND, receipt=receipt, evidence=evidence, claim=None, settled_at=ShopNow())
+    if saga.cancel_requested_at:
+        save(saga, cancel_requested_at=None)
+        tell(saga, Kind.CANCEL, to_state="too_late")
+    grant_next(saga)
+    _publish_soon(saga)
+
+
+def do_without(saga: Saga, record: StepRecord, evidence: str) -> None:
+    """The step is left out, says a person."""
+    _resume(saga)
+    move(saga, record, StepState.SKIPPED, evidence=evidence, claim=None, settled_at=ShopNow())
+    grant_next(saga)
+    _publish_soon(saga)
+
+
+def undo_all(saga: Saga) -> None:
+    """A saga that waits for a person turns back."""
+    turn_back(saga)
+    _publish_soon(saga)
+
+
+def undone_by_hand(saga: Saga, record: StepRecord, amount_minor: int, evidence: str) -> None:
+    """The undo was done outside, says a person, who names the amount; the walk goes on behind it."""
+    _resume(saga)
+    if amount_minor > ledger.remaining(saga.order_id, record.name) and record.receipt is None:
+        ledger.enter(saga.order_id, record.name, LedgerEntry.Operation.CAPTURED, record.do_key, amount_minor)
+    key = f"{record.undo_key or record.do_key}:by_hand:{saga.epoch}"
+    ledger.enter(saga.order_id, record.name, LedgerEntry.Operation.REFUNDED, key, amount_minor, by_hand=True)
+    move(saga, record, StepState.UNDONE_BY_HAND, evidence=evidence, claim=None, settled_at=ShopNow())
+    grant_next_undo(saga)
+    _publish_soon(saga)
+
+
+def close(saga: Saga, amount_minor: int) -> None:
+    """→ closed_by_operator: what remains captured, if anything, is written off; the order shows how it ended."""
+    saga.epoch += 1
+    ledger.enter(
+        saga.order_id, "", LedgerEntry.Operation.WRITTEN_OFF, f"{saga.order.number}:written_off:{saga.epoch}", amount_minor, by_hand=True
+    )
+    tell(saga, Kind.SAGA, from_state=saga.state, to_state=SagaState.CLOSED_BY_OPERATOR)
+    save(saga, state=SagaState.CLOSED_BY_OPERATOR, epoch=saga.epoch, wake_at=None, closed_at=ShopNow(), relaunches=0)
+    tell_order(saga, Status(saga.failure), finished_at=ShopNow())
+
+
+def _resume(saga: Saga) -> None:
+    """A new epoch, in the direction in which the saga was going."""
+    saga.epoch += 1
+    state = SagaState.COMPENSATING if saga.is_backward else SagaState.RUNNING
+    changes: dict[str, Any] = {"epoch": saga.epoch, "state": state, "relaunches": 0, "wake_at": ShopNow()}
+    if saga.state != state:
+        tell(saga, Kind.SAGA, from_state=saga.state, to_state=state)
+    save(saga, **changes)
+
+
+def _publish_soon(saga: Saga) -> None:
+    """Nothing was published: the sweep finds it due, and knows that no message is under way."""
+    if border(saga) is not None:
+        save(saga, wake_at=ShopNow(), launched_at=None)

@@ -1,0 +1,53 @@
+"""Our own record of an order's money: immutable entries, from which what remains captured is summed. Written with the settle that learned of it."""
+
+from typing import ClassVar
+
+import pgtrigger
+from django.db import models
+from django.db.models import Case, F, Sum, Value, When
+
+from fulfillment.clock import ShopNow
+
+
+class LedgerEntry(models.Model):
+    """Money of one step moved, as far as we know. ``amount_minor`` > 0 in the order's currency; ``key`` makes it once: the key of the call that moved it."""
+
+    class Operation(models.TextChoices):
+        CAPTURED = "captured", "Captured"
+        REFUNDED = "refunded", "Refunded"
+        WRITTEN_OFF = "written_off", "Written off"
+
+    order = models.ForeignKey("orders.Order", models.PROTECT, related_name="ledger")
+    step = models.CharField(max_length=40)
+    operation = models.CharField(max_length=12, choices=Operation)
+    key = models.CharField(max_length=120, unique=True)
+    amount_minor = models.BigIntegerField()
+    by_hand = models.BooleanField(default=False)
+    at = models.DateTimeField(db_default=ShopNow())
+
+    class Meta:
+        ordering: ClassVar = ["id"]
+        verbose_name_plural = "ledger entries"
+        constraints: ClassVar = [models.CheckConstraint(condition=models.Q(amount_minor__gt=0), name="ledger_amount_positive")]
+        triggers: ClassVar = [pgtrigger.Protect(name="ledger_immutable", operation=pgtrigger.Update | pgtrigger.Delete)]
+
+    def __str__(self) -> str:
+        return f"{self.operation} {self.amount_minor} ({self.key})"
+
+
+def enter(order_id: int, step: str, operation: LedgerEntry.Operation, key: str, amount_minor: int, *, by_hand: bool = False) -> None:
+    """Once per key; an amount of 0 is nothing. More is never refunded than was captured: what is entered stops at the remainder."""
+    if operation != LedgerEntry.Operation.CAPTURED:
+        amount_minor = min(amount_minor, remaining(order_id))
+    if amount_minor > 0:
+        entry = LedgerEntry(order_id=order_id, step=step, operation=operation, key=key, amount_minor=amount_minor, by_hand=by_hand)
+        LedgerEntry.objects.bulk_create([entry], ignore_conflicts=True)
+
+
+def remaining(order_id: int, step: str | None = None) -> int:
+    """What is captured and neither refunded nor written off, in minor units; of one step if one is given."""
+    entries = LedgerEntry.objects.filter(order_id=order_id)
+    if step is not None:
+        entries = entries.filter(step=step)
+    signed = Case(When(operation=LedgerEntry.Operation.CAPTURED, then=F("amount_minor")), default=F("amount_minor") * Value(-1))
+    return int(entries.aggregate(left=Sum(signed))["left"] or 0)

@@ -1,0 +1,34 @@
+"""Recovery: the sweep, its probes, and what a person may decide. None of it publishes: the sweep returns what to launch, and a verb only makes the saga due now.
+
+``sweeping`` finds what is due, ``probes`` tell loss from backlog, ``choices`` says what may be decided about an order, ``verbs`` does it.
+"""
+
+from fulfillment.recovery.choices import Choice, choices, version_of
+from fulfillment.recovery.probes import probe_came_out, probe_not_sent, probes_due, unanswered_for_s
+from fulfillment.recovery.sweeping import BEAT_EVERY, beat, due, look, not_published, reconciliation_is_due, sweep_age_s, turn
+from fulfillment.recovery.verbs import VERBS, Answer, Refused, Request, cancel, decide, retry_now
+
+__all__ = [
+    "BEAT_EVERY",
+    "VERBS",
+    "Answer",
+    "Choice",
+    "Refused",
+    "Request",
+    "beat",
+    "cancel",
+    "choices",
+    "decide",
+    "due",
+    "look",
+    "not_published",
+    "probe_came_out",
+    "probe_not_sent",
+    "probes_due",
+    "reconciliation_is_due",
+    "retry_now",
+    "sweep_age_s",
+    "turn",
+    "unanswered_for_s",
+    "version_of",
+]

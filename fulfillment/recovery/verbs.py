@@ -1,0 +1,318 @@
+"""The verbs: what a person decides about an order. Each names the version it has seen, a reason and who decides, leaves an audit entry, and twice is once.
+
+A verb locks the saga, compares version and from-state, writes, raises the epoch and makes the saga due now, in one transaction that waits for the disk.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from django.conf import settings
+
+from fulfillment import engine, ledger
+from fulfillment.engine import deciding
+from fulfillment.errors import StepError
+from fulfillment.gateways import pinned
+from fulfillment.models import Saga, SagaState, StepRecord
+from fulfillment.recovery.choices import choices, version_of
+from fulfillment.step import Receipt
+from orders.attention import Incident, IncidentState, open_incidents, resolve_incidents
+from orders.money import money
+from orders.timeline import Kind, TimelineEntry
+
+MOVES_MONEY = ("undone_by_hand", "close")  # by a person's word alone: above a limit, or when it is written off, a second one must agree
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """A decision. ``version``: the number of the last timeline entry that the person has seen. ``amount_minor`` in the order's currency."""
+
+    order: str
+    verb: str
+    version: int
+    actor: str
+    reason: str = ""
+    evidence: str = ""
+    amount_minor: int | None = None
+    owner: str = ""
+    until: datetime | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answer:
+    """What became of it: ``done``, ``repeated`` (it was done before, by this very request) or ``proposed`` (a second person must agree)."""
+
+    outcome: str
+    sentence: str
+
+
+class Refused(Exception):
+    """Nothing was done; the message says why, and what to do."""
+
+
+def decide(request: Request) -> Answer:
+    """Do what ``request`` says. Raises Refused: no such order, a stale version, not legal as the order stands, or something is missing."""
+    found = _look_up(request) if request.verb in ("look_up", "it_happened") else None
+    return _decide(request, found)
+
+
+@engine.transition
+def _decide(request: Request, found: "LookedUp | None") -> Answer:
+    saga = engine.locking(Saga.objects.filter(order__number=request.order)).first()
+    if saga is None:
+        raise Refused(f"There is no order {request.order} with a saga.")
+    if version_of(saga.order_id) != request.version:
+        return _repeated_or_stale(saga, request)
+    _refuse_what_is_not_legal(saga, request)
+    if first := _needs_a_second_person(saga, request):
+        return first
+    at = engine.standing(saga)
+    about = at[0].name if at else ""
+    _audit(saga, request, request.verb, about, found)
+    VERBS[request.verb](saga, request, found)
+    return Answer(outcome="done", sentence=_told(request, found))
+
+
+def _told(request: Request, found: "LookedUp | None") -> str:
+    if request.verb == "look_up" and found:
+        return f"{request.order}: {found.sentence}"
+    return f"{request.order}: {request.verb.replace('_', ' ')} is recorded. The sweep goes on from there within a second."
+
+
+# --- refusals ------------------------------------------------------------------------------------------------------------
+
+
+def _repeated_or_stale(saga: Saga, request: Request) -> Answer:
+    """A second press of the same button is answered as the first; a decision about an order that has moved on is refused."""
+    mine = TimelineEntry.objects.filter(
+        order_id=saga.order_id, kind=Kind.OPERATOR, actor=request.actor, detail__version=request.version, detail__verb=request.verb
+    )
+    entry = mine.order_by("id").first()
+    if entry is not None and entry.code != request.verb:
+        return Answer(
+            outcome="proposed", sentence=f"{request.order}: you have proposed this already. A second person must ask for the same."
+        )
+    if entry is not None:
+        return Answer(
+            outcome="repeated", sentence=f"{request.order}: {request.verb.replace('_', ' ')} was done already. Nothing was done twice."
+        )
+    state = SagaState(saga.state).label
+    raise Refused(
+        f"{request.order} has changed while you were looking (it is now: {state}; version {version_of(saga.order_id)}, not {request.version}). Nothing was done."
+    )
+
+
+def _refuse_what_is_not_legal(saga: Saga, request: Request) -> None:
+    legal = {choice.verb: choice for choice in choices(saga, bool(open_incidents(saga.order_id)))}
+    if request.verb not in VERBS:
+        raise Refused(f"There is no verb {request.verb!r}: choose one of {', '.join(sorted(VERBS))}.")
+    if request.verb not in legal:
+        raise Refused(
+            f"{request.order} is {SagaState(saga.state).label.lower()}: {request.verb} is not legal now. Legal: {', '.join(sorted(legal))}."
+        )
+    if not request.actor:
+        raise Refused("Who decides? Name the actor.")
+    if not request.reason and request.verb not in ("retry_now", "look_up", "assign", "snooze"):
+        raise Refused(f"{request.verb} needs a reason.")
+    given = {"evidence": request.evidence, "amount": request.amount_minor is not None, "owner": request.owner, "until": request.until}
+    if missing := [name for name in legal[request.verb].needs if not given[name]]:
+        raise Refused(f"{request.verb} needs {' and '.join(missing)}.")
+    _refuse_a_wrong_amount(saga, request)
+
+
+def _refuse_a_wrong_amount(saga: Saga, request: Request) -> None:
+    if request.verb not in MOVES_MONEY or request.amount_minor is None:
+        return
+    left = ledger.remaining(saga.order_id)
+    known = f"{money(left, saga.order.currency)} ({left} minor units)"
+    if request.amount_minor < 0:
+        raise Refused("An amount is not negative.")
+    if request.verb == "close" and request.amount_minor != left:
+        raise Refused(f"{known} of {request.order} is still captured: closing it writes off exactly that. Name this amount.")
+    at = engine.standing(saga)
+    is_known = at is not None and (at[0].receipt or not at[0].doubt)
+    if request.verb == "undone_by_hand" and is_known and request.amount_minor > left:
+        raise Refused(f"Only {known} of {request.order} is still captured: no more can have been given back.")
+    if request.amount_minor > saga.order.total_minor:
+        raise Refused(f"{request.order} is worth {money(saga.order.total_minor, saga.order.currency)} in all.")
+
+
+def _needs_a_second_person(saga: Saga, request: Request) -> Answer | None:
+    """The first one proposes; another one who asks for the same does it."""
+    amount = request.amount_minor or 0
+    over = amount > settings.SECOND_PERSON_ABOVE_MINOR or (request.verb == "close" and amount > 0)
+    if request.verb not in MOVES_MONEY or not over:
+        return None
+    incident = next(iter(open_incidents(saga.order_id)), None)
+    if incident is None:
+        raise Refused(f"{request.order} has no open incident under which two persons could agree.")
+    asked = {"verb": request.verb, "amount_minor": amount}
+    proposal = incident.proposal or {}
+    if asked.items() <= proposal.items() and proposal["actor"] != request.actor:
+        return None
+    shown = money(amount, saga.order.currency)
+    if asked.items() <= proposal.items():
+        raise Refused(f"You have proposed this yourself: a second person must agree to {shown}.")
+    Incident.objects.filter(pk=incident.pk).update(proposal=asked | {"actor": request.actor, "reason": request.reason})
+    _audit(saga, request, f"proposes_{request.verb}", incident.step, None)
+    return Answer(
+        outcome="proposed",
+        sentence=f"{request.order}: {request.verb.replace('_', ' ')} of {shown} is proposed. A second person must ask for the same.",
+    )
+
+
+def _audit(saga: Saga, request: Request, code: str, name: str, found: "LookedUp | None") -> None:
+    detail: dict[str, Any] = {"verb": request.verb, "version": request.version, "reason": request.reason}
+    if request.amount_minor is not None:
+        detail["amount"] = money(request.amount_minor, saga.order.currency)
+    detail |= {"evidence": request.evidence} if request.evidence else {}
+    detail |= {"owner": request.owner} if request.owner else {}
+    detail |= {"until": request.until.isoformat()} if request.until else {}
+    detail |= {"answer": found.sentence} if found else {}
+    TimelineEntry.objects.create(
+        order_id=saga.order_id, kind=Kind.OPERATOR, name=name, code=code, epoch=saga.epoch, actor=request.actor, detail=detail
+    )
+
+
+# --- look it up ----------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class LookedUp:
+    """The provider's answer; ``receipt`` None: nothing is there now."""
+
+    receipt: Receipt | None
+    sentence: str
+
+
+def _look_up(request: Request) -> LookedUp | None:
+    """Outside any transaction. Raises Refused: the provider does not answer."""
+    saga = Saga.objects.filter(order__number=request.order).select_related("order").prefetch_related("records", "order__lines").first()
+    at = engine.standing(saga) if saga else None
+    if saga is None or at is None or engine.is_local(saga, at[0]):
+        return None
+    step, plan = engine.step_of(saga, at[0].name), engine.planned(saga, at[0].name)
+    if step is None:
+        return None
+    try:
+        with pinned(plan["role"], plan["gateway"]):
+            receipt = step.resolve(saga.order, at[0].do_key)
+            left = step.left(saga.order, at[0].do_key) if receipt else 0
+    except StepError as error:
+        if request.verb == "it_happened":
+            return None
+        raise Refused(f"The provider could not be asked: {error} Nothing was done.") from None
+    return LookedUp(receipt, _what_the_provider_shows(at[0], receipt, left))
+
+
+def _what_the_provider_shows(record: StepRecord, receipt: Receipt | None, left: int | None) -> str:
+    if receipt is None:
+        return f"the provider shows no {record.name} under {record.do_key}"
+    what = ", ".join(f"{name} {value}" for name, value in receipt.items())
+    return f"the provider shows {record.name} under {record.do_key} ({what}); {'nothing' if left == 0 else left} of it is left"
+
+
+# --- what each verb does to a saga whose lock is held ----------------------------------------------------------------------
+
+
+def _where(saga: Saga) -> tuple[StepRecord, bool]:
+    at = engine.standing(saga)
+    assert at is not None  # only then is any of these verbs legal
+    return at
+
+
+def _settle_incidents(saga: Saga, request: Request) -> None:
+    resolve_incidents(saga.order_id, request.verb, request.reason, request.actor)
+
+
+def _retry_now(saga: Saga, request: Request, found: LookedUp | None) -> None:
+    deciding.due_now(saga)
+
+
+def _retry(saga: Saga, request: Request, found: LookedUp | None) -> None:
+    _settle_incidents(saga, request)
+    record, undo = _where(saga)
+    deciding.try_again(saga, record, undo)
+
+
+def _look(saga: Saga, request: Request, found: LookedUp | None) -> None:
+    """The audit entry holds the answer; nothing else changes."""
+
+
+def _it_happened(saga: Saga, request: Request, found: LookedUp | None) -> None:
+    _settle_incidents(saga, request)
+    deciding.took_place(saga, _where(saga)[0], found.receipt if found else None, request.evidence)
+
+
+def _start_undo(saga: Saga, request: Request, found: LookedUp | None) -> None:
+    _settle_incidents(saga, request)
+    deciding.undo_all(saga)
+
+
+def _undone_by_hand(saga: Saga, request: Request, found: LookedUp | None) -> None:
+    _settle_incidents(saga, request)
+    deciding.undone_by_hand(saga, _where(saga)[0], request.amount_minor or 0, request.evidence)
+
+
+def _skip(saga: Saga, request: Request, found: LookedUp | None) -> None:
+    _settle_incidents(saga, request)
+    deciding.do_without(saga, _where(saga)[0], request.evidence)
+
+
+def _close(saga: Saga, request: Request, found: LookedUp | None) -> None:
+    _settle_incidents(saga, request)
+    deciding.close(saga, request.amount_minor or 0)
+
+
+def _assign(saga: Saga, request: Request, found: LookedUp | None) -> None:
+    _open_of(saga).update(owner=request.owner)
+
+
+def _snooze(saga: Saga, request: Request, found: LookedUp | None) -> None:
+    _open_of(saga).update(state=IncidentState.SNOOZED, snoozed_until=request.until)
+
+
+def _open_of(saga: Saga) -> Any:
+    return Incident.objects.exclude(state=IncidentState.RESOLVED).filter(order_id=saga.order_id)
+
+
+VERBS: dict[str, Callable[[Saga, Request, LookedUp | None], None]] = {
+    "retry_now": _retry_now,
+    "retry": _retry,
+    "look_up": _look,
+    "it_happened": _it_happened,
+    "it_did_not": _retry,
+    "start_undo": _start_undo,
+    "undone_by_hand": _undone_by_hand,
+    "skip": _skip,
+    "close": _close,
+    "assign": _assign,
+    "snooze": _snooze,
+    "note": _look,
+}
+
+
+# --- the two safe buttons, without a version -------------------------------------------------------------------------------
+
+
+@engine.transition
+def cancel(order_number: str, actor: str) -> str:
+    """Record a cancel under the saga's row lock, to be honoured at the next step border.
+
+    "accepted", "pending" (shipping is under way and decides), "undoing" (it failed, and is undone anyway), "too_late". Raises Saga.DoesNotExist.
+    """
+    saga = engine.locking(Saga.objects.filter(order__number=order_number)).get()
+    return engine.request_cancel(saga, actor)
+
+
+@engine.transition
+def retry_now(order_number: str, actor: str) -> str:
+    """Make a saga that waits for its next try due now, under the same key: "due", or "nothing_waits". Raises Saga.DoesNotExist."""
+    saga = engine.locking(Saga.objects.filter(order__number=order_number)).get()
+    at = engine.border(saga)
+    if at is None or at[0].state not in engine.WAITING:
+        return "nothing_waits"
+    deciding.due_now(saga)
+    engine.tell(saga, Kind.OPERATOR, name=at[0].name, code="retry_now", actor=actor)
+    return "due"

@@ -1,0 +1,131 @@
+"""One talk with a provider, as its capability card allows: ask, look up before asking again, undo with a receipt or blind. Writes nothing.
+
+Note: doubt, resolved in this order. The same key again while the provider remembers it, counted from the grant. After that, and where keys are unknown, a
+look-up by key comes first; "nothing there" counts only once the provider's lag is over. Whoever turns back in doubt undoes blind: by tombstone, by burning the
+key, or by watching until nothing can land any more; a look-up that finds nothing never ends an undo.
+"""
+
+import json
+import logging
+
+from fulfillment.card import Blind, Card
+from fulfillment.clock import lease_s
+from fulfillment.crashpoints import crash_point
+from fulfillment.engine import Claim
+from fulfillment.errors import WATCHED_IN_VAIN, Busy, Changed, InDoubt, Rejected, StepError
+from fulfillment.gateways import pinned
+from fulfillment.gateways.lease import Lease, leased
+from fulfillment.step import Receipt, Step, Undo
+from orders.models import Order
+
+log = logging.getLogger(__name__)
+
+LARGEST_RECEIPT = 20_000  # characters of JSON
+
+
+def talk(step: Step, claim: Claim, lease: Lease) -> Receipt | StepError | None:
+    """What the call achieved, or why it did not. Outside any transaction, under the lease, with the provider that the saga's plan pins."""
+    try:
+        order = Order.objects.prefetch_related("lines").get(pk=claim.order_id)
+        with leased(lease), pinned(claim.role, claim.gateway):
+            crash_point("before_call", claim.order, claim.name, undo=claim.undo)
+            receipt = _undo(step, order, claim) if claim.undo else _do(step, order, claim)
+            crash_point("after_call", claim.order, claim.name, undo=claim.undo)
+        return storable(receipt)
+    except StepError as error:
+        return error
+    except Exception as unknown:  # a class nobody listed says nothing about what the provider did
+        log.exception("%s of %s: unknown error, in doubt", claim.name, claim.key)
+        return InDoubt(f"{type(unknown).__name__} while talking to the provider", code="unknown_error")
+
+
+def storable(receipt: object) -> Receipt | None:
+    """A receipt that the journal can hold. Raises InDoubt: it took place, and what it left behind cannot be kept, so the same key must ask again."""
+    try:
+        if receipt is not None and not isinstance(receipt, dict):
+            raise TypeError(f"a receipt is a dict, not {type(receipt).__name__}")
+        text = json.dumps(receipt, allow_nan=False)
+    except (TypeError, ValueError, RecursionError) as wrong:
+        raise InDoubt(f"The step's receipt cannot be stored: {wrong}", code="receipt_unusable") from None
+    if "\\u0000" in text or len(text) > LARGEST_RECEIPT:
+        raise InDoubt("The step's receipt cannot be stored: it is too long, or holds a null character", code="receipt_unusable")
+    return receipt
+
+
+# --- forward -------------------------------------------------------------------------------------------------------------
+
+
+def _do(step: Step, order: Order, claim: Claim) -> Receipt:
+    card = claim.card
+    if card is None or _remembers(card, claim.age_s):
+        return step.execute(order, claim.key)
+    if (found := step.resolve(order, claim.key)) is not None:
+        return found
+    if claim.quiet_s is not None and claim.quiet_s <= card.lookup_lag_s:
+        raise Busy("The provider shows nothing under this key yet; it may still land", code="lag")
+    return step.execute(order, claim.key)
+
+
+def _remembers(card: Card, age_s: float) -> bool:
+    """Whatever is sent until the lease ends falls into the key's window."""
+    return card.has_keys and age_s + lease_s() < card.key_window_s
+
+
+# --- backward ------------------------------------------------------------------------------------------------------------
+
+
+def _undo(step: Step, order: Order, claim: Claim) -> Receipt | None:
+    undo, card = claim.undo_of(order), claim.card
+    if card is None or _is_usable(step, claim.receipt):
+        return _undo_known(step, order, undo, claim)
+    return _undo_blind(
+        step, order, Undo(key=undo.key, do_key=undo.do_key, receipt=None, amount_minor=None, currency=undo.currency), claim, card
+    )
+
+
+def _is_usable(step: Step, receipt: Receipt | None) -> bool:
+    """One of an older version may lack what this code needs: then it says no more than no receipt."""
+    return receipt is not None and all(field in receipt for field in step.receipt_fields)
+
+
+def _undo_known(step: Step, order: Order, undo: Undo, claim: Claim) -> Receipt | None:
+    """After a try in doubt, ask first what is left: another try may find less than was granted, or nothing."""
+    left = step.left(order, undo.do_key) if claim.undo_doubt else None
+    if left == 0:
+        return {"found_undone": True, "amount_minor": undo.amount_minor}
+    if left is not None and undo.amount_minor is not None and left < undo.amount_minor:
+        given_back = undo.amount_minor - left
+        raise Changed(f"{given_back} of {undo.amount_minor} had been given back by somebody else", "remainder_changed", given_back)
+    return step.compensate(order, undo)
+
+
+def _undo_blind(step: Step, order: Order, undo: Undo, claim: Claim, card: Card) -> Receipt | None:
+    if card.blind is Blind.TOMBSTONE:
+        return step.compensate(order, undo)
+    found = step.resolve(order, undo.do_key)
+    if found is None and card.blind is Blind.BURN:
+        found = _burn(step, order, undo.do_key)
+        if found is None:
+            return {"burnt": True}
+    if found is None:
+        raise _watch(claim, card)
+    if step.left(order, undo.do_key) == 0:
+        return {"found_undone": True}
+    known = Undo(key=undo.key, do_key=undo.do_key, receipt=found, amount_minor=found.get("amount_minor"), currency=undo.currency)
+    return step.compensate(order, known)
+
+
+def _burn(step: Step, order: Order, do_key: str) -> Receipt | None:
+    """Do it under its own key, so that nothing else can be done under it any more. None: the provider declined, and will go on declining."""
+    try:
+        return step.execute(order, do_key)
+    except Rejected:
+        return None
+
+
+def _watch(claim: Claim, card: Card) -> StepError:
+    """Until nothing under this key can land any more; then it is a person's: that nothing was found proves nothing."""
+    over = claim.age_s > card.key_window_s + card.lookup_lag_s and (claim.quiet_s or 0.0) > card.lookup_lag_s
+    if over:
+        return Rejected("Nothing was found until nothing could land any more, which proves nothing", code=WATCHED_IN_VAIN)
+    return Busy("Nothing is there yet; it is watched for until it can no longer land", code="watching")

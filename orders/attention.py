@@ -1,0 +1,143 @@
+"""Incidents: what automatic means could not finish. Each names the amount at risk; the reason is a sentence rendered from columns, like the timeline's."""
+
+from datetime import datetime
+from typing import Any, ClassVar
+
+from django.db import models
+from django.db.models import Q
+
+from orders.clock import ShopNow
+from orders.money import money
+from orders.timeline import Kind, TimelineEntry
+
+RUNBOOKS = "docs/runbooks"
+
+
+class IncidentKind(models.TextChoices):
+    """Each has a runbook: ``docs/runbooks/<value>.md``."""
+
+    UNDO_EXHAUSTED = "undo_exhausted", "An undo could not be completed"
+    IN_DOUBT = "in_doubt", "Nobody can tell whether it happened"
+    STUCK = "stuck", "It does not get on"
+    UNKNOWN_STEP = "unknown_step", "This code does not know a step of its plan"
+    ORPHAN_PAYMENT = "orphan_payment", "The provider holds what nobody owns"
+    MISMATCH = "mismatch", "Journal and provider disagree"
+
+
+class IncidentState(models.TextChoices):
+    OPEN = "open", "Open"
+    SNOOZED = "snoozed", "Snoozed"
+    RESOLVED = "resolved", "Resolved"
+
+
+class Incident(models.Model):
+    """One thing that a person must settle. ``subject`` is the order's number, also where the order itself does not exist (``order`` is empty then).
+
+    ``amount_minor``: what is at risk, in ``currency``'s minor units. ``proposal``: what a first person has asked for and a second must confirm.
+    """
+
+    order = models.ForeignKey("orders.Order", models.PROTECT, null=True, related_name="incidents")
+    subject = models.CharField(max_length=80)
+    kind = models.CharField(max_length=20, choices=IncidentKind)
+    step = models.CharField(max_length=40, blank=True)
+    code = models.CharField(max_length=60, blank=True)
+    message = models.CharField(max_length=300, blank=True)
+    amount_minor = models.BigIntegerField(default=0)
+    currency = models.CharField(max_length=3)
+    state = models.CharField(max_length=10, choices=IncidentState, default=IncidentState.OPEN)
+    owner = models.CharField(max_length=80, blank=True)
+    snoozed_until = models.DateTimeField(null=True)
+    proposal = models.JSONField(null=True)
+    opened_at = models.DateTimeField(db_default=ShopNow())
+    resolved_at = models.DateTimeField(null=True)
+    outcome = models.CharField(max_length=40, blank=True)
+    reason = models.CharField(max_length=300, blank=True)
+
+    class Meta:
+        ordering: ClassVar = ["-amount_minor", "opened_at"]
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["subject", "kind", "step", "code"], condition=~Q(state="resolved"), name="incident_open_once")
+        ]
+        indexes: ClassVar = [models.Index(fields=["kind", "step", "code"], condition=~Q(state="resolved"), name="incident_open")]
+
+    def __str__(self) -> str:
+        return f"{self.subject}: {self.sentence}"
+
+    @property
+    def is_open(self) -> bool:
+        return self.state != IncidentState.RESOLVED
+
+    @property
+    def fingerprint(self) -> str:
+        """The same for incidents that one cause has brought about."""
+        return ":".join((self.kind, self.step, self.code))
+
+    @property
+    def runbook(self) -> str:
+        return f"{RUNBOOKS}/{self.kind}.md"
+
+    @property
+    def sentence(self) -> str:
+        """The reason, with the amount at risk."""
+        label = str(IncidentKind(self.kind).label)
+        what = f"{self.step.capitalize()}: {label[0].lower()}{label[1:]}" if self.step else label
+        why = f" ({self.message.rstrip('.')})" if self.message else ""
+        risk = f"{money(self.amount_minor, self.currency)} at risk" if self.amount_minor else "No money is at risk"
+        return f"{what}{why}. {risk}."
+
+
+def open_incident(
+    kind: IncidentKind,
+    *,
+    subject: str,
+    currency: str,
+    order_id: int | None = None,
+    step: str = "",
+    code: str = "",
+    message: str = "",
+    amount_minor: int = 0,
+    epoch: int = 0,
+) -> Incident:
+    """Tell a person, in the caller's transaction; the same thing is told once until it is resolved (its amount and message are kept up to date)."""
+    found, is_new = Incident.objects.exclude(state=IncidentState.RESOLVED).update_or_create(
+        subject=subject,
+        kind=kind,
+        step=step,
+        code=code[:60],
+        defaults={"amount_minor": amount_minor, "message": message[:300]},
+        create_defaults={"order_id": order_id, "currency": currency, "amount_minor": amount_minor, "message": message[:300]},
+    )
+    if is_new and order_id is not None:
+        detail = {"message": found.sentence}
+        TimelineEntry.objects.create(
+            order_id=order_id, kind=Kind.INCIDENT, name=step, to_state="open", code=kind, epoch=epoch, detail=detail
+        )
+    return found
+
+
+def resolve_incidents(order_id: int, outcome: str, reason: str, actor: str, **which: Any) -> int:
+    """Close the order's open incidents (those that ``which`` filters), in the caller's transaction; returns how many."""
+    waiting = Incident.objects.exclude(state=IncidentState.RESOLVED).filter(order_id=order_id, **which)
+    closed = 0
+    for incident in waiting.select_for_update():
+        closed += 1
+        TimelineEntry.objects.create(
+            order_id=order_id,
+            kind=Kind.INCIDENT,
+            name=incident.step,
+            from_state=incident.state,
+            to_state="resolved",
+            code=incident.kind,
+            actor=actor,
+            detail={"message": reason},
+        )
+    waiting.update(state=IncidentState.RESOLVED, outcome=outcome, reason=reason[:300], resolved_at=ShopNow(), proposal=None)
+    return closed
+
+
+def open_incidents(order_id: int) -> list[Incident]:
+    return list(Incident.objects.exclude(state=IncidentState.RESOLVED).filter(order_id=order_id))
+
+
+def snooze(incident: Incident, until: datetime) -> None:
+    Incident.objects.filter(pk=incident.pk).update(state=IncidentState.SNOOZED, snoozed_until=until)

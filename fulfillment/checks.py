@@ -6,10 +6,13 @@ from typing import Any
 
 from django.apps import AppConfig
 from django.conf import settings
-from django.core.checks import CheckMessage, Error, register
+from django.core.checks import CheckMessage, Error, Tags, register
 from django.core.exceptions import ImproperlyConfigured
+from django.db import DatabaseError
 
-from fulfillment.gateways import carrier, payments
+from fulfillment import plans
+from fulfillment.card import Card
+from fulfillment.gateways import ROLES, card_of, carrier, chosen, payments
 from fulfillment.step import Kind, Step
 from fulfillment.steps import STEPS
 
@@ -45,6 +48,67 @@ def wrong_order(steps: Sequence[Step]) -> Iterable[CheckMessage]:
             yield Error(
                 f"Step {step.name!r} stands after the pivot and is not retriable.", hint="Move it before the pivot.", id="fulfillment.E003"
             )
+
+
+@register()
+def keys_outlive_leases(app_configs: Sequence[AppConfig] | None, **_: Any) -> list[CheckMessage]:
+    """A tenth of a provider's key window is enough for many tries under one key."""
+    return [
+        Error(
+            f"The lease ({settings.LEASE_S:g} s) must be less than a tenth of the key window of {role} gateway {name!r} ({card.key_window_s:g} s).",
+            hint="See docs/design.md, limits.",
+            id="fulfillment.E005",
+        )
+        for role, name, card in _chosen_cards()
+        if card.has_keys and card.key_window_s / 10 <= settings.LEASE_S
+    ]
+
+
+def _chosen_cards() -> Iterable[tuple[str, str, Card]]:
+    for role in sorted({step.role for step in STEPS if step.role}):
+        try:
+            yield role, chosen(role), card_of(role, chosen(role))
+        except ImproperlyConfigured:
+            continue  # another check says so
+
+
+@register()
+def roles_exist(app_configs: Sequence[AppConfig] | None, **_: Any) -> list[CheckMessage]:
+    """A step that names a role which no gateway plays would fail at its first call."""
+    return [
+        Error(
+            f"Step {step.name!r} talks to {step.role!r}, and there is no such role.",
+            hint=f"Roles: {', '.join(ROLES)}.",
+            id="fulfillment.E006",
+        )
+        for step in STEPS
+        if step.role and step.role not in ROLES
+    ]
+
+
+@register()
+def crash_points_are_for_tests(app_configs: Sequence[AppConfig] | None, **_: Any) -> list[CheckMessage]:
+    if settings.CRASH_POINTS is None or settings.DEMO_VALUES:
+        return []
+    return [
+        Error(
+            "CRASH_POINTS is set, and this is no demo: processes would kill themselves on purpose.",
+            hint="Unset CRASH_POINTS; tests and proofs set DEMO_VALUES=1 as well.",
+            id="fulfillment.E007",
+        )
+    ]
+
+
+@register(Tags.database, deploy=True)
+def open_sagas_are_served(app_configs: Sequence[AppConfig] | None, databases: Sequence[str] | None = None, **_: Any) -> list[CheckMessage]:
+    """``manage.py check --deploy --database default``: no open saga needs a step that this code lacks."""
+    if not databases:
+        return []
+    try:
+        stranded = plans.stranded()
+    except DatabaseError:
+        return []  # there are no tables yet, or no database: other checks say so
+    return [Error(plans.told(stranded), hint=plans.HINT, id="fulfillment.E008")] if stranded else []
 
 
 @register()

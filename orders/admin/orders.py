@@ -29,7 +29,10 @@ RETRIED = {
 }
 CANCELLED = {
     "accepted": (messages.SUCCESS, "The cancel is recorded. It is honoured at the next step border; what was done is undone."),
-    "pending": (messages.SUCCESS, "The cancel is recorded. Shipping is under way, or waits for a decision, and decides: if it succeeds, it is too late."),
+    "pending": (
+        messages.SUCCESS,
+        "The cancel is recorded. Shipping is under way, or waits for a decision, and decides: if it succeeds, it is too late.",
+    ),
     "undoing": (messages.WARNING, "The order has failed and is being undone already, or was. Nothing was done."),
     "too_late": (messages.WARNING, "The parcel has left, or the order has ended: too late to cancel. Nothing was done."),
 }

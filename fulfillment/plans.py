@@ -1,0 +1,50 @@
+"""Plans in flight: which open sagas need a step that this code lacks. Asked before a deploy, and by ``migrate``, which refuses."""
+
+from typing import Any
+
+from django.core.management.base import CommandError
+from django.db import DatabaseError, connection, transaction
+
+from fulfillment.steps import known
+
+SHOWN = 10
+HINT = "Deploy code that serves it: keep the step, name its earlier name in `formerly`, or its earlier version in `also_serves`; or let these orders finish first."
+
+# Of every open saga, each step of its plan that is not over: pending, under way, or still to be undone.
+NEEDED = """
+SELECT o.number, r.name, coalesce((SELECT (entry->>'version')::int FROM jsonb_array_elements(s.plan) entry WHERE entry->>'name' = r.name), 1)
+FROM fulfillment_saga s JOIN fulfillment_steprecord r ON r.saga_id = s.id JOIN orders_order o ON o.id = s.order_id
+WHERE s.state IN ('running', 'compensating', 'needs_attention') AND r.state NOT IN ('undone', 'undone_by_hand', 'not_needed', 'skipped')
+ORDER BY r.name, o.id
+"""
+
+
+def stranded() -> dict[tuple[str, int], list[str]]:
+    """(step, version) → the numbers of the open orders that need it and would find nobody. Raises DatabaseError."""
+    found: dict[tuple[str, int], list[str]] = {}
+    with connection.cursor() as cursor:
+        cursor.execute(NEEDED)
+        for number, name, version in cursor.fetchall():
+            if known(name, version) is None:
+                found.setdefault((name, version), []).append(number)
+    return found
+
+
+def told(found: dict[tuple[str, int], list[str]]) -> str:
+    """One sentence with the numbers."""
+    return " ".join(
+        f"{len(numbers)} open orders need step {name!r} (version {version}), which this code lacks: {', '.join(numbers[:SHOWN])}"
+        + (f" and {len(numbers) - SHOWN} more." if len(numbers) > SHOWN else ".")
+        for (name, version), numbers in found.items()
+    )
+
+
+def refuse_to_strand(**_: Any) -> None:
+    """Receiver of ``pre_migrate``. Raises CommandError; a database without our tables, or with older ones, strands nobody that it knows of."""
+    try:
+        with transaction.atomic():
+            found = stranded()
+    except DatabaseError:
+        return
+    if found:
+        raise CommandError(f"Refused to migrate. {told(found)} {HINT}")

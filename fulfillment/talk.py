@@ -7,6 +7,7 @@ key, or by watching until nothing can land any more; a look-up that finds nothin
 
 import json
 import logging
+from contextlib import AbstractContextManager, nullcontext
 
 from fulfillment.card import Blind, Card
 from fulfillment.clock import lease_s
@@ -27,7 +28,7 @@ def talk(step: Step, claim: Claim, lease: Lease) -> Receipt | StepError | None:
     """What the call achieved, or why it did not. Outside any transaction, under the lease, with the provider that the saga's plan pins."""
     try:
         order = Order.objects.prefetch_related("lines").get(pk=claim.order_id)
-        with leased(lease), pinned(claim.role, claim.gateway):
+        with leased(lease), with_provider_of(claim.role, claim.gateway):
             crash_point("before_call", claim.order, claim.name, undo=claim.undo)
             receipt = _undo(step, order, claim) if claim.undo else _do(step, order, claim)
             crash_point("after_call", claim.order, claim.name, undo=claim.undo)
@@ -37,6 +38,11 @@ def talk(step: Step, claim: Claim, lease: Lease) -> Receipt | StepError | None:
     except Exception as unknown:  # a class nobody listed says nothing about what the provider did
         log.exception("%s of %s: unknown error, in doubt", claim.name, claim.key)
         return InDoubt(f"{type(unknown).__name__} while talking to the provider", code="unknown_error")
+
+
+def with_provider_of(role: str, gateway: str) -> AbstractContextManager[None]:
+    """The provider that a plan pins; a step without a role talks to whomever it likes."""
+    return pinned(role, gateway) if role else nullcontext()
 
 
 def storable(receipt: object) -> Receipt | None:

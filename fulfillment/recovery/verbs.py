@@ -13,10 +13,10 @@ from django.conf import settings
 from fulfillment import engine, ledger
 from fulfillment.engine import deciding
 from fulfillment.errors import StepError
-from fulfillment.gateways import pinned
 from fulfillment.models import Saga, SagaState, StepRecord
 from fulfillment.recovery.choices import choices, version_of
 from fulfillment.step import Receipt
+from fulfillment.talk import with_provider_of
 from orders.attention import Incident, IncidentState, open_incidents, resolve_incidents
 from orders.money import money
 from orders.timeline import Kind, TimelineEntry
@@ -196,7 +196,7 @@ def _look_up(request: Request) -> LookedUp | None:
     if step is None:
         return None
     try:
-        with pinned(plan["role"], plan["gateway"]):
+        with with_provider_of(plan.get("role", ""), plan.get("gateway", "")):
             receipt = step.resolve(saga.order, at[0].do_key)
             left = step.left(saga.order, at[0].do_key) if receipt else 0
     except StepError as error:

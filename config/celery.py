@@ -61,6 +61,34 @@ def leave(task: "Task[..., Any]", **_: Any) -> None:
         tracing.leave(token)
 
 
+@signals.worker_ready.connect(weak=False, dispatch_uid="config.watchdog")
+def watch_for_deafness(sender: Any, **_: Any) -> None:
+    """In the worker's main process: it hears of every message, and nobody else can tell that it hears none."""
+    from config import watchdog
+
+    watching = watchdog.watch(sorted(sender.app.amqp.queues.consume_from))
+    signals.task_received.connect(lambda **_: watching.heard(), weak=False, dispatch_uid="config.watchdog.heard")
+
+
+@signals.before_task_publish.connect(weak=False, dispatch_uid="config.crash.before")
+def before_publish(sender: str = "", body: Any = None, **_: Any) -> None:
+    _publish_boundary("before_publish", sender, body)
+
+
+@signals.after_task_publish.connect(weak=False, dispatch_uid="config.crash.after")
+def after_publish(sender: str = "", body: Any = None, **_: Any) -> None:
+    _publish_boundary("after_publish", sender, body)
+
+
+def _publish_boundary(boundary: str, task: str, body: Any) -> None:
+    """Crash points around the publishing of a step or an undo, wherever that happens. Celery swallows what a signal raises: they kill or stop."""
+    from fulfillment.crashpoints import crash_point
+
+    package, _, name = task.rpartition(".")
+    if package == "fulfillment" and name not in ("failed", "probe"):
+        crash_point(boundary, body[1].get("order", ""), name.removeprefix("undo_"), undo=name.startswith("undo_"))
+
+
 @signals.setup_logging.connect(weak=False, dispatch_uid="config.logging")
 def keep_our_logging(**_: Any) -> None:
     """The formatters of settings.LOGGING serve the workers too; Celery's own task lines stay at INFO."""

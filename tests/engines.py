@@ -5,6 +5,7 @@ A plugin and not a conftest, because pytest-django reads the settings before any
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -120,6 +121,10 @@ class RunningStack:
 
 @pytest.fixture(scope="session")
 def stack() -> Iterator[RunningStack]:
-    running = RunningStack(RUN_DIR / "stack")
+    """Crash points may be armed in its folder ``crash``. An undo's budget is smaller than it would be, so that running out of it takes seconds."""
+    folder = RUN_DIR / "stack" / "crash"
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    running = RunningStack(RUN_DIR / "stack", CRASH_POINTS=str(folder), UNDO_TRIES="6")
     yield running
     running.stop()

@@ -1,5 +1,6 @@
 """The shop as the outside sees it: its API, the provider's ledger, and its database read with plain SQL. Everything behind it is real."""
 
+import json
 import os
 import signal
 import subprocess
@@ -17,6 +18,18 @@ import pytest
 
 from tests.engines import RunningStack, wait_for
 
+PLACE_WITH = """
+import json, os, uuid
+import django
+os.environ["DJANGO_SETTINGS_MODULE"] = "config.settings"
+django.setup()
+from django.contrib.auth.models import User
+from orders.api import placing
+from orders.api.fields import RequestedOrder
+wanted = RequestedOrder(data=json.loads(os.environ["PLACED"]))
+wanted.is_valid(raise_exception=True)
+print(placing.place(User.objects.get(username="web-shop"), uuid.uuid4().hex, wanted.validated_data, uuid.uuid4().hex).order.number)
+"""
 FINAL = {"fulfilled", "payment_failed", "inventory_failed", "shipping_failed", "cancelled"}
 ADDRESS = {"name": "Amara Okafor", "line1": "12 Harbour Rd", "city": "Cork", "postal_code": "T12 X7YZ", "country": "IE"}
 
@@ -38,6 +51,62 @@ class Shop:
         answer = self.post(body(**changes))
         assert answer.status_code == 201, answer.text
         return str(answer.json()["number"])
+
+    def place_stubbornly(self, **changes: Any) -> str:
+        """As a client that repeats its request under the same key until it is answered, whatever dies meanwhile."""
+        key, order = uuid.uuid4().hex, body(**changes)
+
+        def answered() -> str:
+            try:
+                answer = self.post(order, key)
+            except httpx.TransportError:
+                return ""
+            return str(answer.json()["number"]) if answer.status_code == 201 else ""
+
+        return wait_for(answered, 30)
+
+    def place_with(self, gateway: str, **changes: Any) -> str:
+        """Place an order whose plan pins another provider, as a web process with other settings would."""
+        outer = {name: value for name, value in os.environ.items() if name not in ("DATABASE_URL", "CELERY_BROKER_URL")}
+        own = {
+            "RUN_DIR": str(self.stack.run_dir),
+            "PAYMENTS_GATEWAY": gateway,
+            "CARRIER_GATEWAY": gateway,
+            "PLACED": json.dumps(body(**changes)),
+        }
+        run = subprocess.run([sys.executable, "-c", PLACE_WITH], env=outer | own, capture_output=True, text=True, timeout=30)
+        assert run.returncode == 0, run.stderr
+        return run.stdout.strip().splitlines()[-1]
+
+    def manage(self, *words: str) -> subprocess.CompletedProcess[str]:
+        """A command of the shop, in another terminal."""
+        outer = {name: value for name, value in os.environ.items() if name not in ("DATABASE_URL", "CELERY_BROKER_URL")}
+        own = {"RUN_DIR": str(self.stack.run_dir)}
+        return subprocess.run([sys.executable, "manage.py", *words], env=outer | own, capture_output=True, text=True, timeout=120)
+
+    # --- crash points and the provider's faults ---
+
+    def arm(self, point: str, action: str) -> None:
+        (self.stack.run_dir / "crash" / point).write_text(action)
+
+    def hit(self, point: str) -> tuple[int, str] | None:
+        """(pid, order) of whoever reached the point; None: nobody yet."""
+        file = self.stack.run_dir / "crash" / f"{point}.hit"
+        if not file.exists() or not (words := file.read_text().split()):
+            return None
+        return int(words[0]), words[1]
+
+    def disarm(self) -> None:
+        for file in (self.stack.run_dir / "crash").iterdir():
+            file.unlink()
+
+    @contextmanager
+    def provider_down(self, *what: str) -> Iterator[None]:
+        self.provider.put("/control", json={"down": list(what)}).raise_for_status()
+        try:
+            yield
+        finally:
+            self.provider.put("/control", json={"down": []}).raise_for_status()
 
     def place_many(self, count: int, **changes: Any) -> list[str]:
         with ThreadPoolExecutor(8) as pool:

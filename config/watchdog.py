@@ -1,0 +1,91 @@
+"""A worker that has stopped consuming while its queues wait ends itself, so that whoever runs it starts it again.
+
+It happens after a broker's connection has died without a word: the worker believes that it listens. Nothing is lost by ending it, because messages carry no
+state. Counted in looks, not in seconds, so that a process that was stopped, or a machine that slept, is not taken for a deaf one.
+"""
+
+import logging
+import os
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import kombu
+from django.conf import settings
+from kombu.exceptions import ChannelError, OperationalError
+
+log = logging.getLogger(__name__)
+
+LOOK_EVERY_S = 2.0
+AT_LEAST_S = 10.0
+EXIT_DEAF = 70
+
+
+class Watchdog:
+    """``heard`` is called for every message that arrives; ``waits`` says whether any is waiting in the queues."""
+
+    def __init__(self, waits: Callable[[], bool], give_up: Callable[[], None], patience_s: float) -> None:
+        self._waits = waits
+        self._give_up = give_up
+        self._looks_allowed = max(1, round(patience_s / LOOK_EVERY_S))
+        self._silent_looks = 0
+        self._has_heard = threading.Event()
+
+    def heard(self) -> None:
+        self._has_heard.set()
+
+    def look(self) -> None:
+        """One look: silence counts only while something waits."""
+        silent = not self._has_heard.is_set() and self._waits()
+        self._has_heard.clear()
+        self._silent_looks = self._silent_looks + 1 if silent else 0
+        if self._silent_looks >= self._looks_allowed:
+            self._give_up()
+
+    def run(self, every_s: float = LOOK_EVERY_S) -> None:
+        pause = threading.Event()
+        while not pause.wait(every_s):
+            self.look()
+
+
+def patience_s() -> float:
+    """Longer than any task may keep every process of the pool busy."""
+    return max(AT_LEAST_S, 2 * float(settings.TASK_HARD_LIMIT_S))
+
+
+def something_waits(queues: list[str]) -> bool:
+    """Over a connection of its own, as brief as a publish; False also where the broker cannot be asked: then being deaf is not our fault."""
+    broker: Any = kombu.Connection(
+        settings.CELERY_BROKER_URL,
+        transport_options=settings.CELERY_BROKER_TRANSPORT_OPTIONS,
+        connect_timeout=settings.CELERY_BROKER_CONNECTION_TIMEOUT,
+    )
+    try:
+        return any(_length(broker, queue) for queue in queues)
+    except (OperationalError, OSError, *broker.connection_errors):
+        return False
+    finally:
+        broker.release()
+
+
+def _length(broker: Any, queue: str) -> int:
+    channel = broker.channel()
+    try:
+        return int(channel.queue_declare(queue=queue, passive=True).message_count)
+    except (ChannelError, *broker.channel_errors):
+        return 0  # there is no such queue until somebody publishes to it
+    finally:
+        channel.close()
+
+
+def end_this_worker() -> None:
+    log.critical("Messages wait, and none has arrived here for %g s: this worker is deaf and ends itself", patience_s())
+    logging.shutdown()
+    os._exit(EXIT_DEAF)
+
+
+def watch(queues: list[str]) -> Watchdog:
+    """Start watching in a thread of this process."""
+    watchdog = Watchdog(lambda: something_waits(queues), end_this_worker, patience_s())
+    threading.Thread(target=watchdog.run, name="watchdog", daemon=True).start()
+    return watchdog

@@ -12,6 +12,10 @@ if TYPE_CHECKING:
     from tests.fulfillment.conftest import SandboxProcess
 
 
+ADDRESS = {"name": "A", "line1": "B", "city": "C", "postal_code": "D", "country": "IE"}
+PARCELS = [{"sku": "TENT", "quantity": 1}]
+
+
 @pytest.fixture
 def control(sandbox: "SandboxProcess") -> "Iterator[SandboxProcess]":
     """Everything is up again afterwards."""
@@ -60,10 +64,6 @@ def test_what_is_down_answers_an_error_and_does_nothing(control: "SandboxProcess
         assert {answer.status_code < 300 for answer in given} == {name != area}
     assert {told(answer) for answer in answers[area]} == {(503, "unavailable")}
     assert control.client.get("/v1/charges", params={"key": f"{order}:first"}).json()["data"]
-
-
-ADDRESS = {"name": "A", "line1": "B", "city": "C", "postal_code": "D", "country": "IE"}
-PARCELS = [{"sku": "TENT", "quantity": 1}]
 
 
 def test_the_full_set_of_what_is_down_is_told_each_time(control: "SandboxProcess") -> None:

@@ -37,7 +37,8 @@ def gateway(role: Literal["payments"]) -> PaymentGateway: ...
 def gateway(role: Literal["carrier"]) -> CarrierGateway: ...
 def gateway(role: str) -> PaymentGateway | CarrierGateway:
     """The provider for this role: the pinned one, else the chosen one. Raises ImproperlyConfigured, with a sentence, where nobody wrote it."""
-    return _written(role, _pins.get().get(role) or chosen(role))
+    pins = _pins.get()
+    return _written(role, pins[role] if role in pins else chosen(role))
 
 
 def payments() -> PaymentGateway:

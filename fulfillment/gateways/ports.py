@@ -51,8 +51,10 @@ class Label:
 
 
 class PaymentGateway(Protocol):
-    """Every call is at most one effect per ``key``, as far as ``card`` says so, and raises Rejected, Unavailable, InDoubt or Busy
-    (see fulfillment.errors)."""
+    """Every call is at most one effect per ``key``, as far as ``card`` says so.
+
+    Raises Rejected, Unavailable, InDoubt or Busy (see fulfillment.errors).
+    """
 
     @property
     def card(self) -> Card:
@@ -62,8 +64,7 @@ class PaymentGateway(Protocol):
         """Take the money. Rejected: the card was declined. InDoubt: the charge may exist."""
 
     def refund(self, charge_id: str, amount_minor: int, *, key: str) -> Refund:
-        """Give ``amount_minor`` of a charge back. Rejected: this charge is never refunded. InDoubt: it may be on its way; any other refusal
-        is InDoubt too."""
+        """Give ``amount_minor`` of a charge back. Rejected: never of this one. InDoubt: it may be on its way; any other refusal is InDoubt too."""
 
     def cancel_by_key(self, do_key: str, order_number: str, *, key: str) -> int:
         """Nothing is charged under ``do_key`` any more, and what was is refunded: the minor units given back now, 0 for none.
@@ -79,8 +80,10 @@ class PaymentGateway(Protocol):
 
 
 class CarrierGateway(Protocol):
-    """Every call is at most one effect per ``key``, as far as ``card`` says so, and raises Rejected, Unavailable, InDoubt or Busy
-    (see fulfillment.errors)."""
+    """Every call is at most one effect per ``key``, as far as ``card`` says so.
+
+    Raises Rejected, Unavailable, InDoubt or Busy (see fulfillment.errors).
+    """
 
     @property
     def card(self) -> Card:

@@ -17,7 +17,6 @@ from fulfillment.gateways.ports import Charge, Label, Refund
 T = TypeVar("T")
 Found = TypeVar("Found", Charge, Label)
 
-PAGE = 200  # entries of a listing that one call fetches
 LOOKUP_LAG_S = 15.0  # at time scale 1: whatever was sent has landed by then, or never will
 
 # The codes with which the sandbox declares that it did not, and will not, do what was asked. Every other refusal is in doubt.
@@ -31,12 +30,16 @@ DECLINES = frozenset(
 
 @dataclass(frozen=True)
 class _Sandbox:
-    """Where it is, the seconds that one call may take in all, and which of its providers: the card says what that one promises."""
+    """Where it is, the seconds that one call may take in all, and which of its providers: the card says what that one promises.
+
+    ``page``: entries of a listing that one call fetches.
+    """
 
     url: str
     deadline_s: float
     card: Card
     prefix: str = ""
+    page: int = 200
 
     def _post(self, path: str, body: dict[str, Any], key: str) -> dict[str, Any]:
         return http.request("POST", self._at(path), json=body, key=key, deadline_s=self.deadline_s, declines=DECLINES)
@@ -47,7 +50,7 @@ class _Sandbox:
 
     def _pages(self, path: str, since: datetime | None) -> Iterator[dict[str, Any]]:
         """Everything there is, oldest first, a page a call."""
-        query = {"limit": str(PAGE)} | ({"since": since.isoformat()} if since else {})
+        query = {"limit": str(self.page)} | ({"since": since.isoformat()} if since else {})
         after: str | None = None
         while True:
             answer = self._get(path, query | ({"after": after} if after else {}))

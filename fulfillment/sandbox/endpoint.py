@@ -52,13 +52,13 @@ class Endpoint(Json):
 
     def get(self, *_path: str) -> None:
         if self._show is None:
-            raise HTTPError(405 if self._read else 404)
+            raise HTTPError(405)
         self.finish(json.dumps(self._show(self)))
 
     async def post(self, *path: str) -> None:
         """A client that goes away does not stop what has begun: it lands all the same."""
         if self._read is None or self._desk is None:
-            raise HTTPError(405 if self._show else 404)
+            raise HTTPError(405)
         request = self._read(self.request.path, self._key(), fields.read_object(self.request.body), *path)
         answer = await self._desk.serve(request)
         if answer.silent:
@@ -120,3 +120,10 @@ class Lever(Json):
         if act is None:
             raise HTTPError(405)
         self.say(act(fields.read_object(self.request.body)))
+
+
+class Nowhere(Json):
+    """Whatever is asked of a path that is not there."""
+
+    def prepare(self) -> None:
+        raise HTTPError(404)

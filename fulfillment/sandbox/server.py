@@ -16,7 +16,7 @@ from fulfillment.sandbox import fields
 from fulfillment.sandbox.carrier import Carrier
 from fulfillment.sandbox.control import Control
 from fulfillment.sandbox.desk import Area, Desk
-from fulfillment.sandbox.endpoint import Endpoint, Lever
+from fulfillment.sandbox.endpoint import Endpoint, Lever, Nowhere
 from fulfillment.sandbox.ledger import Ledger
 from fulfillment.sandbox.payments import Payments
 from fulfillment.sandbox.profile import PROFILES, Profile
@@ -46,7 +46,7 @@ def application(ledger: Ledger, time_scale: float, demo_values: bool) -> Applica
     routes += [
         ("/ledger", Endpoint, {"show": lambda get: ledger.effects(get.get_query_argument("order", None))}),
         ("/healthz", Endpoint, {"show": lambda _: {"status": "ok"}}),
-        (".*", Endpoint, {}),
+        (".*", Nowhere, {}),
     ]
     return Application(routes, log_function=lambda _handler: None)
 

@@ -529,6 +529,22 @@ def test_a_look_up_that_says_nothing_is_in_doubt(raw_server: Callable[..., RawSe
     assert fault_of(lambda: SandboxPayments(server.url, 3.0, CARD).find("ORD-31:do")) == (InDoubt, "undecodable_answer")
 
 
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"data": []},
+        {"data": [], "has_more": True},
+        {"data": [{"id": "ch_1", "amount": 1, "currency": "EUR"}], "has_more": True},  # and the next page is the same one
+        {"data": [{"id": "ch_1"}], "has_more": False},
+    ],
+)
+def test_a_listing_that_never_ends_or_says_nothing_is_in_doubt(raw_server: Callable[..., RawServer], body: dict[str, Any]) -> None:
+    """Half a list is never taken for a whole one."""
+    server = raw_server(answering(http_answer(200, body)))
+
+    assert fault_of(lambda: list(SandboxPayments(server.url, 3.0, CARD).listing())) == (InDoubt, "undecodable_answer")
+
+
 # --- which provider -----------------------------------------------------------------------------------------------------
 
 

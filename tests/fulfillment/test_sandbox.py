@@ -401,6 +401,8 @@ def test_a_post_needs_a_key(sandbox: "SandboxProcess", headers: dict[str, str]) 
     [
         ("GET", "/", 404),
         ("POST", "/nothing", 404),
+        ("PUT", "/nothing", 404),
+        ("POST", "/burn/v1/charges/cancel_by_key", 404),
         ("GET", "/v1/refunds", 405),
         ("POST", "/ledger", 405),
         ("PUT", "/v1/charges", 405),

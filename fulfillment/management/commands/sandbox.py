@@ -14,7 +14,7 @@ MAX_TIME_SCALE = 100.0
 
 class Command(BaseCommand):
     help = (
-        "Play the payment provider and the carrier over HTTP on 127.0.0.1, until SIGTERM or Ctrl-C; what they did is in GET /ledger. "
+        "Play payment providers and carriers over HTTP on 127.0.0.1, until SIGTERM or Ctrl-C; what they did is in GET /ledger. "
         "Example: python manage.py sandbox --port 8900 --ledger .run/sandbox.sqlite3 --time-scale 0.1 --demo-values"
     )
     # It starts before the database is there, and outlives it.
@@ -30,7 +30,7 @@ class Command(BaseCommand):
             "--demo-values",
             action=BooleanOptionalAction,
             default=settings.DEMO_VALUES,
-            help="accept the test cards and test addresses (default: %(default)s)",
+            help="accept the test cards and test addresses, and serve /control (default: %(default)s)",
         )
 
     def handle(self, **options: Any) -> None:

@@ -5,7 +5,7 @@ from enum import Enum
 
 from fulfillment.sandbox.answers import Refusal
 
-LATE_S = 12.0  # after any caller's deadline, at time scale 1
+LATE_S = 25.0  # after any caller's deadline and its first retry, at time scale 1
 
 
 class Fault(Enum):

@@ -178,8 +178,8 @@ class Shop:
             for pid in frozen:
                 os.kill(pid, signal.SIGCONT)
 
-    def wait_for_respawn(self, role: str, dead: int) -> None:
-        wait_for(lambda: self.stack.pid(role) != dead, 20)
+    def wait_for_respawn(self, role: str, dead: int, within_s: float = 20) -> None:
+        wait_for(lambda: self.stack.pid(role) != dead, within_s)
 
 
 def body(

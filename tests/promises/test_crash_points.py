@@ -77,6 +77,10 @@ def test_every_boundary_is_killed_once_and_every_order_adds_up(shop: Shop, tell:
         assert effects.count("charge") <= 1, (number, effects)
 
 
+def _until_at_rest(shop: Shop, numbers: list[str]) -> None:
+    wait_for(lambda: all(shop.order(number)["status"] in FINAL for number in numbers), 90, every_s=0.3)
+
+
 @pytest.mark.parametrize(
     "point", ["after_call.do.payment.any", "before_settle_commit.do.shipping.any", "after_settle_commit.do.payment.any"]
 )

@@ -1,0 +1,228 @@
+"""Promise: a refund that cannot be completed is told to a person and never called done; a killed stack, a frozen worker and a deaf one cost time only."""
+
+import json
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from datetime import datetime
+from typing import Any
+
+import httpx
+import psutil
+import pytest
+
+from config.celery import app
+from tests.engines import RUN_DIR, RunningStack, wait_for
+from tests.promises.conftest import FINAL, Shop
+
+LEASE_S = 3.0  # at the tests' time scale
+FORWARD = (
+    *(f"{at}.do.{step}.any" for step in ("payment", "shipping") for at in ("before_start", "after_start", "before_call", "after_call")),
+    *(f"{at}.do.{step}.any" for step in ("payment", "shipping") for at in ("before_settle_commit", "after_settle_commit")),
+    *(f"{at}.do.{step}.any" for step in ("payment", "inventory", "shipping") for at in ("before_publish", "after_publish")),
+    *(f"{at}.do.inventory.any" for at in ("before_start", "before_settle_commit", "after_settle_commit")),
+)
+
+
+@pytest.fixture(autouse=True)
+def disarmed(shop: Shop) -> Iterator[None]:
+    shop.disarm()
+    yield
+    shop.disarm()
+
+
+def parked_booking(shop: Shop) -> str:
+    """Booked, never answered, and cancelled meanwhile; the carrier will reject the cancel."""
+    number = shop.place(postal_code="00409")
+    wait_for(lambda: shop.step(number, "shipping")["tries"] > 0, 30, every_s=0.02)
+    assert shop.cancel(number).json()["cancel"] == "pending"
+    return number
+
+
+@pytest.mark.timeout(180)
+def test_refunds_that_cannot_be_completed_are_told_and_one_bulk_retry_completes_them(shop: Shop, tell: Callable[[str], None]) -> None:
+    """My refund did not go through: nobody tells me that I was refunded. When the bank is back I am; who got the parcel all the same has paid for it."""
+    with shop.provider_down("refunds"):
+        with ThreadPoolExecutor(8) as pool:
+            refused = [pool.submit(shop.place, postal_code="00422") for _ in range(18)]
+            doubtful = [pool.submit(parked_booking, shop) for _ in range(2)]
+            numbers, kept = [placed.result() for placed in refused], [placed.result() for placed in doubtful]
+        wait_for(lambda: all(shop.order(number)["attention"] for number in numbers + kept), 90, every_s=0.5)
+
+        assert {shop.order(number)["status"] for number in numbers + kept} == {"compensating"}
+        incidents = shop.sql(
+            "SELECT subject, kind, step, amount_minor FROM orders_incident WHERE subject = ANY(%s) AND state = 'open'", numbers + kept
+        )
+        assert {(kind, step) for subject, kind, step, _ in incidents if subject in numbers} == {("undo_exhausted", "payment")}
+        assert {(kind, step) for subject, kind, step, _ in incidents if subject in kept} == {("undo_exhausted", "shipping")}
+        assert {subject: amount for subject, _, _, amount in incidents} == {number: shop.total(number) for number in numbers + kept}
+
+    run = shop.manage("retry_orders", "--kind", "undo_exhausted", "--yes", "--actor", "amara", "--reason", "the bank is back")
+    assert run.returncode == 0, run.stdout + run.stderr
+
+    wait_for(lambda: all(shop.order(number)["status"] == "shipping_failed" for number in numbers), 60, every_s=0.3)
+    wait_for(lambda: all(shop.order(number)["attention"] for number in kept), 30)
+    for number in numbers:
+        assert shop.ledger(number) == [("charge", shop.total(number)), ("refund", shop.total(number))]
+    for number in kept:
+        assert shop.ledger(number) == [("charge", shop.total(number)), ("label", None)]
+        assert shop.order(number)["status"] == "compensating"
+    tell(f"refunds down: {len(numbers) + len(kept)} incidents; one bulk retry: {len(numbers)} refunded, {len(kept)} kept")
+
+
+@pytest.mark.timeout(240)
+def test_a_cancel_at_every_boundary_has_one_answer(shop: Shop, tell: Callable[[str], None]) -> None:
+    """Two of us cancel at the same instant, wherever the order stands: both hear the same, and it is never shipped and refunded."""
+    answers: dict[str, str] = {}
+    for point in FORWARD:
+        answers[point] = _cancelled_at(shop, point)
+
+    assert set(answers.values()) == {"accepted", "pending", "too late"}
+    tell(f"cancel: two callers at each of {len(answers)} boundaries, one answer each: " + ", ".join(sorted(set(answers.values()))))
+
+
+def _cancelled_at(shop: Shop, point: str) -> str:
+    shop.arm(point, "stop")
+    with ThreadPoolExecutor(3) as pool:
+        placing = pool.submit(shop.place_stubbornly)
+        stopped, number = wait_for(lambda: shop.hit(point), 30, every_s=0.01)
+        if number == "any":
+            number = placing.result()
+        both = [pool.submit(shop.cancel, number) for _ in range(2)]
+        time.sleep(0.3)
+        os.kill(stopped, signal.SIGCONT)
+        told = {_told(answer) for answer in both}
+        placing.result()
+    shop.disarm()
+    assert len(told) == 1, (point, told)
+    ended = shop.ends(number, 60)
+    operations = [operation for operation, _ in shop.ledger(number)]
+    if ended == "fulfilled":
+        assert operations == ["charge", "label"], (point, operations)
+        assert told <= {"too late", "pending"}, (point, told)
+    else:
+        assert ended == "cancelled", (point, ended)
+        assert operations.count("charge") == operations.count("refund"), (point, operations)
+        assert operations.count("label") == operations.count("cancel_label"), (point, operations)
+    return told.pop()
+
+
+def _told(answer: "Future[httpx.Response]") -> str:
+    response = answer.result()
+    return str(response.json()["cancel"]) if response.status_code == 202 else "too late"
+
+
+def test_a_worker_killed_mid_step_is_taken_over_within_its_lease_and_two_seconds(shop: Shop, tell: Callable[[str], None]) -> None:
+    """The machine died while my card was being charged: somebody else is at it within seconds."""
+    number = shop.place(token="tok_slow_8s")
+    shop.until_paying(number)
+    dead = shop.kill_whole("saga")
+
+    wait_for(lambda: "take_over" in shop.kinds(number), 10)
+
+    entries = shop.order(number)["timeline"]
+    began, taken = (
+        next(_at(e) for e in entries if e["to"] == "started" and e["name"] == "payment"),
+        next(_at(e) for e in entries if e["kind"] == "take_over"),
+    )
+    waited = (taken - began).total_seconds()
+    tell(f"take-over: {waited:.1f} s after the start, the lease is {LEASE_S:g} s")
+    assert waited <= LEASE_S + 2
+    assert shop.ends(number) == "fulfilled"
+    shop.wait_for_respawn("saga", dead)
+
+
+def _at(entry: dict[str, Any]) -> datetime:
+    return datetime.fromisoformat(entry["at"])
+
+
+def test_a_frozen_worker_changes_no_row_and_causes_one_effect(shop: Shop) -> None:
+    """It woke up after somebody else had finished its work: one charge, and a line in the history."""
+    number = shop.place(token="tok_slow_8s")
+    shop.until_paying(number)
+    journal = "SELECT r.state, r.tries, r.claim, s.epoch FROM fulfillment_steprecord r JOIN fulfillment_saga s ON s.id = r.saga_id JOIN orders_order o ON o.id = s.order_id WHERE o.number = %s ORDER BY r.id"
+    with shop.stopped("saga"):
+        wait_for(lambda: "take_over" in shop.kinds(number), 30)
+        other = _spare_worker(shop)
+        try:
+            assert shop.ends(number, 30) == "fulfilled"
+            before = shop.sql(journal, number)
+        finally:
+            other.terminate()
+            other.wait(30)
+
+    late = wait_for(lambda: [entry for entry in shop.order(number)["timeline"] if entry["kind"] == "late"])
+
+    assert len(late) == 1
+    assert shop.sql(journal, number) == before
+    assert shop.ledger(number) == [("charge", shop.total(number)), ("label", None)]
+
+
+def _spare_worker(shop: Shop) -> "subprocess.Popen[bytes]":
+    """A second saga worker, as on another machine."""
+    variables = psutil.Process(shop.stack.pid("saga")).environ()
+    words = psutil.Process(shop.stack.pid("saga")).cmdline()
+    words = ["spare@%h" if word.startswith("saga@") else word for word in words]
+    log = (shop.stack.run_dir / "log" / "spare.log").open("ab")
+    return subprocess.Popen(words, env=variables, stdout=log, stderr=log, start_new_session=True)
+
+
+@pytest.mark.timeout(90)
+def test_a_worker_that_hears_nothing_ends_itself_and_is_started_again(shop: Shop, tell: Callable[[str], None]) -> None:
+    """Its line to the broker is dead without a word: it notices, and my order goes on."""
+    deaf = shop.stack.pid("saga")
+    with app.connection_for_write(shop.stack.info["broker"]) as connection:
+        for queue in ("saga", "undo"):
+            app.control.cancel_consumer(queue, connection=connection)
+    time.sleep(0.5)
+
+    began = time.monotonic()
+    number = shop.place()
+    shop.wait_for_respawn("saga", deaf, 60)
+
+    tell(f"a deaf worker ended itself {time.monotonic() - began:.0f} s after its queue began to wait")
+    assert shop.ends(number, 30) == "fulfilled"
+
+
+@pytest.mark.timeout(180)
+def test_the_whole_stack_killed_with_fifty_orders_in_flight(tell: Callable[[str], None]) -> None:
+    """Everything died at once, the database included: a minute after the start all is at rest, and every cent is where it belongs."""
+    first = RunningStack(RUN_DIR / "killed")
+    shop = Shop(first)
+    with ThreadPoolExecutor(8) as pool:
+        numbers = list(pool.map(lambda n: shop.place(postal_code="00422" if n % 5 == 0 else "T12 X7YZ"), range(50)))
+    in_flight = sum(shop.order(number)["status"] not in FINAL for number in numbers)
+    _kill_everything(first)
+
+    began = time.monotonic()
+    second = RunningStack(RUN_DIR / "killed")
+    try:
+        shop = Shop(second)
+        up = time.monotonic() - began
+        wait_for(lambda: all(shop.order(number)["status"] in FINAL for number in numbers), 60, every_s=0.5)
+        tell(
+            f"killed whole: {in_flight} of 50 orders in flight; up again after {up:.0f} s, all at rest after {time.monotonic() - began:.0f} s"
+        )
+        assert in_flight > 0
+        assert time.monotonic() - began <= 60
+        found = shop.manage("reconcile", "--json")
+        assert found.returncode == 0, found.stdout + found.stderr
+        assert json.loads(found.stdout)["open"] == 0
+    finally:
+        second.stop()
+
+
+def _kill_everything(stack: RunningStack) -> None:
+    everybody = [psutil.Process(pid) for pids in stack.info["processes"].values() for pid in pids]
+    everybody += [child for process in everybody for child in process.children(recursive=True)]
+    for process in everybody:
+        try:
+            process.kill()
+        except psutil.NoSuchProcess:
+            continue
+    psutil.wait_procs(everybody, timeout=10)
+    stack.process.wait(10)
+    stack.log.close()

@@ -67,22 +67,19 @@ class Shop:
 
     def place_with(self, gateway: str, **changes: Any) -> str:
         """Place an order whose plan pins another provider, as a web process with other settings would."""
-        outer = {name: value for name, value in os.environ.items() if name not in ("DATABASE_URL", "CELERY_BROKER_URL")}
-        own = {
-            "RUN_DIR": str(self.stack.run_dir),
-            "PAYMENTS_GATEWAY": gateway,
-            "CARRIER_GATEWAY": gateway,
-            "PLACED": json.dumps(body(**changes)),
-        }
-        run = subprocess.run([sys.executable, "-c", PLACE_WITH], env=outer | own, capture_output=True, text=True, timeout=30)
+        chosen = {"PAYMENTS_GATEWAY": gateway, "CARRIER_GATEWAY": gateway}
+        run = self.python("-c", PLACE_WITH, PLACED=json.dumps(body(**changes)), **chosen)
         assert run.returncode == 0, run.stderr
         return run.stdout.strip().splitlines()[-1]
 
     def manage(self, *words: str) -> subprocess.CompletedProcess[str]:
         """A command of the shop, in another terminal."""
+        return self.python("manage.py", *words)
+
+    def python(self, *words: str, **variables: str) -> subprocess.CompletedProcess[str]:
         outer = {name: value for name, value in os.environ.items() if name not in ("DATABASE_URL", "CELERY_BROKER_URL")}
         own = {"RUN_DIR": str(self.stack.run_dir)}
-        return subprocess.run([sys.executable, "manage.py", *words], env=outer | own, capture_output=True, text=True, timeout=120)
+        return subprocess.run([sys.executable, *words], env=outer | own | variables, capture_output=True, text=True, timeout=120)
 
     # --- crash points and the provider's faults ---
 
@@ -204,8 +201,5 @@ def shop(stack: RunningStack) -> Shop:
 def consistent(shop: Shop) -> Iterator[None]:
     """After every file of promises: the journal, the stock and the provider's ledger agree, as ``manage.py reconcile`` sees them."""
     yield
-    env = {name: value for name, value in os.environ.items() if name not in ("DATABASE_URL", "CELERY_BROKER_URL")}
-    run = subprocess.run(
-        [sys.executable, "manage.py", "reconcile"], env=env | {"RUN_DIR": str(shop.stack.run_dir)}, capture_output=True, text=True
-    )
+    run = shop.manage("reconcile")
     assert run.returncode == 0, run.stdout + run.stderr

@@ -14,7 +14,6 @@ import httpx
 import psutil
 import pytest
 
-from config.celery import app
 from tests.engines import RUN_DIR, RunningStack, wait_for
 from tests.promises.conftest import FINAL, Shop
 
@@ -88,7 +87,9 @@ def _cancelled_at(shop: Shop, point: str) -> str:
     shop.arm(point, "stop")
     with ThreadPoolExecutor(3) as pool:
         placing = pool.submit(shop.place_stubbornly)
-        stopped, number = wait_for(lambda: shop.hit(point), 30, every_s=0.01)
+        reached = wait_for(lambda: shop.hit(point), 30, every_s=0.01)
+        assert reached is not None
+        stopped, number = reached
         if number == "any":
             number = placing.result()
         both = [pool.submit(shop.cancel, number) for _ in range(2)]
@@ -143,7 +144,10 @@ def test_a_frozen_worker_changes_no_row_and_causes_one_effect(shop: Shop) -> Non
     """It woke up after somebody else had finished its work: one charge, and a line in the history."""
     number = shop.place(token="tok_slow_8s")
     shop.until_paying(number)
-    journal = "SELECT r.state, r.tries, r.claim, s.epoch FROM fulfillment_steprecord r JOIN fulfillment_saga s ON s.id = r.saga_id JOIN orders_order o ON o.id = s.order_id WHERE o.number = %s ORDER BY r.id"
+    journal = (
+        "SELECT r.state, r.tries, r.claim, s.epoch FROM fulfillment_steprecord r JOIN fulfillment_saga s ON s.id = r.saga_id"
+        " JOIN orders_order o ON o.id = s.order_id WHERE o.number = %s ORDER BY r.id"
+    )
     with shop.stopped("saga"):
         wait_for(lambda: "take_over" in shop.kinds(number), 30)
         other = _spare_worker(shop)
@@ -174,9 +178,9 @@ def _spare_worker(shop: Shop) -> "subprocess.Popen[bytes]":
 def test_a_worker_that_hears_nothing_ends_itself_and_is_started_again(shop: Shop, tell: Callable[[str], None]) -> None:
     """Its line to the broker is dead without a word: it notices, and my order goes on."""
     deaf = shop.stack.pid("saga")
-    with app.connection_for_write(shop.stack.info["broker"]) as connection:
-        for queue in ("saga", "undo"):
-            app.control.cancel_consumer(queue, connection=connection)
+    for queue in ("saga", "undo"):
+        run = shop.python("-m", "celery", "-A", "config", "control", "-t", "1", "cancel_consumer", queue)
+        assert "no longer consuming" in run.stdout, run.stdout + run.stderr
     time.sleep(0.5)
 
     began = time.monotonic()

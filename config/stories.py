@@ -20,7 +20,8 @@ PLAIN_SKUS = [product.sku for product in PRODUCTS if product.sku not in ("OUT-OF
 class Story:
     """``count`` orders that differ from a plain one by ``token``, ``sku``, ``postal_code`` or ``email``, and end with ``status``.
 
-    ``meddle`` happens while the payment is being answered. ``effects`` is what the provider's ledger must show of each, in order.
+    ``meddle`` happens while the payment is being answered. ``effects`` is what the provider's ledger must show of each, in order. ``attention``: it ends with
+    a person being told.
     """
 
     title: str
@@ -33,10 +34,11 @@ class Story:
     email: str = ""
     meddle: str = ""
     marks: tuple[str, ...] = ()
+    attention: bool = False
 
 
 STORIES = (
-    Story("fulfilled", 24, "fulfilled", ("charge", "label")),
+    Story("fulfilled", 22, "fulfilled", ("charge", "label")),
     Story("card declined", 3, "payment_failed", (), token="tok_declined"),
     Story("out of stock: refunded", 3, "inventory_failed", ("charge", "refund"), sku="OUT-OF-STOCK"),
     Story("address refused: released, refunded", 3, "shipping_failed", ("charge", "refund"), postal_code="00422"),
@@ -48,6 +50,24 @@ STORIES = (
         ("charge", "label"),
         token="tok_timeout_charged",
         marks=("in_doubt",),
+    ),
+    Story(
+        "the bank never answers: given up, nothing charged",
+        1,
+        "payment_failed",
+        (),
+        token="tok_never_answers",
+        marks=("in_doubt", "undone"),
+    ),
+    Story(
+        "refund declined: a person is told, nobody shown refunded",
+        1,
+        "compensating",
+        ("charge",),
+        token="tok_refund_declined",
+        postal_code="00422",
+        marks=("incident",),
+        attention=True,
     ),
     Story("e-mail refused for good: dead letter", 1, "fulfilled", ("charge", "label"), email="bounce@example.com", marks=("dead",)),
     Story("cancelled in flight: refunded", 2, "cancelled", ("charge", "refund"), token=SLOW, meddle="cancel", marks=("requested",)),
@@ -108,7 +128,9 @@ FINAL = ("fulfilled", "payment_failed", "inventory_failed", "shipping_failed", "
 
 
 def at_rest(order: dict[str, Any]) -> bool:
-    """Nothing of this order moves any more, its side effects included."""
+    """Nothing of this order moves any more, its side effects included; or a person must decide."""
+    if order.get("attention"):
+        return True
     if order.get("status") not in FINAL:
         return False
     effects = order["side_effects"]
@@ -121,6 +143,8 @@ def wrong(placed: Placed, effects: list[dict[str, Any]]) -> str:
     order, story = placed.seen, placed.story
     if order["status"] != story.status:
         return f"{placed.number} is {order['status']}, expected {story.status}"
+    if order["attention"] != story.attention:
+        return f"{placed.number}: attention is {order['attention']}, expected {story.attention}"
     operations = tuple(entry["operation"] for entry in effects)
     if operations != story.effects:
         return f"{placed.number}: the ledger shows {operations}, expected {story.effects}"

@@ -28,7 +28,7 @@ WIDTH = 110
 
 
 class Command(BaseCommand):
-    help = "Show the main job on this machine: 40 orders, nine stories, one killed worker, checked against the provider's ledger. Example: manage.py demo --seed 7"
+    help = "Show the main job on this machine: 40 orders, eleven stories, one killed worker, checked against the provider's ledger. Example: manage.py demo --seed 7"
     requires_system_checks = ()
 
     def add_arguments(self, parser: ArgumentParser) -> None:

@@ -33,7 +33,7 @@ def stranded() -> dict[tuple[str, int], list[str]]:
 def told(found: dict[tuple[str, int], list[str]]) -> str:
     """One sentence with the numbers."""
     return " ".join(
-        f"{len(numbers)} open orders need step {name!r} (version {version}), which this code lacks: {', '.join(numbers[:SHOWN])}"
+        f"{len(numbers)} open order{'s need' if len(numbers) > 1 else ' needs'} step {name!r} (version {version}), which this code lacks: {', '.join(numbers[:SHOWN])}"
         + (f" and {len(numbers) - SHOWN} more." if len(numbers) > SHOWN else ".")
         for (name, version), numbers in found.items()
     )

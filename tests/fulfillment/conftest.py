@@ -1,4 +1,4 @@
-"""A provider sandbox of one's own: a real process with a ledger of its own on a free port of 127.0.0.1."""
+"""An order whose saga a test drives by hand; and a provider sandbox of one's own: a real process with a ledger of its own on a free port of 127.0.0.1."""
 
 import signal
 import subprocess
@@ -9,6 +9,11 @@ from typing import Any
 
 import httpx
 import pytest
+from django.contrib.auth.models import User
+
+from fulfillment import engine
+from fulfillment.models import Saga, StockLevel
+from orders.models import Order, OrderLine
 
 TIME_SCALE = 0.05
 PROGRAM = (
@@ -63,6 +68,28 @@ class SandboxProcess:
     def ledger(self, order: str) -> list[dict[str, Any]]:
         listed: list[dict[str, Any]] = self.client.get("/ledger", params={"order": order}).json()
         return listed
+
+
+@pytest.fixture
+def order(db: None) -> Order:
+    client = User.objects.create(username="web-shop")
+    columns: dict[str, Any] = {"currency": "EUR", "total_minor": 100, "customer_email": "a@example.com", "customer_name": "A"}
+    order = Order.objects.create(
+        number="ORD-1", client=client, idempotency_key="k", shipping_address={}, payment_token="tok_ok", correlation_id="c", **columns
+    )
+    OrderLine.objects.create(order=order, sku="MUG", name="Mug", quantity=2, unit_price_minor=50)
+    StockLevel.objects.create(sku="MUG", on_hand=3)
+    return order
+
+
+@pytest.fixture
+def saga(order: Order) -> int:
+    return engine.open_saga(order).saga
+
+
+def now_due(saga: int) -> None:
+    """Due, and its message known to be lost."""
+    Saga.objects.filter(pk=saga).update(wake_at="2020-01-01T00:00Z", launched_at=None)
 
 
 @pytest.fixture(scope="module")

@@ -3,7 +3,6 @@
 from typing import Any
 
 import pytest
-from django.contrib.auth.models import User
 
 from fulfillment import engine, recovery, stock
 from fulfillment.checks import wrong_order
@@ -11,30 +10,9 @@ from fulfillment.errors import InDoubt, Rejected, Unavailable
 from fulfillment.explain import explain
 from fulfillment.models import Reservation, Saga, SagaState, StepRecord, StepState, StockLevel
 from fulfillment.step import Kind, Step
-from orders.models import Incident, Order, OrderLine
+from orders.models import Incident, Order
 from orders.timeline import TimelineEntry
-
-
-@pytest.fixture
-def order(db: None) -> Order:
-    client = User.objects.create(username="web-shop")
-    columns: dict[str, Any] = {"currency": "EUR", "total_minor": 100, "customer_email": "a@example.com", "customer_name": "A"}
-    order = Order.objects.create(
-        number="ORD-1", client=client, idempotency_key="k", shipping_address={}, payment_token="tok_ok", correlation_id="c", **columns
-    )
-    OrderLine.objects.create(order=order, sku="MUG", name="Mug", quantity=2, unit_price_minor=50)
-    StockLevel.objects.create(sku="MUG", on_hand=3)
-    return order
-
-
-@pytest.fixture
-def saga(order: Order) -> int:
-    return engine.open_saga(order).saga
-
-
-def now_due(saga: int) -> None:
-    """Due, and its message known to be lost."""
-    Saga.objects.filter(pk=saga).update(wake_at="2020-01-01T00:00Z", launched_at=None)
+from tests.fulfillment.conftest import now_due
 
 
 def state(saga: int, name: str = "payment") -> str:

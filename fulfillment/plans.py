@@ -32,11 +32,13 @@ def stranded() -> dict[tuple[str, int], list[str]]:
 
 def told(found: dict[tuple[str, int], list[str]]) -> str:
     """One sentence with the numbers."""
-    return " ".join(
-        f"{len(numbers)} open order{'s need' if len(numbers) > 1 else ' needs'} step {name!r} (version {version}), which this code lacks: {', '.join(numbers[:SHOWN])}"
-        + (f" and {len(numbers) - SHOWN} more." if len(numbers) > SHOWN else ".")
-        for (name, version), numbers in found.items()
-    )
+    return " ".join(_told(name, version, numbers) for (name, version), numbers in found.items())
+
+
+def _told(name: str, version: int, numbers: list[str]) -> str:
+    orders = "1 open order needs" if len(numbers) == 1 else f"{len(numbers)} open orders need"
+    more = f" and {len(numbers) - SHOWN} more" if len(numbers) > SHOWN else ""
+    return f"{orders} step {name!r} (version {version}), which this code lacks: {', '.join(numbers[:SHOWN])}{more}."
 
 
 def refuse_to_strand(**_: Any) -> None:

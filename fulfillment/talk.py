@@ -66,6 +66,8 @@ def _do(step: Step, order: Order, claim: Claim) -> Receipt:
     if card is None or _remembers(card, claim.age_s):
         return step.execute(order, claim.key)
     if (found := step.resolve(order, claim.key)) is not None:
+        if step.left(order, claim.key) == 0:
+            raise Rejected("It took place, and somebody else has undone it since", code="undone_elsewhere")
         return found
     if claim.quiet_s is not None and claim.quiet_s <= card.lookup_lag_s:
         raise Busy("The provider shows nothing under this key yet; it may still land", code="lag")

@@ -113,7 +113,7 @@ def beat() -> None:
     with transaction.atomic():
         may_be_lost()
         if not SweepBeat.objects.filter(pk=1).update(at=ShopNow()):
-            SweepBeat.objects.create(pk=1, at=ShopNow())
+            SweepBeat.objects.create(pk=1, at=ShopNow(), reconciled_at=ShopNow())
 
 
 def sweep_age_s() -> float | None:

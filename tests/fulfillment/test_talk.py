@@ -67,6 +67,18 @@ def test_after_the_window_it_looks_up_first(ask: Ask, sandbox: SandboxProcess, o
     assert effects(sandbox, order) == ["charge"]
 
 
+def test_what_somebody_else_has_undone_is_not_adopted(ask: Ask, sandbox: SandboxProcess, order: Order) -> None:
+    """Found, and refunded since: going on would ship for free."""
+    ask()
+    key = f"{order.number}:payment:do:1"
+    sandbox.client.post("/control/plant", json={"operation": "refund", "order": order.number, "key": key, "amount": 100, "currency": "EUR"})
+
+    refused = ask(age_s=A_DAY_S, quiet_s=A_DAY_S)
+
+    assert isinstance(refused, Rejected)
+    assert refused.code == "undone_elsewhere"
+
+
 def test_nothing_there_counts_only_after_the_lag(ask: Ask, sandbox: SandboxProcess, order: Order) -> None:
     early = ask(age_s=A_DAY_S, quiet_s=0.1)
     assert isinstance(early, Busy)

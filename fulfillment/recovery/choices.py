@@ -7,8 +7,6 @@ from fulfillment.models import Saga, SagaState, StepRecord, StepState
 from orders.money import money
 from orders.timeline import TimelineEntry
 
-IN_DOUBT = (StepState.IN_DOUBT, StepState.STARTED, StepState.GRANTED, StepState.RETRY_WAIT)
-
 
 @dataclass(frozen=True, kw_only=True)
 class Choice:

@@ -28,6 +28,7 @@ from config.processes import Child, Command, end_leftovers, note, write_whole
 START_WITHIN_S = 60.0
 RESPAWN_DELAY_CAP_S = 10.0
 STOP_ORDER = (("web", "sweep"), ("saga", "sideeffects"), ("flower", "sandbox", "mail"), ("valkey",))
+STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 ROLES = ("supervisor", "web", "saga", "sideeffects", "sweep", "flower", "sandbox", "mail", "postgres", "valkey")
 
 
@@ -356,7 +357,7 @@ class Stack:
 
     def stop(self) -> None:
         """In order: nothing new comes in, workers finish what they do, then the rest, the engines last. Twice is once."""
-        previous = {number: signal.signal(number, signal.SIG_IGN) for number in (signal.SIGTERM, signal.SIGINT)}
+        previous = {number: signal.signal(number, signal.SIG_IGN) for number in STOP_SIGNALS}
         try:
             self._stop_everything()
         finally:

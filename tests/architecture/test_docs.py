@@ -1,0 +1,99 @@
+"""Promise: what a person may meet stands in the docs: every state, verb, error, code, incident and boundary, and every link leads somewhere."""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from fulfillment import errors
+from fulfillment.crashpoints import BOUNDARIES
+from fulfillment.errors import StepError
+from fulfillment.models import SagaState, StepState
+from fulfillment.recovery import VERBS
+from fulfillment.step import Step
+from orders.attention import RUNBOOKS, IncidentKind
+from tests.engines import ROOT
+
+DOCS = ROOT / "docs"
+PAGES = [*sorted(DOCS.rglob("*.md")), ROOT / "README.md"]
+HEADINGS = ["Symptom", "What it means", "What to check", "Choices", "Never", "Over when"]
+WRITTEN_CODE = re.compile(r'code="(\w+)"')
+
+
+def page(name: str) -> str:
+    return (DOCS / name).read_text()
+
+
+def missing(words: list[str], name: str) -> list[str]:
+    """Words that ``docs/<name>`` does not name as code."""
+    text = page(name)
+    return [word for word in words if f"`{word}`" not in text]
+
+
+def kinds_of(error: type[StepError]) -> Iterator[type[StepError]]:
+    for kind in error.__subclasses__():
+        yield kind
+        yield from kinds_of(kind)
+
+
+def test_every_state_of_a_saga_and_of_a_step_is_explained() -> None:
+    assert missing([*SagaState.values, *StepState.values], "semantics.md") == []
+
+
+def test_every_verb_is_explained() -> None:
+    """A person who decides knows first what it does."""
+    assert [verb for verb in VERBS if f"\n| `{verb}` |" not in page("semantics.md")] == []
+
+
+def test_every_error_is_in_the_catalogue() -> None:
+    names = ["StepError", *(error.__name__ for error in kinds_of(StepError))]
+
+    assert "Changed" in names
+    assert missing(names, "errors.md") == []
+
+
+def test_every_code_is_explained() -> None:
+    """What an incident shows can be looked up."""
+    sources = [file for file in (ROOT / "fulfillment").rglob("*.py") if "sandbox" not in file.parts]
+    codes = {code for file in sources for code in WRITTEN_CODE.findall(file.read_text())} - set(VERBS)
+
+    assert len(codes) > 10
+    assert missing(sorted(codes | {errors.WATCHED_IN_VAIN}), "errors.md") == []
+
+
+def test_every_boundary_of_a_crash_point_is_in_the_design() -> None:
+    assert missing(list(BOUNDARIES), "design.md") == []
+
+
+def test_every_attribute_of_a_step_is_in_the_design() -> None:
+    """Whoever adds a step finds every word that it may set."""
+    assert missing(sorted(Step.__annotations__), "design.md") == []
+
+
+@pytest.mark.parametrize("kind", IncidentKind.values)
+def test_every_kind_of_incident_has_its_row_and_its_runbook(kind: str) -> None:
+    """Whoever is told also reads what to do, and what never to do."""
+    assert f"\n| `{kind}` |" in page("errors.md")
+    runbook = (ROOT / RUNBOOKS / f"{kind}.md").read_text()
+    assert re.findall(r"^## (.+)$", runbook, re.MULTILINE) == HEADINGS
+    assert f"]({kind}.md)" in page("runbooks/README.md")
+
+
+@pytest.mark.parametrize("file", sorted((ROOT / RUNBOOKS).glob("*.md")), ids=lambda file: str(file.stem))
+def test_a_runbook_decides_only_what_can_be_decided(file: Path) -> None:
+    """A command copied from it at night works."""
+    text = file.read_text()
+
+    assert set(re.findall(r"decide ORD-… (\w+)", text)) <= set(VERBS)
+    assert set(re.findall(r"retry_orders --kind (\w+)", text)) <= set(IncidentKind.values)
+
+
+@pytest.mark.parametrize("file", PAGES, ids=lambda file: str(file.relative_to(ROOT)))
+def test_every_link_and_every_file_that_is_named_exists(file: Path) -> None:
+    text = file.read_text()
+    links = [target.partition("#")[0] for target in re.findall(r"\]\(([^)\s]+)\)", text) if "://" not in target]
+    named = re.findall(r"`((?:config|orders|fulfillment|sideeffects|tests)/[\w/]+\.py)", text)
+
+    assert [target for target in links if target and not (file.parent / target).exists()] == []
+    assert [name for name in named if not (ROOT / name).exists()] == []

@@ -66,7 +66,7 @@ def watch_for_deafness(sender: Any, **_: Any) -> None:
     """In the worker's main process: it hears of every message, and nobody else can tell that it hears none."""
     from config import watchdog
 
-    watching = watchdog.watch(sorted(sender.app.amqp.queues.consume_from))
+    watching = watchdog.watch(sorted(sender.app.amqp.queues.consume_from), sender.app.tasks.values())
     signals.task_received.connect(lambda **_: watching.heard(), weak=False, dispatch_uid="config.watchdog.heard")
 
 

@@ -43,8 +43,8 @@ FLOWER_URL: str = env.str("FLOWER_URL", "")  # where the order page links to; em
 EMAIL_URL: str = env.str("EMAIL_URL", "smtp://127.0.0.1:2525", validate=MAIL)  # smtp:// or smtps://user:password@host:port
 DEFAULT_FROM_EMAIL: str = env.str("DEFAULT_FROM_EMAIL", "Meridian Outfitters <orders@shop.example>")
 
-PAYMENTS_GATEWAY: str = env.str("PAYMENTS_GATEWAY", "sandbox")  # a file of fulfillment/gateways/
-CARRIER_GATEWAY: str = env.str("CARRIER_GATEWAY", "sandbox")  # a file of fulfillment/gateways/
+PAYMENTS_GATEWAY: str = env.str("PAYMENTS_GATEWAY", "sandbox")  # a name in fulfillment.gateways.ROLES
+CARRIER_GATEWAY: str = env.str("CARRIER_GATEWAY", "sandbox")  # a name in fulfillment.gateways.ROLES
 SANDBOX_URL: str = env.str("SANDBOX_URL", "")  # empty: the running stack's, or http://127.0.0.1:8900
 SANDBOX_LEDGER: Path = env.path("SANDBOX_LEDGER", RUN_DIR / "sandbox.sqlite3")
 DEMO_VALUES: bool = env.bool("DEMO_VALUES", False)  # the test cards and addresses of the sandbox: refused unless set
@@ -67,6 +67,7 @@ STEP_TRIES: int = env.int(
 UNDO_TRIES: int = env.int("UNDO_TRIES", 12, validate=Range(min=1))  # tries of an undo before a person is told
 POISON_AFTER: int = env.int("POISON_AFTER", 12, validate=Range(min=2))  # launches without any progress before a person is told
 _step_deadline: float = env.float("STEP_DEADLINE_S", 900.0, validate=Range(min=0.1))  # from a step's first start
+_undo_deadline: float = env.float("UNDO_DEADLINE_S", 3600.0, validate=Range(min=0.1))  # from an undo's grant, before a person is told
 _saga_deadline: float = env.float("SAGA_DEADLINE_S", 7200.0, validate=Range(min=0.1))  # from opening, until the pivot has succeeded
 SECOND_PERSON_ABOVE_MINOR: int = env.int(
     "SECOND_PERSON_ABOVE_MINOR", 50_000, validate=Range(min=0)
@@ -91,7 +92,7 @@ TASK_HARD_LIMIT_S = _hard_limit * TIME_SCALE
 LEASE_S = _lease * TIME_SCALE
 PATIENCE_S, PATIENCE_CAP_S = _patience * TIME_SCALE, _patience_cap * TIME_SCALE
 BACKOFF_S, BACKOFF_CAP_S = _backoff * TIME_SCALE, _backoff_cap * TIME_SCALE
-STEP_DEADLINE_S, SAGA_DEADLINE_S = _step_deadline * TIME_SCALE, _saga_deadline * TIME_SCALE
+STEP_DEADLINE_S, UNDO_DEADLINE_S, SAGA_DEADLINE_S = _step_deadline * TIME_SCALE, _undo_deadline * TIME_SCALE, _saga_deadline * TIME_SCALE
 RECONCILE_EVERY_S = _reconcile * TIME_SCALE
 PROBE_AFTER_S, PROBE_CAP_S = 10.0 * TIME_SCALE, 300.0 * TIME_SCALE  # an unanswered probe is followed by another, waits doubling
 

@@ -7,7 +7,7 @@ state. Counted in looks, not in seconds, so that a process that was stopped, or 
 import logging
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import kombu
@@ -48,9 +48,10 @@ class Watchdog:
             self.look()
 
 
-def patience_s() -> float:
-    """Longer than any task may keep every process of the pool busy."""
-    return max(AT_LEAST_S, 2 * float(settings.TASK_HARD_LIMIT_S))
+def patience_s(tasks: Iterable[Any]) -> float:
+    """Longer than any of these tasks may keep every process of the pool busy."""
+    limits = [float(limit) for task in tasks if (limit := getattr(task, "time_limit", None))]
+    return max(AT_LEAST_S, 2 * max([float(settings.TASK_HARD_LIMIT_S), *limits]))
 
 
 def something_waits(queues: list[str]) -> bool:
@@ -79,13 +80,13 @@ def _length(broker: Any, queue: str) -> int:
 
 
 def end_this_worker() -> None:
-    log.critical("Messages wait, and none has arrived here for %g s: this worker is deaf and ends itself", patience_s())
+    log.critical("Messages wait, and none has arrived here for long: this worker is deaf and ends itself")
     logging.shutdown()
     os._exit(EXIT_DEAF)
 
 
-def watch(queues: list[str]) -> Watchdog:
+def watch(queues: list[str], tasks: Iterable[Any]) -> Watchdog:
     """Start watching in a thread of this process."""
-    watchdog = Watchdog(lambda: something_waits(queues), end_this_worker, patience_s())
+    watchdog = Watchdog(lambda: something_waits(queues), end_this_worker, patience_s(tasks))
     threading.Thread(target=watchdog.run, name="watchdog", daemon=True).start()
     return watchdog

@@ -7,6 +7,7 @@ it renames the file to ``<name>.hit``, with its pid and the order inside, and th
 
 import os
 import signal
+from collections.abc import Callable
 from itertools import product
 from pathlib import Path
 
@@ -33,9 +34,14 @@ class CrashPointReached(RuntimeError):
     """A crash point was armed with ``raise``."""
 
 
+listener: Callable[[str, str, bool | None], None] | None = None  # the simulation hears of every boundary: (boundary, step, undo)
+
+
 def crash_point(boundary: str, order: str = ANY, step: str = ANY, *, undo: bool | None = None) -> None:
-    """Die, stand still or raise here, if a file says so."""
-    if settings.CRASH_POINTS is not None:
+    """Die, stand still or raise here, if a file, or the simulation, says so."""
+    if listener is not None:
+        listener(boundary, step, undo)
+    elif settings.CRASH_POINTS is not None:
         _reached(settings.CRASH_POINTS, boundary, order, step, undo)
 
 

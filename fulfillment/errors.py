@@ -1,5 +1,6 @@
 """The catalogue of what can go wrong in the core: a call that did not succeed ended in one of these, and each says what is known about the effect."""
 
+WATCHING = "watching"  # the code of an undo that looks for an effect which may still land
 WATCHED_IN_VAIN = "watched_in_vain"  # the code of an undo that looked for an effect until none could come any more, and found none
 
 

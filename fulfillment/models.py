@@ -34,6 +34,7 @@ class Saga(models.Model):
     ``epoch`` numbers the runs: every journal write carries it. ``wake_at`` says when the sweep looks if nobody else has; NULL only when nothing is left to do
     or an incident is open. ``launched_at``: when its message was published last; NULL: the broker did not take it. ``plan`` pins the steps as they were when
     the saga was opened, providers included. ``failure`` is the status that the order will show once every undo is settled: set, the saga goes backward.
+    Past ``deadline_at`` it turns back, unless the pivot has succeeded.
     """
 
     order = models.OneToOneField("orders.Order", models.CASCADE, related_name="saga")
@@ -45,6 +46,7 @@ class Saga(models.Model):
     plan = models.JSONField()
     cancel_requested_at = models.DateTimeField(null=True)
     failure = models.CharField(max_length=20, blank=True)
+    deadline_at = models.DateTimeField(null=True)
     opened_at = models.DateTimeField(db_default=ShopNow())
     closed_at = models.DateTimeField(null=True)
 

@@ -13,7 +13,7 @@ from fulfillment.card import Blind, Card
 from fulfillment.clock import lease_s
 from fulfillment.crashpoints import crash_point
 from fulfillment.engine import Claim
-from fulfillment.errors import WATCHED_IN_VAIN, Busy, Changed, InDoubt, Rejected, StepError
+from fulfillment.errors import WATCHED_IN_VAIN, WATCHING, Busy, Changed, InDoubt, Rejected, StepError
 from fulfillment.gateways import pinned
 from fulfillment.gateways.lease import Lease, leased
 from fulfillment.step import Receipt, Step, Undo
@@ -66,12 +66,20 @@ def _do(step: Step, order: Order, claim: Claim) -> Receipt:
     if card is None or _remembers(card, claim.age_s):
         return step.execute(order, claim.key)
     if (found := step.resolve(order, claim.key)) is not None:
-        if step.left(order, claim.key) == 0:
-            raise Rejected("It took place, and somebody else has undone it since", code="undone_elsewhere")
-        return found
+        return _untouched(step, order, claim.key, found)
     if claim.quiet_s is not None and claim.quiet_s <= card.lookup_lag_s:
         raise Busy("The provider shows nothing under this key yet; it may still land", code="lag")
     return step.execute(order, claim.key)
+
+
+def _untouched(step: Step, order: Order, key: str, found: Receipt) -> Receipt:
+    """What was found is adopted only if it is whole: going on with what somebody has undone since would ship for free."""
+    left = step.left(order, key)
+    if left == 0:
+        raise Rejected("It took place, and somebody else has undone it since", code="undone_elsewhere")
+    if left is not None and left < found.get("amount_minor", left):
+        raise InDoubt("It took place, and somebody else has undone part of it since", code="partly_undone_elsewhere")
+    return found
 
 
 def _remembers(card: Card, age_s: float) -> bool:
@@ -136,4 +144,4 @@ def _watch(claim: Claim, card: Card) -> StepError:
     over = claim.age_s > card.key_window_s + card.lookup_lag_s and (claim.quiet_s or 0.0) > card.lookup_lag_s
     if over:
         return Rejected("Nothing was found until nothing could land any more, which proves nothing", code=WATCHED_IN_VAIN)
-    return Busy("Nothing is there yet; it is watched for until it can no longer land", code="watching")
+    return Busy("Nothing is there yet; it is watched for until it can no longer land", code=WATCHING)

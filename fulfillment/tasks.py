@@ -40,11 +40,16 @@ def launch(what: Launch | None) -> bool:
         return True
     crash_point("launch", what.order, undo=what.undo)
     try:
-        chain(*signatures(what)).apply_async(link_error=errback(what))
+        publish(what)
     except (OperationalError, OSError) as down:
         log.warning("The chain of %s was not published, the sweep will: %s", what.order, down)
         return False
     return True
+
+
+def publish(what: Launch) -> None:
+    """One chain with its errback. Raises OperationalError, OSError: the broker did not take it."""
+    chain(*signatures(what)).apply_async(link_error=errback(what))
 
 
 def send_probe(queue: str, stamp: datetime) -> bool:

@@ -6,6 +6,7 @@ from django.conf import settings
 
 from fulfillment.clock import shop_now
 from fulfillment.engine.journal import pivot_succeeded, step_of
+from fulfillment.errors import WATCHING
 from fulfillment.models import Saga, StepRecord, StepState
 from fulfillment.step import Step
 
@@ -14,7 +15,7 @@ def spent(saga: Saga, record: StepRecord, undo: bool) -> str:
     """What is spent: "tries", "deadline" or nothing. A step that never started spends nothing but the saga's time."""
     if tries_spent(step_of(saga, record.name), record, undo):
         return "tries"
-    return "deadline" if not undo and _deadline_passed(saga, record) else ""
+    return "deadline" if (_undo_deadline_passed(record) if undo else _deadline_passed(saga, record)) else ""
 
 
 def tries_spent(step: Step | None, record: StepRecord, undo: bool) -> bool:
@@ -31,4 +32,11 @@ def _deadline_passed(saga: Saga, record: StepRecord) -> bool:
         own = step.deadline_s * settings.TIME_SCALE if step and step.deadline_s is not None else settings.STEP_DEADLINE_S
         if now > record.first_started_at + timedelta(seconds=own):
             return True
-    return not pivot_succeeded(saga) and now > saga.opened_at + timedelta(seconds=settings.SAGA_DEADLINE_S)
+    return saga.deadline_at is not None and now > saga.deadline_at and not pivot_succeeded(saga)
+
+
+def _undo_deadline_passed(record: StepRecord) -> bool:
+    """From its grant; watching for what may still land has an end of its own."""
+    if record.undo_granted_at is None or record.error_code == WATCHING:
+        return False
+    return shop_now() > record.undo_granted_at + timedelta(seconds=settings.UNDO_DEADLINE_S)

@@ -3,8 +3,8 @@
 from typing import Any
 
 from fulfillment import ledger
-from fulfillment.clock import ShopNow
-from fulfillment.engine.journal import border, move, save, tell, tell_order
+from fulfillment.clock import ShopNow, saga_deadline
+from fulfillment.engine.journal import border, is_pivot, move, save, tell, tell_order
 from fulfillment.engine.walking import grant_next, grant_next_undo, grant_undo, turn_back
 from fulfillment.ledger import LedgerEntry
 from fulfillment.models import Saga, SagaState, StepRecord, StepState
@@ -36,10 +36,13 @@ def took_place(saga: Saga, record: StepRecord, receipt: Receipt | None, evidence
     if receipt and (amount := receipt.get("amount_minor")):
         ledger.enter(saga.order_id, record.name, LedgerEntry.Operation.CAPTURED, record.do_key, amount)
     move(saga, record, StepState.DONE_BY_HAND, receipt=receipt, evidence=evidence, claim=None, settled_at=ShopNow())
-    if saga.cancel_requested_at:
+    if saga.cancel_requested_at and is_pivot(saga, record):
         save(saga, cancel_requested_at=None)
         tell(saga, Kind.CANCEL, to_state="too_late")
-    grant_next(saga)
+    if saga.cancel_requested_at:
+        turn_back(saga)
+    else:
+        grant_next(saga)
     _publish_soon(saga)
 
 
@@ -81,10 +84,10 @@ def close(saga: Saga, amount_minor: int) -> None:
 
 
 def _resume(saga: Saga) -> None:
-    """A new epoch, in the direction in which the saga was going."""
+    """A new epoch and a new deadline, in the direction in which the saga was going."""
     saga.epoch += 1
     state = SagaState.COMPENSATING if saga.is_backward else SagaState.RUNNING
-    changes: dict[str, Any] = {"epoch": saga.epoch, "state": state, "relaunches": 0, "wake_at": ShopNow()}
+    changes: dict[str, Any] = {"epoch": saga.epoch, "state": state, "relaunches": 0, "wake_at": ShopNow(), "deadline_at": saga_deadline()}
     if saga.state != state:
         tell(saga, Kind.SAGA, from_state=saga.state, to_state=state)
     save(saga, **changes)

@@ -12,7 +12,7 @@ from django.db import models
 
 from fulfillment.card import Card
 from fulfillment.errors import UnknownStep
-from fulfillment.gateways import card_of, chosen
+from fulfillment.gateways import card_of, chosen, exists
 from fulfillment.models import Saga, SagaState, StepRecord, StepState
 from fulfillment.step import Kind as StepKind
 from fulfillment.step import Receipt, Step, Undo
@@ -133,8 +133,11 @@ def planned(saga: Saga, name: str) -> dict[str, Any]:
 
 
 def step_of(saga: Saga, name: str) -> Step | None:
-    """The code that serves this step of the plan; None: there is none."""
-    return known(name, planned(saga, name).get("version", 1))
+    """The code that serves this step of the plan; None: there is none, or none for the provider that is pinned."""
+    entry = planned(saga, name)
+    if entry.get("role") and not exists(entry["role"], entry["gateway"]):
+        return None
+    return known(name, entry.get("version", 1))
 
 
 def is_pivot(saga: Saga, record: StepRecord) -> bool:

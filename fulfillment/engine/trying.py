@@ -265,7 +265,7 @@ def _came_too_late(claim: Claim, learned: StepState) -> None:
         return
     record = StepRecord.objects.select_related("saga__order").get(saga_id=claim.saga, name=claim.name)
     undone_something = any((record.undo_receipt or {}).values())
-    if record.state in (StepState.UNDONE, StepState.UNDONE_BY_HAND, StepState.NOT_NEEDED) and not undone_something:
+    if record.state in (StepState.UNDONE, StepState.NOT_NEEDED) and not undone_something:
         order = record.saga.order
         open_incident(
             IncidentKind.ORPHAN_PAYMENT,

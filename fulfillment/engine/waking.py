@@ -89,7 +89,7 @@ def look(saga: Saga, poison_after: int) -> Launch | None:
     if not undo and not pivot_succeeded(saga) and (saga.cancel_requested_at or record.state == StepState.REJECTED):
         turn_back(saga)
     elif step_of(saga, record.name) is None:
-        message = f"This code has no step {record.name!r} as the plan of this order needs it"
+        message = f"This code has no step {record.name!r}, or no provider for it, as the plan of this order needs it"
         park(saga, IncidentKind.UNKNOWN_STEP, record, "unknown_step", message)
     elif what := spent(saga, record, undo):
         _give_up(saga, record, undo, what)

@@ -102,7 +102,7 @@ def turn_back(saga: Saga) -> None:
             move(saga, record, StepState.NOT_NEEDED, claim=None)
     saga.epoch += 1
     tell(saga, Kind.SAGA, from_state=saga.state, to_state=SagaState.COMPENSATING, code=failure)
-    save(saga, state=SagaState.COMPENSATING, epoch=saga.epoch, failure=failure)
+    save(saga, state=SagaState.COMPENSATING, epoch=saga.epoch, failure=failure, wake_at=ShopNow())
     grant_next_undo(saga)
 
 

@@ -74,6 +74,11 @@ def pinned(role: str, name: str) -> Iterator[None]:
         _pins.reset(token)
 
 
+def exists(role: str, name: str) -> bool:
+    """Whether this code still has the provider with which a saga was opened."""
+    return role in ROLES and name in ROLES[role].providers
+
+
 def card_of(role: str, name: str) -> Card:
     """What the provider ``name`` promises in this role. Raises ImproperlyConfigured."""
     return _written(role, name).card

@@ -47,6 +47,11 @@ class Migration(migrations.Migration):
         ),
         migrations.AddField(
             model_name='saga',
+            name='deadline_at',
+            field=models.DateTimeField(null=True),
+        ),
+        migrations.AddField(
+            model_name='saga',
             name='launched_at',
             field=models.DateTimeField(null=True),
         ),

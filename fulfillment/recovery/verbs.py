@@ -17,10 +17,11 @@ from fulfillment.models import Saga, SagaState, StepRecord
 from fulfillment.recovery.choices import choices, held_minor, version_of
 from fulfillment.step import Receipt
 from fulfillment.talk import with_provider_of
-from orders.attention import Incident, IncidentState, open_incidents, resolve_incidents
+from orders.attention import Incident, IncidentKind, IncidentState, open_incidents, resolve_incidents
 from orders.money import money
 from orders.timeline import Kind, TimelineEntry
 
+STOPS = (IncidentKind.UNDO_EXHAUSTED, IncidentKind.IN_DOUBT, IncidentKind.STUCK, IncidentKind.UNKNOWN_STEP)
 MOVES_MONEY = ("undone_by_hand", "close")  # by a person's word alone: above a limit, or when it is written off, a second one must agree
 MOVES_NOTHING = ("assign", "snooze", "note", "close")
 LONGEST = {"actor": 80, "owner": 80, "evidence": 300}  # characters: what the journal's columns hold
@@ -157,10 +158,10 @@ def _both(saga: Saga, minor: int) -> str:
 def _needs_a_second_person(saga: Saga, request: Request) -> Answer | None:
     """The first one proposes; another one who asks for the same does it."""
     amount = request.amount_minor or 0
-    over = amount > settings.SECOND_PERSON_ABOVE_MINOR or (request.verb == "close" and engine.at_risk_minor(saga) > 0)
+    over = amount > settings.SECOND_PERSON_ABOVE_MINOR or (request.verb == "close" and (amount > 0 or engine.at_risk_minor(saga) > 0))
     if request.verb not in MOVES_MONEY or not over:
         return None
-    incident = next(iter(open_incidents(saga.order_id)), None)
+    incident = next((found for found in open_incidents(saga.order_id) if found.kind in STOPS), None)
     if incident is None:
         raise Refused(f"{request.order} has no open incident under which two persons could agree.")
     asked = {"verb": request.verb, "amount_minor": amount}
@@ -251,7 +252,8 @@ def _where(saga: Saga) -> tuple[StepRecord, bool]:
 
 
 def _settle_incidents(saga: Saga, request: Request) -> None:
-    resolve_incidents(saga.order_id, request.verb, request.reason, request.actor)
+    """Those that stopped the saga; what reconciliation has found is settled by what it finds next."""
+    resolve_incidents(saga.order_id, request.verb, request.reason, request.actor, kind__in=STOPS)
 
 
 def _retry_now(saga: Saga, request: Request, found: LookedUp | None) -> None:

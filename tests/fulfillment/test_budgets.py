@@ -77,7 +77,7 @@ def test_an_answer_that_the_provider_is_busy_spends_no_try_but_its_deadline_runs
 
 
 def test_an_order_that_takes_too_long_turns_back(saga: int) -> None:
-    Saga.objects.filter(pk=saga).update(opened_at="2020-01-01T00:00Z")
+    Saga.objects.filter(pk=saga).update(deadline_at="2020-01-01T00:00Z")
     now_due(saga)
 
     recovery.look(saga)
@@ -278,7 +278,9 @@ def test_after_the_pivot_nothing_turns_back_and_a_person_may_do_without_the_step
 
 
 @pytest.mark.parametrize(
-    "receipt", [{"at": object()}, {"n": float("nan")}, {"text": "a\x00b"}, ["a", "list"], {"long": "x" * 30_000}], ids=str
+    "receipt",
+    [{"at": object()}, {"n": float("nan")}, {"text": "a\x00b"}, ["a", "list"], {"long": "x" * 30_000}],
+    ids=["object", "nan", "null character", "list", "long"],
 )
 def test_a_receipt_that_cannot_be_stored_is_in_doubt(receipt: object) -> None:
     """It took place; the same key asks again, and nothing is stranded."""

@@ -1,0 +1,51 @@
+"""The virtual broker: a bag of messages without any order, which the history loses and doubles."""
+
+from dataclasses import dataclass
+
+from fulfillment.engine import Launch
+
+
+@dataclass(frozen=True)
+class Message:
+    """A task message: the first of ``steps`` is its task, the rest of the chain follows it. ``errback``: the chain stopped."""
+
+    saga: int
+    epoch: int
+    order: str
+    undo: bool
+    steps: tuple[str, ...]
+    errback: bool = False
+
+    @property
+    def task(self) -> str:
+        return "failed" if self.errback else ("undo_" if self.undo else "") + self.steps[0]
+
+    def follow(self) -> "Message | None":
+        """The next of the chain."""
+        rest = self.steps[1:]
+        return Message(self.saga, self.epoch, self.order, self.undo, rest) if rest else None
+
+    def failed(self) -> "Message":
+        return Message(self.saga, self.epoch, self.order, self.undo, self.steps, errback=True)
+
+    def arguments(self) -> dict[str, int | str]:
+        return {"saga": self.saga, "epoch": self.epoch, "order": self.order}
+
+    def __str__(self) -> str:
+        return f"{self.task} e{self.epoch}"
+
+
+class Broker:
+    def __init__(self) -> None:
+        self.messages: list[Message] = []
+
+    def publish(self, what: Launch) -> None:
+        """In place of ``fulfillment.tasks.publish``."""
+        self.put(Message(what.saga, what.epoch, what.order, what.undo, what.steps))
+
+    def put(self, message: Message | None) -> None:
+        if message is not None:
+            self.messages.append(message)
+
+    def take(self, at: int) -> Message:
+        return self.messages.pop(at)

@@ -1,0 +1,397 @@
+"""One seed, one history: an order is placed, and then whatever the seed draws happens to it, until faults stop and everything must come to rest."""
+
+import random
+import traceback
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from django.contrib.auth.models import User
+from django.db import connection, transaction
+from django.test import override_settings
+
+from config.simulation import journal, judge
+from config.simulation.broker import Broker, Message
+from config.simulation.journal import Seen
+from config.simulation.provider import CARDS, DAY_S, LAG_S, Provider
+from config.simulation.threads import Killed, WorkerThread
+from config.simulation.world import GATEWAY, Clock, Commits, Surroundings, replaced
+from fulfillment import recovery, tasks
+from fulfillment.engine import Launch
+from fulfillment.errors import Rejected
+from fulfillment.models import QueueProbe, Saga, SagaState, StockLevel
+from orders.models import Order, OrderLine
+
+WORKERS = 2
+CALM_MOVES = 400  # more than any order needs once faults have stopped
+PAUSES = ("before_start", "after_start", "before_call", "after_call", "after_settle_commit", "before_publish")
+PARKED = SagaState.NEEDS_ATTENTION
+
+
+@dataclass
+class Verdict:
+    """``breach``: what did not hold, empty if all did. ``trace``: the history in sentences."""
+
+    seed: int
+    card: str
+    breach: str = ""
+    trace: list[str] = field(default_factory=list)
+    ending: str = ""
+    transitions: Counter[str] = field(default_factory=Counter)
+    moves: int = 0
+
+
+class Simulator:
+    """Runs histories one after the other in this process, on the default database."""
+
+    def __init__(self) -> None:
+        self.clock = Clock()
+        self.workers = [WorkerThread() for _ in range(WORKERS)]
+        self.running: History | None = None
+        self.commits = Commits()
+        QueueProbe.objects.all().delete()
+        QueueProbe.objects.bulk_create(QueueProbe(queue=queue) for queue in ("saga", "undo"))
+        self.placed = Order.objects.count()
+        self.client, _ = User.objects.get_or_create(username="simulation")
+        StockLevel.objects.get_or_create(sku="PLENTY", defaults={"on_hand": 10**8})
+        StockLevel.objects.get_or_create(sku="NONE", defaults={"on_hand": 0})
+
+    def run(self, seed: int, moves: int = 60) -> Verdict:
+        """One history: at most ``moves`` moves with faults, then none until rest."""
+        random.seed(seed)  # the engine's own jitter
+        self.clock.jump(self.clock.now + 10**6)
+        settings = override_settings(PAYMENTS_GATEWAY=GATEWAY, CARRIER_GATEWAY=GATEWAY, DEMO_VALUES=True)
+        with settings, replaced(self.clock, self._boundary) as surroundings, connection.execute_wrapper(self.commits):
+            self.running = History(seed, self, surroundings)
+            try:
+                return self.running.run(moves)
+            finally:
+                self._clear_the_workers()
+                self.running = None
+
+    def _boundary(self, boundary: str, step: str, undo: bool | None) -> None:
+        assert self.running is not None
+        self.running.boundary(boundary)
+
+    def _clear_the_workers(self) -> None:
+        for worker in self.workers:
+            if not worker.is_idle:
+                worker.kill()
+
+    def close(self) -> None:
+        for worker in self.workers:
+            worker.close()
+
+
+class History:
+    def __init__(self, seed: int, simulator: Simulator, surroundings: Surroundings) -> None:
+        self.rng = random.Random(seed)
+        self.simulator, self.clock, self.workers = simulator, simulator.clock, simulator.workers
+        self.card = self.rng.choice(list(CARDS))
+        self.calm = False
+        self.broker = surroundings.broker = Broker()
+        self.provider = surroundings.provider = Provider(CARDS[self.card], self._decide, lambda: self.clock.now)
+        self.verdict = Verdict(seed, self.card)
+        self.carried: dict[WorkerThread, Message] = {}
+        self.past: list[Seen] = []
+        self.faultiness = self.rng.choice((0.05, 0.2, 0.5))
+        self.cancels_left = self.rng.choice((0, 0, 1, 1, 2))
+        self.saga = 0
+        self.was_answered: set[str] = set()
+
+    # --- the course of it ---
+
+    def run(self, moves: int) -> Verdict:
+        self._place()
+        for _ in range(moves):
+            if self.verdict.breach or self._is_at_rest():
+                break
+            self._move()
+        self.calm = True
+        for _ in range(CALM_MOVES):
+            if self.verdict.breach or self._is_at_rest():
+                break
+            self._move()
+        else:
+            self._breach("it does not come to rest, though faults have stopped")
+        if not self.verdict.breach:
+            self._breach(judge.at_rest(self.seen, self.provider, self.was_answered))
+        self.verdict.ending = self.seen.state
+        return self.verdict
+
+    def _place(self) -> None:
+        self.clock.tell_the_database()
+        sku = "NONE" if self.rng.random() < 0.12 else "PLENTY"
+        self.simulator.placed += 1
+        number = f"SIM-{self.simulator.placed}"
+        with transaction.atomic():
+            order = Order.objects.create(
+                number=number,
+                client=self.simulator.client,
+                idempotency_key=number,
+                shipping_address={"name": "S", "line1": "S", "city": "S", "postal_code": "1", "country": "IE"},
+                payment_token="tok",
+                correlation_id=number,
+                currency="EUR",
+                total_minor=100,
+                customer_email="simulated@example.com",
+                customer_name="S",
+            )
+            OrderLine.objects.create(order=order, sku=sku, name="thing", quantity=1, unit_price_minor=100)
+            tasks.start(order)
+        self.order = order
+        self.saga = Saga.objects.values_list("pk", flat=True).get(order=order)
+        self.seen = journal.read(self.saga)
+        self._tell(f"placed, {self.card}, {sku.lower()}")
+
+    def _is_at_rest(self) -> bool:
+        quiet = not self.broker.messages and all(worker.is_idle for worker in self.workers) and not self.provider.air
+        return quiet and (SagaState(self.seen.state).is_final or (self.seen.state == PARKED and self.calm))
+
+    def _move(self) -> None:
+        moves = self._possible()
+        name, act = self.rng.choices([(name, act) for name, act, _ in moves], [weight for *_, weight in moves])[0]
+        self.verdict.moves += 1
+        self.clock.tell_the_database()
+        self.simulator.commits.forget()
+        try:
+            self._tell(act() or name)
+        except Killed:
+            self._tell(f"{name}: killed inside its transaction")
+        except Exception as error:
+            self._breach(f"{name} raised {type(error).__name__}: {str(error).splitlines()[0]}")
+        self._observe(name)
+
+    def _possible(self) -> list[tuple[str, Any, float]]:
+        moves: list[tuple[str, Any, float]] = []
+        idle = [worker for worker in self.workers if worker.is_idle]
+        busy = [worker for worker in self.workers if not worker.is_idle]
+        if idle and self.broker.messages:
+            moves.append(("deliver", lambda: self._deliver(idle[0]), 5))
+        if busy:
+            moves.append(("go on", lambda: self._go_on(self.rng.choice(busy)), 6))
+        if self.provider.air:
+            moves.append(("late", self._late, 0.5 if not self.calm else 2))
+        alive = bool(self.broker.messages or busy)
+        if self.seen.wake_at is not None and (not alive or not self.calm):
+            moves.append(("sweep", self._sweep, 0.5 if alive else 5))
+        elif not moves:
+            moves.append(("wait", self._wait, 1))
+        if not self.calm:
+            moves += [(name, act, weight * self.faultiness) for name, act, weight in self._faults(busy)]
+        if self.seen.state == PARKED and not self.calm:
+            moves.append(("operator", self._operator, 1.5))
+        if self.cancels_left and not self.calm:
+            moves.append(("cancel", self._cancel, 0.5))
+        return moves
+
+    def _faults(self, busy: list[WorkerThread]) -> list[tuple[str, Any, float]]:
+        faults: list[tuple[str, Any, float]] = []
+        if self.broker.messages:
+            faults += [("lose", self._lose, 1), ("double", self._double, 1)]
+        if busy:
+            faults += [("kill", lambda: self._kill(self.rng.choice(busy)), 1.5)]
+            faults += [("errback", lambda: self._spurious_errback(self.rng.choice(busy)), 0.7)]
+        if self.past:
+            faults.append(("crash", self._database_crash, 2))
+        if any(effect.what == "label" and effect.open_minor and not effect.handed_over for effect in self.provider.effects):
+            faults.append(("handed over", self._hand_over, 0.3))
+        faults.append(("long wait", self._long_wait, 0.15))
+        return faults
+
+    # --- moves ---
+
+    def _deliver(self, worker: WorkerThread) -> str:
+        message = self.broker.take(self.rng.randrange(len(self.broker.messages)))
+        self.carried[worker] = message
+        worker.begin(lambda: self._work(worker, message))
+        return f"{message} is delivered" + self._stands(worker)
+
+    def _go_on(self, worker: WorkerThread) -> str:
+        at, message = worker.at, self.carried[worker]
+        worker.resume()
+        return f"{message} goes on from {at}" + self._stands(worker)
+
+    def _stands(self, worker: WorkerThread) -> str:
+        return f", stands {worker.at}" if worker.at else f": {worker.told}"
+
+    def _kill(self, worker: WorkerThread) -> str:
+        at, message = worker.at, self.carried[worker]
+        worker.kill()
+        heard = self.rng.random() < 0.5
+        if heard and not message.errback:
+            self.broker.put(message.failed())
+        return f"{message} is killed {at}" + (", errback" if heard else "")
+
+    def _spurious_errback(self, worker: WorkerThread) -> str:
+        message = self.carried[worker]
+        if not message.errback:
+            self.broker.put(message.failed())
+        return f"an errback of {message} fires while it lives"
+
+    def _lose(self) -> str:
+        return f"{self.broker.take(self.rng.randrange(len(self.broker.messages)))} is lost"
+
+    def _double(self) -> str:
+        message = self.rng.choice(self.broker.messages)
+        self.broker.put(message)
+        return f"{message} is doubled"
+
+    def _late(self) -> str:
+        at, lost = self.rng.randrange(len(self.provider.air)), self.rng.random() < 0.3
+        key = self.provider.air[at].key.split(":", 1)[1]
+        self.provider.land(at, lost=lost)
+        return f"the request {key} in the air " + ("is lost" if lost else "lands late")
+
+    def _hand_over(self) -> str:
+        for effect in self.provider.effects:
+            effect.handed_over = effect.what == "label"
+        return "the parcel is handed over"
+
+    def _sweep(self) -> str:
+        """Time goes on to when the sweep looks, or a little further; a probe has just come out, mostly."""
+        assert self.seen.wake_at is not None
+        self._pass_time(self.seen.wake_at + (self._until_watching_ends() or self.rng.choice((0.0, 1.0, 30.0))))
+        if self.rng.random() < 0.9 or self.calm:
+            self._a_probe_comes_out()
+        launch = recovery.look(self.saga)
+        its_commit_may_be_lost = self.simulator.commits.may_be_lost
+        told = self._publish_what_the_sweep_found(launch)
+        recovery.probes_due()
+        self.simulator.commits.may_be_lost = its_commit_may_be_lost
+        return told
+
+    def _a_probe_comes_out(self) -> None:
+        with connection.cursor() as cursor:
+            cursor.execute(
+                "UPDATE fulfillment_queueprobe SET out_at = shop_now(), sent_at = shop_now(), awaited_since = NULL, unanswered = 0"
+            )
+
+    def _until_watching_ends(self) -> float:
+        """Once faults have stopped, nobody wants to see a day of watching pass in minutes."""
+        watches = self.calm and any(record["state"] == "undo_in_doubt" and record["waits"] > 2 for record in self.seen.records)
+        return DAY_S + LAG_S if watches else 0.0
+
+    def _publish_what_the_sweep_found(self, launch: Launch | None) -> str:
+        if launch is None:
+            return "the sweep looks"
+        if not self.calm and self.rng.random() < 0.05:
+            recovery.not_published(launch)
+            return "the sweep looks, the broker is down"
+        self.broker.publish(launch)
+        return f"the sweep looks, launches e{launch.epoch}"
+
+    def _wait(self) -> str:
+        self._pass_time(self.clock.now + 5)
+        return "time passes"
+
+    def _long_wait(self) -> str:
+        self._pass_time(self.clock.now + self.rng.choice((40.0, 1000.0, 8000.0, 90_000.0)))
+        return "a long time passes"
+
+    def _pass_time(self, to: float) -> None:
+        """Requests that a card has promised to be over by then are; a worker before its send is past its lease long before a key is forgotten."""
+        self.clock.jump(to)
+        self.provider.pass_time()
+        self.clock.tell_the_database()
+
+    def _cancel(self) -> str:
+        self.cancels_left -= 1
+        answer = recovery.cancel(self.order.number, "customer")
+        self.was_answered.add(answer)
+        return f"the customer cancels: {answer}"
+
+    def _database_crash(self) -> str:
+        journal.put_back(self.rng.choice(self.past))
+        self.past = []
+        self.seen = journal.read(self.saga)
+        return "database crash, a commit that did not wait is lost"
+
+    def _operator(self) -> str:
+        """A person who looks first, and tells the truth."""
+        saga = Saga.objects.select_related("order").prefetch_related("records").get(pk=self.saga)
+        legal = [choice.verb for choice in recovery.choices(saga, True) if choice.verb in judge.OPERATORS]
+        if not legal:
+            return "the operator waits"
+        verb = self.rng.choice(legal)
+        given = judge.what_an_operator_gives(verb, saga, self.provider)
+        if given is None:
+            return "the operator looks, and waits"
+        sentence = ""
+        for actor in ("amara", "bela"):
+            request = recovery.Request(
+                order=self.order.number, verb=verb, version=recovery.version_of(self.order.pk), actor=actor, reason="simulated", **given
+            )
+            answer = recovery.decide(request)
+            sentence = f"{actor}: {verb}, {answer.outcome}"
+            if answer.outcome == "done":
+                break
+        return sentence
+
+    # --- a worker's work ---
+
+    def _work(self, worker: WorkerThread, message: Message) -> str:
+        self.clock.tell_the_database()
+        with connection.execute_wrapper(self.simulator.commits):
+            task = tasks.failed if message.errback else tasks.TASKS[f"fulfillment.{message.task}"]
+            task.push_request(chain=[] if message.errback else ["the rest"], id=str(message))
+            try:
+                told = task.run(**message.arguments())
+                goes_on = task.request.chain is not None and not message.errback
+            except Rejected as error:
+                self.broker.put(message.failed())
+                return f"raised {type(error).__name__}, errback"
+            except Exception as error:
+                self._breach(f"{message} raised {type(error).__name__}: {error} ({traceback.format_exc(limit=-3)})")
+                return f"raised {type(error).__name__}"
+            finally:
+                task.pop_request()
+            if goes_on and (follow := message.follow()):
+                worker.pause("before_publish")
+                self.clock.tell_the_database()
+                self.broker.put(follow)
+            return str(told)
+
+    def boundary(self, boundary: str) -> None:
+        """Called by the engine: a worker stands still here; inside a transaction, and in the sweep, it may only die."""
+        here = next((worker for worker in self.workers if worker.is_here()), None)
+        if here is not None and boundary in PAUSES:
+            here.pause(boundary)
+            self.clock.tell_the_database()
+        elif not self.calm and boundary != "open" and self.rng.random() < 0.04 * self.faultiness:
+            raise Killed
+
+    def _decide(self, name: str, options: Sequence[tuple[str, float]]) -> str:
+        """The first option is the harmless one: the only one once faults have stopped."""
+        if self.calm or (self.rng.random() > self.faultiness * 1.5 and not name.startswith("decline")):
+            return options[0][0]
+        return self.rng.choices([option for option, _ in options], [weight for _, weight in options])[0]
+
+    # --- what is seen ---
+
+    def _observe(self, name: str) -> None:
+        before, after = self.seen, journal.read(self.saga)
+        if (before.saga, before.records) != (after.saga, after.records) and name != "crash":
+            self.past = [*self.past, before] if self.simulator.commits.may_be_lost else []
+            self._conforms(before, after)
+        self.seen = after
+        self._breach(judge.always(after, self.provider))
+
+    def _conforms(self, before: Seen, after: Seen) -> None:
+        was, now = before.projection(), after.projection()
+        if was == now:
+            return
+        name = judge.transition(was, now, self.provider.card)
+        if name is None:
+            self._breach(f"the model has no such transition: {was} → {now}")
+        else:
+            self.verdict.transitions[name] += 1
+
+    def _breach(self, found: str) -> None:
+        if found and not self.verdict.breach:
+            self.verdict.breach = found
+            self._tell(f"BREACH: {found}")
+
+    def _tell(self, line: str) -> None:
+        self.verdict.trace.append(line.replace(self.order.number, "it"))

@@ -1,0 +1,100 @@
+"""What must hold, after every move and at rest; which change is legal, says the model; and what an honest operator answers."""
+
+from typing import Any
+
+from config.simulation.journal import Seen
+from config.simulation.provider import Provider
+from fulfillment import engine, ledger
+from fulfillment.card import Card
+from fulfillment.models import Saga, SagaState
+from tests.model.saga_journal import transition as legal
+
+# What the simulation's operator may press.
+OPERATORS = ("retry", "it_happened", "it_did_not", "start_undo", "undone_by_hand", "close", "retry_now")
+FAILED = ("payment_failed", "inventory_failed", "shipping_failed", "failed", "cancelled")
+
+
+def transition(before: tuple[Any, ...], after: tuple[Any, ...], card: Card) -> str | None:
+    """The model's name of this change; None: it knows none."""
+    name: str | None = legal(before, after, card.rejection_ends_doubt)
+    return name
+
+
+def always(seen: Seen, provider: Provider) -> str:
+    """The first invariant that does not hold right now; empty if all do."""
+    for key, times in provider.effects_ever.items():
+        if times > 1:
+            return f"{times} effects under one key ({key.split(':', 1)[1]})"
+    if seen.events > 1:
+        return "order.fulfilled was told twice"
+    if seen.state == SagaState.COMPENSATED and any(
+        record["state"] not in ("undone", "undone_by_hand", "not_needed") for record in seen.records
+    ):
+        return "compensated while an undo is open"
+    if seen.status in FAILED and seen.state not in (SagaState.COMPENSATED, SagaState.CLOSED_BY_OPERATOR):
+        return f"shown as {seen.status} while its saga is {seen.state}"
+    if not SagaState(seen.state).is_final and seen.wake_at is None and not seen.incidents:
+        return "nobody will look, and nobody was told"
+    return ""
+
+
+def at_rest(seen: Seen, provider: Provider, answered: set[str]) -> str:
+    """Once nothing moves any more: paid and shipped, or neither; or a person knows."""
+    charged, labels = _open(provider, "charge"), _open(provider, "label")
+    if seen.state == SagaState.COMPLETED:
+        if "accepted" in answered:
+            return "a cancel was accepted, and the order was fulfilled all the same"
+        return _differs(seen, provider, charged, labels, due=1, reservations="consumed", events=1)
+    if seen.state == SagaState.COMPENSATED:
+        return _differs(seen, provider, charged, labels, due=0, reservations="released", events=0)
+    if seen.state == SagaState.NEEDS_ATTENTION:
+        return "shipped for free" if labels and not charged and not seen.incidents else ""
+    if seen.state == SagaState.CLOSED_BY_OPERATOR:
+        return "" if not seen.events else "closed, and told as fulfilled"
+    return f"stranded as {seen.state}"
+
+
+def _differs(seen: Seen, provider: Provider, charged: int, labels: int, *, due: int, reservations: str, events: int) -> str:
+    if (charged, labels) != (due, due):
+        return f"{seen.state}, but {charged} charges and {labels} labels are open"
+    if any(0 < effect.open_minor < effect.amount for effect in provider.effects):
+        return f"{seen.state}, with a charge that is partly refunded"
+    if seen.events != events:
+        return f"{seen.state}, but order.fulfilled was told {seen.events} times"
+    if set(filter(None, seen.reservations.split(","))) - {reservations} or (due and not seen.reservations):
+        return f"{seen.state}, but reservations are {seen.reservations or 'missing'}"
+    return ""
+
+
+def _open(provider: Provider, what: str) -> int:
+    return sum(effect.what == what and effect.open_minor > 0 for effect in provider.effects)
+
+
+def what_an_operator_gives(verb: str, saga: Saga, provider: Provider) -> dict[str, Any] | None:
+    """What goes with the verb, once the person has seen to it that it is true; None: it would not be."""
+    at = engine.standing(saga)
+    assert at is not None
+    record, what = at[0], "label" if at[0].name == "shipping" else "charge"
+    effect = provider.known(what, record.do_key)
+    if verb == "it_happened":
+        return {"evidence": "seen at the provider"} if effect is not None and effect.open_minor else None
+    if verb == "it_did_not":
+        return {} if effect is None else None
+    if verb == "undone_by_hand":
+        if record.name == "inventory":
+            return None
+        given_back = effect.open_minor if effect is not None and what == "charge" else 0
+        _close_the_door(provider, record.do_key)
+        return {"evidence": "the provider has confirmed it", "amount_minor": given_back}
+    if verb == "close":
+        return {"amount_minor": ledger.remaining(saga.order_id)}
+    return {}
+
+
+def _close_the_door(provider: Provider, key: str) -> None:
+    """A person has called the provider: what was under the key is gone, and nothing comes any more."""
+    provider.tombs.add(key)
+    for effect in provider.effects:
+        if effect.key == key:
+            effect.open_minor = 0
+    provider.air = [flying for flying in provider.air if flying.key != key]

@@ -1,0 +1,81 @@
+"""What the engine's surroundings are replaced by while the simulation runs: the clock, the broker, the providers, the boundaries."""
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from types import SimpleNamespace
+from typing import Any
+
+from django.db import connection
+
+from config.simulation.provider import VirtualCarrier, VirtualPayments
+from fulfillment import crashpoints, gateways, tasks
+from fulfillment.gateways import lease
+from sideeffects import registry
+
+START = datetime(2030, 1, 1, tzinfo=UTC).timestamp()
+GATEWAY = "simulated"
+
+
+class Clock:
+    """Virtual seconds. Each thread tells its database connection before it goes on."""
+
+    def __init__(self) -> None:
+        self.now = START
+        self._told = threading.local()
+
+    def jump(self, to: float) -> None:
+        self.now = max(self.now, to)
+
+    def tell_the_database(self) -> None:
+        if getattr(self._told, "now", None) != self.now or connection.connection is None:
+            with connection.cursor() as cursor:
+                if connection.connection is not getattr(self._told, "connection", None):
+                    cursor.execute("SET synchronous_commit = off")  # what a crash may take is simulated; the real disk is not waited for
+                    self._told.connection = connection.connection
+                cursor.execute("SELECT set_config('shop.now', %s, false)", [datetime.fromtimestamp(self.now, UTC).isoformat()])
+            self._told.now = self.now
+
+
+class Commits:
+    """Whether the transactions since ``forget`` would wait for the disk: one that may be lost says so in SQL."""
+
+    def __init__(self) -> None:
+        self.may_be_lost = False
+
+    def __call__(self, execute: Any, sql: str, params: Any, many: bool, context: Any) -> Any:
+        if "synchronous_commit" in sql:
+            self.may_be_lost = True
+        return execute(sql, params, many, context)
+
+    def forget(self) -> None:
+        self.may_be_lost = False
+
+
+@contextmanager
+def replaced(clock: Clock, listener: Any) -> Iterator["Surroundings"]:
+    """Everything outside the engine is ours in the block, and put back after it."""
+    surroundings = Surroundings()
+    was = (tasks.publish, registry.publish, crashpoints.listener, vars(lease)["time"], dict(gateways.ROLES))
+    vars(tasks)["publish"] = lambda what: surroundings.broker.publish(what)
+    vars(registry)["publish"] = lambda messages: []
+    vars(lease)["time"] = SimpleNamespace(monotonic=lambda: clock.now, time=lambda: clock.now)
+    crashpoints.listener = listener
+    payments, carrier = gateways.ROLES["payments"], gateways.ROLES["carrier"]
+    gateways.ROLES["payments"] = payments._replace(
+        providers={**payments.providers, GATEWAY: lambda: VirtualPayments(surroundings.provider)}
+    )
+    gateways.ROLES["carrier"] = carrier._replace(providers={**carrier.providers, GATEWAY: lambda: VirtualCarrier(surroundings.provider)})
+    try:
+        yield surroundings
+    finally:
+        vars(tasks)["publish"], vars(registry)["publish"], crashpoints.listener, vars(lease)["time"], roles = was
+        gateways.ROLES.update(roles)
+
+
+class Surroundings:
+    """The broker and the provider of the history that runs now."""
+
+    broker: Any = None
+    provider: Any = None

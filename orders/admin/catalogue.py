@@ -22,10 +22,20 @@ admin.site.unregister(Group)
 admin.site.unregister(AuthToken)  # a token is shown once, to whoever makes it: a form can only make useless ones
 
 
+class ProductForm(forms.ModelForm):
+    def clean_price_minor(self) -> int:
+        """Raises ValidationError: nothing is given away, and nobody is paid for taking it."""
+        price = int(self.cleaned_data["price_minor"])
+        if price <= 0:
+            raise forms.ValidationError("A price must be above 0, in minor units: 8420 is 84.20.")
+        return price
+
+
 @admin.register(Product)
 class ProductAdmin(ModelAdmin):
     """An order keeps the price of its day: editing one here changes later orders only."""
 
+    form = ProductForm
     list_display: ClassVar = ["sku", "name", "shown_price", "is_active"]
     list_filter: ClassVar = ["is_active"]
     search_fields: ClassVar = ["=sku", "name"]

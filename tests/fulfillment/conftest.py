@@ -50,7 +50,7 @@ class SandboxProcess:
     def _announced(self) -> str:
         """Its address, as soon as it tells."""
         assert self._process.stdout is not None
-        line = self._process.stdout.readline()
+        line: str = self._process.stdout.readline()
         assert line, f"the sandbox ended with {self._process.wait(5)} before it told its address"
         return line.split()[3].rstrip(",")
 

@@ -4,6 +4,7 @@ import random
 import traceback
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -96,6 +97,7 @@ class History:
         self.carried: dict[WorkerThread, Message] = {}
         self.past: list[Seen] = []
         self.faultiness = self.rng.choice((0.05, 0.2, 0.5))
+        self.likes: dict[str, float] = {}  # each history likes some kinds of trouble more than others: rare ones meet sooner
         self.cancels_left = self.rng.choice((0, 0, 1, 1, 2))
         self.saga = 0
         self.was_answered: set[str] = set()
@@ -125,8 +127,8 @@ class History:
         sku = "NONE" if self.rng.random() < 0.12 else "PLENTY"
         self.simulator.placed += 1
         number = f"SIM-{self.simulator.placed}"
-        with transaction.atomic():
-            order = Order.objects.create(
+        with suppress(Killed), transaction.atomic():  # killed after its commit: the order is placed, and nothing is published
+            self.order = order = Order.objects.create(
                 number=number,
                 client=self.simulator.client,
                 idempotency_key=number,
@@ -140,8 +142,7 @@ class History:
             )
             OrderLine.objects.create(order=order, sku=sku, name="thing", quantity=1, unit_price_minor=100)
             tasks.start(order)
-        self.order = order
-        self.saga = Saga.objects.values_list("pk", flat=True).get(order=order)
+        self.saga = Saga.objects.values_list("pk", flat=True).get(order=self.order)
         self.seen = journal.read(self.saga)
         self._tell(f"placed, {self.card}, {sku.lower()}")
 
@@ -175,16 +176,21 @@ class History:
             moves.append(("late", self._late, 0.5 if not self.calm else 2))
         alive = bool(self.broker.messages or busy)
         if self.seen.wake_at is not None and (not alive or not self.calm):
-            moves.append(("sweep", self._sweep, 0.5 if alive else 5))
+            moves.append(("sweep", self._sweep, 0.5 * self._liking("sweep") if alive else 5))
         elif not moves:
             moves.append(("wait", self._wait, 1))
         if not self.calm:
-            moves += [(name, act, weight * self.faultiness) for name, act, weight in self._faults(busy)]
+            moves += [(name, act, weight * self.faultiness * self._liking(name)) for name, act, weight in self._faults(busy)]
         if self.seen.state == PARKED and not self.calm:
             moves.append(("operator", self._operator, 1.5))
         if self.cancels_left and not self.calm:
-            moves.append(("cancel", self._cancel, 0.5))
+            moves.append(("cancel", self._cancel, 0.3 * self._liking("cancel")))
         return moves
+
+    def _liking(self, name: str) -> float:
+        if name not in self.likes:
+            self.likes[name] = self.rng.choice((0.1, 0.5, 1.0, 4.0))
+        return self.likes[name]
 
     def _faults(self, busy: list[WorkerThread]) -> list[tuple[str, Any, float]]:
         faults: list[tuple[str, Any, float]] = []
@@ -371,6 +377,9 @@ class History:
     # --- what is seen ---
 
     def _observe(self, name: str) -> None:
+        if not self.simulator.commits.wrote and name != "crash":
+            self._breach(judge.always(self.seen, self.provider))
+            return
         before, after = self.seen, journal.read(self.saga)
         if (before.saga, before.records) != (after.saga, after.records) and name != "crash":
             self.past = [*self.past, before] if self.simulator.commits.may_be_lost else []

@@ -1,6 +1,7 @@
-"""``/healthz``: this process answers. ``/readyz``: what it needs answers too, and the sweep is alive."""
+"""``/healthz``: this process answers. ``/readyz``: what it needs answers too, the sweep is alive, and no queue has gone silent."""
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 import kombu
 from django.conf import settings
@@ -11,6 +12,9 @@ from kombu.exceptions import OperationalError
 from fulfillment import recovery
 
 SWEEP_DEAD_AFTER_S = 30.0
+QUEUE_SILENT_AFTER_S = 30.0
+
+Found = TypeVar("Found")
 
 
 def healthz(request: HttpRequest) -> JsonResponse:
@@ -18,10 +22,18 @@ def healthz(request: HttpRequest) -> JsonResponse:
 
 
 def readyz(request: HttpRequest) -> JsonResponse:
-    """200 if the database answers, the broker answers within a second, and the sweep has run in the last 30 seconds; else 503 that says which."""
-    age = _sweep_age_s()
-    found: dict[str, Any] = {"database": _database_answers(), "broker": _broker_answers(), "sweep_age_s": age}
-    ready = found["database"] and found["broker"] and age is not None and age <= SWEEP_DEAD_AFTER_S
+    """200 if the database answers, the broker answers within a second, the sweep has run in the last 30 seconds, and every queue that was probed has let
+    something out in the last 30 seconds; else 503 that says which. ``queues``: seconds of silence.
+    """
+    age, queues = _asked(recovery.sweep_age_s), _asked(recovery.unanswered_for_s) or {}
+    found: dict[str, Any] = {
+        "database": _database_answers(),
+        "broker": broker_answers(),
+        "sweep_age_s": age and round(age, 1),
+        "queues": queues,
+    }
+    is_swept = age is not None and age <= SWEEP_DEAD_AFTER_S
+    ready = found["database"] and found["broker"] and is_swept and max(queues.values(), default=0.0) <= QUEUE_SILENT_AFTER_S
     return JsonResponse({"status": "ready" if ready else "not ready"} | found, status=200 if ready else 503)
 
 
@@ -35,16 +47,16 @@ def _database_answers() -> bool:
         return False
 
 
-def _sweep_age_s() -> float | None:
+def _asked(question: Callable[[], Found]) -> Found | None:
+    """None where the database does not answer."""
     try:
-        age = recovery.sweep_age_s()
+        return question()
     except DatabaseError:
         connection.close()
         return None
-    return None if age is None else round(age, 1)
 
 
-def _broker_answers() -> bool:
+def broker_answers() -> bool:
     """Asked as publishing would ask, and as briefly."""
     options = settings.CELERY_BROKER_TRANSPORT_OPTIONS
     broker: Any = kombu.Connection(

@@ -12,15 +12,19 @@ from orders.attention import Incident
 from orders.models import Order, Status
 from orders.money import money
 
+LOOKED_AT = "This is being looked at by a person."
+
 
 @dataclass(frozen=True, kw_only=True)
 class Explanation:
     """``next_at``: when the sweep looks at the latest; None once nothing is left to do, or a person must decide.
 
-    ``blocked_on``: what has to come first ("a person", "the provider", "a worker"; empty: nothing). ``version``: what a decision must name.
+    ``public``: the sentence for whoever is no operator. ``blocked_on``: what has to come first ("a person", "the provider", "a worker"; empty: nothing).
+    ``version``: what a decision must name.
     """
 
     sentence: str
+    public: str
     since: datetime | None
     next_at: datetime | None
     blocked_on: str = ""
@@ -38,21 +42,30 @@ def explain(order: Order) -> Explanation:
     """Why ``order`` is where it is. A fixed number of queries, whatever its state."""
     saga = Saga.objects.filter(order=order).select_related("order").prefetch_related("records").first()
     if saga is None:
-        return Explanation(sentence="The order has no saga: it was not placed through the shop.", since=order.placed_at, next_at=None)
+        told = "The order has no saga: it was not placed through the shop."
+        return Explanation(sentence=told, public=told, since=order.placed_at, next_at=None)
     incidents = tuple(incident for incident in order.incidents.all() if incident.is_open)
     shared: dict[str, Any] = {"version": version_of(order.pk), "choices": tuple(choices(saga, bool(incidents))), "incidents": incidents}
     at = engine.standing(saga)
     if at is None:
         open_matter = "".join(f" {incident.sentence}" for incident in incidents)
-        blocked = "a person" if incidents else ""
-        return Explanation(sentence=_closed(saga) + open_matter, since=saga.closed_at, next_at=None, blocked_on=blocked, **shared)
+        blocked, public = ("a person", f"{_closed(saga)} {LOOKED_AT}") if incidents else ("", _closed(saga))
+        return Explanation(
+            sentence=_closed(saga) + open_matter, public=public, since=saga.closed_at, next_at=None, blocked_on=blocked, **shared
+        )
     record, undo = at
     if saga.state == SagaState.NEEDS_ATTENTION:
-        sentence, blocked = _waits_for_a_person(saga, record, undo, incidents), "a person"
+        sentence, public, blocked = _waits_for_a_person(saga, record, undo, incidents), LOOKED_AT, "a person"
     else:
         sentence, blocked = _moving(saga, record, undo), _BLOCKED.get(StepState(record.state), "")
-    since = record.settled_at or record.started_at or record.granted_at
-    return Explanation(sentence=sentence, since=since, next_at=saga.wake_at, blocked_on=blocked, **shared)
+        public = sentence
+    return Explanation(sentence=sentence, public=public, since=_since(record), next_at=saga.wake_at, blocked_on=blocked, **shared)
+
+
+def _since(record: StepRecord) -> datetime | None:
+    """When something last happened to it."""
+    instants = (record.granted_at, record.started_at, record.settled_at, record.undo_granted_at)
+    return max((instant for instant in instants if instant is not None), default=None)
 
 
 def _moving(saga: Saga, record: StepRecord, undo: bool) -> str:
@@ -86,13 +99,18 @@ def _reason(saga: Saga) -> str:
         return "it was cancelled"
     failed = saga.failure.removesuffix("_failed")
     record = next((r for r in saga.records.all() if r.name == failed), None)
-    return f"{failed} failed" + (f": {record.error_message}" if record and record.error_message else "")
+    return f"{failed} failed" + (f": {_inside(record)}" if record and record.error_message else "")
+
+
+def _inside(record: StepRecord) -> str:
+    """The last error, to stand within a sentence of ours."""
+    return record.error_message.rstrip(".")
 
 
 def _waits(verb: str) -> Callable[[StepRecord], str]:
     def sentence(record: StepRecord) -> str:
         tries = record.undo_tries if record.state.startswith("undo") else record.tries
-        why = f" ({record.error_message})" if record.error_message else ""
+        why = f" ({_inside(record)})" if record.error_message else ""
         return f"{record.name.capitalize()} {verb} after try {tries}{why}. It is tried again under the same key."
 
     return sentence

@@ -1,9 +1,11 @@
 """Recovery: the sweep, its probes, and what a person may decide. None of it publishes: the sweep returns what to launch, and a verb only makes the saga due now.
 
-``sweeping`` finds what is due, ``probes`` tell loss from backlog, ``choices`` says what may be decided about an order, ``verbs`` does it.
+``sweeping`` finds what is due, ``probes`` tell loss from backlog, ``choices`` says what may be decided about an order, ``verbs`` does it,
+``bulk`` does it to many, ``grouping`` shows what one cause has brought about.
 """
 
 from fulfillment.recovery.choices import Choice, choices, version_of
+from fulfillment.recovery.grouping import Group, amounts, awake, groups, snoozed
 from fulfillment.recovery.probes import probe_came_out, probe_not_sent, probes_due, unanswered_for_s
 from fulfillment.recovery.sweeping import BEAT_EVERY, beat, due, look, not_published, reconciliation_is_due, sweep_age_s, turn
 from fulfillment.recovery.verbs import VERBS, Answer, Refused, Request, cancel, decide, retry_now
@@ -13,13 +15,17 @@ __all__ = [
     "VERBS",
     "Answer",
     "Choice",
+    "Group",
     "Refused",
     "Request",
+    "amounts",
+    "awake",
     "beat",
     "cancel",
     "choices",
     "decide",
     "due",
+    "groups",
     "look",
     "not_published",
     "probe_came_out",
@@ -27,6 +33,7 @@ __all__ = [
     "probes_due",
     "reconciliation_is_due",
     "retry_now",
+    "snoozed",
     "sweep_age_s",
     "turn",
     "unanswered_for_s",

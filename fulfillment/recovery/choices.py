@@ -7,15 +7,28 @@ from fulfillment.models import Saga, SagaState, StepRecord, StepState
 from orders.money import money
 from orders.timeline import TimelineEntry
 
+OPTIONS = {"evidence": '--evidence "…"', "owner": '--owner "…"', "until": "--until …"}
+
 
 @dataclass(frozen=True, kw_only=True)
 class Choice:
-    """One verb that is legal now. ``label`` names the act for people; ``needs``: what must be given besides the reason; ``warns``: what to know first."""
+    """One verb that is legal now. ``label`` names the act for people; ``needs``: what must be given besides the reason; ``warns``: what to know first.
+
+    ``amount_minor``: the amount that must be named, where it is known.
+    """
 
     verb: str
     label: str
     needs: tuple[str, ...] = ()
     warns: str = ""
+    amount_minor: int | None = None
+
+    def command(self, order: str, version: int, amount_minor: int | None = None) -> str:
+        """The command line that decides it, to be pasted; … stands for what only the person knows, and is refused as it is."""
+        amount = self.amount_minor if amount_minor is None else amount_minor
+        options = OPTIONS | {"amount": f"--amount-minor {'…' if amount is None else amount}"}
+        line = f'python manage.py decide {order} {self.verb} --version {version} --actor "$USER" --reason "…"'
+        return " ".join([line, *(options[name] for name in self.needs)])
 
 
 def version_of(order_id: int) -> int:
@@ -47,15 +60,34 @@ def _of_parked(saga: Saga, record: StepRecord, undo: bool) -> list[Choice]:
     found = [Choice(verb="retry", label=f"Try {what} again with a fresh budget")] if engine.step_of(saga, record.name) else []
     found += _of_doubt(saga, record, undo)
     if undo:
-        found.append(Choice(verb="undone_by_hand", label=f"{record.name.capitalize()} was undone by hand", needs=("evidence", "amount")))
+        by_hand = f"{record.name.capitalize()} was undone by hand"
+        needs = ("evidence", "amount")
+        found.append(Choice(verb="undone_by_hand", label=by_hand, needs=needs, amount_minor=held_minor(saga, record)))
         left = ledger.remaining(saga.order_id)
-        loses = f"{money(left, saga.order.currency)} will be written off" if left else "the ledger balances"
-        found.append(Choice(verb="close", label="Close the order as it is", needs=("amount",), warns=loses))
+        found.append(
+            Choice(
+                verb="close", label="Close the order as it is", needs=("amount",), warns=_what_closing_loses(saga, left), amount_minor=left
+            )
+        )
     elif not engine.pivot_succeeded(saga):
         found.append(Choice(verb="start_undo", label="Undo what was done, in reverse order"))
     elif (step := engine.step_of(saga, record.name)) and step.skippable:
         found.append(Choice(verb="skip", label=f"Do without {record.name}", needs=("evidence",)))
     return found
+
+
+def held_minor(saga: Saga, record: StepRecord) -> int | None:
+    """What remains captured by this step, in minor units; None: nobody knows whether it took money."""
+    if record.receipt is None and record.doubt and engine.planned(saga, record.name).get("role") == "payments":
+        return None
+    return ledger.remaining(saga.order_id, record.name)
+
+
+def _what_closing_loses(saga: Saga, left: int) -> str:
+    if left:
+        return f"{money(left, saga.order.currency)} will be written off"
+    at_risk = engine.at_risk_minor(saga)
+    return f"nobody knows whether {money(at_risk, saga.order.currency)} was taken" if at_risk else "the ledger balances"
 
 
 def _of_doubt(saga: Saga, record: StepRecord, undo: bool) -> list[Choice]:

@@ -14,7 +14,7 @@ from fulfillment import engine, ledger
 from fulfillment.engine import deciding
 from fulfillment.errors import StepError
 from fulfillment.models import Saga, SagaState, StepRecord
-from fulfillment.recovery.choices import choices, version_of
+from fulfillment.recovery.choices import choices, held_minor, version_of
 from fulfillment.step import Receipt
 from fulfillment.talk import with_provider_of
 from orders.attention import Incident, IncidentKind, IncidentState, open_incidents, resolve_incidents
@@ -23,6 +23,8 @@ from orders.timeline import Kind, TimelineEntry
 
 STOPS = (IncidentKind.UNDO_EXHAUSTED, IncidentKind.IN_DOUBT, IncidentKind.STUCK, IncidentKind.UNKNOWN_STEP)
 MOVES_MONEY = ("undone_by_hand", "close")  # by a person's word alone: above a limit, or when it is written off, a second one must agree
+MOVES_NOTHING = ("assign", "snooze", "note", "close")
+LONGEST = {"actor": 80, "owner": 80, "evidence": 300}  # characters: what the journal's columns hold
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,7 +80,8 @@ def _decide(request: Request, found: "LookedUp | None") -> Answer:
 def _told(request: Request, found: "LookedUp | None") -> str:
     if request.verb == "look_up" and found:
         return f"{request.order}: {found.sentence}"
-    return f"{request.order}: {request.verb.replace('_', ' ')} is recorded. The sweep goes on from there within a second."
+    follows = "" if request.verb in MOVES_NOTHING else " The sweep goes on from there within a second."
+    return f"{request.order}: {request.verb.replace('_', ' ')} is recorded.{follows}"
 
 
 # --- refusals ------------------------------------------------------------------------------------------------------------
@@ -119,24 +122,37 @@ def _refuse_what_is_not_legal(saga: Saga, request: Request) -> None:
     given = {"evidence": request.evidence, "amount": request.amount_minor is not None, "owner": request.owner, "until": request.until}
     if missing := [name for name in legal[request.verb].needs if not given[name]]:
         raise Refused(f"{request.verb} needs {' and '.join(missing)}.")
+    if long := [f"{name} has more than {most} characters" for name, most in LONGEST.items() if len(getattr(request, name)) > most]:
+        raise Refused(f"{' and '.join(long).capitalize()}.")
     _refuse_a_wrong_amount(saga, request)
 
 
 def _refuse_a_wrong_amount(saga: Saga, request: Request) -> None:
     if request.verb not in MOVES_MONEY or request.amount_minor is None:
         return
-    left = ledger.remaining(saga.order_id)
-    known = f"{money(left, saga.order.currency)} ({left} minor units)"
     if request.amount_minor < 0:
         raise Refused("An amount is not negative.")
-    if request.verb == "close" and request.amount_minor != left:
-        raise Refused(f"{known} of {request.order} is still captured: closing it writes off exactly that. Name this amount.")
-    at = engine.standing(saga)
-    is_known = at is not None and (at[0].receipt or not at[0].doubt)
-    if request.verb == "undone_by_hand" and is_known and request.amount_minor > left:
-        raise Refused(f"Only {known} of {request.order} is still captured: no more can have been given back.")
-    if request.amount_minor > saga.order.total_minor:
-        raise Refused(f"{request.order} is worth {money(saga.order.total_minor, saga.order.currency)} in all.")
+    if request.verb == "undone_by_hand":
+        _refuse_a_wrong_refund(saga, _where(saga)[0], request.amount_minor)
+        return
+    left = ledger.remaining(saga.order_id)
+    if request.amount_minor != left:
+        raise Refused(f"{_both(saga, left)} of {request.order} is still captured: closing it writes off exactly that. Name this amount.")
+
+
+def _refuse_a_wrong_refund(saga: Saga, record: StepRecord, amount_minor: int) -> None:
+    """All of it was given back by hand, or this verb does not say what happened: a remainder would end as compensated, written off by nobody."""
+    held = held_minor(saga, record)
+    if held is None and amount_minor > saga.order.total_minor:
+        raise Refused(f"{saga.order.number} is worth {_both(saga, saga.order.total_minor)} in all.")
+    if held is not None and amount_minor > held:
+        raise Refused(f"Only {_both(saga, held)} is still captured by {record.name}: no more can have been given back.")
+    if held is not None and amount_minor < held:
+        raise Refused(f"{_both(saga, held)} is still captured by {record.name}: name all of it, or close the order if a part stays.")
+
+
+def _both(saga: Saga, minor: int) -> str:
+    return f"{money(minor, saga.order.currency)} ({minor} minor units)"
 
 
 def _needs_a_second_person(saga: Saga, request: Request) -> Answer | None:
@@ -145,7 +161,7 @@ def _needs_a_second_person(saga: Saga, request: Request) -> Answer | None:
     over = amount > settings.SECOND_PERSON_ABOVE_MINOR or (request.verb == "close" and (amount > 0 or engine.at_risk_minor(saga) > 0))
     if request.verb not in MOVES_MONEY or not over:
         return None
-    incident = next(iter(open_incidents(saga.order_id)), None)
+    incident = next((found for found in open_incidents(saga.order_id) if found.kind in STOPS), None)
     if incident is None:
         raise Refused(f"{request.order} has no open incident under which two persons could agree.")
     asked = {"verb": request.verb, "amount_minor": amount}
@@ -188,10 +204,12 @@ class LookedUp:
 
 
 def _look_up(request: Request) -> LookedUp | None:
-    """Outside any transaction. Raises Refused: the provider does not answer."""
+    """Outside any transaction; a decision that will be refused, or was made before, asks nobody. Raises Refused: the provider does not answer."""
     saga = Saga.objects.filter(order__number=request.order).select_related("order").prefetch_related("records", "order__lines").first()
     at = engine.standing(saga) if saga else None
-    if saga is None or at is None or engine.is_local(saga, at[0]):
+    if saga is None or at is None or version_of(saga.order_id) != request.version:
+        return None
+    if request.verb not in {choice.verb for choice in choices(saga, incident_is_open=False)}:
         return None
     step, plan = engine.step_of(saga, at[0].name), engine.planned(saga, at[0].name)
     if step is None:
@@ -204,14 +222,24 @@ def _look_up(request: Request) -> LookedUp | None:
         if request.verb == "it_happened":
             return None
         raise Refused(f"The provider could not be asked: {error} Nothing was done.") from None
-    return LookedUp(receipt, _what_the_provider_shows(at[0], receipt, left))
+    currency = saga.order.currency if plan.get("role") == "payments" else ""
+    return LookedUp(receipt, _what_the_provider_shows(at[0], receipt, left, currency))
 
 
-def _what_the_provider_shows(record: StepRecord, receipt: Receipt | None, left: int | None) -> str:
+def _what_the_provider_shows(record: StepRecord, receipt: Receipt | None, left: int | None, currency: str) -> str:
     if receipt is None:
         return f"the provider shows no {record.name} under {record.do_key}"
     what = ", ".join(f"{name} {value}" for name, value in receipt.items())
-    return f"the provider shows {record.name} under {record.do_key} ({what}); {'nothing' if left == 0 else left} of it is left"
+    return f"the provider shows {record.name} under {record.do_key} ({what}); {_what_is_left(left, currency)}"
+
+
+def _what_is_left(left: int | None, currency: str) -> str:
+    """``currency`` empty: it is a thing, not money."""
+    if left is None:
+        return "whether it was undone cannot be asked"
+    if left == 0:
+        return "nothing of it is left"
+    return f"{money(left, currency)} of it is left" if currency else "it has not been undone"
 
 
 # --- what each verb does to a saga whose lock is held ----------------------------------------------------------------------
@@ -249,6 +277,7 @@ def _it_happened(saga: Saga, request: Request, found: LookedUp | None) -> None:
 
 def _start_undo(saga: Saga, request: Request, found: LookedUp | None) -> None:
     _settle_incidents(saga, request)
+    deciding.due_now(saga)  # first, because a saga that moves is never without its next look
     deciding.undo_all(saga)
 
 

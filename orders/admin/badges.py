@@ -40,6 +40,11 @@ def status_badge(status: str) -> SafeString:
     return badge(icon, Status(status).label, colour)
 
 
+def attention_badge() -> SafeString:
+    """A person must decide."""
+    return badge("⚠", "Needs attention", BAD)
+
+
 def state_badge(state: str, label: str) -> SafeString:
     """Of a step, an undo or a delivery."""
     icon, colour = _STEP.get(state) or ("↺", BACK)

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Any, ClassVar
 
 from django.contrib import admin, messages
-from django.db.models import Prefetch, QuerySet, prefetch_related_objects
+from django.db.models import Exists, OuterRef, Prefetch, QuerySet, prefetch_related_objects
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect
 from django.urls import reverse
@@ -17,7 +17,8 @@ from fulfillment import recovery
 from fulfillment.explain import explain
 from fulfillment.models import Saga, StepRecord
 from orders.admin import flower
-from orders.admin.badges import icon_of, state_badge, status_badge
+from orders.admin.badges import attention_badge, icon_of, state_badge, status_badge
+from orders.attention import Incident, IncidentState
 from orders.models import Order
 from orders.money import money
 from orders.timeline import TimelineEntry, sentence
@@ -38,12 +39,27 @@ CANCELLED = {
 }
 
 
+class NeedsAttention(admin.SimpleListFilter):
+    """Orders about which a person must decide."""
+
+    title = "needs attention"
+    parameter_name = "attention"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return [("yes", "Needs attention"), ("no", "Needs none")]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Order]) -> QuerySet[Order]:
+        is_open = Exists(Incident.objects.exclude(state=IncidentState.RESOLVED).filter(order=OuterRef("pk")))
+        wanted = {"yes": is_open, "no": ~is_open}.get(self.value() or "")
+        return queryset if wanted is None else queryset.filter(wanted)
+
+
 @admin.register(Order)
 class OrderAdmin(ModelAdmin):
     """Read-only for everyone, superusers included: states are moved by the engine alone."""
 
     list_display: ClassVar = ["number", "placed_at", "customer_name", "shown_status", "shown_steps", "shown_side_effects", "shown_total"]
-    list_filter: ClassVar = ["status"]
+    list_filter: ClassVar = ["status", NeedsAttention]
     search_fields: ClassVar = ["=number", "=customer_email"]
     search_help_text = "Order number (ORD-…) or e-mail address, exactly"
     list_per_page = 25
@@ -56,7 +72,7 @@ class OrderAdmin(ModelAdmin):
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Order]:
         orders = super().get_queryset(request).select_related("saga", "client")
-        return orders.prefetch_related("saga__records", "events__deliveries")
+        return orders.prefetch_related("saga__records", "events__deliveries", "incidents")
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False
@@ -77,7 +93,7 @@ class OrderAdmin(ModelAdmin):
 
     @display(description="Status", ordering="status")
     def shown_status(self, order: Order) -> SafeString:
-        return status_badge(order.status)
+        return format_html("{} {}", status_badge(order.status), attention_badge()) if order.attention else status_badge(order.status)
 
     @display(description="Steps")
     def shown_steps(self, order: Order) -> SafeString:
@@ -102,7 +118,7 @@ class OrderAdmin(ModelAdmin):
     def get_object(self, request: HttpRequest, object_id: str, from_field: str | None = None) -> Order | None:
         order: Order | None = super().get_object(request, object_id, from_field)
         if order is not None:
-            prefetch_related_objects([order], "lines", history())
+            prefetch_related_objects([order], "lines", "ledger", history())
         return order
 
     def render_change_form(
@@ -164,12 +180,16 @@ def deliveries_of(order: Order) -> list[Delivery]:
 def page_of(order: Order) -> dict[str, Any]:
     """Everything that the order page shows, from rows that are already read."""
     entries = list(order.timeline.all())
+    told = explain(order)
     lines = [(line, money(line.unit_price_minor, order.currency), money(line.total_minor, order.currency)) for line in order.lines.all()]
     return {
         "order": order,
         "badge": status_badge(order.status),
+        "attention": attention_badge() if order.attention else "",
         "total": money(order.total_minor, order.currency),
-        "why": explain(order),
+        "why": told,
+        "choices": [(choice, choice.command(order.number, told.version)) for choice in told.choices],
+        "ledger": [(entry, money(entry.amount_minor, order.currency)) for entry in order.ledger.all()],
         "lines": lines,
         "steps": [_step(record, entries, order) for record in order.saga.records.all()],
         "side_effects": [(delivery, _delivery_badge(delivery), flower.published(delivery, order)) for delivery in deliveries_of(order)],

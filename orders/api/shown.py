@@ -4,6 +4,7 @@ from typing import Any
 
 from django.db.models import Prefetch, QuerySet
 
+from fulfillment.explain import explain
 from fulfillment.models import StepRecord
 from orders.models import Order, Product, Status
 from orders.timeline import TimelineEntry, sentence
@@ -49,6 +50,12 @@ def full(order: Order) -> dict[str, Any]:
         "side_effects": [_delivery(delivery) for delivery in deliveries],
         "timeline": [_entry(entry) for entry in order.timeline.all()],
     }
+
+
+def why(order: Order) -> dict[str, Any]:
+    """Where it stands, since when, and what happens next. What people decide about, and the money at risk, is not a client's."""
+    told = explain(order)
+    return {"sentence": told.public, "since": told.since, "next_at": told.next_at, "blocked_on": told.blocked_on}
 
 
 def product(item: Product) -> dict[str, Any]:

@@ -44,6 +44,18 @@ class ProductPages(Pages):
     ordering = "sku"
 
 
+EXPANDED = {"why": shown.why}
+
+
+def expanded(request: Request) -> list[str]:
+    """What ``?expand=a,b`` asks for. Raises QueryParamError: a name that cannot be expanded."""
+    asked = [name for name in request.query_params.get("expand", "").split(",") if name]
+    if unknown := [name for name in asked if name not in EXPANDED]:
+        told = f"{', '.join(map(repr, unknown))} cannot be expanded; known: {', '.join(EXPANDED)}."
+        raise QueryParamError({"expand": [ErrorDetail(told, "unknown_value")]})
+    return asked
+
+
 def only_parameters(request: Request, *known: str) -> None:
     """Raises QueryParamError: a parameter that is not known here."""
     unknown = [name for name in request.query_params if name not in known]
@@ -76,8 +88,11 @@ class Orders(APIView):
 
 class OrderDetail(APIView):
     def get(self, request: Request, number: str) -> Response:
-        only_parameters(request)
-        return Response(shown.full(_find(shown.whole(_own(request)), number)))
+        """``?expand=why`` adds why the order is where it is, in words for a client."""
+        only_parameters(request, "expand")
+        asked = expanded(request)
+        order = _find(shown.whole(_own(request)), number)
+        return Response(shown.full(order) | {name: EXPANDED[name](order) for name in asked})
 
 
 class Cancel(APIView):

@@ -1,5 +1,6 @@
 """Promise: operators see why an order is where it is, and can change nothing by hand but what is theirs."""
 
+import html
 from typing import Any
 
 import pytest
@@ -7,7 +8,8 @@ from django.contrib.auth.models import Permission, User
 from django.test import Client as Browser
 
 from fulfillment.models import Saga, StepRecord, StockLevel
-from orders.models import Order, Product
+from orders.models import Order, Product, TimelineEntry
+from tests.fulfillment.driving import undo_failed
 from tests.orders.conftest import Client
 
 
@@ -33,7 +35,7 @@ def test_the_list_shows_status_steps_and_total_in_few_queries(
     for _ in range(12):
         client.post(body)
 
-    with django_assert_max_num_queries(12):
+    with django_assert_max_num_queries(13):
         text = operator.get("/admin/orders/order/").content.decode()
 
     assert text.count("○</span>Placed") == 12
@@ -47,7 +49,7 @@ def test_an_order_is_found_by_its_number(operator: Browser, order: Order) -> Non
 
 
 def test_the_page_says_why_and_shows_everything_in_few_queries(operator: Browser, order: Order, django_assert_max_num_queries: Any) -> None:
-    with django_assert_max_num_queries(14):
+    with django_assert_max_num_queries(15):
         text = operator.get(page(order)).content.decode()
 
     assert "Payment may start: its message is on the way to a worker." in text
@@ -55,6 +57,44 @@ def test_the_page_says_why_and_shows_everything_in_few_queries(operator: Browser
     assert "None yet: they begin when the order is fulfilled." in text
     assert "Order placed" in text
     assert "12 Harbour Rd" in text
+
+
+def test_the_page_of_an_order_that_needs_attention_shows_what_may_be_decided(
+    operator: Browser, order: Order, django_assert_max_num_queries: Any
+) -> None:
+    """I read why, what is at risk, where the runbook is, and the line that I may paste into a terminal."""
+    undo_failed(Saga.objects.get().pk)
+    version = TimelineEntry.objects.order_by("id").last().pk  # type: ignore[union-attr]
+
+    with django_assert_max_num_queries(15):
+        text = html.unescape(operator.get(page(order)).content.decode())
+
+    assert "⚠</span>Needs attention" in text
+    assert "Blocked on a person." in text
+    assert "Nothing is left to do." not in text
+    assert "Payment: an undo could not be completed (The provider refuses the refund). €214.00 at risk." in text
+    assert "docs/runbooks/undo_exhausted.md" in text
+    assert f'python manage.py decide {order.number} retry --version {version} --actor "$USER" --reason "…"' in text
+    assert "Close the order as it is" in text
+    assert "(€214.00 will be written off)" in text
+    assert "Money, as we know it" in text
+    assert f'<td>Captured</td><td>payment</td><td class="n">€214.00</td><td><code>{order.number}:payment:do:1</code></td>' in text
+
+
+def test_the_list_tells_apart_what_needs_attention(operator: Browser, client: Client, body: dict[str, Any]) -> None:
+    """I see it at a glance, and can have only those."""
+    mine, other = (client.post(body).json()["number"] for _ in range(2))
+    undo_failed(Saga.objects.get(order__number=mine).pk)
+
+    everything, waiting, calm = (
+        operator.get(f"/admin/orders/order/{query}").content.decode() for query in ("", "?attention=yes", "?attention=no")
+    )
+
+    badge = "⚠</span>Needs attention"
+    assert everything.count(badge) == waiting.count(badge) == 1
+    assert [number in waiting for number in (mine, other)] == [True, False]
+    assert [number in calm for number in (mine, other)] == [False, True]
+    assert badge not in calm
 
 
 def test_nobody_edits_an_order_by_hand(operator: Browser, order: Order) -> None:

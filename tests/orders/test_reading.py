@@ -1,5 +1,6 @@
 """Promise: a client sees its own orders, whole and in few queries; every error is a problem document."""
 
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -7,6 +8,12 @@ from django.db import connection
 from django.test import Client as Browser
 from rest_framework.test import APIClient
 
+from fulfillment import recovery
+from fulfillment.clock import shop_now
+from fulfillment.models import QueueProbe, Saga
+from orders.attention import IncidentKind, open_incident
+from orders.models import Order
+from tests.fulfillment.driving import undo_failed
 from tests.orders.conftest import Client
 
 
@@ -107,7 +114,73 @@ def test_health_answers_without_a_token_and_readiness_names_what_is_missing(clie
 
     assert alive.json() == {"status": "ok"}
     assert ready.status_code == 503
-    assert ready.json() == {"status": "not ready", "database": True, "broker": False, "sweep_age_s": None}
+    assert ready.json() == {"status": "not ready", "database": True, "broker": False, "sweep_age_s": None, "queues": {}}
+
+
+@pytest.mark.parametrize(("silent_s", "status"), [(None, 200), (20, 200), (40, 503)])
+def test_readiness_ends_while_a_queue_lets_nothing_out(
+    db: None, monkeypatch: pytest.MonkeyPatch, silent_s: float | None, status: int
+) -> None:
+    """A probe that has not come out for half a minute: nobody consumes."""
+    monkeypatch.setattr("config.health.broker_answers", lambda: True)
+    recovery.beat()
+    QueueProbe.objects.create(queue="saga")
+    if silent_s is not None:
+        QueueProbe.objects.create(queue="undo", awaited_since=shop_now() - timedelta(seconds=silent_s))
+
+    ready = Browser().get("/readyz")
+
+    assert ready.status_code == status
+    assert ready.json()["queues"] == ({} if silent_s is None else {"undo": silent_s})
+
+
+def test_why_is_shown_to_whoever_asks_for_it(client: Client, body: dict[str, Any]) -> None:
+    """I see what my order waits for, and when somebody looks at the latest."""
+    number = client.post(body).json()["number"]
+
+    plain, expanded = client.get(f"/orders/{number}").json(), client.get(f"/orders/{number}?expand=why").json()
+
+    why = expanded.pop("why")
+    assert expanded == plain
+    assert set(why) == {"sentence", "since", "next_at", "blocked_on"}
+    assert (why["sentence"], why["blocked_on"]) == ("Payment may start: its message is on the way to a worker.", "a worker")
+    assert why["next_at"] > why["since"]
+
+
+def test_what_a_person_must_decide_is_not_told_to_a_client(client: Client, body: dict[str, Any]) -> None:
+    """I learn that somebody looks at it; whose money is at risk, and what may be decided, is the shop's business."""
+    number = client.post(body).json()["number"]
+    undo_failed(Saga.objects.get().pk)
+
+    answer = client.get(f"/orders/{number}?expand=why").json()
+
+    assert answer["why"]["sentence"] == "This is being looked at by a person."
+    assert (answer["why"]["blocked_on"], answer["why"]["next_at"]) == ("a person", None)
+    assert answer["attention"] is True
+
+
+def test_an_open_matter_about_an_order_that_has_ended_is_not_told_either(client: Client, body: dict[str, Any]) -> None:
+    order = Order.objects.get(number=client.post(body).json()["number"])
+    Saga.objects.update(state="compensated", failure="cancelled", wake_at=None)
+    open_incident(IncidentKind.ORPHAN_PAYMENT, subject=order.number, order_id=order.pk, currency="EUR", amount_minor=8420)
+
+    why = client.get(f"/orders/{order.number}?expand=why").json()["why"]
+
+    told = "The order ended because it was cancelled. Nothing had to be undone. This is being looked at by a person."
+    assert (why["sentence"], why["blocked_on"]) == (told, "a person")
+
+
+@pytest.mark.parametrize("asked", ["everything", "why,ledger", "Why"])
+def test_what_cannot_be_expanded_is_refused_by_name(client: Client, body: dict[str, Any], asked: str) -> None:
+    number = client.post(body).json()["number"]
+
+    answer = client.get(f"/orders/{number}?expand={asked}")
+
+    assert answer.status_code == 400
+    assert answer["Content-Type"] == "application/problem+json"
+    (error,) = answer.json()["errors"]
+    assert (error["location"], error["pointer"], error["code"]) == ("query", "/expand", "unknown_value")
+    assert repr(asked.removeprefix("why,")) in error["detail"]
 
 
 def test_recommendations_are_served_by_their_own_room(client: Client) -> None:

@@ -1,0 +1,266 @@
+"""What an operator wants to know first, one finding a line: does everything that the shop needs answer, and does anything wait for somebody?
+
+Nothing is changed, and nothing is waited for longer than a few seconds. What needs the database is left out while it does not answer.
+"""
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import httpx
+import kombu
+from django.conf import settings
+from django.core.checks import run_checks
+from django.db import DatabaseError, connection
+from django.db.migrations.executor import MigrationExecutor
+from django.db.models import QuerySet
+from kombu.exceptions import OperationalError
+
+from config.celery import app
+from config.health import QUEUE_SILENT_AFTER_S, SWEEP_DEAD_AFTER_S, broker_answers
+from fulfillment import recovery
+from fulfillment.clock import in_seconds, shop_now
+from fulfillment.gateways import ROLES
+from fulfillment.models import Saga, SagaState, StepRecord, StepState
+from orders.attention import RUNBOOKS
+from sideeffects.models import Delivery, DeliveryState
+
+OK, WARN, FAIL = "ok", "warn", "FAIL"
+ASK_FOR_S = 2.0
+SKEW_S = 2.0
+OVERDUE_S = 60.0
+CONSUMERS = {
+    "undo": "celery -A config worker -P prefork -Q undo,saga -n saga@%h",
+    "saga": "celery -A config worker -P prefork -Q undo,saga -n saga@%h",
+    "sideeffects": "celery -A config worker -P prefork -Q sideeffects -n sideeffects@%h",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finding:
+    """``level``: ok, warn (somebody should look) or FAIL (the shop does not work as it should). ``to_do`` and ``runbook`` for what is not ok."""
+
+    level: str
+    what: str
+    found: str
+    to_do: str = ""
+    runbook: str = ""
+
+
+def examine() -> Iterator[Finding]:
+    """Everything, in the order in which it should be repaired."""
+    yield from _wiring()
+    database = _database()
+    yield database
+    knows = database.level != FAIL
+    yield from _workers(knows)
+    if knows:
+        for look in (_sweep, _queues):
+            yield from _read(look)
+    yield from _provider()
+    if knows:
+        for look in (_incidents, _orders, _deliveries):
+            yield from _read(look)
+    yield from _crash_points()
+
+
+def _read(look: Callable[[], Iterator[Finding]]) -> Iterator[Finding]:
+    try:
+        yield from list(look())
+    except DatabaseError as error:
+        what = look.__name__.strip("_")
+        yield Finding(level=FAIL, what=what, found=f"cannot be read: {_first_line(error)}", to_do="python manage.py migrate")
+
+
+# --- what the shop needs -------------------------------------------------------------------------------------------------
+
+
+def _wiring() -> Iterator[Finding]:
+    wrong = [found for found in run_checks(databases=["default"]) if found.is_serious()]
+    for found in wrong:
+        yield Finding(level=FAIL, what="wiring", found=f"{found.id}: {found.msg}", to_do=found.hint or "")
+    if not wrong:
+        yield Finding(level=OK, what="wiring", found="every system check passes")
+
+
+def _database() -> Finding:
+    try:
+        version, skew_s, pending = _of_database()
+    except DatabaseError as error:
+        connection.close()
+        to_do = "start the whole shop with `make up`, or set DATABASE_URL"
+        return Finding(level=FAIL, what="database", found=f"does not answer: {_first_line(error)}", to_do=to_do)
+    told = f"PostgreSQL {version}, {pending} pending migrations, clock skew {abs(skew_s):.1f} s"
+    if pending:
+        return Finding(level=FAIL, what="database", found=told, to_do="python manage.py migrate")
+    if abs(skew_s) > SKEW_S:
+        to_do = "set this machine's clock: its logs lie, the shop goes by the database's"
+        return Finding(level=WARN, what="database", found=told, to_do=to_do)
+    return Finding(level=OK, what="database", found=told)
+
+
+def _of_database() -> tuple[str, float, int]:
+    """Version, seconds by which its clock is ahead of ours, pending migrations."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT 1")
+        asked = time.time()
+        cursor.execute("SELECT current_setting('server_version'), extract(epoch FROM clock_timestamp())::float")
+        version, instant = cursor.fetchone()
+    skew_s = instant - (asked + time.time()) / 2
+    executor = MigrationExecutor(connection)
+    return version.split()[0], skew_s, len(executor.migration_plan(executor.loader.graph.leaf_nodes()))
+
+
+def _workers(database_answers: bool) -> Iterator[Finding]:
+    """The broker, and who consumes each queue."""
+    broker: Any = kombu.Connection(settings.CELERY_BROKER_URL)
+    address = broker.as_uri()
+    if not broker_answers():
+        to_do = "start it, or set CELERY_BROKER_URL; placed orders are kept and go on when it is back"
+        yield Finding(level=FAIL, what="broker", found=f"{address} does not answer", to_do=to_do)
+        return
+    yield Finding(level=OK, what="broker", found=f"{address} answers")
+    consumers = _consumers()
+    for queue, start in CONSUMERS.items():
+        if names := consumers.get(queue):
+            yield Finding(level=OK, what="workers", found=f'queue "{queue}" is consumed by {", ".join(sorted(names))}')
+        else:
+            waits = _waits_for(queue) if database_answers else ""
+            found = f'no worker consumes queue "{queue}"{waits}'
+            yield Finding(level=FAIL, what="workers", found=found, to_do=start, runbook=_book("no-consumer"))
+
+
+def _consumers() -> dict[str, list[str]]:
+    """The workers that answer within two seconds, by queue."""
+    try:
+        answers = app.control.inspect(timeout=ASK_FOR_S).active_queues() or {}
+    except (OperationalError, OSError):
+        return {}
+    found: dict[str, list[str]] = {}
+    for worker, queues in answers.items():
+        for queue in queues:
+            found.setdefault(queue["name"], []).append(worker)
+    return found
+
+
+def _waits_for(queue: str) -> str:
+    try:
+        if queue == "sideeffects":
+            count, what = _waiting().count(), "deliveries"
+        else:
+            granted = StepState.UNDO_GRANTED if queue == "undo" else StepState.GRANTED
+            count, what = StepRecord.objects.filter(state=granted).count(), "orders"
+    except DatabaseError:
+        return ""
+    return f" ({count} {what} wait)" if count else ""
+
+
+def _sweep() -> Iterator[Finding]:
+    age_s = recovery.sweep_age_s()
+    found = "has never run" if age_s is None else f"last ran {_long(age_s)} ago"
+    if age_s is not None and age_s <= SWEEP_DEAD_AFTER_S:
+        yield Finding(level=OK, what="sweep", found=found)
+    else:
+        told = f"{found} (expected every few seconds)"
+        yield Finding(level=FAIL, what="sweep", found=told, to_do="python manage.py sweep", runbook=_book("sweep-dead"))
+
+
+def _queues() -> Iterator[Finding]:
+    """Stamps sent through the queues that have not come out."""
+    silent = recovery.unanswered_for_s()
+    for queue, age_s in sorted(silent.items()):
+        level = FAIL if age_s > QUEUE_SILENT_AFTER_S else WARN
+        found = f'"{queue}" has let nothing out for {_long(age_s)}'
+        yield Finding(
+            level=level, what="queues", found=found, to_do="add workers, or restart those that hang", runbook=_book("no-consumer")
+        )
+    if not silent:
+        yield Finding(level=OK, what="queues", found="whatever was sent through them came out")
+
+
+def _provider() -> Iterator[Finding]:
+    """The sandbox, where it plays a provider; a real one is not asked."""
+    roles = sorted(role for role, one in ROLES.items() if getattr(settings, one.setting).startswith("sandbox"))
+    if not roles:
+        return
+    told = f"sandbox at {settings.SANDBOX_URL}, for {' and '.join(roles)}"
+    try:
+        httpx.get(f"{settings.SANDBOX_URL.rstrip('/')}/healthz", timeout=ASK_FOR_S).raise_for_status()
+    except (httpx.HTTPError, httpx.InvalidURL) as silent:
+        to_do = "python manage.py sandbox, or set SANDBOX_URL; open orders wait and are tried again"
+        found = f"{told}, does not answer: {type(silent).__name__}"
+        yield Finding(level=FAIL, what="provider", found=found, to_do=to_do)
+    else:
+        yield Finding(level=OK, what="provider", found=f"{told}, answers")
+
+
+# --- what waits for somebody ---------------------------------------------------------------------------------------------
+
+
+def _incidents() -> Iterator[Finding]:
+    groups = recovery.groups()
+    if not groups:
+        yield Finding(level=OK, what="incidents", found="nothing waits for a person")
+        return
+    at_risk: dict[str, int] = {}
+    for group in groups:
+        for currency, minor in group.at_risk.items():
+            at_risk[currency] = at_risk.get(currency, 0) + minor
+    found = f"{recovery.awake().count()} open, {recovery.amounts(at_risk) or 'no money'} at risk"
+    yield Finding(level=WARN, what="incidents", found=found, to_do="python manage.py incidents", runbook=groups[0].runbook)
+
+
+def _orders() -> Iterator[Finding]:
+    moving = Saga.objects.filter(state__in=[SagaState.RUNNING, SagaState.COMPENSATING])
+    oldest = moving.select_related("order").order_by("opened_at").first()
+    if oldest is None:
+        yield Finding(level=OK, what="orders", found="none under way")
+        return
+    age_s = (shop_now() - oldest.opened_at).total_seconds()
+    found = f"{moving.count()} under way, the oldest ({oldest.order.number}) for {_long(age_s)}"
+    if age_s <= settings.SAGA_DEADLINE_S:
+        yield Finding(level=OK, what="orders", found=found)
+    else:
+        to_do = f"python manage.py why {oldest.order.number}"
+        yield Finding(level=WARN, what="orders", found=found, to_do=to_do, runbook=_book("stuck"))
+
+
+def _deliveries() -> Iterator[Finding]:
+    overdue = Delivery.objects.filter(wake_at__lt=in_seconds(-OVERDUE_S)).count()
+    dead = Delivery.objects.filter(state=DeliveryState.DEAD).count()
+    found = f"{_waiting().count()} waiting, {overdue} overdue, {dead} dead letters"
+    if overdue or dead:
+        to_do = "look at the error on the order's page; overdue ones need the sweep and a worker"
+        yield Finding(level=WARN, what="deliveries", found=found, to_do=to_do)
+    else:
+        yield Finding(level=OK, what="deliveries", found=found)
+
+
+def _waiting() -> QuerySet[Delivery]:
+    return Delivery.objects.exclude(state__in=[DeliveryState.DELIVERED, DeliveryState.DEAD])
+
+
+def _crash_points() -> Iterator[Finding]:
+    if settings.CRASH_POINTS is not None:
+        found = f"CRASH_POINTS is {settings.CRASH_POINTS}: processes may kill themselves on purpose"
+        yield Finding(level=WARN, what="crash points", found=found, to_do="unset CRASH_POINTS, unless this is a test")
+
+
+# --- words ---------------------------------------------------------------------------------------------------------------
+
+
+def _book(name: str) -> str:
+    return f"{RUNBOOKS}/{name}.md"
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]
+
+
+def _long(seconds: float) -> str:
+    """4.2 s, 9 min, 3 h, 12 d."""
+    for unit, length in (("d", 86_400), ("h", 3600), ("min", 60)):
+        if seconds >= 2 * length:
+            return f"{seconds / length:.0f} {unit}"
+    return f"{seconds:.1f} s"

@@ -1,0 +1,35 @@
+"""``manage.py doctor``: does everything that the shop needs answer, and does anything wait for somebody?"""
+
+import dataclasses
+import sys
+from typing import Any
+
+from config import doctor
+from config.doctor import Finding
+from fulfillment.management.operating import OperatorCommand
+
+
+class Command(OperatorCommand):
+    help = (
+        "Look at everything that the shop needs, and say what to do about what is wrong. Exit 1: something fails. Example: manage.py doctor"
+    )
+    requires_system_checks = ()  # they are findings here
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        findings = []
+        for finding in doctor.examine():
+            findings.append(finding)
+            if not options["json"]:
+                self.tell(*_lines(finding))
+                self.stdout.flush()
+        if options["json"]:
+            self.tell_json({"findings": [dataclasses.asdict(finding) for finding in findings]})
+        if any(finding.level == doctor.FAIL for finding in findings):
+            sys.exit(1)
+
+
+def _lines(finding: Finding) -> list[str]:
+    lines = [f"{finding.level:5} {finding.what:12}  {finding.found}"]
+    if finding.to_do or finding.runbook:
+        lines.append(f"{'':20}→ {finding.to_do}" + (f"        {finding.runbook}" if finding.runbook else ""))
+    return lines

@@ -1,0 +1,69 @@
+"""``manage.py decide ORD-… VERB``: one decision of a person about one order. Pressed twice it is done once; about an order that has moved on it is refused."""
+
+import dataclasses
+import sys
+from argparse import ArgumentTypeError
+from datetime import UTC, datetime
+from typing import Any
+
+from django.core.management.base import CommandParser
+
+from fulfillment import recovery
+from fulfillment.explain import explain
+from fulfillment.management.operating import OperatorCommand, find_order, words
+from fulfillment.recovery import VERBS, Refused, Request
+
+
+class Command(OperatorCommand):
+    help = (
+        "Decide about an order, as `manage.py why` offers it. "
+        'Example: manage.py decide ORD-1043 retry --version 5120 --actor amara --reason "the provider is back"'
+    )
+
+    def create_parser(self, prog_name: str, subcommand: str, **options: Any) -> CommandParser:
+        """``--version`` is the order's here, not Django's."""
+        return super().create_parser(prog_name, subcommand, conflict_handler="resolve", **options)
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        super().add_arguments(parser)
+        parser.add_argument("order", help="its number, like ORD-1043")
+        parser.add_argument("verb", choices=sorted(VERBS), help="what to do; `manage.py why` shows which are legal")
+        parser.add_argument("--version", type=int, required=True, help="the order's version that you have seen")
+        parser.add_argument("--actor", type=words, required=True, help="who decides")
+        parser.add_argument("--reason", type=words, required=True, help="why, for whoever reads it later")
+        parser.add_argument("--evidence", type=words, help="where it can be looked up: a provider's reference, a ticket")
+        parser.add_argument("--amount-minor", type=int, help="in the minor units of the order's currency: 8420 for €84.20")
+        parser.add_argument("--owner", type=words, help="for assign: who takes care of it")
+        parser.add_argument("--until", type=_instant, help="for snooze: ISO 8601, UTC where no offset is given")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        order = find_order(options["order"])
+        given = {field.name: options[field.name] for field in dataclasses.fields(Request)}
+        request = Request(**{name: value for name, value in given.items() if value is not None})
+        try:
+            answer = recovery.decide(request)
+        except Refused as refused:
+            sys.exit(str(refused))
+        if options["json"]:
+            self.tell_json(
+                {"order": request.order, "verb": request.verb, "version": recovery.version_of(order.pk)} | dataclasses.asdict(answer)
+            )
+            return
+        self.tell(answer.sentence)
+        if answer.outcome == "proposed":
+            self.tell(*_for_the_second_person(request))
+
+
+def _instant(text: str) -> datetime:
+    try:
+        instant = datetime.fromisoformat(text)
+    except ValueError:
+        raise ArgumentTypeError(f"{text!r} is no instant, like 2026-11-25T09:00") from None
+    return instant if instant.tzinfo else instant.replace(tzinfo=UTC)
+
+
+def _for_the_second_person(request: Request) -> list[str]:
+    told = explain(find_order(request.order))
+    return [
+        f"→ {choice.command(request.order, told.version, request.amount_minor)}" for choice in told.choices if choice.verb == request.verb
+    ]

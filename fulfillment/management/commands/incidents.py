@@ -1,0 +1,71 @@
+"""``manage.py incidents``: what waits for a person, by cause, most money first."""
+
+import dataclasses
+from collections.abc import Iterator
+from typing import Any
+
+from django.core.management.base import CommandParser
+
+from fulfillment import recovery
+from fulfillment.management.operating import OperatorCommand, incident_as_json
+from fulfillment.recovery import Group
+from orders.attention import Incident
+
+NOTHING = "Nothing waits for a person."
+
+
+class Command(OperatorCommand):
+    help = "Show what waits for a person, grouped by cause, most money first. Example: manage.py incidents --all"
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        super().add_arguments(parser)
+        parser.add_argument("--all", action="store_true", help="each incident, the snoozed ones included, instead of groups")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        groups, asleep = recovery.groups(), recovery.snoozed()
+        listed = [*recovery.awake(), *asleep] if options["all"] else []
+        if options["json"]:
+            each = {"incidents": [incident_as_json(incident) for incident in listed]} if options["all"] else {}
+            self.tell_json({"groups": [dataclasses.asdict(group) for group in groups], "snoozed": asleep.count()} | each)
+            return
+        self.tell(*(line for incident in listed for line in _incident_lines(incident)))
+        if not options["all"]:
+            self.tell(*(line for group in groups for line in _group_lines(group)))
+        self.tell(_last_line(groups, asleep.count()))
+
+
+def _group_lines(group: Group) -> Iterator[str]:
+    cause = " · ".join(filter(None, (group.kind, group.step, group.code)))
+    amount = recovery.amounts(group.at_risk)
+    yield (
+        f"{cause} · {_count(group.orders, 'order')} · {amount + ' at risk' if amount else 'no money at risk'}"
+        f" · first {group.first:%Y-%m-%d %H:%M:%S} · last {group.last:%Y-%m-%d %H:%M:%S}"
+    )
+    yield f"    {group.label}. Runbook {group.runbook}"
+    yield f"    python manage.py retry_orders {_filters(group)}"
+
+
+def _filters(group: Group) -> str:
+    given = {"--kind": group.kind, "--step": group.step, "--code": group.code}
+    return " ".join(f"{option} {value}" for option, value in given.items() if value)
+
+
+def _incident_lines(incident: Incident) -> Iterator[str]:
+    owner = f" · {incident.owner}" if incident.owner else ""
+    asleep = f" · snoozed until {incident.snoozed_until:%Y-%m-%d %H:%M:%S}" if incident.snoozed_until else ""
+    yield f"{incident.subject} · {incident.kind} · {incident.sentence} · since {incident.opened_at:%Y-%m-%d %H:%M:%S}{owner}{asleep}"
+
+
+def _last_line(groups: list[Group], asleep: int) -> str:
+    total: dict[str, int] = {}
+    for group in groups:
+        for currency, minor in group.at_risk.items():
+            total[currency] = total.get(currency, 0) + minor
+    count = sum(group.orders for group in groups)
+    amount = recovery.amounts(total)
+    waits = f"{_count(count, 'order')} in {_count(len(groups), 'group')}, {amount or 'no money'} at risk." if groups else NOTHING
+    return waits + (f" {asleep} snoozed (--all lists them)." if asleep else "")
+
+
+def _count(count: int, what: str) -> str:
+    return f"{count} {what}{'' if count == 1 else 's'}"

@@ -1,0 +1,36 @@
+"""``manage.py timeline ORD-…``: the history of an order, people's decisions included. The number of the last entry is the order's version."""
+
+from typing import Any
+
+from django.core.management.base import CommandParser
+
+from fulfillment.management.operating import OperatorCommand, find_order
+from orders.timeline import TimelineEntry, sentence
+
+COLUMNS = ("id", "at", "kind", "name", "from_state", "to_state", "epoch", "code", "actor", "detail")
+
+
+class Command(OperatorCommand):
+    help = "Show the history of an order, people's decisions included. Example: manage.py timeline ORD-1043"
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        super().add_arguments(parser)
+        parser.add_argument("order", help="its number, like ORD-1043")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        order = find_order(options["order"])
+        entries = list(order.timeline.order_by("id"))
+        version = entries[-1].pk if entries else 0
+        if options["json"]:
+            self.tell_json({"order": order.number, "version": version, "entries": [_entry(entry) for entry in entries]})
+            return
+        self.tell(f"{'entry':>8}  {'time (UTC)':23}  epoch  what happened")
+        for entry in entries:
+            self.tell(
+                f"{entry.pk:>8}  {entry.at:%Y-%m-%d %H:%M:%S}.{entry.at.microsecond // 1000:03}  {entry.epoch or '':>5}  {sentence(entry)}"
+            )
+        self.tell(f"{order.number} is at version {version}.")
+
+
+def _entry(entry: TimelineEntry) -> dict[str, Any]:
+    return {name: getattr(entry, name) for name in COLUMNS} | {"sentence": sentence(entry)}

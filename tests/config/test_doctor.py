@@ -1,0 +1,221 @@
+"""Promise: `manage.py doctor` names what is missing and what to do about it, and is content when nothing is."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.core.management import call_command
+from django.db import OperationalError, connection
+
+from config import doctor
+from config.doctor import Finding
+from fulfillment import recovery
+from fulfillment.clock import shop_now
+from fulfillment.models import QueueProbe, Saga
+from orders.attention import IncidentKind, open_incident
+from sideeffects.models import Delivery
+from tests.engines import ROOT
+from tests.fulfillment.conftest import SandboxProcess
+from tests.fulfillment.conftest import order as order
+from tests.fulfillment.conftest import saga as saga
+from tests.fulfillment.conftest import sandbox as sandbox
+from tests.sideeffects.conftest import Tell
+from tests.sideeffects.conftest import tell as tell
+
+ALL = {"undo": ["saga@here"], "saga": ["saga@here"], "sideeffects": ["sideeffects@here"]}
+
+
+@pytest.fixture
+def well(db: None, sandbox: SandboxProcess, settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Everything answers: the broker and the workers by word alone, the rest really."""
+    settings.SANDBOX_URL = sandbox.url
+    monkeypatch.setattr(doctor, "broker_answers", lambda: True)
+    monkeypatch.setattr(doctor, "_consumers", lambda: ALL)
+    recovery.beat()
+
+
+def of(what: str) -> list[Finding]:
+    return [finding for finding in doctor.examine() if finding.what == what]
+
+
+def test_nothing_is_found_where_all_is_well(well: None, capsys: pytest.CaptureFixture[str]) -> None:
+    call_command("doctor")
+
+    told = capsys.readouterr().out
+    assert "FAIL" not in told
+    assert "warn" not in told
+    assert "ok    database      PostgreSQL 18" in told
+    assert "0 pending migrations, clock skew 0.0 s" in told
+    assert 'queue "undo" is consumed by saga@here' in told
+
+
+def test_a_queue_without_a_worker_is_named_with_what_waits_and_how_to_start_one(
+    well: None, tell: Tell, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The receipts stay unsent, and I am told which worker to start."""
+    tell("email")
+    monkeypatch.setattr(doctor, "_consumers", lambda: {"undo": ["saga@here"], "saga": ["saga@here"]})
+
+    with pytest.raises(SystemExit) as end:
+        call_command("doctor")
+
+    told = capsys.readouterr().out
+    assert end.value.code == 1
+    assert 'FAIL  workers       no worker consumes queue "sideeffects" (1 deliveries wait)' in told
+    assert "→ celery -A config worker -P prefork -Q sideeffects -n sideeffects@%h        docs/runbooks/no-consumer.md" in told
+
+
+def _swept_long_ago() -> None:
+    with connection.cursor() as cursor:
+        cursor.execute("UPDATE fulfillment_sweepbeat SET at = at - interval '9 minutes'")
+
+
+def _never_swept() -> None:
+    with connection.cursor() as cursor:
+        cursor.execute("DELETE FROM fulfillment_sweepbeat")
+
+
+def _silent(seconds: int) -> Callable[[], None]:
+    def make() -> None:
+        QueueProbe.objects.create(queue="undo", awaited_since=shop_now() - timedelta(seconds=seconds))
+
+    return make
+
+
+def _at_risk() -> None:
+    open_incident(IncidentKind.MISMATCH, subject="ORD-7", currency="EUR", amount_minor=8420)
+
+
+def _unmigrated() -> None:
+    with connection.cursor() as cursor:
+        cursor.execute("DELETE FROM django_migrations WHERE app = 'fulfillment' AND name LIKE '0002%'")
+
+
+@pytest.mark.parametrize(
+    ("make", "what", "level", "found"),
+    [
+        (_swept_long_ago, "sweep", "FAIL", "last ran 9 min ago (expected every few seconds)"),
+        (_never_swept, "sweep", "FAIL", "has never run (expected every few seconds)"),
+        (_silent(10), "queues", "warn", '"undo" has let nothing out for 10.0 s'),
+        (_silent(60), "queues", "FAIL", '"undo" has let nothing out for 60.0 s'),
+        (_at_risk, "incidents", "warn", "1 open, €84.20 at risk"),
+        (_unmigrated, "database", "FAIL", "1 pending migrations"),
+    ],
+    ids=["old sweep", "no sweep", "slow queue", "silent queue", "incident", "migrations"],
+)
+def test_what_is_off_is_named_with_what_to_do(well: None, make: Callable[[], None], what: str, level: str, found: str) -> None:
+    make()
+
+    (finding,) = of(what)
+
+    assert finding.level == level
+    assert found in finding.found
+    assert finding.to_do
+    assert not finding.runbook or (ROOT / finding.runbook).exists()
+
+
+def test_every_runbook_that_is_named_exists() -> None:
+    named = [line.split('_book("')[1].split('"')[0] for line in (ROOT / "config/doctor.py").read_text().splitlines() if '_book("' in line]
+
+    assert len(named) >= 4
+    assert [name for name in named if not (ROOT / f"docs/runbooks/{name}.md").exists()] == []
+
+
+def test_an_order_past_its_deadline_is_shown(well: None, saga: int) -> None:
+    assert of("orders")[0].level == "ok"
+    Saga.objects.update(opened_at="2020-01-01T00:00Z")
+    (orders,) = of("orders")
+    assert (orders.level, orders.to_do) == ("warn", "python manage.py why ORD-1")
+    assert "1 under way, the oldest (ORD-1) for" in orders.found
+
+
+def test_dead_letters_and_overdue_deliveries_are_counted(well: None, tell: Tell) -> None:
+    tell("email")
+    dead = tell("loyalty", number="ORD-2")
+    Delivery.objects.update(wake_at="2020-01-01T00:00Z")
+    Delivery.objects.filter(pk=dead.pk).update(state="dead", wake_at=None)
+
+    (deliveries,) = of("deliveries")
+
+    assert (deliveries.level, deliveries.found) == ("warn", "1 waiting, 1 overdue, 1 dead letters")
+
+
+def test_a_provider_that_does_not_answer_is_named(well: None, settings: Any) -> None:
+    settings.SANDBOX_URL = "http://127.0.0.1:9"
+
+    (provider,) = of("provider")
+
+    assert provider.level == "FAIL"
+    assert "http://127.0.0.1:9" in provider.found
+
+
+def test_a_database_that_does_not_answer_hides_nothing_else(well: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """I am told what is wrong with the rest all the same."""
+
+    def gone() -> Any:
+        raise OperationalError("connection refused\nIs the server running?")
+
+    monkeypatch.setattr(doctor, "_of_database", gone)
+    monkeypatch.setattr("config.doctor.connection.close", lambda: None)
+
+    found = {finding.what: finding for finding in doctor.examine()}
+
+    assert found["database"].found == "does not answer: connection refused"
+    assert set(found) == {"wiring", "database", "broker", "workers", "provider"}
+
+
+def test_a_broker_that_does_not_answer_is_named_without_its_password(db: None, settings: Any) -> None:
+    settings.CELERY_BROKER_URL = "redis://:secret@127.0.0.1:9/0"
+
+    (broker,) = of("broker")
+
+    assert (broker.level, broker.found) == ("FAIL", "redis://:**@127.0.0.1:9/0 does not answer")
+    assert of("workers") == []
+
+
+def test_crash_points_are_shown(well: None, settings: Any, tmp_path: Any) -> None:
+    settings.CRASH_POINTS = tmp_path
+
+    assert of("crash points")[0].level == "warn"
+
+
+def test_the_findings_can_be_had_as_json(well: None, capsys: pytest.CaptureFixture[str]) -> None:
+    call_command("doctor", json=True)
+
+    findings = json.loads(capsys.readouterr().out)["findings"]
+    assert {finding["level"] for finding in findings} == {"ok"}
+    assert [finding["what"] for finding in findings][:3] == ["wiring", "database", "broker"]
+
+
+@pytest.mark.parametrize("line", ["doctor", "why ORD-1", "incidents --json"])
+def test_where_nothing_runs_every_command_names_make_up(line: str) -> None:
+    """No traceback, exit 1, and how to start the shop."""
+    run = subprocess.run(
+        [sys.executable, "manage.py", *line.split()], cwd=ROOT, env=_without_a_stack(), capture_output=True, text=True, timeout=60
+    )
+
+    assert run.returncode == 1
+    assert "make up" in run.stdout + run.stderr
+    assert "Traceback" not in run.stderr
+
+
+def test_a_database_that_is_down_is_a_sentence() -> None:
+    environment = _without_a_stack() | {"DATABASE_URL": "postgresql://nobody@127.0.0.1:9/x", "CELERY_BROKER_URL": "redis://127.0.0.1:9"}
+
+    run = subprocess.run(
+        [sys.executable, "manage.py", "why", "ORD-1"], cwd=ROOT, env=environment, capture_output=True, text=True, timeout=60
+    )
+
+    assert run.returncode == 1
+    assert "The database does not answer" in run.stderr
+    assert "Traceback" not in run.stderr
+
+
+def _without_a_stack() -> dict[str, str]:
+    outer = {name: value for name, value in os.environ.items() if name not in ("DATABASE_URL", "CELERY_BROKER_URL")}
+    return outer | {"RUN_DIR": "/tmp/no-such-run"}

@@ -1,0 +1,55 @@
+"""Sagas driven by hand to where a person must decide."""
+
+from fulfillment import engine, recovery
+from fulfillment.errors import InDoubt, Rejected, StepError
+from fulfillment.models import Saga, StepRecord, StepState
+from tests.fulfillment.conftest import now_due
+
+REFUSED = Rejected("The provider refuses the refund.", code="refund_declined")
+
+
+def epoch_of(saga: int) -> int:
+    return Saga.objects.get(pk=saga).epoch
+
+
+def paid(saga: int) -> None:
+    """Payment succeeded, with the order's total."""
+    total = Saga.objects.select_related("order").get(pk=saga).order.total_minor
+    claim = engine.start(saga, 1, "payment", undo=False)
+    assert claim is not None
+    engine.settle_success(claim, {"charge_id": "ch_1", "amount_minor": total})
+
+
+def undo_failed(saga: int, error: StepError = REFUSED) -> None:
+    """Paid, out of stock, and the refund failed for good: a person must decide."""
+    paid(saga)
+    StepRecord.objects.filter(saga=saga, name="inventory").update(state=StepState.REJECTED, error_message="MUG is out of stock.")
+    assert engine.chain_stopped(saga, 1) is not None
+    claim = engine.start(saga, epoch_of(saga), "payment", undo=True)
+    assert claim is not None
+    engine.settle_failure(claim, error)
+
+
+def in_doubt(saga: int) -> None:
+    """Payment was asked for, and no answer came."""
+    claim = engine.start(saga, 1, "payment", undo=False)
+    assert claim is not None
+    engine.settle_failure(claim, InDoubt("No answer within 1 s."))
+
+
+def parked_forward(saga: int, poison_after: int) -> None:
+    """Paid; the next step's message was lost too often."""
+    paid(saga)
+    for _ in range(poison_after + 1):
+        now_due(saga)
+        recovery.look(saga)
+
+
+def refund_goes_on(saga: int) -> None:
+    """What the sweep and a worker do after a person's retry, once the provider is back."""
+    launch = recovery.look(saga)
+    assert launch is not None
+    assert launch.undo
+    claim = engine.start(saga, launch.epoch, "payment", undo=True)
+    assert claim is not None
+    engine.settle_success(claim, {"amount_minor": claim.undo_amount_minor})

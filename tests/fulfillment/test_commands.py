@@ -1,0 +1,588 @@
+"""Promise: an operator with a terminal sees why an order waits, decides with a pasted line, and finds the decision in its history; nothing happens twice."""
+
+import json
+import re
+import shlex
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+from django.conf import settings as shop_settings
+from django.contrib.auth.models import User
+from django.core.management import get_commands, load_command_class
+
+from fulfillment import engine, ledger, recovery
+from fulfillment.errors import Rejected
+from fulfillment.ledger import LedgerEntry
+from fulfillment.models import Saga, SagaState, StepRecord, StepState
+from fulfillment.recovery import bulk
+from orders.attention import IncidentKind, open_incident
+from orders.models import Incident, Order
+from orders.timeline import TimelineEntry
+from tests.fulfillment.conftest import SandboxProcess
+from tests.fulfillment.driving import in_doubt, paid, parked_forward, refund_goes_on, undo_failed
+
+
+@dataclass(frozen=True)
+class Run:
+    """What a command answered."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.out)
+
+
+TOO_LATE = Rejected("It is too late to refund.", code="too_late")
+Manage = Callable[[str], Run]
+
+
+@pytest.fixture
+def manage(capsys: pytest.CaptureFixture[str]) -> Manage:
+    """``manage("why ORD-1")``: as from a terminal, with its exit code, in this process and its transaction."""
+
+    def run(line: str) -> Run:
+        name, *words = shlex.split(line)
+        capsys.readouterr()
+        command: Any = load_command_class(str(get_commands()[name]), name)
+        command._called_from_command_line = True
+        code: Any = 0
+        try:
+            options = vars(command.create_parser("manage.py", name).parse_args(words))
+            command.execute(*options.pop("args", ()), **options)
+        except SystemExit as end:
+            code = end.code
+        told = capsys.readouterr()
+        return Run(code, told.out, told.err) if isinstance(code, int) else Run(1, told.out, f"{told.err}{code}")
+
+    return run
+
+
+def version() -> int:
+    return recovery.version_of(Order.objects.get(number="ORD-1").pk)
+
+
+def decide(verb: str, more: str = "", actor: str = "amara") -> str:
+    return f"decide ORD-1 {verb} --version {version()} --actor {actor} --reason 'ticket 7' {more}"
+
+
+def pasted(line: str, **given: str) -> str:
+    """A line of ``why``, with what only the person knows typed into its gaps."""
+    line = line.strip().removeprefix("python manage.py ").replace('"$USER"', "amara")
+    for option, value in given.items():
+        line = line.replace(f'--{option} "…"', f'--{option} "{value}"').replace(f"--{option} …", f"--{option} {value}")
+    assert "…" not in line
+    return line
+
+
+def state(saga: int) -> str:
+    return Saga.objects.get(pk=saga).state
+
+
+def journal(saga: int) -> tuple[Any, ...]:
+    """Everything that a decision could change."""
+    return (
+        list(Saga.objects.filter(pk=saga).values()),
+        list(StepRecord.objects.filter(saga=saga).values()),
+        list(LedgerEntry.objects.values()),
+        list(Incident.objects.values()),
+        list(TimelineEntry.objects.values()),
+    )
+
+
+# --- an operator's way -----------------------------------------------------------------------------------------------------
+
+
+def test_a_failed_refund_is_followed_to_its_end_with_the_commands_alone(saga: int, manage: Manage) -> None:
+    """I see what waits, why, and what I may do; I paste a line; my decision is in the history."""
+    undo_failed(saga)
+
+    assert "undo_exhausted · payment · refund_declined · 1 order · €1.00 at risk" in manage("incidents").out
+    why = manage("why ORD-1")
+    assert why.code == 0
+    assert "The order was being undone (inventory failed: MUG is out of stock)." in why.out
+    assert (
+        "(The provider refuses the refund). €1.00 at risk. €1.00 is still captured. Nothing is running. Someone has to decide." in why.out
+    )
+    assert "blocked on  a person" in why.out
+    assert "runbook docs/runbooks/undo_exhausted.md" in why.out
+    (line,) = [line for line in why.out.splitlines() if "decide ORD-1 undone_by_hand" in line]
+    done = manage(pasted(line, reason="refunded in the bank's portal", evidence="re_77"))
+    assert (done.code, done.err) == (0, "")
+    assert done.out == "ORD-1: undone by hand is recorded. The sweep goes on from there within a second.\n"
+
+    history = manage("timeline ORD-1").out
+    assert "amara: undone by hand (payment), amount €1.00, evidence re_77: refunded in the bank's portal" in history
+    assert "Incident resolved by amara: refunded in the bank's portal" in history
+    assert state(saga) == SagaState.COMPENSATED
+    assert "Undone in this order: payment." in manage("why ORD-1").out
+    assert manage("incidents").out == "Nothing waits for a person.\n"
+
+
+def test_a_retry_gives_the_refund_a_fresh_budget_under_the_same_key(saga: int, manage: Manage) -> None:
+    undo_failed(saga)
+    StepRecord.objects.filter(saga=saga, name="payment").update(undo_tries=shop_settings.UNDO_TRIES)
+
+    assert manage(decide("retry")).code == 0
+
+    record = StepRecord.objects.get(saga=saga, name="payment")
+    assert (record.state, record.undo_tries, record.undo_key) == (StepState.UNDO_GRANTED, 0, "ORD-1:payment:undo:1")
+    refund_goes_on(saga)
+    assert (state(saga), ledger.remaining(Saga.objects.get(pk=saga).order_id)) == (SagaState.COMPENSATED, 0)
+
+
+@pytest.mark.parametrize("verb", ["retry", "undone_by_hand", "note", "assign"])
+def test_the_same_line_pasted_twice_is_done_once(saga: int, manage: Manage, verb: str) -> None:
+    """I press twice; the answer says that it was done already."""
+    undo_failed(saga)
+    line = decide(verb, "--evidence re_77 --amount-minor 100 --owner tunde")
+    assert manage(line).code == 0
+    before = journal(saga)
+
+    again = manage(line)
+
+    assert (again.code, again.out) == (0, f"ORD-1: {verb.replace('_', ' ')} was done already. Nothing was done twice.\n")
+    assert journal(saga) == before
+
+
+def test_a_decision_about_an_order_that_has_moved_on_is_refused(saga: int, manage: Manage) -> None:
+    """I looked, somebody else decided, I decide: nothing is done, and I am told what the order is now."""
+    undo_failed(saga)
+    stale = decide("retry")
+    manage(decide("note", actor="tunde"))
+    before = journal(saga)
+
+    refused = manage(stale)
+
+    assert (refused.code, refused.out) == (1, "")
+    assert "ORD-1 has changed while you were looking (it is now: Needs attention" in refused.err
+    assert "Nothing was done." in refused.err
+    assert journal(saga) == before
+
+
+@pytest.mark.parametrize(("verb", "limit"), [("undone_by_hand", 50), ("close", 50_000)], ids=["above the limit", "money written off"])
+def test_money_by_a_person_s_word_needs_two(saga: int, manage: Manage, settings: Any, verb: str, limit: int) -> None:
+    """The first one proposes, and cannot agree with himself; the second one does it."""
+    settings.SECOND_PERSON_ABOVE_MINOR = limit
+    undo_failed(saga)
+    first = decide(verb, "--amount-minor 100 --evidence re_77")
+
+    proposed = manage(first)
+
+    assert proposed.code == 0
+    assert f"{verb.replace('_', ' ')} of €1.00 is proposed. A second person must ask for the same." in proposed.out
+    assert state(saga) == SagaState.NEEDS_ATTENTION
+    assert "you have proposed this already" in manage(first).out
+    assert f"amara proposes: {verb} of €1.00; a second person must ask for the same" in manage("why ORD-1").out
+    himself = manage(decide(verb, "--amount-minor 100 --evidence re_77"))
+    assert (himself.code, "a second person must agree to €1.00" in himself.err) == (1, True)
+    assert state(saga) == SagaState.NEEDS_ATTENTION
+    (line,) = re.findall(r"→ (.*)", proposed.out)
+    agreed = manage(pasted(line, reason="I agree", evidence="re_77").replace("--actor amara", "--actor tunde"))
+    assert (agreed.code, agreed.err) == (0, "")
+    assert state(saga) == {"undone_by_hand": SagaState.COMPENSATED, "close": SagaState.CLOSED_BY_OPERATOR}[verb]
+    assert ledger.remaining(Saga.objects.get(pk=saga).order_id) == 0
+    history = manage("timeline ORD-1").out
+    assert f"amara: proposes {verb.replace('_', ' ')} (payment), amount €1.00" in history
+    assert f"tunde: {verb.replace('_', ' ')} (payment), amount €1.00" in history
+
+
+def test_an_amount_up_to_the_limit_is_one_person_s(saga: int, manage: Manage, settings: Any) -> None:
+    settings.SECOND_PERSON_ABOVE_MINOR = 100
+    undo_failed(saga)
+
+    assert "is recorded" in manage(decide("undone_by_hand", "--amount-minor 100 --evidence re_77")).out
+    assert state(saga) == SagaState.COMPENSATED
+
+
+def test_to_close_while_nobody_knows_whether_money_was_taken_needs_two(saga: int, manage: Manage) -> None:
+    """The ledger shows nothing captured, which proves nothing."""
+    in_doubt(saga)
+    recovery.cancel("ORD-1", "amara")
+    launch = recovery.look(saga)
+    assert launch is not None
+    claim = engine.start(saga, launch.epoch, "payment", undo=True)
+    assert claim is not None
+    engine.settle_failure(claim, TOO_LATE)
+
+    assert "Close the order as it is (nobody knows whether €1.00 was taken)" in manage("why ORD-1").out
+    assert "is proposed" in manage(decide("close", "--amount-minor 0")).out
+    assert state(saga) == SagaState.NEEDS_ATTENTION
+    assert "is recorded" in manage(decide("close", "--amount-minor 0", actor="tunde")).out
+    assert state(saga) == SagaState.CLOSED_BY_OPERATOR
+
+
+# --- every verb's refusals -------------------------------------------------------------------------------------------------
+
+
+def running(saga: int) -> None:
+    """As it was opened."""
+
+
+def refunded(saga: int) -> None:
+    undo_failed(saga)
+    recovery.decide(recovery.Request(order="ORD-1", verb="retry", version=version(), actor="a", reason="r"))
+    refund_goes_on(saga)
+
+
+def stuck(saga: int) -> None:
+    parked_forward(saga, shop_settings.POISON_AFTER)
+
+
+REFUSALS: list[tuple[Callable[[int], None], str, str, str]] = [
+    (running, "retry", "", "ORD-1 is running: retry is not legal now. Legal: note."),
+    (running, "retry_now", "", "retry_now is not legal now"),
+    (running, "close", "--amount-minor 0", "close is not legal now"),
+    (running, "assign", "--owner tunde", "assign is not legal now"),
+    (running, "snooze", "--until 2030-01-01", "snooze is not legal now"),
+    (running, "look_up", "", "look_up is not legal now"),
+    (in_doubt, "it_happened", "", "it_happened needs evidence."),
+    (in_doubt, "retry", "", "retry is not legal now. Legal: it_did_not, it_happened, look_up, note, retry_now."),
+    (paid, "it_happened", "--evidence x", "it_happened is not legal now"),
+    (paid, "it_did_not", "", "it_did_not is not legal now"),
+    (stuck, "skip", "--evidence x", "ORD-1 is needs attention: skip is not legal now"),
+    (stuck, "undone_by_hand", "--evidence x --amount-minor 100", "undone_by_hand is not legal now"),
+    (undo_failed, "start_undo", "", "start_undo is not legal now"),
+    (undo_failed, "undone_by_hand", "--amount-minor 100", "undone_by_hand needs evidence."),
+    (undo_failed, "undone_by_hand", "--evidence x", "undone_by_hand needs amount."),
+    (undo_failed, "undone_by_hand", "", "undone_by_hand needs evidence and amount."),
+    (undo_failed, "undone_by_hand", "--evidence x --amount-minor=-1", "An amount is not negative."),
+    (undo_failed, "undone_by_hand", "--evidence x --amount-minor 101", "Only €1.00 (100 minor units) is still captured by payment"),
+    (undo_failed, "undone_by_hand", "--evidence x --amount-minor 0", "name all of it, or close the order if a part stays."),
+    (undo_failed, "close", "", "close needs amount."),
+    (undo_failed, "close", "--amount-minor 99", "closing it writes off exactly that. Name this amount."),
+    (undo_failed, "assign", "", "assign needs owner."),
+    (undo_failed, "snooze", "", "snooze needs until."),
+    (undo_failed, "retry", f"--evidence {'x' * 301}", "Evidence has more than 300 characters."),
+    (undo_failed, "assign", f"--owner {'x' * 81}", "Owner has more than 80 characters."),
+    (refunded, "retry", "", "ORD-1 is compensated: retry is not legal now. Legal: note."),
+    (refunded, "close", "--amount-minor 0", "close is not legal now"),
+]
+
+
+@pytest.mark.parametrize(("state_of", "verb", "more", "sentence"), REFUSALS, ids=[f"{s.__name__}-{v}-{m[:40]}" for s, v, m, _ in REFUSALS])
+def test_what_may_not_be_decided_is_refused_in_a_sentence(
+    saga: int, manage: Manage, state_of: Callable[[int], None], verb: str, more: str, sentence: str
+) -> None:
+    """Nothing is done, and I am told why and what I may do instead."""
+    state_of(saga)
+    before = journal(saga)
+
+    refused = manage(decide(verb, more))
+
+    assert (refused.code, refused.out) == (1, "")
+    assert sentence in refused.err
+    assert journal(saga) == before
+
+
+def test_every_verb_has_a_refusal_here() -> None:
+    assert {verb for _, verb, _, _ in REFUSALS} | {"note"} == set(recovery.VERBS)
+
+
+def test_a_wrong_amount_for_a_step_without_money_is_refused(saga: int, manage: Manage) -> None:
+    """The stock's undo failed: nobody gave money back by that."""
+    paid(saga)
+    engine.run_local(saga, 1, "inventory", undo=False)
+    recovery.cancel("ORD-1", "amara")
+    Saga.objects.filter(pk=saga).update(state=SagaState.NEEDS_ATTENTION, failure="cancelled", wake_at=None)
+    StepRecord.objects.filter(saga=saga, name="shipping").update(state=StepState.NOT_NEEDED)
+    StepRecord.objects.filter(saga=saga, name="inventory").update(state=StepState.UNDO_FAILED)
+
+    assert "--amount-minor 0" in manage("why ORD-1").out
+    assert (
+        "Only €0.00 (0 minor units) is still captured by inventory"
+        in manage(decide("undone_by_hand", "--evidence x --amount-minor 100")).err
+    )
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "decide ORD-1 retry --actor a --reason r",
+        "decide ORD-1 retry --version 1 --actor a",
+        "decide ORD-1 retry --version 1 --actor a --reason …",
+        "decide ORD-1 retry --version 1 --actor '' --reason r",
+        "decide ORD-1 retry --version one --actor a --reason r",
+        "decide ORD-1 explode --version 1 --actor a --reason r",
+        "decide ORD-1 snooze --version 1 --actor a --reason r --until tomorrow",
+        "decide ORD-1 close --version 1 --actor a --reason r --amount-minor …",
+        "why",
+        "timeline",
+        "incidents everything",
+        "retry_orders",
+        "retry_orders --all --kind stuck",
+        "retry_orders --kind nonsense",
+        "retry_orders --all --yes",
+        "retry_orders --all --yes --actor a",
+        "retry_orders --all --yes --actor a --reason …",
+        "retry_orders --all --rate 0",
+        "retry_orders --all --rate fast",
+    ],
+)
+def test_wrong_usage_ends_with_2_and_does_nothing(saga: int, manage: Manage, line: str) -> None:
+    undo_failed(saga)
+    before = journal(saga)
+
+    run = manage(line)
+
+    assert (run.code, run.out) == (2, "")
+    assert run.err
+    assert journal(saga) == before
+
+
+@pytest.mark.parametrize("line", ["why ORD-9", "timeline ORD-9", "decide ORD-9 retry --version 1 --actor a --reason r"])
+def test_an_unknown_order_is_named(saga: int, manage: Manage, line: str) -> None:
+    assert manage(line) == Run(1, "", "There is no order ORD-9.")
+
+
+@pytest.mark.parametrize("name", ["why", "timeline", "incidents", "decide", "retry_orders", "doctor"])
+def test_every_command_shows_an_example(manage: Manage, name: str) -> None:
+    run = manage(f"{name} --help")
+
+    assert run.code == 0
+    assert f"Example: manage.py {name}" in re.sub(r"\s+", " ", run.out)
+    assert "--json" in run.out
+
+
+# --- what the verbs do -----------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def provider(sandbox: SandboxProcess, settings: Any) -> SandboxProcess:
+    settings.SANDBOX_URL = sandbox.url
+    return sandbox
+
+
+def test_look_up_shows_the_provider_s_answer_and_moves_nothing(saga: int, manage: Manage, provider: SandboxProcess) -> None:
+    in_doubt(saga)
+    nothing = manage(decide("look_up"))
+    provider.charge("ORD-1", amount=100)
+
+    found = manage(decide("look_up"))
+
+    assert nothing.out == "ORD-1: the provider shows no payment under ORD-1:payment:do:1\n"
+    assert "the provider shows payment under ORD-1:payment:do:1 (charge_id ch_" in found.out
+    assert "€1.00 of it is left" in found.out
+    assert StepRecord.objects.get(saga=saga, name="payment").state == StepState.IN_DOUBT
+    assert "amara: look up (payment), answer the provider shows no payment" in manage("timeline ORD-1").out
+
+
+def test_look_up_at_a_provider_that_is_down_is_refused(saga: int, manage: Manage, settings: Any) -> None:
+    settings.SANDBOX_URL = "http://127.0.0.1:9"
+    in_doubt(saga)
+
+    refused = manage(decide("look_up"))
+
+    assert (refused.code, refused.out) == (1, "")
+    assert "The provider could not be asked" in refused.err
+
+
+def test_it_happened_takes_the_provider_s_receipt_and_goes_on(saga: int, manage: Manage, provider: SandboxProcess) -> None:
+    in_doubt(saga)
+    provider.charge("ORD-1", amount=100)
+
+    assert manage(decide("it_happened", "--evidence statement-11")).code == 0
+
+    record = StepRecord.objects.get(saga=saga, name="payment")
+    assert (record.state, record.evidence) == (StepState.DONE_BY_HAND, "statement-11")
+    assert ledger.remaining(Saga.objects.get(pk=saga).order_id) == 100
+    launch = recovery.look(saga)
+    assert launch is not None
+    assert launch.steps == ("inventory", "shipping")
+
+
+def test_it_did_not_happen_runs_it_again_under_the_same_key(saga: int, manage: Manage) -> None:
+    in_doubt(saga)
+
+    assert manage(decide("it_did_not")).code == 0
+
+    launch = recovery.look(saga)
+    assert launch is not None
+    claim = engine.start(saga, launch.epoch, "payment", undo=False)
+    assert claim is not None
+    assert (claim.key, claim.tries) == ("ORD-1:payment:do:1", 1)
+
+
+def test_what_waits_is_tried_now(saga: int, manage: Manage) -> None:
+    in_doubt(saga)
+    Saga.objects.filter(pk=saga).update(wake_at="2099-01-01T00:00Z")
+
+    assert manage(decide("retry_now")).code == 0
+
+    assert recovery.look(saga) is not None
+
+
+def test_a_stuck_order_is_undone_when_a_person_says_so(saga: int, manage: Manage) -> None:
+    stuck(saga)
+    assert "launched 12 times without any progress" in manage("why ORD-1").out
+
+    assert manage(decide("start_undo")).code == 0
+
+    assert state(saga) == SagaState.COMPENSATING
+    refund_goes_on(saga)
+    assert state(saga) == SagaState.COMPENSATED
+
+
+def test_an_incident_is_assigned_and_snoozed_until_its_hour(saga: int, manage: Manage) -> None:
+    """Who takes care of it is shown; what is snoozed is out of the way, not lost."""
+    undo_failed(saga)
+
+    manage(decide("assign", "--owner tunde"))
+    assert "tunde takes care of it" in manage("why ORD-1").out
+    manage(decide("snooze", "--until 2099-01-01T09:00"))
+
+    assert manage("incidents").out == "Nothing waits for a person. 1 snoozed (--all lists them).\n"
+    assert "snoozed until 2099-01-01 09:00:00" in manage("incidents --all").out
+    assert manage("retry_orders --all").out.startswith("1 selected: 0 will be retried, 1 skipped (1 snoozed).")
+    manage(decide("snooze", "--until 2020-01-01T09:00+02:00"))
+    assert "1 order · €1.00 at risk" in manage("incidents").out
+
+
+def test_everything_can_be_had_as_json(saga: int, manage: Manage) -> None:
+    undo_failed(saga)
+
+    why, history, waiting = manage("why ORD-1 --json").json, manage("timeline ORD-1 --json").json, manage("incidents --all --json").json
+    done = manage(f"{decide('note')} --json").json
+
+    assert why["version"] == history["version"] == history["entries"][-1]["id"]
+    assert (why["blocked_on"], why["next_at"], why["runbook"]) == ("a person", None, "docs/runbooks/undo_exhausted.md")
+    assert [choice["verb"] for choice in why["choices"]] == ["retry", "look_up", "undone_by_hand", "close", "assign", "snooze", "note"]
+    assert why["incidents"][0]["amount_minor"] == 100
+    assert waiting["groups"][0]["at_risk"] == {"EUR": 100}
+    assert [incident["order"] for incident in waiting["incidents"]] == ["ORD-1"]
+    assert (done["outcome"], done["version"]) == ("done", version())
+
+
+def test_the_history_is_numbered_and_its_last_number_is_the_version(saga: int, manage: Manage) -> None:
+    told = manage("timeline ORD-1").out.splitlines()
+
+    assert [line.split()[0] for line in told[1:-1]] == [str(entry.pk) for entry in TimelineEntry.objects.order_by("id")]
+    assert told[-1] == f"ORD-1 is at version {version()}."
+
+
+# --- many orders at once -----------------------------------------------------------------------------------------------------
+
+
+def place(number: str, total_minor: int = 100, currency: str = "EUR") -> int:
+    client = User.objects.get(username="web-shop")
+    columns: dict[str, Any] = {"customer_email": "a@example.com", "customer_name": "A", "shipping_address": {}, "payment_token": "tok_ok"}
+    order = Order.objects.create(
+        number=number, client=client, idempotency_key=number, total_minor=total_minor, currency=currency, correlation_id="c", **columns
+    )
+    return engine.open_saga(order).saga
+
+
+@pytest.fixture
+def many(saga: int) -> dict[str, int]:
+    """Six whose refund was declined, one of them refunded since; one of another cause; one in yen."""
+    sagas = {"ORD-1": saga} | {f"ORD-{number}": place(f"ORD-{number}") for number in range(2, 6)}
+    sagas |= {"ORD-6": place("ORD-6", 30_000), "ORD-7": place("ORD-7", 500, "JPY")}
+    for number, one in sagas.items():
+        undo_failed(one, *([TOO_LATE] if number == "ORD-6" else []))
+    recovery.decide(recovery.Request(order="ORD-5", verb="retry", version=_version("ORD-5"), actor="a", reason="r"))
+    refund_goes_on(sagas["ORD-5"])
+    order = Order.objects.get(number="ORD-5")
+    open_incident(
+        IncidentKind.UNDO_EXHAUSTED,
+        subject="ORD-5",
+        currency="EUR",
+        order_id=order.pk,
+        step="payment",
+        code="refund_declined",
+        amount_minor=1,
+    )
+    return sagas
+
+
+def _version(number: str) -> int:
+    return recovery.version_of(Order.objects.get(number=number).pk)
+
+
+def test_incidents_are_grouped_by_cause_most_money_first(many: dict[str, int], manage: Manage) -> None:
+    lines = [line for line in manage("incidents").out.splitlines() if not line.startswith(" ")]
+
+    assert lines[0].startswith("undo_exhausted · payment · too_late · 1 order · €300.00 at risk · first ")
+    assert lines[1].startswith("undo_exhausted · payment · refund_declined · 6 orders · €4.01 + JP¥500 at risk · first ")
+    assert lines[2] == "7 orders in 2 groups, €304.01 + JP¥500 at risk."
+
+
+def test_a_preview_counts_and_does_nothing(many: dict[str, int], manage: Manage) -> None:
+    """I see how many would be retried, how many not and why."""
+    before = TimelineEntry.objects.count()
+
+    preview = manage("retry_orders --kind undo_exhausted --step payment --code refund_declined")
+
+    assert preview.code == 0
+    assert preview.out.splitlines()[0] == "6 selected: 5 will be retried, 1 skipped (1 compensated)."
+    assert "Nothing was done." in preview.out
+    assert TimelineEntry.objects.count() == before
+    as_json = manage("retry_orders --code too_late --json").json
+    assert [(order["order"], order["skip"]) for order in as_json["orders"]] == [("ORD-6", "")]
+    assert manage("retry_orders --step shipping").out.startswith("0 selected: 0 will be retried, 0 skipped.")
+
+
+def test_a_bulk_retry_answers_for_each_order_and_leaves_the_rest_alone(many: dict[str, int], manage: Manage) -> None:
+    """The provider is back: one command, one line per order."""
+    run = manage("retry_orders --code refund_declined --yes --actor amara --reason 'provider is back' --rate 1000")
+
+    lines = run.out.splitlines()
+    assert (run.code, run.err) == (0, "")
+    assert lines[0] == "6 selected: 5 will be retried, 1 skipped (1 compensated)."
+    assert [line.split(":")[0] for line in lines[1:-1]] == ["ORD-1", "ORD-2", "ORD-3", "ORD-4", "ORD-7"]
+    assert lines[-1] == "5 done."
+    for number in ("ORD-1", "ORD-2", "ORD-3", "ORD-4", "ORD-7"):
+        refund_goes_on(many[number])
+        assert state(many[number]) == SagaState.COMPENSATED
+    assert state(many["ORD-6"]) == SagaState.NEEDS_ATTENTION
+    assert "amara: retry (payment): provider is back" in manage("timeline ORD-3").out
+    again = manage("retry_orders --code refund_declined --yes --actor amara --reason 'provider is back'")
+    assert again.out.splitlines()[-1] == "nothing to do."
+
+
+def test_an_order_that_moves_on_meanwhile_is_refused_and_the_others_are_done(many: dict[str, int]) -> None:
+    found = bulk.candidates(code="refund_declined")
+    recovery.decide(recovery.Request(order="ORD-2", verb="note", version=_version("ORD-2"), actor="tunde", reason="not this one"))
+
+    results = list(bulk.retry(found, actor="amara", reason="back", rate_per_s=1000))
+
+    assert [(result.order, result.outcome) for result in results if result.outcome != "done"] == [("ORD-2", "refused")]
+    assert len(results) == 5
+
+
+def test_one_that_breaks_does_not_stop_the_others_and_the_command_fails(
+    many: dict[str, int], manage: Manage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    really = recovery.decide
+
+    def breaks(request: recovery.Request) -> recovery.Answer:
+        if request.order == "ORD-2":
+            raise ValueError("a bug")
+        return really(request)
+
+    monkeypatch.setattr("fulfillment.recovery.bulk.decide", breaks)
+
+    run = manage("retry_orders --code refund_declined --yes --actor amara --reason back --rate 1000 --json")
+
+    assert run.code == 1
+    assert [(result["order"], result["outcome"]) for result in run.json["results"]][:2] == [("ORD-1", "done"), ("ORD-2", "failed")]
+    assert len(run.json["results"]) == 5
+
+
+def test_no_more_than_the_rate_are_decided_in_a_second(many: dict[str, int], monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [0.0]
+    monkeypatch.setattr("fulfillment.recovery.bulk.time.monotonic", lambda: now[0])
+    monkeypatch.setattr("fulfillment.recovery.bulk.time.sleep", lambda seconds: now.append(now.pop() + seconds))
+
+    results = list(bulk.retry(bulk.candidates(code="refund_declined"), actor="amara", reason="back", rate_per_s=2))
+
+    assert (len(results), now[0]) == (5, 2.0)
+
+
+def test_what_is_no_order_of_ours_is_skipped_by_name(saga: int, manage: Manage) -> None:
+    open_incident(IncidentKind.ORPHAN_PAYMENT, subject="ORD-77", currency="EUR", amount_minor=500)
+
+    assert manage("retry_orders --kind orphan_payment").out.startswith("1 selected: 0 will be retried, 1 skipped (1 no order of ours).")

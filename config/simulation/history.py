@@ -3,7 +3,7 @@
 import random
 import traceback
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
@@ -43,6 +43,14 @@ class Verdict:
     moves: int = 0
 
 
+@dataclass(frozen=True)
+class Course:
+    """What happens first in a history, step by step, at a provider with this ``card``."""
+
+    card: str
+    happens: Callable[["History"], None]
+
+
 class Simulator:
     """Runs histories one after the other in this process, on the default database."""
 
@@ -58,15 +66,15 @@ class Simulator:
         StockLevel.objects.get_or_create(sku="PLENTY", defaults={"on_hand": 10**8})
         StockLevel.objects.get_or_create(sku="NONE", defaults={"on_hand": 0})
 
-    def run(self, seed: int, moves: int = 60) -> Verdict:
-        """One history: at most ``moves`` moves with faults, then none until rest."""
+    def run(self, seed: int, moves: int = 60, *, course: "Course | None" = None, until_rest: bool = True) -> Verdict:
+        """One history: at most ``moves`` moves with faults, then none until rest. ``course``: what happens first, instead of what the seed draws."""
         random.seed(seed)  # the engine's own jitter
         self.clock.jump(self.clock.now + 10**6)
         settings = override_settings(PAYMENTS_GATEWAY=GATEWAY, CARRIER_GATEWAY=GATEWAY, DEMO_VALUES=True)
         with settings, replaced(self.clock, self._boundary) as surroundings, connection.execute_wrapper(self.commits):
             self.running = History(seed, self, surroundings)
             try:
-                return self.running.run(moves)
+                return self.running.run(moves, course, until_rest)
             finally:
                 self._clear_the_workers()
                 self.running = None
@@ -100,16 +108,37 @@ class History:
         self.likes: dict[str, float] = {}  # each history likes some kinds of trouble more than others: rare ones meet sooner
         self.cancels_left = self.rng.choice((0, 0, 1, 1, 2))
         self.saga = 0
+        self.obeys = False
+        self.next_fault = ""
         self.was_answered: set[str] = set()
 
     # --- the course of it ---
 
-    def run(self, moves: int) -> Verdict:
+    def run(self, moves: int, course: "Course | None", until_rest: bool) -> Verdict:
+        if course is not None:
+            self._follow(course)
+        else:
+            self._place()
+            self._wander(moves)
+        if until_rest and not self.verdict.breach:
+            self._come_to_rest()
+        self.verdict.ending = self.seen.state
+        return self.verdict
+
+    def _follow(self, course: "Course") -> None:
+        """The course alone decides: providers answer well unless it says otherwise."""
+        self.card, self.provider.card, self.obeys = course.card, CARDS[course.card], True
         self._place()
+        course.happens(self)
+
+    def _wander(self, moves: int) -> None:
         for _ in range(moves):
             if self.verdict.breach or self._is_at_rest():
-                break
+                return
             self._move()
+
+    def _come_to_rest(self) -> None:
+        """Faults have stopped."""
         self.calm = True
         for _ in range(CALM_MOVES):
             if self.verdict.breach or self._is_at_rest():
@@ -119,12 +148,10 @@ class History:
             self._breach("it does not come to rest, though faults have stopped")
         if not self.verdict.breach:
             self._breach(judge.at_rest(self.seen, self.provider, self.was_answered))
-        self.verdict.ending = self.seen.state
-        return self.verdict
 
     def _place(self) -> None:
         self.clock.tell_the_database()
-        sku = "NONE" if self.rng.random() < 0.12 else "PLENTY"
+        sku = "NONE" if self.rng.random() < 0.12 and not self.obeys else "PLENTY"
         self.simulator.placed += 1
         number = f"SIM-{self.simulator.placed}"
         with suppress(Killed), transaction.atomic():  # killed after its commit: the order is placed, and nothing is published
@@ -153,6 +180,10 @@ class History:
     def _move(self) -> None:
         moves = self._possible()
         name, act = self.rng.choices([(name, act) for name, act, _ in moves], [weight for *_, weight in moves])[0]
+        self.act(name, act)
+
+    def act(self, name: str, act: Callable[[], str]) -> None:
+        """One move, and what is seen of it."""
         self.verdict.moves += 1
         self.clock.tell_the_database()
         self.simulator.commits.forget()
@@ -169,14 +200,14 @@ class History:
         idle = [worker for worker in self.workers if worker.is_idle]
         busy = [worker for worker in self.workers if not worker.is_idle]
         if idle and self.broker.messages:
-            moves.append(("deliver", lambda: self._deliver(idle[0]), 5))
+            moves.append(("deliver", lambda: self.deliver(idle[0]), 5))
         if busy:
-            moves.append(("go on", lambda: self._go_on(self.rng.choice(busy)), 6))
+            moves.append(("go on", lambda: self.go_on(self.rng.choice(busy)), 6))
         if self.provider.air:
-            moves.append(("late", self._late, 0.5 if not self.calm else 2))
+            moves.append(("late", self.late, 0.5 if not self.calm else 2))
         alive = bool(self.broker.messages or busy)
         if self.seen.wake_at is not None and (not alive or not self.calm):
-            moves.append(("sweep", self._sweep, 0.5 * self._liking("sweep") if alive else 5))
+            moves.append(("sweep", self.sweep, 0.5 * self._liking("sweep") if alive else 5))
         elif not moves:
             moves.append(("wait", self._wait, 1))
         if not self.calm:
@@ -184,7 +215,7 @@ class History:
         if self.seen.state == PARKED and not self.calm:
             moves.append(("operator", self._operator, 1.5))
         if self.cancels_left and not self.calm:
-            moves.append(("cancel", self._cancel, 0.3 * self._liking("cancel")))
+            moves.append(("cancel", self.cancel, 0.3 * self._liking("cancel")))
         return moves
 
     def _liking(self, name: str) -> float:
@@ -197,24 +228,24 @@ class History:
         if self.broker.messages:
             faults += [("lose", self._lose, 1), ("double", self._double, 1)]
         if busy:
-            faults += [("kill", lambda: self._kill(self.rng.choice(busy)), 1.5)]
+            faults += [("kill", lambda: self.kill(self.rng.choice(busy)), 1.5)]
             faults += [("errback", lambda: self._spurious_errback(self.rng.choice(busy)), 0.7)]
         if self.past:
-            faults.append(("crash", self._database_crash, 2))
+            faults.append(("crash", self.database_crash, 2))
         if any(effect.what == "label" and effect.open_minor and not effect.handed_over for effect in self.provider.effects):
             faults.append(("handed over", self._hand_over, 0.3))
-        faults.append(("long wait", self._long_wait, 0.15))
+        faults.append(("long wait", self.long_wait, 0.15))
         return faults
 
     # --- moves ---
 
-    def _deliver(self, worker: WorkerThread) -> str:
+    def deliver(self, worker: WorkerThread) -> str:
         message = self.broker.take(self.rng.randrange(len(self.broker.messages)))
         self.carried[worker] = message
         worker.begin(lambda: self._work(worker, message))
         return f"{message} is delivered" + self._stands(worker)
 
-    def _go_on(self, worker: WorkerThread) -> str:
+    def go_on(self, worker: WorkerThread) -> str:
         at, message = worker.at, self.carried[worker]
         worker.resume()
         return f"{message} goes on from {at}" + self._stands(worker)
@@ -222,7 +253,7 @@ class History:
     def _stands(self, worker: WorkerThread) -> str:
         return f", stands {worker.at}" if worker.at else f": {worker.told}"
 
-    def _kill(self, worker: WorkerThread) -> str:
+    def kill(self, worker: WorkerThread) -> str:
         at, message = worker.at, self.carried[worker]
         worker.kill()
         heard = self.rng.random() < 0.5
@@ -244,8 +275,8 @@ class History:
         self.broker.put(message)
         return f"{message} is doubled"
 
-    def _late(self) -> str:
-        at, lost = self.rng.randrange(len(self.provider.air)), self.rng.random() < 0.3
+    def late(self) -> str:
+        at, lost = self.rng.randrange(len(self.provider.air)), self.rng.random() < 0.3 and not self.obeys
         key = self.provider.air[at].key.split(":", 1)[1]
         self.provider.land(at, lost=lost)
         return f"the request {key} in the air " + ("is lost" if lost else "lands late")
@@ -255,11 +286,11 @@ class History:
             effect.handed_over = effect.what == "label"
         return "the parcel is handed over"
 
-    def _sweep(self) -> str:
+    def sweep(self) -> str:
         """Time goes on to when the sweep looks, or a little further; a probe has just come out, mostly."""
         assert self.seen.wake_at is not None
         self._pass_time(self.seen.wake_at + (self._until_watching_ends() or self.rng.choice((0.0, 1.0, 30.0))))
-        if self.rng.random() < 0.9 or self.calm:
+        if self.rng.random() < 0.9 or self.calm or self.obeys:
             self._a_probe_comes_out()
         launch = recovery.look(self.saga)
         its_commit_may_be_lost = self.simulator.commits.may_be_lost
@@ -282,7 +313,7 @@ class History:
     def _publish_what_the_sweep_found(self, launch: Launch | None) -> str:
         if launch is None:
             return "the sweep looks"
-        if not self.calm and self.rng.random() < 0.05:
+        if not self.calm and not self.obeys and self.rng.random() < 0.05:
             recovery.not_published(launch)
             return "the sweep looks, the broker is down"
         self.broker.publish(launch)
@@ -292,7 +323,7 @@ class History:
         self._pass_time(self.clock.now + 5)
         return "time passes"
 
-    def _long_wait(self) -> str:
+    def long_wait(self) -> str:
         self._pass_time(self.clock.now + self.rng.choice((40.0, 1000.0, 8000.0, 90_000.0)))
         return "a long time passes"
 
@@ -302,13 +333,13 @@ class History:
         self.provider.pass_time()
         self.clock.tell_the_database()
 
-    def _cancel(self) -> str:
+    def cancel(self) -> str:
         self.cancels_left -= 1
         answer = recovery.cancel(self.order.number, "customer")
         self.was_answered.add(answer)
         return f"the customer cancels: {answer}"
 
-    def _database_crash(self) -> str:
+    def database_crash(self) -> str:
         journal.put_back(self.rng.choice(self.past))
         self.past = []
         self.seen = journal.read(self.saga)
@@ -365,14 +396,20 @@ class History:
         if here is not None and boundary in PAUSES:
             here.pause(boundary)
             self.clock.tell_the_database()
-        elif not self.calm and boundary != "open" and self.rng.random() < 0.04 * self.faultiness:
+        elif not self.calm and not self.obeys and boundary != "open" and self.rng.random() < 0.04 * self.faultiness:
             raise Killed
 
     def _decide(self, name: str, options: Sequence[tuple[str, float]]) -> str:
         """The first option is the harmless one: the only one once faults have stopped."""
+        if self.next_fault in [option for option, _ in options]:
+            fault, self.next_fault = self.next_fault, ""
+            return fault
+        if self.obeys:
+            return options[0][0]
         if self.calm or (self.rng.random() > self.faultiness * 1.5 and not name.startswith("decline")):
             return options[0][0]
-        return self.rng.choices([option for option, _ in options], [weight for _, weight in options])[0]
+        weights = [weight * (self._liking(option) if at else 1) for at, (option, weight) in enumerate(options)]
+        return self.rng.choices([option for option, _ in options], weights)[0]
 
     # --- what is seen ---
 

@@ -17,6 +17,7 @@ WHERE entry->>'role' <> '' AND entry->>'gateway' <> ''
 
 WATCH_EVERY = 200  # entries
 
+Place = tuple[str, str]  # role, provider
 Watch = Callable[[str, int, int | None], None]  # what is done, how many of it, of how many
 
 
@@ -57,19 +58,19 @@ class Booked(NamedTuple):
 class Listings:
     """Charges and labels by order number. ``taken`` orders are forgotten, so that what is left belongs to nobody who was judged."""
 
-    def __init__(self, read: Iterable[tuple[str, str]] = ()) -> None:
-        self.providers = set(read)
+    def __init__(self, providers: Iterable[Place] = ()) -> None:
+        self.providers = frozenset(providers)
         self.entries = 0
         self._charges: dict[str, tuple[Charged, ...]] = {}
         self._labels: dict[str, tuple[Booked, ...]] = {}
 
     def add(self, provider: str, entry: Charge | Label) -> None:
-        number = entry.order_number or entry.key or entry.id
+        number, key = (_storable(text) for text in (entry.order_number or entry.key or entry.id, entry.key))
         if isinstance(entry, Charge):
-            charged = Charged(provider, entry.key, entry.amount_minor, entry.refunded_minor, entry.currency)
+            charged = Charged(provider, key, entry.amount_minor, entry.refunded_minor, entry.currency)
             self._charges[number] = (*self._charges.get(number, ()), charged)
         else:
-            self._labels[number] = (*self._labels.get(number, ()), Booked(provider, entry.key, entry.is_open))
+            self._labels[number] = (*self._labels.get(number, ()), Booked(provider, key, entry.is_open))
         self.entries += 1
 
     def take(self, number: str) -> tuple[tuple[Charged, ...], tuple[Booked, ...]]:
@@ -83,9 +84,28 @@ class Listings:
         return sorted(money | parcels)
 
 
-def read(since: datetime | None, watch: Watch) -> Listings:
-    """Every provider that any plan pins, and the chosen ones, in both roles. Raises NotListed: then what was read so far is worth nothing."""
-    listings = Listings(provider for provider in _pinned_or_chosen() if _is_written(*provider))
+def _storable(text: str) -> str:
+    """A database refuses this one character, and what a provider lists is not ours to choose."""
+    return text.replace("\0", "")
+
+
+def providers() -> set[Place]:
+    """Every provider that any plan pins, and the chosen ones, in both roles; without those that were taken out of the code since."""
+    with connection.cursor() as cursor:
+        cursor.execute(PINNED)
+        found = {(role, provider) for role, provider in cursor.fetchall() if role in ("payments", "carrier")}
+    found |= {(role, chosen(role)) for role in ("payments", "carrier")}
+    return {place for place in found if _is_written(*place)}
+
+
+def lag_s(places: Iterable[Place]) -> float:
+    """Seconds after which whatever took place is listed everywhere."""
+    return max((card_of(*place).lookup_lag_s for place in places), default=0.0)
+
+
+def read(places: Iterable[Place], since: datetime | None, watch: Watch) -> Listings:
+    """All that these providers list. Raises NotListed: then what was read so far is worth nothing."""
+    listings = Listings(places)
     for role, provider in sorted(listings.providers):
         try:
             with pinned(role, provider):
@@ -104,15 +124,7 @@ def _read(listings: Listings, role: str, provider: str, since: datetime | None, 
             watch(f"reading {role} of {provider}", listings.entries, None)
 
 
-def _pinned_or_chosen() -> set[tuple[str, str]]:
-    with connection.cursor() as cursor:
-        cursor.execute(PINNED)
-        found = {(role, provider) for role, provider in cursor.fetchall() if role in ("payments", "carrier")}
-    return found | {(role, chosen(role)) for role in ("payments", "carrier")}
-
-
 def _is_written(role: str, provider: str) -> bool:
-    """False for a provider that was taken out of the code since."""
     try:
         card_of(role, provider)
     except ImproperlyConfigured:

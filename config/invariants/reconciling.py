@@ -1,22 +1,24 @@
 """One reconciliation: read what the providers list, judge every order at rest against it, tell what is off, and undo what landed late.
 
 Note: no false alarms. The instant ``cutoff`` is taken first, then the listings are read, then orders are judged whose saga was closed by ``cutoff``: whatever
-such an order did had been done before its listing was read. Reconciliations take turns, so that none judges what another one has just repaired.
+such an order did had been done before its listing was read. Between the two a provider gets the time after which its lists are complete, as its card says.
+Reconciliations take turns, so that none judges what another one has just repaired.
 """
 
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from django.db import connection
-from django.db.models import Count, Q, QuerySet
+from django.db.models import Count, Max, Q, QuerySet
 
 from config.invariants import journal, money, parcels, whole
 from config.invariants.facts import Facts, first_told, gather
 from config.invariants.finding import OF_AN_ORDER, OF_THE_SHOP, Finding, Report, Rule
 from config.invariants.incidents import settle
-from config.invariants.listings import Listings, Watch, read
+from config.invariants.listings import Listings, Watch, lag_s, providers, read
 from config.invariants.repair import undo_late_landings
 from fulfillment import engine
 from fulfillment.clock import shop_now
@@ -67,7 +69,9 @@ def reconcile(since_h: float | None, repair: bool, watch: Watch) -> Report:
         cutoff = shop_now()
         placed_from = cutoff - timedelta(hours=since_h) if since_h is not None else None
         scope = Scope(cutoff=cutoff, placed_from=placed_from, repair=repair)
-        listings = read(scope.listed_from, watch)
+        places = providers()
+        _wait_until_listed(scope, lag_s(places), watch)
+        listings = read(places, scope.listed_from, watch)
         report = _counted(scope, listings)
         for findings in _orders(scope, listings, report, watch):
             report.findings += findings
@@ -85,6 +89,15 @@ def _turn() -> Iterator[None]:
     finally:
         with connection.cursor() as cursor:
             cursor.execute("SELECT pg_advisory_unlock(%s)", [TURN])
+
+
+def _wait_until_listed(scope: Scope, lag_s: float, watch: Watch) -> None:
+    """Until the lag has passed since the last order to be judged was closed; mostly it has."""
+    last = scope.at_rest.aggregate(last=Max("closed_at"))["last"]
+    left_s = lag_s - (scope.cutoff - last).total_seconds() if last else 0.0
+    if left_s > 0:
+        watch("waiting for complete lists", 0, None)
+        time.sleep(left_s)
 
 
 def _counted(scope: Scope, listings: Listings) -> Report:

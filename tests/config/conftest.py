@@ -103,7 +103,7 @@ def _one_try(saga: int, name: str, undo: bool, state: str) -> None:
 @pytest.fixture
 def shop(db: None, tmp_path: Path, settings: Any) -> Iterator[Shop]:
     provider = SandboxProcess(tmp_path / "ledger.sqlite3")
-    settings.SANDBOX_URL, settings.CALL_DEADLINE_S = provider.url, 1.0
+    settings.SANDBOX_URL, settings.CALL_DEADLINE_S, settings.TIME_SCALE = provider.url, 1.0, 0.01
     yield Shop(provider)
     provider.end()
 

@@ -1,5 +1,6 @@
 """Promise: whatever differs between us and our providers is found, under one name, with the amount; and what agrees is never called wrong."""
 
+import time
 from datetime import timedelta
 from typing import Any
 
@@ -8,8 +9,11 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
 from config.invariants import Rule
+from config.invariants.listings import Listings
 from config.invariants.reconciling import Scope
 from fulfillment import engine, ledger, recovery
+from fulfillment.gateways import Charge, Label
+from fulfillment.gateways.sandbox import LOOKUP_LAG_S
 from fulfillment.ledger import LedgerEntry
 from fulfillment.models import Reservation, Saga, SagaState, StepRecord, StepState, StockLevel
 from orders.models import Incident, Order, Status
@@ -85,6 +89,20 @@ def test_an_order_that_ended_after_the_cutoff_is_not_judged(shop: Shop, fulfille
 
     assert report.findings == []
     assert (report.judged, report.open) == (0, 1)
+
+
+def test_lists_are_read_once_they_are_complete(shop: Shop, fulfilled: Order, settings: Any) -> None:
+    """A provider's list may lag behind its answers: an order that has only just ended is judged when its card says that it is listed."""
+    settings.TIME_SCALE = 0.05
+
+    began = time.monotonic()
+    assert shop.found() == []
+    assert time.monotonic() - began >= LOOKUP_LAG_S * 0.05
+
+    Saga.objects.update(closed_at="2020-01-01T00:00Z")
+    began = time.monotonic()
+    assert shop.found() == []
+    assert time.monotonic() - began < LOOKUP_LAG_S * 0.05
 
 
 def test_an_order_that_waits_for_a_person_is_counted_not_judged(shop: Shop) -> None:
@@ -253,6 +271,16 @@ def test_a_provider_that_acts_for_an_order_that_does_not_exist_is_found(shop: Sh
     assert shop.found() == [("ORD-404", Rule.UNKNOWN_ORDER, 700)]
     incident = Incident.objects.get()
     assert (incident.order_id, incident.kind, incident.amount_minor) == (None, "orphan_payment", 700)
+
+
+def test_what_a_provider_writes_cannot_break_a_run() -> None:
+    """No order, or characters that a database refuses: it is listed under whatever tells it apart."""
+    listings = Listings()
+    listings.add("bank", Charge(id="ch_1", amount_minor=5, currency="EUR", order_number="a\0b", key="\0"))
+    listings.add("bank", Charge(id="ch_2", amount_minor=5, currency="EUR"))
+    listings.add("bank", Label(id="lb_1", tracking="", key="k"))
+
+    assert listings.open_numbers() == ["ab", "ch_2", "k"]
 
 
 def test_an_order_whose_provider_was_taken_out_of_the_code_is_counted(shop: Shop, fulfilled: Order) -> None:

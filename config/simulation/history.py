@@ -70,14 +70,19 @@ class Simulator:
         """One history: at most ``moves`` moves with faults, then none until rest. ``course``: what happens first, instead of what the seed draws."""
         random.seed(seed)  # the engine's own jitter
         self.clock.jump(self.clock.now + 10**6)
-        settings = override_settings(PAYMENTS_GATEWAY=GATEWAY, CARRIER_GATEWAY=GATEWAY, DEMO_VALUES=True)
-        with settings, replaced(self.clock, self._boundary) as surroundings, connection.execute_wrapper(self.commits):
+        with self._settings(seed), replaced(self.clock, self._boundary) as surroundings, connection.execute_wrapper(self.commits):
             self.running = History(seed, self, surroundings)
             try:
                 return self.running.run(moves, course, until_rest)
             finally:
                 self._clear_the_workers()
                 self.running = None
+
+    def _settings(self, seed: int) -> override_settings:
+        """Budgets are small in most histories, so that they are spent in some."""
+        rng = random.Random(seed)
+        budgets = {"STEP_TRIES": rng.choice((2, 3, 8)), "UNDO_TRIES": rng.choice((2, 3, 12)), "POISON_AFTER": rng.choice((2, 4, 12))}
+        return override_settings(PAYMENTS_GATEWAY=GATEWAY, CARRIER_GATEWAY=GATEWAY, DEMO_VALUES=True, **budgets)
 
     def _boundary(self, boundary: str, step: str, undo: bool | None) -> None:
         assert self.running is not None
@@ -212,11 +217,14 @@ class History:
             moves.append(("wait", self._wait, 1))
         if not self.calm:
             moves += [(name, act, weight * self.faultiness * self._liking(name)) for name, act, weight in self._faults(busy)]
-        if self.seen.state == PARKED and not self.calm:
-            moves.append(("operator", self._operator, 1.5))
+        if not self.calm and self._somebody_may_decide():
+            moves.append(("operator", self._operator, 1.5 if self.seen.state == PARKED else 0.3 * self._liking("operator")))
         if self.cancels_left and not self.calm:
             moves.append(("cancel", self.cancel, 0.3 * self._liking("cancel")))
         return moves
+
+    def _somebody_may_decide(self) -> bool:
+        return self.seen.state == PARKED or any(record["state"] == "in_doubt" for record in self.seen.records)
 
     def _liking(self, name: str) -> float:
         if name not in self.likes:

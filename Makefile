@@ -20,7 +20,7 @@ stop: $(VENV)/.runtime ## stop what `make up` or `make demo` started
 	@$(PY) manage.py up --stop
 
 clean: ## stop, then remove data, logs and the virtual environment
-	@if [ -x $(PY) ]; then for run in .run .run/test/stack .run/test/own .run/test/unit; do RUN_DIR=$$run $(PY) manage.py up --stop; done; fi
+	@if [ -x $(PY) ]; then for run in .run .run/test/*; do RUN_DIR=$$run $(PY) manage.py up --stop; done; fi
 	rm -rf .run $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
 
 test: $(VENV)/.test ## install what is needed and run every test

@@ -15,8 +15,6 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import pytest
-from xdist.remote import Producer
-from xdist.scheduler import LoadScopeScheduling
 
 from config import embedded
 
@@ -39,19 +37,6 @@ def pytest_load_initial_conftests(early_config: pytest.Config) -> Generator[None
     if "PYTEST_XDIST_WORKER" not in os.environ:  # the workers share one server, and the first to finish must not stop it
         early_config.add_cleanup(lambda: embedded.stop_postgres(RUN_DIR / "unit"))
     return (yield)
-
-
-class ByStack(LoadScopeScheduling):
-    """Two processes share the files; whatever uses the running stack stays together in one of them."""
-
-    def _split_scope(self, nodeid: str) -> str:
-        shares_the_stack = nodeid.startswith(("tests/promises/", "tests/browser/"))
-        return "the stack" if shares_the_stack else nodeid.split("::", 1)[0]
-
-
-@pytest.hookimpl(optionalhook=True)
-def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> ByStack:
-    return ByStack(config, log)
 
 
 @pytest.fixture
@@ -121,10 +106,13 @@ class RunningStack:
 
 @pytest.fixture(scope="session")
 def stack() -> Iterator[RunningStack]:
-    """Crash points may be armed in its folder ``crash``. An undo's budget is smaller than it would be, so that running out of it takes seconds."""
-    folder = RUN_DIR / "stack" / "crash"
+    """One for each process of the test run. Crash points may be armed in its folder ``crash``. An undo's budget is smaller than it would be, so that running
+    out of it takes seconds.
+    """
+    run_dir = RUN_DIR / f"stack{os.environ.get('PYTEST_XDIST_WORKER', '')}"
+    folder = run_dir / "crash"
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
-    running = RunningStack(RUN_DIR / "stack", CRASH_POINTS=str(folder), UNDO_TRIES="6")
+    running = RunningStack(run_dir, CRASH_POINTS=str(folder), UNDO_TRIES="6")
     yield running
     running.stop()

@@ -3,7 +3,8 @@
 import random
 import traceback
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -42,6 +43,14 @@ class Verdict:
     moves: int = 0
 
 
+@dataclass(frozen=True)
+class Course:
+    """What happens first in a history, step by step, at a provider with this ``card``."""
+
+    card: str
+    happens: Callable[["History"], None]
+
+
 class Simulator:
     """Runs histories one after the other in this process, on the default database."""
 
@@ -57,18 +66,23 @@ class Simulator:
         StockLevel.objects.get_or_create(sku="PLENTY", defaults={"on_hand": 10**8})
         StockLevel.objects.get_or_create(sku="NONE", defaults={"on_hand": 0})
 
-    def run(self, seed: int, moves: int = 60) -> Verdict:
-        """One history: at most ``moves`` moves with faults, then none until rest."""
+    def run(self, seed: int, moves: int = 60, *, course: "Course | None" = None, until_rest: bool = True) -> Verdict:
+        """One history: at most ``moves`` moves with faults, then none until rest. ``course``: what happens first, instead of what the seed draws."""
         random.seed(seed)  # the engine's own jitter
         self.clock.jump(self.clock.now + 10**6)
-        settings = override_settings(PAYMENTS_GATEWAY=GATEWAY, CARRIER_GATEWAY=GATEWAY, DEMO_VALUES=True)
-        with settings, replaced(self.clock, self._boundary) as surroundings, connection.execute_wrapper(self.commits):
+        with self._settings(seed), replaced(self.clock, self._boundary) as surroundings, connection.execute_wrapper(self.commits):
             self.running = History(seed, self, surroundings)
             try:
-                return self.running.run(moves)
+                return self.running.run(moves, course, until_rest)
             finally:
                 self._clear_the_workers()
                 self.running = None
+
+    def _settings(self, seed: int) -> override_settings:
+        """Budgets are small in most histories, so that they are spent in some."""
+        rng = random.Random(seed)
+        budgets = {"STEP_TRIES": rng.choice((2, 3, 8)), "UNDO_TRIES": rng.choice((2, 3, 12)), "POISON_AFTER": rng.choice((2, 4, 12))}
+        return override_settings(PAYMENTS_GATEWAY=GATEWAY, CARRIER_GATEWAY=GATEWAY, DEMO_VALUES=True, **budgets)
 
     def _boundary(self, boundary: str, step: str, undo: bool | None) -> None:
         assert self.running is not None
@@ -96,18 +110,40 @@ class History:
         self.carried: dict[WorkerThread, Message] = {}
         self.past: list[Seen] = []
         self.faultiness = self.rng.choice((0.05, 0.2, 0.5))
+        self.likes: dict[str, float] = {}  # each history likes some kinds of trouble more than others: rare ones meet sooner
         self.cancels_left = self.rng.choice((0, 0, 1, 1, 2))
         self.saga = 0
+        self.obeys = False
+        self.next_fault = ""
         self.was_answered: set[str] = set()
 
     # --- the course of it ---
 
-    def run(self, moves: int) -> Verdict:
+    def run(self, moves: int, course: "Course | None", until_rest: bool) -> Verdict:
+        if course is not None:
+            self._follow(course)
+        else:
+            self._place()
+            self._wander(moves)
+        if until_rest and not self.verdict.breach:
+            self._come_to_rest()
+        self.verdict.ending = self.seen.state
+        return self.verdict
+
+    def _follow(self, course: "Course") -> None:
+        """The course alone decides: providers answer well unless it says otherwise."""
+        self.card, self.provider.card, self.obeys = course.card, CARDS[course.card], True
         self._place()
+        course.happens(self)
+
+    def _wander(self, moves: int) -> None:
         for _ in range(moves):
             if self.verdict.breach or self._is_at_rest():
-                break
+                return
             self._move()
+
+    def _come_to_rest(self) -> None:
+        """Faults have stopped."""
         self.calm = True
         for _ in range(CALM_MOVES):
             if self.verdict.breach or self._is_at_rest():
@@ -117,16 +153,14 @@ class History:
             self._breach("it does not come to rest, though faults have stopped")
         if not self.verdict.breach:
             self._breach(judge.at_rest(self.seen, self.provider, self.was_answered))
-        self.verdict.ending = self.seen.state
-        return self.verdict
 
     def _place(self) -> None:
         self.clock.tell_the_database()
-        sku = "NONE" if self.rng.random() < 0.12 else "PLENTY"
+        sku = "NONE" if self.rng.random() < 0.12 and not self.obeys else "PLENTY"
         self.simulator.placed += 1
         number = f"SIM-{self.simulator.placed}"
-        with transaction.atomic():
-            order = Order.objects.create(
+        with suppress(Killed), transaction.atomic():  # killed after its commit: the order is placed, and nothing is published
+            self.order = order = Order.objects.create(
                 number=number,
                 client=self.simulator.client,
                 idempotency_key=number,
@@ -140,8 +174,7 @@ class History:
             )
             OrderLine.objects.create(order=order, sku=sku, name="thing", quantity=1, unit_price_minor=100)
             tasks.start(order)
-        self.order = order
-        self.saga = Saga.objects.values_list("pk", flat=True).get(order=order)
+        self.saga = Saga.objects.values_list("pk", flat=True).get(order=self.order)
         self.seen = journal.read(self.saga)
         self._tell(f"placed, {self.card}, {sku.lower()}")
 
@@ -152,6 +185,10 @@ class History:
     def _move(self) -> None:
         moves = self._possible()
         name, act = self.rng.choices([(name, act) for name, act, _ in moves], [weight for *_, weight in moves])[0]
+        self.act(name, act)
+
+    def act(self, name: str, act: Callable[[], str]) -> None:
+        """One move, and what is seen of it."""
         self.verdict.moves += 1
         self.clock.tell_the_database()
         self.simulator.commits.forget()
@@ -168,47 +205,55 @@ class History:
         idle = [worker for worker in self.workers if worker.is_idle]
         busy = [worker for worker in self.workers if not worker.is_idle]
         if idle and self.broker.messages:
-            moves.append(("deliver", lambda: self._deliver(idle[0]), 5))
+            moves.append(("deliver", lambda: self.deliver(idle[0]), 5))
         if busy:
-            moves.append(("go on", lambda: self._go_on(self.rng.choice(busy)), 6))
+            moves.append(("go on", lambda: self.go_on(self.rng.choice(busy)), 6))
         if self.provider.air:
-            moves.append(("late", self._late, 0.5 if not self.calm else 2))
+            moves.append(("late", self.late, 0.5 if not self.calm else 2))
         alive = bool(self.broker.messages or busy)
         if self.seen.wake_at is not None and (not alive or not self.calm):
-            moves.append(("sweep", self._sweep, 0.5 if alive else 5))
+            moves.append(("sweep", self.sweep, 0.5 * self._liking("sweep") if alive else 5))
         elif not moves:
             moves.append(("wait", self._wait, 1))
         if not self.calm:
-            moves += [(name, act, weight * self.faultiness) for name, act, weight in self._faults(busy)]
-        if self.seen.state == PARKED and not self.calm:
-            moves.append(("operator", self._operator, 1.5))
+            moves += [(name, act, weight * self.faultiness * self._liking(name)) for name, act, weight in self._faults(busy)]
+        if not self.calm and self._somebody_may_decide():
+            moves.append(("operator", self._operator, 1.5 if self.seen.state == PARKED else 0.3 * self._liking("operator")))
         if self.cancels_left and not self.calm:
-            moves.append(("cancel", self._cancel, 0.5))
+            moves.append(("cancel", self.cancel, 0.3 * self._liking("cancel")))
         return moves
+
+    def _somebody_may_decide(self) -> bool:
+        return self.seen.state == PARKED or any(record["state"] == "in_doubt" for record in self.seen.records)
+
+    def _liking(self, name: str) -> float:
+        if name not in self.likes:
+            self.likes[name] = self.rng.choice((0.1, 0.5, 1.0, 4.0))
+        return self.likes[name]
 
     def _faults(self, busy: list[WorkerThread]) -> list[tuple[str, Any, float]]:
         faults: list[tuple[str, Any, float]] = []
         if self.broker.messages:
             faults += [("lose", self._lose, 1), ("double", self._double, 1)]
         if busy:
-            faults += [("kill", lambda: self._kill(self.rng.choice(busy)), 1.5)]
+            faults += [("kill", lambda: self.kill(self.rng.choice(busy)), 1.5)]
             faults += [("errback", lambda: self._spurious_errback(self.rng.choice(busy)), 0.7)]
         if self.past:
-            faults.append(("crash", self._database_crash, 2))
+            faults.append(("crash", self.database_crash, 2))
         if any(effect.what == "label" and effect.open_minor and not effect.handed_over for effect in self.provider.effects):
             faults.append(("handed over", self._hand_over, 0.3))
-        faults.append(("long wait", self._long_wait, 0.15))
+        faults.append(("long wait", self.long_wait, 0.15))
         return faults
 
     # --- moves ---
 
-    def _deliver(self, worker: WorkerThread) -> str:
+    def deliver(self, worker: WorkerThread) -> str:
         message = self.broker.take(self.rng.randrange(len(self.broker.messages)))
         self.carried[worker] = message
         worker.begin(lambda: self._work(worker, message))
         return f"{message} is delivered" + self._stands(worker)
 
-    def _go_on(self, worker: WorkerThread) -> str:
+    def go_on(self, worker: WorkerThread) -> str:
         at, message = worker.at, self.carried[worker]
         worker.resume()
         return f"{message} goes on from {at}" + self._stands(worker)
@@ -216,7 +261,7 @@ class History:
     def _stands(self, worker: WorkerThread) -> str:
         return f", stands {worker.at}" if worker.at else f": {worker.told}"
 
-    def _kill(self, worker: WorkerThread) -> str:
+    def kill(self, worker: WorkerThread) -> str:
         at, message = worker.at, self.carried[worker]
         worker.kill()
         heard = self.rng.random() < 0.5
@@ -238,8 +283,8 @@ class History:
         self.broker.put(message)
         return f"{message} is doubled"
 
-    def _late(self) -> str:
-        at, lost = self.rng.randrange(len(self.provider.air)), self.rng.random() < 0.3
+    def late(self) -> str:
+        at, lost = self.rng.randrange(len(self.provider.air)), self.rng.random() < 0.3 and not self.obeys
         key = self.provider.air[at].key.split(":", 1)[1]
         self.provider.land(at, lost=lost)
         return f"the request {key} in the air " + ("is lost" if lost else "lands late")
@@ -249,11 +294,11 @@ class History:
             effect.handed_over = effect.what == "label"
         return "the parcel is handed over"
 
-    def _sweep(self) -> str:
+    def sweep(self) -> str:
         """Time goes on to when the sweep looks, or a little further; a probe has just come out, mostly."""
         assert self.seen.wake_at is not None
         self._pass_time(self.seen.wake_at + (self._until_watching_ends() or self.rng.choice((0.0, 1.0, 30.0))))
-        if self.rng.random() < 0.9 or self.calm:
+        if self.rng.random() < 0.9 or self.calm or self.obeys:
             self._a_probe_comes_out()
         launch = recovery.look(self.saga)
         its_commit_may_be_lost = self.simulator.commits.may_be_lost
@@ -276,7 +321,7 @@ class History:
     def _publish_what_the_sweep_found(self, launch: Launch | None) -> str:
         if launch is None:
             return "the sweep looks"
-        if not self.calm and self.rng.random() < 0.05:
+        if not self.calm and not self.obeys and self.rng.random() < 0.05:
             recovery.not_published(launch)
             return "the sweep looks, the broker is down"
         self.broker.publish(launch)
@@ -286,7 +331,7 @@ class History:
         self._pass_time(self.clock.now + 5)
         return "time passes"
 
-    def _long_wait(self) -> str:
+    def long_wait(self) -> str:
         self._pass_time(self.clock.now + self.rng.choice((40.0, 1000.0, 8000.0, 90_000.0)))
         return "a long time passes"
 
@@ -296,13 +341,13 @@ class History:
         self.provider.pass_time()
         self.clock.tell_the_database()
 
-    def _cancel(self) -> str:
+    def cancel(self) -> str:
         self.cancels_left -= 1
         answer = recovery.cancel(self.order.number, "customer")
         self.was_answered.add(answer)
         return f"the customer cancels: {answer}"
 
-    def _database_crash(self) -> str:
+    def database_crash(self) -> str:
         journal.put_back(self.rng.choice(self.past))
         self.past = []
         self.seen = journal.read(self.saga)
@@ -359,18 +404,27 @@ class History:
         if here is not None and boundary in PAUSES:
             here.pause(boundary)
             self.clock.tell_the_database()
-        elif not self.calm and boundary != "open" and self.rng.random() < 0.04 * self.faultiness:
+        elif not self.calm and not self.obeys and boundary != "open" and self.rng.random() < 0.04 * self.faultiness:
             raise Killed
 
     def _decide(self, name: str, options: Sequence[tuple[str, float]]) -> str:
         """The first option is the harmless one: the only one once faults have stopped."""
+        if self.next_fault in [option for option, _ in options]:
+            fault, self.next_fault = self.next_fault, ""
+            return fault
+        if self.obeys:
+            return options[0][0]
         if self.calm or (self.rng.random() > self.faultiness * 1.5 and not name.startswith("decline")):
             return options[0][0]
-        return self.rng.choices([option for option, _ in options], [weight for _, weight in options])[0]
+        weights = [weight * (self._liking(option) if at else 1) for at, (option, weight) in enumerate(options)]
+        return self.rng.choices([option for option, _ in options], weights)[0]
 
     # --- what is seen ---
 
     def _observe(self, name: str) -> None:
+        if not self.simulator.commits.wrote and name != "crash":
+            self._breach(judge.always(self.seen, self.provider))
+            return
         before, after = self.seen, journal.read(self.saga)
         if (before.saga, before.records) != (after.saga, after.records) and name != "crash":
             self.past = [*self.past, before] if self.simulator.commits.may_be_lost else []

@@ -14,7 +14,7 @@ SELECT to_jsonb(s)::text, (SELECT jsonb_agg(to_jsonb(r) ORDER BY r.position)::te
     (SELECT count(*) FROM sideeffects_event e WHERE e.order_id = o.id),
     (SELECT coalesce(string_agg(v.state, ','), '') FROM fulfillment_reservation v WHERE v.order_number = o.number),
     (SELECT count(*) FROM orders_incident i WHERE i.order_id = o.id AND i.state <> 'resolved'),
-    extract(epoch FROM s.wake_at)::float
+    extract(epoch FROM CASE WHEN s.wake_at < '9000-01-01' THEN s.wake_at END)::float
 FROM fulfillment_saga s JOIN orders_order o ON o.id = s.order_id WHERE s.id = %s
 """
 

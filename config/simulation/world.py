@@ -39,18 +39,21 @@ class Clock:
 
 
 class Commits:
-    """Whether the transactions since ``forget`` would wait for the disk: one that may be lost says so in SQL."""
+    """What the statements since ``forget`` were: whether any wrote, and whether its transaction may be lost (one that may says so in SQL)."""
 
     def __init__(self) -> None:
         self.may_be_lost = False
+        self.wrote = False
 
     def __call__(self, execute: Any, sql: str, params: Any, many: bool, context: Any) -> Any:
         if "synchronous_commit" in sql:
             self.may_be_lost = True
+        elif not sql.startswith(("SELECT", "SET", "SAVEPOINT", "RELEASE")):
+            self.wrote = True
         return execute(sql, params, many, context)
 
     def forget(self) -> None:
-        self.may_be_lost = False
+        self.may_be_lost = self.wrote = False
 
 
 @contextmanager

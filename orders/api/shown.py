@@ -7,7 +7,7 @@ from django.db.models import Prefetch, QuerySet
 from fulfillment.explain import explain
 from fulfillment.models import StepRecord
 from orders.models import Order, Product, Status
-from orders.timeline import TimelineEntry, sentence
+from orders.timeline import Kind, TimelineEntry, sentence
 from sideeffects.models import Delivery
 
 
@@ -76,6 +76,10 @@ def _delivery(delivery: Delivery) -> dict[str, Any]:
     return {"subscriber": delivery.subscriber, "state": delivery.state, "tries": delivery.tries}
 
 
+# What people on our side decide, and what is at risk, is not the client's: it hears only that somebody is at it.
+PUBLIC = {Kind.INCIDENT: "A person is looking at this", Kind.OPERATOR: "A person has decided something about this"}
+
+
 def _entry(entry: TimelineEntry) -> dict[str, Any]:
     return {
         "at": entry.at,
@@ -84,5 +88,5 @@ def _entry(entry: TimelineEntry) -> dict[str, Any]:
         "from": entry.from_state,
         "to": entry.to_state,
         "epoch": entry.epoch,
-        "sentence": sentence(entry),
+        "sentence": PUBLIC.get(Kind(entry.kind)) or sentence(entry),
     }

@@ -36,6 +36,44 @@ UNDONE = ("undone", "undone_by_hand", "not_needed")
 SPENT = 99
 
 
+# Every kind of transition, by the names that ``transition`` gives them: what a simulation should have seen.
+KINDS = (
+    "cancel: recorded",
+    "granted → started",
+    "granted settles ok",
+    "granted settles rejected",
+    "started settles ok",
+    "started settles rejected",
+    "started settles unavailable",
+    "started settles doubt",
+    "started: errback, in doubt",
+    "started: sweep",
+    "started: sweep, budget spent",
+    "retry_wait: sweep",
+    "retry_wait: sweep, budget spent",
+    "in_doubt: sweep",
+    "in_doubt: sweep, budget spent",
+    "granted: sweep, budget spent",
+    "rejected: sweep",
+    "undo_granted → started",
+    "undo_granted settles ok",
+    "undo_started settles ok",
+    "undo_started settles rejected",
+    "undo_started settles unavailable",
+    "undo_started: errback, in doubt",
+    "undo_started: sweep",
+    "undo_wait: sweep",
+    "undo_wait: undo budget spent",
+    "parked",
+    "verb: retry",
+    "verb: start undo",
+    "verb: it did not",
+    "verb: it happened",
+    "verb: undone by hand",
+    "verb: close",
+)
+
+
 class Projection(NamedTuple):
     saga: str
     epoch: int

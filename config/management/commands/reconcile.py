@@ -1,36 +1,68 @@
-"""``manage.py reconcile``: does the journal agree with the provider's ledger and the stock?"""
+"""``manage.py reconcile``: does every order at rest agree with what its providers list, and with itself?"""
 
-import dataclasses
 import json
+import math
 import sys
-from argparse import ArgumentParser
+from argparse import ArgumentParser, ArgumentTypeError
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
-import httpx
-from django.conf import settings
 from django.core.management.base import BaseCommand
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from config import invariants
 from config.checks import refuse_to_start
+from config.invariants.listings import Watch
+
+
+def hours(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not 0 < value <= 24 * 366 * 100:
+        raise ArgumentTypeError(f"{text!r} is no number of hours")
+    return value
 
 
 class Command(BaseCommand):
-    help = "Check the invariants of docs/semantics.md on live data and against the provider's ledger. Example: manage.py reconcile --json. Exit 1: something is off."
+    help = (
+        "Check the invariants of docs/semantics.md on live data and against what the providers list. Differences become incidents; what landed after its "
+        "undo is undone. Example: manage.py reconcile --since 48. Exit 1: something is off, or a provider does not answer."
+    )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        parser.add_argument("--json", action="store_true", help="one JSON object: judged, open, findings")
+        parser.add_argument("--since", type=hours, metavar="HOURS", help="only orders placed in the last HOURS (default: all)")
+        parser.add_argument("--no-repair", action="store_true", help="report and open incidents only; undo nothing")
+        parser.add_argument("--json", action="store_true", help="one JSON object: judged, open, waiting, gone, entries, repaired, findings")
 
     def handle(self, *args: Any, **options: Any) -> None:
         refuse_to_start("reconcile")
         try:
-            report = invariants.examine(invariants.read_ledger(settings.SANDBOX_URL))
-        except httpx.HTTPError as silent:
-            sys.exit(f"The provider at {settings.SANDBOX_URL} does not answer: {silent}")
-        if options["json"]:
-            self.stdout.write(json.dumps(dataclasses.asdict(report)))
-        else:
-            for finding in report.findings:
-                self.stdout.write(f"{finding.subject}: {finding.invariant}: {finding.found}")
-            self.stdout.write(f"{report.judged} orders judged, {report.open} still open, {len(report.findings)} findings")
+            with _progress() as watch:
+                report = invariants.reconcile(options["since"], not options["no_repair"], watch)
+        except invariants.NotListed as silent:
+            sys.exit(str(silent))
+        self.stdout.write(json.dumps(report.as_json()) if options["json"] else _told(report))
         if report.findings:
             sys.exit(1)
+
+
+def _told(report: invariants.Report) -> str:
+    """One line for each finding; the last line counts."""
+    lines = [finding.sentence for finding in report.findings]
+    if report.gone:
+        lines.append(f"{report.gone} orders could not be judged: this code no longer knows a provider that their plans name")
+    return "\n".join([*lines, report.sentence])
+
+
+@contextmanager
+def _progress() -> Iterator[Watch]:
+    """On a terminal only, and beside the output, so that a pipe gets nothing but the answer."""
+    console = Console(stderr=True)
+    columns = (TextColumn("{task.description:30}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console, disable=not console.is_terminal, transient=True) as progress:
+        bar = progress.add_task("asking the providers", total=None)
+        yield lambda what, done, total: progress.update(bar, description=what, completed=done, total=total)

@@ -1,0 +1,10 @@
+"""What must hold once everything is at rest (docs/semantics.md, invariants), checked on live data and against the providers' listings (docs/reconcile.md).
+
+Read ``reconciling`` first; ``money``, ``parcels``, ``journal`` and ``whole`` hold the rules, ``repair`` undoes what landed late.
+"""
+
+from config.invariants.finding import Finding, Report, Rule
+from config.invariants.listings import NotListed
+from config.invariants.reconciling import reconcile
+
+__all__ = ["Finding", "NotListed", "Report", "Rule", "reconcile"]

@@ -1,0 +1,180 @@
+"""Everything that is known of an order at rest, gathered for many orders at once: a fixed number of queries for each chunk."""
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cached_property
+from typing import Any, TypeVar
+
+from django.db.models import Min, Sum
+
+from config.invariants.finding import Finding, Rule
+from config.invariants.listings import Booked, Charged, Listings
+from fulfillment import engine
+from fulfillment.ledger import LedgerEntry
+from fulfillment.models import Reservation, Saga, SagaState, StepRecord, StepState
+from orders.models import Order
+from orders.timeline import Kind, TimelineEntry
+from sideeffects import registry
+from sideeffects.models import Delivery, Event
+
+BY_HAND = (StepState.DONE_BY_HAND, StepState.UNDONE_BY_HAND, StepState.SKIPPED)
+Value = TypeVar("Value")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Money:
+    """Our ledger of one order, in minor units. ``by_hand``: the part of ``refunded`` that was given back outside, perhaps not by the provider."""
+
+    captured: int = 0
+    refunded: int = 0
+    by_hand: int = 0
+
+    @property
+    def left(self) -> int:
+        """What the provider should still hold; money written off is still there."""
+        return self.captured - self.refunded
+
+
+@dataclass(frozen=True, kw_only=True)
+class Told:
+    """One event, and what its deliveries lack: subscribers that had been told of earlier events."""
+
+    missing: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Facts:
+    """One order: its journal, our ledger, its history's last words, its stock, what it told, and what the providers list for it."""
+
+    saga: Saga
+    charges: tuple[Charged, ...]
+    labels: tuple[Booked, ...]
+    money: Money
+    history: Mapping[tuple[str, str], str]  # (kind, name) → the state in the last entry
+    reservations: frozenset[str]
+    told: tuple[Told, ...]
+
+    @property
+    def order(self) -> Order:
+        return self.saga.order
+
+    @property
+    def state(self) -> SagaState:
+        return SagaState(self.saga.state)
+
+    @property
+    def is_completed(self) -> bool:
+        return self.state is SagaState.COMPLETED
+
+    @cached_property
+    def records(self) -> list[StepRecord]:
+        return list(self.saga.records.all())
+
+    @cached_property
+    def plans(self) -> dict[str, dict[str, Any]]:
+        """The plan of each step."""
+        return {record.name: engine.planned(self.saga, record.name) for record in self.records}
+
+    @cached_property
+    def _roles(self) -> dict[str, dict[tuple[str, str], StepRecord]]:
+        roles: dict[str, dict[tuple[str, str], StepRecord]] = defaultdict(dict)
+        for record in self.records:
+            plan = self.plans[record.name]
+            roles[plan.get("role", "")][plan.get("gateway", ""), record.do_key] = record
+        return roles
+
+    def of_role(self, role: str) -> dict[tuple[str, str], StepRecord]:
+        """(provider, do-key) → the step that the plan lets talk to a provider in this role."""
+        return self._roles.get(role, {})
+
+    def is_by_hand(self, role: str) -> bool:
+        """A person has said what became of such a step: the provider need not know of it."""
+        return any(record.state in BY_HAND for record in self.of_role(role).values())
+
+    def finding(self, rule: Rule, found: str, *, step: str = "", amount_minor: int = 0, currency: str = "") -> Finding:
+        return Finding(
+            subject=self.order.number,
+            order_id=self.order.pk,
+            rule=rule,
+            found=found,
+            step=step,
+            amount_minor=amount_minor,
+            currency=currency or self.order.currency,
+        )
+
+
+def gather(sagas: list[Saga], listings: Listings, first_told: Mapping[str, datetime]) -> Iterator[Facts]:
+    """Six queries, whatever the number of sagas; ``first_told`` as below."""
+    orders = [saga.order_id for saga in sagas]
+    numbers = [saga.order.number for saga in sagas]
+    money, history, held, told = _ledgers(orders), _histories(orders), _reservations(numbers), _events(orders, first_told)
+    for saga in sagas:
+        charges, labels = listings.take(saga.order.number)
+        yield Facts(
+            saga=saga,
+            charges=charges,
+            labels=labels,
+            money=money.get(saga.order_id, Money()),
+            history=dict(history.get(saga.order_id, ())),
+            reservations=frozenset(held.get(saga.order.number, ())),
+            told=tuple(told.get(saga.order_id, ())),
+        )
+
+
+def first_told(since: datetime | None) -> dict[str, datetime]:
+    """When each subscriber was told of an event for the first time: earlier events owe it nothing."""
+    deliveries = Delivery.objects.filter(event__at__gte=since) if since else Delivery.objects.all()
+    return dict(deliveries.order_by().values_list("subscriber").annotate(first=Min("event__at")))
+
+
+def _ledgers(orders: list[int]) -> dict[int, Money]:
+    sums: dict[int, dict[str, int]] = defaultdict(lambda: defaultdict(int))
+    rows = (
+        LedgerEntry.objects.filter(order_id__in=orders)
+        .order_by()
+        .values_list("order_id", "operation", "by_hand")
+        .annotate(Sum("amount_minor"))
+    )
+    for order_id, operation, by_hand, amount in rows:
+        sums[order_id][operation] += amount
+        if by_hand and operation == LedgerEntry.Operation.REFUNDED:
+            sums[order_id]["by_hand"] += amount
+    return {order_id: Money(captured=of["captured"], refunded=of["refunded"], by_hand=of["by_hand"]) for order_id, of in sums.items()}
+
+
+def _histories(orders: list[int]) -> dict[int, list[tuple[tuple[str, str], str]]]:
+    """Of each order the last entry about each step, the saga and the order."""
+    entries = TimelineEntry.objects.filter(order_id__in=orders, kind__in=(Kind.STEP, Kind.SAGA, Kind.ORDER))
+    last = entries.order_by("order_id", "kind", "name", "-id").distinct("order_id", "kind", "name")
+    return _grouped(last.values_list("order_id", "kind", "name", "to_state"), lambda _, kind, name, state: ((kind, name), state))
+
+
+def _reservations(numbers: list[str]) -> dict[str, list[str]]:
+    rows = Reservation.objects.filter(order_number__in=numbers).values_list("order_number", "state")
+    return _grouped(rows, lambda _, state: str(state))
+
+
+def _events(orders: list[int], first_told: Mapping[str, datetime]) -> dict[int, list[Told]]:
+    rows = Event.objects.filter(order_id__in=orders).order_by("at", "id").values_list("order_id", "id", "at", "deliveries__subscriber")
+    heard: dict[tuple[int, Any, datetime], set[str]] = defaultdict(set)
+    for order_id, event_id, at, subscriber in rows:
+        heard[order_id, event_id, at].add(subscriber)
+    return _grouped(
+        ((order_id, at, subscribers) for (order_id, _, at), subscribers in heard.items()),
+        lambda _, at, subscribers: Told(missing=_missing(at, subscribers, first_told)),
+    )
+
+
+def _missing(at: datetime, heard: set[str], first_told: Mapping[str, datetime]) -> tuple[str, ...]:
+    owed = [name for name in registry.names() if name in first_told and first_told[name] <= at]
+    return tuple(sorted(set(owed) - heard)) or (("all of them",) if registry.names() and heard == {None} else ())
+
+
+def _grouped(rows: Iterable[tuple[Any, ...]], value: Callable[..., Value]) -> dict[Any, list[Value]]:
+    """By the first column."""
+    groups: dict[Any, list[Value]] = defaultdict(list)
+    for row in rows:
+        groups[row[0]].append(value(*row))
+    return groups

@@ -1,0 +1,113 @@
+"""What a reconciliation says: findings, and how much was looked at."""
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+from orders.attention import IncidentKind
+from orders.money import money
+
+
+class Rule(StrEnum):
+    """What is checked; the value is stable and becomes the incident's code. docs/reconcile.md tells what each means."""
+
+    # of an order: what its providers hold
+    CHARGE_NOBODY_OWNS = "charge_nobody_owns"
+    LABEL_NOBODY_OWNS = "label_nobody_owns"
+    CHARGED_TOO_MUCH = "charged_too_much"
+    BOOKED_TWICE = "booked_twice"
+    LATE = "late"  # the engine opens it too, when a worker that was taken over reports such an effect
+    REFUNDED_THOUGH_FULFILLED = "refunded_though_fulfilled"
+    MONEY_MISSING = "money_missing"
+    LABEL_MISSING = "label_missing"
+    ONE_EFFECT_PER_KEY = "one_effect_per_key"
+    LEDGER_AGREES = "ledger_agrees"
+    # of an order: its own rows
+    STATUS_AGREES_WITH_SAGA = "status_agrees_with_saga"
+    EVERY_UNDO_IS_SETTLED = "every_undo_is_settled"
+    FACT_TOLD_ONCE = "fact_told_once"
+    RESERVATIONS_SETTLED = "reservations_settled"
+    HISTORY_REBUILDS_THE_JOURNAL = "history_rebuilds_the_journal"
+    # of the shop as a whole
+    UNKNOWN_ORDER = "unknown_order"
+    STOCK_ADDS_UP = "stock_adds_up"
+    SOMEBODY_LOOKS = "somebody_looks"
+    NO_FAILURE_IS_SHOWN_EARLY = "no_failure_is_shown_early"
+    EVERY_ORDER_HAS_A_SAGA = "every_order_has_a_saga"
+
+    @property
+    def kind(self) -> IncidentKind:
+        return IncidentKind.ORPHAN_PAYMENT if self in HELD_FOR_NOBODY else IncidentKind.MISMATCH
+
+
+HELD_FOR_NOBODY = (
+    *(Rule.CHARGE_NOBODY_OWNS, Rule.LABEL_NOBODY_OWNS, Rule.CHARGED_TOO_MUCH, Rule.BOOKED_TWICE),
+    *(Rule.LATE, Rule.UNKNOWN_ORDER),
+)
+OF_THE_SHOP = (Rule.STOCK_ADDS_UP, Rule.SOMEBODY_LOOKS, Rule.NO_FAILURE_IS_SHOWN_EARLY, Rule.EVERY_ORDER_HAS_A_SAGA)
+OF_AN_ORDER = tuple(rule for rule in Rule if rule not in (*OF_THE_SHOP, Rule.UNKNOWN_ORDER))
+
+
+@dataclass(kw_only=True)
+class Finding:
+    """One thing that is off. ``amount_minor``: what is at risk, in ``currency``'s minor units.
+
+    ``subject``: the order's number, or the SKU; ``order_id`` is None where no order of ours is concerned. ``repaired``: it was undone in this very run.
+    """
+
+    subject: str
+    rule: Rule
+    found: str
+    step: str = ""
+    amount_minor: int = 0
+    currency: str
+    order_id: int | None = None
+    repaired: bool = False
+
+    @property
+    def kind(self) -> IncidentKind:
+        return self.rule.kind
+
+    @property
+    def fingerprint(self) -> tuple[str, str, str, str]:
+        """What tells two open incidents apart."""
+        return self.subject, self.kind, self.step, self.rule
+
+    @property
+    def sentence(self) -> str:
+        risk = f" ({money(self.amount_minor, self.currency)} at risk)" if self.amount_minor else ""
+        return f"{self.subject}: {self.rule}: {self.found}{risk}{'; undone' if self.repaired else ''}"
+
+    def as_json(self) -> dict[str, Any]:
+        shown = ("subject", "rule", "kind", "step", "found", "amount_minor", "currency", "repaired")
+        return {name: getattr(self, name) for name in shown}
+
+
+@dataclass
+class Report:
+    """``judged`` orders were at rest, ``open`` ones still moved, ``waiting`` ones are a person's. ``findings`` is empty when all is well.
+
+    ``entries``: charges and labels that the providers listed. ``gone``: orders of a provider that this code no longer knows; they cannot be judged.
+    """
+
+    judged: int = 0
+    open: int = 0
+    waiting: int = 0
+    gone: int = 0
+    entries: int = 0
+    findings: list[Finding] = field(default_factory=list)
+
+    @property
+    def repaired(self) -> int:
+        return sum(finding.repaired for finding in self.findings)
+
+    @property
+    def sentence(self) -> str:
+        return (
+            f"{self.judged} orders judged, {self.open} open, {self.waiting} waiting for a person, {self.entries} provider entries read, "
+            f"{len(self.findings)} findings, {self.repaired} repaired"
+        )
+
+    def as_json(self) -> dict[str, Any]:
+        counts = ("judged", "open", "waiting", "gone", "entries", "repaired")
+        return {name: getattr(self, name) for name in counts} | {"findings": [finding.as_json() for finding in self.findings]}

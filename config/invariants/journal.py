@@ -1,0 +1,60 @@
+"""An order's own rows: its status, its history, its stock and what it has told agree with its saga."""
+
+from collections.abc import Iterator
+
+from config.invariants.facts import Facts
+from config.invariants.finding import Finding, Rule
+from fulfillment.models import Reservation, SagaState, StepState
+from orders.models import Status
+from orders.timeline import Kind
+
+UNDO_OPEN = (
+    *(StepState.UNDO_PENDING, StepState.UNDO_GRANTED, StepState.UNDO_STARTED),
+    *(StepState.UNDO_RETRY_WAIT, StepState.UNDO_IN_DOUBT, StepState.UNDO_FAILED),
+)
+
+
+def status_agrees_with_saga(facts: Facts) -> Iterator[Finding]:
+    due = Status.FULFILLED if facts.is_completed else facts.saga.failure
+    if facts.order.status != due:
+        yield facts.finding(Rule.STATUS_AGREES_WITH_SAGA, f"shown as {facts.order.status}, the saga says {due}")
+
+
+def every_undo_is_settled(facts: Facts) -> Iterator[Finding]:
+    """An operator may close an order as it is."""
+    for record in facts.records:
+        if facts.state is SagaState.COMPENSATED and record.state in UNDO_OPEN:
+            yield facts.finding(Rule.EVERY_UNDO_IS_SETTLED, f"compensated, yet {record.name} is {record.state}", step=record.name)
+
+
+def fact_told_once(facts: Facts) -> Iterator[Finding]:
+    due = int(facts.is_completed)
+    if len(facts.told) != due:
+        yield facts.finding(Rule.FACT_TOLD_ONCE, f"{len(facts.told)} events, due {due}")
+    elif missing := [name for told in facts.told for name in told.missing]:
+        yield facts.finding(Rule.FACT_TOLD_ONCE, f"never told: {', '.join(missing)}")
+
+
+def reservations_settled(facts: Facts) -> Iterator[Finding]:
+    """What an operator has closed may still hold stock: the parcel may be anywhere."""
+    if facts.state is SagaState.CLOSED_BY_OPERATOR:
+        return
+    due = Reservation.State.CONSUMED if facts.is_completed else Reservation.State.RELEASED
+    is_missing = facts.is_completed and not facts.reservations and _has_reserved(facts)
+    if is_missing or facts.reservations - {due}:
+        yield facts.finding(Rule.RESERVATIONS_SETTLED, f"reservations are {', '.join(sorted(facts.reservations)) or 'gone'}, due {due}")
+
+
+def _has_reserved(facts: Facts) -> bool:
+    return any((record.receipt or {}).get("reservations") for record in facts.records)
+
+
+def history_rebuilds_the_journal(facts: Facts) -> Iterator[Finding]:
+    """The last entries alone say where the steps, the saga and the order stand."""
+    now = {(Kind.STEP, record.name): record.state for record in facts.records}
+    now |= {(Kind.SAGA, ""): facts.saga.state, (Kind.ORDER, ""): facts.order.status}
+    for (kind, name), state in now.items():
+        last = facts.history.get((kind, name), StepState.PENDING)
+        if last != state:
+            told = f"{name or kind} is {state}, its history ends with {last}"
+            yield facts.finding(Rule.HISTORY_REBUILDS_THE_JOURNAL, told, step=name)

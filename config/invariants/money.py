@@ -1,0 +1,117 @@
+"""An order's money, as its provider lists it: what is held is what is due, nobody is charged twice, and our own ledger says the same.
+
+*Own* is what lies under a key of the plan, with the provider that the plan pins, in the order's currency. Whatever else is there belongs to nobody.
+"""
+
+from collections.abc import Iterable, Iterator
+
+from config.invariants.facts import Facts
+from config.invariants.finding import Finding, Rule
+from config.invariants.listings import Charged
+from fulfillment.gateways import card_of
+from fulfillment.models import SagaState, StepRecord
+from orders.money import money
+
+ROLE = "payments"
+
+
+def charges_nobody_owns(facts: Facts) -> Iterator[Finding]:
+    """A charge under no key of the plan. Where a person has said that the order was paid, it may be the one that was meant."""
+    foreign = [charge for charge in facts.charges if charge.is_open and not _is_own(facts, charge)]
+    if not foreign or (facts.is_completed and facts.is_by_hand(ROLE) and left(facts.charges) <= facts.order.total_minor):
+        return
+    currency = foreign[0].currency
+    amount = left(charge for charge in foreign if charge.currency == currency)
+    keys = ", ".join(f"{charge.key} of {money(charge.left_minor, charge.currency)} with {charge.provider}" for charge in foreign)
+    yield facts.finding(Rule.CHARGE_NOBODY_OWNS, f"charged under {keys}", amount_minor=amount, currency=currency)
+
+
+def money_adds_up(facts: Facts) -> Iterator[Finding]:
+    """What is held of the own charges is due. The first thing that is off counts: the rest follows from it."""
+    if not facts.of_role(ROLE):
+        return
+    for rule in (_too_much, _too_little, _one_charge_per_key, _ledger_agrees):
+        if found := list(rule(facts)):
+            yield from found
+            return
+
+
+def _too_much(facts: Facts) -> Iterator[Finding]:
+    held, (_, most) = left(own_charges(facts)), due(facts)
+    if held <= most:
+        return
+    if facts.state is SagaState.COMPENSATED:
+        yield from _late(facts)
+    else:
+        told = f"{_shown(facts, held)} held, {_shown(facts, most)} due"
+        yield facts.finding(Rule.CHARGED_TOO_MUCH, told, amount_minor=held - most)
+
+
+def _late(facts: Facts) -> Iterator[Finding]:
+    """It landed after its undo was settled, or its undo gave back too little: either way the customer has paid for nothing."""
+    for record, charges in charges_by_step(facts):
+        if amount := left(charges):
+            told = f"{_shown(facts, amount)} held under {record.do_key}, though {record.name} is {record.state}"
+            yield facts.finding(Rule.LATE, told, step=record.name, amount_minor=amount)
+
+
+def _too_little(facts: Facts) -> Iterator[Finding]:
+    held, (least, _) = left(own_charges(facts)), due(facts)
+    if held >= least:
+        return
+    refunded = sum(charge.refunded_minor for charge in own_charges(facts))
+    if facts.is_completed and refunded:
+        yield facts.finding(Rule.REFUNDED_THOUGH_FULFILLED, f"fulfilled, yet {_shown(facts, refunded)} refunded", amount_minor=least - held)
+    else:
+        told = f"{_shown(facts, held)} held, {_shown(facts, least)} due"
+        yield facts.finding(Rule.MONEY_MISSING, told, amount_minor=least - held)
+
+
+def _one_charge_per_key(facts: Facts) -> Iterator[Finding]:
+    """A provider that knows keys has charged one key twice, given back or not. Without keys, what was given back is settled."""
+    for record, charges in charges_by_step(facts):
+        if len(charges) > 1 and card_of(ROLE, charges[0].provider).has_keys:
+            yield facts.finding(Rule.ONE_EFFECT_PER_KEY, f"charged {len(charges)} times under {record.do_key}", step=record.name)
+
+
+def _ledger_agrees(facts: Facts) -> Iterator[Finding]:
+    held, ours = left(own_charges(facts)), facts.money
+    if not ours.left <= held <= ours.left + ours.by_hand and not (facts.is_completed and facts.is_by_hand(ROLE)):
+        told = f"{_shown(facts, held)} held by the provider, our ledger says {_shown(facts, ours.left)}"
+        yield facts.finding(Rule.LEDGER_AGREES, told, amount_minor=abs(held - ours.left))
+
+
+def due(facts: Facts) -> tuple[int, int]:
+    """The least and the most that the provider may hold. They differ where a person has moved money, perhaps not through the provider."""
+    total, ours = facts.order.total_minor, facts.money
+    if facts.is_completed:
+        return (0 if facts.is_by_hand(ROLE) else total), total
+    if facts.state is SagaState.COMPENSATED:
+        return 0, ours.by_hand
+    return ours.left, ours.left + ours.by_hand
+
+
+def charges_by_step(facts: Facts) -> list[tuple[StepRecord, list[Charged]]]:
+    """What is listed under each key of the plan, given back or not."""
+    found = []
+    for (provider, key), record in facts.of_role(ROLE).items():
+        charges = [charge for charge in facts.charges if (charge.provider, charge.key) == (provider, key)]
+        found.append((record, [charge for charge in charges if charge.currency == facts.order.currency]))
+    return found
+
+
+def own_charges(facts: Facts) -> list[Charged]:
+    return [charge for _, charges in charges_by_step(facts) for charge in charges]
+
+
+def left(charges: Iterable[Charged]) -> int:
+    """What has not been given back, in minor units."""
+    return sum(charge.left_minor for charge in charges)
+
+
+def _is_own(facts: Facts, charge: Charged) -> bool:
+    return (charge.provider, charge.key) in facts.of_role(ROLE) and charge.currency == facts.order.currency
+
+
+def _shown(facts: Facts, minor: int) -> str:
+    return money(minor, facts.order.currency)

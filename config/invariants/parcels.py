@@ -1,0 +1,57 @@
+"""An order's labels, as its carrier lists them: one for a fulfilled order, none for one that was undone, never two."""
+
+from collections.abc import Iterator
+
+from config.invariants.facts import Facts
+from config.invariants.finding import Finding, Rule
+from config.invariants.listings import Booked
+from fulfillment.gateways import card_of
+from fulfillment.models import SagaState, StepRecord
+
+ROLE = "carrier"
+
+
+def labels_nobody_owns(facts: Facts) -> Iterator[Finding]:
+    """A label under no key of the plan: a parcel may leave that nobody pays for. Where a person has shipped, or has kept a parcel, one may be there."""
+    foreign = [label for label in facts.labels if label.is_open and (label.provider, label.key) not in facts.of_role(ROLE)]
+    if not foreign or (_is_a_person_s(facts) and len(open_labels(facts)) <= 1):
+        return
+    keys = ", ".join(f"{label.key} with {label.provider}" for label in foreign)
+    yield facts.finding(Rule.LABEL_NOBODY_OWNS, f"booked under {keys}", amount_minor=facts.order.total_minor)
+
+
+def one_label_or_none(facts: Facts) -> Iterator[Finding]:
+    """The first thing that is off with the own labels."""
+    own = [(record, label) for record, labels in labels_by_step(facts) for label in labels if label.is_open]
+    if not facts.of_role(ROLE):
+        return
+    if facts.state is SagaState.COMPENSATED and own and not facts.is_by_hand(ROLE):
+        record = own[0][0]
+        told = f"a label lives under {record.do_key}, though {record.name} is {record.state}"
+        yield facts.finding(Rule.LATE, told, step=record.name, amount_minor=facts.order.total_minor)
+    elif len(own) > 1:
+        yield facts.finding(Rule.BOOKED_TWICE, f"{len(own)} labels live", amount_minor=facts.order.total_minor)
+    elif facts.is_completed and not own and not facts.is_by_hand(ROLE):
+        yield facts.finding(Rule.LABEL_MISSING, "fulfilled, and no label lives under the key of its plan")
+    else:
+        yield from _one_label_per_key(facts)
+
+
+def _one_label_per_key(facts: Facts) -> Iterator[Finding]:
+    for record, labels in labels_by_step(facts):
+        if len(labels) > 1 and card_of(ROLE, labels[0].provider).has_keys:
+            yield facts.finding(Rule.ONE_EFFECT_PER_KEY, f"booked {len(labels)} times under {record.do_key}", step=record.name)
+
+
+def labels_by_step(facts: Facts) -> list[tuple[StepRecord, list[Booked]]]:
+    """What is listed under each key of the plan, cancelled or not."""
+    plan = facts.of_role(ROLE).items()
+    return [(record, [label for label in facts.labels if (label.provider, label.key) == place]) for place, record in plan]
+
+
+def open_labels(facts: Facts) -> list[Booked]:
+    return [label for label in facts.labels if label.is_open]
+
+
+def _is_a_person_s(facts: Facts) -> bool:
+    return facts.is_by_hand(ROLE) or facts.state is SagaState.CLOSED_BY_OPERATOR

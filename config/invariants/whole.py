@@ -1,0 +1,78 @@
+"""What must hold of the shop as a whole, at any instant: each rule is one statement, so that orders on their way cannot make it lie."""
+
+from collections.abc import Callable, Iterator
+
+from django.conf import settings
+from django.db.models import Exists, F, OuterRef, Subquery, Sum
+from django.db.models.functions import Coalesce
+
+from config.invariants.finding import Finding, Rule
+from config.invariants.listings import Listings
+from config.invariants.money import left
+from fulfillment import engine
+from fulfillment.models import FINAL, Reservation, Saga, SagaState, StockLevel
+from orders.attention import Incident, IncidentState
+from orders.models import Order, Status
+
+NUMBERS_AT_ONCE = 500
+FAILURES = Status.legal_moves()[Status.COMPENSATING]
+
+
+def stock_adds_up() -> Iterator[Finding]:
+    """What is reserved is exactly what orders hold."""
+    holding = Reservation.objects.filter(sku=OuterRef("sku"), state=Reservation.State.HELD).order_by().values("sku")
+    levels = StockLevel.objects.annotate(held=Coalesce(Subquery(holding.annotate(pieces=Sum("quantity")).values("pieces")), 0))
+    for sku, reserved, held in levels.exclude(reserved=F("held")).values_list("sku", "reserved", "held"):
+        told = f"{reserved} reserved, orders hold {held}"
+        yield Finding(subject=sku, rule=Rule.STOCK_ADDS_UP, found=told, currency=settings.SHOP_CURRENCY)
+
+
+def somebody_looks() -> Iterator[Finding]:
+    """Every saga that is not closed has a time at which the sweep looks, or an incident that tells a person; ours alone does not count."""
+    told = Incident.objects.exclude(state=IncidentState.RESOLVED).exclude(code=Rule.SOMEBODY_LOOKS).filter(order=OuterRef("order"))
+    stranded = Saga.objects.exclude(state__in=FINAL).filter(~Exists(told), wake_at__isnull=True)
+    for saga in stranded.select_related("order").prefetch_related("records"):
+        found = f"{SagaState(saga.state).label.lower()}, no time to look at it and no incident"
+        yield _about(saga.order, Rule.SOMEBODY_LOOKS, found, engine.at_risk_minor(saga))
+
+
+def no_failure_is_shown_early() -> Iterator[Finding]:
+    """Nobody is told that an order has failed, or was cancelled, while its undo is open."""
+    for order in Order.objects.filter(status__in=FAILURES, saga__isnull=False).exclude(saga__state__in=FINAL):
+        yield _about(order, Rule.NO_FAILURE_IS_SHOWN_EARLY, f"shown as {order.status}, and its saga is not closed")
+
+
+def every_order_has_a_saga() -> Iterator[Finding]:
+    for order in Order.objects.filter(saga__isnull=True):
+        yield _about(order, Rule.EVERY_ORDER_HAS_A_SAGA, "nobody will ever work on it")
+
+
+def unknown_order(listings: Listings) -> Iterator[Finding]:
+    """Providers act for orders that exist. Asked after the listings were read: an order is there before anything is done for it."""
+    numbers = listings.open_numbers()
+    for start in range(0, len(numbers), NUMBERS_AT_ONCE):
+        some = numbers[start : start + NUMBERS_AT_ONCE]
+        ours = set(Order.objects.filter(number__in=some).values_list("number", flat=True))
+        yield from (_unknown(number, listings) for number in some if number not in ours)
+
+
+def _unknown(number: str, listings: Listings) -> Finding:
+    charges, labels = listings.take(number)
+    held = [charge for charge in charges if charge.is_open]
+    currency = held[0].currency if held else settings.SHOP_CURRENCY
+    alive = sum(label.is_open for label in labels)
+    told = " and ".join(f"{count} {what}" for count, what in ((len(held), "charges"), (alive, "labels")) if count)
+    return Finding(
+        subject=number[:80],
+        rule=Rule.UNKNOWN_ORDER,
+        found=f"{told} for an order that does not exist",
+        amount_minor=left(charge for charge in held if charge.currency == currency),
+        currency=currency,
+    )
+
+
+def _about(order: Order, rule: Rule, found: str, amount_minor: int = 0) -> Finding:
+    return Finding(subject=order.number, order_id=order.pk, currency=order.currency, rule=rule, found=found, amount_minor=amount_minor)
+
+
+RULES: tuple[Callable[[], Iterator[Finding]], ...] = (stock_adds_up, somebody_looks, no_failure_is_shown_early, every_order_has_a_saga)

@@ -1,0 +1,82 @@
+"""Courses: histories that are known to hurt, told step by step. Most were found by the model, as the shortest way to a breach of a broken rule."""
+
+from functools import partial
+
+from config.simulation.history import Course, History
+from config.simulation.threads import WorkerThread
+
+
+def go_until(history: History, task: str, boundary: str) -> WorkerThread:
+    """Messages are delivered and workers go on, those that stand still on purpose excepted, until one stands there in this task."""
+    standing = [worker for worker in history.workers if not worker.is_idle]
+    for _ in range(60):
+        for worker in history.workers:
+            if worker in standing:
+                continue
+            if worker.at == boundary and history.carried[worker].task == task:
+                return worker
+            if not worker.is_idle:
+                history.act("go on", partial(history.go_on, worker))
+            elif history.broker.messages:
+                history.act("deliver", partial(history.deliver, worker))
+    raise LookupError(f"{task} never stood {boundary}")
+
+
+def run_out(history: History, worker: WorkerThread) -> None:
+    """This worker goes on to the end of its task."""
+    while not worker.is_idle and not history.verdict.breach:
+        history.act("go on", partial(history.go_on, worker))
+
+
+def deliver_all(history: History) -> None:
+    """Nobody stands still, and nothing is left in the queues."""
+    for _ in range(60):
+        busy = next((worker for worker in history.workers if not worker.is_idle), None)
+        if busy is not None:
+            history.act("go on", partial(history.go_on, busy))
+        elif history.broker.messages:
+            history.act("deliver", partial(history.deliver, history.workers[0]))
+        else:
+            return
+
+
+def late_settle_after_a_lost_turn_back(history: History) -> None:
+    """A worker stands before the settle of a booking; the order is cancelled and turned back, the label cancelled; the database crashes; the worker settles."""
+    first = go_until(history, "shipping", "after_call")
+    history.act("cancel", history.cancel)
+    history.act("sweep", history.sweep)
+    go_until(history, "undo_shipping", "after_call")
+    if history.past:
+        history.act("crash", history.database_crash)
+    run_out(history, first)
+
+
+def landing_after_a_blind_undo(history: History) -> None:
+    """A charge is in the air when the order is cancelled and turned back; it lands when the undo is over."""
+    history.next_fault = "air"
+    deliver_all(history)
+    history.act("cancel", history.cancel)
+    history.act("sweep", history.sweep)
+    deliver_all(history)
+    if history.provider.air:
+        history.act("late", history.late)
+
+
+def unavailable_after_a_charge(history: History) -> None:
+    """A worker that has charged is taken over; the next try finds the provider down; the order is cancelled."""
+    first = go_until(history, "payment", "after_call")
+    history.act("sweep", history.sweep)
+    history.next_fault = "unavailable"
+    second = go_until(history, "payment", "before_call")
+    run_out(history, second)
+    history.act("kill", partial(history.kill, first))
+    history.act("cancel", history.cancel)
+    history.act("sweep", history.sweep)
+    deliver_all(history)
+
+
+COURSES = {
+    "late settle after a lost turn back": Course("tombstone", late_settle_after_a_lost_turn_back),
+    "landing after a blind undo": Course("tombstone", landing_after_a_blind_undo),
+    "unavailable after a charge": Course("tombstone", unavailable_after_a_charge),
+}

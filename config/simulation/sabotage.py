@@ -1,0 +1,199 @@
+"""Engines that are broken on purpose, one rule each: a proof that finds nothing wrong with them would prove nothing. The names are the model's.
+
+Each is a context in which the engine of this process breaks its rule; tests run the simulation in it and must see a breach.
+"""
+
+import contextlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from types import SimpleNamespace
+from typing import Any
+
+from django.db import transaction
+
+from fulfillment import talk
+from fulfillment.clock import ShopNow
+from fulfillment.crashpoints import crash_point
+from fulfillment.engine import journal, trying, waking, walking
+from fulfillment.models import Saga, SagaState, StepState
+from orders.durability import may_be_lost
+
+FAR_FUTURE = "9999-01-01T00:00Z"
+
+
+@contextmanager
+def replacing(module: Any, **functions: Any) -> Iterator[None]:
+    was = {name: vars(module)[name] for name in functions}
+    vars(module).update(functions)
+    try:
+        yield
+    finally:
+        vars(module).update(was)
+
+
+# --- the fence -----------------------------------------------------------------------------------------------------------
+
+
+def _any_moving_saga(claim: journal.Claim) -> Saga | None:
+    saga = journal.locked(claim.saga)
+    return saga if saga.state in (SagaState.RUNNING, SagaState.COMPENSATING) else None
+
+
+def fence_off() -> contextlib.AbstractContextManager[None]:
+    """A settle asks neither for its epoch nor for its claim."""
+    return replacing(trying, _fenced=_any_moving_saga)
+
+
+def settle_without_claim() -> contextlib.AbstractContextManager[None]:
+    """A settle asks for its epoch alone."""
+
+    def by_epoch(claim: journal.Claim) -> Saga | None:
+        saga = _any_moving_saga(claim)
+        return saga if saga is not None and saga.epoch == claim.epoch else None
+
+    return replacing(trying, _fenced=by_epoch)
+
+
+# --- intent, keys, doubt ---------------------------------------------------------------------------------------------------
+
+
+def intent_not_first() -> contextlib.AbstractContextManager[None]:
+    """The grant that a call needs is not durable before it leaves: what was never started counts as never called, and a start writes nothing."""
+    start, fenced = trying._start, trying._fenced
+
+    def silent(saga_id: int, epoch: int, name: str, undo: bool) -> Any:
+        with transaction.atomic():
+            claim = start(saga_id, epoch, name, undo)
+            transaction.set_rollback(claim is not None)
+        return claim
+
+    def by_grant(claim: journal.Claim) -> Saga | None:
+        saga = journal.locked(claim.saga)
+        granted = StepState.UNDO_GRANTED if claim.undo else StepState.GRANTED
+        mine = saga.epoch == claim.epoch and journal.record_of(saga, claim.name).state == granted
+        return saga if mine else fenced(claim)
+
+    @contextmanager
+    def both() -> Iterator[None]:
+        with replacing(trying, _start=silent, _fenced=by_grant), granted_is_not_called():
+            yield
+
+    return both()
+
+
+def key_per_try() -> contextlib.AbstractContextManager[None]:
+    """Each epoch asks under a key of its own."""
+    start = trying._start
+
+    def minted(saga_id: int, epoch: int, name: str, undo: bool) -> Any:
+        claim = start(saga_id, epoch, name, undo)
+        return claim if claim is None or undo else replace(claim, key=f"{claim.key}:e{epoch}")
+
+    return replacing(trying, _start=minted)
+
+
+def _not_called(*states: str) -> contextlib.AbstractContextManager[None]:
+    perhaps = walking.perhaps_called
+    return replacing(walking, perhaps_called=lambda saga, record: record.state not in states and perhaps(saga, record))
+
+
+def granted_is_not_called() -> contextlib.AbstractContextManager[None]:
+    """What was granted and is not known to have started counts as never called."""
+    return _not_called(StepState.GRANTED)
+
+
+def unavailable_is_not_done() -> contextlib.AbstractContextManager[None]:
+    """One try that did not happen stands for all under its key."""
+    return _not_called(StepState.RETRY_WAIT)
+
+
+def epoch_does_not_wait() -> contextlib.AbstractContextManager[None]:
+    """The commit that raises an epoch may be lost with the database."""
+    grant_again, turn_back = waking._grant_again, walking.turn_back
+
+    def lossy(change: Callable[..., Any]) -> Callable[..., Any]:
+        def changed(*args: Any) -> Any:
+            may_be_lost()
+            return change(*args)
+
+        return changed
+
+    @contextmanager
+    def both() -> Iterator[None]:
+        with replacing(waking, _grant_again=lossy(grant_again), turn_back=lossy(turn_back)):
+            yield
+
+    return both()
+
+
+def window_from_start() -> contextlib.AbstractContextManager[None]:
+    """The key window counts from this start, so that it never seems to be over."""
+    start = trying._start
+
+    def fresh(saga_id: int, epoch: int, name: str, undo: bool) -> Any:
+        claim = start(saga_id, epoch, name, undo)
+        return claim and replace(claim, age_s=0.0)
+
+    return replacing(trying, _start=fresh)
+
+
+def blind_undo_by_look_up() -> contextlib.AbstractContextManager[None]:
+    """A look-up that finds nothing ends the undo."""
+
+    def looks(step: Any, order: Any, undo: Any, claim: Any, card: Any) -> Any:
+        found = step.resolve(order, undo.do_key)
+        if found is None or step.left(order, undo.do_key) == 0:
+            return {"nothing_there": True}
+        return step.compensate(order, replace(undo, receipt=found, amount_minor=found.get("amount_minor")))
+
+    return replacing(talk, _undo_blind=looks)
+
+
+# --- the walk --------------------------------------------------------------------------------------------------------------
+
+
+def grant_without_wake_at() -> contextlib.AbstractContextManager[None]:
+    """A grant relies on its message alone."""
+
+    def forgets(saga: Saga, **changes: Any) -> None:
+        journal.save(saga, relaunches=0, wake_at=FAR_FUTURE, launched_at=ShopNow(), **changes)
+
+    return replacing(walking, await_start=forgets)
+
+
+def undo_blocks_ignored() -> contextlib.AbstractContextManager[None]:
+    """The refund goes out although the parcel may still leave."""
+    planned = vars(walking)["planned"]
+    return replacing(walking, planned=lambda saga, name: planned(saga, name) | {"undo_blocks": False})
+
+
+def event_in_its_own_commit() -> contextlib.AbstractContextManager[None]:
+    """The fact is told after the order is fulfilled, not with it."""
+    told = vars(walking)["order_fulfilled"]
+
+    def later(sender: Any, **fact: Any) -> None:
+        transaction.on_commit(lambda: _tell(sender, fact))
+
+    def _tell(sender: Any, fact: dict[str, Any]) -> None:
+        crash_point("after_settle_commit")
+        with transaction.atomic():
+            told.send(sender, **fact)
+
+    return replacing(walking, order_fulfilled=SimpleNamespace(send=later))
+
+
+BROKEN: dict[str, Callable[[], contextlib.AbstractContextManager[None]]] = {
+    "fence off": fence_off,
+    "settle without claim": settle_without_claim,
+    "intent not committed first": intent_not_first,
+    "key minted per try": key_per_try,
+    "granted read as not called": granted_is_not_called,
+    "unavailable read as not done": unavailable_is_not_done,
+    "epoch raised without waiting": epoch_does_not_wait,
+    "window counted from start": window_from_start,
+    "blind undo by look-up alone": blind_undo_by_look_up,
+    "grant without wake_at": grant_without_wake_at,
+    "undo_blocks ignored": undo_blocks_ignored,
+    "event in its own commit": event_in_its_own_commit,
+}

@@ -1,0 +1,172 @@
+"""Promise: whatever our providers did that we did not ask for is found, all of it and nothing else; what landed late is given back."""
+
+import json
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, NamedTuple
+
+import pytest
+
+from tests.engines import RUN_DIR, RunningStack, wait_for
+from tests.promises.conftest import FINAL, Shop
+
+CLEAN = 200
+ORPHAN, MISMATCH = "orphan_payment", "mismatch"
+
+
+class Planted(NamedTuple):
+    """What was planted for one order, and the finding that it must become."""
+
+    number: str
+    rule: str
+    kind: str
+    amount: int
+
+
+@pytest.fixture(scope="module")
+def own() -> Iterator[Shop]:
+    """A shop of this file's own, which begins empty: a refund that was planted cannot be taken back. Its sweep stands still while it is meddled with."""
+    shutil.rmtree(RUN_DIR / "reconciled", ignore_errors=True)
+    running = RunningStack(RUN_DIR / "reconciled")
+    yield Shop(running)
+    running.stop()
+
+
+def at_rest(shop: Shop, count: int, within_s: float, **changes: Any) -> list[str]:
+    """Place orders and wait for their end."""
+    numbers = shop.place_many(count, **changes)
+    wait_for(lambda: not moving(shop), within_s, every_s=0.3)
+    rows = shop.sql("SELECT DISTINCT status FROM orders_order WHERE number = ANY(%s)", numbers)
+    assert {status for (status,) in rows} <= FINAL
+    return numbers
+
+
+def moving(shop: Shop) -> int:
+    return int(shop.sql("SELECT count(*) FROM fulfillment_saga WHERE state IN ('running', 'compensating')")[0][0])
+
+
+def reconcile(shop: Shop, *words: str) -> tuple[int, dict[str, Any]]:
+    run = shop.manage("reconcile", "--json", *words)
+    assert run.stdout, run.stderr
+    return run.returncode, json.loads(run.stdout)
+
+
+def plant(shop: Shop, operation: str, number: str, key: str, amount: int = 0) -> None:
+    planted = {"operation": operation, "order": number, "key": key, "amount": amount, "currency": "EUR"}
+    shop.provider.post("/control/plant", json=planted).raise_for_status()
+
+
+def plant_twenty(shop: Shop, fulfilled: list[str], failed: list[str]) -> list[Planted]:
+    """Five kinds of divergence, four of each, every one of its own order and amount."""
+    found = []
+    for n in range(4):
+        second, refunded, doubled = fulfilled[n], fulfilled[4 + n], fulfilled[8 + n]
+        charged, booked, unknown = failed[n], failed[4 + n], f"ORD-NOBODY{n}"
+        plant(shop, "charge", second, f"{second}:payment:do:2", 1000 + n)
+        plant(shop, "refund", refunded, f"{refunded}:payment:do:1", 2000 + n)
+        plant(shop, "charge", charged, f"{charged}:payment:do:2", 3000 + n)
+        parcel = doubled if n % 2 else booked
+        plant(shop, "label", parcel, f"{parcel}:shipping:do:2")
+        plant(shop, "charge", unknown, f"{unknown}:payment:do:1", 5000 + n)
+        found += [
+            Planted(second, "charge_nobody_owns", ORPHAN, 1000 + n),
+            Planted(refunded, "refunded_though_fulfilled", MISMATCH, 2000 + n),
+            Planted(charged, "charge_nobody_owns", ORPHAN, 3000 + n),
+            Planted(parcel, "label_nobody_owns", ORPHAN, shop.total(parcel)),
+            Planted(unknown, "unknown_order", ORPHAN, 5000 + n),
+        ]
+    return found
+
+
+def incidents(shop: Shop) -> list[Planted]:
+    rows = shop.sql("SELECT subject, code, kind, amount_minor FROM orders_incident WHERE state = 'open'")
+    return [Planted(*row) for row in rows]
+
+
+@pytest.mark.timeout(300)
+def test_nothing_on_two_hundred_clean_orders_and_all_of_twenty_divergences(own: Shop, tell: Callable[[str], None]) -> None:
+    """No false alarm, and nothing overlooked: twenty things that a bank and a carrier did behind our back, in one look."""
+    began = time.monotonic()
+    with ThreadPoolExecutor(2) as pool:
+        failing = pool.submit(at_rest, own, 20, 200, postal_code="00422")
+        fulfilled = pool.submit(at_rest, own, CLEAN - 20, 200).result()
+        failed = failing.result()
+    placed_s = time.monotonic() - began
+
+    began = time.monotonic()
+    code, clean = reconcile(own)
+    clean_s = time.monotonic() - began
+    assert (code, clean["findings"], clean["judged"], clean["open"]) == (0, [], CLEAN, 0)
+    assert incidents(own) == []
+
+    with own.stopped("sweep"):
+        planted = plant_twenty(own, fulfilled, failed)
+        code, report = reconcile(own)
+        found = [Planted(one["subject"], one["rule"], one["kind"], one["amount_minor"]) for one in report["findings"]]
+        assert code == 1
+        assert sorted(found) == sorted(planted)
+        assert sorted(incidents(own)) == sorted(planted)
+        assert report["repaired"] == 0
+
+        assert reconcile(own)[0] == 1
+        assert own.sql("SELECT count(*) FROM orders_incident") == [(20,)]
+    tell(
+        f"reconcile: 0 findings on {CLEAN} clean orders in {clean_s:.1f} s (fulfilled in {placed_s:.0f} s); {len(found)} of 20 divergences found"
+    )
+
+
+@pytest.mark.timeout(120)
+def test_a_look_at_orders_that_are_on_their_way_is_no_false_alarm(own: Shop) -> None:
+    """Orders are charged, refunded and shipped while the bank's list is being read: none of them is called wrong."""
+    known = {planted.number for planted in incidents(own)}
+    with ThreadPoolExecutor(2) as pool:
+        placing = [pool.submit(own.place_many, 20), pool.submit(own.place_many, 10, postal_code="00422")]
+        reports = []
+        while moving(own) or not all(placed.done() for placed in placing):
+            reports.append(reconcile(own)[1])
+
+    assert any(report["open"] for report in reports)
+    for report in reports:
+        assert {finding["subject"] for finding in report["findings"]} <= known
+
+
+def test_what_lands_after_its_undo_is_given_back_and_shown_as_an_orphan(own: Shop) -> None:
+    """I had cancelled and was told that nothing was charged. It was, later. I get it back, and the order's history says so."""
+    number = own.place(token="tok_slow_8s")
+    own.until_paying(number)
+    own.cancel(number)
+    assert own.ends(number) == "cancelled"
+    other = own.place(token="tok_declined")
+    assert own.ends(other) == "payment_failed"
+
+    with own.stopped("sweep"):
+        plant(own, "charge", other, f"{other}:payment:do:1", own.total(other))
+        plant(own, "label", number, f"{number}:shipping:do:1")
+        code, report = reconcile(own)
+
+    assert code == 1
+    assert {finding["subject"]: finding["rule"] for finding in report["findings"] if finding["repaired"]} == {other: "late", number: "late"}
+    assert own.ledger(other) == [("charge", own.total(other)), ("refund", own.total(other))]
+    assert [operation for operation, _ in own.ledger(number)] == ["charge", "refund", "label", "cancel_label"]
+    rows = own.sql("SELECT kind, code, outcome, amount_minor FROM orders_incident WHERE subject = %s", other)
+    assert rows == [(ORPHAN, "late", "refunded", own.total(other))]
+    sentences = [entry["sentence"] for entry in own.order(other)["timeline"]]
+    assert any("the provider holds what nobody owns" in sentence for sentence in sentences), sentences
+    assert any("undo late landing (payment)" in sentence for sentence in sentences), sentences
+    assert sentences[-1].startswith("Incident resolved by reconcile")
+    assert other not in {finding["subject"] for finding in reconcile(own)[1]["findings"]}
+
+
+def test_a_provider_that_does_not_answer_is_one_sentence(own: Shop) -> None:
+    """Half a list would make half of the orders look wrong: nothing is judged, nothing is resolved."""
+    before = sorted(incidents(own))
+
+    with own.stopped("sandbox"):
+        run = own.manage("reconcile")
+
+    assert run.returncode == 1
+    assert run.stdout == ""
+    assert "does not list what it holds" in run.stderr.strip().splitlines()[-1]
+    assert sorted(incidents(own)) == before

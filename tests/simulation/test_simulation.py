@@ -1,0 +1,68 @@
+"""Promise: the real engine, in a world that loses, doubles, delays, kills and lies, does what the model does, and every order adds up; a broken engine is seen."""
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from config.simulation.courses import COURSES
+from config.simulation.history import Simulator
+from config.simulation.sabotage import BROKEN
+
+pytestmark = pytest.mark.django_db(transaction=True)
+SEEDS = 100
+ENOUGH = 400  # histories within which each broken engine must be seen; most need fewer than thirty
+
+
+@pytest.fixture
+def simulator() -> Iterator[Simulator]:
+    running = Simulator()
+    yield running
+    running.close()
+
+
+@pytest.mark.timeout(120)
+def test_many_histories_end_well(simulator: Simulator, tell: Callable[[str], None]) -> None:
+    """Whatever happens to an order, in any order: paid and shipped, or neither, or a person knows."""
+    endings: Counter[str] = Counter()
+    transitions: Counter[str] = Counter()
+    for seed in range(SEEDS):
+        verdict = simulator.run(seed)
+        assert not verdict.breach, f"seed {seed}:\n" + "\n".join(verdict.trace)
+        endings[verdict.ending] += 1
+        transitions += verdict.transitions
+
+    tell(
+        f"simulation: {SEEDS} histories, {sum(transitions.values())} transitions of {len(transitions)} kinds, no breach; ended {dict(endings)}"
+    )
+    assert {"completed", "compensated", "needs_attention"} <= set(endings)
+
+
+def test_a_seed_is_one_exactly_repeatable_history(simulator: Simulator) -> None:
+    for seed in (3, 11):
+        assert simulator.run(seed).trace == simulator.run(seed).trace
+
+
+@pytest.mark.parametrize("course", COURSES)
+def test_a_course_that_is_known_to_hurt_ends_well(simulator: Simulator, course: str) -> None:
+    """The model found it as the shortest way to lose money with a broken rule."""
+    verdict = simulator.run(0, course=COURSES[course])
+
+    assert not verdict.breach, "\n".join(verdict.trace)
+    assert verdict.ending in ("completed", "compensated")
+
+
+@pytest.mark.timeout(180)
+@pytest.mark.parametrize("broken", BROKEN)
+def test_a_broken_engine_is_seen(simulator: Simulator, broken: str, tell: Callable[[str], None]) -> None:
+    """A simulation that finds nothing wrong with it would prove nothing."""
+    with BROKEN[broken]():
+        for name, course in COURSES.items():
+            if (verdict := simulator.run(0, course=course)).breach:
+                tell(f"{broken}: seen by the course {name!r}: {verdict.breach[:110]}")
+                return
+        for seed in range(ENOUGH):
+            if (verdict := simulator.run(seed)).breach:
+                tell(f"{broken}: seen after {seed + 1} histories: {verdict.breach[:110]}")
+                return
+    pytest.fail(f"{broken}: {ENOUGH} histories, and nothing was seen")

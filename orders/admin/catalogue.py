@@ -13,6 +13,7 @@ from unfold.admin import ModelAdmin
 from unfold.decorators import display
 from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
 
+from fulfillment import stock
 from fulfillment.models import StockLevel
 from orders.models import Product
 from orders.money import money
@@ -79,7 +80,10 @@ class StockLevelAdmin(ModelAdmin):
 
     def save_model(self, request: HttpRequest, obj: StockLevel, form: Any, change: bool) -> None:
         """Writes what was edited and nothing else: an order may have reserved a piece since the page was opened."""
-        obj.save(update_fields=form.changed_data if change else None)
+        if not change:
+            obj.save()
+        elif "on_hand" in form.changed_data:
+            stock.count(obj.sku, obj.on_hand)
 
     @display(description="Available")
     def available(self, level: StockLevel) -> int:

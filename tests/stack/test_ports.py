@@ -1,5 +1,6 @@
 """Promise: a stack never takes somebody else's server for its own, whoever is faster."""
 
+import shutil
 import socket
 import sys
 from collections.abc import Iterator
@@ -12,8 +13,9 @@ import pytest
 from config.ports import Port, PortTaken, is_held_by
 from config.processes import Command
 from config.supervisor import Stack, StackError, StackOptions
-from tests.engines import ROOT, RUN_DIR, RunningStack, wait_for
+from tests.engines import ROOT, RUN_DIR, RunningStack
 from tests.promises.conftest import Shop
+from tests.stack.test_stack import manage
 
 ANSWER = (
     "import http.server, sys; http.server.HTTPServer(('127.0.0.1', int(sys.argv[1])), http.server.SimpleHTTPRequestHandler).serve_forever()"
@@ -23,17 +25,21 @@ QUIET = 18_000  # nobody else's range
 
 def test_two_stacks_that_start_together_are_two_shops() -> None:
     """I start the shop in two checkouts at the same time: each has its own ports, and its own bank."""
+    folders = [RUN_DIR / name for name in ("twin-a", "twin-b")]
+    for folder in folders:
+        manage("up", "--stop", RUN_DIR=str(folder))
+        shutil.rmtree(folder, ignore_errors=True)
     with ThreadPoolExecutor(2) as pool:
-        both = list(pool.map(lambda name: RunningStack(RUN_DIR / name), ("twin-a", "twin-b")))
+        both = list(pool.map(RunningStack, folders))
     try:
         shops = [Shop(stack) for stack in both]
         for address in ("web", "flower", "sandbox"):
             assert shops[0].stack.info[address] != shops[1].stack.info[address]
-        numbers = [shop.place(email=f"{n}@example.com") for n, shop in enumerate(shops)]
-        for shop, number in zip(shops, numbers, strict=True):
-            assert shop.ends(number, 60) == "fulfilled"
-            wait_for(lambda shop=shop, number=number: shop.ledger(number) == [("charge", shop.total(number)), ("label", None)])  # type: ignore[misc]
-            assert len(httpx.get(f"{shop.stack.info['sandbox']}/ledger").json()) == 2, "its bank knows its orders alone"
+        for count, shop in enumerate(shops, start=1):
+            for number in shop.place_many(count):
+                assert shop.ends(number, 60) == "fulfilled"
+        acted = [len(httpx.get(f"{shop.stack.info['sandbox']}/ledger").json()) for shop in shops]
+        assert acted == [2, 4], "a charge and a label for each order, and none of the other shop's"
     finally:
         for stack in both:
             stack.stop()

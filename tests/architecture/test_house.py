@@ -23,7 +23,13 @@ TOP = {
     "README.md", "Makefile", "pyproject.toml", "docs", "LICENSE", "CHANGELOG.md",
 }  # fmt: skip
 VAGUE = re.compile(r"(^|_)(utils?|helpers?|common|services?|misc)\.py$")
-READS_THE_ENVIRONMENT = {"config/settings.py", "config/processes.py", "config/supervisor.py", "config/embedded.py", "config/simulation/pool.py"}
+READS_THE_ENVIRONMENT = {
+    "config/settings.py",
+    "config/processes.py",
+    "config/supervisor.py",
+    "config/embedded.py",
+    "config/simulation/pool.py",
+}
 
 
 def tracked() -> list[str]:

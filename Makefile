@@ -9,11 +9,12 @@ export TIME_SCALE ?= 0.1
 help: ## show this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
 
+# exec: a signal to make reaches the program itself, and not a shell that would leave it running.
 demo: $(VENV)/.runtime ## start everything, place 40 orders, show and check what became of them
-	@DEMO_VALUES=1 $(PY) manage.py demo
+	@DEMO_VALUES=1 exec $(PY) manage.py demo
 
 up: $(VENV)/.runtime ## start everything and stay up until Ctrl-C
-	@DEMO_VALUES=1 $(PY) manage.py up
+	@DEMO_VALUES=1 exec $(PY) manage.py up
 
 stop: $(VENV)/.runtime ## stop what `make up` or `make demo` started
 	@$(PY) manage.py up --stop
@@ -23,7 +24,7 @@ clean: ## stop, then remove data, logs and the virtual environment
 	rm -rf .run $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
 
 test: $(VENV)/.test ## install what is needed and run every test
-	@DEMO_VALUES=1 $(PY) -m pytest $(ARGS)
+	@DEMO_VALUES=1 exec $(PY) -m pytest $(ARGS)
 
 check: $(VENV)/.test ## ruff, mypy, import contracts, system checks, missing migrations
 	@$(VENV)/bin/ruff check .

@@ -5,14 +5,23 @@ Source of the facts behind each hook: docs/design.md, "The broker".
 
 import logging.config
 import os
+import sys
+from pathlib import Path
 from typing import Any
 
 from celery import Celery, Task, signals
 from django.conf import settings
+from django.core.exceptions import ImproperlyConfigured
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
 
 from orders import tracing
+
+if "celery" in Path(sys.argv[0]).parts[-2:]:  # celery's own command line would show a traceback around the sentence
+    try:
+        settings.CELERY_BROKER_URL  # noqa: B018  (the first look reads them all)
+    except ImproperlyConfigured as wrong:
+        sys.exit(f"Refused to start: {wrong}")
 
 TOKEN = "trace_token"  # where a task's request keeps what leaves its trace again
 
@@ -28,6 +37,15 @@ def refuse_what_checks_refuse(**_: Any) -> None:
     from config.checks import refuse_to_start
 
     refuse_to_start("worker")
+
+
+@signals.import_modules.connect(weak=False, dispatch_uid="config.checks.flower")
+def refuse_in_flower_too(**_: Any) -> None:
+    """Flower starts no worker: it only loads the tasks."""
+    from config.checks import refuse_to_start
+
+    if "flower" in sys.argv[1:]:
+        refuse_to_start("flower")
 
 
 @signals.task_prerun.connect(weak=False, dispatch_uid="config.connections")

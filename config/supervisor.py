@@ -3,35 +3,45 @@
 Imports no Django: the database that the settings need is started here.
 """
 
+import contextlib
 import fcntl
 import json
 import os
 import secrets
 import signal
-import socket
 import subprocess
 import sys
 import threading
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TextIO
 
 from config import embedded
+from config.ports import Port, PortTaken, is_free, is_held_by, listens
 from config.processes import Child, Command, end_leftovers, note, write_whole
 
 START_WITHIN_S = 60.0
 RESPAWN_DELAY_CAP_S = 10.0
 STOP_ORDER = (("web", "sweep"), ("saga", "sideeffects"), ("flower", "sandbox", "mail"), ("valkey",))
+STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 ROLES = ("supervisor", "web", "saga", "sideeffects", "sweep", "flower", "sandbox", "mail", "postgres", "valkey")
 
 
 class StackError(Exception):
     """The stack could not start; the message says what, where and what to do."""
+
+
+class PortLost(Exception):
+    """Somebody else has taken the port of ``role`` since we chose it."""
+
+    def __init__(self, role: str) -> None:
+        super().__init__(role)
+        self.role = role
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,8 +67,10 @@ class Stack:
         self.run_dir = options.run_dir.resolve()
         self.tell = tell
         self.children: dict[str, Child] = {}
+        self.ports: dict[str, Port] = {}
         self.info: dict[str, Any] = {}
         self._lock_file: TextIO | None = None
+        self._postgres_is_down = False
         self._stopping = threading.Event()
         self._watcher = threading.Thread(target=self._watch, name="watcher", daemon=True)
 
@@ -82,14 +94,10 @@ class Stack:
         (self.run_dir / "stack.json").unlink(missing_ok=True)
         if left := end_leftovers(self.run_dir / "processes.json"):
             self.tell(f"ended what an earlier run had left: {', '.join(left)}")
+        self._reserve_ports()
         self._start_engines()
         self._prepare()
-        for command in self._commands():
-            self._spawn(command)
-            if command.role in ("sandbox", "mail"):
-                self._wait_for(command)
-        for role in ("web", "flower"):
-            self._wait_for(self.children[role].command)
+        self._start_the_shop()
         self._write_stack_file()
         self._watcher.start()
 
@@ -110,14 +118,20 @@ class Stack:
         except (FileNotFoundError, ValueError):
             return " (it is still starting)"
 
-    def _start_engines(self) -> None:
-        ports = {
-            "web": free_port(self.options.web_port, 8000, "WEB_PORT"),
-            "flower": free_port(self.options.flower_port, 5555, "FLOWER_PORT"),
-            "sandbox": free_port(self.options.sandbox_port, 8900, "SANDBOX_PORT"),
-            "mail": free_port(self.options.mail_port, 2525, "MAIL_PORT"),
+    def _reserve_ports(self) -> None:
+        wanted = {
+            "web": (self.options.web_port, 8000),
+            "flower": (self.options.flower_port, 5555),
+            "sandbox": (self.options.sandbox_port, 8900),
+            "mail": (self.options.mail_port, 2525),
         }
-        self.ports = ports
+        try:
+            for role, (asked, default) in wanted.items():
+                self.ports[role] = Port(asked, default, f"{role.upper()}_PORT")
+        except PortTaken as taken:
+            raise StackError(str(taken)) from None
+
+    def _start_engines(self) -> None:
         begun = time.monotonic()
         self.database = self.options.database_url or embedded.start_postgres(self.run_dir)
         self.broker = self.options.broker_url or embedded.valkey_url(self.run_dir)
@@ -134,6 +148,35 @@ class Stack:
         self._manage("seed", "--credentials", str(self.run_dir / "credentials.json"))
         self.credentials = json.loads((self.run_dir / "credentials.json").read_text())
         self.tell(f"database is migrated, the shop is stocked ({time.monotonic() - begun:.1f} s)")
+
+    def _start_the_shop(self) -> None:
+        """Everything but the engines, from the start again whenever a port was lost: the others have been told where it is."""
+        engines = set(self.children)
+        while True:
+            try:
+                self._start_once()
+                return
+            except PortLost as lost:
+                self._stop_children((*STOP_ORDER[:-1], tuple(set(self.children) - engines)), but=engines)
+                self._move(lost.role)
+
+    def _start_once(self) -> None:
+        for command in self._commands():
+            self._spawn(command)
+            if command.role in ("sandbox", "mail"):
+                self._wait_for(command)
+        for role in ("web", "flower"):
+            if role in self.children:
+                self._wait_for(self.children[role].command)
+
+    def _move(self, role: str) -> None:
+        """Raises StackError: the port was asked for by name."""
+        was = self.ports[role].number
+        try:
+            self.ports[role].move()
+        except PortTaken as taken:
+            raise StackError(str(taken)) from None
+        self.tell(f"port {was} was taken by somebody else meanwhile: {role} moves to {self.ports[role].number}")
 
     def _manage(self, *words: str) -> None:
         run = subprocess.run(
@@ -152,7 +195,7 @@ class Stack:
             "CELERY_BROKER_URL": self.broker,
             "SANDBOX_URL": self._url("sandbox"),
             "FLOWER_URL": self._url("flower"),
-            "EMAIL_URL": f"smtp://127.0.0.1:{self.ports['mail']}",
+            "EMAIL_URL": f"smtp://127.0.0.1:{self.ports['mail'].number}",
             "RUN_DIR": str(self.run_dir),
             "SECRET_KEY": secret_key(self.run_dir / "secret_key"),
             "TIME_SCALE": str(self.options.time_scale),
@@ -162,28 +205,28 @@ class Stack:
         }
 
     def _url(self, role: str) -> str:
-        return f"http://127.0.0.1:{self.ports[role]}"
+        return f"http://127.0.0.1:{self.ports[role].number}"
 
     def _commands(self) -> list[Command]:
         """In the order in which they start: Flower last, because it asks the workers who they are."""
         python, run_dir, env = sys.executable, self.run_dir, self._env()
         celery = [python, "-m", "celery", "-A", "config"]
         worker = [*celery, "worker", "-P", "prefork", "-E", "--without-gossip", "--without-mingle", "-l", "INFO"]
-        flower = ["--address=127.0.0.1", f"--port={self.ports['flower']}", "--persistent=True", f"--db={run_dir / 'flower'}"]
+        flower = ["--address=127.0.0.1", f"--port={self.ports['flower'].number}", "--persistent=True", f"--db={run_dir / 'flower'}"]
         flower += ["--state_save_interval=10000", "--max_tasks=20000", "--purge_offline_workers=300"]
-        bind = f"127.0.0.1:{self.ports['web']}"
+        bind = f"127.0.0.1:{self.ports['web'].number}"
         return [
             Command(
                 "sandbox",
-                [python, "manage.py", "sandbox", "--port", str(self.ports["sandbox"]), "--ledger", str(run_dir / "sandbox.sqlite3")],
+                [python, "manage.py", "sandbox", "--port", str(self.ports["sandbox"].number), "--ledger", str(run_dir / "sandbox.sqlite3")],
                 env,
                 lambda: answers(self._url("sandbox") + "/healthz"),
             ),
             Command(
                 "mail",
-                [python, "-m", "config.embedded", "--port", str(self.ports["mail"]), "--dir", str(run_dir / "mail")],
+                [python, "-m", "config.embedded", "--port", str(self.ports["mail"].number), "--dir", str(run_dir / "mail")],
                 env,
-                lambda: listens(self.ports["mail"]),
+                lambda: listens(self.ports["mail"].number),
             ),
             Command("saga", [*worker, "-c", "2", "-Q", "undo,saga", "-n", "saga@%h"], env),
             Command("sideeffects", [*worker, "-c", "4", "-Q", "sideeffects", "-n", "sideeffects@%h"], env),
@@ -205,6 +248,7 @@ class Stack:
                     "4",
                     "--worker-tmp-dir",
                     str(run_dir),
+                    "--no-control-socket",
                 ],
                 self._env("web"),
                 lambda: answers(self._url("web") + "/healthz"),
@@ -217,13 +261,29 @@ class Stack:
         note({role: child.pid for role, child in self.children.items()}, self.run_dir / "processes.json")
 
     def _wait_for(self, command: Command) -> None:
+        """Raises PortLost; StackError: it has ended, or does not answer in time."""
         child, deadline = self.children[command.role], time.monotonic() + START_WITHIN_S
-        while not command.answers():
+        while not self._is_up(child):
+            if self._has_lost_its_port(child):
+                raise PortLost(command.role)
             if child.is_dead() or time.monotonic() > deadline:
                 what = f"exited with {child.process.returncode}" if child.is_dead() else f"does not answer after {START_WITHIN_S:g} s"
                 raise StackError(f"{command.role} {what}; the end of {child.log.name}:\n{child.last_lines()}")
             time.sleep(0.05)
         self.tell(f"{command.role} is up")
+
+    def _is_up(self, child: Child) -> bool:
+        """Alive, and what answers is its own: never somebody else's server on the same port."""
+        port = self.ports.get(child.command.role)
+        return not child.is_dead() and (port is None or is_held_by(child.pid, port.number)) and child.command.answers()
+
+    def _has_lost_its_port(self, child: Child) -> bool:
+        port = self.ports.get(child.command.role)
+        if port is None:
+            return False
+        if child.is_dead():
+            return not is_free(port.number)
+        return listens(port.number) and not is_held_by(child.pid, port.number)
 
     # --- run ---
 
@@ -267,10 +327,9 @@ class Stack:
                     lived = time.monotonic() - child.started
                     delays[role] = 0.0 if lived > 5 else min(max(delays.get(role, 0.0) * 2, 0.5), RESPAWN_DELAY_CAP_S)
                     due[role] = time.monotonic() + delays[role]
-                    self.tell(
-                        f"{role} died ({child.process.returncode}), it is started again"
-                        + (f" in {delays[role]:g} s" if delays[role] else "")
-                    )
+                    wait = f" in {delays[role]:g} s" if delays[role] else ""
+                    lost = f"; port {self.ports[role].number} is somebody else's" if self._has_lost_its_port(child) else ""
+                    self.tell(f"{role} died ({child.process.returncode}), it is started again{wait}{lost}")
                 if time.monotonic() >= due[role]:
                     del due[role]
                     self._spawn(child.command)
@@ -278,13 +337,16 @@ class Stack:
                 self._write_stack_file()
 
     def _revive_postgres(self) -> None:
-        if self.options.database_url or embedded.postgres_pid(self.run_dir):
+        """Told once, and only when it answers: while the old server's children are dying, a new one may start and end at once."""
+        if self.options.database_url:
             return
-        try:
-            embedded.start_postgres(self.run_dir)
-        except (subprocess.SubprocessError, AssertionError):
-            return  # its old children are still dying: the next round tries again
-        self.tell("postgres died, it was started again")
+        if not embedded.postgres_pid(self.run_dir):
+            self._postgres_is_down = True
+            with contextlib.suppress(subprocess.SubprocessError, AssertionError):  # the next round tries again
+                embedded.start_postgres(self.run_dir)
+        if self._postgres_is_down and embedded.postgres_answers(self.database):
+            self._postgres_is_down = False
+            self.tell("postgres died, it was started again")
 
     def wait(self) -> None:
         """Until somebody interrupts."""
@@ -295,7 +357,7 @@ class Stack:
 
     def stop(self) -> None:
         """In order: nothing new comes in, workers finish what they do, then the rest, the engines last. Twice is once."""
-        previous = {number: signal.signal(number, signal.SIG_IGN) for number in (signal.SIGTERM, signal.SIGINT)}
+        previous = {number: signal.signal(number, signal.SIG_IGN) for number in STOP_SIGNALS}
         try:
             self._stop_everything()
         finally:
@@ -308,18 +370,23 @@ class Stack:
         self._stopping.set()
         if self._watcher.is_alive():
             self._watcher.join()
-        for group in STOP_ORDER:
-            leaving = [self.children[role] for role in group if role in self.children]
-            for child in leaving:
-                child.ask_to_stop()
-            for child in leaving:
-                child.wait_until_gone()
+        self._stop_children(STOP_ORDER)
+        for port in self.ports.values():
+            port.release()
         if not self.options.database_url and hasattr(self, "database"):
             embedded.stop_postgres(self.run_dir)
         for name in ("stack.json", "processes.json"):
             (self.run_dir / name).unlink(missing_ok=True)
         self._lock_file.close()
         self._lock_file = None
+
+    def _stop_children(self, order: tuple[tuple[str, ...], ...], but: Collection[str] = ()) -> None:
+        for group in order:
+            leaving = [self.children.pop(role) for role in group if role in self.children and role not in but]
+            for child in leaving:
+                child.ask_to_stop()
+            for child in leaving:
+                child.wait_until_gone()
 
 
 def stop_running(run_dir: Path, within_s: float = 90) -> str:
@@ -353,34 +420,6 @@ def _holder(run_dir: Path) -> int | None:
         return None
     except BlockingIOError:
         return int((run_dir / "supervisor.pid").read_text())
-
-
-def free_port(asked: int | None, default: int, variable: str) -> int:
-    """The port that was asked for, which must be free; or the default, or the next free one after it. Raises StackError."""
-    if asked is not None:
-        if not is_free(asked):
-            raise StackError(f"Port {asked} is taken: set {variable} to another one, or leave it out to take the next free one.")
-        return asked
-    for port in range(default, default + 200):
-        if is_free(port):
-            return port
-    raise StackError(f"No port from {default} to {default + 199} is free: set {variable}.")
-
-
-def is_free(port: int) -> bool:
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(("127.0.0.1", port))
-        except OSError:
-            return False
-    return True
-
-
-def listens(port: int) -> bool:
-    with socket.socket() as probe:
-        probe.settimeout(1)
-        return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
 def answers(url: str) -> bool:

@@ -15,5 +15,6 @@ urlpatterns = [
     path("healthz", health.healthz),
     path("readyz", health.readyz),
 ]
+handler400 = "orders.api.problems.bad_request"
 handler404 = "orders.api.problems.not_found"
 handler500 = "orders.api.problems.server_error"

@@ -3,18 +3,28 @@
 from collections.abc import Mapping
 from typing import ClassVar
 
+import pgtrigger
 from django.db import models
 from django.db.models import F
 
 
 class StockLevel(models.Model):
-    """``on_hand`` pieces are in the warehouse, ``reserved`` of them are promised to orders."""
+    """``on_hand`` pieces are in the warehouse, ``reserved`` of them are promised to orders.
+
+    ``received`` pieces were ever put in, by counting too: less what orders have consumed, they are on hand.
+    """
 
     sku = models.CharField(max_length=40, unique=True)
     on_hand = models.IntegerField()
     reserved = models.IntegerField(default=0)
+    received = models.IntegerField(db_default=0)
 
     class Meta:
+        triggers: ClassVar = [
+            pgtrigger.Trigger(
+                name="first_received", when=pgtrigger.Before, operation=pgtrigger.Insert, func="NEW.received = NEW.on_hand; RETURN NEW;"
+            )
+        ]
         ordering: ClassVar = ["sku"]
         constraints: ClassVar = [
             models.CheckConstraint(condition=models.Q(reserved__gte=0) & models.Q(on_hand__gte=F("reserved")), name="stock_never_oversold"),
@@ -67,6 +77,11 @@ def reserve(order_number: str, quantities: Mapping[str, int]) -> list[int]:
             raise OutOfStock(sku)
     held = [Reservation(order_number=order_number, sku=sku, quantity=quantity) for sku, quantity in sorted(quantities.items())]
     return [reservation.pk for reservation in Reservation.objects.bulk_create(held)]
+
+
+def count(sku: str, on_hand: int) -> None:
+    """Somebody has counted: so many are on hand, and the difference was received, or lost."""
+    StockLevel.objects.filter(sku=sku).update(received=F("received") + on_hand - F("on_hand"), on_hand=on_hand)
 
 
 def release(reservation_ids: list[int]) -> None:

@@ -8,6 +8,10 @@ from django.db.models import Q
 
 from orders.clock import ShopNow
 
+HEARD = """
+SELECT e.payload FROM sideeffects_event e JOIN sideeffects_delivery d ON d.event_id = e.id WHERE d.subscriber = %s AND d.state = 'delivered'
+"""  # for a room's audit: every fact that its subscriber has heard, once
+
 
 class Event(models.Model):
     """One public fact about an order, frozen when it became true. Its id is derived from the fact, so that recording it twice is once."""

@@ -63,6 +63,24 @@ def urlpatterns() -> list[URLResolver | URLPattern]:
     return [path("", include(f"{room.name}.urls")) for room in rooms() if find_spec(f"{room.name}.urls")]
 
 
+def audit() -> Iterator[tuple[str, str]]:
+    """(subscriber, what is off): each room's own word about its rows, from the function ``audit`` of its ``subscriber.py`` where it has one.
+
+    A room whose audit breaks is off, and hides nothing about the others.
+    """
+    for name, subscription in subscriptions().items():
+        ask = getattr(importlib.import_module(subscription.handler.__module__), "audit", None)
+        if ask is None:
+            continue
+        try:
+            with transaction.atomic():
+                found = list(ask())
+        except Exception as error:
+            log.exception("The audit of %s broke", name)
+            found = [f"its audit broke: {type(error).__name__}"]
+        yield from ((name, told) for told in found)
+
+
 def open_the_doors() -> None:
     """At start-up, once all models are loaded: a task for every subscriber, and the receiver of every fact."""
     for subscription in subscriptions().values():

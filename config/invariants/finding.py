@@ -31,6 +31,8 @@ class Rule(StrEnum):
     # of the shop as a whole
     UNKNOWN_ORDER = "unknown_order"
     STOCK_ADDS_UP = "stock_adds_up"
+    STOCK_IS_CONSERVED = "stock_is_conserved"
+    EACH_EFFECT_ONCE = "each_effect_once"
     SOMEBODY_LOOKS = "somebody_looks"
     NO_FAILURE_IS_SHOWN_EARLY = "no_failure_is_shown_early"
     EVERY_ORDER_HAS_A_SAGA = "every_order_has_a_saga"
@@ -44,7 +46,14 @@ HELD_FOR_NOBODY = (
     *(Rule.CHARGE_NOBODY_OWNS, Rule.LABEL_NOBODY_OWNS, Rule.CHARGED_TOO_MUCH, Rule.BOOKED_TWICE),
     *(Rule.LATE, Rule.UNKNOWN_ORDER),
 )
-OF_THE_SHOP = (Rule.STOCK_ADDS_UP, Rule.SOMEBODY_LOOKS, Rule.NO_FAILURE_IS_SHOWN_EARLY, Rule.EVERY_ORDER_HAS_A_SAGA)
+OF_THE_SHOP = (
+    Rule.STOCK_ADDS_UP,
+    Rule.STOCK_IS_CONSERVED,
+    Rule.EACH_EFFECT_ONCE,
+    Rule.SOMEBODY_LOOKS,
+    Rule.NO_FAILURE_IS_SHOWN_EARLY,
+    Rule.EVERY_ORDER_HAS_A_SAGA,
+)
 OF_AN_ORDER = tuple(rule for rule in Rule if rule not in (*OF_THE_SHOP, Rule.UNKNOWN_ORDER))
 
 

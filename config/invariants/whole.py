@@ -13,8 +13,10 @@ from fulfillment import engine
 from fulfillment.models import FINAL, Reservation, Saga, SagaState, StockLevel
 from orders.attention import Incident, IncidentState
 from orders.models import Order, Status
+from sideeffects import registry
 
 NUMBERS_AT_ONCE = 500
+SHOWN = 3  # of a room's complaints, in one finding
 FAILURES = Status.legal_moves()[Status.COMPENSATING]
 
 
@@ -25,6 +27,27 @@ def stock_adds_up() -> Iterator[Finding]:
     for sku, reserved, held in levels.exclude(reserved=F("held")).values_list("sku", "reserved", "held"):
         told = f"{reserved} reserved, orders hold {held}"
         yield Finding(subject=sku, rule=Rule.STOCK_ADDS_UP, found=told, currency=settings.SHOP_CURRENCY)
+
+
+def stock_is_conserved() -> Iterator[Finding]:
+    """What was ever received is on hand, or has left with an order."""
+    left_with_orders = Reservation.objects.filter(sku=OuterRef("sku"), state=Reservation.State.CONSUMED).order_by().values("sku")
+    levels = StockLevel.objects.annotate(shipped=Coalesce(Subquery(left_with_orders.annotate(pieces=Sum("quantity")).values("pieces")), 0))
+    off = levels.exclude(received=F("on_hand") + F("shipped"))
+    for sku, received, on_hand, shipped in off.values_list("sku", "received", "on_hand", "shipped"):
+        told = f"{received} received, {on_hand} on hand and {shipped} shipped"
+        yield Finding(subject=sku, rule=Rule.STOCK_IS_CONSERVED, found=told, currency=settings.SHOP_CURRENCY)
+
+
+def each_effect_once() -> Iterator[Finding]:
+    """Every subscriber's effect happened once for each fact that it has heard, says its own room."""
+    off: dict[str, list[str]] = {}
+    for subscriber, told in registry.audit():
+        off.setdefault(subscriber, []).append(told)
+    for subscriber, complaints in off.items():
+        more = f"; and {len(complaints) - SHOWN} more" if len(complaints) > SHOWN else ""
+        found = "; ".join(complaints[:SHOWN]) + more
+        yield Finding(subject=subscriber, rule=Rule.EACH_EFFECT_ONCE, found=found, currency=settings.SHOP_CURRENCY)
 
 
 def somebody_looks() -> Iterator[Finding]:
@@ -75,4 +98,11 @@ def _about(order: Order, rule: Rule, found: str, amount_minor: int = 0) -> Findi
     return Finding(subject=order.number, order_id=order.pk, currency=order.currency, rule=rule, found=found, amount_minor=amount_minor)
 
 
-RULES: tuple[Callable[[], Iterator[Finding]], ...] = (stock_adds_up, somebody_looks, no_failure_is_shown_early, every_order_has_a_saga)
+RULES: tuple[Callable[[], Iterator[Finding]], ...] = (
+    stock_adds_up,
+    stock_is_conserved,
+    each_effect_once,
+    somebody_looks,
+    no_failure_is_shown_early,
+    every_order_has_a_saga,
+)

@@ -3,6 +3,7 @@
 import asyncio
 import signal
 import sqlite3
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from socket import socket
@@ -79,7 +80,13 @@ def _control(control: Control) -> list[Route]:
     ]
 
 
-def run(port: int, ledger_path: Path, time_scale: float, demo_values: bool, announce: Callable[[str], None] = print) -> None:
+def say(line: str) -> None:
+    """To stdout at once: whoever waits for the address may read it through a pipe."""
+    sys.stdout.write(f"{line}\n")
+    sys.stdout.flush()
+
+
+def run(port: int, ledger_path: Path, time_scale: float, demo_values: bool, announce: Callable[[str], None] = say) -> None:
     """Serve until SIGTERM or Ctrl-C. ``port`` 0 takes a free one; ``announce`` is told the address. Raises CannotStart."""
     try:
         sockets = bind_sockets(port, HOST)

@@ -5,6 +5,7 @@ from django.utils.safestring import SafeString
 
 from orders.models import Status
 
+FAILED = "✖"
 GOOD, BAD, BUSY, BACK, GREY = "#15803d", "#b91c1c", "#1d4ed8", "#b45309", "#4b5563"
 
 _STATUS = {
@@ -49,6 +50,11 @@ def state_badge(state: str, label: str) -> SafeString:
     """Of a step, an undo or a delivery."""
     icon, colour = _STEP.get(state) or ("↺", BACK)
     return badge(icon, label, colour)
+
+
+def failed_badge() -> SafeString:
+    """Beside the state of the step at which the order failed, which says only what became of it afterwards."""
+    return badge(FAILED, "Failed", BAD)
 
 
 def icon_of(state: str) -> str:

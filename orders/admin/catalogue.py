@@ -13,6 +13,7 @@ from unfold.admin import ModelAdmin
 from unfold.decorators import display
 from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
 
+from fulfillment import stock
 from fulfillment.models import StockLevel
 from orders.models import Product
 from orders.money import money
@@ -22,10 +23,20 @@ admin.site.unregister(Group)
 admin.site.unregister(AuthToken)  # a token is shown once, to whoever makes it: a form can only make useless ones
 
 
+class ProductForm(forms.ModelForm):
+    def clean_price_minor(self) -> int:
+        """Raises ValidationError: nothing is given away, and nobody is paid for taking it."""
+        price = int(self.cleaned_data["price_minor"])
+        if price <= 0:
+            raise forms.ValidationError("A price must be above 0, in minor units: 8420 is 84.20.")
+        return price
+
+
 @admin.register(Product)
 class ProductAdmin(ModelAdmin):
     """An order keeps the price of its day: editing one here changes later orders only."""
 
+    form = ProductForm
     list_display: ClassVar = ["sku", "name", "shown_price", "is_active"]
     list_filter: ClassVar = ["is_active"]
     search_fields: ClassVar = ["=sku", "name"]
@@ -69,7 +80,10 @@ class StockLevelAdmin(ModelAdmin):
 
     def save_model(self, request: HttpRequest, obj: StockLevel, form: Any, change: bool) -> None:
         """Writes what was edited and nothing else: an order may have reserved a piece since the page was opened."""
-        obj.save(update_fields=form.changed_data if change else None)
+        if not change:
+            obj.save()
+        elif "on_hand" in form.changed_data:
+            stock.count(obj.sku, obj.on_hand)
 
     @display(description="Available")
     def available(self, level: StockLevel) -> int:

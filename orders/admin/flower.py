@@ -34,5 +34,5 @@ def published(delivery: Delivery, order: Order) -> str:
 
 def everything_of(order: Order) -> str:
     """Flower's task list, searched for this order: its page takes a search from ``name`` and passes on what follows it."""
-    mine = f"kwargs:{order.number}"
+    mine = f"kwargs:order={order.number}"  # a whole pair is matched exactly: ORD-1081 does not find ORD-10810
     return f"{settings.FLOWER_URL}/tasks?name={quote(f'fulfillment {mine} OR name:sideeffects {mine}')}"

@@ -17,7 +17,7 @@ from fulfillment import recovery
 from fulfillment.explain import explain
 from fulfillment.models import Saga, StepRecord
 from orders.admin import flower
-from orders.admin.badges import attention_badge, icon_of, state_badge, status_badge
+from orders.admin.badges import FAILED, attention_badge, failed_badge, icon_of, state_badge, status_badge
 from orders.attention import Incident, IncidentState
 from orders.models import Order
 from orders.money import money
@@ -97,7 +97,7 @@ class OrderAdmin(ModelAdmin):
 
     @display(description="Steps")
     def shown_steps(self, order: Order) -> SafeString:
-        parts = [(record.get_state_display(), icon_of(record.state), record.name) for record in order.saga.records.all()]
+        parts = [_step_in_the_list(record, order) for record in order.saga.records.all()]
         return format_html_join("  ", '<span title="{}" style="white-space:nowrap">{} {}</span>', parts)
 
     @display(description="Side effects")
@@ -124,7 +124,7 @@ class OrderAdmin(ModelAdmin):
     def render_change_form(
         self, request: HttpRequest, context: dict[str, Any], *args: Any, obj: Any = None, **options: Any
     ) -> HttpResponse:
-        return super().render_change_form(request, context | {"page": page_of(obj)}, *args, obj=obj, **options)
+        return super().render_change_form(request, context | {"page": page_of(obj), "show_history": False}, *args, obj=obj, **options)
 
     # --- the two buttons: a dialog asks first, because without one a plain link would act ---
 
@@ -173,6 +173,27 @@ def history() -> "Prefetch[str, QuerySet[TimelineEntry], str]":
     return Prefetch("timeline", TimelineEntry.objects.order_by("at", "id"))
 
 
+def _failed_here(record: StepRecord, order: Order) -> bool:
+    return bool(order.saga.failure == f"{record.name}_failed")
+
+
+def _step_in_the_list(record: StepRecord, order: Order) -> tuple[str, str, str]:
+    """(title, icon, name)"""
+    state = record.get_state_display()
+    if _failed_here(record, order):
+        return f"Failed; {state.lower()}", FAILED, record.name
+    return state, icon_of(record.state), record.name
+
+
+def _left_to_do(deliveries: list[Delivery]) -> str:
+    """Once the saga is closed."""
+    if dead := [delivery.subscriber for delivery in deliveries if delivery.state == DeliveryState.DEAD]:
+        return f"The order is done, but out of tries are: {', '.join(dead)}."
+    if any(delivery.state != DeliveryState.DELIVERED for delivery in deliveries):
+        return "The order is done; its side effects are on their way."
+    return "Nothing is left to do."
+
+
 def deliveries_of(order: Order) -> list[Delivery]:
     return [delivery for event in order.events.all() for delivery in event.deliveries.all()]
 
@@ -193,6 +214,7 @@ def page_of(order: Order) -> dict[str, Any]:
         "lines": lines,
         "steps": [_step(record, entries, order) for record in order.saga.records.all()],
         "side_effects": [(delivery, _delivery_badge(delivery), flower.published(delivery, order)) for delivery in deliveries_of(order)],
+        "left_to_do": _left_to_do(deliveries_of(order)),
         "timeline": [(entry, sentence(entry)) for entry in entries],
         "epoch": order.saga.epoch,
         "in_flower": flower.everything_of(order),
@@ -200,10 +222,11 @@ def page_of(order: Order) -> dict[str, Any]:
 
 
 def _step(record: StepRecord, entries: list[TimelineEntry], order: Order) -> dict[str, Any]:
+    state = state_badge(record.state, record.get_state_display())
     receipt = ", ".join(f"{name} {value}" for name, value in (record.receipt or {}).items())
     return {
         "record": record,
-        "badge": state_badge(record.state, record.get_state_display()),
+        "badge": format_html("{} {}", failed_badge(), state) if _failed_here(record, order) else state,
         "receipt": receipt,
         "links": flower.runs(entries, order, record.name),
     }

@@ -4,6 +4,8 @@ import uuid
 from collections.abc import Callable
 from typing import Any
 
+from django.conf import settings
+from django.core.exceptions import RequestDataTooBig
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.http.response import HttpResponseBase
 from django.views import defaults
@@ -13,6 +15,8 @@ from rest_framework.exceptions import APIException, ValidationError
 from rest_framework.response import Response
 
 KEY_REUSED = Problem("idempotency-key-reused", "This Idempotency-Key was used for another order", 422)
+BAD_REQUEST = Problem("bad-request", "The request cannot be served as it was sent", 400)
+TOO_LARGE = Problem("body-too-large", "The body is too large", 413)
 INVALID_STATE = Problem("invalid-state", "The order's state does not allow this", 409)
 
 
@@ -48,18 +52,42 @@ def request_id(request: Any) -> str:
     return str(django_request.shop_request_id)
 
 
+def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
+    """handler400: what Django itself refuses, for example a host that is not in ALLOWED_HOSTS."""
+    if not _is_api(request):
+        return defaults.bad_request(request, exception)
+    if isinstance(exception, RequestDataTooBig):
+        return _too_large(request)
+    return _document(
+        request, BAD_REQUEST, "Django refused it; the usual reason is a Host header that this shop does not serve.", "bad_request"
+    )
+
+
 def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
     """handler404: a document below /api/, Django's page elsewhere."""
-    if not request.path.startswith("/api/"):
+    if not _is_api(request):
         return defaults.page_not_found(request, exception)
-    return _document(request, NOT_FOUND, f"There is nothing at {request.path}.", "not_found")
+    return _nothing_there(request)
 
 
 def server_error(request: HttpRequest) -> HttpResponse:
     """handler500: nothing of the error itself is told."""
-    if not request.path.startswith("/api/"):
+    if not _is_api(request):
         return defaults.server_error(request)
     return _document(request, INTERNAL_ERROR, "Something broke on our side. Ask again with the same Idempotency-Key.", "internal_error")
+
+
+def _is_api(request: HttpRequest) -> bool:
+    return request.path.startswith("/api/")
+
+
+def _nothing_there(request: HttpRequest) -> HttpResponse:
+    return _document(request, NOT_FOUND, f"There is nothing at {request.path}.", "not_found")
+
+
+def _too_large(request: HttpRequest) -> HttpResponse:
+    limit = settings.DATA_UPLOAD_MAX_MEMORY_SIZE // 1024
+    return _document(request, TOO_LARGE, f"A body may have {limit} KiB at most.", "body_too_large")
 
 
 def _document(request: HttpRequest, problem: Problem, detail: str, code: str) -> JsonResponse:
@@ -78,3 +106,23 @@ class RequestId:
         response = self.get_response(request)
         response.headers["X-Request-ID"] = request_id(request)
         return response
+
+
+class Door:
+    """Middleware: what no view below /api/ is to see. A body beyond the limit, and a path with a NUL, which no text of PostgreSQL can hold."""
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponseBase:
+        if _is_api(request):
+            if "\x00" in request.path:
+                return _nothing_there(request)
+            if _length(request) > settings.DATA_UPLOAD_MAX_MEMORY_SIZE:
+                return _too_large(request)
+        return self.get_response(request)
+
+
+def _length(request: HttpRequest) -> int:
+    announced = request.META.get("CONTENT_LENGTH") or ""
+    return int(announced) if announced.isdecimal() else 0

@@ -13,7 +13,7 @@ from sideeffects.models import Delivery
 
 def whole(orders: QuerySet[Order]) -> QuerySet[Order]:
     """With everything that ``full`` shows, in a fixed number of queries."""
-    history = Prefetch("timeline", TimelineEntry.objects.order_by("id"))
+    history = Prefetch("timeline", TimelineEntry.objects.order_by("at", "id"))
     return brief(orders).select_related("saga").prefetch_related("saga__records", "events__deliveries", history)
 
 

@@ -1,5 +1,6 @@
 """The REST face: place, list, read and cancel orders; read the catalogue. A client sees its own orders; those of others do not exist for it."""
 
+import re
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
@@ -8,6 +9,7 @@ from django.db.models import QuerySet
 from drf_canon.errors import ProblemError, QueryParamError
 from drf_canon.pagination import CursorPagination
 from rest_framework.exceptions import ErrorDetail, NotFound
+from rest_framework.pagination import Cursor
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
@@ -27,6 +29,14 @@ class Pages(CursorPagination):
     page_size_query_param = "page_size"
     max_page_size = 100
     ordering = "-id"
+    position = re.compile(r"\d+")  # what a cursor of ours holds: a value of the column that orders
+
+    def decode_cursor(self, request: Request) -> Cursor | None:
+        """Raises QueryParamError: a cursor that was not made here."""
+        cursor = super().decode_cursor(request)
+        if cursor is not None and cursor.position is not None and not self.position.fullmatch(str(cursor.position)):
+            raise QueryParamError({self.cursor_query_param: [ErrorDetail("Must be a cursor that this list has given.", "invalid")]})
+        return cursor
 
     def answer(self, data: list[dict[str, Any]]) -> Response:
         following = self.get_next_link() if self.has_next else None
@@ -42,6 +52,7 @@ class Pages(CursorPagination):
 
 class ProductPages(Pages):
     ordering = "sku"
+    position = re.compile(r"[^\x00]+")
 
 
 EXPANDED = {"why": shown.why}
@@ -98,6 +109,7 @@ class OrderDetail(APIView):
 class Cancel(APIView):
     def post(self, request: Request, number: str) -> Response:
         """202: recorded, and honoured at the next step border ("pending": shipping is under way and decides). 409: the parcel has left, or the order has ended."""
+        only_parameters(request)
         order = _find(_own(request), number)
         outcome = recovery.cancel(order.number, request.user.get_username())
         if outcome == "too_late":

@@ -6,12 +6,13 @@ from typing import Any
 
 import pytest
 from django.db import connection
+from django.db.models import F
 from django.test.utils import CaptureQueriesContext
 
 from config.invariants import Rule
 from config.invariants.listings import Listings
 from config.invariants.reconciling import Scope
-from fulfillment import engine, ledger, recovery
+from fulfillment import engine, ledger, recovery, stock
 from fulfillment.gateways import Charge, Label
 from fulfillment.gateways.sandbox import LOOKUP_LAG_S
 from fulfillment.ledger import LedgerEntry
@@ -350,6 +351,30 @@ def test_reserved_pieces_that_no_order_holds_are_found(shop: Shop, fulfilled: Or
     StockLevel.objects.update(reserved=0)
     assert shop.found() == []
     assert shop.incidents() == [("MUG", "mismatch", "stock_adds_up", 0, "resolved")]
+
+
+def test_pieces_that_were_received_and_are_nowhere_are_found(shop: Shop, fulfilled: Order) -> None:
+    """Two left with one order."""
+    StockLevel.objects.update(on_hand=F("on_hand") - 1)
+
+    assert shop.found() == [("MUG", Rule.STOCK_IS_CONSERVED, 0)]
+
+
+def test_whoever_counts_the_warehouse_is_believed(shop: Shop, fulfilled: Order) -> None:
+    stock.count("MUG", 40)
+
+    assert StockLevel.objects.get().on_hand == 40
+    assert shop.found() == []
+
+
+def test_an_effect_that_happened_twice_is_found_by_its_room(shop: Shop, fulfilled: Order) -> None:
+    """Points for an order that nobody has told of, many times over: one finding."""
+    for number in range(5):
+        with connection.cursor() as cursor:
+            cursor.execute("INSERT INTO sideeffects_loyalty_pointsentry (account, order_number, points) VALUES ('x', %s, 5)", [number])
+
+    assert shop.found() == [("loyalty", Rule.EACH_EFFECT_ONCE, 0)]
+    assert "; and 3 more" in Incident.objects.get().message
 
 
 def test_an_order_that_nobody_looks_at_is_found_until_somebody_does(shop: Shop) -> None:

@@ -11,6 +11,7 @@ from tests.engines import ROOT
 PROCESSES = {
     "web": ["-m", "gunicorn", "config.wsgi", "--bind", "127.0.0.1:0"],
     "worker": ["-m", "celery", "-A", "config", "worker", "-P", "solo"],
+    "flower": ["-m", "celery", "-A", "config", "flower", "--port=0"],
     "sweep": ["manage.py", "sweep", "--once"],
     "command": ["manage.py", "check"],
 }
@@ -37,6 +38,36 @@ def test_it_refuses_to_start_and_says_why(process: str, wrong: str) -> None:
 
     assert run.returncode != 0
     assert sentence in run.stdout + run.stderr
+    if process in ("worker", "flower", "sweep", "command"):
+        assert run.returncode == 1
+        assert "Traceback" not in run.stdout + run.stderr
+
+
+REFUSED = {
+    "SANDBOX_URL": (("ftp://x", "nonsense", "http://", "http://a b", "//host"), "Not an http:// or https:// URL."),
+    "FLOWER_URL": (("nonsense",), "Not an http:// or https:// URL."),
+    "SHOP_CURRENCY": (("XXX", "DEM", "eur", "", "EURO"), "Not a currency that anybody pays with (ISO 4217)."),
+}
+
+
+@pytest.mark.parametrize(("variable", "value"), [(name, value) for name, (values, _) in REFUSED.items() for value in values])
+def test_a_variable_that_means_nothing_is_refused_by_name(variable: str, value: str) -> None:
+    """I am told which variable, and what is wrong with it."""
+    run = read_settings(**{variable: value})
+
+    assert run.returncode != 0
+    assert f"{variable}: {REFUSED[variable][1]}" in run.stderr
+
+
+@pytest.mark.parametrize("url", ["", "http://127.0.0.1:8900", "https://bank.example/sandbox", "http://[::1]:8900", "http://sandbox"])
+def test_a_url_that_means_something_is_taken(url: str) -> None:
+    assert read_settings(SANDBOX_URL=url, FLOWER_URL=url, SHOP_CURRENCY="CHF").returncode == 0
+
+
+def read_settings(**variables: str) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(
+        [sys.executable, "-c", "import config.settings"], cwd=ROOT, env=os.environ | variables, capture_output=True, text=True, timeout=60
+    )
 
 
 def test_a_web_process_without_a_secret_key_refuses_to_start() -> None:

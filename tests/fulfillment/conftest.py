@@ -1,5 +1,6 @@
 """An order whose saga a test drives by hand; and a provider sandbox of one's own: a real process with a ledger of its own on a free port of 127.0.0.1."""
 
+import os
 import signal
 import subprocess
 import sys
@@ -20,6 +21,7 @@ PROGRAM = (
     "import sys, pathlib; from fulfillment.sandbox.server import run; run(int(sys.argv[1]), pathlib.Path(sys.argv[2]), {scale}, {demo})"
 )
 ROOT = Path(__file__).resolve().parents[2]
+BUFFERED = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}  # as an operator's shell would be
 ADDRESS = {"name": "Amara Okafor", "line1": "12 Harbour Rd", "city": "Cork", "postal_code": "T12 X7YZ", "country": "IE"}
 
 
@@ -35,11 +37,22 @@ class SandboxProcess:
     def start(self, sabotage: str = "") -> None:
         """``sabotage``: a line of Python that runs in the process before it serves."""
         command = [sys.executable, "-c", f"{sabotage}\n{self._program}", str(self._port), str(self._ledger)]
-        self._process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
-        assert self._process.stdout is not None
-        self.url = self._process.stdout.readline().split()[3].rstrip(",")
+        self._process = subprocess.Popen(command, cwd=ROOT, env=BUFFERED, stdout=subprocess.PIPE, text=True)
+        try:
+            self.url = self._announced()
+        except BaseException:  # whoever interrupts the wait leaves no process behind
+            self._process.kill()
+            self._process.wait()
+            raise
         self._port = int(self.url.rpartition(":")[2])
         self.client = httpx.Client(base_url=self.url, timeout=5.0)
+
+    def _announced(self) -> str:
+        """Its address, as soon as it tells."""
+        assert self._process.stdout is not None
+        line: str = self._process.stdout.readline()
+        assert line, f"the sandbox ended with {self._process.wait(5)} before it told its address"
+        return line.split()[3].rstrip(",")
 
     def end(self, number: signal.Signals = signal.SIGTERM) -> int:
         """Send the signal and wait: the exit status."""

@@ -1,6 +1,7 @@
 """Promise: operators see why an order is where it is, and can change nothing by hand but what is theirs."""
 
 import html
+import uuid
 from typing import Any
 
 import pytest
@@ -8,7 +9,8 @@ from django.contrib.auth.models import Permission, User
 from django.test import Client as Browser
 
 from fulfillment.models import Saga, StepRecord, StockLevel
-from orders.models import Order, Product, TimelineEntry
+from orders.models import Order, Product, Status, TimelineEntry
+from sideeffects.models import Delivery, Event
 from tests.fulfillment.driving import undo_failed
 from tests.orders.conftest import Client
 
@@ -95,6 +97,52 @@ def test_the_list_tells_apart_what_needs_attention(operator: Browser, client: Cl
     assert [number in waiting for number in (mine, other)] == [True, False]
     assert [number in calm for number in (mine, other)] == [False, True]
     assert badge not in calm
+
+
+@pytest.fixture
+def failed(order: Order) -> Order:
+    """At payment, as the engine leaves it."""
+    Saga.objects.update(state="compensated", failure="payment_failed", wake_at=None)
+    StepRecord.objects.update(state="not_needed")
+    order.move(Status.PROCESSING)
+    order.move(Status.PAYMENT_FAILED)
+    return order
+
+
+def test_the_step_at_which_an_order_failed_is_marked(operator: Browser, failed: Order) -> None:
+    """I see at a glance what was declined, though nothing had to be undone."""
+    assert "✖ payment" in operator.get("/admin/orders/order/").content.decode()
+    text = operator.get(page(failed)).content.decode()
+
+    assert text.count("✖</span>Failed") == 1
+    assert "None: the order was not fulfilled." in text
+    assert "None yet" not in text
+    assert "Nothing is left to do." in text
+
+
+def test_a_dead_letter_is_something_left_to_do(operator: Browser, order: Order) -> None:
+    Saga.objects.update(state="completed", wake_at=None)
+    event = Event.objects.create(id=uuid.uuid4(), order=order, type="order.fulfilled", version=1, correlation_id="c", payload={})
+    Delivery.objects.create(event=event, subscriber="email", state="dead")
+
+    text = operator.get(page(order)).content.decode()
+
+    assert "out of tries are: email." in text
+    assert "Nothing is left to do." not in text
+
+
+def test_an_order_has_no_empty_history_page(operator: Browser, order: Order) -> None:
+    """Its history is its timeline; nobody edits it, so Django's page would be empty."""
+    assert page(order, "history") not in operator.get(page(order)).content.decode()
+
+
+def test_a_price_below_zero_is_refused_in_a_sentence(operator: Browser) -> None:
+    tent = Product.objects.get(sku="TENT")
+
+    answer = operator.post(f"/admin/orders/product/{tent.pk}/change/", {"name": "Tent", "price_minor": -1, "is_active": "on"})
+
+    assert "A price must be above 0" in answer.content.decode()
+    assert "product_price_positive" not in answer.content.decode()
 
 
 def test_nobody_edits_an_order_by_hand(operator: Browser, order: Order) -> None:

@@ -1,5 +1,6 @@
 """Promise: a good order is placed once and durably; a bad one is refused with a document that names what is wrong, and nothing is stored."""
 
+import json
 from copy import deepcopy
 from typing import Any
 
@@ -92,6 +93,30 @@ def test_what_is_no_order_at_all_is_a_problem_document(client: Client, raw: str)
 
     assert answer.status_code == 400
     assert answer["Content-Type"] == "application/problem+json"
+
+
+@pytest.mark.parametrize("depth", [300, 900, 5000, 100_000])
+@pytest.mark.parametrize("whole", [True, False], ids=["body", "field"])
+def test_a_body_that_is_nested_without_end_is_a_problem_document(client: Client, body: dict[str, Any], depth: int, whole: bool) -> None:
+    """Not even a million brackets break the shop."""
+    nested = "[" * depth + "]" * depth
+    raw = nested if whole else json.dumps(body).replace('"EUR"', nested)
+
+    answer = client.api.post("/api/v1/orders", raw, content_type="application/json", headers={"Idempotency-Key": "k"})
+
+    assert answer.status_code == 400
+    assert answer["Content-Type"] == "application/problem+json"
+    assert not Order.objects.exists()
+
+
+def test_a_body_beyond_the_limit_is_refused_unread(client: Client, body: dict[str, Any]) -> None:
+    """256 KiB are enough for any order."""
+    answer = client.post(body | {"reference": "x" * 262_144})
+
+    assert answer.status_code == 413
+    assert answer["Content-Type"] == "application/problem+json"
+    assert answer.json()["code"] == "body_too_large"
+    assert not Order.objects.exists()
 
 
 @pytest.mark.parametrize("key", ["", '""', "x" * 256, "schlüssel"])

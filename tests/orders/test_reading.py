@@ -1,18 +1,23 @@
 """Promise: a client sees its own orders, whole and in few queries; every error is a problem document."""
 
+import base64
+from collections.abc import Iterable, Iterator
 from datetime import timedelta
 from typing import Any
 
 import pytest
 from django.db import connection
 from django.test import Client as Browser
+from django.urls import URLPattern, URLResolver
 from rest_framework.test import APIClient
 
+from config.urls import urlpatterns
 from fulfillment import recovery
 from fulfillment.clock import shop_now
 from fulfillment.models import QueueProbe, Saga
 from orders.attention import IncidentKind, open_incident
 from orders.models import Order
+from orders.timeline import TimelineEntry
 from tests.fulfillment.driving import undo_failed
 from tests.orders.conftest import Client
 
@@ -191,3 +196,62 @@ def test_recommendations_are_served_by_their_own_room(client: Client) -> None:
 
     assert client.get("/products/TENT/recommendations").json() == {"data": [{"sku": "MUG", "name": "Mug", "orders": 3}]}
     assert client.get("/products/NOPE/recommendations").status_code == 404
+
+
+def api_paths(patterns: Iterable[Any], prefix: str = "/") -> Iterator[str]:
+    for pattern in patterns:
+        here = prefix + str(pattern.pattern)
+        if isinstance(pattern, URLResolver):
+            yield from api_paths(pattern.url_patterns, here)
+        elif isinstance(pattern, URLPattern) and here.startswith("/api/"):
+            yield here.replace("<str:number>", "ORD-1").replace("<str:sku>", "TENT")
+
+
+@pytest.mark.parametrize("path", list(api_paths(urlpatterns)))
+def test_an_unknown_parameter_is_refused_everywhere(client: Client, path: str) -> None:
+    """A misspelt parameter is not ignored in silence, whoever serves the path."""
+    method = "post" if path.endswith("/cancel") else "get"
+
+    answer = getattr(client.api, method)(f"{path}?nope=1")
+
+    assert answer.status_code == 400, answer.content
+    assert answer["Content-Type"] == "application/problem+json"
+    assert answer.json()["errors"][0]["pointer"] == "/nope"
+
+
+@pytest.mark.parametrize(
+    ("path", "status"),
+    [
+        ("/orders/%00", 404),
+        ("/orders/ORD-1%00/cancel", 404),
+        ("/products/%00/recommendations", 404),
+        (f"/products?cursor={base64.b64encode(b'p=%00').decode()}", 400),
+        (f"/orders?cursor={base64.b64encode(b'p=abc').decode()}", 400),
+        ("/orders?page_size=%00", 400),
+    ],
+)
+def test_what_the_database_cannot_hold_is_refused_before_it(client: Client, path: str, status: int) -> None:
+    answer = client.get(path)
+
+    assert answer.status_code == status
+    assert answer["Content-Type"] == "application/problem+json"
+
+
+def test_a_host_that_is_not_ours_is_a_problem_document_too(client: Client) -> None:
+    answer = client.api.get("/api/v1/orders", headers={"Host": "evil.example", "X-Request-ID": "req-7"})
+
+    assert answer.status_code == 400
+    assert answer["Content-Type"] == "application/problem+json"
+    assert (answer.json()["code"], answer.json()["request_id"]) == ("bad_request", "req-7")
+
+
+def test_the_history_is_told_in_the_order_of_time(client: Client, body: dict[str, Any]) -> None:
+    """Two workers commit out of turn: I read what happened in the order in which it happened."""
+    number = client.post(body).json()["number"]
+    order = Order.objects.get(number=number)
+    TimelineEntry.objects.create(order=order, kind="delivery", name="late", to_state="delivered", at="2099-01-02T00:00Z")
+    TimelineEntry.objects.create(order=order, kind="delivery", name="early", to_state="delivered", at="2099-01-01T00:00Z")
+
+    told = client.get(f"/orders/{number}").json()["timeline"]
+
+    assert [entry["name"] for entry in told][-2:] == ["early", "late"]

@@ -53,6 +53,21 @@ def test_a_database_restart_under_load_breaks_no_order(shop: Shop, tell: Callabl
         assert shop.ledger(number) == [("charge", shop.total(number)), ("label", None)]
 
 
+def test_a_killed_database_is_told_once_when_it_answers(shop: Shop) -> None:
+    """The operator reads one line, and what it says is true."""
+    log = shop.stack.run_dir / "up.log"
+    before = log.read_text().count("postgres died")
+    dead = shop.kill_whole("postgres")
+
+    wait_for(lambda: log.read_text().count("postgres died") > before, 30)
+    assert shop.sql("SELECT 1") == [(1,)]
+    assert shop.stack.pid("postgres") != dead
+
+    number = shop.place_stubbornly()
+    shop.ends(number, 60)
+    assert log.read_text().count("postgres died") == before + 1
+
+
 def _safely(shop: Shop, numbers: list[str]) -> bool:
     try:
         return all_at_rest(shop, numbers)

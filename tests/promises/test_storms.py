@@ -25,7 +25,7 @@ def test_the_same_idempotency_key_twenty_times_in_parallel_makes_one_order(shop:
 
 def test_thirty_orders_for_the_last_unit_fulfil_exactly_one(shop: Shop) -> None:
     """Thirty of us want the last lamp: one gets it, the others get their money back."""
-    shop.run("UPDATE fulfillment_stocklevel SET on_hand = 1, reserved = 0 WHERE sku = 'LAST-ONE'")
+    shop.run("UPDATE fulfillment_stocklevel SET received = received + 1 - on_hand, on_hand = 1, reserved = 0 WHERE sku = 'LAST-ONE'")
 
     numbers = shop.place_many(30, sku="LAST-ONE")
 

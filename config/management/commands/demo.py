@@ -1,7 +1,6 @@
 """``manage.py demo``: the main job. Starts everything, places forty orders, meddles with some, shows what became of them, and checks the invariants."""
 
 import os
-import signal
 import subprocess
 import sys
 import time
@@ -18,7 +17,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from config import stories
-from config.management.commands.up import interrupt, links, options_from_settings
+from config.management.commands.up import heed_signals, links, options_from_settings
 from config.stories import STORIES, Placed
 from config.supervisor import Stack, StackError
 from orders.management.placing_client import ShopClient
@@ -35,8 +34,9 @@ class Command(BaseCommand):
         parser.add_argument("--seed", type=int, default=7, help="the same seed places the same orders (default 7)")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        signal.signal(signal.SIGTERM, interrupt)
+        heed_signals()
         console = Console(width=None if sys.stdout.isatty() else WIDTH)
+        well: bool | None = None
         try:
             with Stack(options_from_settings(), lambda line: console.print(line, highlight=False, markup=False, soft_wrap=True)) as stack:
                 well = Demo(stack, console).run(options["seed"])
@@ -47,7 +47,9 @@ class Command(BaseCommand):
         except StackError as refused:
             sys.exit(str(refused))
         except KeyboardInterrupt:
-            sys.exit("Interrupted: everything is stopped.")
+            if well is None:
+                sys.exit("Interrupted: everything is stopped.")
+            console.print("Everything is stopped.")
         if not well:
             sys.exit("The demo found something wrong, see above.")
 

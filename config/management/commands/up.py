@@ -3,13 +3,14 @@
 import signal
 import sys
 from argparse import ArgumentParser
+from contextlib import suppress
 from types import FrameType
 from typing import Any
 
 from django.conf import settings
 from django.core.management.base import BaseCommand
 
-from config.supervisor import Stack, StackError, StackOptions, stop_running
+from config.supervisor import STOP_SIGNALS, Stack, StackError, StackOptions, stop_running
 
 
 def options_from_settings() -> StackOptions:
@@ -26,7 +27,17 @@ def options_from_settings() -> StackOptions:
     )
 
 
+def heed_signals() -> None:
+    """Ctrl-C, SIGTERM and a closed terminal mean the same: stop in order. What the caller's shell lets us ignore (``nohup``, ``&``) stays ignored."""
+    for number in STOP_SIGNALS:
+        if number == signal.SIGTERM or signal.getsignal(number) != signal.SIG_IGN:
+            signal.signal(number, interrupt)
+
+
 def interrupt(number: int, frame: FrameType | None) -> None:
+    """The first one counts: make and the terminal may both send theirs, and a second one must not interrupt the stopping."""
+    for other in STOP_SIGNALS:
+        signal.signal(other, signal.SIG_IGN)
     raise KeyboardInterrupt
 
 
@@ -59,7 +70,7 @@ class Command(BaseCommand):
             sys.exit(str(refused))
 
     def _run(self) -> None:
-        signal.signal(signal.SIGTERM, interrupt)
+        heed_signals()
         try:
             with Stack(options_from_settings(), self.tell) as stack:
                 self.tell(f"The shop is open.\n{links(stack.info)}\nLogs are in {settings.RUN_DIR.name}/log. Ctrl-C stops everything.")
@@ -68,5 +79,6 @@ class Command(BaseCommand):
             self.tell("Everything is stopped.")
 
     def tell(self, line: str) -> None:
-        self.stdout.write(line)
-        self.stdout.flush()
+        with suppress(OSError):  # the terminal may be gone
+            self.stdout.write(line)
+            self.stdout.flush()

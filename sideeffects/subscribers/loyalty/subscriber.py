@@ -1,16 +1,28 @@
 """Loyalty: one point for every whole unit of currency, written to the ledger and added to the balance in one transaction."""
 
 import hashlib
+from collections.abc import Iterator
 
 from django.db import connection
 
 from orders.events import OrderFulfilled, subscriber
-from sideeffects.models import Delivery
+from sideeffects.models import HEARD, Delivery
 from sideeffects.subscribers.loyalty.models import PointsEntry
 
 ADD_POINTS = """
 INSERT INTO sideeffects_loyalty_balance AS balance (account, points) VALUES (%s, %s)
 ON CONFLICT (account) DO UPDATE SET points = balance.points + excluded.points
+"""
+
+ENTRIES_ARE_OFF = f"""
+WITH heard AS ({HEARD}), due AS (SELECT payload->>'number' AS order_number, (payload->>'total_minor')::bigint / 100 AS points FROM heard)
+SELECT order_number, entry.points, due.points FROM due FULL JOIN sideeffects_loyalty_pointsentry entry USING (order_number)
+WHERE entry.points IS DISTINCT FROM due.points ORDER BY 1
+"""
+BALANCES_ARE_OFF = """
+WITH due AS (SELECT account, sum(points) AS points FROM sideeffects_loyalty_pointsentry GROUP BY 1)
+SELECT account, coalesce(balance.points, 0), coalesce(due.points, 0) FROM due FULL JOIN sideeffects_loyalty_balance balance USING (account)
+WHERE balance.points IS DISTINCT FROM due.points ORDER BY 1
 """
 
 
@@ -26,3 +38,18 @@ def loyalty(event: OrderFulfilled, delivery: Delivery) -> None:
     PointsEntry.objects.create(account=account, order_number=event.number, points=points)
     with connection.cursor() as cursor:
         cursor.execute(ADD_POINTS, [account, points])
+
+
+def audit() -> Iterator[str]:
+    """One entry for each order that was heard of, and every balance is the sum of its entries."""
+    with connection.cursor() as cursor:
+        cursor.execute(ENTRIES_ARE_OFF, ["loyalty"])
+        for number, points, due in cursor.fetchall():
+            yield f"{number}: {_points(points)} in the ledger, {_points(due)} earned"
+        cursor.execute(BALANCES_ARE_OFF)
+        for account, points, due in cursor.fetchall():
+            yield f"account {account[:8]}…: a balance of {points}, its entries add up to {due}"
+
+
+def _points(points: int | None) -> str:
+    return "nothing" if points is None else f"{points} points"

@@ -1,6 +1,7 @@
 """``GET /api/v1/products/{sku}/recommendations``: what was bought together with a product, most often first."""
 
-from rest_framework.exceptions import NotFound
+from drf_canon.errors import QueryParamError
+from rest_framework.exceptions import ErrorDetail, NotFound
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
@@ -13,6 +14,8 @@ SHOWN = 5
 
 class Recommendations(APIView):
     def get(self, request: Request, sku: str) -> Response:
+        if unknown := {name: [ErrorDetail("This parameter is not known.", "unknown_parameter")] for name in request.query_params}:
+            raise QueryParamError(unknown)
         if not Product.objects.filter(sku=sku).exists():
             raise NotFound(f"No product has the SKU {sku!r}.")
         best = list(CoPurchase.objects.filter(sku=sku).order_by("-orders", "other")[:SHOWN])

@@ -1,0 +1,102 @@
+"""Promise: a stack never takes somebody else's server for its own, whoever is faster."""
+
+import socket
+import sys
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import httpx
+import pytest
+
+from config.ports import Port, PortTaken, is_held_by
+from config.processes import Command
+from config.supervisor import Stack, StackError, StackOptions
+from tests.engines import ROOT, RUN_DIR, RunningStack, wait_for
+from tests.promises.conftest import Shop
+
+ANSWER = (
+    "import http.server, sys; http.server.HTTPServer(('127.0.0.1', int(sys.argv[1])), http.server.SimpleHTTPRequestHandler).serve_forever()"
+)
+QUIET = 18_000  # nobody else's range
+
+
+def test_two_stacks_that_start_together_are_two_shops() -> None:
+    """I start the shop in two checkouts at the same time: each has its own ports, and its own bank."""
+    with ThreadPoolExecutor(2) as pool:
+        both = list(pool.map(lambda name: RunningStack(RUN_DIR / name), ("twin-a", "twin-b")))
+    try:
+        shops = [Shop(stack) for stack in both]
+        for address in ("web", "flower", "sandbox"):
+            assert shops[0].stack.info[address] != shops[1].stack.info[address]
+        numbers = [shop.place(email=f"{n}@example.com") for n, shop in enumerate(shops)]
+        for shop, number in zip(shops, numbers, strict=True):
+            assert shop.ends(number, 60) == "fulfilled"
+            wait_for(lambda shop=shop, number=number: shop.ledger(number) == [("charge", shop.total(number)), ("label", None)])  # type: ignore[misc]
+            assert len(httpx.get(f"{shop.stack.info['sandbox']}/ledger").json()) == 2, "its bank knows its orders alone"
+    finally:
+        for stack in both:
+            stack.stop()
+
+
+def test_a_reserved_port_is_nobody_else_s_until_it_is_released() -> None:
+    """Though nobody listens there yet."""
+    first, second = Port(None, QUIET, "X_PORT"), Port(None, QUIET, "X_PORT")
+
+    assert second.number > first.number
+    with pytest.raises(PortTaken, match=f"Port {first.number} is taken: set X_PORT to another one"):
+        Port(first.number, QUIET, "X_PORT")
+    first.release()
+    third = Port(None, QUIET, "X_PORT")
+    assert third.number == first.number
+    for port in (second, third):
+        port.release()
+
+
+class Shopfront(Stack):
+    """Only a web server, and no engines."""
+
+    def _commands(self) -> list[Command]:
+        return [Command("web", [sys.executable, "-c", ANSWER, str(self.ports["web"].number)])]
+
+
+@pytest.fixture
+def told() -> list[str]:
+    return []
+
+
+@pytest.fixture
+def shopfront(tmp_path: Path, told: list[str], request: pytest.FixtureRequest) -> Iterator[Shopfront]:
+    stack = Shopfront(StackOptions(folder=ROOT, run_dir=tmp_path, time_scale=1.0, web_port=getattr(request, "param", None)), told.append)
+    stack.run_dir.mkdir(exist_ok=True)
+    stack._reserve_ports()
+    yield stack
+    stack._stop_children((("web",),))
+    for port in stack.ports.values():
+        port.release()
+
+
+def listening(number: int) -> socket.socket:
+    stranger = socket.socket()
+    stranger.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    stranger.bind(("127.0.0.1", number))
+    stranger.listen()
+    return stranger
+
+
+def test_a_port_that_a_stranger_took_after_it_was_chosen_is_left_to_him(shopfront: Shopfront, told: list[str]) -> None:
+    """Somebody's server answers where mine was to be: mine moves on, and never takes his for its own."""
+    chosen = shopfront.ports["web"].number
+    with listening(chosen):
+        shopfront._start_the_shop()
+
+        moved = shopfront.ports["web"].number
+        assert moved != chosen
+        assert is_held_by(shopfront.children["web"].pid, moved)
+    assert f"port {chosen} was taken by somebody else meanwhile: web moves to {moved}" in told
+
+
+@pytest.mark.parametrize("shopfront", [QUIET + 300], indirect=True)
+def test_a_port_that_was_asked_for_and_was_taken_meanwhile_is_named(shopfront: Shopfront) -> None:
+    with listening(QUIET + 300), pytest.raises(StackError, match="set WEB_PORT to another one"):
+        shopfront._start_the_shop()

@@ -1,7 +1,10 @@
 """Promise: what fails is undone in reverse order, to the cent; nobody is charged for nothing."""
 
+import re
+
 import pytest
 
+from tests.engines import wait_for
 from tests.promises.conftest import Shop
 
 
@@ -68,3 +71,15 @@ def test_a_label_that_timed_out_but_was_booked_is_booked_once(shop: Shop) -> Non
     assert shop.ends(number) == "fulfilled"
 
     assert shop.ledger(number) == [("charge", shop.total(number)), ("label", None)]
+
+
+def test_the_errback_is_a_task_of_its_own_in_a_queue(shop: Shop) -> None:
+    """What turns an order back does not run inside the process that has just failed: a worker receives it, and sees it through."""
+    number = shop.place(token="tok_declined")
+
+    assert shop.ends(number) == "payment_failed"
+
+    task = rf"Task fulfillment\.failed\[{number}\.failed\.e1\]"
+    log = shop.stack.run_dir / "log" / "saga.log"
+    wait_for(lambda: re.search(rf"{task} succeeded", log.read_text(errors="replace")))
+    assert len(re.findall(rf"{task} received", log.read_text(errors="replace"))) == 1

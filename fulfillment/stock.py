@@ -86,7 +86,16 @@ def count(sku: str, on_hand: int) -> None:
 
 def release(reservation_ids: list[int]) -> None:
     """Give held pieces back; what is released or consumed already stays as it is."""
-    for reservation in _take(Reservation.objects.filter(pk__in=reservation_ids), Reservation.State.RELEASED):
+    _give_back(Reservation.objects.filter(pk__in=reservation_ids))
+
+
+def release_all(order_number: str) -> None:
+    """Give back whatever the order still holds."""
+    _give_back(Reservation.objects.filter(order_number=order_number))
+
+
+def _give_back(reservations: models.QuerySet[Reservation]) -> None:
+    for reservation in _take(reservations, Reservation.State.RELEASED):
         StockLevel.objects.filter(sku=reservation.sku).update(reserved=F("reserved") - reservation.quantity)
 
 

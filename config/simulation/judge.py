@@ -83,7 +83,8 @@ def what_an_operator_gives(verb: str, saga: Saga, provider: Provider) -> dict[st
     if verb == "undone_by_hand":
         if record.name == "inventory":
             return None
-        given_back = effect.open_minor if effect is not None and what == "charge" else 0
+        held = ledger.remaining(saga.order_id, record.name)  # all of it is back, whoever has given it back
+        given_back = held if held or what == "label" or effect is None else effect.open_minor
         _close_the_door(provider, record.do_key)
         return {"evidence": "the provider has confirmed it", "amount_minor": given_back}
     if verb == "close":

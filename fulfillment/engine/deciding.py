@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from fulfillment import ledger
+from fulfillment import ledger, stock
 from fulfillment.clock import ShopNow, saga_deadline
 from fulfillment.engine.journal import border, is_pivot, move, save, tell, tell_order
 from fulfillment.engine.walking import grant_next, grant_next_undo, grant_undo, turn_back
@@ -73,8 +73,13 @@ def undone_by_hand(saga: Saga, record: StepRecord, amount_minor: int, evidence: 
 
 
 def close(saga: Saga, amount_minor: int) -> None:
-    """→ closed_by_operator: what remains captured, if anything, is written off; the order shows how it ended."""
+    """→ closed_by_operator: what remains captured, if anything, is written off; the order shows how it ended.
+
+    Stock that is still held has left with the parcel that could not be called back, or else is given back.
+    """
     saga.epoch += 1
+    parcel_left = any(record.state == StepState.UNDO_FAILED and is_pivot(saga, record) for record in saga.records.all())
+    (stock.consume if parcel_left else stock.release_all)(saga.order.number)
     ledger.enter(
         saga.order_id, "", LedgerEntry.Operation.WRITTEN_OFF, f"{saga.order.number}:written_off:{saga.epoch}", amount_minor, by_hand=True
     )

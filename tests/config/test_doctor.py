@@ -93,7 +93,9 @@ def _at_risk() -> None:
 
 def _unmigrated() -> None:
     with connection.cursor() as cursor:
-        cursor.execute("DELETE FROM django_migrations WHERE app = 'fulfillment' AND name LIKE '0002%'")
+        cursor.execute(
+            "DELETE FROM django_migrations WHERE app = 'fulfillment' AND name = (SELECT max(name) FROM django_migrations WHERE app = 'fulfillment')"
+        )
 
 
 @pytest.mark.parametrize(

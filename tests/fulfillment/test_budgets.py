@@ -6,12 +6,12 @@ from typing import Any
 import pytest
 from django.conf import settings
 
-from fulfillment import engine, ledger, recovery, steps, tasks
+from fulfillment import engine, ledger, recovery, steps, stock, tasks
 from fulfillment.engine.walking import turn_back
 from fulfillment.errors import Busy, Changed, InDoubt, Rejected, StepError, Unavailable
 from fulfillment.explain import explain
 from fulfillment.ledger import LedgerEntry
-from fulfillment.models import QueueProbe, Saga, SagaState, StepRecord, StepState
+from fulfillment.models import QueueProbe, Saga, SagaState, StepRecord, StepState, StockLevel
 from fulfillment.recovery import probes
 from fulfillment.step import Kind, Receipt, Step, Undo
 from fulfillment.talk import storable
@@ -309,3 +309,22 @@ def test_a_message_of_the_future_or_of_a_saga_that_is_not_there_does_nothing(sag
             assert "nothing to do here" in task(**message)
         assert "noted" in tasks.failed(**message)
     assert TimelineEntry.objects.count() == before
+
+
+@pytest.mark.parametrize(("parcel_left", "level"), [(True, (1, 0)), (False, (3, 0))])
+def test_closing_an_order_leaves_no_stock_held(saga: int, order: Order, parcel_left: bool, level: tuple[int, int]) -> None:
+    """What left with a parcel that could not be called back is gone; what did not is free again."""
+    held = stock.reserve(order.number, {"MUG": 2})
+    StepRecord.objects.filter(saga=saga, name="inventory").update(state=StepState.UNDO_PENDING, receipt={"reservations": held})
+    failed = "shipping" if parcel_left else "payment"
+    StepRecord.objects.filter(saga=saga, name=failed).update(state=StepState.UNDO_FAILED, error_code="x")
+    Saga.objects.filter(pk=saga).update(state=SagaState.NEEDS_ATTENTION, failure="shipping_failed")
+    Order.objects.filter(pk=order.pk).update(status="processing")
+
+    recovery.decide(
+        recovery.Request(
+            order="ORD-1", verb="close", version=recovery.version_of(order.pk), actor="amara", reason="agreed", evidence="", amount_minor=0
+        )
+    )
+
+    assert StockLevel.objects.values_list("on_hand", "reserved").get() == level

@@ -5,19 +5,11 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from fulfillment.crashpoints import BOUNDARIES
 from tests.engines import wait_for
 from tests.promises.conftest import FINAL, Shop
 
-CALLED = (
-    "before_start",
-    "after_start",
-    "before_call",
-    "after_call",
-    "before_settle_commit",
-    "after_settle_commit",
-    "before_publish",
-    "after_publish",
-)
+CALLED = BOUNDARIES[:8]  # around a start, a call, a settle and a publish; the others are the engine's own
 LOCAL = ("before_start", "before_settle_commit", "after_settle_commit", "before_publish", "after_publish")
 FORWARD = [f"{at}.do.{step}.any" for step, points in (("payment", CALLED), ("inventory", LOCAL), ("shipping", CALLED)) for at in points]
 BACKWARD = [f"{at}.undo.{step}.any" for step, points in (("shipping", CALLED), ("inventory", LOCAL), ("payment", CALLED)) for at in points]

@@ -152,7 +152,7 @@ def test_what_lands_after_its_undo_is_given_back_and_shown_as_an_orphan(own: Sho
     assert [operation for operation, _ in own.ledger(number)] == ["charge", "refund", "label", "cancel_label"]
     rows = own.sql("SELECT kind, code, outcome, amount_minor FROM orders_incident WHERE subject = %s", other)
     assert rows == [(ORPHAN, "late", "refunded", own.total(other))]
-    sentences = [entry["sentence"] for entry in own.order(other)["timeline"]]
+    sentences = [entry["sentence"] for entry in json.loads(own.manage("timeline", other, "--json").stdout)["entries"]]
     assert any("the provider holds what nobody owns" in sentence for sentence in sentences), sentences
     assert any("undo late landing (payment)" in sentence for sentence in sentences), sentences
     assert sentences[-1].startswith("Incident resolved by reconcile")

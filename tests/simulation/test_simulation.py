@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 
 import pytest
 
@@ -58,9 +59,10 @@ def test_a_broken_engine_is_seen(simulator: Simulator, broken: str, tell: Callab
     """A simulation that finds nothing wrong with it would prove nothing."""
     with BROKEN[broken]():
         for name, course in COURSES.items():
-            if (verdict := simulator.run(0, course=course)).breach:
-                tell(f"{broken}: seen by the course {name!r}: {verdict.breach[:110]}")
-                return
+            with suppress(LookupError):  # a broken engine may not even get there
+                if (verdict := simulator.run(0, course=course)).breach:
+                    tell(f"{broken}: seen by the course {name!r}: {verdict.breach[:110]}")
+                    return
         for seed in range(ENOUGH):
             if (verdict := simulator.run(seed)).breach:
                 tell(f"{broken}: seen after {seed + 1} histories: {verdict.breach[:110]}")

@@ -6,11 +6,13 @@ from datetime import datetime
 from typing import Any
 
 from fulfillment import engine, ledger
+from fulfillment.ledger import LedgerEntry
 from fulfillment.models import Saga, SagaState, StepRecord, StepState
 from fulfillment.recovery import Choice, choices, version_of
 from orders.attention import Incident
 from orders.models import Order, Status
 from orders.money import money
+from orders.timeline import Kind, TimelineEntry
 
 LOOKED_AT = "This is being looked at by a person."
 
@@ -49,7 +51,8 @@ def explain(order: Order) -> Explanation:
     at = engine.standing(saga)
     if at is None:
         open_matter = "".join(f" {incident.sentence}" for incident in incidents)
-        blocked, public = ("a person", f"{_closed(saga)} {LOOKED_AT}") if incidents else ("", _closed(saga))
+        outside = _closed(saga, inside=False)
+        blocked, public = ("a person", f"{outside} {LOOKED_AT}") if incidents else ("", outside)
         return Explanation(
             sentence=_closed(saga) + open_matter, public=public, since=saga.closed_at, next_at=None, blocked_on=blocked, **shared
         )
@@ -58,7 +61,7 @@ def explain(order: Order) -> Explanation:
         sentence, public, blocked = _waits_for_a_person(saga, record, undo, incidents), LOOKED_AT, "a person"
     else:
         sentence, blocked = _moving(saga, record, undo), _BLOCKED.get(StepState(record.state), "")
-        public = sentence
+        public = _PUBLIC_UNDO if undo else _PUBLIC.get(StepState(record.state), _plain("{name} is being worked on."))(record)
     return Explanation(sentence=sentence, public=public, since=_since(record), next_at=saga.wake_at, blocked_on=blocked, **shared)
 
 
@@ -85,21 +88,37 @@ def _waits_for_a_person(saga: Saga, record: StepRecord, undo: bool, incidents: t
     return f"{back}{what}{kept} Nothing is running. Someone has to decide."
 
 
-def _closed(saga: Saga) -> str:
+def _closed(saga: Saga, inside: bool = True) -> str:
     if saga.state == SagaState.COMPLETED:
         return "Every step succeeded: the order is paid, reserved and shipped."
-    undone = [record.name for record in reversed(list(saga.records.all())) if record.state in (StepState.UNDONE, StepState.UNDONE_BY_HAND)]
+    records = list(reversed(list(saga.records.all())))
+    undone = [record.name for record in records if record.state in (StepState.UNDONE, StepState.UNDONE_BY_HAND)]
     what = f"Undone in this order: {', '.join(undone)}." if undone else "Nothing had to be undone."
-    by = " An operator closed it." if saga.state == SagaState.CLOSED_BY_OPERATOR else ""
-    return f"The order ended because {_reason(saga)}. {what}{by}"
+    ended = f"The order ended because {_reason(saga, inside)}."
+    return f"{ended} {_written_off(saga, records, undone)}" if saga.state == SagaState.CLOSED_BY_OPERATOR and inside else f"{ended} {what}"
 
 
-def _reason(saga: Saga) -> str:
+def _written_off(saga: Saga, records: list[StepRecord], undone: list[str]) -> str:
+    """What an operator has closed: what was undone, what was not, and what stays with us."""
+    left = [record.name for record in records if record.state not in (StepState.UNDONE, StepState.UNDONE_BY_HAND, StepState.NOT_NEEDED)]
+    kept = sum(entry.amount_minor for entry in saga.order.ledger.all() if entry.operation == LedgerEntry.Operation.WRITTEN_OFF)
+    parts = [f"Undone in this order: {', '.join(undone)}." if undone else "Nothing was undone."]
+    parts += [f"Not undone: {', '.join(left)}."] if left else []
+    parts += ["An operator closed it" + (f"; {money(kept, saga.order.currency)} stays with us, written off." if kept else ".")]
+    return " ".join(parts)
+
+
+def _reason(saga: Saga, inside: bool = True) -> str:
+    """As the history keeps it from the instant of turning back: what a step's record says may be of its undo by now."""
     if saga.failure == Status.CANCELLED:
         return "it was cancelled"
-    failed = saga.failure.removesuffix("_failed")
-    record = next((r for r in saga.records.all() if r.name == failed), None)
-    return f"{failed} failed" + (f": {_inside(record)}" if record and record.error_message else "")
+    failed = f"{saga.failure.removesuffix('_failed')} failed"
+    if not inside:
+        return failed
+    turned = TimelineEntry.objects.filter(order_id=saga.order_id, kind=Kind.SAGA, to_state=SagaState.COMPENSATING, code=saga.failure)
+    entry = turned.order_by("id").first()
+    why = str(entry.detail.get("message", "")).rstrip(".") if entry else ""
+    return f"{failed}: {why}" if why else failed
 
 
 def _inside(record: StepRecord) -> str:
@@ -139,6 +158,15 @@ _SENTENCES: dict[StepState, Callable[[StepRecord], str]] = {
     StepState.UNDO_FAILED: _plain("The undo of {name} has failed; the undos before it go on."),
     StepState.UNDONE: _plain("{name} is undone."),
     StepState.UNDONE_BY_HAND: _plain("{name} was undone by hand, a person has said."),
+}
+# For whoever is no operator: no provider's error, no try, no key.
+_PUBLIC_UNDO = "The order is being undone."
+_PUBLIC: dict[StepState, Callable[[StepRecord], str]] = {
+    StepState.GRANTED: _plain("{name} is next."),
+    StepState.STARTED: _plain("{name} is under way."),
+    StepState.REJECTED: _plain("{name} failed; the order is about to be undone."),
+    StepState.RETRY_WAIT: _plain("{name} takes longer than usual; it goes on by itself."),
+    StepState.IN_DOUBT: _plain("{name} takes longer than usual; it goes on by itself."),
 }
 _BLOCKED = {
     StepState.GRANTED: "a worker",

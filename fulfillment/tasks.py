@@ -65,7 +65,10 @@ def send_probe(queue: str, stamp: datetime) -> bool:
 @shared_task(name="fulfillment.probe")
 def probe(*, queue: str, stamp: str) -> str:
     """A probe came out of its queue: whatever was published before it, and has not started, is lost."""
-    recovery.probe_came_out(queue, datetime.fromisoformat(stamp))
+    try:
+        recovery.probe_came_out(queue, datetime.fromisoformat(stamp))
+    except ValueError:
+        return _refuse("fulfillment.probe", f"{stamp!r} is no instant")
     return f"{queue} is consumed"
 
 

@@ -1,6 +1,5 @@
 """Incidents: what automatic means could not finish. Each names the amount at risk; the reason is a sentence rendered from columns, like the timeline's."""
 
-from datetime import datetime
 from typing import Any, ClassVar
 
 from django.db import models
@@ -137,7 +136,3 @@ def resolve_incidents(order_id: int, outcome: str, reason: str, actor: str, **wh
 
 def open_incidents(order_id: int) -> list[Incident]:
     return list(Incident.objects.exclude(state=IncidentState.RESOLVED).filter(order_id=order_id))
-
-
-def snooze(incident: Incident, until: datetime) -> None:
-    Incident.objects.filter(pk=incident.pk).update(state=IncidentState.SNOOZED, snoozed_until=until)

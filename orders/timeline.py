@@ -3,6 +3,7 @@
 Entries have columns, never sentences: ``sentence`` renders one for people. The instants come from ``shop_now()``, the one clock of the database.
 """
 
+import copy
 from collections.abc import Callable
 from typing import ClassVar
 
@@ -51,8 +52,11 @@ class TimelineEntry(models.Model):
         return sentence(self)
 
 
-def sentence(entry: TimelineEntry) -> str:
-    """One line for people, rendered from the columns."""
+def sentence(entry: TimelineEntry, inside: bool = True) -> str:
+    """One line for people, rendered from the columns; without ``inside``, without the provider's own words."""
+    if not inside:
+        entry = copy.copy(entry)
+        entry.detail = {}
     subject = {Kind.ORDER: "Order", Kind.SAGA: "Saga"}.get(Kind(entry.kind), entry.name.capitalize() or "Saga")
     render = _SENTENCES.get(Kind(entry.kind), _moved)
     return render(subject, entry)

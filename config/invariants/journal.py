@@ -36,8 +36,8 @@ def fact_told_once(facts: Facts) -> Iterator[Finding]:
 
 
 def reservations_settled(facts: Facts) -> Iterator[Finding]:
-    """What an operator has closed may still hold stock: the parcel may be anywhere."""
-    if facts.state is SagaState.CLOSED_BY_OPERATOR:
+    """Consumed if fulfilled, else released; what an operator has closed holds nothing, whichever way it went."""
+    if facts.state is SagaState.CLOSED_BY_OPERATOR and Reservation.State.HELD not in facts.reservations:
         return
     due = Reservation.State.CONSUMED if facts.is_completed else Reservation.State.RELEASED
     is_missing = facts.is_completed and not facts.reservations and _has_reserved(facts)

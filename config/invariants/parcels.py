@@ -25,7 +25,7 @@ def one_label_or_none(facts: Facts) -> Iterator[Finding]:
     own = [(record, label) for record, labels in labels_by_step(facts) for label in labels if label.is_open]
     if not facts.of_role(ROLE):
         return
-    if facts.state is SagaState.COMPENSATED and own and not facts.is_by_hand(ROLE):
+    if facts.state is SagaState.COMPENSATED and own:
         record = own[0][0]
         told = f"a label lives under {record.do_key}, though {record.name} is {record.state}"
         yield facts.finding(Rule.LATE, told, step=record.name, amount_minor=facts.order.total_minor)

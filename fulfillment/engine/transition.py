@@ -36,4 +36,9 @@ def transition(change: Callable[P, T]) -> Callable[P, T]:
 
 
 def lost_a_race(error: BaseException) -> bool:
-    return getattr(error.__cause__, "sqlstate", None) in RACES
+    return sqlstate(error) in RACES
+
+
+def sqlstate(error: BaseException) -> str | None:
+    """PostgreSQL's own code of what went wrong."""
+    return getattr(error.__cause__, "sqlstate", None)

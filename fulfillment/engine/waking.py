@@ -122,13 +122,14 @@ def _give_up(saga: Saga, record: StepRecord, undo: bool, what: str) -> None:
     elif pivot_succeeded(saga):
         park(saga, IncidentKind.STUCK, record, record.error_code or what, f"out of {what}: {record.error_message}")
     else:
-        turn_back(saga)
+        turn_back(saga, f"out of {what}: {record.error_message}" if record.error_message else f"out of {what}")
 
 
 def _relaunch(saga: Saga, record: StepRecord) -> Launch | None:
     """Granted and never started: the same message under the same epoch, so whichever arrives first wins."""
     relaunches = saga.relaunches + 1
-    tell(saga, Kind.RELAUNCH, name=record.name)
+    if saga.launched_at is not None:  # else it is published for the first time
+        tell(saga, Kind.RELAUNCH, name=record.name)
     save(saga, relaunches=relaunches, wake_at=in_seconds(patience_s(relaunches)), launched_at=ShopNow())
     return launch_of(saga)
 

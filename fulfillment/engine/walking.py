@@ -86,8 +86,11 @@ def _fulfilled(saga: Saga) -> OrderFulfilled:
 # --- backward ------------------------------------------------------------------------------------------------------------
 
 
-def turn_back(saga: Saga) -> None:
-    """→ compensating under a new epoch: whatever succeeded or was perhaps called will be undone, in reverse order. Never once the pivot has succeeded."""
+def turn_back(saga: Saga, why: str = "") -> None:
+    """→ compensating under a new epoch: whatever succeeded or was perhaps called will be undone, in reverse order. Never once the pivot has succeeded.
+
+    ``why`` is kept in the history; without it, the error of the step where the saga stands.
+    """
     if pivot_succeeded(saga):
         park(saga, IncidentKind.STUCK, _stands_at(saga), "after_pivot", "the parcel is on its way, so it can only go forward")
         return
@@ -101,7 +104,8 @@ def turn_back(saga: Saga) -> None:
         else:
             move(saga, record, StepState.NOT_NEEDED, claim=None)
     saga.epoch += 1
-    tell(saga, Kind.SAGA, from_state=saga.state, to_state=SagaState.COMPENSATING, code=failure)
+    told = {"message": why or (at.error_message if at else "")}
+    tell(saga, Kind.SAGA, from_state=saga.state, to_state=SagaState.COMPENSATING, code=failure, detail=told)
     save(saga, state=SagaState.COMPENSATING, epoch=saga.epoch, failure=failure, wake_at=ShopNow())
     grant_next_undo(saga)
 

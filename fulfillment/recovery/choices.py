@@ -7,6 +7,7 @@ from fulfillment.models import Saga, SagaState, StepRecord, StepState
 from orders.money import money
 from orders.timeline import TimelineEntry
 
+NEEDS_NO_REASON = ("retry_now", "look_up", "assign", "snooze")
 OPTIONS = {"evidence": '--evidence "…"', "owner": '--owner "…"', "until": "--until …"}
 
 
@@ -27,7 +28,8 @@ class Choice:
         """The command line that decides it, to be pasted; … stands for what only the person knows, and is refused as it is."""
         amount = self.amount_minor if amount_minor is None else amount_minor
         options = OPTIONS | {"amount": f"--amount-minor {'…' if amount is None else amount}"}
-        line = f'python manage.py decide {order} {self.verb} --version {version} --actor "$USER" --reason "…"'
+        line = f'python manage.py decide {order} {self.verb} --version {version} --actor "$USER"'
+        line += "" if self.verb in NEEDS_NO_REASON else ' --reason "…"'
         return " ".join([line, *(options[name] for name in self.needs)])
 
 
@@ -62,8 +64,9 @@ def _of_parked(saga: Saga, record: StepRecord, undo: bool) -> list[Choice]:
     if undo:
         by_hand = f"{record.name.capitalize()} was undone by hand"
         needs = ("evidence", "amount")
-        found.append(Choice(verb="undone_by_hand", label=by_hand, needs=needs, amount_minor=held_minor(saga, record)))
         left = ledger.remaining(saga.order_id)
+        follows = f"the refund of {money(left, saga.order.currency)} follows" if left and record.name not in _with_money(saga) else ""
+        found.append(Choice(verb="undone_by_hand", label=by_hand, needs=needs, warns=follows, amount_minor=held_minor(saga, record)))
         found.append(
             Choice(
                 verb="close", label="Close the order as it is", needs=("amount",), warns=_what_closing_loses(saga, left), amount_minor=left
@@ -74,6 +77,10 @@ def _of_parked(saga: Saga, record: StepRecord, undo: bool) -> list[Choice]:
     elif (step := engine.step_of(saga, record.name)) and step.skippable:
         found.append(Choice(verb="skip", label=f"Do without {record.name}", needs=("evidence",)))
     return found
+
+
+def _with_money(saga: Saga) -> list[str]:
+    return [record.name for record in saga.records.all() if (record.receipt or {}).get("amount_minor")]
 
 
 def held_minor(saga: Saga, record: StepRecord) -> int | None:

@@ -63,7 +63,7 @@ def probe_not_sent(queue: str) -> None:
 
 
 def probe_came_out(queue: str, stamp: datetime) -> None:
-    """Any that comes out counts by its own stamp."""
+    """Any that comes out counts by its own stamp; one that was never sent counts for nothing."""
     with transaction.atomic():
         may_be_lost()
         QueueProbe.objects.filter(pk=queue).update(out_at=Greatest(Coalesce("out_at", stamp), stamp), awaited_since=None, unanswered=0)

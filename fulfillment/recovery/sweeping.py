@@ -12,6 +12,7 @@ from django.db.models import F, Q
 from fulfillment import engine
 from fulfillment.clock import ShopNow, in_seconds, patience_s, shop_now
 from fulfillment.engine import Launch
+from fulfillment.engine.transition import sqlstate
 from fulfillment.models import Saga, SweepBeat
 from fulfillment.recovery import probes
 from orders.durability import may_be_lost
@@ -21,6 +22,8 @@ log = logging.getLogger(__name__)
 BATCH = 100
 BEAT_EVERY = timedelta(seconds=5)
 SWEEP_LOCK = 0x5A6A
+WAIT_FOR_A_ROW = "500ms"
+NOT_NOW = ("55P03", "57014", "40001", "40P01")  # lock not available, query cancelled, and races that were lost more than once
 
 
 def due() -> Iterator[Launch]:
@@ -49,9 +52,12 @@ def _look_safely(saga_id: int) -> Launch | None:
     try:
         return look(saga_id)
     except DatabaseError as error:
-        if isinstance(error, OperationalError | InterfaceError):
+        if sqlstate(error) in NOT_NOW:
+            log.warning("Saga %s is held by somebody else; it stays due", saga_id)
+        elif isinstance(error, OperationalError | InterfaceError):
             raise  # the database is gone, not this saga broken
-        _could_not(saga_id, error)
+        else:
+            _could_not(saga_id, error)
     except Exception as error:
         _could_not(saga_id, error)
     return None
@@ -64,7 +70,9 @@ def _could_not(saga_id: int, error: Exception) -> None:
 
 @engine.transition
 def look(saga_id: int) -> Launch | None:
-    """Work on one saga if it is still due and nobody holds its lock."""
+    """Work on one saga if it is still due and nobody holds its lock; whoever holds one of its other rows is not waited for either."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT set_config('lock_timeout', %s, true)", [WAIT_FOR_A_ROW])
     waiting = Saga.objects.filter(pk=saga_id, wake_at__lte=ShopNow())
     saga = engine.locking(waiting, skip_locked=True).first()
     if saga is None:

@@ -11,10 +11,11 @@ from typing import Any
 from django.conf import settings
 
 from fulfillment import engine, ledger
+from fulfillment.clock import shop_now
 from fulfillment.engine import deciding
 from fulfillment.errors import StepError
 from fulfillment.models import Saga, SagaState, StepRecord
-from fulfillment.recovery.choices import choices, held_minor, version_of
+from fulfillment.recovery.choices import NEEDS_NO_REASON, choices, held_minor, version_of
 from fulfillment.step import Receipt
 from fulfillment.talk import with_provider_of
 from orders.attention import Incident, IncidentKind, IncidentState, open_incidents, resolve_incidents
@@ -97,7 +98,7 @@ def _repeated_or_stale(saga: Saga, request: Request) -> Answer:
         return Answer(
             outcome="proposed", sentence=f"{request.order}: you have proposed this already. A second person must ask for the same."
         )
-    if entry is not None:
+    if entry is not None and all(entry.detail.get(name, "") == given for name, given in _given(saga, request).items()):
         return Answer(
             outcome="repeated", sentence=f"{request.order}: {request.verb.replace('_', ' ')} was done already. Nothing was done twice."
         )
@@ -113,17 +114,19 @@ def _refuse_what_is_not_legal(saga: Saga, request: Request) -> None:
         raise Refused(f"There is no verb {request.verb!r}: choose one of {', '.join(sorted(VERBS))}.")
     if request.verb not in legal:
         raise Refused(
-            f"{request.order} is {SagaState(saga.state).label.lower()}: {request.verb} is not legal now. Legal: {', '.join(sorted(legal))}."
+            f"{request.order} stands at “{SagaState(saga.state).label}”: {request.verb} is not legal now. Legal: {', '.join(sorted(legal))}."
         )
     if not request.actor:
         raise Refused("Who decides? Name the actor.")
-    if not request.reason and request.verb not in ("retry_now", "look_up", "assign", "snooze"):
+    if not request.reason and request.verb not in NEEDS_NO_REASON:
         raise Refused(f"{request.verb} needs a reason.")
     given = {"evidence": request.evidence, "amount": request.amount_minor is not None, "owner": request.owner, "until": request.until}
     if missing := [name for name in legal[request.verb].needs if not given[name]]:
         raise Refused(f"{request.verb} needs {' and '.join(missing)}.")
     if long := [f"{name} has more than {most} characters" for name, most in LONGEST.items() if len(getattr(request, name)) > most]:
         raise Refused(f"{' and '.join(long).capitalize()}.")
+    if request.until is not None and request.until <= shop_now():
+        raise Refused("Snooze until when? That instant has passed.")
     _refuse_a_wrong_amount(saga, request)
 
 
@@ -166,7 +169,7 @@ def _needs_a_second_person(saga: Saga, request: Request) -> Answer | None:
         raise Refused(f"{request.order} has no open incident under which two persons could agree.")
     asked = {"verb": request.verb, "amount_minor": amount}
     proposal = incident.proposal or {}
-    if asked.items() <= proposal.items() and proposal["actor"] != request.actor:
+    if asked.items() <= proposal.items() and _same_person(proposal["actor"]) != _same_person(request.actor):
         return None
     shown = money(amount, saga.order.currency)
     if asked.items() <= proposal.items():
@@ -179,17 +182,28 @@ def _needs_a_second_person(saga: Saga, request: Request) -> Answer | None:
     )
 
 
+def _same_person(actor: str) -> str:
+    """However it is typed."""
+    return " ".join(actor.casefold().split())
+
+
 def _audit(saga: Saga, request: Request, code: str, name: str, found: "LookedUp | None") -> None:
     detail: dict[str, Any] = {"verb": request.verb, "version": request.version, "reason": request.reason}
-    if request.amount_minor is not None:
-        detail["amount"] = money(request.amount_minor, saga.order.currency)
-    detail |= {"evidence": request.evidence} if request.evidence else {}
-    detail |= {"owner": request.owner} if request.owner else {}
-    detail |= {"until": request.until.isoformat()} if request.until else {}
+    detail |= {name: given for name, given in _given(saga, request).items() if given}
     detail |= {"answer": found.sentence} if found else {}
     TimelineEntry.objects.create(
         order_id=saga.order_id, kind=Kind.OPERATOR, name=name, code=code, epoch=saga.epoch, actor=request.actor, detail=detail
     )
+
+
+def _given(saga: Saga, request: Request) -> dict[str, str]:
+    """What came with the verb, as the history keeps it."""
+    return {
+        "amount": "" if request.amount_minor is None else money(request.amount_minor, saga.order.currency),
+        "evidence": request.evidence,
+        "owner": request.owner,
+        "until": request.until.isoformat() if request.until else "",
+    }
 
 
 # --- look it up ----------------------------------------------------------------------------------------------------------

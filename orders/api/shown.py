@@ -88,5 +88,5 @@ def _entry(entry: TimelineEntry) -> dict[str, Any]:
         "from": entry.from_state,
         "to": entry.to_state,
         "epoch": entry.epoch,
-        "sentence": PUBLIC.get(Kind(entry.kind)) or sentence(entry),
+        "sentence": PUBLIC.get(Kind(entry.kind)) or sentence(entry, inside=False),
     }

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from config.invariants.finding import Rule
+from config.stories import STORIES
 from fulfillment import errors
 from fulfillment.crashpoints import BOUNDARIES
 from fulfillment.errors import StepError
@@ -97,3 +99,15 @@ def test_every_link_and_every_file_that_is_named_exists(file: Path) -> None:
 
     assert [target for target in links if target and not (file.parent / target).exists()] == []
     assert [name for name in named if not (ROOT / name).exists()] == []
+
+
+def test_every_finding_of_reconcile_stands_in_the_runbook_of_its_kind() -> None:
+    for rule in Rule:
+        assert f"`{rule.value}`" in (ROOT / "docs" / "runbooks" / f"{rule.kind.value}.md").read_text(), rule
+
+
+def test_the_readme_shows_every_story_of_the_demo() -> None:
+    text = " ".join((ROOT / "README.md").read_text().replace("│", " ").split())
+    for story in STORIES:
+        assert all(word in text for word in story.title.split()), story.title
+        assert story.title.split(":")[0] in text, story.title

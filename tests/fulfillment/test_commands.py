@@ -234,7 +234,7 @@ def stuck(saga: int) -> None:
 
 
 REFUSALS: list[tuple[Callable[[int], None], str, str, str]] = [
-    (running, "retry", "", "ORD-1 is running: retry is not legal now. Legal: note."),
+    (running, "retry", "", "ORD-1 stands at “Running”: retry is not legal now. Legal: note."),
     (running, "retry_now", "", "retry_now is not legal now"),
     (running, "close", "--amount-minor 0", "close is not legal now"),
     (running, "assign", "--owner tunde", "assign is not legal now"),
@@ -244,7 +244,7 @@ REFUSALS: list[tuple[Callable[[int], None], str, str, str]] = [
     (in_doubt, "retry", "", "retry is not legal now. Legal: it_did_not, it_happened, look_up, note, retry_now."),
     (paid, "it_happened", "--evidence x", "it_happened is not legal now"),
     (paid, "it_did_not", "", "it_did_not is not legal now"),
-    (stuck, "skip", "--evidence x", "ORD-1 is needs attention: skip is not legal now"),
+    (stuck, "skip", "--evidence x", "ORD-1 stands at “Needs attention”: skip is not legal now"),
     (stuck, "undone_by_hand", "--evidence x --amount-minor 100", "undone_by_hand is not legal now"),
     (undo_failed, "start_undo", "", "start_undo is not legal now"),
     (undo_failed, "undone_by_hand", "--amount-minor 100", "undone_by_hand needs evidence."),
@@ -259,7 +259,7 @@ REFUSALS: list[tuple[Callable[[int], None], str, str, str]] = [
     (undo_failed, "snooze", "", "snooze needs until."),
     (undo_failed, "retry", f"--evidence {'x' * 301}", "Evidence has more than 300 characters."),
     (undo_failed, "assign", f"--owner {'x' * 81}", "Owner has more than 80 characters."),
-    (refunded, "retry", "", "ORD-1 is compensated: retry is not legal now. Legal: note."),
+    (refunded, "retry", "", "ORD-1 stands at “Compensated”: retry is not legal now. Legal: note."),
     (refunded, "close", "--amount-minor 0", "close is not legal now"),
 ]
 
@@ -303,7 +303,6 @@ def test_a_wrong_amount_for_a_step_without_money_is_refused(saga: int, manage: M
     "line",
     [
         "decide ORD-1 retry --actor a --reason r",
-        "decide ORD-1 retry --version 1 --actor a",
         "decide ORD-1 retry --version 1 --actor a --reason …",
         "decide ORD-1 retry --version 1 --actor '' --reason r",
         "decide ORD-1 retry --version one --actor a --reason r",
@@ -438,7 +437,8 @@ def test_an_incident_is_assigned_and_snoozed_until_its_hour(saga: int, manage: M
     assert manage("incidents").out == "Nothing waits for a person. 1 snoozed (--all lists them).\n"
     assert "snoozed until 2099-01-01 09:00:00" in manage("incidents --all").out
     assert manage("retry_orders --all").out.startswith("1 selected: 0 will be retried, 1 skipped (1 snoozed).")
-    manage(decide("snooze", "--until 2020-01-01T09:00+02:00"))
+    assert "That instant has passed" in manage(decide("snooze", "--until 2020-01-01T09:00+02:00")).err
+    Incident.objects.update(snoozed_until="2020-01-01T07:00Z")
     assert "1 order · €1.00 at risk" in manage("incidents").out
 
 

@@ -68,7 +68,7 @@ def test_the_page_of_an_order_that_needs_attention_shows_what_may_be_decided(
     undo_failed(Saga.objects.get().pk)
     version = TimelineEntry.objects.order_by("id").last().pk  # type: ignore[union-attr]
 
-    with django_assert_max_num_queries(15):
+    with django_assert_max_num_queries(16):
         text = html.unescape(operator.get(page(order)).content.decode())
 
     assert "⚠</span>Needs attention" in text

@@ -148,7 +148,7 @@ def test_why_is_shown_to_whoever_asks_for_it(client: Client, body: dict[str, Any
     why = expanded.pop("why")
     assert expanded == plain
     assert set(why) == {"sentence", "since", "next_at", "blocked_on"}
-    assert (why["sentence"], why["blocked_on"]) == ("Payment may start: its message is on the way to a worker.", "a worker")
+    assert (why["sentence"], why["blocked_on"]) == ("Payment is next.", "a worker")
     assert why["next_at"] > why["since"]
 
 

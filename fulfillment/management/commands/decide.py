@@ -30,7 +30,7 @@ class Command(OperatorCommand):
         parser.add_argument("verb", choices=sorted(VERBS), help="what to do; `manage.py why` shows which are legal")
         parser.add_argument("--version", type=int, required=True, help="the order's version that you have seen")
         parser.add_argument("--actor", type=words, required=True, help="who decides")
-        parser.add_argument("--reason", type=words, required=True, help="why, for whoever reads it later")
+        parser.add_argument("--reason", type=words, help="why, for whoever reads it later; most verbs need one")
         parser.add_argument("--evidence", type=words, help="where it can be looked up: a provider's reference, a ticket")
         parser.add_argument("--amount-minor", type=int, help="in the minor units of the order's currency: 8420 for €84.20")
         parser.add_argument("--owner", type=words, help="for assign: who takes care of it")

@@ -64,6 +64,11 @@ def wait_for(question: Callable[[], Found], within_s: float = 20, every_s: float
     return answer
 
 
+def as_a_terminal_starts_it() -> None:
+    """Ctrl-C is heard, also where the test run itself was started with ``&``."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 class RunningStack:
     """``manage.py up`` in a run directory of its own: web, workers, sweep, Flower, sandbox, mail, PostgreSQL and Valkey."""
 
@@ -80,6 +85,7 @@ class RunningStack:
             stdout=self.log,
             stderr=subprocess.STDOUT,
             start_new_session=True,
+            preexec_fn=as_a_terminal_starts_it,
         )
         wait_for(self._is_up, within_s=90)
 

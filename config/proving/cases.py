@@ -76,7 +76,8 @@ def _happens(step: Step, steps: Sequence[Step], boundary: str, fault: str, sandb
     if step.local:
         return fault == NONE and boundary not in AROUND_A_CALL
     if fault == FORGOTTEN:
-        return boundary != "after_call" and step.role in sandboxed and step is first_of(step.role, steps)
+        reachable = boundary not in ("after_call", "open")  # it raises; and the front door lets nobody choose a provider
+        return reachable and step.role in sandboxed and step is first_of(step.role, steps)
     return True
 
 

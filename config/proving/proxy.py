@@ -17,7 +17,7 @@ from pathlib import Path
 import httpx
 
 HOST = "127.0.0.1"
-KEY = re.compile(r"([\w-]+):([\w-]+):(do|undo):\d+")
+KEY = re.compile(r"(?<![\w-])([\w-]{1,80}):([\w-]{1,80}):(do|undo):\d+")
 STANDS = "proxy.json"  # in the folder, while a proxy looks into it
 KEY_HEADER = "idempotency-key"
 HOP_BY_HOP = {"connection", "keep-alive", "transfer-encoding", "content-length", "host", "expect"}

@@ -1,5 +1,6 @@
 """Which cases: pairwise (every two values that can meet, meet in a case), then the richest of the rest up to a number; or all; or those of a pattern."""
 
+import hashlib
 from collections.abc import Callable, Iterable, Sequence
 from fnmatch import fnmatchcase
 from itertools import combinations
@@ -40,16 +41,16 @@ def _cover(cases: Sequence[Case], covers: Callable[[Case], set[Tuple]], limit: i
     return chosen
 
 
-def matching(cases: Iterable[Case], pattern: str) -> list[Case]:
+def matching(cases: Iterable[Case], patterns: Sequence[str]) -> list[Case]:
+    """Those that fit any of the patterns."""
+    return [case for case in cases if any(_fits(case.name, pattern) for pattern in patterns)]
+
+
+def _fits(name: str, pattern: str) -> bool:
     """By a part of the name, or by a glob on all of it."""
-    is_glob = any(sign in pattern for sign in "*?[")
-    return [case for case in cases if (fnmatchcase(case.name, pattern) if is_glob else pattern in case.name)]
+    return fnmatchcase(name, pattern) if any(sign in pattern for sign in "*?[") else pattern in name
 
 
 def spread(cases: Sequence[Case]) -> list[Case]:
-    """The order to run them in: ways to die take turns, so that whole workers do not die all at once."""
-    by_action: dict[str, list[Case]] = {}
-    for case in cases:
-        by_action.setdefault(case.action, []).append(case)
-    weighed = [((place + 0.5) / len(queue), case.action, case) for queue in by_action.values() for place, case in enumerate(queue)]
-    return [case for *_, case in sorted(weighed, key=lambda entry: entry[:2])]
+    """The order to run them in: the same every time, and unrelated to what they are, so that the same process does not die many times in a row."""
+    return sorted(cases, key=lambda case: hashlib.sha256(case.name.encode()).digest())

@@ -18,7 +18,7 @@ GOOD_CARD = "tok_ok"
 TOLD = "needs_attention"  # a person is told: an incident is open
 FORGETFUL = "sandbox_forgetful"
 REJECTED = {  # (role, is an undo) → the card or the address with which the sandbox rejects it
-    ("payments", False): {"token": "tok_late_then_declined"},
+    ("payments", False): {"token": "tok_declined"},
     ("payments", True): {"token": "tok_refund_declined"},
     ("carrier", False): {"postal_code": "00422"},
     ("carrier", True): {"postal_code": "00410"},
@@ -30,6 +30,7 @@ class Story:
     """``holds``: faults armed to get there, which are not the case's own: (fault, step, direction, how often). ``provokes``: crash points of the same kind.
 
     ``cancel_at``: the step whose first try brings the cancel; empty: nobody cancels. ``ends``: every way in which it may end.
+    ``closed_behind``: the step whose rejection says nothing about an earlier try, so that its door must have been closed.
     """
 
     ends: frozenset[str]
@@ -40,6 +41,7 @@ class Story:
     holds: list[tuple[str, str, str, int]] = field(default_factory=list)
     provokes: list[tuple[str, str]] = field(default_factory=list)
     cancel_at: str = ""
+    closed_behind: str = ""
 
     def body(self) -> dict[str, Any]:
         return {
@@ -96,6 +98,7 @@ def _reject(story: Story, case: Case, step: Step) -> None:
     for name, value in REJECTED[step.role, case.is_undo].items():
         setattr(story, name, value)
     story.ends = frozenset({TOLD if case.is_undo else Status.failure_of(step.name)})
+    story.closed_behind = "" if case.is_undo else step.name
 
 
 def _provoke(story: Story, case: Case, step: Step) -> None:

@@ -19,7 +19,7 @@ from config.proving import judging, placing
 from config.proving.cases import FORGOTTEN, NONE, Case
 from config.proving.stack import CRASH, FAULTS
 from config.proving.story import Story, story_of
-from fulfillment.models import Saga, SagaState, StepRecord
+from fulfillment.models import Saga, SagaState, StepRecord, StepState
 from fulfillment.step import Step
 from orders.management.placing_client import ShopClient
 from orders.models import Order
@@ -111,7 +111,8 @@ class Trial:
         return self.field.run_dir / FAULTS / f"{self.case.fault}.{number}.{self.case.step}.{self.case.direction}"
 
     def _place(self) -> None:
-        self.number = placing.next_number()
+        with self.field.placing:
+            self.number = placing.next_number()
         self._arm(self.number)
         self._send_the_order()
 
@@ -237,7 +238,7 @@ class Trial:
     def _judge(self, rested: bool, seconds: float) -> Outcome:
         crashed, lied = self.hit_at is not None, self._lied()
         missing = [f"{what} was never met" for what, met in ((self.case.boundary, crashed), (self.case.fault, lied)) if not met]
-        wrong = judging.breaches(self.number, self.story.ends) if rested else [_not_at_rest(self.number)]
+        wrong = [*judging.breaches(self.number, self.story.ends), *self._left_open()] if rested else [_not_at_rest(self.number)]
         ended = judging.ended_as(Order.objects.select_related("saga").get(number=self.number)) if rested else "open"
         return Outcome(
             case=self.case,
@@ -248,6 +249,13 @@ class Trial:
             happened=not missing,
             reasons=(*wrong, *(f"did not happen: {what}" for what in missing)),
         )
+
+    def _left_open(self) -> Iterator[str]:
+        """A rejection that its provider does not keep ends no doubt: whatever may still land must find a closed door."""
+        step = self.story.closed_behind
+        state = StepRecord.objects.filter(saga__order__number=self.number, name=step).values_list("state", flat=True).first()
+        if step and state != StepState.UNDONE:
+            yield f"{step} was rejected by a provider that does not keep rejections, and is {state}: what lands late finds an open door"
 
     def _lied(self) -> bool:
         """The provider's fault took place."""

@@ -45,7 +45,9 @@ class Command(BaseCommand):
     def add_arguments(self, parser: ArgumentParser) -> None:
         which = parser.add_mutually_exclusive_group()
         which.add_argument("--all", action="store_true", help="every sensible case, instead of a pairwise selection")
-        which.add_argument("--only", metavar="PATTERN", help="the cases whose name contains this, or fits it as a glob")
+        which.add_argument(
+            "--only", action="append", metavar="PATTERN", help="cases whose name contains this, or fits it as a glob; repeatable"
+        )
         parser.add_argument("--list", action="store_true", help="print the names of the selected cases, and prove nothing")
         parser.add_argument("--resume", action="store_true", help="skip what an earlier run has proven with the same code and broker")
         parser.add_argument("--floor", type=int, help=f"fail below so many cases (default {FLOOR}; with --only 1)")
@@ -64,7 +66,7 @@ class Command(BaseCommand):
         signal.signal(signal.SIGTERM, interrupt)
         cases = self._selected(asked)
         if not cases:
-            self._exit(f"No case fits {asked['only']!r}: `manage.py prove --all --list` names them all.")
+            self._exit(f"No case fits {' or '.join(asked['only'])}: `manage.py prove --all --list` names them all.")
         if asked["list"]:
             self.stdout.write("\n".join(case.name for case in cases))
             return

@@ -42,8 +42,10 @@ def _cover(cases: Sequence[Case], covers: Callable[[Case], set[Tuple]], limit: i
 
 
 def matching(cases: Iterable[Case], patterns: Sequence[str]) -> list[Case]:
-    """Those that fit any of the patterns."""
-    return [case for case in cases if any(_fits(case.name, pattern) for pattern in patterns)]
+    """Those that fit any of the patterns; a whole name fits itself alone."""
+    known = list(cases)
+    whole = {case.name for case in known}.intersection(patterns)
+    return [case for case in known if case.name in whole or any(_fits(case.name, pattern) for pattern in patterns if pattern not in whole)]
 
 
 def _fits(name: str, pattern: str) -> bool:

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -21,6 +22,7 @@ from config.proving.cases import ACTIONS, FAULTS, Case, sensible_cases
 from config.proving.proxy import Armed, Pace, Proxy
 from config.proving.record import Record
 from config.proving.trial import Outcome
+from config.supervisor import free_port
 from fulfillment.crashpoints import BOUNDARIES
 from fulfillment.step import Kind, Step
 from fulfillment.steps import STEPS
@@ -50,7 +52,7 @@ def prove(folder: Path, *words: str) -> tuple[int, str, str]:
     """``manage.py prove`` of the checkout in ``folder``, as a user runs it."""
     theirs = ("DATABASE_URL", "CELERY_BROKER_URL", "RUN_DIR", "SANDBOX_URL", "CRASH_POINTS", "PYTHONPATH")
     env = {name: value for name, value in os.environ.items() if name not in theirs}
-    run = subprocess.run([sys.executable, "manage.py", "prove", *words], cwd=folder, env=env, capture_output=True, text=True, timeout=170)
+    run = subprocess.run([sys.executable, "manage.py", "prove", *words], cwd=folder, env=env, capture_output=True, text=True, timeout=360)
     return run.returncode, run.stdout, run.stderr
 
 
@@ -58,7 +60,7 @@ def only(names: list[str]) -> list[str]:
     return [word for name in names for word in ("--only", name)]
 
 
-@pytest.mark.timeout(200)
+@pytest.mark.timeout(400)
 def test_a_representative_part_of_the_matrix_holds(tell: Callable[[str], None]) -> None:
     """Each boundary once and each kind of fault once: whatever dies and whoever lies, my order adds up."""
     begun = time.monotonic()
@@ -92,7 +94,7 @@ SABOTAGE = {
 }
 
 
-@pytest.mark.timeout(200)
+@pytest.mark.timeout(400)
 @pytest.mark.parametrize("bug", SABOTAGE)
 def test_the_matrix_can_fail(tmp_path: Path, bug: str) -> None:
     """A bug that was planted on purpose is reported, by the invariant that it breaks: a proof that cannot fail proves nothing."""
@@ -111,10 +113,65 @@ def checkout_with(folder: Path, file: str, right: str, wrong: str) -> Path:
     for package in ("config", "orders", "fulfillment", "sideeffects"):
         shutil.copytree(ROOT / package, folder / package, ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(ROOT / "manage.py", folder)
-    text = (folder / file).read_text()
-    assert text.count(right) == 1, f"{file} has changed: plant the bug anew"
-    (folder / file).write_text(text.replace(right, wrong))
+    replaced(folder / file, right, wrong)
     return folder
+
+
+def replaced(file: Path, old: str, new: str) -> None:
+    """``{}`` in ``new`` stands for the old text."""
+    text = file.read_text()
+    assert text.count(old) == 1, f"{file.name} has changed: {old}"
+    file.write_text(text.replace(old, new.replace("{}", old)))
+
+
+# --- a newcomer's step and provider, by docs/prove.md alone ---------------------------------------------------------------
+
+NEWCOMER = [
+    "after_call.do.insurance.timeout_applied.kill",
+    "before_settle_commit.undo.insurance.late_landing.kill_worker",
+    "sweep.undo.insurance.none.kill",
+    "before_publish.do.insurance.in_progress_409.kill",
+]
+
+
+@pytest.mark.timeout(400)
+def test_a_newcomer_proves_a_step_and_a_provider_by_the_docs_alone(tmp_path: Path, tell: Callable[[str], None]) -> None:
+    """I wrote a step and talk to my own provider: what the page says is enough to see it survive."""
+    page = (ROOT / "docs/prove.md").read_text()
+    folder = checkout_with(tmp_path, "fulfillment/steps/__init__.py", *_new_line(page, "STEPS: tuple"))
+    replaced(folder / "config/settings.py", 'SANDBOX_URL: str = env.str("SANDBOX_URL", "")', _quoted(page, "INSURER_URL: str") + "\n{}")
+    replaced(
+        folder / "fulfillment/steps/__init__.py",
+        "from fulfillment.steps.inventory",
+        "from fulfillment.steps.insurance import Insurance\n{}",
+    )
+    port = free_port(None, 9100, "")
+    for name, text in re.findall(r"```python\n# (\S+)\n(.*?)```", page, re.DOTALL):
+        (folder / name).write_text(text.replace("9100", str(port)))
+    stub = subprocess.Popen([sys.executable, "insurer_stub.py"], cwd=folder)
+
+    try:
+        code, out, err = prove(folder, "--through", f"INSURER_URL=http://127.0.0.1:{port}", *only(NEWCOMER))
+    finally:
+        stub.kill()
+        stub.wait()
+
+    assert code == 0, out + err
+    assert out.rstrip().endswith("4 cases, 7 faults injected, 0 breaches"), out
+    tell("prove: a newcomer's step and provider, " + out.rstrip().splitlines()[-1])
+
+
+def _quoted(page: str, beginning: str) -> str:
+    """The line of code that the page shows in backticks."""
+    found = re.search(f"`({re.escape(beginning)}[^`]*)`", page)
+    assert found, beginning
+    return found.group(1)
+
+
+def _new_line(page: str, beginning: str) -> tuple[str, str]:
+    """What stands there, and what the page says should."""
+    standing = next(line for line in (ROOT / "fulfillment/steps/__init__.py").read_text().splitlines() if line.startswith(beginning))
+    return standing, _quoted(page, beginning)
 
 
 def test_what_selects_nothing_proves_nothing() -> None:
@@ -187,6 +244,7 @@ def test_a_part_of_the_name_or_a_glob_selects() -> None:
     by_glob = selection.matching(all_cases(), ["after_call.undo.payment*"])
 
     assert {(case.boundary, *case.target) for case in by_glob} == {("after_call", "undo", "payment")}
+    assert [case.name for case in selection.matching(all_cases(), REPRESENTATIVE[:1])] == REPRESENTATIVE[:1]
     assert selection.matching(all_cases(), [".undo.payment.", "nothing"]) == [
         case for case in all_cases() if case.target == ("undo", "payment")
     ]

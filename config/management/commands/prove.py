@@ -6,13 +6,13 @@ import subprocess
 import sys
 from argparse import ArgumentParser
 from collections.abc import Sequence
+from types import FrameType
 from typing import Any
 
 from django.conf import settings
 from django.core.management.base import BaseCommand
 from rich.console import Console
 
-from config.management.commands.up import interrupt
 from config.proving import matrix, rabbitmq, selection
 from config.proving.cases import Case, sensible_cases
 from config.proving.proxy import STANDS
@@ -63,7 +63,8 @@ class Command(BaseCommand):
         parser.add_argument("--sku", default="TENT-2P-GRN", help="what they order (default: %(default)s)")
 
     def handle(self, *args: Any, **asked: Any) -> None:
-        signal.signal(signal.SIGTERM, interrupt)
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, _interrupt_once)
         cases = self._selected(asked)
         if not cases:
             self._exit(f"No case fits {' or '.join(asked['only'])}: `manage.py prove --all --list` names them all.")
@@ -149,6 +150,13 @@ class Command(BaseCommand):
         return outcomes
 
 
+def _interrupt_once(number: int, frame: FrameType | None) -> None:
+    """Whoever is stopping already is not interrupted again."""
+    for stop in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(stop, signal.SIG_IGN)
+    raise KeyboardInterrupt
+
+
 def _in_its_settings(stack: ProvingStack) -> int:
     """The same command again, as a process whose settings know this stack; its exit code."""
     variables = {
@@ -166,7 +174,7 @@ def _in_its_settings(stack: ProvingStack) -> int:
     try:
         return process.wait()
     except KeyboardInterrupt:
-        process.send_signal(signal.SIGINT)
+        process.terminate()  # Ctrl-C has told it already, anybody else has not
         process.wait(60)
         raise
 

@@ -11,7 +11,7 @@ from config import invariants
 from config.proving.story import TOLD
 from fulfillment import engine
 from fulfillment.gateways import SANDBOXES, gateway
-from fulfillment.models import Saga, SagaState
+from fulfillment.models import Saga, SagaState, StepState
 from fulfillment.talk import with_provider_of
 from orders.attention import open_incidents
 from orders.models import Order, Status
@@ -71,6 +71,7 @@ def _rules(order: Order) -> Iterator[tuple[str, Callable[[Order, Effects], Itera
             yield name, rule
     yield "what_is_left_agrees", _what_is_left_agrees
     yield "told_or_closed", _told_or_closed
+    yield "what_blocks_is_waited_for", _what_blocks_is_waited_for
 
 
 def _what_is_left_agrees(order: Order, effects: Effects) -> Iterator[str]:
@@ -95,3 +96,13 @@ def _told_or_closed(order: Order, effects: Effects) -> Iterator[str]:
         yield f"the saga is {state}, and nobody is told"
     if order.saga.wake_at is not None:
         yield "at rest, yet it is to be woken"
+
+
+def _what_blocks_is_waited_for(order: Order, effects: Effects) -> Iterator[str]:
+    """Nobody is refunded while the parcel may still leave: before a failed undo that blocks, nothing is undone."""
+    undone: list[str] = []
+    for record in order.saga.records.all():
+        if record.state == StepState.UNDO_FAILED and engine.planned(order.saga, record.name).get("undo_blocks") and undone:
+            yield f"{', '.join(undone)} was undone, though the undo of {record.name} has failed"
+        if record.state == StepState.UNDONE:
+            undone.append(record.name)

@@ -64,7 +64,7 @@ def story_of(case: Case, steps: Sequence[Step], token: str = GOOD_CARD, sku: str
     story = Story(ends=frozenset({Status.FULFILLED}), token=token, sku=sku)
     step = next(step for step in steps if step.name == case.step)
     if case.is_undo:
-        _turn_back(story, step, steps)
+        _turn_back(story, case, step, steps)
     if case.fault == FORGOTTEN:
         _reject(story, case, step)
     _provoke(story, case, step)
@@ -81,13 +81,17 @@ def sandboxed_roles(steps: Sequence[Step]) -> list[str]:
     return [role for role in dict.fromkeys(step.role for step in steps if step.role) if chosen(role) in SANDBOXES]
 
 
-def _turn_back(story: Story, step: Step, steps: Sequence[Step]) -> None:
-    """By the carrier's rejection where that can be scripted; else by a cancel while the pivot is held: what is undone is then perhaps there."""
+def _turn_back(story: Story, case: Case, step: Step, steps: Sequence[Step]) -> None:
+    """By the carrier's rejection where that can be scripted; else by a cancel while the pivot is held.
+
+    What is undone at the pivot itself is perhaps there: it was done and never answered; or, where nothing else is wrong, it lands while it is being undone.
+    """
     pivot = next((step for step in steps if step.kind is Kind.PIVOT), steps[-1])
     if step is not pivot and pivot.role == "carrier" and pivot is first_of("carrier", steps) and "carrier" in sandboxed_roles(steps):
         story.postal_code, story.ends = "00422", frozenset({Status.failure_of(pivot.name)})
         return
-    story.holds.append(("timeout_applied" if step is pivot else "refused_503", pivot.name, "do", ALWAYS))
+    in_doubt = "late_landing" if case.fault == NONE else "timeout_applied"
+    story.holds.append((in_doubt if step is pivot else "refused_503", pivot.name, "do", ALWAYS))
     story.cancel_at, story.ends = pivot.name, frozenset({Status.CANCELLED})
     if pivot.role and card_of(pivot.role, chosen(pivot.role)).blind is Blind.WATCH:
         story.ends |= {TOLD}  # nobody can prove that the booking does not exist

@@ -6,7 +6,7 @@ import signal
 import threading
 import time
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from multiprocessing.process import BaseProcess
@@ -138,6 +138,9 @@ class Trial:
             self.number = placed.result()
             self._look_at_the_hit()
             self._hit_file().unlink(missing_ok=True)
+            own, others = _split(self.armed, self.number)
+            self._disarm(others)
+            self.armed = own
 
     def _ask_until_answered(self) -> str:
         while True:
@@ -225,8 +228,9 @@ class Trial:
         return state is not None and (SagaState(state).is_final or state == SagaState.NEEDS_ATTENTION)
 
     def _is_still_to_land(self) -> bool:
-        notes = self._notes()
-        return self.case.fault == "late_landing" and any("struck" in note for note in notes) and not any("landed" in note for note in notes)
+        """A request that the proxy holds back."""
+        hits = (self.field.run_dir / FAULTS).glob(f"late_landing.{self.number}.*.hit")
+        return any(text.count("struck") > text.count("landed") for text in (file.read_text() for file in hits))
 
     def _notes(self) -> list[str]:
         file = self._fault_file(self.number)
@@ -270,7 +274,11 @@ class Trial:
         self._thaw()
         if self.placer is not None:
             self.placer.kill()
-        for file in self.armed:
+        self._disarm(self.armed)
+
+    def _disarm(self, files: Iterable[Path]) -> None:
+        """Another order may get the number that an opening has not used."""
+        for file in files:
             file.unlink(missing_ok=True)
 
 
@@ -288,3 +296,10 @@ def ended_by(stopping: threading.Event) -> Iterator[None]:
         yield
     finally:
         stopping.set()
+
+
+def _split(files: Iterable[Path], order: str) -> tuple[list[Path], list[Path]]:
+    """Those that are armed for this order, and the rest."""
+    found = list(files)
+    own = [file for file in found if order in file.name.split(".")]
+    return own, [file for file in found if file not in own]

@@ -117,9 +117,10 @@ class Command(BaseCommand):
         shop = ShopClient(info["api"], info["token"])
         field = Field(settings.RUN_DIR.resolve(), shop, STEPS, settings.LEASE_S, asked["token"], asked["sku"])
         outcomes = self._prove(cases, asked, field, showing)
-        enough = len(outcomes) >= (asked["floor"] or (1 if asked["only"] else FLOOR))
+        floor = asked["floor"] if asked["floor"] is not None else 1 if asked["only"] else FLOOR
+        enough = len(outcomes) >= floor
         if not enough:
-            showing.say("These are fewer cases than the floor.")
+            showing.say(f"These are fewer cases than the floor, {floor}.")
         showing.verdict(outcomes)
         if asked["json"]:
             self.stdout.write(json.dumps(_summary(outcomes)))

@@ -15,9 +15,25 @@ from fulfillment.models import Saga, SagaState, StepState
 from fulfillment.talk import with_provider_of
 from orders.attention import open_incidents
 from orders.models import Order, Status
-from orders.timeline import TimelineEntry
+from orders.timeline import Kind, TimelineEntry
 
 WHILE_OPEN = ("one_effect_per_key", "history_rebuilds_the_journal")  # what holds also before an order is closed
+
+# docs/semantics.md, "Step record", as far as no operator takes part: whoever moves a step otherwise was not fenced
+MOVES = {
+    "pending": {"granted", "not_needed"},
+    "granted": {"started", "succeeded", "rejected", "retry_wait", "undo_pending", "not_needed"},
+    "started": {"succeeded", "rejected", "retry_wait", "in_doubt", "granted", "undo_pending", "not_needed"},
+    "retry_wait": {"granted", "undo_pending", "not_needed"},
+    "in_doubt": {"granted", "undo_pending", "not_needed"},
+    "succeeded": {"undo_pending"},
+    "rejected": {"undo_pending", "not_needed"},
+    "undo_pending": {"undo_granted", "not_needed"},
+    "undo_granted": {"undo_started", "undone", "undo_retry_wait", "undo_failed"},
+    "undo_started": {"undone", "undo_retry_wait", "undo_in_doubt", "undo_failed", "undo_granted"},
+    "undo_retry_wait": {"undo_granted", "undo_failed"},
+    "undo_in_doubt": {"undo_granted", "undo_failed"},
+}
 
 Effects = list[dict[str, Any]]
 
@@ -71,6 +87,7 @@ def _rules(order: Order) -> Iterator[tuple[str, Callable[[Order, Effects], Itera
             yield name, rule
     yield "what_is_left_agrees", _what_is_left_agrees
     yield "told_or_closed", _told_or_closed
+    yield "moves_are_legal", _moves_are_legal
     yield "what_blocks_is_waited_for", _what_blocks_is_waited_for
 
 
@@ -106,3 +123,12 @@ def _what_blocks_is_waited_for(order: Order, effects: Effects) -> Iterator[str]:
             yield f"{', '.join(undone)} was undone, though the undo of {record.name} has failed"
         if record.state == StepState.UNDONE:
             undone.append(record.name)
+
+
+def _moves_are_legal(order: Order, effects: Effects) -> Iterator[str]:
+    """Every move is one of docs/semantics.md, and after the saga was closed no step moves any more."""
+    closed = False
+    for entry in order.timeline.all():
+        if entry.kind == Kind.STEP and (closed or entry.to_state not in MOVES.get(entry.from_state, ())):
+            yield f"{entry.name}: {entry.from_state} → {entry.to_state}{' after the saga was closed' if closed else ''}"
+        closed = closed or (entry.kind == Kind.SAGA and SagaState(entry.to_state).is_final)

@@ -1,6 +1,6 @@
-"""The run of a selection: some cases at a time, what did not happen once more, and every order looked at again when all is over."""
+"""The run of a selection: some cases at a time, what did not happen again in more and more quiet, and every order looked at again when all is over."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import replace
 
@@ -10,34 +10,33 @@ from config.proving.record import Record
 from config.proving.story import story_of
 from config.proving.trial import Field, Outcome, Stopped, Trial, ended_by
 
-AT_A_TIME = 8
-TRIES = 3  # of a case whose crash or fault was not met, because a neighbour's crash came first: it proves nothing, so it is done again
+AT_A_TIME = (8, 2, 1)  # a neighbour's crash may come before a case's own, which then proves nothing: it is run again among fewer neighbours
 
 
-def prove(
-    cases: Sequence[Case], field: Field, record: Record, tell: Callable[[Outcome], None], at_a_time: int = AT_A_TIME
-) -> list[Outcome]:
+def prove(cases: Sequence[Case], field: Field, record: Record, tell: Callable[[Outcome], None]) -> list[Outcome]:
     """The outcome of every case, in the order in which they came to an end. Ctrl-C ends it; what was proven is on record."""
     outcomes: list[Outcome] = []
-    with ThreadPoolExecutor(at_a_time, thread_name_prefix="case") as pool, ended_by(field.stopping):
-        running: set[Future[Outcome]] = {pool.submit(_until_it_happens, case, field) for case in cases}
-        while running:
-            done, running = wait(running, timeout=1, return_when=FIRST_COMPLETED)
-            for future in done:
-                outcome = future.result()
-                outcomes.append(outcome)
-                record.add(outcome)
-                tell(outcome)
+    left = list(cases)
+    for at_a_time in AT_A_TIME:
+        again = []
+        for outcome in _each(left, field, at_a_time):
+            if _proves_nothing(outcome) and at_a_time != AT_A_TIME[-1]:
+                again.append(outcome.case)
+                continue
+            outcomes.append(outcome)
+            record.add(outcome)
+            tell(outcome)
+        left = again
     return outcomes
 
 
-def _until_it_happens(case: Case, field: Field) -> Outcome:
-    """A breach stands, whether or not everything happened."""
-    for _ in range(TRIES):
-        outcome = _tried(case, field)
-        if outcome.happened or _is_breach(outcome):
-            break
-    return outcome
+def _each(cases: Sequence[Case], field: Field, at_a_time: int) -> Iterator[Outcome]:
+    with ThreadPoolExecutor(at_a_time, thread_name_prefix="case") as pool, ended_by(field.stopping):
+        running: set[Future[Outcome]] = {pool.submit(_tried, case, field) for case in cases}
+        while running:
+            done, running = wait(running, timeout=1, return_when=FIRST_COMPLETED)
+            for future in done:
+                yield future.result()
 
 
 def _tried(case: Case, field: Field) -> Outcome:
@@ -54,8 +53,9 @@ def _tried(case: Case, field: Field) -> Outcome:
         return Outcome(case=case, order=trial.number, ended="?", seconds=0.0, injected=0, happened=False, reasons=(told,))
 
 
-def _is_breach(outcome: Outcome) -> bool:
-    return any(not reason.startswith("did not happen") for reason in outcome.reasons)
+def _proves_nothing(outcome: Outcome) -> bool:
+    """Its crash or its fault was not met, and nothing else is wrong: a breach stands, whether or not everything happened."""
+    return not outcome.happened and all(reason.startswith("did not happen") for reason in outcome.reasons)
 
 
 def looked_at_again(outcomes: Sequence[Outcome], field: Field) -> list[Outcome]:

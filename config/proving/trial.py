@@ -291,11 +291,12 @@ def _not_at_rest(number: str) -> str:
 
 @contextlib.contextmanager
 def ended_by(stopping: threading.Event) -> Iterator[None]:
-    """However the block is left, every trial that still runs ends at its next look."""
+    """If the block is left by an exception or Ctrl-C, every trial that still runs ends at its next look."""
     try:
         yield
-    finally:
+    except BaseException:
         stopping.set()
+        raise
 
 
 def _split(files: Iterable[Path], order: str) -> tuple[list[Path], list[Path]]:

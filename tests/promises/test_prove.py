@@ -70,9 +70,9 @@ def test_a_representative_part_of_the_matrix_holds(tell: Callable[[str], None]) 
     assert code == 0, err
     found = json.loads(out)
     assert {case["case"] for case in found["cases"]} == set(REPRESENTATIVE)
-    assert (found["breaches"], found["injected"]) == (0, 22)
-    assert f"{len(REPRESENTATIVE)} cases, 22 faults injected, 0 breaches" in err
-    tell(f"prove: {len(REPRESENTATIVE)} cases, 22 faults injected, 0 breaches, {time.monotonic() - begun:.0f} s")
+    assert (found["breaches"], found["injected"]) == (0, 21)
+    assert f"{len(REPRESENTATIVE)} cases, 21 faults injected, 0 breaches" in err
+    tell(f"prove: {len(REPRESENTATIVE)} cases, 21 faults injected, 0 breaches, {time.monotonic() - begun:.0f} s")
 
 
 # Bugs that projects of this kind really have: (file, what stands there, what a hurried hand would write, the case, what must be reported)
@@ -80,7 +80,7 @@ SABOTAGE = {
     "a new key for every try": (
         "fulfillment/gateways/sandbox.py",
         "key=key, deadline_s=",
-        'key=f"{key}-{__import__("uuid").uuid4()}", deadline_s=',
+        "key=key + __import__('uuid').uuid4().hex, deadline_s=",
         "before_call.do.payment.timeout_applied.kill",
         "money_adds_up",
     ),

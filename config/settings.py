@@ -248,6 +248,8 @@ _REDIS = {
     "queue_order_strategy": "priority",  # -Q undo,saga drains undo first
     "health_check_interval": 10,
 }
+_QUEUES = "quorum" if CELERY_BROKER_URL.startswith("amqp") else "classic"  # on disk, and on most nodes
+CELERY_TASK_DEFAULT_QUEUE_TYPE, CELERY_TASK_CREATE_MISSING_QUEUE_TYPE = _QUEUES, _QUEUES
 CELERY_BROKER_TRANSPORT_OPTIONS = _RETRY | (_AMQP if CELERY_BROKER_URL.startswith("amqp") else _REDIS)
 CELERY_DB_REUSE_MAX = 100_000  # a connection is kept across tasks; the hook in config/celery.py drops one that died
 

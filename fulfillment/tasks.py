@@ -114,7 +114,7 @@ def _refuse(task: str, wrong: str) -> str:
 
 def _run(task: "Task[..., str]", name: str, undo: bool, saga: int, epoch: int, order: str) -> str:
     lease = Lease.begin(lease_s())
-    claim = engine.start(saga, epoch, name, undo)
+    claim = engine.start(saga, epoch, name, undo, order)
     if claim is None:
         return _nothing_to_start(task, undo, saga, epoch, order)
     step = known(name, claim.version)
@@ -146,7 +146,7 @@ def _uncut() -> Iterator[None]:
 
 def _run_local(task: "Task[..., str]", name: str, undo: bool, saga: int, epoch: int, order: str) -> str:
     try:
-        settled = engine.run_local(saga, epoch, name, undo)
+        settled = engine.run_local(saga, epoch, name, undo, order)
     except Rejected:
         raise
     except StepError as error:

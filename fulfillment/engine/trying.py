@@ -9,7 +9,7 @@ from django.db import connection
 
 from fulfillment import ledger
 from fulfillment.clock import ShopNow, backoff_s, in_seconds, lease_s, patience_s
-from fulfillment.crashpoints import crash_point
+from fulfillment.crashpoints import ANY, crash_point
 from fulfillment.engine.budget import tries_spent
 from fulfillment.engine.journal import (
     Claim,
@@ -77,12 +77,12 @@ FROM mine JOIN started ON started.saga_id = mine.id JOIN was ON was.id = started
 """
 
 
-def start(saga_id: int, epoch: int, name: str, undo: bool) -> Claim | None:
-    """Claim the granted step for this process, or None: a duplicate, an older epoch, or a cancel.
+def start(saga_id: int, epoch: int, name: str, undo: bool, order: str = ANY) -> Claim | None:
+    """Claim the granted step for this process, or None: a duplicate, an older epoch, or a cancel. ``order`` is what the message calls it, for crash points.
 
     Does not wait for the disk, unless the provider knows no keys: then a start that is lost could become a second effect.
     """
-    crash_point("before_start", step=name, undo=undo)
+    crash_point("before_start", order, name, undo=undo)
     claim = _start(saga_id, epoch, name, undo)
     if claim is not None:
         crash_point("after_start", claim.order, name, undo=undo)
@@ -173,12 +173,12 @@ def _settle_failure(claim: Claim, error: StepError) -> Settled:
     return settled
 
 
-def run_local(saga_id: int, epoch: int, name: str, undo: bool) -> Settled:
+def run_local(saga_id: int, epoch: int, name: str, undo: bool, order: str = ANY) -> Settled:
     """A step on our own rows: the start's checks, the work, the settle and the next grant in ONE transaction.
 
     Raises Rejected (of a step), or Unavailable for whatever else went wrong: settled in a second transaction, after the first one was rolled back whole.
     """
-    crash_point("before_start", step=name, undo=undo)
+    crash_point("before_start", order, name, undo=undo)
     try:
         settled = _run_local(saga_id, epoch, name, undo)
     except Rejected as error:
@@ -190,7 +190,7 @@ def run_local(saga_id: int, epoch: int, name: str, undo: bool) -> Settled:
         failed = Unavailable(f"{type(error).__name__}: nothing was changed", code="local_error")
         _settle_local_failure(saga_id, epoch, name, undo, failed)
         raise failed from error
-    crash_point("after_settle_commit", step=name, undo=undo)
+    crash_point("after_settle_commit", order, name, undo=undo)
     return settled
 
 

@@ -1,0 +1,86 @@
+"""What there is to prove: every boundary × every step and direction × every fault × every way to die, as far as it is sensible.
+
+A case dies (or hangs) once at its boundary, and its provider lies once about the step and direction that it names. All of it comes from the code: a
+newcomer's step takes part as soon as it stands in ``STEPS``.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import product
+
+from config.proving.proxy import FAULTS as PROXIED
+from fulfillment.crashpoints import BOUNDARIES
+from fulfillment.step import Kind, Step
+
+NONE, FORGOTTEN = "none", "rejection_not_kept"
+FAULTS = {NONE: "the provider is well", **PROXIED, FORGOTTEN: "rejected for good by a provider that does not keep its rejections"}
+ACTIONS = {
+    "kill": "SIGKILL to the process that reaches the boundary",
+    "kill_worker": "SIGKILL to its whole process group",
+    "stop": "SIGSTOP, until its lease is over; then it goes on as a zombie",
+}
+AROUND_A_CALL = ("after_start", "before_call", "after_call")  # a local step has no call and no start of its own
+WHOLE_CHAIN = ("open", "launch")  # crash points that belong to no step
+
+
+@dataclass(frozen=True)
+class Case:
+    boundary: str
+    direction: str
+    step: str
+    fault: str
+    action: str
+
+    @property
+    def name(self) -> str:
+        """Stable: what a case is called today finds it tomorrow."""
+        return ".".join((self.boundary, self.direction, self.step, self.fault, self.action))
+
+    @property
+    def target(self) -> tuple[str, str]:
+        return self.direction, self.step
+
+    @property
+    def is_undo(self) -> bool:
+        return self.direction == "undo"
+
+    def crash_file(self, order: str) -> str:
+        """The file that arms its boundary for one order; an opening has no number yet."""
+        if self.boundary == "open":
+            return "open.any.any.any"
+        step = "any" if self.boundary in WHOLE_CHAIN else self.step
+        return ".".join((self.boundary, self.direction, step, order))
+
+
+def sensible_cases(steps: Sequence[Step], sandboxed: Sequence[str]) -> list[Case]:
+    """Every case that can happen, in a stable order. ``sandboxed``: the roles that the sandbox plays, whose rejections can be scripted."""
+    return [
+        Case(boundary, direction, step.name, fault, action)
+        for step, direction in targets(steps)
+        for boundary, fault, action in product(BOUNDARIES, FAULTS, ACTIONS)
+        if _happens(step, steps, boundary, fault, sandboxed)
+    ]
+
+
+def targets(steps: Sequence[Step]) -> Iterator[tuple[Step, str]]:
+    """Each step in both directions. What stands after the pivot is never undone."""
+    past_pivot = False
+    for step in steps:
+        yield step, "do"
+        if not past_pivot:
+            yield step, "undo"
+        past_pivot = past_pivot or step.kind is Kind.PIVOT
+
+
+def _happens(step: Step, steps: Sequence[Step], boundary: str, fault: str, sandboxed: Sequence[str]) -> bool:
+    if step.local:
+        return fault == NONE and boundary not in AROUND_A_CALL
+    if fault == FORGOTTEN:
+        reachable = boundary not in ("after_call", "open")  # it raises; and the front door lets nobody choose a provider
+        return reachable and step.role in sandboxed and step is first_of(step.role, steps)
+    return True
+
+
+def first_of(role: str, steps: Sequence[Step]) -> Step | None:
+    """The first step that asks this provider: the one that a scripted rejection meets."""
+    return next((step for step in steps if step.role == role), None)

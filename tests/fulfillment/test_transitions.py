@@ -2,6 +2,7 @@
 
 import socket
 import threading
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Any
 import pytest
 from django.core.management import call_command
 from django.core.management.base import CommandError
-from django.db import OperationalError, connection
+from django.db import OperationalError, connection, transaction
 
 from fulfillment import checks, engine, plans, recovery, steps
 from fulfillment.engine.transition import transition
@@ -193,3 +194,35 @@ def test_a_step_that_was_added_does_not_concern_plans_in_flight(saga: int, monke
     launch = recovery.look(saga)
     assert launch is not None
     assert launch.steps == ("payment", "inventory", "shipping")
+
+
+# --- a row that somebody holds ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_row_that_somebody_holds_never_stops_the_sweep(saga: int, order: Order) -> None:
+    """Somebody works on one order in a console: the sweep leaves it for later, and is back within a second."""
+    StepRecord.objects.filter(saga=saga, name="payment").update(state="in_doubt", tries=1)
+    now_due(saga)
+    held, may_go = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        try:
+            with transaction.atomic():
+                Order.objects.select_for_update().get(pk=order.pk)
+                held.set()
+                may_go.wait(10)
+        finally:
+            connection.close()
+
+    holder = threading.Thread(target=hold)
+    holder.start()
+    held.wait(5)
+    began = time.monotonic()
+    meanwhile = list(recovery.due())
+    took_s = time.monotonic() - began
+    may_go.set()
+    holder.join()
+
+    assert (meanwhile, took_s < 3) == ([], True)
+    assert [launch.order for launch in recovery.due()] == [order.number]

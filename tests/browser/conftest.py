@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
 
-from tests.engines import RUN_DIR, RunningStack
+from config.outside import RunningStack
+from tests.engines import RUN_DIR
 from tests.promises.conftest import Shop
 
 SCREENS = RUN_DIR / "screens"

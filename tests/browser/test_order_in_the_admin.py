@@ -2,8 +2,8 @@
 
 from playwright.sync_api import Page, expect
 
+from config.outside import wait_for
 from tests.browser.conftest import photograph
-from tests.engines import wait_for
 from tests.promises.conftest import Shop
 
 

@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from tests.engines import wait_for
+from config.outside import wait_for
 from tests.promises.conftest import Shop
 
 

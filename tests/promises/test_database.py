@@ -10,7 +10,7 @@ from datetime import datetime
 import psycopg
 import pytest
 
-from tests.engines import wait_for
+from config.outside import wait_for
 from tests.promises.conftest import Shop
 
 WRITES, WAITS = 12, 5

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.engines import wait_for
+from config.outside import wait_for
 from tests.promises.conftest import Shop
 
 ALL = ("sandbox", "sandbox_forgetful", "sandbox_burn", "sandbox_watch", "sandbox_keyless")

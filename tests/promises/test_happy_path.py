@@ -1,6 +1,6 @@
 """Promise: an order that nothing disturbs is paid once, reserved, shipped once, and told to every subscriber."""
 
-from tests.engines import wait_for
+from config.outside import wait_for
 from tests.promises.conftest import Shop
 
 SUBSCRIBERS = ["analytics", "email", "loyalty", "recommendations"]

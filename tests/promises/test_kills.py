@@ -6,7 +6,7 @@ import signal
 import psutil
 import pytest
 
-from tests.engines import wait_for
+from config.outside import wait_for
 from tests.promises.conftest import Shop
 
 

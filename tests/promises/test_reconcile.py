@@ -9,8 +9,9 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from tests.engines import RUN_DIR, RunningStack, wait_for
-from tests.promises.conftest import FINAL, Shop
+from config.outside import FINAL, RunningStack, wait_for
+from tests.engines import RUN_DIR
+from tests.promises.conftest import Shop
 
 CLEAN = 200
 ORPHAN, MISMATCH = "orphan_payment", "mismatch"
@@ -37,25 +38,10 @@ def own() -> Iterator[Shop]:
 def at_rest(shop: Shop, count: int, within_s: float, **changes: Any) -> list[str]:
     """Place orders and wait for their end."""
     numbers = shop.place_many(count, **changes)
-    wait_for(lambda: not moving(shop), within_s, every_s=0.3)
+    wait_for(lambda: not shop.moving(), within_s, every_s=0.3)
     rows = shop.sql("SELECT DISTINCT status FROM orders_order WHERE number = ANY(%s)", numbers)
     assert {status for (status,) in rows} <= FINAL
     return numbers
-
-
-def moving(shop: Shop) -> int:
-    return int(shop.sql("SELECT count(*) FROM fulfillment_saga WHERE state IN ('running', 'compensating')")[0][0])
-
-
-def reconcile(shop: Shop, *words: str) -> tuple[int, dict[str, Any]]:
-    run = shop.manage("reconcile", "--json", *words)
-    assert run.stdout, run.stderr
-    return run.returncode, json.loads(run.stdout)
-
-
-def plant(shop: Shop, operation: str, number: str, key: str, amount: int = 0) -> None:
-    planted = {"operation": operation, "order": number, "key": key, "amount": amount, "currency": "EUR"}
-    shop.provider.post("/control/plant", json=planted).raise_for_status()
 
 
 def plant_twenty(shop: Shop, fulfilled: list[str], failed: list[str]) -> list[Planted]:
@@ -64,12 +50,12 @@ def plant_twenty(shop: Shop, fulfilled: list[str], failed: list[str]) -> list[Pl
     for n in range(4):
         second, refunded, doubled = fulfilled[n], fulfilled[4 + n], fulfilled[8 + n]
         charged, booked, unknown = failed[n], failed[4 + n], f"ORD-NOBODY{n}"
-        plant(shop, "charge", second, f"{second}:payment:do:2", 1000 + n)
-        plant(shop, "refund", refunded, f"{refunded}:payment:do:1", 2000 + n)
-        plant(shop, "charge", charged, f"{charged}:payment:do:2", 3000 + n)
+        shop.plant("charge", second, f"{second}:payment:do:2", 1000 + n)
+        shop.plant("refund", refunded, f"{refunded}:payment:do:1", 2000 + n)
+        shop.plant("charge", charged, f"{charged}:payment:do:2", 3000 + n)
         parcel = doubled if n % 2 else booked
-        plant(shop, "label", parcel, f"{parcel}:shipping:do:2")
-        plant(shop, "charge", unknown, f"{unknown}:payment:do:1", 5000 + n)
+        shop.plant("label", parcel, f"{parcel}:shipping:do:2")
+        shop.plant("charge", unknown, f"{unknown}:payment:do:1", 5000 + n)
         found += [
             Planted(second, "charge_nobody_owns", ORPHAN, 1000 + n),
             Planted(refunded, "refunded_though_fulfilled", MISMATCH, 2000 + n),
@@ -96,21 +82,21 @@ def test_nothing_on_two_hundred_clean_orders_and_all_of_twenty_divergences(own: 
     placed_s = time.monotonic() - began
 
     began = time.monotonic()
-    code, clean = reconcile(own)
+    code, clean = own.reconcile()
     clean_s = time.monotonic() - began
     assert (code, clean["findings"], clean["judged"], clean["open"]) == (0, [], CLEAN, 0)
     assert incidents(own) == []
 
     with own.stopped("sweep"):
         planted = plant_twenty(own, fulfilled, failed)
-        code, report = reconcile(own)
+        code, report = own.reconcile()
         found = [Planted(one["subject"], one["rule"], one["kind"], one["amount_minor"]) for one in report["findings"]]
         assert code == 1
         assert sorted(found) == sorted(planted)
         assert sorted(incidents(own)) == sorted(planted)
         assert report["repaired"] == 0
 
-        assert reconcile(own)[0] == 1
+        assert own.reconcile()[0] == 1
         assert own.sql("SELECT count(*) FROM orders_incident") == [(20,)]
     tell(
         f"reconcile: 0 findings on {CLEAN} clean orders in {clean_s:.1f} s (fulfilled in {placed_s:.0f} s); {len(found)} of 20 divergences found"
@@ -124,8 +110,8 @@ def test_a_look_at_orders_that_are_on_their_way_is_no_false_alarm(own: Shop) -> 
     with ThreadPoolExecutor(2) as pool:
         placing = [pool.submit(own.place_many, 20), pool.submit(own.place_many, 10, postal_code="00422")]
         reports = []
-        while moving(own) or not all(placed.done() for placed in placing):
-            reports.append(reconcile(own)[1])
+        while own.moving() or not all(placed.done() for placed in placing):
+            reports.append(own.reconcile()[1])
 
     assert any(report["open"] for report in reports)
     for report in reports:
@@ -142,9 +128,9 @@ def test_what_lands_after_its_undo_is_given_back_and_shown_as_an_orphan(own: Sho
     assert own.ends(other) == "payment_failed"
 
     with own.stopped("sweep"):
-        plant(own, "charge", other, f"{other}:payment:do:1", own.total(other))
-        plant(own, "label", number, f"{number}:shipping:do:1")
-        code, report = reconcile(own)
+        own.plant("charge", other, f"{other}:payment:do:1", own.total(other))
+        own.plant("label", number, f"{number}:shipping:do:1")
+        code, report = own.reconcile()
 
     assert code == 1
     assert {finding["subject"]: finding["rule"] for finding in report["findings"] if finding["repaired"]} == {other: "late", number: "late"}
@@ -156,7 +142,7 @@ def test_what_lands_after_its_undo_is_given_back_and_shown_as_an_orphan(own: Sho
     assert any("the provider holds what nobody owns" in sentence for sentence in sentences), sentences
     assert any("undo late landing (payment)" in sentence for sentence in sentences), sentences
     assert sentences[-1].startswith("Incident resolved by reconcile")
-    assert other not in {finding["subject"] for finding in reconcile(own)[1]["findings"]}
+    assert other not in {finding["subject"] for finding in own.reconcile()[1]["findings"]}
 
 
 def test_a_provider_that_does_not_answer_is_one_sentence(own: Shop) -> None:

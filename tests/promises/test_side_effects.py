@@ -1,6 +1,6 @@
 """Promise: a subscriber that fails or hangs changes nothing for the order or for the other subscribers."""
 
-from tests.engines import wait_for
+from config.outside import wait_for
 from tests.promises.conftest import Shop
 
 

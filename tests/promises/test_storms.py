@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 import redis
 
-from tests.engines import wait_for
-from tests.promises.conftest import FINAL, Shop, body
+from config.outside import FINAL, body, wait_for
+from tests.promises.conftest import Shop
 
 
 def test_the_same_idempotency_key_twenty_times_in_parallel_makes_one_order(shop: Shop) -> None:

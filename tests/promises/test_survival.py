@@ -14,8 +14,9 @@ import httpx
 import psutil
 import pytest
 
-from tests.engines import RUN_DIR, RunningStack, wait_for
-from tests.promises.conftest import FINAL, Shop
+from config.outside import FINAL, RunningStack, wait_for
+from tests.engines import RUN_DIR
+from tests.promises.conftest import Shop
 
 LEASE_S = 3.0  # at the tests' time scale
 FORWARD = (
@@ -201,7 +202,7 @@ def test_the_whole_stack_killed_with_fifty_orders_in_flight(tell: Callable[[str]
     with ThreadPoolExecutor(8) as pool:
         numbers = list(pool.map(lambda n: shop.place(postal_code="00422" if n % 5 == 0 else "T12 X7YZ"), range(50)))
     in_flight = sum(shop.order(number)["status"] not in FINAL for number in numbers)
-    _kill_everything(first)
+    first.kill_everything()
 
     began = time.monotonic()
     second = RunningStack(RUN_DIR / "killed")
@@ -219,16 +220,3 @@ def test_the_whole_stack_killed_with_fifty_orders_in_flight(tell: Callable[[str]
         assert json.loads(found.stdout)["open"] == 0
     finally:
         second.stop()
-
-
-def _kill_everything(stack: RunningStack) -> None:
-    everybody = [psutil.Process(pid) for pids in stack.info["processes"].values() for pid in pids]
-    everybody += [child for process in everybody for child in process.children(recursive=True)]
-    for process in everybody:
-        try:
-            process.kill()
-        except psutil.NoSuchProcess:
-            continue
-    psutil.wait_procs(everybody, timeout=10)
-    stack.process.wait(10)
-    stack.log.close()

@@ -13,7 +13,8 @@ import psutil
 import pytest
 
 from config.management.commands import demo
-from tests.engines import ROOT, RUN_DIR, wait_for
+from config.outside import wait_for
+from tests.engines import ROOT, RUN_DIR
 from tests.stack.test_stack import everybody, gone, manage
 
 HERE = RUN_DIR / "own"

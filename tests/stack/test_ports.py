@@ -10,10 +10,11 @@ from pathlib import Path
 import httpx
 import pytest
 
+from config.outside import RunningStack
 from config.ports import Port, PortTaken, is_held_by
 from config.processes import Command
 from config.supervisor import Stack, StackError, StackOptions
-from tests.engines import ROOT, RUN_DIR, RunningStack
+from tests.engines import ROOT, RUN_DIR
 from tests.promises.conftest import Shop
 from tests.stack.test_stack import manage
 

@@ -15,8 +15,8 @@ import psycopg
 import pytest
 
 from config import embedded
-from tests.engines import ROOT, RUN_DIR, RunningStack, wait_for
-from tests.promises.conftest import body
+from config.outside import RunningStack, body, wait_for
+from tests.engines import ROOT, RUN_DIR
 
 HERE = RUN_DIR / "own"
 KEYS = ["web", "api", "flower", "sandbox", "database", "broker", "token", "admin", "processes"]

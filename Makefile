@@ -5,7 +5,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 # Demo, stack and tests run ten times faster than production would: every limit is multiplied by this.
 export TIME_SCALE ?= 0.1
 
-.PHONY: help demo up stop clean test prove check requirements
+.PHONY: help demo up stop clean test prove storm check requirements
 help: ## show this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
 
@@ -20,7 +20,7 @@ stop: $(VENV)/.runtime ## stop what `make up` or `make demo` started
 	@$(PY) manage.py up --stop
 
 clean: ## stop, then remove data, logs and the virtual environment
-	@if [ -x $(PY) ]; then for run in .run .run/prove .run/test/*; do RUN_DIR=$$run $(PY) manage.py up --stop; done; fi
+	@if [ -x $(PY) ]; then for run in .run .run/prove .run/storm/* .run/test/*; do RUN_DIR=$$run $(PY) manage.py up --stop; done; fi
 	rm -rf .run $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
 
 test: $(VENV)/.test ## install what is needed and run every test
@@ -28,6 +28,9 @@ test: $(VENV)/.test ## install what is needed and run every test
 
 prove: $(VENV)/.runtime ## kill, freeze and lie to real workers at every boundary: 160 cases, about 4 minutes
 	@exec $(PY) manage.py prove $(ARGS)
+
+storm: $(VENV)/.runtime ## nine storms of up to 20,000 orders, each under one kind of harm: about half an hour
+	@exec $(PY) manage.py storm $(ARGS)
 
 check: $(VENV)/.test ## ruff, mypy, import contracts, system checks, missing migrations
 	@$(VENV)/bin/ruff check .

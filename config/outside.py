@@ -25,7 +25,7 @@ from config.supervisor import StackError
 FOLDER = Path(__file__).resolve().parent.parent
 FINAL = {"fulfilled", "payment_failed", "inventory_failed", "shipping_failed", "failed", "cancelled"}
 ADDRESS = {"name": "Amara Okafor", "line1": "12 Harbour Rd", "city": "Cork", "postal_code": "T12 X7YZ", "country": "IE"}
-UP_WITHIN_S = 90.0
+UP_WITHIN_S, STOPPED_WITHIN_S = 90.0, 90.0
 GOOD_CARD = "tok_ok"
 Found = TypeVar("Found")
 
@@ -84,8 +84,13 @@ class RunningStack:
         return int(wait_for(lambda: self.info["processes"][role])[0])
 
     def stop(self) -> None:
+        """Raises StackError: it did not, and was killed."""
         self.process.send_signal(signal.SIGTERM)
-        self.process.wait(60)
+        try:
+            self.process.wait(STOPPED_WITHIN_S)
+        except subprocess.TimeoutExpired:
+            self.kill_everything()
+            raise StackError(f"The stack in {self.run_dir.name} did not stop within {STOPPED_WITHIN_S:g} s, and was killed.") from None
         self.log.close()
 
     def kill_everything(self) -> None:

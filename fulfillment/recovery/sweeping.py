@@ -26,8 +26,8 @@ WAIT_FOR_A_ROW = "500ms"
 NOT_NOW = ("55P03", "57014", "40001", "40P01")  # lock not available, query cancelled, and races that were lost more than once
 
 
-def due() -> Iterator[Launch]:
-    """Look at every saga that is due, oldest first, each in a transaction of its own, and yield what is to be published.
+def due() -> Iterator[Launch | None]:
+    """Look at every saga that is due, oldest first, each in a transaction of its own, and yield what is to be published; None: nothing, for this one.
 
     Pages by (wake_at, id), so that a saga which cannot be worked on (locked, or broken) never blocks the rest.
     """
@@ -35,9 +35,7 @@ def due() -> Iterator[Launch]:
     after: tuple[datetime, int] | None = None
     while page := _page(now, after):
         for wake_at, saga_id in page:
-            launch = _look_safely(saga_id)
-            if launch is not None:
-                yield launch
+            yield _look_safely(saga_id)
             after = (wake_at, saga_id)
 
 
@@ -117,7 +115,7 @@ def turn() -> Iterator[bool]:
 
 
 def beat() -> None:
-    """Note that a round of the sweep is finished, at most every five seconds. May be lost: the next one comes."""
+    """Note that the sweep is at work, at most every five seconds. May be lost: the next one comes."""
     with transaction.atomic():
         may_be_lost()
         if not SweepBeat.objects.filter(pk=1).update(at=ShopNow()):
@@ -125,7 +123,7 @@ def beat() -> None:
 
 
 def sweep_age_s() -> float | None:
-    """Seconds since the sweep last finished a round; None if it never did."""
+    """Seconds since the sweep was last at work; None if it never was."""
     last = SweepBeat.objects.filter(pk=1).values_list("at", flat=True).first()
     return None if last is None else (shop_now() - last).total_seconds()
 

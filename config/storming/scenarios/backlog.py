@@ -1,0 +1,69 @@
+"""Thousands of orders wait in the queue of one slow worker: waiting is not loss, and nothing is published again."""
+
+import contextlib
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from config.storming.scenario import FULL, SMALL, Scenario
+from config.storming.storm import Storm
+from config.storming.tap import Tap
+
+STEPS = 3  # messages of a fulfilled order; the first of them is published when it is placed
+CORE, PROBE = ("saga", "undo"), "fulfillment.probe"
+STANDS_S, GOES_S = 0.3, 0.7
+AT_MOST = 0.01
+
+
+def happens(storm: Storm) -> None:
+    count = storm.how_many["orders"]
+    published: Counter[str] = Counter()
+
+    def hear(queue: str, envelope: dict[str, Any]) -> None:
+        task = envelope["headers"]["task"]
+        published[task] += queue in CORE and task != PROBE
+
+    with storm.shop.stopped("saga"):
+        storm.place(count)
+    begun = time.monotonic()
+    with Tap(storm, hear).listening(), _slow(storm):
+        storm.rest(60 + count)
+    needed = count * STEPS
+    extra = count + sum(published.values()) - needed
+    share = extra / needed
+    storm.counts |= {"backlog lasted (s)": round(time.monotonic() - begun), "extra messages": extra, "share": f"{share:.2%}"}
+    storm.expect(share < AT_MOST, f"{extra} extra messages for {needed} that were needed")
+    ended = storm.statuses(storm.numbers)
+    storm.expect(ended == {"fulfilled": count}, f"ended as {ended}")
+
+
+@contextmanager
+def _slow(storm: Storm) -> Iterator[None]:
+    """The worker stands still for a third of the time."""
+    over = threading.Event()
+
+    def brake() -> None:
+        while not over.is_set():
+            with contextlib.suppress(ProcessLookupError), storm.shop.stopped("saga"):
+                over.wait(STANDS_S)
+            over.wait(GOES_S)
+
+    thread = threading.Thread(target=brake, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
+
+
+SCENARIO = Scenario(
+    name="backlog",
+    promise="Two thousand orders wait for one slow worker: fewer than one message in a hundred is published twice.",
+    happens=happens,
+    sizes={SMALL: {"orders": 60}, FULL: {"orders": 2000}},
+    minutes={SMALL: 0.6, FULL: 5.0},
+)

@@ -1,0 +1,83 @@
+"""PostgreSQL is stopped without a shutdown, again and again, while orders flow; and then in the middle of the sweep's work."""
+
+import os
+import signal
+import time
+from collections.abc import Callable
+
+from config.outside import standing_still, wait_for
+from config.storming.scenario import FULL, SMALL, Scenario
+from config.storming.storm import Flow, Storm
+
+IN_THE_SWEEP = "sweep.any.any.any"
+LATER_S = 60.0
+
+
+def happens(storm: Storm) -> None:
+    orders, stops = storm.how_many["orders"], 0
+    with storm.orders_flowing(orders, storm.how_many["per_s"]) as flow:
+        while not flow.is_over:
+            _while_orders_flow(storm, flow, storm.rng.uniform(storm.how_many["from_s"], storm.how_many["to_s"]))
+            _stop_postgres(storm, storm.rng.uniform(0, 5))
+            stops += 1
+    in_sweep = sum(_stop_in_the_sweep(storm) for _ in range(storm.how_many["in_the_sweep"]))
+    last = time.monotonic()
+    storm.rest(LATER_S)
+    storm.counts |= {"stops": stops, "more in the sweep": in_sweep, "at rest after (s)": round(time.monotonic() - last)}
+    storm.expect(stops >= storm.how_many["stops"], f"only {stops} stops")
+    storm.expect(in_sweep == storm.how_many["in_the_sweep"], f"only {in_sweep} stops met the sweep at its work")
+
+
+def _while_orders_flow(storm: Storm, flow: Flow, seconds: float) -> None:
+    until = time.monotonic() + seconds
+    while time.monotonic() < until and not flow.is_over:
+        storm.show("orders flow, the database does not", len(flow.answered), flow.count)
+        time.sleep(0.2)
+
+
+def _stop_postgres(storm: Storm, down_s: float, meanwhile: Callable[[], None] = lambda: None) -> None:
+    """As ``pg_ctl stop -m immediate`` (SIGQUIT). Whoever starts it again stands still meanwhile."""
+    with standing_still([storm.stack.process.pid]):
+        dead = storm.stack.pid("postgres")
+        os.kill(dead, signal.SIGQUIT)
+        wait_for(lambda: not _is_alive(dead), 20)
+        meanwhile()
+        time.sleep(down_s)
+    wait_for(lambda: storm.stack.pid("postgres") != dead, 30)
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def _stop_in_the_sweep(storm: Storm) -> bool:
+    """The database stops while the sweep has a saga open. An order whose message is lost makes sure that it has something to do."""
+    shop = storm.shop
+    with shop.stopped("saga"):
+        wait_for(lambda: _answers(storm), 30)
+        storm.numbers.append(shop.place_stubbornly(60))
+        shop.arm(IN_THE_SWEEP, "stop")
+        stopped, _ = wait_for(lambda: shop.hit(IN_THE_SWEEP), 60) or (0, "")
+        _stop_postgres(storm, storm.rng.uniform(0, 1), lambda: os.kill(stopped, signal.SIGCONT))
+    shop.disarm()
+    return bool(stopped)
+
+
+def _answers(storm: Storm) -> bool:
+    return bool(storm.shop.http.get(storm.stack.info["web"] + "/healthz").status_code == 200)
+
+
+SCENARIO = Scenario(
+    name="database",
+    promise="PostgreSQL is stopped at once every few seconds while orders flow, and in the middle of the sweep: no order is lost, none stranded.",
+    happens=happens,
+    sizes={
+        SMALL: {"orders": 60, "per_s": 6, "from_s": 2, "to_s": 4, "stops": 2, "in_the_sweep": 1},
+        FULL: {"orders": 2000, "per_s": 10, "from_s": 5, "to_s": 20, "stops": 8, "in_the_sweep": 20},
+    },
+    minutes={SMALL: 0.9, FULL: 6.5},
+)

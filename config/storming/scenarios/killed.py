@@ -1,0 +1,41 @@
+"""The whole stack dies at once, the database included, and is started again."""
+
+import time
+
+from config.storming.scenario import FULL, SMALL, Scenario
+from config.storming.storm import Storm
+
+REST_WITHIN_S = 60
+MID_STEP_S = 0.7
+
+
+def happens(storm: Storm) -> None:
+    with storm.shop.stopped("saga"):
+        storm.place(storm.how_many["orders"] * 4 // 5)
+        storm.place(storm.how_many["orders"] // 5, postal_code="00422")
+    time.sleep(MID_STEP_S)
+    in_flight = len(storm.numbers) - storm.at_rest(storm.numbers)
+    storm.stack.kill_everything()
+
+    begun = time.monotonic()
+    storm.start()
+    up = time.monotonic() - begun
+    storm.rest(REST_WITHIN_S - up)
+    storm.counts |= {
+        "in flight": in_flight,
+        "up again after (s)": round(up),
+        "at rest after (s)": round(time.monotonic() - begun),
+    }
+    storm.expect(in_flight > len(storm.numbers) // 2, f"only {in_flight} orders were in flight")
+    ended = storm.statuses(storm.numbers)
+    expected = {"fulfilled": storm.how_many["orders"] * 4 // 5, "shipping_failed": storm.how_many["orders"] // 5}
+    storm.expect(ended == expected, f"ended as {ended}, not as {expected}")
+
+
+SCENARIO = Scenario(
+    name="killed",
+    promise="The whole stack dies with every order in flight: started again, all are at rest within 60 s.",
+    happens=happens,
+    sizes={SMALL: {"orders": 40}, FULL: {"orders": 200}},
+    minutes={SMALL: 0.8, FULL: 1.2},
+)

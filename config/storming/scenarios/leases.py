@@ -1,0 +1,108 @@
+"""Steps that last three leases: half of them because their worker stands still, half because the provider does late what it was asked."""
+
+import contextlib
+import os
+import signal
+import time
+from collections import Counter
+from datetime import datetime
+
+import psutil
+
+from config.outside import FOLDER, NothingCame, standing_still, wait_for
+from config.storming.scenario import FULL, SMALL, Scenario
+from config.storming.storm import Storm
+
+LEASE_S = 3.0  # at the scale at which storms run
+THREE_LEASES_S = 3 * LEASE_S
+AT_A_TIME = 10  # processes of the spare worker's pool
+BLOCKING_READ_S = 1.3  # a worker asks the broker anew every second
+POINT = "before_call.do.payment"
+LATE = "tok_slow_90s"  # at this scale the charge is made nine seconds after it was asked for
+
+
+def happens(storm: Storm) -> None:
+    late = storm.place(storm.how_many["late"], token=LATE)
+    spare, frozen, zombies = _spare_worker(storm), 0, 0
+    try:
+        for done in range(0, storm.how_many["frozen"], AT_A_TIME):
+            storm.show("standing still for three leases", done, storm.how_many["frozen"])
+            stood, woke = _frozen(storm, spare)
+            frozen, zombies = frozen + stood, zombies + woke
+    finally:
+        spare.terminate()
+        spare.wait(30)
+    storm.rest(120)
+    charges = Counter(effect["order"] for effect in storm.shop.effects() if effect["operation"] == "charge")
+    waited = _came_three_leases_later(storm, late)
+    storm.counts |= {"late at the provider": waited, "frozen": frozen, "zombies that woke up": zombies, "charges": sum(charges.values())}
+    storm.expect(waited == len(late), f"only {waited} of {len(late)} charges came three leases after they were asked for")
+    storm.expect(frozen == storm.how_many["frozen"], f"only {frozen} steps stood still for three leases")
+    storm.expect(set(charges) == set(storm.numbers), f"{len(storm.numbers) - len(charges)} orders were not charged")
+    ended = storm.statuses(storm.numbers)
+    storm.expect(ended == {"fulfilled": len(storm.numbers)}, f"ended as {ended}")
+
+
+def _frozen(storm: Storm, spare: psutil.Popen) -> tuple[int, int]:
+    """Orders reach their payment's call in the spare worker, which stands still there whole; the shop's own takes over. (stood still, woke up too late)."""
+    shop = storm.shop
+    with shop.stopped("saga"):
+        with standing_still([spare.pid, *(child.pid for child in spare.children())]):
+            time.sleep(BLOCKING_READ_S)  # from now on the broker hands nothing to who stands still
+            numbers = [shop.place_stubbornly() for _ in range(AT_A_TIME)]
+            for number in numbers:
+                shop.arm(f"{POINT}.{number}", "stop")
+        stopped = [_stopped_at(storm, number) for number in numbers]
+        os.kill(spare.pid, signal.SIGSTOP)  # it would end what takes longer than its hard limit
+    storm.numbers += numbers
+    time.sleep(THREE_LEASES_S)
+    zombies = [pid for pid in stopped if psutil.pid_exists(pid)]
+    for pid in zombies:
+        os.kill(pid, signal.SIGCONT)
+    with contextlib.suppress(NothingCame):
+        wait_for(lambda: _woken(storm, numbers) >= len(zombies), 5)
+    os.kill(spare.pid, signal.SIGCONT)
+    shop.disarm()
+    return len(zombies), _woken(storm, numbers)
+
+
+def _stopped_at(storm: Storm, number: str) -> int:
+    hit = wait_for(lambda: storm.shop.hit(f"{POINT}.{number}"), 30, every_s=0.01)
+    return hit[0] if hit else 0
+
+
+def _woken(storm: Storm, numbers: list[str]) -> int:
+    query = (
+        "SELECT count(DISTINCT o.number) FROM orders_timelineentry t JOIN orders_order o ON o.id = t.order_id"
+        " WHERE o.number = ANY(%s) AND t.kind = 'late'"
+    )
+    return int(storm.shop.sql(query, numbers)[0][0])
+
+
+def _spare_worker(storm: Storm) -> psutil.Popen:
+    """A second saga worker, as on another machine."""
+    own = psutil.Process(storm.stack.pid("saga"))
+    words = [{"2": str(AT_A_TIME), "saga@%h": "spare@%h"}.get(word, word) for word in own.cmdline()]
+    log = (storm.run_dir / "log" / "spare.log").open("ab")
+    spare = psutil.Popen(words, cwd=FOLDER, env=own.environ(), stdout=log, stderr=log, start_new_session=True)
+    wait_for(lambda: len(spare.children()) >= AT_A_TIME, 30)
+    return spare
+
+
+def _came_three_leases_later(storm: Storm, numbers: list[str]) -> int:
+    query = (
+        "SELECT o.number, r.first_started_at FROM fulfillment_steprecord r JOIN fulfillment_saga s ON s.id = r.saga_id"
+        " JOIN orders_order o ON o.id = s.order_id WHERE r.name = 'payment' AND o.number = ANY(%s)"
+    )
+    asked = dict(storm.shop.sql(query, numbers))
+    charges = [effect for effect in storm.shop.effects() if effect["operation"] == "charge" and effect["order"] in asked]
+    return sum((datetime.fromisoformat(charge["at"]) - asked[charge["order"]]).total_seconds() >= THREE_LEASES_S for charge in charges)
+
+
+SCENARIO = Scenario(
+    name="leases",
+    promise="Steps last three leases, by a worker that stands still or by a provider that does it late: one charge each.",
+    happens=happens,
+    sizes={SMALL: {"late": 5, "frozen": 10}, FULL: {"late": 50, "frozen": 50}},
+    minutes={SMALL: 0.9, FULL: 2.3},
+)

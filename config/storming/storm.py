@@ -1,0 +1,162 @@
+"""One run of one scenario: its stack, its dice, what it has counted, and what did not hold."""
+
+import random
+import shutil
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from config.outside import NothingCame, RunningStack, Shop
+from config.storming.line import Line
+from config.storming.scenario import Scenario
+
+CLIENTS = 8  # that place orders at the same time
+Progress = Callable[[str, int, int], None]  # what is being done, how many are done, of how many
+
+
+class Storm:
+    """``show`` is told of progress. ``counts`` is what the last line tells, in order; ``breaches`` is empty where everything held."""
+
+    def __init__(self, scenario: Scenario, size: str, seed: int, folder: Path, show: Progress) -> None:
+        self.scenario = scenario
+        self.how_many = scenario.sizes[size]
+        self.rng = random.Random(f"{scenario.name} {seed}")
+        self.run_dir = folder / scenario.name
+        self.show = show
+        self.numbers: list[str] = []  # every order that was answered 201
+        self.planted: set[str] = set()  # orders of which the provider holds more than we asked for
+        self.counts: dict[str, Any] = {}
+        self.breaches: list[str] = []
+        self.line: Line | None = None  # to a broker of the storm's own
+        self._stack: RunningStack | None = None
+        self._shop: Shop | None = None
+
+    # --- the stack ---
+
+    def start(self, **variables: str) -> None:
+        """From an empty folder, once; again, after it was killed, on what is left."""
+        self.show("starting the stack", 0, 1)
+        crash = self.run_dir / "crash"
+        if self._stack is None:
+            shutil.rmtree(self.run_dir, ignore_errors=True)
+            crash.mkdir(parents=True)
+        self._stack = RunningStack(self.run_dir, CRASH_POINTS=str(crash), **self.scenario.variables, **variables)
+        self._shop = Shop(self._stack)
+
+    def stop(self) -> None:
+        if self._stack is not None and self._stack.process.poll() is None:
+            self.show("stopping the stack", 0, 1)
+            self._stack.stop()
+
+    @property
+    def stack(self) -> RunningStack:
+        assert self._stack is not None
+        return self._stack
+
+    @property
+    def shop(self) -> Shop:
+        assert self._shop is not None
+        return self._shop
+
+    # --- orders ---
+
+    def place(self, count: int, **changes: Any) -> list[str]:
+        """``count`` orders from clients that repeat a request until it is answered; their numbers, in any order."""
+        return self.in_parallel("placing orders", [lambda: self.shop.place_stubbornly(60, **changes)] * count)
+
+    def in_parallel(self, what: str, calls: Sequence[Callable[[], str]]) -> list[str]:
+        """What the calls return, each an order that was placed."""
+        placed: list[str] = []
+        with ThreadPoolExecutor(CLIENTS) as pool:
+            for number in pool.map(lambda call: call(), calls):
+                placed.append(number)
+                self.show(what, len(placed), len(calls))
+        self.numbers += placed
+        return placed
+
+    @contextmanager
+    def orders_flowing(self, count: int, per_s: float, **changes: Any) -> Iterator["Flow"]:
+        """``count`` orders are placed meanwhile, ``per_s`` a second; at the end of the block all of them have been answered."""
+        flow = Flow(self.shop, count, per_s, changes)
+        try:
+            yield flow
+        finally:
+            self.numbers += flow.finish(lambda done: self.show("placing what is left", done, count))
+
+    def rest(self, within_s: float, numbers: Iterable[str] | None = None) -> bool:
+        """Until none of the orders moves any more. False, and a breach, if one still does then."""
+        wanted = list(self.numbers if numbers is None else numbers)
+        return self.until("coming to rest", lambda: self.at_rest(wanted), len(wanted), within_s)
+
+    def at_rest(self, numbers: list[str]) -> int:
+        """How many of them are closed or wait for a person."""
+        query = (
+            "SELECT count(*) FROM fulfillment_saga s JOIN orders_order o ON o.id = s.order_id"
+            " WHERE o.number = ANY(%s) AND s.state NOT IN ('running', 'compensating')"
+        )
+        return int(self.shop.sql(query, numbers)[0][0])
+
+    def statuses(self, numbers: Iterable[str]) -> dict[str, int]:
+        rows = self.shop.sql("SELECT status, count(*) FROM orders_order WHERE number = ANY(%s) GROUP BY status", list(numbers))
+        return dict(rows)
+
+    # --- what must hold ---
+
+    def until(self, what: str, done: Callable[[], int], total: int, within_s: float, every_s: float = 0.5) -> bool:
+        """Wait until ``done`` says ``total``. False, and a breach, if it has not by then."""
+        deadline = time.monotonic() + within_s
+        while (now := done()) < total:
+            self.show(what, now, total)
+            if time.monotonic() > deadline:
+                return self.expect(False, f"{what}: {now} of {total} after {within_s:g} s")
+            time.sleep(every_s)
+        return True
+
+    def expect(self, holds: bool, otherwise: str) -> bool:
+        """A breach, in one sentence, unless it holds."""
+        if not holds:
+            self.breaches.append(otherwise)
+        return holds
+
+
+class Flow:
+    """Orders that are placed one after the other by clients that repeat each request until it is answered."""
+
+    def __init__(self, shop: Shop, count: int, per_s: float, changes: dict[str, Any]) -> None:
+        self.count = count
+        self.answered: list[str] = []
+        self.unanswered: list[str] = []
+        self._shop, self._changes, self._pause_s = shop, changes, CLIENTS / per_s
+        self._left = iter(range(count))
+        self._next = threading.Lock()
+        self._clients = [threading.Thread(target=self._place, daemon=True) for _ in range(CLIENTS)]
+        for client in self._clients:
+            client.start()
+
+    @property
+    def is_over(self) -> bool:
+        return len(self.answered) + len(self.unanswered) >= self.count
+
+    def finish(self, show: Callable[[int], None]) -> list[str]:
+        while any(client.is_alive() for client in self._clients):
+            show(len(self.answered))
+            time.sleep(0.5)
+        if self.unanswered:
+            raise NothingCame(f"{len(self.unanswered)} orders were not answered: {self.unanswered[0]}")
+        return self.answered
+
+    def _place(self) -> None:
+        while True:
+            with self._next:
+                if next(self._left, None) is None:
+                    return
+            begun = time.monotonic()
+            try:
+                self.answered.append(self._shop.place_stubbornly(60, **self._changes))
+            except AssertionError as silent:
+                self.unanswered.append(str(silent))
+            time.sleep(max(0.0, self._pause_s - (time.monotonic() - begun)))

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import redis
 
-from config.outside import FINAL, body, wait_for
+from config.outside import body, wait_for
 from tests.promises.conftest import Shop
 
 
@@ -37,32 +37,6 @@ def test_thirty_orders_for_the_last_unit_fulfil_exactly_one(shop: Shop) -> None:
     ends = sorted(shop.ends(number, 90) for number in numbers)
     assert ends == ["fulfilled"] + ["inventory_failed"] * 29
     assert shop.sql("SELECT on_hand, reserved FROM fulfillment_stocklevel WHERE sku = 'LAST-ONE'") == [(0, 0)]
-
-
-def test_a_wiped_broker_costs_time_only(shop: Shop) -> None:
-    """Every message was lost with fifty orders on their way: all of them arrive, with all their side effects, once."""
-    numbers = shop.place_many(25)
-    with shop.stopped("saga"):
-        numbers += shop.place_many(25)
-        in_flight = sum(shop.order(number)["status"] not in FINAL for number in numbers)
-        assert broker_of(shop).llen("saga") > 0
-
-        broker_of(shop).flushall()
-
-    assert in_flight >= 25
-
-    def at_rest() -> bool:
-        delivered = shop.sql(
-            "SELECT count(*) FROM sideeffects_delivery d JOIN sideeffects_event e ON e.id = d.event_id"
-            " JOIN orders_order o ON o.id = e.order_id WHERE o.number = ANY(%s) AND d.state = 'delivered'",
-            numbers,
-        )
-        return delivered == [(200,)]
-
-    wait_for(at_rest, 30)
-    assert {shop.order(number)["status"] for number in numbers} == {"fulfilled"}
-    for number in numbers:
-        assert shop.ledger(number) == [("charge", shop.total(number)), ("label", None)]
 
 
 def broker_of(shop: Shop) -> "redis.Redis":

@@ -1,6 +1,5 @@
 """Promise: a refund that cannot be completed is told to a person and never called done; a killed stack, a frozen worker and a deaf one cost time only."""
 
-import json
 import os
 import signal
 import subprocess
@@ -14,8 +13,7 @@ import httpx
 import psutil
 import pytest
 
-from config.outside import FINAL, RunningStack, wait_for
-from tests.engines import RUN_DIR
+from config.outside import wait_for
 from tests.promises.conftest import Shop
 
 LEASE_S = 3.0  # at the tests' time scale
@@ -32,45 +30,6 @@ def disarmed(shop: Shop) -> Iterator[None]:
     shop.disarm()
     yield
     shop.disarm()
-
-
-def parked_booking(shop: Shop) -> str:
-    """Booked, never answered, and cancelled meanwhile; the carrier will reject the cancel."""
-    number = shop.place(postal_code="00409")
-    wait_for(lambda: shop.step(number, "shipping")["tries"] > 0, 30, every_s=0.02)
-    assert shop.cancel(number).json()["cancel"] == "pending"
-    return number
-
-
-@pytest.mark.timeout(180)
-def test_refunds_that_cannot_be_completed_are_told_and_one_bulk_retry_completes_them(shop: Shop, tell: Callable[[str], None]) -> None:
-    """My refund did not go through: nobody tells me that I was refunded. When the bank is back I am; who got the parcel all the same has paid for it."""
-    with shop.provider_down("refunds"):
-        with ThreadPoolExecutor(8) as pool:
-            refused = [pool.submit(shop.place, postal_code="00422") for _ in range(18)]
-            doubtful = [pool.submit(parked_booking, shop) for _ in range(2)]
-            numbers, kept = [placed.result() for placed in refused], [placed.result() for placed in doubtful]
-        wait_for(lambda: all(shop.order(number)["attention"] for number in numbers + kept), 90, every_s=0.5)
-
-        assert {shop.order(number)["status"] for number in numbers + kept} == {"compensating"}
-        incidents = shop.sql(
-            "SELECT subject, kind, step, amount_minor FROM orders_incident WHERE subject = ANY(%s) AND state = 'open'", numbers + kept
-        )
-        assert {(kind, step) for subject, kind, step, _ in incidents if subject in numbers} == {("undo_exhausted", "payment")}
-        assert {(kind, step) for subject, kind, step, _ in incidents if subject in kept} == {("undo_exhausted", "shipping")}
-        assert {subject: amount for subject, _, _, amount in incidents} == {number: shop.total(number) for number in numbers + kept}
-
-    run = shop.manage("retry_orders", "--kind", "undo_exhausted", "--yes", "--actor", "amara", "--reason", "the bank is back")
-    assert run.returncode == 0, run.stdout + run.stderr
-
-    wait_for(lambda: all(shop.order(number)["status"] == "shipping_failed" for number in numbers), 60, every_s=0.3)
-    wait_for(lambda: all(shop.order(number)["attention"] for number in kept), 30)
-    for number in numbers:
-        assert shop.ledger(number) == [("charge", shop.total(number)), ("refund", shop.total(number))]
-    for number in kept:
-        assert shop.ledger(number) == [("charge", shop.total(number)), ("label", None)]
-        assert shop.order(number)["status"] == "compensating"
-    tell(f"refunds down: {len(numbers) + len(kept)} incidents; one bulk retry: {len(numbers)} refunded, {len(kept)} kept")
 
 
 @pytest.mark.timeout(240)
@@ -192,31 +151,3 @@ def test_a_worker_that_hears_nothing_ends_itself_and_is_started_again(shop: Shop
 
     tell(f"a deaf worker ended itself {time.monotonic() - began:.0f} s after its queue began to wait")
     assert shop.ends(number, 30) == "fulfilled"
-
-
-@pytest.mark.timeout(180)
-def test_the_whole_stack_killed_with_fifty_orders_in_flight(tell: Callable[[str], None]) -> None:
-    """Everything died at once, the database included: a minute after the start all is at rest, and every cent is where it belongs."""
-    first = RunningStack(RUN_DIR / "killed")
-    shop = Shop(first)
-    with ThreadPoolExecutor(8) as pool:
-        numbers = list(pool.map(lambda n: shop.place(postal_code="00422" if n % 5 == 0 else "T12 X7YZ"), range(50)))
-    in_flight = sum(shop.order(number)["status"] not in FINAL for number in numbers)
-    first.kill_everything()
-
-    began = time.monotonic()
-    second = RunningStack(RUN_DIR / "killed")
-    try:
-        shop = Shop(second)
-        up = time.monotonic() - began
-        wait_for(lambda: all(shop.order(number)["status"] in FINAL for number in numbers), 60, every_s=0.5)
-        tell(
-            f"killed whole: {in_flight} of 50 orders in flight; up again after {up:.0f} s, all at rest after {time.monotonic() - began:.0f} s"
-        )
-        assert in_flight > 0
-        assert time.monotonic() - began <= 60
-        found = shop.manage("reconcile", "--json")
-        assert found.returncode == 0, found.stdout + found.stderr
-        assert json.loads(found.stdout)["open"] == 0
-    finally:
-        second.stop()

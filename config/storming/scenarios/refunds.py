@@ -11,8 +11,8 @@ TOTALS = "SELECT number, total_minor FROM orders_order WHERE number = ANY(%s)"
 def happens(storm: Storm) -> None:
     shop = storm.shop
     with shop.provider_down("refunds"):
-        refused = storm.place(storm.how_many["refused"], postal_code="00422")
         kept = storm.in_parallel("placing what the carrier keeps", [lambda: _booked_and_cancelled(storm)] * storm.how_many["kept"])
+        refused = storm.place(storm.how_many["refused"], postal_code="00422")
         _everybody_is_told(storm, refused, kept)
     run = shop.manage("retry_orders", "--kind", "undo_exhausted", "--yes", "--actor", "amara", "--reason", "the bank is back", within_s=300)
     storm.expect(run.returncode == 0, f"the bulk retry exits with {run.returncode}: {run.stderr.strip()}")

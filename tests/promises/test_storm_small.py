@@ -1,0 +1,71 @@
+"""Promise: hundreds of orders under one kind of harm lose time only. Here the small versions; ``make storm`` runs the full ones."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from config.storming.scenarios import SCENARIOS
+from tests.engines import ROOT, RUN_DIR
+from tests.promises.test_prove import checkout_with
+
+# What each small storm must have met, at least: a storm that met nothing has shown nothing.
+MET = {
+    "refunds": {"told": 12, "refunded after one bulk retry": 10, "kept": 2},
+    "killed": {"in flight": 21},
+    "wiped": {"messages lost": 2, "delivered twice": 72},
+    "database": {"stops": 2, "more in the sweep": 1},
+    "leases": {"late at the provider": 5, "frozen": 10, "charges": 15},
+    "divergences": {"clean orders": 60, "planted": 20, "found": 20},
+    "broker": {"faults": 5},
+    "stranded": {"stranded": 1000, "poisonous tried": 250, "relaunched": 750},
+    "backlog": {},
+}
+
+
+def storm(folder: Path, run_dir: Path, name: str) -> tuple[int, dict[str, Any], str]:
+    """(exit code, what the one storm told, what a person sees)."""
+    env = os.environ | {"RUN_DIR": str(run_dir)}
+    words = [sys.executable, "manage.py", "storm", "--size", "small", "--only", name, "--json"]
+    run = subprocess.run(words, cwd=folder, env=env, capture_output=True, text=True, timeout=240)
+    assert run.stdout, run.stderr
+    return run.returncode, json.loads(run.stdout)[0], run.stderr
+
+
+def test_every_storm_has_its_small_version_here() -> None:
+    assert set(MET) == {scenario.name for scenario in SCENARIOS}
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("name", MET)
+def test_a_small_storm_holds(name: str, tell: Callable[[str], None]) -> None:
+    """Whatever is down, killed, wiped, frozen or forged: my order ends as it must, paid once or not at all."""
+    begun = time.monotonic()
+
+    code, told, seen = storm(ROOT, RUN_DIR / "storm", name)
+
+    assert told["breaches"] == []
+    assert code == 0
+    assert {what: told["counts"][what] for what in MET[name] if told["counts"][what] < MET[name][what]} == {}
+    assert f"1 storms, {told['orders']} orders, 0 breaches" in seen
+    tell(f"storm {name}: {', '.join(f'{what} {count}' for what, count in told['counts'].items())}; {time.monotonic() - begun:.0f} s")
+
+
+@pytest.mark.timeout(300)
+def test_a_storm_can_fail(tmp_path: Path) -> None:
+    """Without one of its rules (the same key at every try) the shop charges twice, and the storm says who."""
+    folder = checkout_with(
+        tmp_path, "fulfillment/gateways/sandbox.py", "key=key, deadline_s=", "key=key + __import__('uuid').uuid4().hex, deadline_s="
+    )
+
+    code, told, seen = storm(folder, tmp_path / "run", "leases")
+
+    assert code == 1
+    assert any("have more than one charge" in breach for breach in told["breaches"]), told["breaches"]
+    assert "BREACHES" in seen

@@ -88,9 +88,9 @@ def errback(what: Launch) -> Signature:
 
 
 @shared_task(name="fulfillment.failed", bind=True)
-def failed(self: "Task[..., str]", **message: Any) -> str:
+def failed(self: "Task[..., str]", *unnamed: Any, **message: Any) -> str:
     """The chain stopped here, for whatever reason: the engine reads the journal, then acts."""
-    if wrong := _malformed(message):
+    if wrong := _malformed(unnamed, message):
         return _refuse(self.name, wrong)
     follow = engine.chain_stopped(message["saga"], message["epoch"])
     launch(follow)
@@ -100,8 +100,10 @@ def failed(self: "Task[..., str]", **message: Any) -> str:
 MESSAGE = {"saga": int, "epoch": int, "order": str}
 
 
-def _malformed(message: dict[str, Any]) -> str:
+def _malformed(unnamed: tuple[Any, ...], message: dict[str, Any]) -> str:
     """What is wrong with a task message; empty if nothing is."""
+    if unnamed:
+        return f"its arguments must be named: {', '.join(MESSAGE)}"
     wrong = [f"{name} is missing or is no {kind.__name__}" for name, kind in MESSAGE.items() if type(message.get(name)) is not kind]
     return "; ".join(wrong + [f"{name} is not known" for name in sorted(set(message) - set(MESSAGE))])
 
@@ -191,8 +193,8 @@ def _define(name: str, local: bool, undo: bool) -> "Task[..., str]":
     run = _run_local if local else _run
 
     @shared_task(name=f"fulfillment.{'undo_' if undo else ''}{name}", bind=True, throws=(Rejected,))
-    def task(self: "Task[..., str]", **message: Any) -> str:
-        if wrong := _malformed(message):
+    def task(self: "Task[..., str]", *unnamed: Any, **message: Any) -> str:
+        if wrong := _malformed(unnamed, message):
             return _end(self, _refuse(self.name, wrong))
         return run(self, name, undo, **message)
 

@@ -300,6 +300,7 @@ def test_a_receipt_that_cannot_be_stored_is_in_doubt(receipt: object) -> None:
 def test_a_message_with_wrong_arguments_is_refused_in_a_sentence(message: dict[str, Any], wrong: str) -> None:
     for task in (*tasks.TASKS.values(), tasks.failed):
         assert task(**message) == f"refused: {wrong}"
+        assert task(1, **message) == "refused: its arguments must be named: saga, epoch, order"
 
 
 def test_a_message_of_the_future_or_of_a_saga_that_is_not_there_does_nothing(saga: int) -> None:

@@ -510,6 +510,17 @@ def test_incidents_are_grouped_by_cause_most_money_first(many: dict[str, int], m
     assert lines[2] == "7 orders in 2 groups, €304.01 + JP¥500 at risk."
 
 
+def test_an_order_with_two_incidents_is_one_order_and_what_a_provider_holds_is_not_retried(many: dict[str, int], manage: Manage) -> None:
+    order = Order.objects.get(number="ORD-1")
+    open_incident(IncidentKind.ORPHAN_PAYMENT, subject=order.number, currency="EUR", order_id=order.pk, amount_minor=1)
+
+    lines = manage("incidents").out.splitlines()
+
+    assert lines[-1] == "7 orders in 3 groups, €304.02 + JP¥500 at risk."
+    assert [line for line in lines if "retry_orders" in line and "orphan_payment" in line] == []
+    assert len([line for line in lines if "retry_orders" in line]) == 2
+
+
 def test_a_preview_counts_and_does_nothing(many: dict[str, int], manage: Manage) -> None:
     """I see how many would be retried, how many not and why."""
     before = TimelineEntry.objects.count()

@@ -9,9 +9,10 @@ from django.core.management.base import CommandParser
 from fulfillment import recovery
 from fulfillment.management.operating import OperatorCommand, incident_as_json
 from fulfillment.recovery import Group
-from orders.attention import Incident
+from orders.attention import Incident, IncidentKind
 
 NOTHING = "Nothing waits for a person."
+FOUND_AT_THE_PROVIDER = (IncidentKind.ORPHAN_PAYMENT, IncidentKind.MISMATCH)  # trying the order again changes nothing about them
 
 
 class Command(OperatorCommand):
@@ -31,7 +32,7 @@ class Command(OperatorCommand):
         self.tell(*(line for incident in listed for line in _incident_lines(incident)))
         if not options["all"]:
             self.tell(*(line for group in groups for line in _group_lines(group)))
-        self.tell(_last_line(groups, asleep.count()))
+        self.tell(_last_line(groups, recovery.awake().values("subject").distinct().count(), asleep.count()))
 
 
 def _group_lines(group: Group) -> Iterator[str]:
@@ -42,7 +43,8 @@ def _group_lines(group: Group) -> Iterator[str]:
         f" · first {group.first:%Y-%m-%d %H:%M:%S} · last {group.last:%Y-%m-%d %H:%M:%S}"
     )
     yield f"    {group.label}. Runbook {group.runbook}"
-    yield f"    python manage.py retry_orders {_filters(group)}"
+    if group.kind not in FOUND_AT_THE_PROVIDER:
+        yield f"    python manage.py retry_orders {_filters(group)}"
 
 
 def _filters(group: Group) -> str:
@@ -56,14 +58,13 @@ def _incident_lines(incident: Incident) -> Iterator[str]:
     yield f"{incident.subject} · {incident.kind} · {incident.sentence} · since {incident.opened_at:%Y-%m-%d %H:%M:%S}{owner}{asleep}"
 
 
-def _last_line(groups: list[Group], asleep: int) -> str:
+def _last_line(groups: list[Group], orders: int, asleep: int) -> str:
     total: dict[str, int] = {}
     for group in groups:
         for currency, minor in group.at_risk.items():
             total[currency] = total.get(currency, 0) + minor
-    count = sum(group.orders for group in groups)
     amount = recovery.amounts(total)
-    waits = f"{_count(count, 'order')} in {_count(len(groups), 'group')}, {amount or 'no money'} at risk." if groups else NOTHING
+    waits = f"{_count(orders, 'order')} in {_count(len(groups), 'group')}, {amount or 'no money'} at risk." if groups else NOTHING
     return waits + (f" {asleep} snoozed (--all lists them)." if asleep else "")
 
 

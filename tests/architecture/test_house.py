@@ -29,6 +29,7 @@ READS_THE_ENVIRONMENT = {
     "config/supervisor.py",
     "config/embedded.py",
     "config/simulation/pool.py",
+    "config/outside.py",
 }
 
 

@@ -23,7 +23,7 @@ MET = {
     "database": {"stops": 2, "more in the sweep": 1},
     "leases": {"late at the provider": 5, "frozen": 10, "charges": 15},
     "divergences": {"clean orders": 60, "planted": 20, "found": 20},
-    "broker": {"faults": 5},
+    "broker": {"faults": 4},  # and a half-open line, where there are the means for it
     "stranded": {"stranded": 1000, "poisonous tried": 250, "relaunched": 750},
     "backlog": {},
 }
@@ -53,6 +53,7 @@ def test_a_small_storm_holds(name: str, tell: Callable[[str], None]) -> None:
     assert told["breaches"] == []
     assert code == 0
     assert {what: told["counts"][what] for what in MET[name] if told["counts"][what] < MET[name][what]} == {}
+    assert "not shown" not in told["counts"] or os.environ.get("CI") != "true", told["counts"]
     assert f"1 storms, {told['orders']} orders, 0 breaches" in seen
     tell(f"storm {name}: {', '.join(f'{what} {count}' for what, count in told['counts'].items())}; {time.monotonic() - begun:.0f} s")
 

@@ -1,6 +1,5 @@
 """The broker's connections are reset, it is wiped, killed and restarted, and its lines go dead without a word, a hundred times."""
 
-import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -27,7 +26,6 @@ def happens(storm: Storm) -> None:
     assert line is not None
     kinds = [kind for kind in (RESET, WIPED, RESTARTED, HALF_OPEN) for _ in range(storm.how_many[kind])]
     if not line.can_vanish:
-        storm.expect(os.environ.get("CI") != "true", why_not())
         storm.counts["not shown"] = why_not()
         kinds = [kind for kind in kinds if kind != HALF_OPEN]
     storm.rng.shuffle(kinds)

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -36,6 +37,13 @@ def storm(folder: Path, run_dir: Path, name: str) -> tuple[int, dict[str, Any], 
     run = subprocess.run(words, cwd=folder, env=env, capture_output=True, text=True, timeout=240)
     assert run.stdout, run.stderr
     return run.returncode, json.loads(run.stdout)[0], run.stderr
+
+
+@pytest.fixture(scope="module", autouse=True)
+def lines_that_can_go_dead() -> None:
+    """What the broker's storm needs for them, installed where that is possible."""
+    if not shutil.which("ip") and shutil.which("apt-get") and os.geteuid() == 0:
+        subprocess.run(["sh", "-c", "apt-get update -qq && apt-get install -y -qq iproute2"], check=False, timeout=300, capture_output=True)
 
 
 def test_every_storm_has_its_small_version_here() -> None:

@@ -55,10 +55,10 @@ def _is_alive(pid: int) -> bool:
 
 
 def _stop_in_the_sweep(storm: Storm) -> bool:
-    """The database stops while the sweep has a saga open. An order whose message is lost makes sure that it has something to do."""
+    """The database stops while the sweep has a saga open. An order whose bank is down makes sure that it has something to do: only the sweep tries again."""
     shop = storm.shop
-    with shop.stopped("saga"):
-        wait_for(lambda: _answers(storm), 30)
+    wait_for(lambda: _answers(storm), 30)
+    with shop.provider_down("charges"):
         storm.numbers.append(shop.place_stubbornly(60))
         shop.arm(IN_THE_SWEEP, "stop")
         stopped, _ = wait_for(lambda: shop.hit(IN_THE_SWEEP), 60) or (0, "")

@@ -17,16 +17,19 @@ LEASE_S = 3.0  # at the scale at which storms run
 THREE_LEASES_S = 3 * LEASE_S
 AT_A_TIME = 10  # processes of the spare worker's pool
 BLOCKING_READ_S = 1.3  # a worker asks the broker anew every second
+ROUNDS = 3  # times as many as are wanted, at most
 POINT = "before_call.do.payment"
 LATE = "tok_slow_90s"  # at this scale the charge is made nine seconds after it was asked for
 
 
 def happens(storm: Storm) -> None:
-    late = storm.place(storm.how_many["late"], token=LATE)
+    late, wanted = storm.place(storm.how_many["late"], token=LATE), storm.how_many["frozen"]
     spare, frozen, zombies = _spare_worker(storm), 0, 0
     try:
-        for done in range(0, storm.how_many["frozen"], AT_A_TIME):
-            storm.show("standing still for three leases", done, storm.how_many["frozen"])
+        for _ in range(ROUNDS * wanted // AT_A_TIME):  # on a busy machine some are ended by their hard limit before they stand still
+            if frozen >= wanted:
+                break
+            storm.show("standing still for three leases", frozen, wanted)
             stood, woke = _frozen(storm, spare)
             frozen, zombies = frozen + stood, zombies + woke
     finally:
@@ -37,7 +40,7 @@ def happens(storm: Storm) -> None:
     waited = _came_three_leases_later(storm, late)
     storm.counts |= {"late at the provider": waited, "frozen": frozen, "zombies that woke up": zombies, "charges": sum(charges.values())}
     storm.expect(waited == len(late), f"only {waited} of {len(late)} charges came three leases after they were asked for")
-    storm.expect(frozen == storm.how_many["frozen"], f"only {frozen} steps stood still for three leases")
+    storm.expect(frozen >= wanted, f"only {frozen} steps stood still for three leases")
     storm.expect(set(charges) == set(storm.numbers), f"{len(storm.numbers) - len(charges)} orders were not charged")
     ended = storm.statuses(storm.numbers)
     storm.expect(ended == {"fulfilled": len(storm.numbers)}, f"ended as {ended}")

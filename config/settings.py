@@ -238,14 +238,14 @@ CELERY_BROKER_POOL_ACQUIRE_TIMEOUT = 1.0
 _RETRY = {"max_retries": 1, "interval_start": 0, "interval_step": 0.05, "interval_max": 0.1}
 CELERY_TASK_PUBLISH_RETRY_POLICY = _RETRY if _WEB else {"max_retries": 5, "interval_start": 0, "interval_step": 0.5, "interval_max": 2}
 _AMQP = {"confirm_publish": True, "read_timeout": 0.4 if _WEB else 5.0, "write_timeout": 0.4 if _WEB else 5.0}
-# A line that died without a word is noticed within eight seconds, and the worker connects anew: idle (keepalive), or with something under way (user timeout).
-_DEAD_LINE = {"TCP_KEEPIDLE": 2, "TCP_KEEPINTVL": 2, "TCP_KEEPCNT": 3, "TCP_USER_TIMEOUT": 8000}
+# A line that died without a word is noticed within five seconds, and the worker connects anew: idle (keepalive), or with something under way (user timeout).
+_DEAD_LINE = {"TCP_KEEPIDLE": 2, "TCP_KEEPINTVL": 1, "TCP_KEEPCNT": 3, "TCP_USER_TIMEOUT": 5000}
 _REDIS = {
     "socket_keepalive": True,
     "socket_keepalive_options": {getattr(socket, name): value for name, value in _DEAD_LINE.items() if hasattr(socket, name)},
     "socket_timeout": 0.25
     if _WEB
-    else 5.0,  # a mute broker meets it three times: the write, the new connection's greeting, the second write
+    else 2.0,  # a mute broker meets it three times: the write, the new connection's greeting, the second write
     "socket_connect_timeout": 0.3 if _WEB else 2.0,
     "visibility_timeout": 300,
     "unacked_restore_interval": 10,

@@ -1,5 +1,6 @@
 """What must hold, after every move and at rest; which change is legal, says the model; and what an honest operator answers."""
 
+import functools
 from typing import Any
 
 from config.simulation.journal import Seen
@@ -14,6 +15,7 @@ OPERATORS = ("retry", "it_happened", "it_did_not", "start_undo", "undone_by_hand
 FAILED = ("payment_failed", "inventory_failed", "shipping_failed", "failed", "cancelled")
 
 
+@functools.cache
 def transition(before: tuple[Any, ...], after: tuple[Any, ...], card: Card) -> str | None:
     """The model's name of this change; None: it knows none."""
     name: str | None = legal(before, after, card.rejection_ends_doubt)

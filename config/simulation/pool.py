@@ -1,5 +1,6 @@
 """Simulations side by side: a PostgreSQL of their own, one database and one process each, and one stream of seeds."""
 
+import contextlib
 import json
 import os
 import subprocess
@@ -14,8 +15,21 @@ from queue import Queue
 from typing import Any
 
 import psycopg
+from django.db.backends.signals import connection_created
 
 from config import embedded
+
+# What a crash may take is simulated: the real disk is not waited for. A statement is planned once, while tables are small; by index, as they will grow.
+SERVER = {
+    "fsync": "off",
+    "full_page_writes": "off",
+    "synchronous_commit": "off",
+    "jit": "off",
+    "enable_seqscan": "off",
+    "plan_cache_mode": "force_generic_plan",
+}
+# Else half of the server's work is to plan the same statements again. The tests run the simulation as production binds: in the client.
+PREPARED = "server_side_binding=true&prepare_threshold=1"
 
 
 @dataclass
@@ -42,7 +56,8 @@ def databases(run_dir: Path, jobs: int, folder: Path) -> list[str]:
     server = embedded.start_postgres(run_dir)
     made = []
     with psycopg.connect(server, autocommit=True) as connection:
-        connection.execute("ALTER SYSTEM SET fsync = off")  # what a crash may take is simulated; the real disk is not waited for
+        for name, value in SERVER.items():
+            connection.execute(f"ALTER SYSTEM SET {name} = {value}")
         connection.execute("SELECT pg_reload_conf()")
         for name in ["simulated", *(f"simulated_{job}" for job in range(jobs))]:
             connection.execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
@@ -52,7 +67,7 @@ def databases(run_dir: Path, jobs: int, folder: Path) -> list[str]:
         subprocess.run(migrate, cwd=folder, env=_environment(template), check=True)
         for job in range(jobs):
             connection.execute(f"CREATE DATABASE simulated_{job} TEMPLATE simulated")
-            made.append(server.replace("/postgres?", f"/simulated_{job}?"))
+            made.append(server.replace("/postgres?", f"/simulated_{job}?{PREPARED}&"))
     return made
 
 
@@ -101,6 +116,25 @@ def _lines(told: "Queue[str]", children: list["subprocess.Popen[str]"]) -> Itera
             yield line
         else:
             ended += 1
+
+
+# --- in each of the processes ---
+
+
+def stay_on_one_core(job: int) -> None:
+    """A process and those of the server that serve it take turns: on one core they wake each other at once. Does nothing where the system has no such call."""
+    if hasattr(os, "sched_setaffinity"):
+        cores = sorted(os.sched_getaffinity(0))
+        os.sched_setaffinity(0, {cores[job % len(cores)]})
+        connection_created.connect(_come_along)
+
+
+def _come_along(connection: Any, **_: Any) -> None:
+    with contextlib.suppress(PermissionError):  # a server of another user stays where it is
+        os.sched_setaffinity(connection.connection.info.backend_pid, os.sched_getaffinity(0))
+
+
+# --- until when ---
 
 
 def minutes_pass(minutes: float) -> Callable[[Sum], bool]:

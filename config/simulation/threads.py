@@ -18,7 +18,8 @@ class WorkerThread:
         self.told: str | None = None  # how its last piece of work ended
         self._work: Callable[[], str] | None = None
         self._is_dying = False
-        self._go, self._stands = threading.Semaphore(0), threading.Semaphore(0)
+        self._go, self._stands = threading.Lock(), threading.Lock()  # each is released by the other side, once for each acquire
+        self._go.acquire(), self._stands.acquire()
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
 

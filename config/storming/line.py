@@ -1,6 +1,6 @@
-"""A line to a broker of our own that can go dead without a word: a network namespace, and an address of ours that may vanish.
+"""A line to a broker of our own that can go dead without a word: a network namespace, to which the way back may vanish.
 
-Everything that was connected from the vanished address is half-open from then on: what is sent gets no answer, not even a refusal; who connects anew comes through.
+Everything that was connected is half-open from then on: what is sent gets no answer, not even a refusal; who connects anew comes through, from another address.
 Needs root and iproute2 (Linux). Without them the broker listens on loopback, and no connection can be half-open.
 """
 
@@ -81,7 +81,7 @@ class Line:
         _ip("link", "add", self._name, "type", "veth", "peer", "name", "far", "netns", str(self._holder.pid))
         _ip("address", "add", f"{NEAR % self._near}/32", "dev", self._name)
         _ip("link", "set", self._name, "up")
-        _ip("route", "add", NET, "dev", self._name)  # of its own, so that it outlives each of our addresses
+        _ip("route", "add", NET, "dev", self._name, "src", NEAR % self._near)
         for words in (("address", "add", f"{FAR}/24", "dev", "far"), ("link", "set", "far", "up")):
             subprocess.run([*self._there(), _program("ip"), *words], check=True)
 
@@ -113,10 +113,14 @@ class Line:
         self.start_broker()
 
     def vanish(self) -> None:
-        """Our address is another one from now on; the old one is nobody's."""
+        """Whatever comes from our address so far gets no answer any more, not even a refusal; who connects anew comes from another one."""
         was, self._near = self._near, self._near % 200 + 1
-        _ip("address", "add", f"{NEAR % self._near}/32", "dev", self._name)
-        _ip("address", "delete", f"{NEAR % was}/32", "dev", self._name)
+        _ip("address", "replace", f"{NEAR % self._near}/32", "dev", self._name)
+        _ip("route", "replace", NET, "dev", self._name, "src", NEAR % self._near)
+        subprocess.run(
+            [*self._there(), _program("ip"), "route", "delete", "blackhole", NEAR % self._near], check=False, capture_output=True
+        )
+        subprocess.run([*self._there(), _program("ip"), "route", "add", "blackhole", NEAR % was], check=True)
 
 
 def _program(name: str) -> str:

@@ -36,7 +36,7 @@ def positive(text: str) -> float:
 class Command(BaseCommand):
     help = (
         "Run seeded histories of one order: the real engine on a PostgreSQL of its own, with virtual messages, providers, crashes and time. "
-        "A seed is one exactly repeatable history. Takes as long as you say (default: one minute; about 600 histories a minute and core). "
+        "A seed is one exactly repeatable history. Takes as long as you say (default: one minute; about 500 histories a minute and core). "
         "Example: manage.py simulate --minutes 5 --seed 7; again one history: manage.py simulate --only 4711"
     )
     requires_system_checks = ()
@@ -131,6 +131,7 @@ class Command(BaseCommand):
 
     def _histories(self, options: dict[str, Any]) -> None:
         job, jobs = (int(part) for part in options["job"].split("/"))
+        pool.stay_on_one_core(job)
         simulator = Simulator()
         with BROKEN[options["sabotage"]]() if options["sabotage"] else nullcontext():
             if options["only"] is not None:

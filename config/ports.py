@@ -4,7 +4,6 @@ Between choosing a port and a child's binding it lie seconds. Two stacks of one 
 stack lives; whoever else takes the port meanwhile is recognised, because the listening socket is not in our child's hands.
 """
 
-import fcntl
 import os
 import socket
 import tempfile
@@ -12,6 +11,8 @@ from pathlib import Path
 from typing import TextIO
 
 import psutil
+
+from config import locks
 
 TRIED = 200
 
@@ -44,7 +45,7 @@ class Port:
 
     def _take(self, first: int) -> int:
         for number in range(first, first + 1 if self.asked is not None else self._last + 1):
-            self._lock = _lock(number)
+            self._lock = locks.take(private_folder() / f"port-{number}.lock")
             if self._lock is not None and is_free(number):
                 return number
             self.release()
@@ -54,17 +55,6 @@ class Port:
 
     def _named(self) -> PortTaken:
         return PortTaken(f"Port {self.asked} is taken: set {self.variable} to another one, or leave it out to take the next free one.")
-
-
-def _lock(number: int) -> TextIO | None:
-    """Held until the file is closed or we die; None: another stack of this user has it."""
-    file = (private_folder() / f"port-{number}.lock").open("w")
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        file.close()
-        return None
-    return file
 
 
 def private_folder() -> Path:

@@ -4,7 +4,6 @@ Imports no Django: the database that the settings need is started here.
 """
 
 import contextlib
-import fcntl
 import json
 import os
 import secrets
@@ -21,7 +20,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TextIO
 
-from config import embedded
+from config import embedded, locks
 from config.ports import Port, PortTaken, is_free, is_held_by, listens
 from config.processes import Child, Command, end_leftovers, note, write_whole
 
@@ -103,13 +102,9 @@ class Stack:
 
     def _take_the_lock(self) -> None:
         """The kernel releases it when we die, however we die."""
-        lock = (self.run_dir / "lock").open("w")
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            lock.close()
-            raise StackError(f"A stack is already running in this checkout{self._where_it_runs()}. Stop it with `make stop`.") from None
-        self._lock_file = lock
+        self._lock_file = locks.take(self.run_dir / "lock")
+        if self._lock_file is None:
+            raise StackError(f"A stack is already running in this checkout{self._where_it_runs()}. Stop it with `make stop`.")
         write_whole(self.run_dir / "supervisor.pid", str(os.getpid()))
 
     def _where_it_runs(self) -> str:
@@ -412,14 +407,10 @@ def stop_running(run_dir: Path, within_s: float = 90) -> str:
 
 def _holder(run_dir: Path) -> int | None:
     """The pid of the supervisor that holds the lock."""
-    try:
-        with (run_dir / "lock").open("r+") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            return None
-    except FileNotFoundError:
+    if not (run_dir / "lock").exists():
         return None
-    except BlockingIOError:
-        return int((run_dir / "supervisor.pid").read_text())
+    with locks.take(run_dir / "lock") or contextlib.nullcontext() as lock:
+        return None if lock else int((run_dir / "supervisor.pid").read_text())
 
 
 def answers(url: str) -> bool:

@@ -13,6 +13,7 @@ from django.conf import settings
 from django.core.management.base import BaseCommand
 from rich.console import Console
 
+from config.management.numbers import at_least_zero
 from config.proving import matrix, rabbitmq, selection
 from config.proving.cases import Case, sensible_cases
 from config.proving.proxy import STANDS
@@ -50,7 +51,7 @@ class Command(BaseCommand):
         )
         parser.add_argument("--list", action="store_true", help="print the names of the selected cases, and prove nothing")
         parser.add_argument("--resume", action="store_true", help="skip what an earlier run has proven with the same code and broker")
-        parser.add_argument("--floor", type=int, help=f"fail below so many cases (default {FLOOR}; with --only 1)")
+        parser.add_argument("--floor", type=at_least_zero, help=f"fail below so many cases (default {FLOOR}; with --only 1)")
         parser.add_argument("--json", action="store_true", help="one JSON object on standard output; the rest goes to standard error")
         parser.add_argument("--broker", choices=("valkey", "rabbitmq"), default="valkey", help="which broker to start (default: valkey)")
         parser.add_argument(

@@ -3,7 +3,7 @@
 import json
 import sys
 import time
-from argparse import ArgumentParser, ArgumentTypeError
+from argparse import ArgumentParser
 from contextlib import nullcontext
 from typing import Any
 
@@ -14,6 +14,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, Ti
 from rich.table import Table
 
 from config import embedded
+from config.management.numbers import above_zero, at_least_one, at_least_zero
 from config.simulation import pool
 from config.simulation.history import Simulator, Verdict
 from config.simulation.pool import Sum
@@ -21,16 +22,6 @@ from config.simulation.sabotage import BROKEN
 from tests.model.saga_journal import KINDS
 
 MOVES = 60
-
-
-def positive(text: str) -> float:
-    try:
-        number = float(text)
-    except ValueError:
-        number = 0.0
-    if number <= 0:
-        raise ArgumentTypeError(f"{text!r} is not a number above 0")
-    return number
 
 
 class Command(BaseCommand):
@@ -42,19 +33,21 @@ class Command(BaseCommand):
     requires_system_checks = ()
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        parser.add_argument("--minutes", type=positive, default=1.0, help="how long (default 1)")
-        parser.add_argument("--histories", type=int, help="how many, instead of how long")
-        parser.add_argument("--floor", type=int, default=100, help="fewer histories than this are a failure (default 100)")
-        parser.add_argument("--seed", type=int, default=1, help="where the seeds begin: histories seed × 1,000,000 and on (default 1)")
-        parser.add_argument("--only", type=int, help="run this one history and print it")
+        parser.add_argument("--minutes", type=above_zero, default=1.0, help="how long (default 1)")
+        parser.add_argument("--histories", type=at_least_one, help="how many, instead of how long")
+        parser.add_argument("--floor", type=at_least_zero, default=100, help="fewer histories than this are a failure (default 100)")
+        parser.add_argument(
+            "--seed", type=at_least_zero, default=1, help="where the seeds begin: histories seed × 1,000,000 and on (default 1)"
+        )
+        parser.add_argument("--only", type=at_least_zero, help="run this one history and print it")
         parser.add_argument(
             "--mode",
             choices=["safety", "liveness"],
             default="liveness",
             help="liveness: faults stop, and all must come to rest (default); safety: faults without end",
         )
-        parser.add_argument("--moves", type=int, help=f"moves with faults in a history (default {MOVES}; safety: {MOVES * 4})")
-        parser.add_argument("--jobs", type=int, default=2, help="processes side by side (default 2)")
+        parser.add_argument("--moves", type=at_least_one, help=f"moves with faults in a history (default {MOVES}; safety: {MOVES * 4})")
+        parser.add_argument("--jobs", type=at_least_one, default=2, help="processes side by side (default 2)")
         parser.add_argument("--sabotage", choices=sorted(BROKEN), help="break this rule of the engine first, to see that it is seen")
         parser.add_argument("--json", action="store_true", help="one JSON object at the end")
         parser.add_argument("--job", help="(a process of the command itself: its number / how many)")

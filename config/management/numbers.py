@@ -1,0 +1,35 @@
+"""Numbers on a command line: one that makes no sense is refused in a sentence that names its option."""
+
+import math
+from argparse import ArgumentTypeError
+
+
+def above_zero(text: str) -> float:
+    try:
+        number = float(text)
+    except ValueError:
+        number = 0.0
+    if not 0 < number < math.inf:
+        raise ArgumentTypeError(f"{text!r} is not a number above 0")
+    return number
+
+
+def at_least_one(text: str) -> int:
+    """A whole number: 1, 2, 3, …"""
+    if (number := _whole(text)) < 1:
+        raise ArgumentTypeError(f"{text!r} is not a whole number above 0")
+    return number
+
+
+def at_least_zero(text: str) -> int:
+    """A whole number: 0, 1, 2, …"""
+    if (number := _whole(text)) < 0:
+        raise ArgumentTypeError(f"{text!r} is neither 0 nor a whole number above it")
+    return number
+
+
+def _whole(text: str) -> int:
+    try:
+        return int(text)
+    except ValueError:
+        return -1

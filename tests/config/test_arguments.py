@@ -1,0 +1,52 @@
+"""Promise: an argument that makes no sense is refused at once, in a sentence that says which one and why."""
+
+from collections.abc import Sequence
+
+import pytest
+from django.core.management import load_command_class
+
+WRONG = {
+    "simulate": [
+        ("--minutes", "0", "is not a number above 0"),
+        ("--minutes", "nan", "is not a number above 0"),
+        ("--minutes", "inf", "is not a number above 0"),
+        ("--histories", "-1", "is not a whole number above 0"),
+        ("--histories", "0", "is not a whole number above 0"),
+        ("--jobs", "0", "is not a whole number above 0"),
+        ("--moves", "-1", "is not a whole number above 0"),
+        ("--moves", "2.5", "is not a whole number above 0"),
+        ("--floor", "-1", "is neither 0 nor a whole number above it"),
+        ("--seed", "-1", "is neither 0 nor a whole number above it"),
+        ("--only", "-1", "is neither 0 nor a whole number above it"),
+    ],
+    "prove": [
+        ("--floor", "-1", "is neither 0 nor a whole number above it"),
+        ("--floor", "many", "is neither 0 nor a whole number above it"),
+    ],
+}
+RIGHT = [
+    ("simulate", ["--minutes=0.5", "--histories=1", "--jobs=1", "--moves=1", "--floor=0", "--seed=0", "--only=0"]),
+    ("prove", ["--floor=0"]),
+]
+
+
+@pytest.mark.parametrize(("command", "option", "value", "why"), [(command, *wrong) for command in WRONG for wrong in WRONG[command]])
+def test_a_wrong_argument_is_named(command: str, option: str, value: str, why: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """I mistype a number, and nothing is started."""
+    with pytest.raises(SystemExit) as ended:
+        parse(command, [f"{option}={value}"])
+
+    assert ended.value.code == 2
+    assert f"argument {option}: '{value}' {why}" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("command", "words"), RIGHT)
+def test_the_least_that_makes_sense_is_taken(command: str, words: Sequence[str]) -> None:
+    parse(command, words)
+
+
+def parse(command: str, words: Sequence[str]) -> None:
+    """As from a command line."""
+    asked = load_command_class("config", command)
+    asked._called_from_command_line = True
+    asked.create_parser("manage.py", command).parse_args(list(words))

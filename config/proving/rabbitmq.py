@@ -38,6 +38,10 @@ class RabbitMq:
     def url(self) -> str:
         return f"amqp://guest:guest@127.0.0.1:{self.port}//"
 
+    def forget(self) -> None:
+        """What an earlier run has left. Only for whoever holds the stack's lock: else it may be the folder of a broker that runs."""
+        shutil.rmtree(self.folder, ignore_errors=True)  # its node is named after its port; a queue from an earlier run is nobody's
+
     def commands(self) -> list[Command]:
         mapper = shutil.which("epmd") or "epmd"
         env = self._env()
@@ -86,5 +90,4 @@ def choose(run_dir: Path) -> RabbitMq:
     if not SERVER.exists() or not shutil.which("erl"):
         raise StackError(HOW_TO_INSTALL)
     ports = [Port(None, default, "") for default in (5700, 25_700, 4400)]
-    shutil.rmtree(run_dir / "rabbitmq", ignore_errors=True)  # its node is named after its port; a queue from an earlier run is nobody's
     return RabbitMq(run_dir / "rabbitmq", ports)

@@ -33,14 +33,19 @@ class ProvingStack(Stack):
         for folder in (CRASH, FAULTS):
             shutil.rmtree(self.run_dir / folder, ignore_errors=True)
             (self.run_dir / folder).mkdir()
-        for command in self.rabbitmq.commands() if self.rabbitmq else ():
-            self._spawn(command)
-            self._wait_for(command)
+        if self.rabbitmq is not None:
+            self._start_rabbitmq(self.rabbitmq)
         super()._start_engines()
         first = 8950
         for setting in ("SANDBOX_URL", *self.through):
             self.routes[setting] = Port(None, first, setting)
             first = self.routes[setting].number + 1
+
+    def _start_rabbitmq(self, rabbitmq: RabbitMq) -> None:
+        rabbitmq.forget()
+        for command in rabbitmq.commands():
+            self._spawn(command)
+            self._wait_for(command)
 
     def _env(self, process: str = "worker") -> dict[str, str]:
         proxied = {setting: f"http://127.0.0.1:{port.number}" for setting, port in self.routes.items()}

@@ -22,11 +22,18 @@ WRONG = {
     "prove": [
         ("--floor", "-1", "is neither 0 nor a whole number above it"),
         ("--floor", "many", "is neither 0 nor a whole number above it"),
+        ("--through", "foo", "is not SETTING=URL: there is no setting 'foo'"),
+        ("--through", "MINE_URL=http://127.0.0.1:9100", "is not SETTING=URL: there is no setting 'MINE_URL'"),
+        ("--through", "__doc__=http://127.0.0.1:9100", "is not SETTING=URL: there is no setting '__doc__'"),
+        *(
+            ("--through", f"SANDBOX_URL={url}", f"is not SETTING=URL: {url!r} is not http:// or https:// with a host")
+            for url in ("", "127.0.0.1:9100", "ftp://127.0.0.1", "http://", "http://a b", "http://127.0.0.1:99999", "http://127.0.0.1:0")
+        ),
     ],
 }
 RIGHT = [
     ("simulate", ["--minutes=0.5", "--histories=1", "--jobs=1", "--moves=1", "--floor=0", "--seed=0", "--only=0"]),
-    ("prove", ["--floor=0"]),
+    ("prove", ["--floor=0", "--through=SANDBOX_URL=http://127.0.0.1:9100", "--through=FLOWER_URL=https://provider.example/v2"]),
 ]
 
 

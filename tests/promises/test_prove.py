@@ -5,23 +5,30 @@ import json
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from itertools import combinations
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
+from django.conf import settings
+from django.core.management import call_command
 
+from config import locks
 from config.ports import Port
-from config.proving import proxy, selection
+from config.processes import Command
+from config.proving import proxy, rabbitmq, selection
 from config.proving.cases import ACTIONS, FAULTS, Case, sensible_cases
 from config.proving.proxy import Armed, Pace, Proxy
 from config.proving.record import Record
+from config.proving.stack import ProvingStack, options
 from config.proving.trial import Outcome
 from fulfillment.crashpoints import BOUNDARIES
 from fulfillment.step import Kind, Step
@@ -188,6 +195,53 @@ def test_a_stack_without_crash_points_is_refused_with_what_to_do(tmp_path: Path)
 
     assert run.returncode == 2
     assert "CRASH_POINTS=" in run.stderr
+
+
+def test_a_provider_that_is_no_setting_is_refused_before_anything_is_listed(tmp_path: Path) -> None:
+    env = os.environ | {"RUN_DIR": str(tmp_path)}
+    words = ["manage.py", "prove", "--list", "--through", "foo"]
+    run = subprocess.run([sys.executable, *words], cwd=ROOT, env=env, capture_output=True, text=True, timeout=60)
+
+    assert run.returncode == 2
+    assert run.stderr.rstrip().endswith("'foo' is not SETTING=URL: there is no setting 'foo' in config/settings.py")
+    assert "Traceback" not in run.stderr
+
+
+# --- beside another one ---------------------------------------------------------------------------------------------------
+
+
+def test_a_second_one_is_refused_in_the_run_directory_and_leaves_the_broker_of_the_first_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """I forgot that one is running in another window: it goes on."""
+    monkeypatch.setattr(rabbitmq, "SERVER", tmp_path)
+    monkeypatch.setattr(shutil, "which", lambda _: "erl")
+    monkeypatch.setattr(signal, "signal", lambda *_: None)  # those of the test run stay
+    monkeypatch.setattr(settings, "RUN_DIR", tmp_path)
+    queues = tmp_path / "prove" / "rabbitmq" / "mnesia"
+    queues.mkdir(parents=True)
+
+    with locks.take(tmp_path / "prove" / "lock") or pytest.fail("nobody else holds it"), pytest.raises(SystemExit) as ended:
+        call_command("prove", "--broker", "rabbitmq")
+
+    assert ended.value.code == 2
+    assert queues.exists()
+
+
+def test_a_broker_starts_without_the_queues_of_an_earlier_run(tmp_path: Path) -> None:
+    """Its node is named after its port, and would find them."""
+
+    class Nothing(rabbitmq.RabbitMq):
+        def commands(self) -> list[Command]:
+            return []
+
+    broker = Nothing(tmp_path / "rabbitmq", [])
+    (broker.folder / "mnesia").mkdir(parents=True)
+    outside = replace(options(ROOT, tmp_path, "amqp://somewhere"), database_url="postgresql://elsewhere")
+
+    ProvingStack(outside, lambda line: None, {}, broker)._start_engines()
+
+    assert not broker.folder.exists()
 
 
 # --- the selection --------------------------------------------------------------------------------------------------------

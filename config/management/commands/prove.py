@@ -4,13 +4,15 @@ import json
 import signal
 import subprocess
 import sys
-from argparse import ArgumentParser
+from argparse import ArgumentParser, ArgumentTypeError
 from collections.abc import Sequence
 from types import FrameType
 from typing import Any
+from urllib.parse import urlsplit
 
 from django.conf import settings
 from django.core.management.base import BaseCommand
+from marshmallow import ValidationError
 from rich.console import Console
 
 from config.management.numbers import at_least_zero
@@ -22,7 +24,7 @@ from config.proving.showing import Showing
 from config.proving.stack import CRASH, FAULTS, ProvingStack, options
 from config.proving.story import needs_proxy, sandboxed_roles
 from config.proving.trial import Field, Outcome
-from config.settings import running_stack
+from config.settings import HTTP, running_stack
 from config.supervisor import StackError
 from fulfillment.steps import STEPS
 from orders.management.placing_client import ShopClient
@@ -36,7 +38,7 @@ class Command(BaseCommand):
     help = (
         "Kill, freeze and lie to real workers at every boundary of every step, and check afterwards that each order adds up. "
         "Steps and gateways of yours take part as soon as they stand in STEPS and ROLES (docs/prove.md). "
-        "It starts a stack of its own in .run/prove and stops it at the end. "
+        "It starts a stack of its own in the folder prove of RUN_DIR and stops it at the end. "
         "The default selection (160 cases) takes about 4 minutes on two cores, --all about 40. "
         "Example: manage.py prove --only 'after_call.undo.payment*'. "
         "Exit 0: all held. 1: a breach, or fewer cases than the floor. 2: nothing was proven."
@@ -58,7 +60,12 @@ class Command(BaseCommand):
             "--running", action="store_true", help="use the running stack of RUN_DIR; it needs crash points (docs/prove.md)"
         )
         parser.add_argument(
-            "--through", action="append", default=[], metavar="SETTING=URL", help="put the fault proxy before this provider too; repeatable"
+            "--through",
+            action="append",
+            default=[],
+            type=provider,
+            metavar="SETTING=URL",
+            help="put the fault proxy before this provider too; repeatable",
         )
         parser.add_argument("--token", default="tok_ok", help="the payment token of the orders (default: %(default)s)")
         parser.add_argument("--sku", default="TENT-2P-GRN", help="what they order (default: %(default)s)")
@@ -93,13 +100,11 @@ class Command(BaseCommand):
     # --- a stack of its own, and a process with its settings ---
 
     def _on_a_stack_of_its_own(self, asked: dict[str, Any]) -> int:
-        run_dir = settings.BASE_DIR / ".run" / "prove"
-        run_dir.mkdir(parents=True, exist_ok=True)
-        through = dict(word.split("=", 1) for word in asked["through"])
+        run_dir = settings.RUN_DIR.resolve() / "prove"
         broker = rabbitmq.choose(run_dir) if asked["broker"] == "rabbitmq" else None
         console = self._console(asked)
         wanted = options(settings.BASE_DIR, run_dir, broker.url if broker else "")
-        with ProvingStack(wanted, lambda line: console.print(line, highlight=False, markup=False), through, broker) as stack:
+        with ProvingStack(wanted, lambda line: console.print(line, highlight=False, markup=False), dict(asked["through"]), broker) as stack:
             return _in_its_settings(stack)
 
     def _console(self, asked: dict[str, Any]) -> Console:
@@ -150,6 +155,25 @@ class Command(BaseCommand):
         outcomes = [*proven.values(), *(fallen.get(outcome.order, outcome) for outcome in fresh)]
         showing.tables(outcomes)
         return outcomes
+
+
+def provider(text: str) -> tuple[str, str]:
+    """The setting that holds a provider's URL, and that URL."""
+    setting, _, url = text.partition("=")
+    if not setting.isupper() or not hasattr(settings, setting):
+        raise ArgumentTypeError(f"{text!r} is not SETTING=URL: there is no setting {setting!r} in config/settings.py")
+    if not is_http(url):
+        raise ArgumentTypeError(f"{text!r} is not SETTING=URL: {url!r} is not http:// or https:// with a host")
+    return setting, url.rstrip("/")
+
+
+def is_http(url: str) -> bool:
+    """As our settings see it, with a port that exists."""
+    try:
+        HTTP(url)
+        return bool(url) and urlsplit(url).port != 0
+    except (ValidationError, ValueError):
+        return False
 
 
 def _interrupt_once(number: int, frame: FrameType | None) -> None:

@@ -5,6 +5,9 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 # Demo, stack and tests run ten times faster than production would: every limit is multiplied by this.
 export TIME_SCALE ?= 0.1
 
+# Where something may run, or was left by what was killed: the shop's own stack, and those of prove, storm and simulate.
+run_dirs = "$(1)" "$(1)/prove" "$(1)"/storm/* "$(1)/simulate"
+
 .PHONY: help demo up stop clean test prove storm check requirements
 help: ## show this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
@@ -16,11 +19,11 @@ demo: $(VENV)/.runtime ## start everything, place 40 orders, show and check what
 up: $(VENV)/.runtime ## start everything and stay up until Ctrl-C
 	@DEMO_VALUES=1 exec $(PY) manage.py up
 
-stop: $(VENV)/.runtime ## stop what `make up` or `make demo` started
-	@$(PY) manage.py up --stop
+stop: $(VENV)/.runtime ## stop what `make up`, `demo`, `prove`, `storm` or `simulate` started or left
+	@$(PY) manage.py up --stop $(call run_dirs,$(or $(RUN_DIR),.run))
 
 clean: ## stop, then remove data, logs and the virtual environment
-	@if [ -x $(PY) ]; then for run in .run .run/prove .run/storm/* .run/test/*; do RUN_DIR=$$run $(PY) manage.py up --stop; done; fi
+	@[ ! -x $(PY) ] || $(PY) manage.py up --stop $(call run_dirs,.run) .run/test/*
 	rm -rf .run $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
 
 test: $(VENV)/.test ## install what is needed and run every test

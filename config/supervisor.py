@@ -14,7 +14,7 @@ import threading
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -102,10 +102,9 @@ class Stack:
 
     def _take_the_lock(self) -> None:
         """The kernel releases it when we die, however we die."""
-        self._lock_file = locks.take(self.run_dir / "lock")
+        self._lock_file = hold(self.run_dir)
         if self._lock_file is None:
             raise StackError(f"A stack is already running in this checkout{self._where_it_runs()}. Stop it with `make stop`.")
-        write_whole(self.run_dir / "supervisor.pid", str(os.getpid()))
 
     def _where_it_runs(self) -> str:
         try:
@@ -352,12 +351,8 @@ class Stack:
 
     def stop(self) -> None:
         """In order: nothing new comes in, workers finish what they do, then the rest, the engines last. Twice is once."""
-        previous = {number: signal.signal(number, signal.SIG_IGN) for number in STOP_SIGNALS}
-        try:
+        with undisturbed():
             self._stop_everything()
-        finally:
-            for number, handler in previous.items():
-                signal.signal(number, handler)
 
     def _stop_everything(self) -> None:
         if self._lock_file is None:
@@ -385,7 +380,7 @@ class Stack:
 
 
 def stop_running(run_dir: Path, within_s: float = 90) -> str:
-    """Ask the stack of this checkout to stop and wait; end what a killed one left. Returns a sentence."""
+    """Ask whoever holds this run directory to stop and wait; end what a killed one left. Returns a sentence; empty: nothing ran."""
     file = run_dir / "stack.json"
     supervisor = _holder(run_dir)
     if supervisor is None:
@@ -395,7 +390,7 @@ def stop_running(run_dir: Path, within_s: float = 90) -> str:
             embedded.stop_postgres(run_dir)
             left.append("postgres")
         file.unlink(missing_ok=True)
-        return f"Ended what an earlier run had left: {', '.join(left)}." if left else "No stack is running in this checkout."
+        return f"Ended what an earlier run had left: {', '.join(left)}." if left else ""
     os.kill(supervisor, signal.SIGTERM)
     deadline = time.monotonic() + within_s
     while _holder(run_dir) is not None:
@@ -403,6 +398,35 @@ def stop_running(run_dir: Path, within_s: float = 90) -> str:
             raise StackError(f"The stack (supervisor {supervisor}) has not stopped after {within_s:g} s.")
         time.sleep(0.1)
     return "Stopped."
+
+
+@contextlib.contextmanager
+def undisturbed() -> Iterator[None]:
+    """Whoever is stopping already is not interrupted."""
+    previous = {number: signal.signal(number, signal.SIG_IGN) for number in STOP_SIGNALS}
+    try:
+        yield
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+
+
+@contextlib.contextmanager
+def postponed() -> Iterator[None]:
+    """Whoever asks us to stop is heeded at the end of the block, and so is Ctrl-C by the children that it starts. Only while no other thread runs."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def hold(run_dir: Path) -> TextIO | None:
+    """The run directory is ours until this is closed or we die, and ``stop_running`` finds us by it. None: it is somebody else's."""
+    lock = locks.take(run_dir / "lock")
+    if lock is not None:
+        write_whole(run_dir / "supervisor.pid", str(os.getpid()))
+    return lock
 
 
 def _holder(run_dir: Path) -> int | None:

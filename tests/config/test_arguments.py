@@ -55,5 +55,5 @@ def test_the_least_that_makes_sense_is_taken(command: str, words: Sequence[str])
 def parse(command: str, words: Sequence[str]) -> None:
     """As from a command line."""
     asked = load_command_class("config", command)
-    asked._called_from_command_line = True
+    asked._called_from_command_line = True  # type: ignore[attr-defined]
     asked.create_parser("manage.py", command).parse_args(list(words))

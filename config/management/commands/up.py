@@ -4,6 +4,7 @@ import signal
 import sys
 from argparse import ArgumentParser
 from contextlib import suppress
+from pathlib import Path
 from types import FrameType
 from typing import Any
 
@@ -58,16 +59,35 @@ class Command(BaseCommand):
     requires_system_checks = ()
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        parser.add_argument("--stop", action="store_true", help="stop the stack that runs in this checkout")
+        parser.add_argument(
+            "--stop", nargs="*", type=Path, metavar="FOLDER", help="stop what runs or was left in RUN_DIR, or in these run directories"
+        )
 
     def handle(self, *args: Any, **options: Any) -> None:
         try:
-            if options["stop"]:
-                self.stdout.write(stop_running(settings.RUN_DIR.resolve()))
-            else:
+            if options["stop"] is None:
                 self._run()
+            else:
+                self._stop(options["stop"] or [settings.RUN_DIR])
         except StackError as refused:
             sys.exit(str(refused))
+
+    def _stop(self, run_dirs: list[Path]) -> None:
+        """Each of them, whatever becomes of the others. What is no folder is left out."""
+        stopped, refused = 0, []
+        for run_dir in filter(Path.is_dir, run_dirs):
+            try:
+                told = stop_running(run_dir.resolve())
+            except StackError as error:
+                refused.append(f"{run_dir}: {error}")
+                continue
+            if told:
+                stopped += 1
+                self.tell(f"{run_dir}: {told}" if len(run_dirs) > 1 else told)
+        if refused:
+            raise StackError("\n".join(refused))
+        if not stopped:
+            self.tell("No stack is running in this checkout.")
 
     def _run(self) -> None:
         heed_signals()

@@ -12,12 +12,13 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from queue import Queue
-from typing import Any
+from typing import Any, TypeAlias
 
 import psycopg
 from django.db.backends.signals import connection_created
 
 from config import embedded
+from config.supervisor import hold, postponed, undisturbed
 
 # What a crash may take is simulated: the real disk is not waited for. A statement is planned once, while tables are small; by index, as they will grow.
 SERVER = {
@@ -30,6 +31,12 @@ SERVER = {
 }
 # Else half of the server's work is to plan the same statements again. The tests run the simulation as production binds: in the client.
 PREPARED = "server_side_binding=true&prepare_threshold=1"
+NO_SERVER = (subprocess.SubprocessError, AssertionError, OSError)  # what starting and stopping one raises
+Child: TypeAlias = "subprocess.Popen[str]"
+
+
+class NothingSimulated(Exception):
+    """The simulation itself did not run; the message says what failed, and what to do."""
 
 
 @dataclass
@@ -51,71 +58,107 @@ class Sum:
             self.breaches.append(told)
 
 
-def databases(run_dir: Path, jobs: int, folder: Path) -> list[str]:
-    """URLs of ``jobs`` fresh databases with our tables, on an embedded server of their own."""
-    server = embedded.start_postgres(run_dir)
-    made = []
-    with psycopg.connect(server, autocommit=True) as connection:
-        for name, value in SERVER.items():
-            connection.execute(f"ALTER SYSTEM SET {name} = {value}")
-        connection.execute("SELECT pg_reload_conf()")
-        for name in ["simulated", *(f"simulated_{job}" for job in range(jobs))]:
-            connection.execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
-        connection.execute("CREATE DATABASE simulated")
-        template = server.replace("/postgres?", "/simulated?")
-        migrate = [sys.executable, "manage.py", "migrate", "--noinput", "--verbosity=0"]
-        subprocess.run(migrate, cwd=folder, env=_environment(template), check=True)
-        for job in range(jobs):
-            connection.execute(f"CREATE DATABASE simulated_{job} TEMPLATE simulated")
-            made.append(server.replace("/postgres?", f"/simulated_{job}?{PREPARED}&"))
-    return made
+@contextlib.contextmanager
+def databases(run_dir: Path, jobs: int, folder: Path) -> Iterator[list[str]]:
+    """URLs of ``jobs`` fresh databases with our tables, on an embedded server that is ours alone and stops at the end. Raises NothingSimulated."""
+    lock = hold(run_dir)
+    if lock is None:
+        raise NothingSimulated("A simulation is already running in this checkout: wait for it, or stop it with `make stop`.")
+    with lock:
+        try:
+            yield _fresh(_server(run_dir), jobs, folder)
+        finally:
+            with undisturbed(), contextlib.suppress(*NO_SERVER):
+                embedded.stop_postgres(run_dir)
+
+
+def _server(run_dir: Path) -> str:
+    """Whole or not at all: a server that is interrupted while it starts would be left behind, or its data half made."""
+    try:
+        with postponed():
+            return embedded.start_postgres(run_dir)
+    except NO_SERVER as failed:
+        log = run_dir / "postgres" / "log"
+        raise NothingSimulated(f"PostgreSQL did not start: {failed} Its log is {log}; {run_dir} can be deleted safely.") from failed
+
+
+def _fresh(server: str, jobs: int, folder: Path) -> list[str]:
+    try:
+        with psycopg.connect(server, autocommit=True) as connection:
+            return _made(connection, server, jobs, folder)
+    except psycopg.Error as failed:
+        raise NothingSimulated(f"PostgreSQL made no databases: {failed}") from failed
+
+
+def _made(connection: "psycopg.Connection[Any]", server: str, jobs: int, folder: Path) -> list[str]:
+    for name, value in SERVER.items():
+        connection.execute(f"ALTER SYSTEM SET {name} = {value}")
+    connection.execute("SELECT pg_reload_conf()")
+    for name in ["simulated", *(f"simulated_{job}" for job in range(jobs))]:
+        connection.execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
+    connection.execute("CREATE DATABASE simulated")
+    _migrate(server.replace("/postgres?", "/simulated?"), folder)
+    for job in range(jobs):
+        connection.execute(f"CREATE DATABASE simulated_{job} TEMPLATE simulated")
+    return [server.replace("/postgres?", f"/simulated_{job}?{PREPARED}&") for job in range(jobs)]
+
+
+def _migrate(database: str, folder: Path) -> None:
+    words = [sys.executable, "manage.py", "migrate", "--noinput", "--verbosity=0"]
+    run = subprocess.run(words, cwd=folder, env=_environment(database), capture_output=True, text=True, start_new_session=True)
+    if run.returncode:
+        raise NothingSimulated(f"manage.py migrate failed:\n{run.stderr[-3000:]}")
 
 
 def _environment(database: str) -> dict[str, str]:
     return os.environ | {"DATABASE_URL": database, "CELERY_BROKER_URL": "redis+socket:///nobody", "DEMO_VALUES": "1", "TIME_SCALE": "1"}
 
 
-def run(urls: list[str], folder: Path, words: list[str], until: Callable[[Sum], bool], progress: Callable[[Sum], None]) -> Sum:
-    """Feed every process until ``until`` says enough or a history breaches; returns what they saw."""
-    told: Queue[str] = Queue()
-    children = []
-    for job, url in enumerate(urls):
-        command = [sys.executable, "manage.py", "simulate", "--job", f"{job}/{len(urls)}", *words]
-        child = subprocess.Popen(command, cwd=folder, env=_environment(url), stdout=subprocess.PIPE, text=True)
-        threading.Thread(target=_listen, args=(child, told), daemon=True).start()
-        children.append(child)
-    seen = Sum()
+def run(seen: Sum, urls: list[str], folder: Path, words: list[str], until: Callable[[Sum], bool], progress: Callable[[Sum], None]) -> None:
+    """Add to ``seen`` what every process sees, until ``until`` says enough or a history breaches. None of them outlives this. Raises NothingSimulated."""
+    told: Queue[str | Child] = Queue()
+    children: list[Child] = []
     try:
-        for line in _lines(told, children):
+        for job, url in enumerate(urls):
+            command = [sys.executable, "manage.py", "simulate", "--job", f"{job}/{len(urls)}", *words]
+            children.append(_child(command, folder, url, told))
+        for line in _lines(told, len(children)):
             seen.add(json.loads(line))
             progress(seen)
             if seen.breaches or until(seen):
                 break
     finally:
-        for child in children:
-            child.terminate()
-        for child in children:
-            child.wait()
-    return seen
+        with undisturbed():
+            for child in children:
+                child.kill()
+                child.wait()
 
 
-def _listen(child: "subprocess.Popen[str]", told: "Queue[str]") -> None:
+def _child(command: list[str], folder: Path, url: str, told: "Queue[str | Child]") -> "Child":
+    """In a session of its own: Ctrl-C reaches us, and we end it."""
+    child = subprocess.Popen(command, cwd=folder, env=_environment(url), stdout=subprocess.PIPE, text=True, start_new_session=True)
+    threading.Thread(target=_listen, args=(child, told), daemon=True).start()
+    return child
+
+
+def _listen(child: "Child", told: "Queue[str | Child]") -> None:
     assert child.stdout is not None
     for line in child.stdout:
         if line.startswith("{"):
             told.put(line)
-    told.put("")
+    told.put(child)
 
 
-def _lines(told: "Queue[str]", children: list["subprocess.Popen[str]"]) -> Iterator[str]:
-    """Until every process has ended."""
-    ended = 0
-    while ended < len(children):
+def _lines(told: "Queue[str | Child]", running: int) -> Iterator[str]:
+    """Until every process has ended. Raises NothingSimulated: one has failed."""
+    while running:
         line = told.get()
-        if line:
+        if isinstance(line, str):
             yield line
-        else:
-            ended += 1
+            continue
+        if code := line.wait():
+            raise NothingSimulated(f"A process of the simulation has failed (exit code {code}); what it said stands above.")
+        running -= 1
 
 
 # --- in each of the processes ---

@@ -1,10 +1,11 @@
 """``manage.py simulate``: thousands of seeded histories of one order, with the real engine on a real database, each change replayed on the model."""
 
 import json
+import os
 import sys
 import time
 from argparse import ArgumentParser
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from typing import Any
 
 from django.conf import settings
@@ -13,14 +14,15 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
-from config import embedded
+from config.management.commands.up import heed_signals
 from config.management.numbers import above_zero, at_least_one, at_least_zero
 from config.simulation import pool
 from config.simulation.history import Simulator, Verdict
-from config.simulation.pool import Sum
+from config.simulation.pool import NothingSimulated, Sum
 from config.simulation.sabotage import BROKEN
 from tests.model.saga_journal import KINDS
 
+HELD, BREACH, NOTHING = 0, 1, 2
 MOVES = 60
 
 
@@ -28,6 +30,7 @@ class Command(BaseCommand):
     help = (
         "Run seeded histories of one order: the real engine on a PostgreSQL of its own, with virtual messages, providers, crashes and time. "
         "A seed is one exactly repeatable history. Takes as long as you say (default: one minute; about 500 histories a minute and core). "
+        "Exit 0: no breach. 1: a breach, or fewer histories than the floor. 2: interrupted, or nothing could be simulated. "
         "Example: manage.py simulate --minutes 5 --seed 7; again one history: manage.py simulate --only 4711"
     )
     requires_system_checks = ()
@@ -57,19 +60,26 @@ class Command(BaseCommand):
             self._histories(options)
             return
         self.console = Console(stderr=options["json"])
-        run_dir = settings.RUN_DIR / "simulate"
+        heed_signals()
+        seen = Sum()
         try:
-            urls = pool.databases(run_dir, 1 if options["only"] is not None else options["jobs"], settings.BASE_DIR)
-            seen = self._run(urls, options)
+            with pool.databases(settings.RUN_DIR.resolve() / "simulate", jobs_of(options), settings.BASE_DIR) as urls:
+                self._run(seen, urls, options)
+        except NothingSimulated as failed:
+            self._end(f"{failed}{_so_far(seen) if seen.histories else ''}")
         except KeyboardInterrupt:
-            sys.exit("Interrupted.")
-        finally:
-            embedded.stop_postgres(run_dir)
+            if not seen.breaches:
+                self._end(f"Interrupted.{_so_far(seen)}")
         self._tell(seen, options)
+
+    def _end(self, why: str) -> None:
+        with suppress(OSError):  # the terminal may be gone
+            self.stderr.write(why)
+        sys.exit(NOTHING)
 
     # --- in the process of the command ---
 
-    def _run(self, urls: list[str], options: dict[str, Any]) -> Sum:
+    def _run(self, seen: Sum, urls: list[str], options: dict[str, Any]) -> None:
         words = ["--seed", str(options["seed"]), "--mode", options["mode"], "--moves", str(moves_of(options))]
         words += ["--only", str(options["only"])] if options["only"] is not None else []
         words += ["--sabotage", options["sabotage"]] if options["sabotage"] else []
@@ -83,7 +93,7 @@ class Command(BaseCommand):
                 done = seen.histories if options["histories"] else time.monotonic() - begun
                 progress.update(bar, completed=done, description=f"{seen.histories:,} histories")
 
-            return pool.run(urls, settings.BASE_DIR, words, until, show)
+            pool.run(seen, urls, settings.BASE_DIR, words, until, show)
 
     def _tell(self, seen: Sum, options: dict[str, Any]) -> None:
         if options["json"]:
@@ -100,14 +110,10 @@ class Command(BaseCommand):
             self.stdout.write(
                 f"{seen.histories:,} histories, {seen.moves:,} moves, {sum(seen.transitions.values()):,} transitions, {len(seen.breaches)} breaches"
             )
-        too_few = (
-            options["only"] is None
-            and not seen.breaches
-            and seen.histories < min(options["floor"], options["histories"] or options["floor"])
-        )
+        too_few = not seen.breaches and seen.histories < floor_of(options)
         if too_few:
-            self.stderr.write(f"Only {seen.histories} histories were run; at least {options['floor']} are wanted.")
-        sys.exit(1 if seen.breaches or too_few else 0)
+            self.stderr.write(f"Only {seen.histories} histories were run; at least {floor_of(options)} are wanted.")
+        sys.exit(BREACH if seen.breaches or too_few else HELD)
 
     def _show_coverage(self, seen: Sum) -> None:
         table = Table(title="Transitions, each replayed on the model", title_justify="left")
@@ -129,15 +135,22 @@ class Command(BaseCommand):
         with BROKEN[options["sabotage"]]() if options["sabotage"] else nullcontext():
             if options["only"] is not None:
                 verdict = self._one(simulator, options["only"], options)
-                self.stdout.write(json.dumps(vars(verdict)))
+                self._report(verdict)
                 for line in verdict.trace:
                     self.stderr.write(line)
                 return
             seed = options["seed"] * 1_000_000 + job
             while True:
-                self.stdout.write(json.dumps(vars(self._one(simulator, seed, options))))
-                self.stdout.flush()
+                self._report(self._one(simulator, seed, options))
                 seed += jobs
+
+    def _report(self, verdict: Verdict) -> None:
+        """Ends this process where nobody listens any more: whoever started it was killed."""
+        try:
+            self.stdout.write(json.dumps(vars(verdict)))
+            self.stdout.flush()
+        except BrokenPipeError:
+            os._exit(NOTHING)
 
     def _one(self, simulator: Simulator, seed: int, options: dict[str, Any]) -> Verdict:
         until_rest = options["mode"] == "liveness"
@@ -152,6 +165,21 @@ def shortest(simulator: Simulator, seed: int, moves: int, until_rest: bool) -> V
         if verdict.breach:
             return verdict
     return simulator.run(seed, moves, until_rest=until_rest)
+
+
+def _so_far(seen: Sum) -> str:
+    return f" {seen.histories:,} histories were seen, no breach so far."
+
+
+def jobs_of(options: dict[str, Any]) -> int:
+    return int(1 if options["only"] is not None else options["jobs"])
+
+
+def floor_of(options: dict[str, Any]) -> int:
+    """How many histories are enough: never none."""
+    if options["only"] is not None:
+        return 1
+    return int(max(1, min(options["floor"], options["histories"] or options["floor"])))
 
 
 def moves_of(options: dict[str, Any]) -> int:

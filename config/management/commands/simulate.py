@@ -135,9 +135,9 @@ class Command(BaseCommand):
         with BROKEN[options["sabotage"]]() if options["sabotage"] else nullcontext():
             if options["only"] is not None:
                 verdict = self._one(simulator, options["only"], options)
-                self._report(verdict)
                 for line in verdict.trace:
                     self.stderr.write(line)
+                self._report(verdict)  # last: whoever has heard it may end us
                 return
             seed = options["seed"] * 1_000_000 + job
             while True:

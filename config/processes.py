@@ -1,10 +1,12 @@
 """Child processes: each a session of its own, recognised by pid and start time, so that nobody else's process is ever ended."""
 
 import contextlib
+import ctypes
 import json
 import os
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -65,6 +67,18 @@ class Child:
 
     def last_lines(self, count: int = 15) -> str:
         return "\n".join(self.log.read_text(errors="replace").splitlines()[-count:])
+
+
+_libc = ctypes.CDLL(None, use_errno=True)
+_PR_SET_PDEATHSIG = 1  # prctl(2)
+
+
+def end_with_parent(number: int = signal.SIGKILL) -> None:
+    """For ``preexec_fn``: the kernel sends ``number`` to this process when the thread that started it ends, however it ends.
+
+    Elsewhere than on Linux it does nothing."""
+    if sys.platform == "linux":
+        _libc.prctl(_PR_SET_PDEATHSIG, number)
 
 
 def end_session(pid: int) -> None:

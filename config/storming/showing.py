@@ -20,13 +20,9 @@ class Showing:
     def say(self, line: str, style: str = "") -> None:
         self.console.print(line, style=style, highlight=False, markup=False, soft_wrap=True)
 
-    def plan(self, scenarios: Sequence[Scenario]) -> None:
+    def plan(self, scenarios: Sequence[Scenario], seed: int) -> None:
         minutes = sum(scenario.minutes[self.size] for scenario in scenarios)
-        self.say(
-            f"{len(scenarios)} storms, {self.size}: about {minutes:.0f} minutes"
-            if minutes >= 1
-            else f"{len(scenarios)} storms, {self.size}"
-        )
+        self.say(f"{len(scenarios)} storms, {self.size}, seed {seed}: about {max(1, round(minutes))} minutes")
 
     @contextmanager
     def bar(self, scenario: Scenario) -> Iterator[Progress]:

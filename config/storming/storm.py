@@ -2,19 +2,18 @@
 
 import random
 import shutil
-import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from config.outside import NothingCame, RunningStack, Shop
+from config.outside import RunningStack, Shop
+from config.storming.clients import Clients
 from config.storming.line import Line
 from config.storming.scenario import Scenario
+from config.supervisor import StackError, stop_running
 
-CLIENTS = 8  # that place orders at the same time
 Progress = Callable[[str, int, int], None]  # what is being done, how many are done, of how many
 
 
@@ -42,6 +41,7 @@ class Storm:
         self.show("starting the stack", 0, 1)
         crash = self.run_dir / "crash"
         if self._stack is None:
+            stop_running(self.run_dir)
             shutil.rmtree(self.run_dir, ignore_errors=True)
             crash.mkdir(parents=True)
         self._stack = RunningStack(self.run_dir, CRASH_POINTS=str(crash), **self.scenario.variables, **variables)
@@ -50,7 +50,10 @@ class Storm:
     def stop(self) -> None:
         if self._stack is not None and self._stack.process.poll() is None:
             self.show("stopping the stack", 0, 1)
-            self._stack.stop()
+            try:
+                self._stack.stop()
+            except StackError as stuck:
+                self.expect(False, str(stuck))
 
     @property
     def stack(self) -> RunningStack:
@@ -70,22 +73,17 @@ class Storm:
 
     def in_parallel(self, what: str, calls: Sequence[Callable[[], str]]) -> list[str]:
         """What the calls return, each an order that was placed."""
-        placed: list[str] = []
-        with ThreadPoolExecutor(CLIENTS) as pool:
-            for number in pool.map(lambda call: call(), calls):
-                placed.append(number)
-                self.show(what, len(placed), len(calls))
+        with Clients(calls) as clients:
+            placed = clients.finish(lambda done: self.show(what, done, len(calls)))
         self.numbers += placed
         return placed
 
     @contextmanager
-    def orders_flowing(self, count: int, per_s: float, **changes: Any) -> Iterator["Flow"]:
+    def orders_flowing(self, count: int, per_s: float, **changes: Any) -> Iterator[Clients]:
         """``count`` orders are placed meanwhile, ``per_s`` a second; at the end of the block all of them have been answered."""
-        flow = Flow(self.shop, count, per_s, changes)
-        try:
-            yield flow
-        finally:
-            self.numbers += flow.finish(lambda done: self.show("placing what is left", done, count))
+        with Clients([lambda: self.shop.place_stubbornly(60, **changes)] * count, per_s) as clients:
+            yield clients
+            self.numbers += clients.finish(lambda done: self.show("placing what is left", done, count))
 
     def rest(self, within_s: float, numbers: Iterable[str] | None = None) -> bool:
         """Until none of the orders moves any more. False, and a breach, if one still does then."""
@@ -121,42 +119,3 @@ class Storm:
         if not holds:
             self.breaches.append(otherwise)
         return holds
-
-
-class Flow:
-    """Orders that are placed one after the other by clients that repeat each request until it is answered."""
-
-    def __init__(self, shop: Shop, count: int, per_s: float, changes: dict[str, Any]) -> None:
-        self.count = count
-        self.answered: list[str] = []
-        self.unanswered: list[str] = []
-        self._shop, self._changes, self._pause_s = shop, changes, CLIENTS / per_s
-        self._left = iter(range(count))
-        self._next = threading.Lock()
-        self._clients = [threading.Thread(target=self._place, daemon=True) for _ in range(CLIENTS)]
-        for client in self._clients:
-            client.start()
-
-    @property
-    def is_over(self) -> bool:
-        return len(self.answered) + len(self.unanswered) >= self.count
-
-    def finish(self, show: Callable[[int], None]) -> list[str]:
-        while any(client.is_alive() for client in self._clients):
-            show(len(self.answered))
-            time.sleep(0.5)
-        if self.unanswered:
-            raise NothingCame(f"{len(self.unanswered)} orders were not answered: {self.unanswered[0]}")
-        return self.answered
-
-    def _place(self) -> None:
-        while True:
-            with self._next:
-                if next(self._left, None) is None:
-                    return
-            begun = time.monotonic()
-            try:
-                self.answered.append(self._shop.place_stubbornly(60, **self._changes))
-            except AssertionError as silent:
-                self.unanswered.append(str(silent))
-            time.sleep(max(0.0, self._pause_s - (time.monotonic() - begun)))

@@ -9,6 +9,7 @@ from typing import Any
 
 import redis
 
+from config.outside import NothingCame
 from config.storming.storm import Storm
 
 QUEUES = ("saga", "undo", "sideeffects")
@@ -35,10 +36,14 @@ class Tap(threading.Thread):
 
     @contextmanager
     def listening(self) -> Iterator[None]:
+        """Raises NothingCame: it could not be opened, or has ended before its time and did not see everything."""
         self.start()
-        self._is_open.wait(5)
+        if not self._is_open.wait(5):
+            raise NothingCame("the broker shows nobody what it is told (MONITOR)")
         try:
             yield
+            if not self.is_alive():
+                raise NothingCame("the tap on the broker has ended before its time")
         finally:
             self._is_over = True
             while self.is_alive():

@@ -4,12 +4,14 @@ import json
 import sys
 import time
 from argparse import ArgumentParser
+from collections.abc import Sequence
 from typing import Any
 
 from django.conf import settings
 from django.core.management.base import BaseCommand
 from rich.console import Console
 
+from config import locks
 from config.management.commands.up import heed_signals
 from config.storming import judging
 from config.storming.scenario import FULL, SIZES, Scenario
@@ -25,8 +27,8 @@ WIDTH = 160
 class Command(BaseCommand):
     help = (
         "Storms: refunds down, the stack killed, the broker wiped, the database stopped, workers frozen, ledgers forged. Each has a stack of its own in "
-        ".run/storm and is judged at its end. All take about half an hour, --size small about seven minutes. Exit 0: everything held, 1: a breach, 2: nothing "
-        "was shown. Example: manage.py storm --only database --seed 7"
+        ".run/storm and is judged at its end. All take about half an hour, --size small about seven minutes. Exit 0: everything held, 1: a breach, 2: not "
+        "everything was shown. Example: manage.py storm --only database --seed 7"
     )
     requires_system_checks = ()
 
@@ -48,18 +50,22 @@ class Command(BaseCommand):
         heed_signals()
         stream = sys.stderr if options["json"] else sys.stdout
         showing = Showing(Console(file=stream, width=None if stream.isatty() else WIDTH), options["size"])
-        showing.plan(chosen)
+        showing.plan(chosen, options["seed"])
         begun = time.monotonic()
+        storms, ended_by = list[Storm](), ""
         try:
-            storms = [self._storm(scenario, options, showing) for scenario in chosen]
+            for scenario in chosen:
+                storms.append(self._storm(scenario, options, showing))
         except StackError as refused:
-            self._end(str(refused))
+            ended_by = str(refused)
         except KeyboardInterrupt:
-            self._end("Interrupted: nothing was shown.")
+            ended_by = "Interrupted."
+        if ended_by:
+            self.stderr.write(f"{ended_by} Not shown: {', '.join(one.name for one in chosen[len(storms) :])}.")
         showing.verdict(storms, begun)
         if options["json"]:
-            self.stdout.write(json.dumps([_as_json(storm) for storm in storms]))
-        sys.exit(BROKEN if any(storm.breaches for storm in storms) else HELD)
+            self.stdout.write(json.dumps(_as_json(storms, options, ended_by)))
+        sys.exit(BROKEN if any(storm.breaches for storm in storms) else NOTHING if ended_by else HELD)
 
     def _storm(self, scenario: Scenario, options: dict[str, Any], showing: Showing) -> Storm:
         begun = time.monotonic()
@@ -68,28 +74,42 @@ class Command(BaseCommand):
         showing.told(storm, time.monotonic() - begun)
         return storm
 
-    def _end(self, why: str) -> None:
-        self.stderr.write(why)
-        sys.exit(NOTHING)
-
 
 def _run(scenario: Scenario, size: str, seed: int, show: Progress) -> Storm:
-    """A storm that fails by itself has shown nothing good: that is a breach too."""
-    storm = Storm(scenario, size, seed, settings.RUN_DIR.resolve() / "storm", show)
-    try:
-        with scenario.surroundings(storm) as variables:
-            try:
-                storm.start(**variables)
-                scenario.happens(storm)
-                judging.judge(storm)
-            finally:
-                storm.stop()
-    except StackError:
-        raise
-    except Exception as failed:
-        storm.expect(False, f"the storm itself came to nothing: {type(failed).__name__}: {failed}")
+    """Raises StackError: it could not begin. A storm that fails by itself later has shown nothing good: that is a breach too."""
+    folder = settings.RUN_DIR.resolve() / "storm"
+    storm = Storm(scenario, size, seed, folder, show)
+    lock = locks.take(folder / f"{scenario.name}.lock")
+    if lock is None:
+        raise StackError(
+            f"The storm {scenario.name} runs already in this checkout: wait for it, or stop it with Ctrl-C where it was started."
+        )
+    with lock, scenario.surroundings(storm) as variables:
+        storm.start(**variables)
+        try:
+            _happens(storm)
+        finally:
+            storm.stop()
     return storm
 
 
-def _as_json(storm: Storm) -> dict[str, Any]:
-    return {"name": storm.scenario.name, "orders": len(storm.numbers), "counts": storm.counts, "breaches": storm.breaches}
+def _happens(storm: Storm) -> None:
+    try:
+        storm.scenario.happens(storm)
+        judging.judge(storm)
+    except Exception as failed:
+        storm.expect(False, f"the storm itself came to nothing: {type(failed).__name__}: {failed}")
+
+
+def _as_json(storms: Sequence[Storm], options: dict[str, Any], ended_by: str) -> dict[str, Any]:
+    return {
+        "size": options["size"],
+        "seed": options["seed"],
+        "storms": [
+            {"name": storm.scenario.name, "orders": len(storm.numbers), "counts": storm.counts, "breaches": storm.breaches}
+            for storm in storms
+        ],
+        "orders": sum(len(storm.numbers) for storm in storms),
+        "breaches": sum(len(storm.breaches) for storm in storms),
+        "ended_by": ended_by or None,
+    }

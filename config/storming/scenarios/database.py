@@ -6,32 +6,37 @@ import time
 from collections.abc import Callable
 
 from config.outside import standing_still, wait_for
+from config.storming.clients import Clients
 from config.storming.scenario import FULL, SMALL, Scenario
-from config.storming.storm import Flow, Storm
+from config.storming.storm import Storm
 
 IN_THE_SWEEP = "sweep.any.any.any"
 LATER_S = 60.0
+OPEN_TRANSACTIONS = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND state = 'idle in transaction'"
 
 
 def happens(storm: Storm) -> None:
     orders, stops = storm.how_many["orders"], 0
-    with storm.orders_flowing(orders, storm.how_many["per_s"]) as flow:
-        while not flow.is_over:
-            _while_orders_flow(storm, flow, storm.rng.uniform(storm.how_many["from_s"], storm.how_many["to_s"]))
+    with storm.orders_flowing(orders, storm.how_many["per_s"]) as clients:
+        while not clients.are_done:
+            _while_orders_flow(storm, clients, storm.rng.uniform(storm.how_many["from_s"], storm.how_many["to_s"]))
             _stop_postgres(storm, storm.rng.uniform(0, 5))
             stops += 1
     in_sweep = sum(_stop_in_the_sweep(storm) for _ in range(storm.how_many["in_the_sweep"]))
     last = time.monotonic()
     storm.rest(LATER_S)
     storm.counts |= {"stops": stops, "more in the sweep": in_sweep, "at rest after (s)": round(time.monotonic() - last)}
+    ended = storm.statuses(storm.numbers)
+    storm.counts["fulfilled"] = ended.get("fulfilled", 0)
+    storm.expect(ended == {"fulfilled": len(storm.numbers)}, f"ended as {ended}")
     storm.expect(stops >= storm.how_many["stops"], f"only {stops} stops")
     storm.expect(in_sweep == storm.how_many["in_the_sweep"], f"only {in_sweep} stops met the sweep at its work")
 
 
-def _while_orders_flow(storm: Storm, flow: Flow, seconds: float) -> None:
+def _while_orders_flow(storm: Storm, clients: Clients, seconds: float) -> None:
     until = time.monotonic() + seconds
-    while time.monotonic() < until and not flow.is_over:
-        storm.show("orders flow, the database does not", len(flow.answered), flow.count)
+    while time.monotonic() < until and not clients.are_done:
+        storm.show("orders flow, the database does not", len(clients.answered), clients.count)
         time.sleep(0.2)
 
 
@@ -61,10 +66,13 @@ def _stop_in_the_sweep(storm: Storm) -> bool:
     with shop.provider_down("charges"):
         storm.numbers.append(shop.place_stubbornly(60))
         shop.arm(IN_THE_SWEEP, "stop")
-        stopped, _ = wait_for(lambda: shop.hit(IN_THE_SWEEP), 60) or (0, "")
-        _stop_postgres(storm, storm.rng.uniform(0, 1), lambda: os.kill(stopped, signal.SIGCONT))
-    shop.disarm()
-    return bool(stopped)
+        try:
+            stopped, _ = wait_for(lambda: shop.hit(IN_THE_SWEEP), 60) or (0, "")
+            is_open = bool(shop.sql(OPEN_TRANSACTIONS)[0][0])
+            _stop_postgres(storm, storm.rng.uniform(0, 1), lambda: os.kill(stopped, signal.SIGCONT))
+        finally:
+            shop.disarm()
+    return is_open
 
 
 def _answers(storm: Storm) -> bool:

@@ -6,15 +6,17 @@ from config.storming.scenario import FULL, SMALL, Scenario
 from config.storming.storm import Storm
 
 REST_WITHIN_S = 60
-MID_STEP_S = 0.7
+SLOW = "tok_slow_8s"  # eight tenths of a second at the scale at which storms run
+STARTED = "SELECT count(*) FROM fulfillment_steprecord WHERE state = 'started'"
 
 
 def happens(storm: Storm) -> None:
     with storm.shop.stopped("saga"):
-        storm.place(storm.how_many["orders"] * 4 // 5)
+        storm.place(2, token=SLOW)  # they are talked about in both processes of the pool when everything dies
+        storm.place(storm.how_many["orders"] * 4 // 5 - 2)
         storm.place(storm.how_many["orders"] // 5, postal_code="00422")
-    time.sleep(MID_STEP_S)
-    in_flight = len(storm.numbers) - storm.at_rest(storm.numbers)
+    storm.until("reaching the bank", lambda: storm.shop.sql(STARTED)[0][0], 2, 20, every_s=0.01)
+    in_flight, in_talk = len(storm.numbers) - storm.at_rest(storm.numbers), storm.shop.sql(STARTED)[0][0]
     storm.stack.kill_everything()
 
     begun = time.monotonic()
@@ -23,6 +25,7 @@ def happens(storm: Storm) -> None:
     storm.rest(REST_WITHIN_S - up)
     storm.counts |= {
         "in flight": in_flight,
+        "in talk with a provider": in_talk,
         "up again after (s)": round(up),
         "at rest after (s)": round(time.monotonic() - begun),
     }

@@ -33,6 +33,7 @@ INSERT INTO fulfillment_steprecord (SELECT (jsonb_populate_record(NULL::fulfillm
     FROM sagas JOIN told ON told.id = sagas.order_id, fulfillment_steprecord r JOIN fulfillment_saga s ON s.id = r.saga_id
         JOIN orders_order o ON o.id = s.order_id WHERE o.number = %(like)s)
 """
+STRANDED = "SELECT number FROM orders_order WHERE number LIKE 'ORD-S%'"
 POISON = "SELECT count(*) FROM fulfillment_saga s WHERE s.plan = '[\"poison\"]' AND s.relaunches > 0"
 HEALTHY = "SELECT count(*) FROM fulfillment_saga s JOIN orders_order o ON o.id = s.order_id WHERE o.number LIKE 'ORD-S%%' AND s.plan <> '[\"poison\"]' "
 RELAUNCHED = HEALTHY + "AND s.launched_at > s.opened_at"
@@ -78,6 +79,7 @@ def _strand(storm: Storm, like: str, count: int, poison: int) -> None:
         storm.show("stranding sagas", 0, count)
         connection.execute(COPY, {"like": like, "count": count, "poison": poison})
         connection.execute("ANALYZE")
+        storm.numbers += [number for (number,) in connection.execute(STRANDED)]
 
 
 SCENARIO = Scenario(

@@ -1,6 +1,7 @@
 """The broker is wiped again and again, and everything that it still delivers it delivers twice."""
 
 import json
+import re
 import uuid
 from typing import Any
 
@@ -47,12 +48,22 @@ def happens(storm: Storm) -> None:
                 lost += _wipe(storm)
         everything = len(storm.numbers) * SUBSCRIBERS
         storm.until("coming to rest", lambda: int(storm.shop.sql(DELIVERED, storm.numbers)[0][0]), everything, 240)
-    storm.counts |= {"wiped": wipes, "messages lost": lost, "delivered twice": doubler.doubled}
+    mails = _mails(storm)
+    storm.counts |= {"wiped": wipes, "messages lost": lost, "put in twice": doubler.doubled, "mails": len(mails)}
     storm.expect(lost >= wipes, f"only {lost} messages were lost in {wipes} wipes")
     storm.expect(doubler.doubled == doubler.seen, f"of {doubler.seen} messages only {doubler.doubled} were doubled")
     storm.expect(doubler.doubled >= 3 * len(storm.numbers), f"only {doubler.doubled} messages were doubled")
+    storm.expect(
+        sorted(mails) == sorted(storm.numbers), f"{len(mails)} mails for {len(storm.numbers)} orders, {len(set(mails))} of them told"
+    )
     ended = storm.statuses(storm.numbers)
     storm.expect(ended == {"fulfilled": len(storm.numbers)}, f"ended as {ended}")
+
+
+def _mails(storm: Storm) -> list[str]:
+    """The order of each mail that has arrived at its customer."""
+    texts = [file.read_text(errors="replace") for file in (storm.run_dir / "mail").glob("*.eml")]
+    return [found.group() for text in texts if (found := re.search(r"ORD-\w+", text))]
 
 
 def _wipe(storm: Storm) -> int:

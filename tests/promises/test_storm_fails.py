@@ -1,0 +1,76 @@
+"""A storm whose promise is broken says so: each kind of breach is made on purpose, on a stack of its own."""
+
+import io
+import threading
+import time
+from collections.abc import Callable
+
+import pytest
+from rich.console import Console
+
+from config import locks
+from config.management.commands import storm as command
+from config.storming.clients import Clients
+from config.storming.scenario import SMALL, Scenario
+from config.storming.showing import Showing
+from config.storming.storm import Storm
+from config.supervisor import StackError
+from tests.engines import RUN_DIR
+
+STRAND = "UPDATE fulfillment_saga s SET state = 'needs_attention', wake_at = NULL, closed_at = NULL FROM orders_order o WHERE o.id = s.order_id AND o.number = %s"
+
+
+def everything_is_broken(storm: Storm) -> None:
+    """A second charge, an order at which nobody will look, one that is gone, a wait in vain."""
+    twice, stranded, gone = storm.place(3)
+    storm.rest(30)
+    storm.shop.plant("charge", twice, f"{twice}:payment:do:2", 1000)
+    storm.shop.run(STRAND, stranded)
+    storm.numbers[storm.numbers.index(gone)] = "ORD-GONE"
+    storm.until("waiting in vain", lambda: 0, 1, 0.1)
+
+
+def run(happens: Callable[[Storm], None], name: str) -> Storm:
+    scenario = Scenario(name=name, promise="", happens=happens, sizes={SMALL: {}}, minutes={SMALL: 0.2})
+    return command._run(scenario, SMALL, 1, lambda what, done, total: None)
+
+
+@pytest.mark.timeout(120)
+def test_every_kind_of_breach_is_told() -> None:
+    """Whoever loses my order, forgets it or charges me twice in a storm is seen by it."""
+    storm = run(everything_is_broken, "broken")
+
+    told = "\n".join(storm.breaches)
+    assert "1 orders were answered 201 and are missing: ORD-GONE" in told
+    assert "1 orders are open, and nobody will look or was told" in told
+    assert "1 orders have more than one charge" in told
+    assert "waiting in vain: 0 of 1 after 0.1 s" in told
+    assert "reconcile: " in told
+    seen = io.StringIO()
+    showing = Showing(Console(file=seen, width=160), SMALL)
+    showing.told(storm, 1)
+    showing.verdict([storm], time.monotonic())
+    assert f"{len(storm.breaches)} BREACHES" in seen.getvalue()
+    assert seen.getvalue().endswith(f"1 storms, 3 orders, {len(storm.breaches)} breaches\n")
+
+
+def test_a_storm_that_runs_already_is_left_alone() -> None:
+    """My storm of yesterday still rages: today's says so, and takes nothing from it."""
+    with (
+        locks.take(RUN_DIR / "unit" / "storm" / "raging.lock") or pytest.fail("somebody holds it"),
+        pytest.raises(StackError, match="raging runs already"),
+    ):
+        run(lambda storm: None, "raging")
+
+
+def test_a_client_that_fails_is_told_and_none_is_waited_for_when_a_storm_is_left() -> None:
+    with (
+        Clients([lambda: "ORD-1", lambda: str(1 / 0)]) as clients,
+        pytest.raises(AssertionError, match="1 of 2 orders were not placed: ZeroDivisionError"),
+    ):
+        clients.finish(lambda done: None)
+
+    begun = time.monotonic()
+    with pytest.raises(KeyboardInterrupt), Clients([lambda: str(threading.Event().wait(5))] * 100):
+        raise KeyboardInterrupt
+    assert time.monotonic() - begun < 1

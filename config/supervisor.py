@@ -252,7 +252,15 @@ class Stack:
 
     def _spawn(self, command: Command) -> None:
         self.children[command.role] = Child(command, self.options.folder, self.run_dir / "log" / f"{command.role}.log")
-        note({role: child.pid for role, child in self.children.items()}, self.run_dir / "processes.json")
+        self._note()
+
+    def _note(self) -> None:
+        """For whoever comes after us, if we are killed."""
+        note(self._leaders(), self.run_dir / "processes.json")
+
+    def _leaders(self) -> dict[str, int]:
+        """Role → the pid that leads its session."""
+        return {role: child.pid for role, child in self.children.items()}
 
     def _wait_for(self, command: Command) -> None:
         """Raises PortLost; StackError: it has ended, or does not answer in time."""

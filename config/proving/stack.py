@@ -24,6 +24,15 @@ class ProvingStack(Stack):
         self.through = through
         self.rabbitmq = rabbitmq
         self.routes: dict[str, Port] = {}  # setting → the proxy's port
+        self._prover: int | None = None
+
+    def note_the_prover(self, pid: int) -> None:
+        """It leads a session of its own, and must not outlive this stack either."""
+        self._prover = pid
+        self._note()
+
+    def _leaders(self) -> dict[str, int]:
+        return super()._leaders() | ({} if self._prover is None else {"prove": self._prover})
 
     def start(self) -> None:
         super().start()

@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -23,7 +24,7 @@ from django.core.management import call_command
 
 from config import locks
 from config.ports import Port
-from config.processes import Command
+from config.processes import Command, end_leftovers
 from config.proving import proxy, rabbitmq, selection
 from config.proving.cases import ACTIONS, FAULTS, Case, sensible_cases
 from config.proving.proxy import Armed, Pace, Proxy
@@ -226,6 +227,17 @@ def test_a_second_one_is_refused_in_the_run_directory_and_leaves_the_broker_of_t
 
     assert ended.value.code == 2
     assert queues.exists()
+
+
+def test_the_process_that_proves_is_found_when_its_stack_was_killed(tmp_path: Path) -> None:
+    """I killed the command: ``make stop`` ends what went on judging without it."""
+    prover = subprocess.Popen(["sleep", "300"], start_new_session=True)
+
+    ProvingStack(options(ROOT, tmp_path), lambda line: None, {}).note_the_prover(prover.pid)
+    threading.Thread(target=prover.wait, daemon=True).start()
+
+    assert end_leftovers(tmp_path / "processes.json") == ["prove"]
+    assert prover.wait(5) == -signal.SIGKILL
 
 
 def test_a_broker_starts_without_the_queues_of_an_earlier_run(tmp_path: Path) -> None:

@@ -1,12 +1,10 @@
 """``manage.py prove``: the crash matrix, on real workers, against the steps and gateways of this checkout."""
 
 import json
-import signal
 import subprocess
 import sys
 from argparse import ArgumentParser, ArgumentTypeError
 from collections.abc import Sequence
-from types import FrameType
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -15,6 +13,7 @@ from django.core.management.base import BaseCommand
 from marshmallow import ValidationError
 from rich.console import Console
 
+from config.management.commands.up import heed_signals
 from config.management.numbers import at_least_zero
 from config.proving import matrix, rabbitmq, selection
 from config.proving.cases import Case, sensible_cases
@@ -71,8 +70,7 @@ class Command(BaseCommand):
         parser.add_argument("--sku", default="TENT-2P-GRN", help="what they order (default: %(default)s)")
 
     def handle(self, *args: Any, **asked: Any) -> None:
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, _interrupt_once)
+        heed_signals()
         cases = self._selected(asked)
         if not cases:
             self._exit(f"No case fits {' or '.join(asked['only'])}: `manage.py prove --all --list` names them all.")
@@ -176,15 +174,8 @@ def is_http(url: str) -> bool:
         return False
 
 
-def _interrupt_once(number: int, frame: FrameType | None) -> None:
-    """Whoever is stopping already is not interrupted again."""
-    for stop in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(stop, signal.SIG_IGN)
-    raise KeyboardInterrupt
-
-
 def _in_its_settings(stack: ProvingStack) -> int:
-    """The same command again, as a process whose settings know this stack; its exit code."""
+    """The same command again, as a process whose settings know this stack, in a session of its own; its exit code."""
     variables = {
         "RUN_DIR": stack.run_dir,
         "DATABASE_URL": stack.database,
@@ -196,11 +187,12 @@ def _in_its_settings(stack: ProvingStack) -> int:
         **stack.through,
     }
     words = ["env", *(f"{name}={value}" for name, value in variables.items()), sys.executable, *sys.argv, "--running"]
-    process = subprocess.Popen(words, cwd=settings.BASE_DIR)
+    process = subprocess.Popen(words, cwd=settings.BASE_DIR, start_new_session=True)
+    stack.note_the_prover(process.pid)
     try:
         return process.wait()
     except KeyboardInterrupt:
-        process.terminate()  # Ctrl-C has told it already, anybody else has not
+        process.terminate()
         process.wait(60)
         return NOTHING
 

@@ -59,7 +59,7 @@ def holds(name: str, tell: Callable[[str], None]) -> None:
     assert code == 0
     assert {what: told["counts"][what] for what in MET[name] if told["counts"][what] < MET[name][what]} == {}
     assert "not shown" not in told["counts"] or os.environ.get("CI") != "true", told["counts"]
-    assert f"1 storms, {told['orders']} orders, 0 breaches" in seen
+    assert f"1 storms, {told['orders']:,} orders, 0 breaches" in seen
     tell(f"storm {name}: {', '.join(f'{what} {count}' for what, count in told['counts'].items())}; {time.monotonic() - begun:.0f} s")
 
 

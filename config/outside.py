@@ -20,7 +20,6 @@ import httpx
 import psutil
 import psycopg
 
-from config.processes import end_with_parent
 from config.supervisor import StackError
 
 FOLDER = Path(__file__).resolve().parent.parent
@@ -61,7 +60,7 @@ class RunningStack:
             stdout=self.log,
             stderr=subprocess.STDOUT,
             start_new_session=True,
-            preexec_fn=_as_a_terminal_starts_it,  # and, on Linux, so that it ends with whoever started it, even by SIGKILL
+            preexec_fn=_as_a_terminal_starts_it,
         )
         try:
             wait_for(self._is_up, within_s=UP_WITHIN_S)
@@ -109,7 +108,6 @@ class RunningStack:
 def _as_a_terminal_starts_it() -> None:
     """Ctrl-C is heard, also where we were started with ``&``."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)
-    end_with_parent(signal.SIGTERM)
 
 
 class Shop:

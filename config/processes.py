@@ -76,7 +76,8 @@ _PR_SET_PDEATHSIG = 1  # prctl(2)
 def end_with_parent(number: int = signal.SIGKILL) -> None:
     """For ``preexec_fn``: the kernel sends ``number`` to this process when the thread that started it ends, however it ends.
 
-    Elsewhere than on Linux it does nothing."""
+    Not for what is started in a thread that ends before it. Elsewhere than on Linux it does nothing.
+    """
     if sys.platform == "linux":
         _libc.prctl(_PR_SET_PDEATHSIG, number)
 

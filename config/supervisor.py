@@ -429,6 +429,20 @@ def postponed() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
+@contextlib.contextmanager
+def in_one_go() -> Iterator[None]:
+    """Whoever asks us to stop is heeded at the end of the block: what was begun in it is known by then, and can be ended. Other threads may run."""
+    asked: list[int] = []
+    previous = {number: signal.signal(number, lambda which, _: asked.append(which)) for number in STOP_SIGNALS}
+    try:
+        yield
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+    if asked:
+        signal.raise_signal(asked[0])
+
+
 def hold(run_dir: Path) -> TextIO | None:
     """The run directory is ours until this is closed or we die, and ``stop_running`` finds us by it. None: it is somebody else's."""
     lock = locks.take(run_dir / "lock")

@@ -18,7 +18,7 @@ import psycopg
 from django.db.backends.signals import connection_created
 
 from config import embedded
-from config.supervisor import hold, postponed, undisturbed
+from config.supervisor import hold, in_one_go, postponed, undisturbed
 
 # What a crash may take is simulated: the real disk is not waited for. A statement is planned once, while tables are small; by index, as they will grow.
 SERVER = {
@@ -121,7 +121,8 @@ def run(seen: Sum, urls: list[str], folder: Path, words: list[str], until: Calla
     try:
         for job, url in enumerate(urls):
             command = [sys.executable, "manage.py", "simulate", "--job", f"{job}/{len(urls)}", *words]
-            children.append(_child(command, folder, url, told))
+            with in_one_go():
+                children.append(_child(command, folder, url, told))
         for line in _lines(told, len(children)):
             seen.add(json.loads(line))
             progress(seen)

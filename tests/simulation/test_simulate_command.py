@@ -1,5 +1,6 @@
 """Promise: ``manage.py simulate`` says what it has seen, however it ends, leaves nothing behind, and is alone in its run directory."""
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -59,17 +60,30 @@ def _is_of_it(process: psutil.Process) -> bool:
 def histories(running: "subprocess.Popen[str]") -> bool:
     """Two processes of it run histories."""
     assert running.poll() is None, running.communicate()
-    return sum("--job" in process.cmdline() for process in of_the_simulation()) == 2
+    return running_histories() == 2
+
+
+def running_histories() -> int:
+    return sum("--job" in _words(process) for process in of_the_simulation())
+
+
+def _words(process: psutil.Process) -> list[str]:
+    """None of one that has ended meanwhile."""
+    with contextlib.suppress(psutil.Error):
+        return list(process.cmdline())
+    return []
 
 
 @pytest.fixture
 def running() -> Iterator["subprocess.Popen[str]"]:
     """A simulation that would go on for long."""
     started = manage("simulate", "--minutes", "30")
-    wait_for(lambda: histories(started), within_s=60)
-    yield started
-    end_session(started.pid)
-    manage("up", "--stop", str(HERE)).wait()
+    try:
+        wait_for(lambda: histories(started), within_s=60)
+        yield started
+    finally:
+        end_session(started.pid)
+        manage("up", "--stop", str(HERE)).wait()
 
 
 @pytest.mark.parametrize("number", STOP_SIGNALS)
@@ -101,7 +115,7 @@ def test_what_a_killed_one_has_left_ends_by_itself_or_by_make_stop(running: "sub
     """Its processes have nobody to tell; its server is found by its data."""
     running.kill()
 
-    wait_for(lambda: not any("--job" in process.cmdline() for process in of_the_simulation()), within_s=30)
+    wait_for(lambda: not running_histories(), within_s=30)
     assert manage("up", "--stop", str(HERE)).communicate()[0] == "Ended what an earlier run had left: postgres.\n"
     assert of_the_simulation() == []
 

@@ -41,7 +41,7 @@ RIGHT = [
 def test_a_wrong_argument_is_named(command: str, option: str, value: str, why: str, capsys: pytest.CaptureFixture[str]) -> None:
     """I mistype a number, and nothing is started."""
     with pytest.raises(SystemExit) as ended:
-        parse(command, [f"{option}={value}"])
+        load_command_class("config", command).run_from_argv(["manage.py", command, f"{option}={value}"])
 
     assert ended.value.code == 2
     assert f"argument {option}: '{value}' {why}" in capsys.readouterr().err
@@ -49,11 +49,4 @@ def test_a_wrong_argument_is_named(command: str, option: str, value: str, why: s
 
 @pytest.mark.parametrize(("command", "words"), RIGHT)
 def test_the_least_that_makes_sense_is_taken(command: str, words: Sequence[str]) -> None:
-    parse(command, words)
-
-
-def parse(command: str, words: Sequence[str]) -> None:
-    """As from a command line."""
-    asked = load_command_class("config", command)
-    asked._called_from_command_line = True  # type: ignore[attr-defined]
-    asked.create_parser("manage.py", command).parse_args(list(words))
+    load_command_class("config", command).create_parser("manage.py", command).parse_args(list(words))

@@ -6,7 +6,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export TIME_SCALE ?= 0.1
 
 # Where something may run, or was left by what was killed: the shop's own stack, and those of prove, storm and simulate.
-run_dirs = "$(1)" "$(1)/prove" "$(1)"/storm/* "$(1)/simulate"
+run_dirs = "$(1)" "$(1)/prove" "$(1)"/storm/commands/* "$(1)"/storm/* "$(1)/simulate"
 
 .PHONY: help demo up stop clean test prove storm check requirements
 help: ## show this list

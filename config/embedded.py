@@ -10,6 +10,7 @@ import functools
 import hashlib
 import os
 import signal
+import subprocess
 import tempfile
 import uuid
 from collections.abc import Iterator
@@ -17,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 SOCKET_PATH_LIMIT = 100  # bytes; the operating systems allow 104 to 108
+NO_SERVER = (subprocess.SubprocessError, AssertionError, OSError)  # what starting and stopping PostgreSQL raises
 BOUNCES = "bounce@example.com"  # refused for good, so that a dead letter can be seen
 
 # --- PostgreSQL: a daemon of its own, adopted when it is already there --------------------------------------------------

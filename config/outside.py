@@ -225,7 +225,7 @@ class Shop:
 
     def disarm(self) -> None:
         for file in (self.stack.run_dir / "crash").iterdir():
-            file.unlink()
+            file.unlink(missing_ok=True)  # whoever reaches it right now renames it
 
     def children_of(self, role: str) -> list[int]:
         """The pool of a worker."""

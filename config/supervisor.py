@@ -127,7 +127,7 @@ class Stack:
 
     def _start_engines(self) -> None:
         begun = time.monotonic()
-        self.database = self.options.database_url or embedded.start_postgres(self.run_dir)
+        self.database = self.options.database_url or start_postgres(self.run_dir)
         self.broker = self.options.broker_url or embedded.valkey_url(self.run_dir)
         if not self.options.broker_url:
             valkey = Command("valkey", embedded.valkey_command(self.run_dir), answers=lambda: embedded.valkey_answers(self.run_dir))
@@ -344,7 +344,7 @@ class Stack:
             return
         if not embedded.postgres_pid(self.run_dir):
             self._postgres_is_down = True
-            with contextlib.suppress(subprocess.SubprocessError, AssertionError):  # the next round tries again
+            with contextlib.suppress(*embedded.NO_SERVER):  # the next round tries again
                 embedded.start_postgres(self.run_dir)
         if self._postgres_is_down and embedded.postgres_answers(self.database):
             self._postgres_is_down = False
@@ -387,6 +387,15 @@ class Stack:
                 child.wait_until_gone()
 
 
+def start_postgres(run_dir: Path) -> str:
+    """Its URL. Whole or not at all: one that is interrupted while it starts would be left behind, or its data half made. Raises StackError."""
+    try:
+        with postponed():
+            return embedded.start_postgres(run_dir)
+    except embedded.NO_SERVER as failed:
+        raise StackError(f"PostgreSQL did not start: {failed} Its log is {run_dir / 'postgres' / 'log'}.") from failed
+
+
 def stop_running(run_dir: Path, within_s: float = 90) -> str:
     """Ask whoever holds this run directory to stop and wait; end what a killed one left. Returns a sentence; empty: nothing ran."""
     file = run_dir / "stack.json"
@@ -394,7 +403,7 @@ def stop_running(run_dir: Path, within_s: float = 90) -> str:
     if supervisor is None:
         left = end_leftovers(run_dir / "processes.json")
         if (run_dir / "postgres" / "postmaster.pid").exists():
-            embedded.start_postgres(run_dir)
+            start_postgres(run_dir)
             embedded.stop_postgres(run_dir)
             left.append("postgres")
         file.unlink(missing_ok=True)

@@ -4,8 +4,10 @@ It happens after a broker's connection has died without a word: the worker belie
 state. Counted in looks, not in seconds, so that a process that was stopped, or a machine that slept, is not taken for a deaf one.
 """
 
+import faulthandler
 import logging
 import os
+import sys
 import threading
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -80,9 +82,13 @@ def _length(broker: Any, queue: str) -> int:
 
 
 def end_this_worker() -> None:
+    """Its log says where every thread stands: nobody can ask it later."""
     log.critical("Messages wait, and none has arrived here for long: this worker is deaf and ends itself")
     logging.shutdown()
-    os._exit(EXIT_DEAF)
+    try:
+        faulthandler.dump_traceback(sys.__stderr__ or 2)
+    finally:
+        os._exit(EXIT_DEAF)
 
 
 def watch(queues: list[str], tasks: Iterable[Any]) -> Watchdog:

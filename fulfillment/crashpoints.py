@@ -50,13 +50,14 @@ def _reached(folder: Path, boundary: str, order: str, step: str, undo: bool | No
     direction = ANY if undo is None else "undo" if undo else "do"
     for words in product(dict.fromkeys((direction, ANY)), dict.fromkeys((step, ANY)), dict.fromkeys((order, ANY))):
         armed = folder / ".".join((boundary, *words))
-        hit = armed.with_name(f"{armed.name}.hit")
+        hit, mine = (armed.with_name(f"{armed.name}.{end}") for end in ("hit", os.getpid()))
         try:
             action = armed.read_text().strip()
-            armed.rename(hit)
+            armed.rename(mine)  # whoever succeeds has reached it first
         except FileNotFoundError:
             continue
-        hit.write_text(f"{os.getpid()} {order} {action}\n")
+        mine.write_text(f"{os.getpid()} {order} {action}\n")
+        mine.rename(hit)  # nobody reads half of it
         _act(action, hit.name)
 
 

@@ -27,7 +27,7 @@ LARGEST_RECEIPT = 20_000  # characters of JSON
 def talk(step: Step, claim: Claim, lease: Lease) -> Receipt | StepError | None:
     """What the call achieved, or why it did not. Outside any transaction, under the lease, with the provider that the saga's plan pins."""
     try:
-        order = Order.objects.prefetch_related("lines").get(pk=claim.order_id)
+        order = Order.objects.get(pk=claim.order_id)
         with leased(lease), with_provider_of(claim.role, claim.gateway):
             crash_point("before_call", claim.order, claim.name, undo=claim.undo)
             receipt = _undo(step, order, claim) if claim.undo else _do(step, order, claim)

@@ -18,7 +18,7 @@ import psycopg
 from django.db.backends.signals import connection_created
 
 from config import embedded
-from config.supervisor import hold, in_one_go, postponed, undisturbed
+from config.supervisor import StackError, hold, in_one_go, start_postgres, undisturbed
 
 # What a crash may take is simulated: the real disk is not waited for. A statement is planned once, while tables are small; by index, as they will grow.
 SERVER = {
@@ -31,7 +31,6 @@ SERVER = {
 }
 # Else half of the server's work is to plan the same statements again. The tests run the simulation as production binds: in the client.
 PREPARED = "server_side_binding=true&prepare_threshold=1"
-NO_SERVER = (subprocess.SubprocessError, AssertionError, OSError)  # what starting and stopping one raises
 Child: TypeAlias = "subprocess.Popen[str]"
 
 
@@ -68,18 +67,15 @@ def databases(run_dir: Path, jobs: int, folder: Path) -> Iterator[list[str]]:
         try:
             yield _fresh(_server(run_dir), jobs, folder)
         finally:
-            with undisturbed(), contextlib.suppress(*NO_SERVER):
+            with undisturbed(), contextlib.suppress(*embedded.NO_SERVER):
                 embedded.stop_postgres(run_dir)
 
 
 def _server(run_dir: Path) -> str:
-    """Whole or not at all: a server that is interrupted while it starts would be left behind, or its data half made."""
     try:
-        with postponed():
-            return embedded.start_postgres(run_dir)
-    except NO_SERVER as failed:
-        log = run_dir / "postgres" / "log"
-        raise NothingSimulated(f"PostgreSQL did not start: {failed} Its log is {log}; {run_dir} can be deleted safely.") from failed
+        return start_postgres(run_dir)
+    except StackError as refused:
+        raise NothingSimulated(f"{refused} {run_dir} can be deleted safely.") from refused
 
 
 def _fresh(server: str, jobs: int, folder: Path) -> list[str]:

@@ -47,6 +47,14 @@ def test_a_wrong_argument_is_named(command: str, option: str, value: str, why: s
     assert f"argument {option}: '{value}' {why}" in capsys.readouterr().err
 
 
+def test_a_provider_that_is_given_twice_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+    words = [f"--through=SANDBOX_URL=http://127.0.0.1:{port}" for port in (9100, 9200)]
+    with pytest.raises(SystemExit):
+        load_command_class("config", "prove").run_from_argv(["manage.py", "prove", *words])
+
+    assert "SANDBOX_URL is given twice: http://127.0.0.1:9100 and http://127.0.0.1:9200" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(("command", "words"), RIGHT)
 def test_the_least_that_makes_sense_is_taken(command: str, words: Sequence[str]) -> None:
     load_command_class("config", command).create_parser("manage.py", command).parse_args(list(words))

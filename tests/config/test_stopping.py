@@ -42,7 +42,7 @@ def stop(run_dir: Path) -> list[str]:
 def test_what_prove_storm_and_simulate_have_left_is_ended(tmp_path: Path, left: list[Left]) -> None:
     """I killed them, or forgot them; a folder in which nothing runs, and a file, are not spoken of."""
     (tmp_path / "storm/wiped").mkdir()
-    (tmp_path / "storm/killed.lock").write_text("")
+    (tmp_path / "storm/a file").write_text("")
 
     told = stop(tmp_path)
 

@@ -1,21 +1,26 @@
 """A storm whose promise is broken says so: each kind of breach is made on purpose, on a stack of its own."""
 
 import io
+import os
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable
+from pathlib import Path
 
+import psutil
 import pytest
 from rich.console import Console
 
-from config import locks
 from config.management.commands import storm as command
+from config.outside import wait_for
 from config.storming.clients import Clients
 from config.storming.scenario import SMALL, Scenario
 from config.storming.showing import Showing
 from config.storming.storm import Storm
-from config.supervisor import StackError
-from tests.engines import RUN_DIR
+from config.supervisor import StackError, hold
+from tests.engines import ROOT, RUN_DIR
 
 STRAND = "UPDATE fulfillment_saga s SET state = 'needs_attention', wake_at = NULL, closed_at = NULL FROM orders_order o WHERE o.id = s.order_id AND o.number = %s"
 
@@ -57,10 +62,26 @@ def test_every_kind_of_breach_is_told() -> None:
 def test_a_storm_that_runs_already_is_left_alone() -> None:
     """My storm of yesterday still rages: today's says so, and takes nothing from it."""
     with (
-        locks.take(RUN_DIR / "unit" / "storm" / "raging.lock") or pytest.fail("somebody holds it"),
+        hold(RUN_DIR / "unit" / "storm" / "commands" / "raging") or pytest.fail("somebody holds it"),
         pytest.raises(StackError, match="raging runs already"),
     ):
         run(lambda storm: None, "raging")
+
+
+@pytest.mark.timeout(60)
+def test_make_stop_ends_a_storm_and_what_it_has_started(tmp_path: Path) -> None:
+    """I forgot one in another window: it says what it has not shown, and nothing of it is left."""
+    words = [sys.executable, "manage.py", "storm", "--only", "killed", "--size", "small"]
+    raging = subprocess.Popen(words, cwd=ROOT, env=os.environ | {"RUN_DIR": str(tmp_path)}, stderr=subprocess.PIPE, text=True)
+    wait_for(lambda: (tmp_path / "storm" / "killed" / "processes.json").exists(), within_s=30)
+
+    stop = ["make", "-s", "-o", ".venv/.runtime", "-o", ".venv/bin/python", "stop"]
+    run = subprocess.run(stop, cwd=ROOT, env=os.environ | {"RUN_DIR": str(tmp_path)}, capture_output=True, text=True, timeout=40)
+
+    assert f"{tmp_path}/storm/commands/killed: Stopped." in run.stdout
+    assert raging.communicate(timeout=10)[1] == "Interrupted. Not shown: killed.\n"
+    assert raging.returncode == command.NOTHING
+    assert [process for process in psutil.process_iter(["cmdline"]) if str(tmp_path) in " ".join(process.info["cmdline"] or ())] == []
 
 
 def test_a_client_that_fails_is_told_and_none_is_waited_for_when_a_storm_is_left() -> None:

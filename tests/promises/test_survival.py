@@ -150,4 +150,5 @@ def test_a_worker_that_hears_nothing_ends_itself_and_is_started_again(shop: Shop
     shop.wait_for_respawn("saga", deaf, 60)
 
     tell(f"a deaf worker ended itself {time.monotonic() - began:.0f} s after its queue began to wait")
+    assert "most recent call first" in (shop.stack.run_dir / "log" / "saga.log").read_text(), "its log does not say where it stood"
     assert shop.ends(number, 30) == "fulfilled"

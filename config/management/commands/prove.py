@@ -3,7 +3,7 @@
 import json
 import subprocess
 import sys
-from argparse import ArgumentParser, ArgumentTypeError
+from argparse import Action, ArgumentError, ArgumentParser, ArgumentTypeError, Namespace
 from collections.abc import Sequence
 from typing import Any
 from urllib.parse import urlsplit
@@ -60,8 +60,8 @@ class Command(BaseCommand):
         )
         parser.add_argument(
             "--through",
-            action="append",
-            default=[],
+            action=EachOnce,
+            default={},
             type=provider,
             metavar="SETTING=URL",
             help="put the fault proxy before this provider too; repeatable",
@@ -102,7 +102,7 @@ class Command(BaseCommand):
         broker = rabbitmq.choose(run_dir) if asked["broker"] == "rabbitmq" else None
         console = self._console(asked)
         wanted = options(settings.BASE_DIR, run_dir, broker.url if broker else "")
-        with ProvingStack(wanted, lambda line: console.print(line, highlight=False, markup=False), dict(asked["through"]), broker) as stack:
+        with ProvingStack(wanted, lambda line: console.print(line, highlight=False, markup=False), asked["through"], broker) as stack:
             return _in_its_settings(stack)
 
     def _console(self, asked: dict[str, Any]) -> Console:
@@ -153,6 +153,17 @@ class Command(BaseCommand):
         outcomes = [*proven.values(), *(fallen.get(outcome.order, outcome) for outcome in fresh)]
         showing.tables(outcomes)
         return outcomes
+
+
+class EachOnce(Action):
+    """Pairs into a dict; the same name twice is a mistake, and neither value would be the right one to take."""
+
+    def __call__(self, parser: ArgumentParser, namespace: Namespace, given: Any, option_string: str | None = None) -> None:
+        name, value = given
+        before = getattr(namespace, self.dest)
+        if name in before:
+            raise ArgumentError(self, f"{name} is given twice: {before[name]} and {value}")
+        setattr(namespace, self.dest, before | {name: value})
 
 
 def provider(text: str) -> tuple[str, str]:

@@ -11,17 +11,17 @@ from django.conf import settings
 from django.core.management.base import BaseCommand
 from rich.console import Console
 
-from config import locks
 from config.management.commands.up import heed_signals
 from config.storming import judging
 from config.storming.scenario import FULL, SIZES, Scenario
 from config.storming.scenarios import SCENARIOS
 from config.storming.showing import Showing
 from config.storming.storm import Progress, Storm
-from config.supervisor import StackError
+from config.supervisor import StackError, hold
 
 HELD, BROKEN, NOTHING = 0, 1, 2
 WIDTH = 160
+COMMANDS = "commands"  # the folder by which `make stop` finds us: before the stacks, or a storm would take their end for a breach
 
 
 class Command(BaseCommand):
@@ -79,11 +79,9 @@ def _run(scenario: Scenario, size: str, seed: int, show: Progress) -> Storm:
     """Raises StackError: it could not begin. A storm that fails by itself later has shown nothing good: that is a breach too."""
     folder = settings.RUN_DIR.resolve() / "storm"
     storm = Storm(scenario, size, seed, folder, show)
-    lock = locks.take(folder / f"{scenario.name}.lock")
+    lock = hold(folder / COMMANDS / scenario.name)
     if lock is None:
-        raise StackError(
-            f"The storm {scenario.name} runs already in this checkout: wait for it, or stop it with Ctrl-C where it was started."
-        )
+        raise StackError(f"The storm {scenario.name} runs already in this checkout: wait for it, or stop it with `make stop`.")
     with lock, scenario.surroundings(storm) as variables:
         storm.start(**variables)
         try:

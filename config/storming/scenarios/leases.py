@@ -3,13 +3,16 @@
 import contextlib
 import os
 import signal
+import subprocess
 import time
 from collections import Counter
+from collections.abc import Iterator
 from datetime import datetime
 
 import psutil
 
 from config.outside import FOLDER, NothingCame, standing_still, wait_for
+from config.processes import end_session
 from config.storming.scenario import FULL, SMALL, Scenario
 from config.storming.storm import Storm
 
@@ -24,17 +27,14 @@ LATE = "tok_slow_90s"  # at this scale the charge is made nine seconds after it 
 
 def happens(storm: Storm) -> None:
     late, wanted = storm.place(storm.how_many["late"], token=LATE), storm.how_many["frozen"]
-    spare, frozen, zombies = _spare_worker(storm), 0, 0
-    try:
+    frozen, zombies = 0, 0
+    with _spare_worker(storm) as spare:
         for _ in range(ROUNDS * wanted // AT_A_TIME):  # on a busy machine some are ended by their hard limit before they stand still
             if zombies >= wanted:
                 break
             storm.show("standing still for three leases", zombies, wanted)
             stood, woke = _frozen(storm, spare)
             frozen, zombies = frozen + stood, zombies + woke
-    finally:
-        spare.terminate()
-        spare.wait(30)
     storm.rest(120)
     charges = Counter(effect["order"] for effect in storm.shop.effects() if effect["operation"] == "charge")
     waited = _came_three_leases_later(storm, late)
@@ -46,25 +46,28 @@ def happens(storm: Storm) -> None:
     storm.expect(ended == {"fulfilled": len(storm.numbers)}, f"ended as {ended}")
 
 
-def _frozen(storm: Storm, spare: psutil.Popen) -> tuple[int, int]:
+def _frozen(storm: Storm, spare: "_SpareWorker") -> tuple[int, int]:
     """Orders reach their payment's call in the spare worker, which stands still there whole; the shop's own takes over. (stood still, woke up too late)."""
     shop = storm.shop
+    spare.be_ready()
     with shop.stopped("saga"):
-        with standing_still([spare.pid, *(child.pid for child in spare.children())]):
+        with standing_still(spare.pids()):
             time.sleep(BLOCKING_READ_S)  # from now on the broker hands nothing to who stands still
             numbers = [shop.place_stubbornly() for _ in range(AT_A_TIME)]
             for number in numbers:
                 shop.arm(f"{POINT}.{number}", "stop")
-        stopped = [_stopped_at(storm, number) for number in numbers]
-        os.kill(spare.pid, signal.SIGSTOP)  # it would end what takes longer than its hard limit
-    storm.numbers += numbers
+        storm.numbers += numbers
+        with contextlib.suppress(NothingCame):
+            wait_for(lambda: spare.has_ended() or all(shop.hit(f"{POINT}.{number}") for number in numbers), 30, every_s=0.01)
+        spare.tell(signal.SIGSTOP)  # it would end what takes longer than its hard limit
+    stopped = [hit[0] for number in numbers if (hit := shop.hit(f"{POINT}.{number}"))]
     time.sleep(THREE_LEASES_S)
     zombies = [pid for pid in stopped if _stands_still(pid)]
     for pid in zombies:
         os.kill(pid, signal.SIGCONT)
     with contextlib.suppress(NothingCame):
         wait_for(lambda: _woken(storm, numbers) >= len(zombies), 5)
-    os.kill(spare.pid, signal.SIGCONT)
+    spare.tell(signal.SIGCONT)
     shop.disarm()
     return len(zombies), _woken(storm, numbers)
 
@@ -77,11 +80,6 @@ def _stands_still(pid: int) -> bool:
         return False
 
 
-def _stopped_at(storm: Storm, number: str) -> int:
-    hit = wait_for(lambda: storm.shop.hit(f"{POINT}.{number}"), 30, every_s=0.01)
-    return hit[0] if hit else 0
-
-
 def _woken(storm: Storm, numbers: list[str]) -> int:
     query = (
         "SELECT count(DISTINCT o.number) FROM orders_timelineentry t JOIN orders_order o ON o.id = t.order_id"
@@ -90,14 +88,51 @@ def _woken(storm: Storm, numbers: list[str]) -> int:
     return int(storm.shop.sql(query, numbers)[0][0])
 
 
-def _spare_worker(storm: Storm) -> psutil.Popen:
+class _SpareWorker:
     """A second saga worker, as on another machine."""
-    own = psutil.Process(storm.stack.pid("saga"))
-    words = [{"2": str(AT_A_TIME), "saga@%h": "spare@%h"}.get(word, word) for word in own.cmdline()]
-    log = (storm.run_dir / "log" / "spare.log").open("ab")
-    spare = psutil.Popen(words, cwd=FOLDER, env=own.environ(), stdout=log, stderr=log, start_new_session=True)
-    wait_for(lambda: len(spare.children()) >= AT_A_TIME, 30)
-    return spare
+
+    def __init__(self, storm: Storm) -> None:
+        own = psutil.Process(storm.stack.pid("saga"))
+        self._words = [{"2": str(AT_A_TIME), "saga@%h": "spare@%h"}.get(word, word) for word in own.cmdline()]
+        self._environment = own.environ()
+        self._log = storm.run_dir / "log" / "spare.log"
+        self._process = self._start()
+
+    def _start(self) -> "subprocess.Popen[bytes]":
+        with self._log.open("ab") as log:
+            return subprocess.Popen(self._words, cwd=FOLDER, env=self._environment, stdout=log, stderr=log, start_new_session=True)
+
+    def be_ready(self) -> None:
+        """Started again if need be: one that no longer hears its broker has ended itself."""
+        if self.has_ended():
+            self.end()
+            self._process = self._start()
+        wait_for(lambda: len(self.pids()) > AT_A_TIME, 30)
+
+    def has_ended(self) -> bool:
+        return self._process.poll() is not None
+
+    def pids(self) -> list[int]:
+        """Its own, and its pool's."""
+        return [self._process.pid, *(child.pid for child in psutil.Process(self._process.pid).children())]
+
+    def tell(self, which: signal.Signals) -> None:
+        """Nothing, if it has ended."""
+        self._process.send_signal(which)
+
+    def end(self) -> None:
+        """Whole, also what stands still."""
+        end_session(self._process.pid)
+        self._process.wait(10)
+
+
+@contextlib.contextmanager
+def _spare_worker(storm: Storm) -> Iterator[_SpareWorker]:
+    spare = _SpareWorker(storm)
+    try:
+        yield spare
+    finally:
+        spare.end()
 
 
 def _came_three_leases_later(storm: Storm, numbers: list[str]) -> int:

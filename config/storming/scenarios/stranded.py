@@ -51,7 +51,8 @@ def happens(storm: Storm) -> None:
 
     def relaunched() -> int:
         nonlocal silent_s
-        silent_s = max(silent_s, shop.http.get(storm.stack.info["web"] + "/readyz").json()["sweep_age_s"] or 0.0)
+        age_s = shop.http.get(storm.stack.info["web"] + "/readyz").json()["sweep_age_s"] or 0.0
+        silent_s = max(silent_s, min(age_s, time.monotonic() - begun))  # we had stopped it until then
         return int(shop.sql(RELAUNCHED)[0][0])
 
     storm.until("relaunching", relaunched, healthy, 60 + count / 20)

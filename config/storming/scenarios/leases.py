@@ -150,5 +150,5 @@ SCENARIO = Scenario(
     promise="Steps last three leases, by a worker that stands still or by a provider that does it late: one charge each.",
     happens=happens,
     sizes={SMALL: {"late": 5, "frozen": 10}, FULL: {"late": 50, "frozen": 50}},
-    minutes={SMALL: 0.9, FULL: 2.3},
+    minutes={SMALL: 0.9, FULL: 1.4},
 )

@@ -59,6 +59,6 @@ SCENARIO = Scenario(
     promise="Refunds are down: everybody is told, nobody is shown refunded; one bulk retry refunds all but those whose parcel has left.",
     happens=happens,
     sizes={SMALL: {"refused": 10, "kept": 2}, FULL: {"refused": 195, "kept": 5}},
-    minutes={SMALL: 0.6, FULL: 1.7},
+    minutes={SMALL: 0.6, FULL: 1.1},
     variables={"UNDO_TRIES": "6"},
 )

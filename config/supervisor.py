@@ -371,8 +371,9 @@ class Stack:
         self._stop_children(STOP_ORDER)
         for port in self.ports.values():
             port.release()
-        if not self.options.database_url and hasattr(self, "database"):
-            embedded.stop_postgres(self.run_dir)
+        if not self.options.database_url and _has_a_database(self.run_dir):  # also one that was interrupted on its way up
+            with contextlib.suppress(*embedded.NO_SERVER):
+                embedded.stop_postgres(self.run_dir)
         for name in ("stack.json", "processes.json"):
             (self.run_dir / name).unlink(missing_ok=True)
         self._lock_file.close()
@@ -387,13 +388,27 @@ class Stack:
                 child.wait_until_gone()
 
 
+def _has_a_database(run_dir: Path) -> bool:
+    """PostgreSQL runs there, or was killed."""
+    return (run_dir / "postgres" / "postmaster.pid").exists()
+
+
+def _end_the_database(run_dir: Path) -> None:
+    """Whatever state a killed supervisor has left it in. Raises StackError."""
+    start_postgres(run_dir)
+    try:
+        embedded.stop_postgres(run_dir)
+    except embedded.NO_SERVER as failed:
+        raise StackError(f"PostgreSQL in {run_dir} did not stop: {failed}") from failed
+
+
 def start_postgres(run_dir: Path) -> str:
-    """Its URL. Whole or not at all: one that is interrupted while it starts would be left behind, or its data half made. Raises StackError."""
+    """Its URL. An interrupt is heeded once it is up, so that its data are never half made: whoever calls this stops it. Raises StackError."""
     try:
         with postponed():
             return embedded.start_postgres(run_dir)
     except embedded.NO_SERVER as failed:
-        raise StackError(f"PostgreSQL did not start: {failed} Its log is {run_dir / 'postgres' / 'log'}.") from failed
+        raise StackError(f"PostgreSQL did not start: {failed}. Its log is {run_dir / 'postgres' / 'log'}.") from failed
 
 
 def stop_running(run_dir: Path, within_s: float = 90) -> str:
@@ -402,9 +417,8 @@ def stop_running(run_dir: Path, within_s: float = 90) -> str:
     supervisor = _holder(run_dir)
     if supervisor is None:
         left = end_leftovers(run_dir / "processes.json")
-        if (run_dir / "postgres" / "postmaster.pid").exists():
-            start_postgres(run_dir)
-            embedded.stop_postgres(run_dir)
+        if _has_a_database(run_dir):
+            _end_the_database(run_dir)
             left.append("postgres")
         file.unlink(missing_ok=True)
         return f"Ended what an earlier run had left: {', '.join(left)}." if left else ""

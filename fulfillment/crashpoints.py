@@ -8,6 +8,7 @@ it renames the file to ``<name>.hit``, with its pid and the order inside, and th
 import os
 import signal
 from collections.abc import Callable
+from contextlib import suppress
 from itertools import product
 from pathlib import Path
 
@@ -57,7 +58,8 @@ def _reached(folder: Path, boundary: str, order: str, step: str, undo: bool | No
         except FileNotFoundError:
             continue
         mine.write_text(f"{os.getpid()} {order} {action}\n")
-        mine.rename(hit)  # nobody reads half of it
+        with suppress(FileNotFoundError):  # disarmed meanwhile
+            mine.rename(hit)  # nobody reads half of it
         _act(action, hit.name)
 
 

@@ -9,11 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from config.outside import RunningStack, Shop
+from config.processes import end_leftovers
 from config.storming.clients import Clients
 from config.storming.line import Line
 from config.storming.scenario import Scenario
 from config.supervisor import StackError, stop_running
 
+COMMANDS = "commands"  # the folder by which `make stop` finds a storm: before its stack, or it would take the stack's end for a breach
 Progress = Callable[[str, int, int], None]  # what is being done, how many are done, of how many
 
 
@@ -25,6 +27,10 @@ class Storm:
         self.how_many = scenario.sizes[size]
         self.rng = random.Random(f"{scenario.name} {seed}")
         self.run_dir = folder / scenario.name
+        self.command_dir = folder / COMMANDS / scenario.name
+        self.left_behind = (
+            self.command_dir / "processes.json"
+        )  # what the storm runs beside its stack, for whoever comes after it was killed
         self.show = show
         self.numbers: list[str] = []  # every order that was answered 201
         self.planted: set[str] = set()  # orders of which the provider holds more than we asked for
@@ -41,6 +47,7 @@ class Storm:
         self.show("starting the stack", 0, 1)
         crash = self.run_dir / "crash"
         if self._stack is None:
+            end_leftovers(self.left_behind)
             stop_running(self.run_dir)
             shutil.rmtree(self.run_dir, ignore_errors=True)
             crash.mkdir(parents=True)

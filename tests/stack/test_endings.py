@@ -4,9 +4,11 @@ import json
 import os
 import pty
 import signal
+import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import nullcontext
+from pathlib import Path
 from typing import Any
 
 import psutil
@@ -110,3 +112,17 @@ def test_a_demo_on_a_terminal_is_judged_by_what_it_showed(monkeypatch: pytest.Mo
 
     with nullcontext() if told is None else pytest.raises(SystemExit, match=told):
         demo.Command().handle(seed=7)
+
+
+@pytest.mark.timeout(60)
+def test_a_signal_while_the_database_starts_leaves_none_behind(tmp_path: Path) -> None:
+    """I change my mind at once: what had just begun to start is stopped too."""
+    outer = {name: value for name, value in os.environ.items() if name not in ("DATABASE_URL", "CELERY_BROKER_URL")}
+    variables = outer | {"RUN_DIR": str(tmp_path), "DEMO_VALUES": "1"}
+    up = subprocess.Popen([sys.executable, "manage.py", "up"], cwd=ROOT, env=variables, stdout=subprocess.DEVNULL)
+    wait_for(lambda: (tmp_path / "postgres").exists(), within_s=20, every_s=0.01)
+
+    up.terminate()
+    up.wait(40)
+
+    assert [process.pid for process in psutil.process_iter(["cmdline"]) if str(tmp_path) in " ".join(process.info["cmdline"] or ())] == []

@@ -21,7 +21,6 @@ from config.supervisor import StackError, hold
 
 HELD, BROKEN, NOTHING = 0, 1, 2
 WIDTH = 160
-COMMANDS = "commands"  # the folder by which `make stop` finds us: before the stacks, or a storm would take their end for a breach
 
 
 class Command(BaseCommand):
@@ -79,7 +78,7 @@ def _run(scenario: Scenario, size: str, seed: int, show: Progress) -> Storm:
     """Raises StackError: it could not begin. A storm that fails by itself later has shown nothing good: that is a breach too."""
     folder = settings.RUN_DIR.resolve() / "storm"
     storm = Storm(scenario, size, seed, folder, show)
-    lock = hold(folder / COMMANDS / scenario.name)
+    lock = hold(storm.command_dir)
     if lock is None:
         raise StackError(f"The storm {scenario.name} runs already in this checkout: wait for it, or stop it with `make stop`.")
     with lock, scenario.surroundings(storm) as variables:

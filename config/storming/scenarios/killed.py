@@ -29,7 +29,7 @@ def happens(storm: Storm) -> None:
         "up again after (s)": round(up),
         "at rest after (s)": round(time.monotonic() - begun),
     }
-    storm.expect(in_flight > len(storm.numbers) // 2, f"only {in_flight} orders were in flight")
+    storm.expect((in_flight, in_talk) == (len(storm.numbers), 2), f"only {in_flight} orders were in flight, {in_talk} of them at the bank")
     ended = storm.statuses(storm.numbers)
     expected = {"fulfilled": storm.how_many["orders"] * 4 // 5, "shipping_failed": storm.how_many["orders"] // 5}
     storm.expect(ended == expected, f"ended as {ended}, not as {expected}")

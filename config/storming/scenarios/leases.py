@@ -12,7 +12,7 @@ from datetime import datetime
 import psutil
 
 from config.outside import FOLDER, NothingCame, standing_still, wait_for
-from config.processes import end_session
+from config.processes import end_session, note
 from config.storming.scenario import FULL, SMALL, Scenario
 from config.storming.storm import Storm
 
@@ -60,7 +60,8 @@ def _frozen(storm: Storm, spare: "_SpareWorker") -> tuple[int, int]:
         with contextlib.suppress(NothingCame):
             wait_for(lambda: spare.has_ended() or all(shop.hit(f"{POINT}.{number}") for number in numbers), 30, every_s=0.01)
         spare.tell(signal.SIGSTOP)  # it would end what takes longer than its hard limit
-    stopped = [hit[0] for number in numbers if (hit := shop.hit(f"{POINT}.{number}"))]
+        stopped = [hit[0] for number in numbers if (hit := shop.hit(f"{POINT}.{number}"))]
+        shop.disarm()  # where the spare has died, the shop's own must not stand still in its place
     time.sleep(THREE_LEASES_S)
     zombies = [pid for pid in stopped if _stands_still(pid)]
     for pid in zombies:
@@ -68,7 +69,6 @@ def _frozen(storm: Storm, spare: "_SpareWorker") -> tuple[int, int]:
     with contextlib.suppress(NothingCame):
         wait_for(lambda: _woken(storm, numbers) >= len(zombies), 5)
     spare.tell(signal.SIGCONT)
-    shop.disarm()
     return len(zombies), _woken(storm, numbers)
 
 
@@ -96,11 +96,14 @@ class _SpareWorker:
         self._words = [{"2": str(AT_A_TIME), "saga@%h": "spare@%h"}.get(word, word) for word in own.cmdline()]
         self._environment = own.environ()
         self._log = storm.run_dir / "log" / "spare.log"
+        self._known = storm.left_behind
         self._process = self._start()
 
     def _start(self) -> "subprocess.Popen[bytes]":
         with self._log.open("ab") as log:
-            return subprocess.Popen(self._words, cwd=FOLDER, env=self._environment, stdout=log, stderr=log, start_new_session=True)
+            process = subprocess.Popen(self._words, cwd=FOLDER, env=self._environment, stdout=log, stderr=log, start_new_session=True)
+        note({"spare": process.pid}, self._known)
+        return process
 
     def be_ready(self) -> None:
         """Started again if need be: one that no longer hears its broker has ended itself."""

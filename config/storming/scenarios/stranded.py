@@ -71,6 +71,8 @@ def happens(storm: Storm) -> None:
         "a second": round(rate),
         "sweep silent at most (s)": round(silent_s),
     }
+    tried = storm.counts["poisonous tried"]
+    storm.expect(tried == poison, f"only {tried} of {poison} that cannot be read were tried: the others were not in anybody's way")
     storm.expect(silent_s < SWEEP_DEAD_AFTER_S, f"the sweep was silent for {silent_s:.0f} s")
 
 

@@ -8,8 +8,9 @@ from typing import ParamSpec, TypeVar
 
 from django.db import DatabaseError, connection, transaction
 
+from orders.database import lost_a_race
+
 TRIES = 4
-RACES = ("40001", "40P01")  # serialization_failure, deadlock_detected: nothing was done, and the same again may well succeed
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -33,12 +34,3 @@ def transition(change: Callable[P, T]) -> Callable[P, T]:
         raise AssertionError("unreachable")
 
     return run
-
-
-def lost_a_race(error: BaseException) -> bool:
-    return sqlstate(error) in RACES
-
-
-def sqlstate(error: BaseException) -> str | None:
-    """PostgreSQL's own code of what went wrong."""
-    return getattr(error.__cause__, "sqlstate", None)

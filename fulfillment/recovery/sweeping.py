@@ -12,9 +12,9 @@ from django.db.models import F, Q
 from fulfillment import engine
 from fulfillment.clock import ShopNow, in_seconds, patience_s, shop_now
 from fulfillment.engine import Launch
-from fulfillment.engine.transition import sqlstate
 from fulfillment.models import Saga, SweepBeat
 from fulfillment.recovery import probes
+from orders.database import NOT_GRANTED, RACES, sqlstate
 from orders.durability import may_be_lost
 
 log = logging.getLogger(__name__)
@@ -23,7 +23,7 @@ BATCH = 100
 BEAT_EVERY = timedelta(seconds=5)
 SWEEP_LOCK = 0x5A6A
 WAIT_FOR_A_ROW = "500ms"
-NOT_NOW = ("55P03", "57014", "40001", "40P01")  # lock not available, query cancelled, and races that were lost more than once
+NOT_NOW = (*NOT_GRANTED, *RACES)  # these races were lost more than once
 
 
 def due() -> Iterator[Launch | None]:

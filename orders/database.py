@@ -1,0 +1,52 @@
+"""What an error of the database says, by PostgreSQL's own code (SQLSTATE): a lost race, a lock that was not granted, a connection that is of no use any more.
+
+All of these are our own trouble: they say nothing about a provider, and spend nobody's tries or deadlines.
+Source: https://www.postgresql.org/docs/current/errcodes-appendix.html
+"""
+
+from django.db import DatabaseError, InterfaceError, OperationalError
+
+RACES = ("40001", "40P01")  # serialization_failure, deadlock_detected: nothing was done, and the same again may well succeed
+NOT_GRANTED = ("55P03", "57014")  # lock_not_available, query_canceled (a limit of the server has ended the statement)
+UNUSABLE = (
+    "25006",  # read_only_sql_transaction: a session that was opened before, or on, a server that takes no writes
+    "25P03",  # idle_in_transaction_session_timeout
+    "25P04",  # transaction_timeout
+    "53300",  # too_many_connections
+    "57P01",  # admin_shutdown
+    "57P02",  # crash_shutdown
+    "57P03",  # cannot_connect_now
+    "57P04",  # database_dropped
+    "57P05",  # idle_session_timeout
+)
+UNUSABLE_CLASS = "08"  # connection exceptions
+SHORTAGE_CLASS = "53"  # disk full, out of memory: the connection is well, the server is not
+
+
+def sqlstate(error: BaseException) -> str:
+    """PostgreSQL's own code of what went wrong; empty where the server was not heard."""
+    return getattr(error.__cause__, "sqlstate", None) or getattr(error, "sqlstate", None) or ""
+
+
+def lost_a_race(error: BaseException) -> bool:
+    return sqlstate(error) in RACES
+
+
+def was_not_granted(error: BaseException) -> bool:
+    """A lock or a statement took longer than its limit: somebody else holds the rows."""
+    return sqlstate(error) in NOT_GRANTED
+
+
+def is_unusable(error: BaseException) -> bool:
+    """The connection, or the whole server, cannot work: whoever has met this drops its connection."""
+    code = sqlstate(error)
+    if not code:
+        return isinstance(error, OperationalError | InterfaceError)
+    return code in UNUSABLE or code.startswith(UNUSABLE_CLASS)
+
+
+def is_our_trouble(error: BaseException) -> bool:
+    """The database could not serve us now; the same may succeed later, unchanged. Anything else (a constraint, a wrong statement) is a fault of the code."""
+    if not isinstance(error, DatabaseError | InterfaceError):
+        return False
+    return lost_a_race(error) or was_not_granted(error) or is_unusable(error) or sqlstate(error).startswith(SHORTAGE_CLASS)

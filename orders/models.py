@@ -9,8 +9,9 @@ from django.db import models
 from orders.attention import Incident
 from orders.clock import ShopNow
 from orders.timeline import TimelineEntry
+from orders.turns import TurnRow
 
-__all__ = ["Incident", "Order", "OrderLine", "Product", "Status", "TimelineEntry"]
+__all__ = ["Incident", "Order", "OrderLine", "Product", "Status", "TimelineEntry", "TurnRow"]
 
 
 class Status(models.TextChoices):

@@ -7,7 +7,7 @@
 from fulfillment.recovery.choices import Choice, choices, version_of
 from fulfillment.recovery.grouping import Group, amounts, awake, groups, snoozed
 from fulfillment.recovery.probes import probe_came_out, probe_not_sent, probes_due, unanswered_for_s
-from fulfillment.recovery.sweeping import BEAT_EVERY, beat, due, look, not_published, reconciliation_is_due, sweep_age_s, turn
+from fulfillment.recovery.sweeping import BEAT_EVERY, beat, due, look, not_published, reconciliation_is_due, sweep_age_s
 from fulfillment.recovery.verbs import VERBS, Answer, Refused, Request, cancel, decide, retry_now
 
 __all__ = [
@@ -35,7 +35,6 @@ __all__ = [
     "retry_now",
     "snoozed",
     "sweep_age_s",
-    "turn",
     "unanswered_for_s",
     "version_of",
 ]

@@ -1,8 +1,7 @@
 """The sweep: looks at every saga that is due and says what is to be published."""
 
 import logging
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
 
 from django.conf import settings
@@ -21,20 +20,25 @@ log = logging.getLogger(__name__)
 
 BATCH = 100
 BEAT_EVERY = timedelta(seconds=5)
-SWEEP_LOCK = 0x5A6A
 WAIT_FOR_A_ROW = "500ms"
+STANDS_STILL_AFTER = (
+    "3s"  # the server ends a look whose process does nothing for so long in the middle of it: the saga is free for the next one
+)
 NOT_NOW = (*NOT_GRANTED, *RACES)  # these races were lost more than once
 
 
-def due() -> Iterator[Launch | None]:
+def due(may_go_on: Callable[[], bool] = lambda: True) -> Iterator[Launch | None]:
     """Look at every saga that is due, oldest first, each in a transaction of its own, and yield what is to be published; None: nothing, for this one.
 
+    ``may_go_on`` is asked before each look: whoever has lost its turn stops there.
     Pages by (wake_at, id), so that a saga which cannot be worked on (locked, or broken) never blocks the rest.
     """
     now = shop_now()
     after: tuple[datetime, int] | None = None
     while page := _page(now, after):
         for wake_at, saga_id in page:
+            if not may_go_on():
+                return
             yield _look_safely(saga_id)
             after = (wake_at, saga_id)
 
@@ -70,7 +74,10 @@ def _could_not(saga_id: int, error: Exception) -> None:
 def look(saga_id: int) -> Launch | None:
     """Work on one saga if it is still due and nobody holds its lock; whoever holds one of its other rows is not waited for either."""
     with connection.cursor() as cursor:
-        cursor.execute("SELECT set_config('lock_timeout', %s, true)", [WAIT_FOR_A_ROW])
+        cursor.execute(
+            "SELECT set_config('lock_timeout', %s, true), set_config('idle_in_transaction_session_timeout', %s, true)",
+            [WAIT_FOR_A_ROW, STANDS_STILL_AFTER],
+        )
     waiting = Saga.objects.filter(pk=saga_id, wake_at__lte=ShopNow())
     saga = engine.locking(waiting, skip_locked=True).first()
     if saga is None:
@@ -98,20 +105,6 @@ def not_published(what: Launch) -> None:
         Saga.objects.filter(pk=what.saga, epoch=what.epoch, wake_at__isnull=False).update(
             launched_at=None, wake_at=in_seconds(patience_s(0))
         )
-
-
-@contextmanager
-def turn() -> Iterator[bool]:
-    """True for the one sweep that may work on this round; the others try again at their next one."""
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT pg_try_advisory_lock(%s)", [SWEEP_LOCK])
-        mine = bool(cursor.fetchone()[0])
-    try:
-        yield mine
-    finally:
-        if mine:
-            with connection.cursor() as cursor:
-                cursor.execute("SELECT pg_advisory_unlock(%s)", [SWEEP_LOCK])
 
 
 def beat() -> None:

@@ -6,6 +6,7 @@ import sys
 import threading
 import time
 from argparse import ArgumentParser
+from contextlib import suppress
 from typing import Any
 
 from django.conf import settings
@@ -14,6 +15,8 @@ from django.db import DatabaseError, close_old_connections, connection
 
 from config.checks import refuse_to_start
 from fulfillment import recovery, tasks
+from fulfillment.release import RELEASE
+from orders.turns import Turn, holder_of
 from sideeffects import registry
 
 
@@ -32,8 +35,10 @@ class Command(BaseCommand):
         while not stop.is_set():
             sweep.round()
             if options["once"]:
-                return
+                sweep.say_who_works()
+                break
             stop.wait(settings.SWEEP_EVERY_S)
+        sweep.end()
 
 
 class Sweep:
@@ -41,6 +46,7 @@ class Sweep:
 
     def __init__(self, tell: Any) -> None:
         self.tell = tell
+        self.turn = Turn("sweep", RELEASE)
         self.beaten_at = 0.0
         self.reconciling: subprocess.Popen[bytes] | None = None
 
@@ -48,12 +54,23 @@ class Sweep:
         """What was published again. A database that does not answer costs this round, nothing else."""
         try:
             close_old_connections()
-            with recovery.turn() as mine:
-                return self._round() if mine else 0
+            if not self.turn.take():
+                return 0
+            return self._round()
         except DatabaseError as down:
             self.tell(f"sweep: the database does not answer: {type(down).__name__}")
             connection.close()
             return 0
+
+    def say_who_works(self) -> None:
+        """For a person who wanted to see one round."""
+        if not self.turn.keep():
+            self.tell(f"sweep: {holder_of('sweep') or 'somebody else'} has the turn and works; this process did nothing")
+
+    def end(self) -> None:
+        """The next sweep begins at once."""
+        with suppress(DatabaseError):
+            self.turn.give_back()
 
     def _round(self) -> int:
         sagas = self._sagas()
@@ -75,7 +92,7 @@ class Sweep:
 
     def _sagas(self) -> int:
         launched = 0
-        for launch in recovery.due():
+        for launch in recovery.due(self.turn.keep):
             self._beat()
             if launch is None:
                 continue

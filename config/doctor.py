@@ -4,7 +4,7 @@ Nothing is changed, and nothing is waited for longer than a few seconds. What ne
 """
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,21 +13,25 @@ import kombu
 from django.conf import settings
 from django.core.checks import run_checks
 from django.db import DatabaseError, connection
-from django.db.migrations.executor import MigrationExecutor
 from django.db.models import QuerySet
 from kombu.exceptions import OperationalError
 
+from config.broker import broker_answers
 from config.celery import app
-from config.health import QUEUE_SILENT_AFTER_S, SWEEP_DEAD_AFTER_S, broker_answers
+from config.serving import pending_migrations
 from fulfillment import recovery
 from fulfillment.clock import in_seconds, shop_now
 from fulfillment.gateways import ROLES
 from fulfillment.models import Saga, SagaState, StepRecord, StepState
 from orders.attention import RUNBOOKS
+from orders.database import limited, was_not_granted
 from sideeffects.models import Delivery, DeliveryState
 
 OK, WARN, FAIL = "ok", "warn", "FAIL"
 ASK_FOR_S = 2.0
+READ_FOR_S = 2.0
+SWEEP_DEAD_AFTER_S = 30.0
+QUEUE_SILENT_AFTER_S = 30.0
 SKEW_S = 2.0
 OVERDUE_S = 60.0
 CONSUMERS = {
@@ -48,29 +52,43 @@ class Finding:
     runbook: str = ""
 
 
-def examine() -> Iterator[Finding]:
-    """Everything, in the order in which it should be repaired."""
+def examine(ask_for_s: float = ASK_FOR_S) -> Iterator[Finding]:
+    """Everything, in the order in which it should be repaired. Workers and providers are waited for so long, each."""
     yield from _wiring()
     database = _database()
     yield database
     knows = database.level != FAIL
-    yield from _workers(knows)
+    yield from _workers(knows, ask_for_s)
     if knows:
         for look in (_sweep, _queues):
             yield from _read(look)
-    yield from _provider()
+    yield from _provider(ask_for_s)
     if knows:
         for look in (_incidents, _orders, _deliveries):
             yield from _read(look)
     yield from _crash_points()
 
 
+def worst(findings: Iterable[Finding]) -> str:
+    """The level of all of them together."""
+    levels = {finding.level for finding in findings}
+    return next((level for level in (FAIL, WARN) if level in levels), OK)
+
+
 def _read(look: Callable[[], Iterator[Finding]]) -> Iterator[Finding]:
     try:
-        yield from list(look())
+        with limited(READ_FOR_S):
+            found = list(look())
+        yield from found
     except DatabaseError as error:
         what = look.__name__.strip("_")
-        yield Finding(level=FAIL, what=what, found=f"cannot be read: {_first_line(error)}", to_do="python manage.py migrate")
+        held = was_not_granted(error)
+        to_do = (
+            "find out who holds its tables: SELECT * FROM pg_stat_activity WHERE xact_start IS NOT NULL"
+            if held
+            else "python manage.py migrate"
+        )
+        yield Finding(level=FAIL, what=what, found=f"cannot be read: {_first_line(error)}", to_do=to_do)
 
 
 # --- what the shop needs -------------------------------------------------------------------------------------------------
@@ -102,17 +120,15 @@ def _database() -> Finding:
 
 def _of_database() -> tuple[str, float, int]:
     """Version, seconds by which its clock is ahead of ours, pending migrations."""
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT 1")
+    with limited(READ_FOR_S), connection.cursor() as cursor:
         asked = time.time()
         cursor.execute("SELECT current_setting('server_version'), extract(epoch FROM clock_timestamp())::float")
         version, instant = cursor.fetchone()
     skew_s = instant - (asked + time.time()) / 2
-    executor = MigrationExecutor(connection)
-    return version.split()[0], skew_s, len(executor.migration_plan(executor.loader.graph.leaf_nodes()))
+    return version.split()[0], skew_s, pending_migrations()
 
 
-def _workers(database_answers: bool) -> Iterator[Finding]:
+def _workers(database_answers: bool, ask_for_s: float) -> Iterator[Finding]:
     """The broker, and who consumes each queue."""
     broker: Any = kombu.Connection(settings.CELERY_BROKER_URL)
     address = broker.as_uri()
@@ -121,7 +137,7 @@ def _workers(database_answers: bool) -> Iterator[Finding]:
         yield Finding(level=FAIL, what="broker", found=f"{address} does not answer", to_do=to_do)
         return
     yield Finding(level=OK, what="broker", found=f"{address} answers")
-    consumers = _consumers()
+    consumers = _consumers(ask_for_s)
     for queue, start in CONSUMERS.items():
         if names := consumers.get(queue):
             yield Finding(level=OK, what="workers", found=f'queue "{queue}" is consumed by {", ".join(sorted(names))}')
@@ -131,10 +147,10 @@ def _workers(database_answers: bool) -> Iterator[Finding]:
             yield Finding(level=FAIL, what="workers", found=found, to_do=start, runbook=_book("no-consumer"))
 
 
-def _consumers() -> dict[str, list[str]]:
-    """The workers that answer within two seconds, by queue."""
+def _consumers(ask_for_s: float) -> dict[str, list[str]]:
+    """The workers that answer in time, by queue."""
     try:
-        answers = app.control.inspect(timeout=ASK_FOR_S).active_queues() or {}
+        answers = app.control.inspect(timeout=ask_for_s).active_queues() or {}
     except (OperationalError, OSError):
         return {}
     found: dict[str, list[str]] = {}
@@ -146,11 +162,12 @@ def _consumers() -> dict[str, list[str]]:
 
 def _waits_for(queue: str) -> str:
     try:
-        if queue == "sideeffects":
-            count, what = _waiting().count(), "deliveries"
-        else:
-            granted = StepState.UNDO_GRANTED if queue == "undo" else StepState.GRANTED
-            count, what = StepRecord.objects.filter(state=granted).count(), "orders"
+        with limited(READ_FOR_S):
+            if queue == "sideeffects":
+                count, what = _waiting().count(), "deliveries"
+            else:
+                granted = StepState.UNDO_GRANTED if queue == "undo" else StepState.GRANTED
+                count, what = StepRecord.objects.filter(state=granted).count(), "orders"
     except DatabaseError:
         return ""
     return f" ({count} {what} wait)" if count else ""
@@ -179,14 +196,14 @@ def _queues() -> Iterator[Finding]:
         yield Finding(level=OK, what="queues", found="whatever was sent through them came out")
 
 
-def _provider() -> Iterator[Finding]:
+def _provider(ask_for_s: float) -> Iterator[Finding]:
     """The sandbox, where it plays a provider; a real one is not asked."""
     roles = sorted(role for role, one in ROLES.items() if getattr(settings, one.setting).startswith("sandbox"))
     if not roles:
         return
     told = f"sandbox at {settings.SANDBOX_URL}, for {' and '.join(roles)}"
     try:
-        httpx.get(f"{settings.SANDBOX_URL.rstrip('/')}/healthz", timeout=ASK_FOR_S).raise_for_status()
+        httpx.get(f"{settings.SANDBOX_URL.rstrip('/')}/healthz", timeout=ask_for_s).raise_for_status()
     except (httpx.HTTPError, httpx.InvalidURL) as silent:
         to_do = "python manage.py sandbox, or set SANDBOX_URL; open orders wait and are tried again"
         found = f"{told}, does not answer: {type(silent).__name__}"

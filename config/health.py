@@ -1,73 +1,58 @@
-"""``/healthz``: this process answers. ``/readyz``: what it needs answers too, the sweep is alive, and no queue has gone silent."""
+"""What probes ask: ``/healthz`` (restart me?), ``/readyz`` (send me customers?), ``/status`` (does anything need a person?). Told apart in docs/monitoring.md."""
 
 from collections.abc import Callable
-from typing import Any, TypeVar
+from http import HTTPStatus
 
-import kombu
-from django.conf import settings
-from django.db import DatabaseError, connection
-from django.http import HttpRequest, JsonResponse
-from kombu.exceptions import OperationalError
+from django.http import HttpRequest, HttpResponseNotAllowed, JsonResponse
+from django.http.response import HttpResponseBase
 
-from fulfillment import recovery
+from config import serving, status
+from config.asking import Question
 
-SWEEP_DEAD_AFTER_S = 30.0
-QUEUE_SILENT_AFTER_S = 30.0
+READY_WITHIN_S, STATUS_WITHIN_S = 1.5, 2.0
 
-Found = TypeVar("Found")
+_why_not_ready = Question(serving.why_not, READY_WITHIN_S)
+_examination = status.Examination(STATUS_WITHIN_S)
 
 
-def healthz(request: HttpRequest) -> JsonResponse:
+def healthz() -> JsonResponse:
+    """The process lives. Asks nobody."""
     return JsonResponse({"status": "ok"})
 
 
-def readyz(request: HttpRequest) -> JsonResponse:
-    """200 if the database answers, the broker answers within a second, the sweep has run in the last 30 seconds, and every queue that was probed has let
-    something out in the last 30 seconds; else 503 that says which. ``queues``: seconds of silence.
-    """
-    age, queues = _asked(recovery.sweep_age_s), _asked(recovery.unanswered_for_s) or {}
-    found: dict[str, Any] = {
-        "database": _database_answers(),
-        "broker": broker_answers(),
-        "sweep_age_s": age and round(age, 1),
-        "queues": queues,
-    }
-    is_swept = age is not None and age <= SWEEP_DEAD_AFTER_S
-    ready = found["database"] and found["broker"] and is_swept and max(queues.values(), default=0.0) <= QUEUE_SILENT_AFTER_S
-    return JsonResponse({"status": "ready" if ready else "not ready"} | found, status=200 if ready else 503)
-
-
-def _database_answers() -> bool:
+def readyz() -> JsonResponse:
+    """200: this process can take orders. 503: it cannot, and why."""
     try:
-        with connection.cursor() as cursor:
-            cursor.execute("SELECT 1")
-        return True
-    except DatabaseError:
-        connection.close()
-        return False
+        why = _why_not_ready.answer()
+    except TimeoutError:
+        why = f"the database has not answered within {READY_WITHIN_S:g} s"
+    return JsonResponse({"status": "not ready", "why": why}, status=503) if why else JsonResponse({"status": "ready"})
 
 
-def _asked(question: Callable[[], Found]) -> Found | None:
-    """None where the database does not answer."""
-    try:
-        return question()
-    except DatabaseError:
-        connection.close()
-        return None
+def status_page() -> JsonResponse:
+    """Everything else. 503 if anything fails, so that a monitor that reads nothing but codes hears it; never for an orchestrator."""
+    report = _examination.report()
+    code = HTTPStatus.SERVICE_UNAVAILABLE if report["level"] == status.FAIL else HTTPStatus.OK
+    return JsonResponse(report, status=code, json_dumps_params={"ensure_ascii": False})
 
 
-def broker_answers() -> bool:
-    """Asked as publishing would ask, and as briefly."""
-    options = settings.CELERY_BROKER_TRANSPORT_OPTIONS
-    broker: Any = kombu.Connection(
-        settings.CELERY_BROKER_URL, transport_options=options, connect_timeout=settings.CELERY_BROKER_CONNECTION_TIMEOUT
-    )
-    try:
-        broker.ensure_connection(max_retries=1, interval_start=0, timeout=1)
-        if broker.transport.driver_type == "redis":
-            broker.default_channel.client.ping()
-    except (OperationalError, OSError, *broker.connection_errors):
-        return False
-    finally:
-        broker.release()
-    return True
+ANSWERS: dict[str, Callable[[], JsonResponse]] = {"/healthz": healthz, "/readyz": readyz, "/status": status_page}
+
+
+class Probes:
+    """Middleware: probes come by IP address, with a Host header that ALLOWED_HOSTS need not name, and are answered before anybody looks at it."""
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponseBase:
+        answer = ANSWERS.get(request.path_info.rstrip("/"))
+        if answer is None:
+            return self.get_response(request)
+        if request.method not in ("GET", "HEAD"):
+            return HttpResponseNotAllowed(["GET", "HEAD"])
+        response = answer()
+        response.headers["Cache-Control"] = "no-store"
+        if request.method == "HEAD":
+            response.content = b""
+        return response

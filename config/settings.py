@@ -158,6 +158,7 @@ INSTALLED_APPS = [
 ]
 MIDDLEWARE = [
     "orders.api.problems.RequestId",
+    "config.health.Probes",  # before anybody looks at the Host header
     "orders.api.problems.Door",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",

@@ -1,10 +1,9 @@
-"""Who answers what: operators, client developers, probes."""
+"""Who answers what: operators and client developers. Probes are answered before any of this (config/health.py)."""
 
 from django.contrib import admin
 from django.urls import include, path
 from django.views.generic import RedirectView
 
-from config import health
 from sideeffects import registry
 
 urlpatterns = [
@@ -12,8 +11,6 @@ urlpatterns = [
     path("admin/", admin.site.urls),
     path("api/v1/", include("orders.api.urls")),
     path("api/v1/", include((registry.urlpatterns(), "sideeffects"))),
-    path("healthz", health.healthz),
-    path("readyz", health.readyz),
 ]
 handler400 = "orders.api.problems.bad_request"
 handler404 = "orders.api.problems.not_found"

@@ -12,9 +12,9 @@ import threading
 from collections.abc import Callable, Iterable
 from typing import Any
 
-import kombu
 from django.conf import settings
-from kombu.exceptions import ChannelError, OperationalError
+
+from config import broker
 
 log = logging.getLogger(__name__)
 
@@ -58,27 +58,7 @@ def patience_s(tasks: Iterable[Any]) -> float:
 
 def something_waits(queues: list[str]) -> bool:
     """Over a connection of its own, as brief as a publish; False also where the broker cannot be asked: then being deaf is not our fault."""
-    broker: Any = kombu.Connection(
-        settings.CELERY_BROKER_URL,
-        transport_options=settings.CELERY_BROKER_TRANSPORT_OPTIONS,
-        connect_timeout=settings.CELERY_BROKER_CONNECTION_TIMEOUT,
-    )
-    try:
-        return any(_length(broker, queue) for queue in queues)
-    except (OperationalError, OSError, *broker.connection_errors):
-        return False
-    finally:
-        broker.release()
-
-
-def _length(broker: Any, queue: str) -> int:
-    channel = broker.channel()
-    try:
-        return int(channel.queue_declare(queue=queue, passive=True).message_count)
-    except (ChannelError, *broker.channel_errors):
-        return 0  # there is no such queue until somebody publishes to it
-    finally:
-        channel.close()
+    return any(broker.lengths(queues).values())
 
 
 def end_this_worker() -> None:

@@ -1,15 +1,21 @@
 """Incidents: what automatic means could not finish. Each names the amount at risk; the reason is a sentence rendered from columns, like the timeline's."""
 
+import json
+import logging
+import re
 from typing import Any, ClassVar
 
-from django.db import models
-from django.db.models import Q
+from django.db import models, transaction
+from django.db.models import Q, QuerySet
 
 from orders.clock import ShopNow
 from orders.money import money
 from orders.timeline import Kind, TimelineEntry
 
+log = logging.getLogger(__name__)
+
 RUNBOOKS = "docs/runbooks"
+PLAIN = re.compile(r"[\w./:@+-]+", re.ASCII)  # a value that needs no quotes in a line of the log
 
 
 class IncidentKind(models.TextChoices):
@@ -106,6 +112,8 @@ def open_incident(
         defaults={"amount_minor": amount_minor, "message": message[:300]},
         create_defaults={"order_id": order_id, "currency": currency, "amount_minor": amount_minor, "message": message[:300]},
     )
+    if is_new:
+        _log_on_commit(logging.ERROR, "incident opened", found)
     if is_new and order_id is not None:
         detail = {"message": found.sentence}
         TimelineEntry.objects.create(
@@ -116,22 +124,42 @@ def open_incident(
 
 def resolve_incidents(order_id: int, outcome: str, reason: str, actor: str, **which: Any) -> int:
     """Close the order's open incidents (those that ``which`` filters), in the caller's transaction; returns how many."""
-    waiting = Incident.objects.exclude(state=IncidentState.RESOLVED).filter(order_id=order_id, **which)
-    closed = 0
-    for incident in waiting.select_for_update():
-        closed += 1
-        TimelineEntry.objects.create(
-            order_id=order_id,
-            kind=Kind.INCIDENT,
-            name=incident.step,
-            from_state=incident.state,
-            to_state="resolved",
-            code=incident.kind,
-            actor=actor,
-            detail={"message": reason},
-        )
-    waiting.update(state=IncidentState.RESOLVED, outcome=outcome, reason=reason[:300], resolved_at=ShopNow(), proposal=None)
-    return closed
+    return resolve(Incident.objects.filter(order_id=order_id, **which), outcome, reason, actor)
+
+
+def resolve(incidents: QuerySet[Incident], outcome: str, reason: str, actor: str) -> int:
+    """Close those that are not resolved yet, in the caller's transaction; returns how many."""
+    waiting = incidents.exclude(state=IncidentState.RESOLVED)
+    closing = list(waiting.select_for_update())
+    for incident in closing:
+        _log_on_commit(logging.INFO, "incident resolved", incident, outcome=outcome)
+        if incident.order_id is not None:
+            TimelineEntry.objects.create(
+                order_id=incident.order_id,
+                kind=Kind.INCIDENT,
+                name=incident.step,
+                from_state=incident.state,
+                to_state="resolved",
+                code=incident.kind,
+                actor=actor,
+                detail={"message": reason},
+            )
+    resolved = {"state": IncidentState.RESOLVED, "outcome": outcome, "reason": reason[:300], "resolved_at": ShopNow(), "proposal": None}
+    waiting.filter(pk__in=[incident.pk for incident in closing]).update(**resolved)
+    return len(closing)
+
+
+def _log_on_commit(level: int, what: str, incident: Incident, **more: str) -> None:
+    """One line for whoever watches the logs (docs/monitoring.md). Without the message: a provider's words may hold personal data."""
+    names = ("kind", "subject", "step", "code", "amount_minor", "currency", "runbook")
+    line = " ".join([what, *(f"{name}={_value(value)}" for name, value in ({n: getattr(incident, n) for n in names} | more).items())])
+    transaction.on_commit(lambda: log.log(level, "%s", line), robust=True)
+
+
+def _value(value: object) -> str:
+    """As it is, or as a JSON string: one line, whatever a provider calls its orders."""
+    text = str(value)
+    return text if PLAIN.fullmatch(text) else json.dumps(text)
 
 
 def open_incidents(order_id: int) -> list[Incident]:

@@ -4,7 +4,10 @@ All of these are our own trouble: they say nothing about a provider, and spend n
 Source: https://www.postgresql.org/docs/current/errcodes-appendix.html
 """
 
-from django.db import DatabaseError, InterfaceError, OperationalError
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from django.db import DatabaseError, InterfaceError, OperationalError, connection, transaction
 
 RACES = ("40001", "40P01")  # serialization_failure, deadlock_detected: nothing was done, and the same again may well succeed
 NOT_GRANTED = ("55P03", "57014")  # lock_not_available, query_canceled (a limit of the server has ended the statement)
@@ -50,3 +53,20 @@ def is_our_trouble(error: BaseException) -> bool:
     if not isinstance(error, DatabaseError | InterfaceError):
         return False
     return lost_a_race(error) or was_not_granted(error) or is_unusable(error) or sqlstate(error).startswith(SHORTAGE_CLASS)
+
+
+@contextmanager
+def limited(within_s: float) -> Iterator[None]:
+    """A transaction in which the server ends each statement, and each wait for a lock, after ``within_s`` seconds."""
+    limit = f"{round(within_s * 1000)}ms"
+    with transaction.atomic():
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT set_config('statement_timeout', %s, true), set_config('lock_timeout', %s, true)", [limit, limit])
+        yield
+
+
+def write(within_s: float) -> None:
+    """Commits something to the disk that nobody keeps: a message in the write-ahead log. Raises DatabaseError: no order could be placed now."""
+    with limited(within_s), connection.cursor() as cursor:
+        cursor.execute("SELECT 1 FROM django_migrations LIMIT 1 FOR UPDATE SKIP LOCKED")  # refused by a session that is read-only
+        cursor.execute("SELECT pg_logical_emit_message(true, 'readiness', '')")

@@ -6,8 +6,7 @@ from django.db import transaction
 from django.db.models import QuerySet
 
 from config.invariants.finding import Finding, Rule
-from orders.attention import Incident, IncidentState, open_incident, resolve_incidents
-from orders.clock import ShopNow
+from orders.attention import Incident, IncidentState, open_incident, resolve
 
 ACTOR = "reconcile"
 GONE = "a later reconciliation no longer found it"
@@ -39,10 +38,5 @@ def _tell(finding: Finding) -> None:
 
 def _resolve_others(incidents: QuerySet[Incident], found: set[tuple[str, str, str, str]]) -> None:
     for incident in incidents:
-        if (incident.subject, incident.kind, incident.step, incident.code) in found:
-            continue
-        if incident.order_id is not None:
-            resolve_incidents(incident.order_id, "gone", GONE, ACTOR, pk=incident.pk)
-        else:
-            resolved = {"state": IncidentState.RESOLVED, "outcome": "gone", "reason": GONE, "resolved_at": ShopNow(), "proposal": None}
-            Incident.objects.filter(pk=incident.pk).update(**resolved)
+        if (incident.subject, incident.kind, incident.step, incident.code) not in found:
+            resolve(Incident.objects.filter(pk=incident.pk), "gone", GONE, ACTOR)

@@ -4,15 +4,18 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+import threading
+import time
+from collections.abc import Callable, Iterator
 from datetime import timedelta
 from typing import Any
 
+import psycopg
 import pytest
 from django.core.management import call_command
 from django.db import OperationalError, connection
 
-from config import doctor
+from config import doctor, serving
 from config.doctor import Finding
 from fulfillment import recovery
 from fulfillment.clock import shop_now
@@ -34,8 +37,9 @@ ALL = {"undo": ["saga@here"], "saga": ["saga@here"], "sideeffects": ["sideeffect
 def well(db: None, sandbox: SandboxProcess, settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """Everything answers: the broker and the workers by word alone, the rest really."""
     settings.SANDBOX_URL = sandbox.url
+    monkeypatch.setattr(serving, "_is_migrated", threading.Event())
     monkeypatch.setattr(doctor, "broker_answers", lambda: True)
-    monkeypatch.setattr(doctor, "_consumers", lambda: ALL)
+    monkeypatch.setattr(doctor, "_consumers", lambda ask_for_s: ALL)
     recovery.beat()
 
 
@@ -59,7 +63,7 @@ def test_a_queue_without_a_worker_is_named_with_what_waits_and_how_to_start_one(
 ) -> None:
     """The receipts stay unsent, and I am told which worker to start."""
     tell("email")
-    monkeypatch.setattr(doctor, "_consumers", lambda: {"undo": ["saga@here"], "saga": ["saga@here"]})
+    monkeypatch.setattr(doctor, "_consumers", lambda ask_for_s: {"undo": ["saga@here"], "saga": ["saga@here"]})
 
     with pytest.raises(SystemExit) as end:
         call_command("doctor")
@@ -126,6 +130,45 @@ def test_every_runbook_that_is_named_exists() -> None:
 
     assert len(named) >= 4
     assert [name for name in named if not (ROOT / f"docs/runbooks/{name}.md").exists()] == []
+
+
+@pytest.mark.parametrize(
+    ("make", "code", "level"),
+    [(lambda: None, 0, "ok"), (_at_risk, 3, "warn"), (_never_swept, 1, "FAIL"), (lambda: (_at_risk(), _never_swept()), 1, "FAIL")],
+    ids=["well", "warning", "failure", "both"],
+)
+def test_its_exit_code_tells_a_failure_from_a_warning(
+    well: None, make: Callable[[], None], code: int, level: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A job of mine runs it every minute, wakes me up on 1 and sends me a mail on 3."""
+    make()
+
+    ended = 0
+    try:
+        call_command("doctor", json=True)
+    except SystemExit as end:
+        ended = int(end.code or 0)
+
+    assert (ended, json.loads(capsys.readouterr().out)["level"]) == (code, level)
+
+
+def test_a_locked_table_is_named_within_seconds(well: None, other_connection: Any) -> None:
+    """Whoever holds it does not hold me up too."""
+    other_connection.execute("LOCK TABLE orders_incident IN ACCESS EXCLUSIVE MODE")
+    begun = time.monotonic()
+
+    (incidents,) = of("incidents")
+
+    assert (incidents.level, incidents.to_do.split(":")[0]) == ("FAIL", "find out who holds its tables")
+    assert time.monotonic() - begun < 4
+
+
+@pytest.fixture
+def other_connection(settings: Any) -> Iterator[Any]:
+    """A transaction of somebody else, which ends with the test."""
+    with psycopg.connect(**connection.get_connection_params() | {"cursor_factory": psycopg.Cursor, "context": None}) as other:
+        yield other
+        other.rollback()
 
 
 def test_an_order_past_its_deadline_is_shown(well: None, saga: int) -> None:

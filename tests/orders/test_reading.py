@@ -2,19 +2,15 @@
 
 import base64
 from collections.abc import Iterable, Iterator
-from datetime import timedelta
 from typing import Any
 
 import pytest
 from django.db import connection
-from django.test import Client as Browser
 from django.urls import URLPattern, URLResolver
 from rest_framework.test import APIClient
 
 from config.urls import urlpatterns
-from fulfillment import recovery
-from fulfillment.clock import shop_now
-from fulfillment.models import QueueProbe, Saga
+from fulfillment.models import Saga
 from orders.attention import IncidentKind, open_incident
 from orders.models import Order
 from orders.timeline import TimelineEntry
@@ -109,34 +105,6 @@ def test_a_cancel_is_recorded_and_repeats_its_answer(client: Client, body: dict[
 
     assert (first.status_code, first.json()["cancel"]) == (202, "accepted")
     assert (again.status_code, again.json()["cancel"]) == (202, "accepted")
-
-
-def test_health_answers_without_a_token_and_readiness_names_what_is_missing(client: Client) -> None:
-    """A probe learns that this process lives, and that its broker does not."""
-    browser = Browser()
-
-    alive, ready = browser.get("/healthz"), browser.get("/readyz")
-
-    assert alive.json() == {"status": "ok"}
-    assert ready.status_code == 503
-    assert ready.json() == {"status": "not ready", "database": True, "broker": False, "sweep_age_s": None, "queues": {}}
-
-
-@pytest.mark.parametrize(("silent_s", "status"), [(None, 200), (20, 200), (40, 503)])
-def test_readiness_ends_while_a_queue_lets_nothing_out(
-    db: None, monkeypatch: pytest.MonkeyPatch, silent_s: float | None, status: int
-) -> None:
-    """A probe that has not come out for half a minute: nobody consumes."""
-    monkeypatch.setattr("config.health.broker_answers", lambda: True)
-    recovery.beat()
-    QueueProbe.objects.create(queue="saga")
-    if silent_s is not None:
-        QueueProbe.objects.create(queue="undo", awaited_since=shop_now() - timedelta(seconds=silent_s))
-
-    ready = Browser().get("/readyz")
-
-    assert ready.status_code == status
-    assert ready.json()["queues"] == ({} if silent_s is None else {"undo": silent_s})
 
 
 def test_why_is_shown_to_whoever_asks_for_it(client: Client, body: dict[str, Any]) -> None:

@@ -8,10 +8,13 @@ from config import doctor
 from config.doctor import Finding
 from fulfillment.management.operating import OperatorCommand
 
+EXIT = {doctor.OK: 0, doctor.FAIL: 1, doctor.WARN: 3}  # 2 is wrong usage
+
 
 class Command(OperatorCommand):
     help = (
-        "Look at everything that the shop needs, and say what to do about what is wrong. Exit 1: something fails. Example: manage.py doctor"
+        "Look at everything that the shop needs, and say what to do about what is wrong. Exit 0: all is well, 1: something fails, 3: nothing fails, and "
+        "something should be looked at. Example: manage.py doctor"
     )
     requires_system_checks = ()  # they are findings here
 
@@ -23,9 +26,9 @@ class Command(OperatorCommand):
                 self.tell(*_lines(finding))
                 self.stdout.flush()
         if options["json"]:
-            self.tell_json({"findings": [dataclasses.asdict(finding) for finding in findings]})
-        if any(finding.level == doctor.FAIL for finding in findings):
-            sys.exit(1)
+            self.tell_json({"level": doctor.worst(findings), "findings": [dataclasses.asdict(finding) for finding in findings]})
+        if code := EXIT[doctor.worst(findings)]:
+            sys.exit(code)
 
 
 def _lines(finding: Finding) -> list[str]:

@@ -13,6 +13,7 @@ from django.conf import settings
 from django.core.management.base import BaseCommand
 from django.db import DatabaseError, close_old_connections, connection
 
+from config import alive
 from config.checks import refuse_to_start
 from fulfillment import recovery, tasks
 from fulfillment.release import RELEASE
@@ -52,6 +53,7 @@ class Sweep:
 
     def round(self) -> int:
         """What was published again. A database that does not answer costs this round, nothing else."""
+        alive.beat("sweep")
         try:
             close_old_connections()
             if not self.turn.take():
@@ -86,6 +88,7 @@ class Sweep:
     def _beat(self) -> None:
         """Also within a long round: twenty thousand sagas are not silence."""
         if time.monotonic() - self.beaten_at >= recovery.BEAT_EVERY.total_seconds():
+            alive.beat("sweep")
             recovery.beat()
             self.beaten_at = time.monotonic()
             self._reconcile()

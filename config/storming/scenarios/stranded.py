@@ -7,7 +7,7 @@ import psycopg
 from config.storming.scenario import FULL, SMALL, Scenario
 from config.storming.storm import Storm
 
-SWEEP_DEAD_AFTER_S = 30.0  # as /readyz sees it
+SWEEP_DEAD_AFTER_S = 30.0  # as /status sees it
 COPY = """
 WITH told AS (
     INSERT INTO orders_order (SELECT (jsonb_populate_record(o, jsonb_build_object('id', nextval('orders_order_id_seq'), 'number', 'ORD-S' || n,
@@ -51,7 +51,7 @@ def happens(storm: Storm) -> None:
 
     def relaunched() -> int:
         nonlocal silent_s
-        age_s = shop.http.get(storm.stack.info["web"] + "/readyz").json()["sweep_age_s"] or 0.0
+        age_s = shop.http.get(storm.stack.info["web"] + "/status").json()["numbers"].get("sweep_age_s") or 0.0
         silent_s = max(silent_s, min(age_s, time.monotonic() - begun))  # we had stopped it until then
         return int(shop.sql(RELAUNCHED)[0][0])
 

@@ -1,0 +1,41 @@
+"""Signs of life of this host's loops, as files that an orchestrator's check reads: the database can only say that some process works, somewhere."""
+
+import logging
+import os
+import time
+from pathlib import Path
+
+import psutil
+from django.conf import settings
+
+log = logging.getLogger(__name__)
+
+DEAD_AFTER_S = 30.0
+_told: set[str] = set()
+
+
+def beat(loop: str) -> None:
+    """This process gets round. A folder that cannot be written is told once, and stops no loop."""
+    try:
+        _folder().mkdir(parents=True, exist_ok=True)
+        (_folder() / f"{loop}.{os.getpid()}").touch()
+    except OSError as unwritable:
+        if loop not in _told:
+            log.warning("No sign of life of the %s can be left in %s: %s", loop, _folder(), unwritable)
+            _told.add(loop)
+
+
+def ages_s(loop: str) -> dict[int, float]:
+    """Seconds since each process of ``loop`` on this host got round, by pid; the files of those that have ended are removed."""
+    found: dict[int, float] = {}
+    for file in _folder().glob(f"{loop}.*"):
+        pid = int(file.suffix[1:])
+        if psutil.pid_exists(pid):
+            found[pid] = time.time() - file.stat().st_mtime
+        else:
+            file.unlink(missing_ok=True)
+    return found
+
+
+def _folder() -> Path:
+    return Path(settings.RUN_DIR) / "alive"

@@ -1,0 +1,60 @@
+"""The broker, asked as publishing would ask it, and as briefly."""
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import kombu
+from django.conf import settings
+from kombu.exceptions import ChannelError, OperationalError
+
+QUEUES = ("undo", "saga", "sideeffects")
+
+
+def broker_answers() -> bool:
+    with _connection() as broker:
+        try:
+            _connect(broker)
+            if broker.transport.driver_type == "redis":
+                broker.default_channel.client.ping()
+        except (OperationalError, OSError, *broker.connection_errors):
+            return False
+        return True
+
+
+def lengths(queues: Iterable[str]) -> dict[str, int]:
+    """Messages that wait in each queue, without those that a worker has fetched already; empty where the broker cannot be asked."""
+    with _connection() as broker:
+        try:
+            _connect(broker)
+            return {queue: _length(broker, queue) for queue in queues}
+        except (OperationalError, OSError, *broker.connection_errors):
+            return {}
+
+
+@contextmanager
+def _connection() -> Iterator[Any]:
+    broker: Any = kombu.Connection(
+        settings.CELERY_BROKER_URL,
+        transport_options=settings.CELERY_BROKER_TRANSPORT_OPTIONS,
+        connect_timeout=settings.CELERY_BROKER_CONNECTION_TIMEOUT,
+    )
+    try:
+        yield broker
+    finally:
+        broker.release()
+
+
+def _connect(broker: Any) -> None:
+    """At once or not at all: a channel of its own accord would try for two seconds."""
+    broker.ensure_connection(max_retries=1, interval_start=0, timeout=1)
+
+
+def _length(broker: Any, queue: str) -> int:
+    channel = broker.channel()
+    try:
+        return int(channel.queue_declare(queue=queue, passive=True).message_count)
+    except (ChannelError, *broker.channel_errors):
+        return 0  # there is no such queue until somebody publishes to it
+    finally:
+        channel.close()

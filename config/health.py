@@ -8,6 +8,7 @@ from django.http.response import HttpResponseBase
 
 from config import serving, status
 from config.asking import Question
+from config.doctor import FAIL
 
 READY_WITHIN_S, STATUS_WITHIN_S = 1.5, 2.0
 
@@ -32,7 +33,7 @@ def readyz() -> JsonResponse:
 def status_page() -> JsonResponse:
     """Everything else. 503 if anything fails, so that a monitor that reads nothing but codes hears it; never for an orchestrator."""
     report = _examination.report()
-    code = HTTPStatus.SERVICE_UNAVAILABLE if report["level"] == status.FAIL else HTTPStatus.OK
+    code = HTTPStatus.SERVICE_UNAVAILABLE if report["level"] == FAIL else HTTPStatus.OK
     return JsonResponse(report, status=code, json_dumps_params={"ensure_ascii": False})
 
 

@@ -95,6 +95,11 @@ def _at_risk() -> None:
     open_incident(IncidentKind.MISMATCH, subject="ORD-7", currency="EUR", amount_minor=8420)
 
 
+def _both() -> None:
+    _at_risk()
+    _never_swept()
+
+
 def _unmigrated() -> None:
     with connection.cursor() as cursor:
         cursor.execute(
@@ -134,7 +139,7 @@ def test_every_runbook_that_is_named_exists() -> None:
 
 @pytest.mark.parametrize(
     ("make", "code", "level"),
-    [(lambda: None, 0, "ok"), (_at_risk, 3, "warn"), (_never_swept, 1, "FAIL"), (lambda: (_at_risk(), _never_swept()), 1, "FAIL")],
+    [(lambda: None, 0, "ok"), (_at_risk, 3, "warn"), (_never_swept, 1, "FAIL"), (_both, 1, "FAIL")],
     ids=["well", "warning", "failure", "both"],
 )
 def test_its_exit_code_tells_a_failure_from_a_warning(

@@ -14,15 +14,14 @@ LOGGER = "orders.attention"
 
 
 def tell(**changes: Any) -> Incident:
-    told = {
+    told: dict[str, Any] = {
         "subject": "ORD-1",
-        "currency": "EUR",
         "step": "payment",
         "code": "refund_declined",
         "message": "Amara's card",
         "amount_minor": 8420,
     }
-    return open_incident(IncidentKind.UNDO_EXHAUSTED, **told | changes)
+    return open_incident(IncidentKind.UNDO_EXHAUSTED, currency="EUR", **told | changes)
 
 
 def lines(caplog: pytest.LogCaptureFixture) -> list[tuple[str, str]]:

@@ -79,6 +79,14 @@ def leave(task: "Task[..., Any]", **_: Any) -> None:
         tracing.leave(token)
 
 
+@signals.task_unknown.connect(weak=False, dispatch_uid="config.releases")
+def tell_what_was_dropped(name: str = "", message: Any = None, **_: Any) -> None:
+    """In a rolling deploy a worker meets tasks of a release that is not its own."""
+    from fulfillment import tasks
+
+    tasks.tell_dropped(name, message)
+
+
 @signals.worker_ready.connect(weak=False, dispatch_uid="config.watchdog")
 def watch_for_deafness(sender: Any, **_: Any) -> None:
     """In the worker's main process: it hears of every message, and nobody else can tell that it hears none."""
@@ -103,7 +111,7 @@ def _publish_boundary(boundary: str, task: str, body: Any) -> None:
     from fulfillment.crashpoints import crash_point
 
     package, _, name = task.rpartition(".")
-    if package == "fulfillment" and name not in ("failed", "probe"):
+    if package == "fulfillment" and name not in ("failed", "probe", "dropped"):
         crash_point(boundary, body[1].get("order", ""), name.removeprefix("undo_"), undo=name.startswith("undo_"))
 
 

@@ -75,6 +75,9 @@ STEP_TRIES: int = env.int(
 UNDO_TRIES: int = env.int("UNDO_TRIES", 12, validate=Range(min=1))  # tries of an undo before a person is told
 POISON_AFTER: int = env.int("POISON_AFTER", 12, validate=Range(min=2))  # launches without any progress before a person is told
 _step_deadline: float = env.float("STEP_DEADLINE_S", 900.0, validate=Range(min=0.1))  # from a step's first start
+_unknown_step: float = env.float(
+    "UNKNOWN_STEP_AFTER_S", 900.0, validate=Range(min=0.1)
+)  # an order that no process serves waits this long for one, as in a rolling deploy, before a person is told
 _undo_deadline: float = env.float("UNDO_DEADLINE_S", 3600.0, validate=Range(min=0.1))  # from an undo's grant, before a person is told
 _saga_deadline: float = env.float("SAGA_DEADLINE_S", 7200.0, validate=Range(min=0.1))  # from opening, until the pivot has succeeded
 SECOND_PERSON_ABOVE_MINOR: int = env.int(
@@ -101,6 +104,7 @@ LEASE_S = _lease * TIME_SCALE
 PATIENCE_S, PATIENCE_CAP_S = _patience * TIME_SCALE, _patience_cap * TIME_SCALE
 BACKOFF_S, BACKOFF_CAP_S = _backoff * TIME_SCALE, _backoff_cap * TIME_SCALE
 STEP_DEADLINE_S, UNDO_DEADLINE_S, SAGA_DEADLINE_S = _step_deadline * TIME_SCALE, _undo_deadline * TIME_SCALE, _saga_deadline * TIME_SCALE
+UNKNOWN_STEP_AFTER_S = _unknown_step * TIME_SCALE
 RECONCILE_EVERY_S = _reconcile * TIME_SCALE
 PROBE_AFTER_S, PROBE_CAP_S = 10.0 * TIME_SCALE, 300.0 * TIME_SCALE  # an unanswered probe is followed by another, waits doubling
 
@@ -226,6 +230,7 @@ CELERY_TASK_DEFAULT_QUEUE = "saga"
 CELERY_TASK_ROUTES = {
     "fulfillment.undo_*": {"queue": "undo"},  # a refund never waits behind a backlog of new orders
     "fulfillment.failed": {"queue": "undo"},
+    "fulfillment.dropped": {"queue": "undo"},
     "sideeffects.*": {"queue": "sideeffects"},
 }
 CELERY_TASK_SEND_SENT_EVENT = False

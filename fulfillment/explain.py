@@ -9,6 +9,7 @@ from fulfillment import engine, ledger
 from fulfillment.ledger import LedgerEntry
 from fulfillment.models import Saga, SagaState, StepRecord, StepState
 from fulfillment.recovery import Choice, choices, version_of
+from fulfillment.release import RELEASE
 from orders.attention import Incident
 from orders.models import Order, Status
 from orders.money import money
@@ -60,8 +61,8 @@ def explain(order: Order) -> Explanation:
     if saga.state == SagaState.NEEDS_ATTENTION:
         sentence, public, blocked = _waits_for_a_person(saga, record, undo, incidents), LOOKED_AT, "a person"
     else:
-        sentence, blocked = _moving(saga, record, undo), _BLOCKED.get(StepState(record.state), "")
-        public = _PUBLIC_UNDO if undo else _PUBLIC.get(StepState(record.state), _plain("{name} is being worked on."))(record)
+        sentence, blocked = _moving(saga, record, undo), _blocked(saga, record)
+        public = _PUBLIC_UNDO if undo else _PUBLIC.get(record.state, _plain("{name} is being worked on."))(record)
     return Explanation(sentence=sentence, public=public, since=_since(record), next_at=saga.wake_at, blocked_on=blocked, **shared)
 
 
@@ -72,12 +73,28 @@ def _since(record: StepRecord) -> datetime | None:
 
 
 def _moving(saga: Saga, record: StepRecord, undo: bool) -> str:
-    text = _SENTENCES[StepState(record.state)](record)
+    text = _left(saga, record) if saga.left_since else _SENTENCES.get(record.state, _foreign)(record)
     if undo:
         return f"The order is being undone ({_reason(saga)}). {text}"
     if saga.cancel_requested_at:
         text += " A cancel was requested and is honoured at the next step border."
     return text
+
+
+def _left(saga: Saga, record: StepRecord) -> str:
+    return (
+        f"{record.name.capitalize()} ({record.get_state_display().lower()}) waits for a process of release {saga.release}:"
+        f" since {saga.left_since:%H:%M:%S} UTC it has met only others, as in a deploy that is not finished. When one comes, it goes on by itself."
+    )
+
+
+def _foreign(record: StepRecord) -> str:
+    """A state that only another release knows."""
+    return f"{record.name.capitalize()} is at “{record.state}”, which this release ({RELEASE}) does not know."
+
+
+def _blocked(saga: Saga, record: StepRecord) -> str:
+    return f"a process of release {saga.release}" if saga.left_since else _BLOCKED.get(record.state, "")
 
 
 def _waits_for_a_person(saga: Saga, record: StepRecord, undo: bool, incidents: tuple[Incident, ...]) -> str:
@@ -139,7 +156,7 @@ def _plain(text: str) -> Callable[[StepRecord], str]:
     return lambda record: text.format(name=record.name.capitalize())
 
 
-_SENTENCES: dict[StepState, Callable[[StepRecord], str]] = {
+_SENTENCES: dict[str, Callable[[StepRecord], str]] = {
     StepState.PENDING: _plain("{name} waits for the steps before it."),
     StepState.GRANTED: _plain("{name} may start: its message is on the way to a worker."),
     StepState.STARTED: _plain("{name} is running."),
@@ -161,14 +178,14 @@ _SENTENCES: dict[StepState, Callable[[StepRecord], str]] = {
 }
 # For whoever is no operator: no provider's error, no try, no key.
 _PUBLIC_UNDO = "The order is being undone."
-_PUBLIC: dict[StepState, Callable[[StepRecord], str]] = {
+_PUBLIC: dict[str, Callable[[StepRecord], str]] = {
     StepState.GRANTED: _plain("{name} is next."),
     StepState.STARTED: _plain("{name} is under way."),
     StepState.REJECTED: _plain("{name} failed; the order is about to be undone."),
     StepState.RETRY_WAIT: _plain("{name} takes longer than usual; it goes on by itself."),
     StepState.IN_DOUBT: _plain("{name} takes longer than usual; it goes on by itself."),
 }
-_BLOCKED = {
+_BLOCKED: dict[str, str] = {
     StepState.GRANTED: "a worker",
     StepState.UNDO_GRANTED: "a worker",
     StepState.STARTED: "the provider",

@@ -34,7 +34,8 @@ class Saga(models.Model):
     ``epoch`` numbers the runs: every journal write carries it. ``wake_at`` says when the sweep looks if nobody else has; NULL only when nothing is left to do
     or an incident is open. ``launched_at``: when its message was published last; NULL: the broker did not take it. ``plan`` pins the steps as they were when
     the saga was opened, providers included. ``failure`` is the status that the order will show once every undo is settled: set, the saga goes backward.
-    Past ``deadline_at`` it turns back, unless the pivot has succeeded.
+    Past ``deadline_at`` it turns back, unless the pivot has succeeded. ``release``: of the code that opened it; older code leaves it to newer, and takes it over
+    only when none has come. ``left_since``: since when whoever has met it has left it to others, because their code does not serve it.
     """
 
     order = models.OneToOneField("orders.Order", models.CASCADE, related_name="saga")
@@ -44,6 +45,8 @@ class Saga(models.Model):
     launched_at = models.DateTimeField(null=True)
     relaunches = models.PositiveIntegerField(default=0)
     plan = models.JSONField()
+    release = models.PositiveIntegerField(db_default=1)
+    left_since = models.DateTimeField(null=True)
     cancel_requested_at = models.DateTimeField(null=True)
     failure = models.CharField(max_length=20, blank=True)
     deadline_at = models.DateTimeField(null=True)

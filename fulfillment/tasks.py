@@ -19,7 +19,7 @@ from fulfillment import engine, recovery
 from fulfillment.clock import lease_s
 from fulfillment.crashpoints import crash_point
 from fulfillment.engine import Claim, Launch, Settled
-from fulfillment.errors import InDoubt, Rejected, StepError
+from fulfillment.errors import InDoubt, Rejected, StepError, UnknownStep
 from fulfillment.gateways.lease import Lease
 from fulfillment.steps import STEPS, known
 from fulfillment.talk import talk
@@ -97,6 +97,34 @@ def failed(self: "Task[..., str]", *unnamed: Any, **message: Any) -> str:
     return f"{message['order']}: {'launched ' + ', '.join(follow.steps) if follow else 'noted'}"
 
 
+@shared_task(name="fulfillment.dropped")
+def dropped(*, saga: int, epoch: int, order: str, task: str) -> str:
+    """A worker of another release has met ``task`` of this saga and does not know it."""
+    engine.message_dropped(saga, epoch, task)
+    return f"{order}: {task} is published again"
+
+
+def tell_dropped(name: str, message: Any) -> None:
+    """Celery drops a task whose name this code does not know, and fires no errback: where it was ours, the journal hears of it, so that it goes out again."""
+    package, _, task = name.rpartition(".")
+    named = _named_arguments(message)
+    if package != "fulfillment" or named is None or _malformed((), named):
+        return
+    report = dropped.si(**named, task=task).set(task_id=f"{named['order']}.dropped.e{named['epoch']}")
+    try:
+        report.apply_async()
+    except (OperationalError, OSError) as down:
+        log.warning("That %s of %s was dropped is not told, a probe will find out: %s", task, named["order"], down)
+
+
+def _named_arguments(message: Any) -> dict[str, Any] | None:
+    try:
+        _, named, _ = message.decode()
+    except Exception:  # whatever it holds: Celery has rejected it already, and said so
+        return None
+    return named if isinstance(named, dict) else None
+
+
 MESSAGE = {"saga": int, "epoch": int, "order": str}
 
 
@@ -116,12 +144,15 @@ def _refuse(task: str, wrong: str) -> str:
 
 def _run(task: "Task[..., str]", name: str, undo: bool, saga: int, epoch: int, order: str) -> str:
     lease = Lease.begin(lease_s())
-    claim = engine.start(saga, epoch, name, undo, order)
+    try:
+        claim = engine.start(saga, epoch, name, undo, order)
+    except UnknownStep as other:
+        engine.message_dropped(saga, epoch, f"undo_{name}" if undo else name)
+        return _end(task, f"{order}: left to a process of another release: {other}")
     if claim is None:
         return _nothing_to_start(task, undo, saga, epoch, order)
     step = known(name, claim.version)
-    if step is None:
-        return _settle_failure(task, claim, InDoubt(f"This code has no version {claim.version} of {name}", code="unknown_step"), order)
+    assert step is not None  # or the start would have refused
     try:
         outcome = talk(step, claim, lease)
     except SoftTimeLimitExceeded:  # it struck between the answer and its settle

@@ -29,6 +29,11 @@ class IncidentKind(models.TextChoices):
     MISMATCH = "mismatch", "Journal and provider disagree"
 
 
+def kind_label(kind: str) -> str:
+    """A kind that only a newer release knows is told by its name."""
+    return str(dict(IncidentKind.choices).get(kind) or kind.replace("_", " ").capitalize())
+
+
 class IncidentState(models.TextChoices):
     OPEN = "open", "Open"
     SNOOZED = "snoozed", "Snoozed"
@@ -84,7 +89,7 @@ class Incident(models.Model):
     @property
     def sentence(self) -> str:
         """The reason, with the amount at risk."""
-        label = str(IncidentKind(self.kind).label)
+        label = kind_label(self.kind)
         what = f"{self.step.capitalize()}: {label[0].lower()}{label[1:]}" if self.step else label
         why = f" ({self.message.rstrip('.')})" if self.message else ""
         risk = f"{money(self.amount_minor, self.currency)} at risk" if self.amount_minor else "No money is at risk"

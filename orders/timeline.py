@@ -21,6 +21,7 @@ class Kind(models.TextChoices):
     STEP = "step", "step"  # a step record's state moved
     TAKE_OVER = "take_over", "taken over"
     RELAUNCH = "relaunch", "message published again"
+    LEFT = "left", "left to another release"
     LATE = "late", "came too late"  # a zombie: it learned something and wrote nothing but this
     CANCEL = "cancel", "cancel"
     OPERATOR = "operator", "operator"
@@ -57,8 +58,8 @@ def sentence(entry: TimelineEntry, inside: bool = True) -> str:
     if not inside:
         entry = copy.copy(entry)
         entry.detail = {}
-    subject = {Kind.ORDER: "Order", Kind.SAGA: "Saga"}.get(Kind(entry.kind), entry.name.capitalize() or "Saga")
-    render = _SENTENCES.get(Kind(entry.kind), _moved)
+    subject = {"order": "Order", "saga": "Saga"}.get(entry.kind, entry.name.capitalize() or "Saga")
+    render = _SENTENCES.get(entry.kind, _moved)  # a kind that a newer release has written is told plainly
     return render(subject, entry)
 
 
@@ -70,6 +71,11 @@ def _moved(subject: str, entry: TimelineEntry) -> str:
 
 def _taken_over(subject: str, entry: TimelineEntry) -> str:
     return f"{subject} was taken over as epoch {entry.epoch}: {entry.detail.get('message', 'its lease ended')}"
+
+
+def _left(subject: str, entry: TimelineEntry) -> str:
+    mine, needed = entry.detail.get("release"), entry.detail.get("needs")
+    return f"{subject} was left to a process of release {needed}: one of release {mine} has met it, and does not serve it"
 
 
 def _late(subject: str, entry: TimelineEntry) -> str:
@@ -103,8 +109,9 @@ def _incident(subject: str, entry: TimelineEntry) -> str:
     return f"Incident resolved{' by ' + entry.actor if entry.actor else ''}: {told}"
 
 
-_SENTENCES: dict[Kind, Callable[[str, TimelineEntry], str]] = {
+_SENTENCES: dict[str, Callable[[str, TimelineEntry], str]] = {
     Kind.TAKE_OVER: _taken_over,
+    Kind.LEFT: _left,
     Kind.LATE: _late,
     Kind.RELAUNCH: _relaunched,
     Kind.CANCEL: _cancelled,

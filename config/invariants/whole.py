@@ -10,7 +10,7 @@ from config.invariants.finding import Finding, Rule
 from config.invariants.listings import Listings
 from config.invariants.money import left
 from fulfillment import engine
-from fulfillment.models import FINAL, Reservation, Saga, SagaState, StockLevel
+from fulfillment.models import FINAL, Reservation, Saga, StockLevel
 from orders.attention import Incident, IncidentState
 from orders.models import Order, Status
 from sideeffects import registry
@@ -55,7 +55,7 @@ def somebody_looks() -> Iterator[Finding]:
     told = Incident.objects.exclude(state=IncidentState.RESOLVED).exclude(code=Rule.SOMEBODY_LOOKS).filter(order=OuterRef("order"))
     stranded = Saga.objects.exclude(state__in=FINAL).filter(~Exists(told), wake_at__isnull=True)
     for saga in stranded.select_related("order").prefetch_related("records"):
-        found = f"{SagaState(saga.state).label.lower()}, no time to look at it and no incident"
+        found = f"{saga.get_state_display().lower()}, no time to look at it and no incident"
         yield _about(saga.order, Rule.SOMEBODY_LOOKS, found, engine.at_risk_minor(saga))
 
 

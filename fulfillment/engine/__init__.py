@@ -1,7 +1,7 @@
 """The engine: open, start, settle, turn back, take over, park. The only writer of the journal; it never calls a provider and never publishes.
 
 Each transition takes the saga's row lock, checks the fence (``epoch``, and for a settle ``claim``), and writes state and history in one transaction.
-docs/semantics.md lists the transitions; tests/model searches them. Read ``opening``, ``trying``, ``walking``, ``waking``, ``deciding`` in this order.
+docs/semantics.md lists the transitions; tests/model searches them. Read ``opening``, ``trying``, ``walking``, ``waking``, ``leaving``, ``deciding`` in this order.
 
 Note: what may be lost. A transaction whose loss only repeats something idempotent (a start; a settle that says Unavailable or InDoubt) does not wait for the disk.
 Everything else does: whatever raises the epoch, grants, settles a success or a rejection, or answers a person.
@@ -16,6 +16,7 @@ from fulfillment.engine.journal import (
     Settled,
     border,
     is_local,
+    is_newer,
     is_pivot,
     launch_of,
     locking,
@@ -25,6 +26,7 @@ from fulfillment.engine.journal import (
     step_of,
     tell,
 )
+from fulfillment.engine.leaving import message_dropped
 from fulfillment.engine.opening import open_saga
 from fulfillment.engine.transition import transition
 from fulfillment.engine.trying import run_local, settle_failure, settle_success, start
@@ -50,11 +52,13 @@ __all__ = [
     "chain_stopped",
     "could_not_be_looked_at",
     "is_local",
+    "is_newer",
     "is_pivot",
     "launch_of",
     "locking",
     "look",
     "meet_cancel",
+    "message_dropped",
     "open_saga",
     "pivot_succeeded",
     "planned",

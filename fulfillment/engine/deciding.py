@@ -5,6 +5,7 @@ from typing import Any
 from fulfillment import ledger, stock
 from fulfillment.clock import ShopNow, saga_deadline
 from fulfillment.engine.journal import border, is_pivot, move, save, tell, tell_order
+from fulfillment.engine.leaving import adopt
 from fulfillment.engine.walking import grant_next, grant_next_undo, grant_undo, turn_back
 from fulfillment.ledger import LedgerEntry
 from fulfillment.models import Saga, SagaState, StepRecord, StepState
@@ -56,6 +57,7 @@ def do_without(saga: Saga, record: StepRecord, evidence: str) -> None:
 
 def undo_all(saga: Saga) -> None:
     """A saga that waits for a person turns back."""
+    adopt(saga)
     turn_back(saga)
     _publish_soon(saga)
 
@@ -90,9 +92,17 @@ def close(saga: Saga, amount_minor: int) -> None:
 
 def _resume(saga: Saga) -> None:
     """A new epoch and a new deadline, in the direction in which the saga was going."""
+    adopt(saga)
     saga.epoch += 1
     state = SagaState.COMPENSATING if saga.is_backward else SagaState.RUNNING
-    changes: dict[str, Any] = {"epoch": saga.epoch, "state": state, "relaunches": 0, "wake_at": ShopNow(), "deadline_at": saga_deadline()}
+    changes: dict[str, Any] = {
+        "epoch": saga.epoch,
+        "state": state,
+        "relaunches": 0,
+        "wake_at": ShopNow(),
+        "deadline_at": saga_deadline(),
+        "left_since": None,
+    }
     if saga.state != state:
         tell(saga, Kind.SAGA, from_state=saga.state, to_state=state)
     save(saga, **changes)

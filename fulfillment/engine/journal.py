@@ -13,7 +13,8 @@ from django.db import models
 from fulfillment.card import Card
 from fulfillment.errors import UnknownStep
 from fulfillment.gateways import card_of, chosen, exists
-from fulfillment.models import Saga, SagaState, StepRecord, StepState
+from fulfillment.models import FINAL, Saga, SagaState, StepRecord, StepState
+from fulfillment.release import RELEASE
 from fulfillment.step import Kind as StepKind
 from fulfillment.step import Receipt, Step, Undo
 from fulfillment.steps import known
@@ -86,10 +87,15 @@ def border(saga: Saga) -> tuple[StepRecord, bool] | None:
     return standing(saga)
 
 
+def is_newer(saga: Saga) -> bool:
+    """Newer code has opened it, and may follow rules that this code does not know: a granted step may be run, and everything else is that code's to judge."""
+    return saga.release > RELEASE
+
+
 def standing(saga: Saga) -> tuple[StepRecord, bool] | None:
     """The record where a saga stands, also one that waits for a person: there, an undo that failed is where it stands."""
     records = list(saga.records.all())
-    if SagaState(saga.state).is_final:
+    if saga.state in FINAL:
         return None
     if not saga.is_backward:
         return next(((record, False) for record in records if record.state not in DONE), None)
@@ -149,9 +155,9 @@ def is_local(saga: Saga, record: StepRecord) -> bool:
 
 
 def card(saga: Saga, record: StepRecord) -> Card | None:
-    """The capability card of the provider that the plan pins; None for a step that talks to nobody."""
+    """The capability card of the provider that the plan pins; None for a step that talks to nobody, or to whom this code does not know."""
     entry = planned(saga, record.name)
-    return card_of(entry["role"], entry["gateway"]) if entry.get("role") else None
+    return card_of(entry["role"], entry["gateway"]) if entry.get("role") and exists(entry["role"], entry["gateway"]) else None
 
 
 def pivot_succeeded(saga: Saga) -> bool:

@@ -4,6 +4,7 @@ from fulfillment.clock import ShopNow, in_seconds, patience_s, saga_deadline
 from fulfillment.crashpoints import crash_point
 from fulfillment.engine.journal import Launch, plan_entry
 from fulfillment.models import Saga, SagaState, StepRecord, StepState
+from fulfillment.release import RELEASE
 from fulfillment.steps import STEPS
 from orders.models import Order, Status
 from orders.timeline import Kind, TimelineEntry
@@ -13,7 +14,7 @@ def open_saga(order: Order) -> Launch:
     """Open the saga in the caller's transaction, the one that creates the order: plan pinned, first step granted. Publish the result on commit."""
     plan = [plan_entry(step) for step in STEPS]
     saga = Saga.objects.create(
-        order=order, plan=plan, wake_at=in_seconds(patience_s(0)), launched_at=ShopNow(), deadline_at=saga_deadline()
+        order=order, plan=plan, release=RELEASE, wake_at=in_seconds(patience_s(0)), launched_at=ShopNow(), deadline_at=saga_deadline()
     )
     first = STEPS[0].name
     StepRecord.objects.bulk_create(

@@ -15,6 +15,7 @@ from fulfillment.engine.journal import (
     Claim,
     Settled,
     find_locked,
+    is_newer,
     is_pivot,
     launch_of,
     locked,
@@ -26,9 +27,10 @@ from fulfillment.engine.journal import (
     tell,
     tell_order,
 )
+from fulfillment.engine.leaving import drop
 from fulfillment.engine.transition import transition
 from fulfillment.engine.walking import grant_next, grant_next_undo, park_undo, turn_back
-from fulfillment.errors import Busy, Changed, InDoubt, Rejected, StepError, Unavailable
+from fulfillment.errors import Busy, Changed, InDoubt, Rejected, StepError, Unavailable, UnknownStep
 from fulfillment.ledger import LedgerEntry
 from fulfillment.models import Saga, SagaState, StepRecord, StepState
 from fulfillment.step import Receipt
@@ -57,7 +59,7 @@ WITH mine AS (
     FROM was WHERE r.id = was.id
     RETURNING r.*
 ), leased AS (
-    UPDATE fulfillment_saga SET wake_at = shop_now() + %(lease)s WHERE id IN (SELECT saga_id FROM started)
+    UPDATE fulfillment_saga SET wake_at = shop_now() + %(lease)s, left_since = NULL WHERE id IN (SELECT saga_id FROM started)
 ), moved AS (
     UPDATE orders_order SET status = 'processing'
     WHERE status = 'placed' AND id IN (SELECT order_id FROM mine JOIN started ON started.saga_id = mine.id)
@@ -80,6 +82,7 @@ FROM mine JOIN started ON started.saga_id = mine.id JOIN was ON was.id = started
 def start(saga_id: int, epoch: int, name: str, undo: bool, order: str = ANY) -> Claim | None:
     """Claim the granted step for this process, or None: a duplicate, an older epoch, or a cancel. ``order`` is what the message calls it, for crash points.
 
+    Raises UnknownStep, and starts nothing: this code does not serve the step as the plan needs it.
     Does not wait for the disk, unless the provider knows no keys: then a start that is lost could become a second effect.
     """
     crash_point("before_start", order, name, undo=undo)
@@ -109,7 +112,10 @@ def _start(saga_id: int, epoch: int, name: str, undo: bool) -> Claim | None:
     if row is None:
         return None
     order_id, order, plan, do_key, undo_key, tries, undo_tries, receipt, amount, undo_doubt, age_s, quiet_s = row
-    entry = planned(Saga(plan=json.loads(plan)), name)
+    saga = Saga(plan=json.loads(plan))
+    if step_of(saga, name) is None:
+        raise UnknownStep(f"This code does not serve {name!r} as the plan of saga {saga_id} needs it", code="unknown_step")
+    entry = planned(saga, name)
     started = Claim(
         saga=saga_id,
         epoch=epoch,
@@ -198,8 +204,11 @@ def run_local(saga_id: int, epoch: int, name: str, undo: bool, order: str = ANY)
 def _run_local(saga_id: int, epoch: int, name: str, undo: bool) -> Settled:
     saga = find_locked(saga_id)
     claim = _local_claim(saga, epoch, name, undo) if saga else None
-    step = step_of(saga, name) if saga else None
-    if saga is None or claim is None or step is None:
+    if saga is None or claim is None:
+        return Settled(mine=False)
+    step = step_of(saga, name)
+    if step is None:
+        drop(saga, record_of(saga, name))
         return Settled(mine=False)
     order = saga.order
     if order.status == Status.PLACED:
@@ -296,6 +305,9 @@ def _succeed(saga: Saga, name: str, receipt: Receipt | None, undo: bool) -> Sett
     if saga.cancel_requested_at and is_pivot(saga, record):
         save(saga, cancel_requested_at=None)
         tell(saga, Kind.CANCEL, to_state="too_late")
+    if saga.cancel_requested_at and is_newer(saga):
+        save(saga, wake_at=ShopNow())  # a newer process turns it back
+        return Settled(mine=True)
     if saga.cancel_requested_at:
         turn_back(saga)
         return Settled(mine=True, turned=launch_of(saga))

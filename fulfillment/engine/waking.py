@@ -14,6 +14,7 @@ from fulfillment.engine.journal import (
     border,
     card,
     find_locked,
+    is_newer,
     is_pivot,
     launch_of,
     locked,
@@ -24,10 +25,12 @@ from fulfillment.engine.journal import (
     step_of,
     tell,
 )
+from fulfillment.engine.leaving import adopt, leave, nobody_came, tell_a_person
 from fulfillment.engine.transition import transition
 from fulfillment.engine.walking import park, park_undo, turn_back
 from fulfillment.models import Saga, SagaState, StepRecord, StepState
 from orders.attention import IncidentKind
+from orders.durability import may_be_lost
 from orders.models import Status
 from orders.timeline import Kind
 
@@ -38,7 +41,14 @@ def meet_cancel(saga_id: int, epoch: int) -> Launch | None:
     saga = find_locked(saga_id)
     at = border(saga) if saga else None
     stands = at is not None and at[0].state == StepState.GRANTED
-    if saga is None or saga.epoch != epoch or saga.state != SagaState.RUNNING or not saga.cancel_requested_at or not stands:
+    if (
+        saga is None
+        or is_newer(saga)
+        or saga.epoch != epoch
+        or saga.state != SagaState.RUNNING
+        or not saga.cancel_requested_at
+        or not stands
+    ):
         return None
     turn_back(saga)
     return launch_of(saga)
@@ -53,15 +63,23 @@ def chain_stopped(saga_id: int, epoch: int) -> Launch | None:
         return None
     record, undo = at
     follow = None
-    if record.state == StepState.REJECTED and not pivot_succeeded(saga):
+    if is_newer(saga):
+        _leave_to_newer_code(saga, record)
+    elif record.state == StepState.REJECTED and not pivot_succeeded(saga):
         turn_back(saga)
         follow = launch_of(saga)
-    elif record.state in STARTED and _keys_make_it_one(card(saga, record)):
+    elif record.state in STARTED and step_of(saga, record.name) and _keys_make_it_one(card(saga, record)):
         _put_in_doubt(saga, record, undo)
     elif record.state in GRANTED and saga.relaunches == 0:
         follow = _relaunch(saga, record)
     crash_point("failed", saga.order.number, record.name, undo=undo)
     return follow
+
+
+def _leave_to_newer_code(saga: Saga, record: StepRecord) -> None:
+    """What is started is its lease's; the rest is due soon, for whoever may judge it."""
+    if record.state not in STARTED:
+        leave(saga, record, launched_at=None)
 
 
 def _keys_make_it_one(promise: Card | None) -> bool:
@@ -81,7 +99,12 @@ def _put_in_doubt(saga: Saga, record: StepRecord, undo: bool) -> None:
 
 
 def look(saga: Saga, poison_after: int) -> Launch | None:
-    """What the sweep does with a locked saga that is due: turn back, take over, grant a retry, publish the same message again, or tell a person."""
+    """What the sweep does with a locked saga that is due: turn back, take over, grant a retry, publish the same message again, tell a person, or leave it."""
+    needs = saga.release
+    if is_newer(saga):
+        if not nobody_came(saga):
+            return _left(saga, None)
+        adopt(saga)  # a deploy that was taken back
     at = border(saga)
     if at is None:
         return None
@@ -89,8 +112,9 @@ def look(saga: Saga, poison_after: int) -> Launch | None:
     if not undo and not pivot_succeeded(saga) and (saga.cancel_requested_at or record.state == StepState.REJECTED):
         turn_back(saga)
     elif step_of(saga, record.name) is None:
-        message = f"This code has no step {record.name!r}, or no provider for it, as the plan of this order needs it"
-        park(saga, IncidentKind.UNKNOWN_STEP, record, "unknown_step", message)
+        if not nobody_came(saga):
+            return _left(saga, record)
+        tell_a_person(saga, record, needs)
     elif what := spent(saga, record, undo):
         _give_up(saga, record, undo, what)
     elif saga.relaunches >= poison_after:
@@ -102,6 +126,11 @@ def look(saga: Saga, poison_after: int) -> Launch | None:
         _grant_again(saga, record, undo)
     crash_point("sweep", saga.order.number, record.name, undo=undo)
     return launch_of(saga)
+
+
+def _left(saga: Saga, record: StepRecord | None) -> None:
+    may_be_lost()
+    leave(saga, record)
 
 
 def _give_up(saga: Saga, record: StepRecord, undo: bool, what: str) -> None:

@@ -10,11 +10,13 @@ from fulfillment.engine.journal import (
     border,
     card,
     is_local,
+    is_newer,
     launch_of,
     move,
     pivot_succeeded,
     planned,
     save,
+    step_of,
     tell,
     tell_order,
 )
@@ -35,7 +37,7 @@ def perhaps_called(saga: Saga, record: StepRecord) -> bool:
         return False
     if record.state == StepState.REJECTED:
         promise = card(saga, record)
-        return promise is not None and not promise.rejection_ends_doubt
+        return step_of(saga, record.name) is None or (promise is not None and not promise.rejection_ends_doubt)
     return record.state in (StepState.GRANTED, StepState.STARTED, StepState.RETRY_WAIT, StepState.IN_DOUBT)
 
 
@@ -44,13 +46,16 @@ def grant_next(saga: Saga) -> None:
     if at is None:
         _complete(saga)
         return
+    if is_newer(saga) and at[0].state != StepState.PENDING:
+        save(saga, wake_at=ShopNow())  # a state of which only newer code knows what follows
+        return
     move(saga, at[0], StepState.GRANTED, granted_at=ShopNow())
     await_start(saga)
 
 
 def await_start(saga: Saga, **changes: Any) -> None:
     """A step or an undo was granted just now, and its message goes out on commit."""
-    save(saga, relaunches=0, wake_at=in_seconds(patience_s(0)), launched_at=ShopNow(), **changes)
+    save(saga, relaunches=0, wake_at=in_seconds(patience_s(0)), launched_at=ShopNow(), left_since=None, **changes)
 
 
 def _complete(saga: Saga) -> None:

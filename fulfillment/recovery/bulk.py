@@ -66,7 +66,7 @@ def _why_not(saga: Saga) -> str:
         return ""
     if saga.state == SagaState.NEEDS_ATTENTION:
         return "its step is not in this code"
-    return str(SagaState(saga.state).label).lower()
+    return str(saga.get_state_display()).lower()
 
 
 def _skipped(incidents: Iterable[Incident], why: str) -> list[Candidate]:

@@ -5,7 +5,7 @@ from datetime import datetime
 
 from django.db.models import Count, Max, Min, Q, QuerySet, Sum
 
-from orders.attention import RUNBOOKS, Incident, IncidentKind, IncidentState
+from orders.attention import RUNBOOKS, Incident, IncidentState, kind_label
 from orders.clock import ShopNow
 from orders.money import money
 
@@ -24,7 +24,7 @@ class Group:
 
     @property
     def label(self) -> str:
-        return str(IncidentKind(self.kind).label)
+        return kind_label(self.kind)
 
     @property
     def runbook(self) -> str:

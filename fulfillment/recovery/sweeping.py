@@ -90,9 +90,9 @@ def look(saga_id: int) -> Launch | None:
 
 
 def _may_still_wait_in_its_queue(saga: Saga) -> bool:
-    """Granted and not started: a probe decides whether the message is lost. A cancel does not wait for it."""
+    """Granted and not started: a probe decides whether the message is lost. A cancel does not wait for it, nor what is left to newer code."""
     at = engine.border(saga)
-    if at is None or at[0].state not in engine.GRANTED or saga.cancel_requested_at:
+    if at is None or engine.is_newer(saga) or at[0].state not in engine.GRANTED or saga.cancel_requested_at:
         return False
     return not probes.proves_lost("undo" if at[1] else "saga", saga.launched_at)
 

@@ -14,7 +14,7 @@ from fulfillment import engine, ledger
 from fulfillment.clock import shop_now
 from fulfillment.engine import deciding
 from fulfillment.errors import StepError
-from fulfillment.models import Saga, SagaState, StepRecord
+from fulfillment.models import Saga, StepRecord
 from fulfillment.recovery.choices import NEEDS_NO_REASON, choices, held_minor, version_of
 from fulfillment.step import Receipt
 from fulfillment.talk import with_provider_of
@@ -102,7 +102,7 @@ def _repeated_or_stale(saga: Saga, request: Request) -> Answer:
         return Answer(
             outcome="repeated", sentence=f"{request.order}: {request.verb.replace('_', ' ')} was done already. Nothing was done twice."
         )
-    state = SagaState(saga.state).label
+    state = saga.get_state_display()
     raise Refused(
         f"{request.order} has changed while you were looking (it is now: {state}; version {version_of(saga.order_id)}, not {request.version}). Nothing was done."
     )
@@ -114,7 +114,7 @@ def _refuse_what_is_not_legal(saga: Saga, request: Request) -> None:
         raise Refused(f"There is no verb {request.verb!r}: choose one of {', '.join(sorted(VERBS))}.")
     if request.verb not in legal:
         raise Refused(
-            f"{request.order} stands at “{SagaState(saga.state).label}”: {request.verb} is not legal now. Legal: {', '.join(sorted(legal))}."
+            f"{request.order} stands at “{saga.get_state_display()}”: {request.verb} is not legal now. Legal: {', '.join(sorted(legal))}."
         )
     if not request.actor:
         raise Refused("Who decides? Name the actor.")

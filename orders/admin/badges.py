@@ -37,6 +37,8 @@ def badge(icon: str, word: str, colour: str) -> SafeString:
 
 
 def status_badge(status: str) -> SafeString:
+    if status not in Status.values:  # a newer release has written it
+        return badge("•", status.replace("_", " ").capitalize(), GREY)
     icon, colour = _STATUS.get(Status(status), ("✖", BAD))
     return badge(icon, Status(status).label, colour)
 

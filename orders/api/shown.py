@@ -77,7 +77,11 @@ def _delivery(delivery: Delivery) -> dict[str, Any]:
 
 
 # What people on our side decide, and what is at risk, is not the client's: it hears only that somebody is at it.
-PUBLIC = {Kind.INCIDENT: "A person is looking at this", Kind.OPERATOR: "A person has decided something about this"}
+PUBLIC: dict[str, str] = {
+    Kind.INCIDENT: "A person is looking at this",
+    Kind.OPERATOR: "A person has decided something about this",
+    Kind.LEFT: "This waits for a part of the shop that is being updated",
+}
 
 
 def _entry(entry: TimelineEntry) -> dict[str, Any]:
@@ -88,5 +92,5 @@ def _entry(entry: TimelineEntry) -> dict[str, Any]:
         "from": entry.from_state,
         "to": entry.to_state,
         "epoch": entry.epoch,
-        "sentence": PUBLIC.get(Kind(entry.kind)) or sentence(entry, inside=False),
+        "sentence": PUBLIC.get(entry.kind) or sentence(entry, inside=False),
     }

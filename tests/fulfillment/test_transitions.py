@@ -170,8 +170,10 @@ def test_a_deploy_that_lacks_a_step_of_open_sagas_is_refused_by_number(
     assert error.msg == f"1 open order needs step {lacking[0]!r} (version {lacking[1]}), which this code lacks: ORD-1."
     with pytest.raises(CommandError, match=r"Refused to migrate\. 1 open order needs step 'payment'"):
         call_command("migrate", verbosity=0)
-    now_due(saga)
-    assert recovery.look(saga) is None
+    for left_since in (None, "2020-01-01T00:00Z"):
+        Saga.objects.filter(pk=saga).update(left_since=left_since)
+        now_due(saga)
+        assert recovery.look(saga) is None
     assert Saga.objects.get(pk=saga).state == "needs_attention", "whoever deploys it all the same strands nobody"
 
 

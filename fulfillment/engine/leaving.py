@@ -1,0 +1,66 @@
+"""Leave: what this code does not serve is left to a process that does, as in a rolling deploy. It is no failure and counts as none; in the end a person is told."""
+
+from datetime import timedelta
+from typing import Any
+
+from django.conf import settings
+
+from fulfillment.clock import ShopNow, in_seconds, jittered, shop_now
+from fulfillment.engine.journal import GRANTED, border, find_locked, is_newer, save, tell
+from fulfillment.engine.transition import transition
+from fulfillment.engine.walking import park
+from fulfillment.models import Saga, StepRecord
+from fulfillment.release import RELEASE
+from orders.attention import IncidentKind
+from orders.durability import may_be_lost
+from orders.timeline import Kind
+
+
+def nobody_came(saga: Saga) -> bool:
+    """It has been left to others for so long that a deploy no longer explains it."""
+    return saga.left_since is not None and _left_for_s(saga) > settings.UNKNOWN_STEP_AFTER_S
+
+
+def adopt(saga: Saga) -> None:
+    """No newer process has come, or a person has decided with this code: from here on it is this code's to judge, as far as it knows the steps."""
+    if is_newer(saga):
+        save(saga, release=RELEASE)
+
+
+def leave(saga: Saga, record: StepRecord | None, **changes: Any) -> None:
+    """Due again after half the time for which it has been left so far, so that whoever comes finds it soon, and nobody else is kept busy by it."""
+    if saga.left_since is None:
+        tell(saga, Kind.LEFT, name=record.name if record else "", detail={"release": RELEASE, "needs": saga.release})
+    wait_s = min(max(_left_for_s(saga) / 2, settings.BACKOFF_S), settings.BACKOFF_CAP_S)
+    save(saga, left_since=saga.left_since or ShopNow(), wake_at=in_seconds(jittered(wait_s)), **changes)
+
+
+def drop(saga: Saga, record: StepRecord) -> None:
+    """Its message has reached a process that does not serve it, and is gone: that launch was none, and the next look publishes it again, or a person is told."""
+    if nobody_came(saga):
+        tell_a_person(saga, record, saga.release)
+        return
+    may_be_lost()
+    leave(saga, record, launched_at=None, relaunches=max(saga.relaunches - 1, 0))
+
+
+@transition
+def message_dropped(saga_id: int, epoch: int, task: str) -> None:
+    """A worker has met ``task`` ("payment", "undo_payment"), which its code does not serve. Changes nothing unless the saga still waits for exactly that."""
+    saga = find_locked(saga_id)
+    at = border(saga) if saga else None
+    if saga is None or at is None or saga.epoch != epoch or at[0].state not in GRANTED:
+        return
+    record, undo = at
+    if task == ("undo_" if undo else "") + record.name:
+        drop(saga, record)
+
+
+def tell_a_person(saga: Saga, record: StepRecord, release: int) -> None:
+    minutes = settings.UNKNOWN_STEP_AFTER_S / 60
+    message = f"No process has served the step {record.name!r} for {minutes:g} min, as the plan of this order (release {release}) needs it"
+    park(saga, IncidentKind.UNKNOWN_STEP, record, "unknown_step", message)
+
+
+def _left_for_s(saga: Saga) -> float:
+    return (shop_now() - saga.left_since) / timedelta(seconds=1) if saga.left_since else 0.0

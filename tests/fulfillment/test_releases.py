@@ -1,0 +1,252 @@
+"""Promise: two releases side by side lose time only. Old code runs what it knows, leaves the rest to newer code, and tells a person only when none comes."""
+
+from typing import Any
+
+import pytest
+from django.db.models import F
+
+from fulfillment import engine, recovery, tasks
+from fulfillment.clock import in_seconds, shop_now
+from fulfillment.errors import UnknownStep
+from fulfillment.explain import explain
+from fulfillment.models import Saga, SagaState, StepRecord, StepState
+from fulfillment.release import RELEASE
+from orders.models import Incident, Order
+from tests.fulfillment.conftest import now_due
+from tests.fulfillment.driving import paid
+
+NEWER = RELEASE + 1
+GIFT_WRAP = {"name": "gift_wrap", "version": 1, "kind": "compensable", "local": False, "undo_blocks": False, "role": "", "gateway": ""}
+
+
+@pytest.fixture
+def newer(saga: int) -> int:
+    """A saga that the next release has opened: with a step between payment and inventory that this code does not have."""
+    found = Saga.objects.get(pk=saga)
+    StepRecord.objects.filter(saga=saga, position__gt=0).update(position=F("position") + 10)
+    StepRecord.objects.create(saga=found, position=1, name="gift_wrap", do_key="ORD-1:gift_wrap:do:1")
+    Saga.objects.filter(pk=saga).update(release=NEWER, plan=[found.plan[0], GIFT_WRAP, *found.plan[1:]])
+    return saga
+
+
+def long_ago(saga: int, settings: Any) -> None:
+    """It has been left for longer than any deploy takes."""
+    settings.UNKNOWN_STEP_AFTER_S = 60
+    Saga.objects.filter(pk=saga).update(left_since="2020-01-01T00:00Z")
+    now_due(saga)
+
+
+def seen(saga: int) -> Saga:
+    return Saga.objects.get(pk=saga)
+
+
+# --- a saga of a newer release ---------------------------------------------------------------------------------------------
+
+
+def test_an_old_worker_runs_what_it_knows_and_grants_what_it_does_not(newer: int) -> None:
+    paid(newer)
+
+    assert StepRecord.objects.get(saga=newer, name="gift_wrap").state == StepState.GRANTED
+    assert not Incident.objects.exists()
+
+
+@pytest.mark.parametrize("stands", [{}, {"state": "rejected"}, {"state": "in_doubt", "tries": 99, "doubt": True}, {"state": "started"}])
+def test_an_old_sweep_judges_nothing_of_a_newer_order(newer: int, order: Order, stands: dict[str, Any]) -> None:
+    """It neither turns back, nor gives up, nor takes over, nor publishes; a newer sweep finds it due soon."""
+    StepRecord.objects.filter(saga=newer, name="payment").update(**stands)
+    Saga.objects.filter(pk=newer).update(relaunches=99)
+    before = list(StepRecord.objects.filter(saga=newer).values("name", "state", "tries", "undo_tries"))
+    for _ in range(3):
+        now_due(newer)
+        assert recovery.look(newer) is None
+
+    after = seen(newer)
+    assert list(StepRecord.objects.filter(saga=newer).values("name", "state", "tries", "undo_tries")) == before
+    assert (after.state, after.epoch, after.relaunches) == ("running", 1, 99)
+    assert after.wake_at is not None
+    assert [entry.kind for entry in order.timeline.all()].count("left") == 1, "it is told once"
+
+
+def test_an_old_errback_leaves_a_rejection_to_newer_code(newer: int) -> None:
+    StepRecord.objects.filter(saga=newer, name="payment").update(state="rejected")
+
+    assert engine.chain_stopped(newer, 1) is None
+
+    assert (seen(newer).state, seen(newer).left_since is None) == ("running", False)
+
+
+def test_a_cancel_that_an_old_worker_meets_waits_for_newer_code(newer: int) -> None:
+    claim = engine.start(newer, 1, "payment", undo=False)
+    assert claim is not None
+    recovery.cancel("ORD-1", "amara")
+
+    settled = engine.settle_success(claim, {"charge_id": "c", "amount_minor": 100})
+
+    assert (settled.mine, settled.turned) == (True, None)
+    assert (seen(newer).state, StepRecord.objects.get(saga=newer, name="gift_wrap").state) == ("running", "pending")
+    assert engine.meet_cancel(newer, 1) is None
+
+
+def test_a_deploy_that_was_taken_back_goes_on_with_what_old_code_has(newer: int, settings: Any) -> None:
+    """Nobody newer has come: the order is this code's from now on."""
+    long_ago(newer, settings)
+
+    launch = recovery.look(newer)
+
+    assert launch is not None
+    assert launch.steps == ("payment",), "no further than this code knows"
+    assert (seen(newer).release, seen(newer).state) == (RELEASE, "running")
+
+
+def test_a_deploy_that_was_taken_back_tells_a_person_about_the_step_that_is_gone(newer: int, order: Order, settings: Any) -> None:
+    paid(newer)
+    long_ago(newer, settings)
+
+    assert recovery.look(newer) is None
+
+    assert (seen(newer).state, Incident.objects.get().kind) == ("needs_attention", "unknown_step")
+    told = explain(order).sentence
+    assert "No process has served the step 'gift_wrap' for 1 min, as the plan of this order (release 2) needs it" in told
+    assert "start_undo" in [choice.verb for choice in explain(order).choices]
+
+
+def test_what_a_person_decides_with_old_code_is_done_by_old_code(newer: int, order: Order, settings: Any) -> None:
+    """After a deploy that was taken back nobody waits a second time for newer code."""
+    paid(newer)
+    long_ago(newer, settings)
+    recovery.look(newer)
+
+    recovery.decide(
+        recovery.Request(order="ORD-1", verb="start_undo", version=recovery.version_of(order.pk), actor="amara", reason="taken back")
+    )
+
+    launch = recovery.look(newer)
+    assert launch is not None
+    assert (launch.undo, launch.steps, seen(newer).release) == (True, ("payment",), RELEASE)
+
+
+# --- a message that an old worker drops ----------------------------------------------------------------------------------------
+
+
+def test_a_dropped_message_is_published_again_without_waiting_for_a_probe(newer: int) -> None:
+    """And never counts as a launch without progress, however often it happens."""
+    paid(newer)
+    Saga.objects.filter(pk=newer).update(relaunches=11)
+
+    for _ in range(30):
+        engine.message_dropped(newer, 1, "gift_wrap")
+
+    after = seen(newer)
+    assert (after.launched_at, after.state, after.relaunches) == (None, "running", 0)
+    assert after.wake_at is not None
+
+
+@pytest.mark.parametrize(("epoch", "task"), [(2, "gift_wrap"), (1, "payment"), (1, "undo_gift_wrap"), (1, "no_such_task")])
+def test_only_the_message_that_is_waited_for_counts_as_dropped(newer: int, epoch: int, task: str) -> None:
+    paid(newer)
+
+    engine.message_dropped(newer, epoch, task)
+
+    assert seen(newer).left_since is None
+
+
+def test_the_wait_grows_with_the_time_that_it_has_been_left(newer: int, settings: Any) -> None:
+    """Soon at first; never longer than the longest back-off."""
+    settings.BACKOFF_S, settings.BACKOFF_CAP_S, settings.UNKNOWN_STEP_AFTER_S = 1.0, 60.0, 900.0
+    paid(newer)
+
+    def wait_s(left_for_s: float) -> float:
+        Saga.objects.filter(pk=newer).update(left_since=in_seconds(-left_for_s))
+        engine.message_dropped(newer, 1, "gift_wrap")
+        due_at = seen(newer).wake_at
+        assert due_at is not None
+        return (due_at - shop_now()).total_seconds()
+
+    assert 0.7 <= wait_s(0) <= 1.3
+    assert 15 <= wait_s(40) <= 25
+    assert 32 <= wait_s(80) <= 48
+    assert 48 <= wait_s(800) <= 72
+
+
+def test_workers_that_drop_it_for_ever_become_a_person_s(newer: int, settings: Any) -> None:
+    """The sweep was deployed and the workers were not: that is repeated, but not for ever."""
+    paid(newer)
+    long_ago(newer, settings)
+
+    engine.message_dropped(newer, 1, "gift_wrap")
+
+    assert (seen(newer).state, Incident.objects.get().kind) == ("needs_attention", "unknown_step")
+
+
+def test_a_step_that_starts_has_been_left_no_longer(newer: int) -> None:
+    now_due(newer)
+    recovery.look(newer)
+
+    assert engine.start(newer, 1, "payment", undo=False) is not None
+
+    assert seen(newer).left_since is None
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("change", [{"version": 2}, {"gateway": "a_new_bank"}])
+def test_an_old_worker_does_not_start_what_only_its_name_is_known_of(newer: int, change: dict[str, Any]) -> None:
+    """A new version of a step, or a provider that this code does not have: nothing is asked of anybody, no try is spent."""
+    plan = seen(newer).plan
+    Saga.objects.filter(pk=newer).update(plan=[plan[0] | change, *plan[1:]])
+
+    with pytest.raises(UnknownStep):
+        engine.start(newer, 1, "payment", undo=False)
+    told = tasks.TASKS["fulfillment.payment"](saga=newer, epoch=1, order="ORD-1")
+
+    assert "left to a process of another release" in told
+    record = StepRecord.objects.get(saga=newer, name="payment")
+    assert (record.state, record.tries, record.doubt) == (StepState.GRANTED, 0, False)
+    assert (seen(newer).launched_at, seen(newer).left_since is None) == (None, False)
+
+
+def test_an_old_worker_does_not_run_a_new_version_of_a_local_step(newer: int) -> None:
+    plan = seen(newer).plan
+    Saga.objects.filter(pk=newer).update(plan=[*plan[:2], plan[2] | {"version": 2}, plan[3]])
+    paid(newer)
+    StepRecord.objects.filter(saga=newer, name="gift_wrap").update(state="succeeded")
+    StepRecord.objects.filter(saga=newer, name="inventory").update(state="granted")
+
+    assert not engine.run_local(newer, 1, "inventory", undo=False).mine
+
+    assert StepRecord.objects.get(saga=newer, name="inventory").state == "granted"
+    assert seen(newer).launched_at is None
+
+
+# --- what people read meanwhile --------------------------------------------------------------------------------------------------
+
+
+def test_why_says_which_release_an_order_waits_for(newer: int, order: Order) -> None:
+    paid(newer)
+    engine.message_dropped(newer, 1, "gift_wrap")
+
+    told = explain(order)
+
+    assert told.sentence.startswith(f"Gift_wrap (granted) waits for a process of release {NEWER}: since ")
+    assert told.blocked_on == f"a process of release {NEWER}"
+    assert "release" not in told.public
+
+
+@pytest.mark.parametrize("state", ["warehoused", "undo_warehoused"])
+def test_a_state_that_only_newer_code_knows_is_read_all_the_same(newer: int, order: Order, state: str) -> None:
+    StepRecord.objects.filter(saga=newer, name="payment").update(state=state)
+
+    told = explain(order)
+
+    assert state in told.sentence
+    assert told.public
+
+
+def test_a_saga_in_a_state_that_only_newer_code_knows_is_read_and_left_alone(newer: int, order: Order) -> None:
+    Saga.objects.filter(pk=newer).update(state="on_hold")
+    now_due(newer)
+
+    recovery.look(newer)
+
+    assert explain(order).sentence
+    assert seen(newer).state == "on_hold"
+    assert SagaState.RUNNING in SagaState.values

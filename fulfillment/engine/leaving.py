@@ -5,13 +5,14 @@ from typing import Any
 
 from django.conf import settings
 
-from fulfillment.clock import ShopNow, in_seconds, jittered, shop_now
+from fulfillment.clock import ShopNow, in_seconds, shop_now
 from fulfillment.engine.journal import GRANTED, border, find_locked, is_newer, save, tell
 from fulfillment.engine.transition import transition
 from fulfillment.engine.walking import park
 from fulfillment.models import Saga, StepRecord
 from fulfillment.release import RELEASE
 from orders.attention import IncidentKind
+from orders.clock import jittered
 from orders.durability import may_be_lost
 from orders.timeline import Kind
 

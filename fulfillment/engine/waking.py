@@ -103,7 +103,8 @@ def look(saga: Saga, poison_after: int) -> Launch | None:
     needs = saga.release
     if is_newer(saga):
         if not nobody_came(saga):
-            return _left(saga, None)
+            _leave_to_others(saga, None)
+            return None
         adopt(saga)  # a deploy that was taken back
     at = border(saga)
     if at is None:
@@ -113,7 +114,8 @@ def look(saga: Saga, poison_after: int) -> Launch | None:
         turn_back(saga)
     elif step_of(saga, record.name) is None:
         if not nobody_came(saga):
-            return _left(saga, record)
+            _leave_to_others(saga, record)
+            return None
         tell_a_person(saga, record, needs)
     elif what := spent(saga, record, undo):
         _give_up(saga, record, undo, what)
@@ -128,7 +130,7 @@ def look(saga: Saga, poison_after: int) -> Launch | None:
     return launch_of(saga)
 
 
-def _left(saga: Saga, record: StepRecord | None) -> None:
+def _leave_to_others(saga: Saga, record: StepRecord | None) -> None:
     may_be_lost()
     leave(saga, record)
 

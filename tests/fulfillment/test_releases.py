@@ -117,7 +117,7 @@ def test_what_a_person_decides_with_old_code_is_done_by_old_code(newer: int, ord
     recovery.look(newer)
 
     def decide(verb: str, **given: Any) -> None:
-        asked = {"order": "ORD-1", "version": recovery.version_of(order.pk), "actor": "amara", "reason": "taken back"}
+        asked: dict[str, Any] = {"order": "ORD-1", "version": recovery.version_of(order.pk), "actor": "amara", "reason": "taken back"}
         recovery.decide(recovery.Request(verb=verb, **asked, **given))
 
     decide("start_undo")

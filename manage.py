@@ -4,8 +4,12 @@
 import os
 import sys
 
+LOOPS = ("sweep", "relay")
+
 
 def main() -> None:
+    name = sys.argv[1] if len(sys.argv) > 1 else ""
+    os.environ["SAGA_PROCESS"] = name if name in LOOPS else "web" if name == "runserver" else "command"
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
     from django.core.exceptions import ImproperlyConfigured
     from django.core.management import execute_from_command_line

@@ -17,8 +17,9 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
 
 from orders import tracing
 
-if "celery" in Path(sys.argv[0]).parts[-2:]:  # celery's own command line would show a traceback around the sentence
-    try:
+if "celery" in Path(sys.argv[0]).parts[-2:]:
+    os.environ["SAGA_PROCESS"] = "worker"
+    try:  # celery's own command line would show a traceback around the sentence
         settings.CELERY_BROKER_URL  # noqa: B018  (the first look reads them all)
     except ImproperlyConfigured as wrong:
         sys.exit(f"Refused to start: {wrong}")

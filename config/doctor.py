@@ -16,6 +16,7 @@ from django.db import DatabaseError, connection
 from django.db.models import QuerySet
 from kombu.exceptions import OperationalError
 
+from config import sessions
 from config.broker import broker_answers
 from config.celery import app
 from config.serving import pending_migrations
@@ -33,6 +34,7 @@ READ_FOR_S = 2.0
 SWEEP_DEAD_AFTER_S = 30.0
 QUEUE_SILENT_AFTER_S = 30.0
 SKEW_S = 2.0
+ENOUGH_ROOM = 0.8  # of the server's connections: the rest is for a deploy, in which old and new processes run side by side
 OVERDUE_S = 60.0
 CONSUMERS = {
     "undo": "celery -A config worker -P prefork -Q undo,saga -n saga@%h",
@@ -60,7 +62,7 @@ def examine(ask_for_s: float = ASK_FOR_S) -> Iterator[Finding]:
     knows = database.level != FAIL
     yield from _workers(knows, ask_for_s)
     if knows:
-        for look in (_sweep, _queues):
+        for look in (_sessions, _connections, _holders, _sweep, _queues):
             yield from _read(look)
     yield from _provider(ask_for_s)
     if knows:
@@ -171,6 +173,41 @@ def _waits_for(queue: str) -> str:
     except DatabaseError:
         return ""
     return f" ({count} {what} wait)" if count else ""
+
+
+def _sessions() -> Iterator[Finding]:
+    """Our own, as they came through whatever stands between us and the server."""
+    role = settings.SAGA_PROCESS
+    if missing := sessions.missing_limits():
+        found = f"a {role} works without {', '.join(missing)}: a proxy has dropped what its connection asked for"
+        yield Finding(level=FAIL, what="sessions", found=found, to_do=sessions.as_statements(missing), runbook=_book("database-held"))
+    else:
+        yield Finding(level=OK, what="sessions", found=f"limits of a {role} hold: waits for locks and open transactions have an end")
+
+
+def _connections() -> Iterator[Finding]:
+    parts, room = sessions.may_be_opened(app), sessions.room()
+    wanted = sum(parts.values())
+    counted = ", ".join(f"{what} {count}" for what, count in parts.items())
+    found = f"{wanted} of {room} may be opened at once ({counted})"
+    if wanted <= room * ENOUGH_ROOM:
+        yield Finding(level=OK, what="connections", found=found)
+    else:
+        to_do = "raise max_connections, run fewer processes, or put a pooling proxy in front (docs/settings.md, connections)"
+        level = FAIL if wanted > room else WARN
+        yield Finding(level=level, what="connections", found=found, to_do=to_do, runbook=_book("database-held"))
+
+
+def _holders() -> Iterator[Finding]:
+    """Sessions that keep what others need, whosever they are."""
+    held = list(sessions.holders())
+    for holder in held:
+        waits = f"; {holder.waiting} sessions wait for it now" if holder.waiting else ""
+        found = f"session {holder.pid} ({holder.name}) has been in a transaction for {_long(holder.seconds)}, {holder.state}{waits}"
+        to_do = f"if nobody needs it: SELECT pg_terminate_backend({holder.pid})"
+        yield Finding(level=WARN, what="locks", found=found, to_do=to_do, runbook=_book("database-held"))
+    if not held:
+        yield Finding(level=OK, what="locks", found="nobody stands still in a transaction")
 
 
 def _sweep() -> Iterator[Finding]:

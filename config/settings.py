@@ -39,7 +39,10 @@ LOG_LEVEL: str = env.str("LOG_LEVEL", "INFO", validate=OneOf(["DEBUG", "INFO", "
 RUN_DIR: Path = env.path("RUN_DIR", BASE_DIR / ".run")  # data, logs and stack.json of the embedded stack
 EXTERNAL_DATABASE_URL: str = env.str("DATABASE_URL", "", validate=POSTGRESQL)  # postgresql://user:password@host:port/name
 EXTERNAL_BROKER_URL: str = env.str("CELERY_BROKER_URL", "", validate=BROKER)  # redis://, redis+socket:// or amqp://
-SAGA_PROCESS: str = env.str("SAGA_PROCESS", "web", validate=OneOf(["web", "worker"]))  # web: publishing gives up within a second
+SAGA_PROCESS: str = env.str(
+    "SAGA_PROCESS", "command", validate=OneOf(["web", "worker", "sweep", "relay", "command"])
+)  # set by whatever starts the process (manage.py, config/celery.py, config/wsgi.py): its limits at the database and at the broker
+WEB_CONNECTIONS: int = env.int("WEB_CONNECTIONS", 8, validate=Range(min=1))  # web processes × threads, on all hosts: each keeps one open
 
 WEB_PORT: int | None = env.int("WEB_PORT", None, validate=PORT)  # None: 8000, or the next free one
 FLOWER_PORT: int | None = env.int("FLOWER_PORT", None, validate=PORT)  # None: 5555, or the next free one
@@ -107,6 +110,22 @@ STEP_DEADLINE_S, UNDO_DEADLINE_S, SAGA_DEADLINE_S = _step_deadline * TIME_SCALE,
 UNKNOWN_STEP_AFTER_S = _unknown_step * TIME_SCALE
 RECONCILE_EVERY_S = _reconcile * TIME_SCALE
 PROBE_AFTER_S, PROBE_CAP_S = 10.0 * TIME_SCALE, 300.0 * TIME_SCALE  # an unanswered probe is followed by another, waits doubling
+
+# --- what a session may cost the database, by role, in seconds; 0: no limit. Below the lease where a lease runs, checked by fulfillment.checks ----
+
+_SESSIONS = {  # lock_timeout, statement_timeout, idle_in_transaction_session_timeout
+    "web": (1.0, 5.0, 5.0),  # a client is answered within two seconds
+    "worker": (0.5, 10.0 * TIME_SCALE, 10.0 * TIME_SCALE),
+    "sweep": (0.5, 10.0 * TIME_SCALE, 4.0 * TIME_SCALE),  # whoever stands still in its turn loses it soon
+    "relay": (0.5, 10.0 * TIME_SCALE, 4.0 * TIME_SCALE),
+    "command": (5.0, 0.0, 60.0),  # a migration or a reconciliation may take hours; its lock must not queue everybody behind it
+}
+SESSION_LIMITS_S: dict[str, dict[str, float]] = {
+    role: dict(zip(("lock_timeout", "statement_timeout", "idle_in_transaction_session_timeout"), limits, strict=True))
+    | {"client_connection_check_interval": 1.0}  # a statement whose client has died is ended
+    for role, limits in _SESSIONS.items()
+}
+CONNECT_TIMEOUT_S = 2  # the least that libpq knows
 
 # --- the running stack ------------------------------------------------------------------------------------------------
 
@@ -192,6 +211,13 @@ SESSION_COOKIE_HTTPONLY = True
 CSRF_COOKIE_HTTPONLY = True
 
 DATABASES = {"default": dj_database_url.parse(_database_url, conn_max_age=600, conn_health_checks=True)}
+_options: dict[str, Any] = DATABASES["default"].setdefault("OPTIONS", {})
+_limits = " ".join(f"-c {name}={seconds * 1000:.0f}" for name, seconds in SESSION_LIMITS_S[SAGA_PROCESS].items())
+_options["options"] = f"{_options.get('options', '')} {_limits}".strip()
+_options["application_name"] = f"shop-{SAGA_PROCESS}"
+# A server that has vanished is noticed: idle (keepalive), or with something under way (user timeout, in ms). Unix sockets ignore both.
+_options |= {"connect_timeout": CONNECT_TIMEOUT_S, "keepalives_idle": 5, "keepalives_interval": 2, "keepalives_count": 3}
+_options["tcp_user_timeout"] = 10_000
 
 # --- mail -------------------------------------------------------------------------------------------------------------
 
@@ -216,7 +242,7 @@ DATA_UPLOAD_MAX_MEMORY_SIZE = 256 * 1024
 
 # --- Celery: reasons and measurements in docs/design.md, "The broker" ---------------------------------------------------
 
-_WEB = SAGA_PROCESS == "web"
+_BRIEF = SAGA_PROCESS in ("web", "command")  # somebody waits for the answer: publishing gives up within a second
 CELERY_BROKER_URL = EXTERNAL_BROKER_URL or _stack.get("broker") or f"redis+socket://{RUN_DIR}/no-stack-is-running"
 CELERY_RESULT_BACKEND = None  # the journal is the truth
 CELERY_TASK_IGNORE_RESULT = True
@@ -239,20 +265,20 @@ CELERY_WORKER_HIJACK_ROOT_LOGGER = True
 CELERY_WORKER_CANCEL_LONG_RUNNING_TASKS_ON_CONNECTION_LOSS = False  # never kill a provider call in flight
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 CELERY_BROKER_CONNECTION_MAX_RETRIES = None
-CELERY_BROKER_CONNECTION_TIMEOUT = 0.3 if _WEB else 2.0
+CELERY_BROKER_CONNECTION_TIMEOUT = 0.3 if _BRIEF else 2.0
 CELERY_BROKER_POOL_ACQUIRE_TIMEOUT = 1.0
 _RETRY = {"max_retries": 1, "interval_start": 0, "interval_step": 0.05, "interval_max": 0.1}
-CELERY_TASK_PUBLISH_RETRY_POLICY = _RETRY if _WEB else {"max_retries": 5, "interval_start": 0, "interval_step": 0.5, "interval_max": 2}
-_AMQP = {"confirm_publish": True, "read_timeout": 0.4 if _WEB else 5.0, "write_timeout": 0.4 if _WEB else 5.0}
+CELERY_TASK_PUBLISH_RETRY_POLICY = _RETRY if _BRIEF else {"max_retries": 5, "interval_start": 0, "interval_step": 0.5, "interval_max": 2}
+_AMQP = {"confirm_publish": True, "read_timeout": 0.4 if _BRIEF else 5.0, "write_timeout": 0.4 if _BRIEF else 5.0}
 # A line that died without a word is noticed within five seconds, and the worker connects anew: idle (keepalive), or with something under way (user timeout).
 _DEAD_LINE = {"TCP_KEEPIDLE": 2, "TCP_KEEPINTVL": 1, "TCP_KEEPCNT": 3, "TCP_USER_TIMEOUT": 5000}
 _REDIS = {
     "socket_keepalive": True,
     "socket_keepalive_options": {getattr(socket, name): value for name, value in _DEAD_LINE.items() if hasattr(socket, name)},
     "socket_timeout": 0.25
-    if _WEB
+    if _BRIEF
     else 2.0,  # a mute broker meets it three times: the write, the new connection's greeting, the second write
-    "socket_connect_timeout": 0.3 if _WEB else 2.0,
+    "socket_connect_timeout": 0.3 if _BRIEF else 2.0,
     "visibility_timeout": 300,
     "unacked_restore_interval": 10,
     "unacked_restore_throttle": 1,

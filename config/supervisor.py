@@ -183,7 +183,7 @@ class Stack:
         if run.returncode:
             raise StackError(f"manage.py {' '.join(words)} failed:\n{(run.stderr or run.stdout)[-3000:]}")
 
-    def _env(self, process: str = "worker") -> dict[str, str]:
+    def _env(self) -> dict[str, str]:
         return {
             "DATABASE_URL": self.database,
             "CELERY_BROKER_URL": self.broker,
@@ -194,7 +194,6 @@ class Stack:
             "SECRET_KEY": secret_key(self.run_dir / "secret_key"),
             "TIME_SCALE": str(self.options.time_scale),
             "DEMO_VALUES": "1",
-            "SAGA_PROCESS": process,
             "PYTHONUNBUFFERED": "1",
         }
 
@@ -244,7 +243,7 @@ class Stack:
                     str(run_dir),
                     "--no-control-socket",
                 ],
-                self._env("web"),
+                env,
                 lambda: answers(self._url("web") + "/healthz"),
             ),
             Command("flower", [*celery, "flower", *flower], env, lambda: answers(self._url("flower") + "/healthcheck")),

@@ -5,6 +5,7 @@ import os
 from django.core.wsgi import get_wsgi_application
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
+os.environ["SAGA_PROCESS"] = "web"
 application = get_wsgi_application()
 
 from config.celery import app

@@ -1,7 +1,7 @@
 """Wrong wiring is refused at start-up: the order of the limits, the order of the steps, gateways that nobody wrote."""
 
 import itertools
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from django.apps import AppConfig
@@ -16,6 +16,7 @@ from fulfillment.gateways import ROLES, card_of, carrier, chosen, payments
 from fulfillment.step import Kind, Step
 from fulfillment.steps import STEPS
 
+UNDER_A_LEASE = ("worker", "sweep", "relay")
 LIMITS = ("CALL_DEADLINE_S", "TASK_SOFT_LIMIT_S", "TASK_HARD_LIMIT_S", "LEASE_S")
 
 
@@ -30,6 +31,26 @@ def limits_stand_in_order(app_configs: Sequence[AppConfig] | None, **_: Any) -> 
         for (shorter, short), (longer, long) in itertools.pairwise(limits)
         if short >= long
     ]
+
+
+@register()
+def sessions_stand_in_order(app_configs: Sequence[AppConfig] | None, **_: Any) -> list[CheckMessage]:
+    """Where a lease runs, a lock is given up before a statement is ended, and whoever stands still in a transaction loses it before its lease is over."""
+    return list(wrong_limits(settings.SESSION_LIMITS_S, settings.LEASE_S))
+
+
+def wrong_limits(sessions: Mapping[str, Mapping[str, float]], lease_s: float) -> Iterable[CheckMessage]:
+    for role in UNDER_A_LEASE:
+        lock, statement, idle = (
+            sessions[role][name] for name in ("lock_timeout", "statement_timeout", "idle_in_transaction_session_timeout")
+        )
+        if not 0 < lock < statement < lease_s or not 0 < idle < lease_s:
+            yield Error(
+                f"The database's limits of a {role} must be lock_timeout ({lock:g} s) < statement_timeout ({statement:g} s) < LEASE_S ({lease_s:g} s), "
+                f"and idle_in_transaction_session_timeout ({idle:g} s) < LEASE_S.",
+                hint="A larger TIME_SCALE or LEASE_S; see docs/design.md, limits.",
+                id="fulfillment.E009",
+            )
 
 
 @register()

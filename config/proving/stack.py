@@ -56,9 +56,9 @@ class ProvingStack(Stack):
             self._spawn(command)
             self._wait_for(command)
 
-    def _env(self, process: str = "worker") -> dict[str, str]:
+    def _env(self) -> dict[str, str]:
         proxied = {setting: f"http://127.0.0.1:{port.number}" for setting, port in self.routes.items()}
-        return super()._env(process) | proxied | {"CRASH_POINTS": str(self.run_dir / CRASH)}
+        return super()._env() | proxied | {"CRASH_POINTS": str(self.run_dir / CRASH)}
 
     def _commands(self) -> list[Command]:
         commands = super()._commands()

@@ -1,5 +1,6 @@
 """Every error is a problem document (RFC 9457) that says what is wrong, where, and under which request id."""
 
+import sys
 import uuid
 from collections.abc import Callable
 from typing import Any
@@ -14,14 +15,19 @@ from drf_canon.errors.handler import CONTENT_TYPE
 from rest_framework.exceptions import APIException, ValidationError
 from rest_framework.response import Response
 
+from orders.api import unavailable
+from orders.database import is_our_trouble
+
 KEY_REUSED = Problem("idempotency-key-reused", "This Idempotency-Key was used for another order", 422)
 BAD_REQUEST = Problem("bad-request", "The request cannot be served as it was sent", 400)
 TOO_LARGE = Problem("body-too-large", "The body is too large", 413)
 INVALID_STATE = Problem("invalid-state", "The order's state does not allow this", 409)
 
 
-def problem_handler(error: Exception, context: dict[str, Any]) -> Response | None:
-    """``drf_canon``'s document plus ``code``, ``request_id`` and a code for each field."""
+def problem_handler(error: Exception, context: dict[str, Any]) -> Response | HttpResponse | None:
+    """``drf_canon``'s document plus ``code``, ``request_id`` and a code for each field; 503 where our own database could not serve it."""
+    if is_our_trouble(error):
+        return _come_again(context["request"], error)
     response = exception_handler(error, context)
     if response is None or not isinstance(response.data, dict):
         return response
@@ -71,10 +77,22 @@ def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
 
 
 def server_error(request: HttpRequest) -> HttpResponse:
-    """handler500: nothing of the error itself is told."""
+    """handler500: nothing of the error itself is told. 503 where our own database could not serve it."""
+    error = sys.exc_info()[1]
+    if error is not None and is_our_trouble(error):
+        return _come_again(request, error)
     if not _is_api(request):
         return defaults.server_error(request)
     return _document(request, INTERNAL_ERROR, "Something broke on our side. Ask again with the same Idempotency-Key.", "internal_error")
+
+
+def _come_again(request: Any, error: BaseException) -> HttpResponse:
+    django_request: HttpRequest = getattr(request, "_request", request)
+    unavailable.note(django_request, error)
+    if not _is_api(django_request):
+        return unavailable.page(django_request)
+    document = _document(django_request, unavailable.UNAVAILABLE, unavailable.TOLD, "database_unavailable")
+    return unavailable.retry_later(document)
 
 
 def _is_api(request: HttpRequest) -> bool:

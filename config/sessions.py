@@ -1,0 +1,89 @@
+"""The database's sessions, for doctor: which limits ours has, how many all processes may open, and who holds locks for long."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from celery import Celery
+from django.conf import settings
+from django.db import connection
+from kombu.exceptions import OperationalError
+
+PER_LOOP = 2  # sweep and relay: one at work, one to spare
+FOR_COMMANDS = 10  # a reconciliation, a migration, what operators run
+IDLE_FOR_S = 5.0
+ASK_FOR_S = 2.0
+
+LIMITS = "SELECT name, setting::float / 1000 FROM pg_settings WHERE name = ANY(%s)"
+ROOM = """
+SELECT current_setting('max_connections')::int - current_setting('superuser_reserved_connections')::int
+    - coalesce(current_setting('reserved_connections', true), '0')::int
+"""
+# Whoever stands still in a transaction, and whoever others wait for; the longest first.
+HOLDERS = """
+WITH waiting AS (
+    SELECT waits.pid, unnest(pg_blocking_pids(waits.pid)) AS holder FROM pg_stat_activity AS waits WHERE waits.wait_event_type = 'Lock'
+)
+SELECT held.pid, coalesce(nullif(held.application_name, ''), 'unnamed'), held.state,
+    extract(epoch FROM clock_timestamp() - held.xact_start)::float, (SELECT count(*) FROM waiting WHERE waiting.holder = held.pid)
+FROM pg_stat_activity AS held
+WHERE held.datname = current_database() AND held.pid <> pg_backend_pid() AND held.xact_start IS NOT NULL
+    AND ((held.state LIKE 'idle in transaction%%' AND held.state_change < clock_timestamp() - make_interval(secs => %(idle)s))
+        OR (held.xact_start < clock_timestamp() - make_interval(secs => %(idle)s) AND held.pid IN (SELECT holder FROM waiting)))
+ORDER BY held.xact_start
+"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Holder:
+    """A session that has been in its transaction for ``seconds``, and how many others wait for it right now."""
+
+    pid: int
+    name: str
+    state: str
+    seconds: float
+    waiting: int
+
+
+def missing_limits() -> dict[str, float]:
+    """The limits of this process that its connection does not have: a proxy has dropped them."""
+    wanted = settings.SESSION_LIMITS_S[settings.SAGA_PROCESS]
+    with connection.cursor() as cursor:
+        cursor.execute(LIMITS, [list(wanted)])
+        found = dict(cursor.fetchall())
+    return {name: seconds for name, seconds in wanted.items() if abs(found.get(name, -1.0) - seconds) > 0.0005}
+
+
+def as_statements(limits: dict[str, float]) -> str:
+    """What gives a login these limits for good."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT quote_ident(current_user)")
+        login = cursor.fetchone()[0]
+    return " ".join(f"ALTER ROLE {login} SET {name} = '{seconds * 1000:.0f}ms';" for name, seconds in limits.items())
+
+
+def room() -> int:
+    """Connections that the server grants to whoever is no superuser."""
+    with connection.cursor() as cursor:
+        cursor.execute(ROOM)
+        return int(cursor.fetchone()[0])
+
+
+def may_be_opened(app: Celery) -> dict[str, int]:
+    """Connections that each kind of process may have open at once, counted as docs/settings.md says."""
+    return {"web": settings.WEB_CONNECTIONS, "workers": _of_workers(app), "sweep": PER_LOOP, "relay": PER_LOOP, "commands": FOR_COMMANDS}
+
+
+def _of_workers(app: Celery) -> int:
+    """Those that answer: each process of a pool keeps one, and so may the worker's main process."""
+    try:
+        answers = app.control.inspect(timeout=ASK_FOR_S).stats() or {}
+    except (OperationalError, OSError):
+        return 0
+    return sum(int(answer.get("pool", {}).get("max-concurrency", 0)) + 1 for answer in answers.values())
+
+
+def holders() -> Iterator[Holder]:
+    with connection.cursor() as cursor:
+        cursor.execute(HOLDERS, {"idle": IDLE_FOR_S})
+        for pid, name, state, seconds, waiting in cursor.fetchall():
+            yield Holder(pid=pid, name=name, state=state, seconds=seconds, waiting=waiting)

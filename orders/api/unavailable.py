@@ -1,0 +1,39 @@
+"""Our own database cannot serve a request now: every face answers 503 with Retry-After, and a connection that is of no use is dropped.
+
+Raised in a view of the API it meets ``problem_handler``; anywhere else (a page of the admin, a middleware, a session that is saved) it meets handler500, which
+Django calls while the error is being handled.
+"""
+
+import logging
+
+from django.db import connection
+from django.http import HttpRequest, HttpResponse
+from django.template import loader
+from drf_canon.errors import Problem
+
+from orders.database import is_unusable, sqlstate
+
+log = logging.getLogger(__name__)
+
+UNAVAILABLE = Problem("database-unavailable", "The shop's database cannot serve this request now", 503)
+RETRY_AFTER_S = 2
+TOLD = "Our database could not serve this now. Ask again in a moment, with the same Idempotency-Key: nothing happens twice."
+
+
+def note(request: HttpRequest, error: BaseException) -> None:
+    """One line, without the statement: it may hold what a customer has sent."""
+    what = sqlstate(error) or "no connection"
+    log.warning("%s %s answered 503: %s (%s)", request.method, request.path, type(error).__name__, what)
+    if is_unusable(error) and not connection.in_atomic_block:
+        connection.close()
+
+
+def page(request: HttpRequest) -> HttpResponse:
+    """For people: made without a query."""
+    html = loader.render_to_string("orders/unavailable.html", {"path": request.path})
+    return retry_later(HttpResponse(html, status=UNAVAILABLE.status))
+
+
+def retry_later(response: HttpResponse) -> HttpResponse:
+    response.headers["Retry-After"] = str(RETRY_AFTER_S)
+    return response

@@ -5,6 +5,7 @@ Nothing is changed, and nothing is waited for longer than a few seconds. What ne
 
 import time
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -60,9 +61,13 @@ def examine(ask_for_s: float = ASK_FOR_S) -> Iterator[Finding]:
     database = _database()
     yield database
     knows = database.level != FAIL
-    yield from _workers(knows, ask_for_s)
+    with ThreadPoolExecutor(1) as meanwhile:  # both questions to the workers take the whole time
+        pools = meanwhile.submit(sessions.of_workers, app, ask_for_s)
+        yield from _workers(knows, ask_for_s)
+        of_workers = pools.result()
     if knows:
-        for look in (_sessions, _connections, _holders, _sweep, _queues):
+        yield from _read(lambda: _connections(of_workers), "connections")
+        for look in (_sessions, _holders, _sweep, _queues):
             yield from _read(look)
     yield from _provider(ask_for_s)
     if knows:
@@ -77,20 +82,21 @@ def worst(findings: Iterable[Finding]) -> str:
     return next((level for level in (FAIL, WARN) if level in levels), OK)
 
 
-def _read(look: Callable[[], Iterator[Finding]]) -> Iterator[Finding]:
+def _read(look: Callable[[], Iterator[Finding]], what: str = "") -> Iterator[Finding]:
     try:
         with limited(READ_FOR_S):
             found = list(look())
         yield from found
     except DatabaseError as error:
-        what = look.__name__.strip("_")
+        what = what or look.__name__.strip("_")
         held = was_not_granted(error)
         to_do = (
             "find out who holds its tables: SELECT * FROM pg_stat_activity WHERE xact_start IS NOT NULL"
             if held
             else "python manage.py migrate"
         )
-        yield Finding(level=FAIL, what=what, found=f"cannot be read: {_first_line(error)}", to_do=to_do)
+        book = _book("database-held") if held else ""
+        yield Finding(level=FAIL, what=what, found=f"cannot be read: {_first_line(error)}", to_do=to_do, runbook=book)
 
 
 # --- what the shop needs -------------------------------------------------------------------------------------------------
@@ -185,8 +191,8 @@ def _sessions() -> Iterator[Finding]:
         yield Finding(level=OK, what="sessions", found=f"limits of a {role} hold: waits for locks and open transactions have an end")
 
 
-def _connections() -> Iterator[Finding]:
-    parts, room = sessions.may_be_opened(app), sessions.room()
+def _connections(of_workers: int) -> Iterator[Finding]:
+    parts, room = sessions.may_be_opened(of_workers), sessions.room()
     wanted = sum(parts.values())
     counted = ", ".join(f"{what} {count}" for what, count in parts.items())
     found = f"{wanted} of {room} may be opened at once ({counted})"

@@ -9,11 +9,10 @@ from django.db import connection
 from kombu.exceptions import OperationalError
 
 PER_LOOP = 2  # sweep and relay: one at work, one to spare
-FOR_COMMANDS = 10  # a reconciliation, a migration, what operators run
+FOR_COMMANDS = 10  # a reconciliation, a migration, what operators run and probes ask
 IDLE_FOR_S = 5.0
-ASK_FOR_S = 2.0
 
-LIMITS = "SELECT name, setting::float / 1000 FROM pg_settings WHERE name = ANY(%s)"
+LIMITS = "SELECT name, reset_val::float / 1000 FROM pg_settings WHERE name = ANY(%s)"
 ROOM = """
 SELECT current_setting('max_connections')::int - current_setting('superuser_reserved_connections')::int
     - coalesce(current_setting('reserved_connections', true), '0')::int
@@ -68,15 +67,15 @@ def room() -> int:
         return int(cursor.fetchone()[0])
 
 
-def may_be_opened(app: Celery) -> dict[str, int]:
+def may_be_opened(of_workers: int) -> dict[str, int]:
     """Connections that each kind of process may have open at once, counted as docs/settings.md says."""
-    return {"web": settings.WEB_CONNECTIONS, "workers": _of_workers(app), "sweep": PER_LOOP, "relay": PER_LOOP, "commands": FOR_COMMANDS}
+    return {"web": settings.WEB_CONNECTIONS, "workers": of_workers, "sweep": PER_LOOP, "relay": PER_LOOP, "commands": FOR_COMMANDS}
 
 
-def _of_workers(app: Celery) -> int:
-    """Those that answer: each process of a pool keeps one, and so may the worker's main process."""
+def of_workers(app: Celery, ask_for_s: float) -> int:
+    """Of those that answer: each process of a pool keeps one, and so may the worker's main process."""
     try:
-        answers = app.control.inspect(timeout=ASK_FOR_S).stats() or {}
+        answers = app.control.inspect(timeout=ask_for_s).stats() or {}
     except (OperationalError, OSError):
         return 0
     return sum(int(answer.get("pool", {}).get("max-concurrency", 0)) + 1 for answer in answers.values())

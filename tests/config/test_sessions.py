@@ -87,12 +87,16 @@ def test_limits_that_outlast_the_lease_are_refused(lease_s: float, wrong: int) -
     assert len(list(wrong_limits(settings.SESSION_LIMITS_S, lease_s))) == wrong
 
 
-def test_limits_that_a_proxy_has_dropped_are_a_failure_with_the_statements_that_set_them(db: None) -> None:
-    with connection.cursor() as cursor:
-        cursor.execute("SET LOCAL lock_timeout = 0")
+def test_limits_that_a_proxy_has_dropped_are_a_failure_with_the_statements_that_set_them(
+    transactional_db: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    connection.close()
+    kept = settings.DATABASES["default"]["OPTIONS"]["options"].replace("-c lock_timeout=5000 ", "")
+    monkeypatch.setitem(connection.settings_dict["OPTIONS"], "options", kept)
 
     (finding,) = findings(doctor._sessions)
 
+    connection.close()
     assert (finding.level, finding.found) == (
         "FAIL",
         "a command works without lock_timeout: a proxy has dropped what its connection asked for",
@@ -105,13 +109,10 @@ def test_limits_that_hold_are_fine(db: None) -> None:
 
 
 @pytest.mark.parametrize(("web", "level"), [(8, "ok"), (70, "warn"), (100, "FAIL")])
-def test_what_may_be_opened_is_compared_with_the_room_there_is(
-    db: None, settings: Any, monkeypatch: pytest.MonkeyPatch, web: int, level: str
-) -> None:
-    monkeypatch.setattr(sessions, "_of_workers", lambda app: 8)
+def test_what_may_be_opened_is_compared_with_the_room_there_is(db: None, settings: Any, web: int, level: str) -> None:
     settings.WEB_CONNECTIONS = web
 
-    (finding,) = findings(doctor._connections)
+    (finding,) = list(doctor._connections(of_workers=8))
 
     assert finding.level == level
     assert finding.found == f"{web + 8 + 14} of 97 may be opened at once (web {web}, workers 8, sweep 2, relay 2, commands 10)"

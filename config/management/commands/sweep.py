@@ -1,4 +1,4 @@
-"""``manage.py sweep``: looks for whatever is due, sagas and deliveries, and publishes it. Run as many as you like: one at a time works."""
+"""``manage.py sweep``: looks for every saga that is due, and publishes it. Run as many as you like: one at a time works."""
 
 import signal
 import subprocess
@@ -18,7 +18,6 @@ from config.checks import refuse_to_start
 from fulfillment import recovery, tasks
 from fulfillment.release import RELEASE
 from orders.turns import Turn, holder_of
-from sideeffects import registry
 
 
 class Command(BaseCommand):
@@ -79,11 +78,10 @@ class Sweep:
         for queue, stamp in recovery.probes_due():
             if not tasks.send_probe(queue, stamp):
                 recovery.probe_not_sent(queue)
-        deliveries = registry.launch_due()
-        if sagas or deliveries:
-            self.tell(f"sweep: launched {sagas} sagas, {deliveries} deliveries")
+        if sagas:
+            self.tell(f"sweep: launched {sagas} sagas")
         self._beat()
-        return sagas + deliveries
+        return sagas
 
     def _beat(self) -> None:
         """Also within a long round: twenty thousand sagas are not silence."""

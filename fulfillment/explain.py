@@ -1,5 +1,6 @@
 """The "Why?" sentence: where an order stands, since when, what happens next, and what a person may decide; from the journal alone."""
 
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
@@ -7,13 +8,16 @@ from typing import Any
 
 from fulfillment import engine, ledger
 from fulfillment.ledger import LedgerEntry
-from fulfillment.models import Saga, SagaState, StepRecord, StepState
-from fulfillment.recovery import Choice, choices, version_of
+from fulfillment.models import Quarantine, Saga, SagaState, StepRecord, StepState
+from fulfillment.recovery import Choice, choices, held, version_of
 from fulfillment.release import RELEASE
 from orders.attention import Incident
+from orders.database import is_our_trouble
 from orders.models import Order, Status
 from orders.money import money
 from orders.timeline import Kind, TimelineEntry
+
+log = logging.getLogger(__name__)
 
 LOOKED_AT = "This is being looked at by a person."
 
@@ -42,7 +46,42 @@ class Explanation:
 
 
 def explain(order: Order) -> Explanation:
-    """Why ``order`` is where it is. A fixed number of queries, whatever its state."""
+    """Why ``order`` is where it is. A fixed number of queries, whatever its state, and an answer also where its rows cannot be read."""
+    waiting = Quarantine.objects.filter(order_id=order.pk).first()
+    if waiting is not None:
+        return _nobody_can_work_on(order, waiting, "")
+    try:
+        return _explain(order)
+    except Exception as error:
+        if is_our_trouble(error):
+            raise
+        log.warning("%s: what it says cannot be read: %s", order.number, type(error).__name__)
+        return _nobody_can_work_on(order, None, type(error).__name__)
+
+
+def _nobody_can_work_on(order: Order, waiting: Quarantine | None, wrong: str) -> Explanation:
+    """From columns alone: the saga, its plan and its receipts are what cannot be read."""
+    incidents = tuple(incident for incident in order.incidents.all() if incident.is_open)
+    told = "".join(f"{incident.sentence} " for incident in incidents)
+    if waiting is not None:
+        often = "once" if waiting.failures == 1 else f"{waiting.failures} times"
+        told += f"The sweep has failed on it {often}, last at {waiting.last_at:%H:%M:%S} ({waiting.code}), and looks at it again by itself."
+    else:
+        told += f"This code cannot read what the journal says about it ({wrong})."
+    follows = "Someone has to look." if incidents else "If that goes on, a person is told."
+    return Explanation(
+        sentence=f"{told} {follows}",
+        public=LOOKED_AT if incidents else "It takes longer than usual.",
+        since=waiting.first_at if waiting else order.placed_at,
+        next_at=waiting.look_at if waiting else None,
+        blocked_on="a person" if incidents else "the sweep",
+        version=version_of(order.pk),
+        choices=tuple(held.choices_of(waiting, bool(incidents))),
+        incidents=incidents,
+    )
+
+
+def _explain(order: Order) -> Explanation:
     saga = Saga.objects.filter(order=order).select_related("order").prefetch_related("records").first()
     if saga is None:
         told = "The order has no saga: it was not placed through the shop."

@@ -8,9 +8,19 @@ from django.db.models import Q
 from fulfillment.clock import ShopNow
 from fulfillment.ledger import LedgerEntry
 from fulfillment.stock import Reservation, StockLevel
-from orders.probes import QueueProbe
 
-__all__ = ["LedgerEntry", "QueueProbe", "Reservation", "Saga", "SagaState", "StepRecord", "StepState", "StockLevel", "SweepBeat"]
+__all__ = [
+    "LedgerEntry",
+    "Quarantine",
+    "QueueProbe",
+    "Reservation",
+    "Saga",
+    "SagaState",
+    "StepRecord",
+    "StepState",
+    "StockLevel",
+    "SweepBeat",
+]
 
 
 class SagaState(models.TextChoices):
@@ -143,6 +153,28 @@ class StepRecord(models.Model):
         return self.granted_at is not None
 
 
+class Quarantine(models.Model):
+    """A saga on which the sweep cannot work. No foreign keys: the row of the saga may be locked, damaged or unreadable, and nothing here may need it.
+
+    ``code``: what the last look failed by, an SQLSTATE or the name of an exception. ``look_at``: the next look. ``told_at``: since when a person knows.
+    """
+
+    saga_id = models.BigIntegerField(primary_key=True)
+    order_id = models.BigIntegerField(null=True, db_index=True)
+    failures = models.PositiveIntegerField()
+    code = models.CharField(max_length=60)
+    first_at = models.DateTimeField()
+    last_at = models.DateTimeField()
+    look_at = models.DateTimeField()
+    told_at = models.DateTimeField(null=True)
+
+    class Meta:
+        indexes: ClassVar = [models.Index(fields=["look_at", "saga_id"], name="quarantine_due")]
+
+    def __str__(self) -> str:
+        return f"saga {self.saga_id} in quarantine ({self.code})"
+
+
 class SweepBeat(models.Model):
     """When the sweep last finished a round: its age is shown everywhere, so that its death is noticed. One row.
 
@@ -154,3 +186,20 @@ class SweepBeat(models.Model):
 
     def __str__(self) -> str:
         return f"swept at {self.at:%H:%M:%S}"
+
+
+class QueueProbe(models.Model):
+    """A stamp sent through a queue: what was published before the newest one that came out is no longer in the queue. One row for each queue.
+
+    ``sent_at``: the newest stamp sent. ``out_at``: the newest stamp that came out. ``unanswered``: how many were sent since one came out, the first of them
+    at ``awaited_since``.
+    """
+
+    queue = models.CharField(max_length=40, primary_key=True)
+    sent_at = models.DateTimeField(null=True)
+    out_at = models.DateTimeField(null=True)
+    awaited_since = models.DateTimeField(null=True)
+    unanswered = models.PositiveIntegerField(default=0)
+
+    def __str__(self) -> str:
+        return f"probe of {self.queue}"

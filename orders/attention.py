@@ -24,6 +24,7 @@ class IncidentKind(models.TextChoices):
     UNDO_EXHAUSTED = "undo_exhausted", "An undo could not be completed"
     IN_DOUBT = "in_doubt", "Nobody can tell whether it happened"
     STUCK = "stuck", "It does not get on"
+    QUARANTINED = "quarantined", "No process can work on it"
     UNKNOWN_STEP = "unknown_step", "This code does not know a step of its plan"
     ORPHAN_PAYMENT = "orphan_payment", "The provider holds what nobody owns"
     MISMATCH = "mismatch", "Journal and provider disagree"

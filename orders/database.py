@@ -24,6 +24,7 @@ UNUSABLE = (
 )
 UNUSABLE_CLASS = "08"  # connection exceptions
 SHORTAGE_CLASS = "53"  # disk full, out of memory: the connection is well, the server is not
+DAMAGED_CLASS = "XX"  # internal errors: a page, an index or a value that cannot be read or written
 
 
 def sqlstate(error: BaseException) -> str:
@@ -46,6 +47,11 @@ def is_unusable(error: BaseException) -> bool:
     if not code:
         return isinstance(error, OperationalError | InterfaceError)
     return code in UNUSABLE or code.startswith(UNUSABLE_CLASS)
+
+
+def is_damage(error: BaseException) -> bool:
+    """Something stored is broken; the server and everything else are well."""
+    return sqlstate(error).startswith(DAMAGED_CLASS)
 
 
 def is_our_trouble(error: BaseException) -> bool:

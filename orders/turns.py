@@ -7,13 +7,18 @@ Note: each write is one statement in a transaction of its own. A process that is
 others would wait for it.
 """
 
+import logging
 import os
 import socket
 import time
 import uuid
 from typing import Any
 
-from django.db import connection, models
+from django.db import DatabaseError, connection, models
+
+from orders.database import is_unusable, sqlstate
+
+log = logging.getLogger(__name__)
 
 LEASE_S = 3.0  # with one look a second, a spare works within five seconds of the holder's last sign of life; never scaled
 WAIT_FOR_THE_ROW = "500ms"
@@ -35,7 +40,7 @@ RENEW = f"""
 UPDATE orders_turnrow SET until = shop_now() + %(lease_s)s * interval '1 second' WHERE {_ALONE} AND name = %(name)s AND token = %(token)s RETURNING true
 """
 GIVE_BACK = f"UPDATE orders_turnrow SET until = shop_now() WHERE {_ALONE} AND name = %(name)s AND token = %(token)s RETURNING true"
-IS_MINE = "SELECT true FROM orders_turnrow WHERE name = %(name)s AND token = %(token)s"
+NOBODY_ELSE_HAS_IT = "SELECT true FROM orders_turnrow WHERE name = %(name)s AND (token = %(token)s OR until <= shop_now())"
 
 
 class TurnRow(models.Model):
@@ -67,6 +72,7 @@ class Turn:
         }
         self._renew_every_s = lease_s / 4
         self._renewed_at = 0.0
+        self._is_blind = False
 
     def take(self) -> bool:
         """Whether this process may work now: the turn was free, expired, of an older release, or is mine already."""
@@ -74,22 +80,34 @@ class Turn:
 
     def keep(self) -> bool:
         """Whether the turn is still mine. Reads without a lock, and renews the lease when a quarter of it has passed. False: stop this round at once."""
-        if time.monotonic() - self._renewed_at >= self._renew_every_s:
-            return self._renewing(RENEW)
-        return self._said(IS_MINE)
+        if self._is_blind or time.monotonic() - self._renewed_at < self._renew_every_s:
+            return self._says(NOBODY_ELSE_HAS_IT)
+        return self._renewing(RENEW)
 
     def give_back(self) -> None:
         """Whoever stops on purpose lets the next one begin at once."""
-        self._said(GIVE_BACK)
+        self._says(GIVE_BACK)
 
     def _renewing(self, statement: str) -> bool:
+        """A turn whose row cannot be written (somebody holds it, or it is damaged) is no reason to stand still: it only saves work."""
         asked_at = time.monotonic()
-        mine = self._said(statement)
+        try:
+            mine = self._says(statement)
+        except DatabaseError as error:
+            if is_unusable(error):
+                raise
+            if not self._is_blind:
+                log.error(
+                    "The turn %s cannot be taken, and is done without: %s %s", self._values["name"], type(error).__name__, sqlstate(error)
+                )
+            self._is_blind = True
+            return True
+        self._is_blind = False
         if mine:
             self._renewed_at = asked_at
         return mine
 
-    def _said(self, statement: str) -> bool:
+    def _says(self, statement: str) -> bool:
         with connection.cursor() as cursor:
             cursor.execute(statement, self._values)
             return cursor.fetchone() is not None

@@ -169,18 +169,18 @@ def undo_blocks_ignored() -> contextlib.AbstractContextManager[None]:
 
 
 def event_in_its_own_commit() -> contextlib.AbstractContextManager[None]:
-    """The fact is recorded after the order is fulfilled, not with it."""
-    record = vars(walking)["facts"].record
+    """The fact is told after the order is fulfilled, not with it."""
+    told = vars(walking)["order_fulfilled"]
 
-    def later(*fact: Any) -> None:
-        transaction.on_commit(lambda: _record(*fact))
+    def later(sender: Any, **fact: Any) -> None:
+        transaction.on_commit(lambda: _tell(sender, fact))
 
-    def _record(*fact: Any) -> None:
+    def _tell(sender: Any, fact: dict[str, Any]) -> None:
         crash_point("after_settle_commit")
         with transaction.atomic():
-            record(*fact)
+            told.send(sender, **fact)
 
-    return replacing(walking, facts=SimpleNamespace(record=later))
+    return replacing(walking, order_fulfilled=SimpleNamespace(send=later))
 
 
 BROKEN: dict[str, Callable[[], contextlib.AbstractContextManager[None]]] = {

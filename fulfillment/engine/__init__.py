@@ -32,7 +32,6 @@ from fulfillment.engine.transition import transition
 from fulfillment.engine.trying import run_local, settle_failure, settle_success, start
 from fulfillment.engine.waking import (
     chain_stopped,
-    could_not_be_looked_at,
     look,
     meet_cancel,
     postpone,
@@ -50,7 +49,6 @@ __all__ = [
     "at_risk_minor",
     "border",
     "chain_stopped",
-    "could_not_be_looked_at",
     "is_local",
     "is_newer",
     "is_pivot",

@@ -17,7 +17,6 @@ from fulfillment.engine.journal import (
     is_newer,
     is_pivot,
     launch_of,
-    locked,
     move,
     pivot_succeeded,
     save,
@@ -179,17 +178,6 @@ def _grant_again(saga: Saga, record: StepRecord, undo: bool) -> None:
 def postpone(saga: Saga) -> None:
     """Granted, and its message may still wait in a queue: backlog is not loss, so nothing is published and no patience grows."""
     save(saga, wake_at=in_seconds(patience_s(saga.relaunches)))
-
-
-@transition
-def could_not_be_looked_at(saga_id: int, error: str, poison_after: int) -> None:
-    """The sweep failed on this saga: it waits longer and longer, and then a person is told; the rest of the sweep goes on."""
-    saga = locked(saga_id)
-    relaunches = saga.relaunches + 1
-    if relaunches >= poison_after and saga.state in (SagaState.RUNNING, SagaState.COMPENSATING):
-        park(saga, IncidentKind.STUCK, None, "sweep_failed", f"the sweep cannot work on it: {error}")
-    else:
-        save(saga, relaunches=relaunches, wake_at=in_seconds(backoff_s(relaunches)))
 
 
 def request_cancel(saga: Saga, actor: str) -> str:

@@ -1,21 +1,27 @@
 """Recovery: the sweep, its probes, and what a person may decide. None of it publishes: the sweep returns what to launch, and a verb only makes the saga due now.
 
-``sweeping`` finds what is due, ``probes`` tell loss from backlog, ``choices`` says what may be decided about an order, ``verbs`` does it,
+``sweeping`` finds what is due, ``containing`` keeps the trouble of one saga from the others, ``quarantine`` is where those are on which nobody can work,
+``probes`` tell loss from backlog, ``choices`` says what may be decided about an order, ``verbs`` does it,
 ``bulk`` does it to many, ``grouping`` shows what one cause has brought about.
 """
 
 from fulfillment.recovery.choices import Choice, choices, version_of
+from fulfillment.recovery.containing import Due, Memory, contained
 from fulfillment.recovery.grouping import Group, amounts, awake, groups, snoozed
 from fulfillment.recovery.probes import probe_came_out, probe_not_sent, probes_due, unanswered_for_s
+from fulfillment.recovery.quarantine import held_since
+from fulfillment.recovery.requests import Answer, Refused, Request
 from fulfillment.recovery.sweeping import BEAT_EVERY, beat, due, look, not_published, reconciliation_is_due, sweep_age_s
-from fulfillment.recovery.verbs import VERBS, Answer, Refused, Request, cancel, decide, retry_now
+from fulfillment.recovery.verbs import VERBS, cancel, decide, retry_now
 
 __all__ = [
     "BEAT_EVERY",
     "VERBS",
     "Answer",
     "Choice",
+    "Due",
     "Group",
+    "Memory",
     "Refused",
     "Request",
     "amounts",
@@ -23,9 +29,11 @@ __all__ = [
     "beat",
     "cancel",
     "choices",
+    "contained",
     "decide",
     "due",
     "groups",
+    "held_since",
     "look",
     "not_published",
     "probe_came_out",

@@ -6,14 +6,16 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from django.db import InterfaceError, OperationalError
 from django.db.models import Max
 
-from fulfillment.models import Saga, SagaState
+from fulfillment.models import Quarantine, Saga, SagaState
 from fulfillment.recovery.choices import choices
 from fulfillment.recovery.grouping import awake, snoozed
-from fulfillment.recovery.verbs import Refused, Request, decide
+from fulfillment.recovery.requests import Refused, Request
+from fulfillment.recovery.verbs import decide
 from orders.attention import Incident
+from orders.database import is_our_trouble
+from orders.models import Order
 from orders.timeline import TimelineEntry
 
 log = logging.getLogger(__name__)
@@ -56,9 +58,20 @@ def candidates(*, kind: str = "", step: str = "", code: str = "") -> list[Candid
 
 def _judged(order_ids: list[int]) -> Iterator[Candidate]:
     versions = dict(TimelineEntry.objects.filter(order_id__in=order_ids).order_by().values_list("order_id").annotate(Max("id")))
-    sagas = Saga.objects.filter(order_id__in=order_ids).select_related("order").prefetch_related("records").order_by("order_id")
-    for saga in sagas:
-        yield Candidate(order=saga.order.number, version=versions.get(saga.order_id, 0), skip=_why_not(saga))
+    held = Quarantine.objects.filter(order_id__in=order_ids).values_list("order_id", flat=True)
+    for order_id, number in Order.objects.filter(pk__in=held).order_by("pk").values_list("pk", "number"):
+        yield Candidate(order=number, version=versions.get(order_id, 0))
+    sagas = Saga.objects.filter(order_id__in=order_ids).exclude(order_id__in=held)
+    for saga in sagas.select_related("order").prefetch_related("records").order_by("order_id"):
+        yield Candidate(order=saga.order.number, version=versions.get(saga.order_id, 0), skip=_why_not_safely(saga))
+
+
+def _why_not_safely(saga: Saga) -> str:
+    try:
+        return _why_not(saga)
+    except Exception:
+        log.exception("%s: what it says cannot be read", saga.order.number)
+        return "cannot be read"
 
 
 def _why_not(saga: Saga) -> str:
@@ -98,9 +111,9 @@ def _retried(candidate: Candidate, actor: str, reason: str) -> Result:
         answer = decide(request)
     except Refused as refused:
         return Result(order=candidate.order, outcome="refused", sentence=str(refused))
-    except (OperationalError, InterfaceError):
-        raise  # the database is gone, not this order broken
     except Exception as error:
+        if is_our_trouble(error):
+            raise  # the database's trouble, and not this order's
         log.exception("%s could not be retried", candidate.order)
         return Result(order=candidate.order, outcome="failed", sentence=f"{candidate.order}: {type(error).__name__}. Nothing was done.")
     return Result(order=candidate.order, outcome=answer.outcome, sentence=answer.sentence)

@@ -1,22 +1,20 @@
 """The sweep: looks at every saga that is due and says what is to be published."""
 
-import logging
+import itertools
 from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
 
 from django.conf import settings
-from django.db import DatabaseError, InterfaceError, OperationalError, connection, transaction
-from django.db.models import F, Q
+from django.db import connection, transaction
+from django.db.models import Exists, F, OuterRef, Q
 
 from fulfillment import engine
 from fulfillment.clock import ShopNow, in_seconds, patience_s, shop_now
 from fulfillment.engine import Launch
-from fulfillment.models import Saga, SweepBeat
-from fulfillment.recovery import probes
-from orders.database import NOT_GRANTED, RACES, sqlstate
+from fulfillment.models import Quarantine, Saga, SweepBeat
+from fulfillment.recovery import probes, quarantine
+from fulfillment.recovery.containing import Due, HeldBySomebody, Memory, contained, ends_the_connection
 from orders.durability import may_be_lost
-
-log = logging.getLogger(__name__)
 
 BATCH = 100
 BEAT_EVERY = timedelta(seconds=5)
@@ -24,55 +22,61 @@ WAIT_FOR_A_ROW = "500ms"
 STANDS_STILL_AFTER = (
     "3s"  # the server ends a look whose process does nothing for so long in the middle of it: the saga is free for the next one
 )
-NOT_NOW = (*NOT_GRANTED, *RACES)  # these races were lost more than once
 
 
-def due(may_go_on: Callable[[], bool] = lambda: True) -> Iterator[Launch | None]:
+class JournalIsBroken(Exception):
+    """The rows of this saga contradict each other. Nothing was done. What the operator does: the quarantine's runbook."""
+
+
+def due(may_go_on: Callable[[], bool] = lambda: True, memory: Memory | None = None) -> Iterator[Launch | None]:
     """Look at every saga that is due, oldest first, each in a transaction of its own, and yield what is to be published; None: nothing, for this one.
+    Then at those in quarantine whose next look is due.
 
-    ``may_go_on`` is asked before each look: whoever has lost its turn stops there.
+    ``may_go_on`` is asked before each look: whoever has lost its turn stops there. ``memory``: of this sweep's earlier rounds.
     Pages by (wake_at, id), so that a saga which cannot be worked on (locked, or broken) never blocks the rest.
     """
+    memory = memory or Memory()
     now = shop_now()
+    for saga in itertools.chain(_waiting(now), _in_quarantine(now)):
+        if not may_go_on():
+            return
+        if not memory.leaves_alone(saga.saga) and not ends_the_connection(saga, memory):
+            yield _look_safely(saga, memory)
+
+
+def _waiting(now: datetime) -> Iterator[Due]:
     after: tuple[datetime, int] | None = None
     while page := _page(now, after):
-        for wake_at, saga_id in page:
-            if not may_go_on():
-                return
-            yield _look_safely(saga_id)
+        for wake_at, saga_id, order_id in page:
+            yield Due(saga=saga_id, order=order_id)
             after = (wake_at, saga_id)
 
 
-def _page(now: datetime, after: tuple[datetime, int] | None) -> list[tuple[datetime, int]]:
-    waiting = Saga.objects.filter(wake_at__lte=now).order_by("wake_at", "id")
+def _page(now: datetime, after: tuple[datetime, int] | None) -> list[tuple[datetime, int, int]]:
+    waiting = Saga.objects.filter(~Exists(Quarantine.objects.filter(pk=OuterRef("pk"))), wake_at__lte=now).order_by("wake_at", "id")
     if after is not None:
         waiting = waiting.filter(Q(wake_at__gt=after[0]) | Q(wake_at=after[0], id__gt=after[1]))
-    return [(wake_at, saga_id) for wake_at, saga_id in waiting.values_list("wake_at", "id")[:BATCH] if wake_at]
+    columns = waiting.values_list("wake_at", "id", "order_id")
+    return [(wake_at, saga_id, order_id) for wake_at, saga_id, order_id in columns[:BATCH] if wake_at]
 
 
-def _look_safely(saga_id: int) -> Launch | None:
-    try:
-        return look(saga_id)
-    except DatabaseError as error:
-        if sqlstate(error) in NOT_NOW:
-            log.warning("Saga %s is held by somebody else; it stays due", saga_id)
-        elif isinstance(error, OperationalError | InterfaceError):
-            raise  # the database is gone, not this saga broken
-        else:
-            _could_not(saga_id, error)
-    except Exception as error:
-        _could_not(saga_id, error)
-    return None
+def _in_quarantine(now: datetime) -> Iterator[Due]:
+    for saga_id, order_id in quarantine.due_again(now):
+        yield Due(saga=saga_id, order=order_id, again=True)
 
 
-def _could_not(saga_id: int, error: Exception) -> None:
-    log.exception("The sweep could not work on saga %s", saga_id)
-    engine.could_not_be_looked_at(saga_id, type(error).__name__, settings.POISON_AFTER)
+def _look_safely(saga: Due, memory: Memory) -> Launch | None:
+    launch = None
+    with contained(saga, memory):
+        launch = look(saga.saga)
+        if saga.again:
+            quarantine.release(saga.saga, saga.order)
+    return launch
 
 
 @engine.transition
 def look(saga_id: int) -> Launch | None:
-    """Work on one saga if it is still due and nobody holds its lock; whoever holds one of its other rows is not waited for either."""
+    """Work on one saga if it is still due; whoever holds one of its rows is not waited for. Raises HeldBySomebody: its own; JournalIsBroken."""
     with connection.cursor() as cursor:
         cursor.execute(
             "SELECT set_config('lock_timeout', %s, true), set_config('idle_in_transaction_session_timeout', %s, true)",
@@ -81,9 +85,14 @@ def look(saga_id: int) -> Launch | None:
     waiting = Saga.objects.filter(pk=saga_id, wake_at__lte=ShopNow())
     saga = engine.locking(waiting, skip_locked=True).first()
     if saga is None:
+        if waiting.exists():
+            raise HeldBySomebody
         return None
+    if engine.border(saga) is None and not engine.is_newer(saga):
+        raise JournalIsBroken("It is due, and no step of it is left to do")
     if _may_still_wait_in_its_queue(saga):
         may_be_lost()
+        engine.launch_of(saga)  # what cannot be read is found now, and not taken for well again because nothing had to be read
         engine.postpone(saga)
         return None
     return engine.look(saga, settings.POISON_AFTER)
@@ -107,12 +116,14 @@ def not_published(what: Launch) -> None:
         )
 
 
-def beat() -> None:
+def beat() -> int:
     """Note that the sweep is at work, at most every five seconds. May be lost: the next one comes."""
     with transaction.atomic():
         may_be_lost()
-        if not SweepBeat.objects.filter(pk=1).update(at=ShopNow()):
+        beaten = SweepBeat.objects.filter(pk=1).update(at=ShopNow())
+        if not beaten:
             SweepBeat.objects.create(pk=1, at=ShopNow(), reconciled_at=ShopNow())
+    return beaten
 
 
 def sweep_age_s() -> float | None:

@@ -3,62 +3,50 @@
 A verb locks the saga, compares version and from-state, writes, raises the epoch and makes the saga due now, in one transaction that waits for the disk.
 """
 
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Any
 
 from django.conf import settings
+from django.db.models import Subquery
 
 from fulfillment import engine, ledger
-from fulfillment.clock import shop_now
 from fulfillment.engine import deciding
 from fulfillment.errors import StepError
-from fulfillment.models import Saga, StepRecord
-from fulfillment.recovery.choices import NEEDS_NO_REASON, choices, held_minor, version_of
+from fulfillment.models import Quarantine, Saga, StepRecord
+from fulfillment.recovery import held, quarantine
+from fulfillment.recovery.choices import choices, held_minor, version_of
+from fulfillment.recovery.requests import Answer, Refused, Request, refuse_what_is_not_legal
 from fulfillment.step import Receipt
 from fulfillment.talk import with_provider_of
 from orders.attention import Incident, IncidentKind, IncidentState, open_incidents, resolve_incidents
+from orders.database import is_our_trouble
+from orders.models import Order
 from orders.money import money
 from orders.timeline import Kind, TimelineEntry
 
-STOPS = (IncidentKind.UNDO_EXHAUSTED, IncidentKind.IN_DOUBT, IncidentKind.STUCK, IncidentKind.UNKNOWN_STEP)
+log = logging.getLogger(__name__)
+
+STOPS = (IncidentKind.UNDO_EXHAUSTED, IncidentKind.IN_DOUBT, IncidentKind.STUCK, IncidentKind.UNKNOWN_STEP, IncidentKind.QUARANTINED)
 MOVES_MONEY = ("undone_by_hand", "close")  # by a person's word alone: above a limit, or when it is written off, a second one must agree
 MOVES_NOTHING = ("assign", "snooze", "note", "close")
-LONGEST = {"actor": 80, "owner": 80, "evidence": 300}  # characters: what the journal's columns hold
-
-
-@dataclass(frozen=True, kw_only=True)
-class Request:
-    """A decision. ``version``: the number of the last timeline entry that the person has seen. ``amount_minor`` in the order's currency."""
-
-    order: str
-    verb: str
-    version: int
-    actor: str
-    reason: str = ""
-    evidence: str = ""
-    amount_minor: int | None = None
-    owner: str = ""
-    until: datetime | None = None
-
-
-@dataclass(frozen=True, kw_only=True)
-class Answer:
-    """What became of it: ``done``, ``repeated`` (it was done before, by this very request) or ``proposed`` (a second person must agree)."""
-
-    outcome: str
-    sentence: str
-
-
-class Refused(Exception):
-    """Nothing was done; the message says why, and what to do."""
 
 
 def decide(request: Request) -> Answer:
     """Do what ``request`` says. Raises Refused: no such order, a stale version, not legal as the order stands, or something is missing."""
-    found = _look_up(request) if request.verb in ("look_up", "it_happened") else None
-    return _decide(request, found)
+    if request.verb not in VERBS:
+        raise Refused(f"There is no verb {request.verb!r}: choose one of {', '.join(sorted(VERBS))}.")
+    if Quarantine.objects.filter(order_id=Subquery(Order.objects.filter(number=request.order).values("pk"))).exists():
+        return held.decide(request)
+    try:
+        found = _look_up(request) if request.verb in ("look_up", "it_happened") else None
+        return _decide(request, found)
+    except Exception as error:
+        if isinstance(error, Refused) or is_our_trouble(error):
+            raise
+        log.exception("%s: what it says cannot be read", request.order)
+        return held.decide(request)
 
 
 @engine.transition
@@ -110,23 +98,7 @@ def _repeated_or_stale(saga: Saga, request: Request) -> Answer:
 
 def _refuse_what_is_not_legal(saga: Saga, request: Request) -> None:
     legal = {choice.verb: choice for choice in choices(saga, bool(open_incidents(saga.order_id)))}
-    if request.verb not in VERBS:
-        raise Refused(f"There is no verb {request.verb!r}: choose one of {', '.join(sorted(VERBS))}.")
-    if request.verb not in legal:
-        raise Refused(
-            f"{request.order} stands at “{saga.get_state_display()}”: {request.verb} is not legal now. Legal: {', '.join(sorted(legal))}."
-        )
-    if not request.actor:
-        raise Refused("Who decides? Name the actor.")
-    if not request.reason and request.verb not in NEEDS_NO_REASON:
-        raise Refused(f"{request.verb} needs a reason.")
-    given = {"evidence": request.evidence, "amount": request.amount_minor is not None, "owner": request.owner, "until": request.until}
-    if missing := [name for name in legal[request.verb].needs if not given[name]]:
-        raise Refused(f"{request.verb} needs {' and '.join(missing)}.")
-    if long := [f"{name} has more than {most} characters" for name, most in LONGEST.items() if len(getattr(request, name)) > most]:
-        raise Refused(f"{' and '.join(long).capitalize()}.")
-    if request.until is not None and request.until <= shop_now():
-        raise Refused("Snooze until when? That instant has passed.")
+    refuse_what_is_not_legal(request, legal, f"stands at “{saga.get_state_display()}”")
     _refuse_a_wrong_amount(saga, request)
 
 
@@ -341,19 +313,38 @@ VERBS: dict[str, Callable[[Saga, Request, LookedUp | None], None]] = {
 # --- the two safe buttons, without a version -------------------------------------------------------------------------------
 
 
-@engine.transition
 def cancel(order_number: str, actor: str) -> str:
     """Record a cancel under the saga's row lock, to be honoured at the next step border.
 
-    "accepted", "pending" (shipping is under way and decides), "undoing" (it failed, and is undone anyway), "too_late". Raises Saga.DoesNotExist.
+    "accepted", "pending" (shipping is under way and decides), "undoing" (it failed, and is undone anyway), "too_late"; "unreadable" (nothing was recorded: a
+    person must look). Raises Saga.DoesNotExist.
     """
+    try:
+        return _cancel(order_number, actor)
+    except Exception as error:
+        if isinstance(error, Saga.DoesNotExist) or is_our_trouble(error):
+            raise
+        log.exception("%s cannot be cancelled", order_number)
+        return "unreadable"
+
+
+@engine.transition
+def _cancel(order_number: str, actor: str) -> str:
     saga = engine.locking(Saga.objects.filter(order__number=order_number)).get()
     return engine.request_cancel(saga, actor)
 
 
-@engine.transition
 def retry_now(order_number: str, actor: str) -> str:
-    """Make a saga that waits for its next try due now, under the same key: "due", or "nothing_waits". Raises Saga.DoesNotExist."""
+    """Make a saga that waits for its next try, or for its next look in quarantine, due now: "due", or "nothing_waits". Raises Saga.DoesNotExist."""
+    order_id = Subquery(Order.objects.filter(number=order_number).values("pk"))
+    if waiting := Quarantine.objects.filter(order_id=order_id).first():
+        quarantine.look_now(waiting)
+        return "due"
+    return _retry_now_of(order_number, actor)
+
+
+@engine.transition
+def _retry_now_of(order_number: str, actor: str) -> str:
     saga = engine.locking(Saga.objects.filter(order__number=order_number)).get()
     at = engine.border(saga)
     if at is None or at[0].state not in engine.WAITING:

@@ -22,7 +22,6 @@ from orders.attention import Incident, IncidentState
 from orders.models import Order
 from orders.money import money
 from orders.timeline import TimelineEntry, sentence
-from sideeffects import registry
 from sideeffects.models import Delivery, DeliveryState
 
 RETRIED = {
@@ -36,6 +35,7 @@ CANCELLED = {
         "The cancel is recorded. Shipping is under way, or waits for a decision, and decides: if it succeeds, it is too late.",
     ),
     "undoing": (messages.WARNING, "The order has failed and is being undone already, or was. Nothing was done."),
+    "unreadable": (messages.ERROR, "No process can work on this order now, so nothing was recorded. See why, below."),
     "too_late": (messages.WARNING, "The parcel has left, or the order has ended: too late to cancel. Nothing was done."),
 }
 
@@ -72,8 +72,8 @@ class OrderAdmin(ModelAdmin):
     fields: ClassVar = ["reference", "client", "correlation_id", "idempotency_key"]
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Order]:
-        orders = super().get_queryset(request).select_related("saga", "client")
-        return orders.prefetch_related("saga__records", "facts__deliveries", "incidents")
+        orders = super().get_queryset(request).select_related("saga", "client").defer("saga__plan")
+        return orders.prefetch_related("saga__records", "events__deliveries", "incidents")
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False
@@ -98,12 +98,12 @@ class OrderAdmin(ModelAdmin):
 
     @display(description="Steps")
     def shown_steps(self, order: Order) -> SafeString:
-        parts = [_step_in_the_list(record, order) for record in order.saga.records.all()]
+        parts = [_step_in_the_list(record, order) for record in _records(order)]
         return format_html_join("  ", '<span title="{}" style="white-space:nowrap">{} {}</span>', parts)
 
     @display(description="Side effects")
     def shown_side_effects(self, order: Order) -> str:
-        deliveries = registry.side_effects(order)
+        deliveries = deliveries_of(order)
         if not deliveries:
             return "–"
         done = sum(delivery.state == DeliveryState.DELIVERED for delivery in deliveries)
@@ -174,6 +174,11 @@ def history() -> "Prefetch[str, QuerySet[TimelineEntry], str]":
     return Prefetch("timeline", TimelineEntry.objects.order_by("at", "id"))
 
 
+def _records(order: Order) -> list[StepRecord]:
+    saga = getattr(order, "saga", None)
+    return list(saga.records.all()) if saga else []
+
+
 def _failed_here(record: StepRecord, order: Order) -> bool:
     return bool(order.saga.failure == f"{record.name}_failed")
 
@@ -195,10 +200,13 @@ def _left_to_do(deliveries: list[Delivery]) -> str:
     return "Nothing is left to do."
 
 
+def deliveries_of(order: Order) -> list[Delivery]:
+    return [delivery for event in order.events.all() for delivery in event.deliveries.all()]
+
+
 def page_of(order: Order) -> dict[str, Any]:
     """Everything that the order page shows, from rows that are already read."""
     entries = list(order.timeline.all())
-    deliveries = registry.side_effects(order)
     told = explain(order)
     lines = [(line, money(line.unit_price_minor, order.currency), money(line.total_minor, order.currency)) for line in order.lines.all()]
     return {
@@ -210,18 +218,19 @@ def page_of(order: Order) -> dict[str, Any]:
         "choices": [(choice, choice.command(order.number, told.version)) for choice in told.choices],
         "ledger": [(entry, money(entry.amount_minor, order.currency)) for entry in order.ledger.all()],
         "lines": lines,
-        "steps": [_step(record, entries, order) for record in order.saga.records.all()],
-        "side_effects": [(delivery, _delivery_badge(delivery), flower.published(delivery, order)) for delivery in deliveries],
-        "left_to_do": _left_to_do(deliveries),
+        "steps": [_step(record, entries, order) for record in _records(order)],
+        "side_effects": [(delivery, _delivery_badge(delivery), flower.published(delivery, order)) for delivery in deliveries_of(order)],
+        "left_to_do": _left_to_do(deliveries_of(order)),
         "timeline": [(entry, sentence(entry)) for entry in entries],
-        "epoch": order.saga.epoch,
+        "epoch": getattr(getattr(order, "saga", None), "epoch", 0),
         "in_flower": flower.everything_of(order),
     }
 
 
 def _step(record: StepRecord, entries: list[TimelineEntry], order: Order) -> dict[str, Any]:
     state = state_badge(record.state, record.get_state_display())
-    receipt = ", ".join(f"{name} {value}" for name, value in (record.receipt or {}).items())
+    fields = record.receipt if isinstance(record.receipt, dict) else {"unreadable:": record.receipt} if record.receipt else {}
+    receipt = ", ".join(f"{name} {value}" for name, value in fields.items())
     return {
         "record": record,
         "badge": format_html("{} {}", failed_badge(), state) if _failed_here(record, order) else state,

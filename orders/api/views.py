@@ -112,6 +112,10 @@ class Cancel(APIView):
         only_parameters(request)
         order = _find(_own(request), number)
         outcome = recovery.cancel(order.number, request.user.get_username())
+        if outcome == "unreadable":
+            raise ProblemError(
+                INVALID_STATE, f"{order.number} cannot be cancelled now: it is being looked at by a person. Nothing was recorded."
+            )
         if outcome == "too_late":
             raise ProblemError(INVALID_STATE, f"{order.number} has been shipped or has ended; it can no longer be cancelled.")
         return Response({"number": order.number, "cancel": outcome}, status=202)

@@ -3,6 +3,7 @@
 from fulfillment import engine, recovery
 from fulfillment.errors import InDoubt, Rejected, StepError
 from fulfillment.models import Saga, StepRecord, StepState
+from orders.models import Order
 from tests.fulfillment.conftest import now_due
 
 REFUSED = Rejected("The provider refuses the refund.", code="refund_declined")
@@ -53,3 +54,20 @@ def refund_goes_on(saga: int) -> None:
     claim = engine.start(saga, launch.epoch, "payment", undo=True)
     assert claim is not None
     engine.settle_success(claim, {"amount_minor": claim.undo_amount_minor})
+
+
+def copy_of(order: Order, number: str) -> int:
+    """Another order of the same client, and its saga."""
+    copy = Order.objects.create(
+        number=number,
+        client=order.client,
+        idempotency_key=number,
+        shipping_address={},
+        payment_token="tok_ok",
+        correlation_id="c",
+        currency="EUR",
+        total_minor=100,
+        customer_email="a@example.com",
+        customer_name="A",
+    )
+    return engine.open_saga(copy).saga

@@ -141,19 +141,6 @@ def test_a_launch_without_any_progress_is_capped(saga: int) -> None:
     assert Incident.objects.get().code == "poison"
 
 
-def test_a_saga_that_the_sweep_cannot_work_on_never_blocks_the_rest_and_is_told(saga: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    def broken(*_: Any) -> None:
-        raise ValueError("a bug")
-
-    monkeypatch.setattr(engine, "look", broken)
-    for _ in range(settings.POISON_AFTER):
-        now_due(saga)
-        assert not any(recovery.due())
-
-    assert Incident.objects.get().code == "sweep_failed"
-    assert found(saga).state == SagaState.NEEDS_ATTENTION
-
-
 # --- amounts -------------------------------------------------------------------------------------------------------------
 
 

@@ -1,11 +1,13 @@
-"""``manage.py sweep``: looks for every saga that is due, and publishes it. Run as many as you like: one at a time works."""
+"""``manage.py sweep``: looks for whatever is due, sagas and deliveries, and publishes it. Run as many as you like: one at a time works."""
 
+import logging
 import signal
 import subprocess
 import sys
 import threading
 import time
 from argparse import ArgumentParser
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
@@ -17,7 +19,13 @@ from config import alive
 from config.checks import refuse_to_start
 from fulfillment import recovery, tasks
 from fulfillment.release import RELEASE
+from orders.database import is_our_trouble, is_unusable, sqlstate
 from orders.turns import Turn, holder_of
+from sideeffects import registry
+
+log = logging.getLogger(__name__)
+
+REPEAT_AFTER_S = 60.0  # the same trouble is told once a minute
 
 
 class Command(BaseCommand):
@@ -42,31 +50,31 @@ class Command(BaseCommand):
 
 
 class Sweep:
-    """Rounds that survive a database restart; ``tell`` gets one line for each round that found something."""
+    """Rounds that survive whatever goes wrong in them. ``tell`` gets one line for each round that found something, and one a minute for the same trouble."""
 
     def __init__(self, tell: Any) -> None:
         self.tell = tell
         self.turn = Turn("sweep", RELEASE)
+        self.memory = recovery.Memory()
         self.beaten_at = 0.0
         self.reconciling: subprocess.Popen[bytes] | None = None
+        self.told_at: dict[str, float] = {}
 
     def round(self) -> int:
-        """What was published again. A database that does not answer costs this round, nothing else."""
-        alive.beat("sweep")
+        """What was published again. Nothing that goes wrong costs more than this round."""
         try:
+            alive.beat("sweep")
             close_old_connections()
-            if not self.turn.take():
-                return 0
-            return self._round()
-        except DatabaseError as down:
-            self.tell(f"sweep: the database does not answer: {type(down).__name__}")
-            connection.close()
+            return self._round() if self.turn.take() else 0
+        except Exception as error:
+            self._trouble("a round", error)
             return 0
 
     def say_who_works(self) -> None:
         """For a person who wanted to see one round."""
-        if not self.turn.keep():
-            self.tell(f"sweep: {holder_of('sweep') or 'somebody else'} has the turn and works; this process did nothing")
+        with suppress(DatabaseError):
+            if not self.turn.keep():
+                self.tell(f"sweep: {holder_of('sweep') or 'somebody else'} has the turn and works; this process did nothing")
 
     def end(self) -> None:
         """The next sweep begins at once."""
@@ -74,38 +82,81 @@ class Sweep:
             self.turn.give_back()
 
     def _round(self) -> int:
-        sagas = self._sagas()
-        for queue, stamp in recovery.probes_due():
+        """Each part for itself: the trouble of one is no reason to leave out the others."""
+        sagas = self._part("the sagas", self._sagas)
+        self._part("the probes", self._probes)
+        deliveries = self._part("the deliveries", registry.launch_due)
+        if contained := self.memory.take_count():
+            self._tell_once("contained", f"sweep: {contained} looks at sagas failed; they wait, and are looked at again")
+        if sagas or deliveries:
+            self.tell(f"sweep: launched {sagas} sagas, {deliveries} deliveries")
+        self._beat()
+        return sagas + deliveries
+
+    def _part(self, what: str, part: Callable[[], int]) -> int:
+        try:
+            return part()
+        except Exception as error:
+            if is_unusable(error):
+                raise
+            self._trouble(what, error)
+            return 0
+
+    def _sagas(self) -> int:
+        launched = 0
+        for launch in recovery.due(self.turn.keep, self.memory):
+            self._beat()
+            if launch is None:
+                continue
+            with recovery.contained(recovery.Due(saga=launch.saga, order=None), self.memory):
+                if not tasks.launch(launch):
+                    recovery.not_published(launch)
+                    break  # the broker is down: what else is due stays due
+                launched += 1
+        return launched
+
+    def _probes(self) -> int:
+        probes = recovery.probes_due()
+        for queue, stamp in probes:
             if not tasks.send_probe(queue, stamp):
                 recovery.probe_not_sent(queue)
-        if sagas:
-            self.tell(f"sweep: launched {sagas} sagas")
-        self._beat()
-        return sagas
+        return len(probes)
 
     def _beat(self) -> None:
         """Also within a long round: twenty thousand sagas are not silence."""
         if time.monotonic() - self.beaten_at >= recovery.BEAT_EVERY.total_seconds():
             alive.beat("sweep")
-            recovery.beat()
             self.beaten_at = time.monotonic()
-            self._reconcile()
+            self._part("the beat", recovery.beat)
+            self._part("the reconciliation", self._reconcile)
 
-    def _sagas(self) -> int:
-        launched = 0
-        for launch in recovery.due(self.turn.keep):
-            self._beat()
-            if launch is None:
-                continue
-            if not tasks.launch(launch):
-                recovery.not_published(launch)
-                break  # the broker is down: what else is due stays due
-            launched += 1
-        return launched
-
-    def _reconcile(self) -> None:
+    def _reconcile(self) -> int:
         """On schedule, in a process of its own, so that a long look at a provider delays nothing here."""
         if self.reconciling is not None and self.reconciling.poll() is None:
-            return
+            return 0
         if recovery.reconciliation_is_due():
             self.reconciling = subprocess.Popen([sys.executable, str(settings.BASE_DIR / "manage.py"), "reconcile", "--since", "48"])
+            return 1
+        return 0
+
+    # --- what went wrong ---
+
+    def _trouble(self, what: str, error: Exception) -> None:
+        """The database's own trouble is a sentence; anything else has its traceback, once."""
+        name = f"{type(error).__name__} {sqlstate(error)}".strip()
+        if is_our_trouble(error):
+            self._tell_once(name, f"sweep: the database does not answer as it should: {name}")
+        elif self._tell_once(f"{what} {name}", f"sweep: {what} failed: {name}; the next round tries again"):
+            log.error("The sweep failed at %s", what, exc_info=error)
+        with suppress(Exception):
+            connection.close()
+
+    def _tell_once(self, trouble: str, sentence: str) -> bool:
+        """The same trouble once a minute; says whether it was told."""
+        if time.monotonic() - self.told_at.get(trouble, -REPEAT_AFTER_S) < REPEAT_AFTER_S:
+            return False
+        if len(self.told_at) > 100:
+            self.told_at.clear()
+        self.told_at[trouble] = time.monotonic()
+        self.tell(sentence)
+        return True

@@ -1,0 +1,77 @@
+"""What a person may decide about an order on which no process can work: nothing here reads its saga, its plan or its receipts.
+
+``retry`` means: look again now. Money is moved by hand, and written down as a note, until its rows can be read again.
+"""
+
+from typing import Any
+
+from django.db import transaction
+
+from fulfillment.models import Quarantine
+from fulfillment.recovery import quarantine
+from fulfillment.recovery.choices import Choice, version_of
+from fulfillment.recovery.requests import Answer, Refused, Request, refuse_what_is_not_legal
+from orders.attention import Incident, IncidentKind, IncidentState, open_incidents, resolve_incidents
+from orders.models import Order
+from orders.timeline import Kind, TimelineEntry
+
+TOLD = {
+    "retry": "is looked at again within a second",
+    "assign": "assign is recorded",
+    "snooze": "snooze is recorded",
+    "note": "note is recorded",
+}
+
+
+def choices_of(held: Quarantine | None, incident_is_open: bool) -> list[Choice]:
+    """``held`` None: its rows cannot be read, and the sweep has not met that yet, or has no more business with it."""
+    found = [Choice(verb="retry", label="Look at it again now")] if held else []
+    if incident_is_open:
+        found += [
+            Choice(verb="assign", label="Say who takes care of it", needs=("owner",)),
+            Choice(verb="snooze", label="Look at it later", needs=("until",)),
+        ]
+    return [*found, Choice(verb="note", label="Leave a note")]
+
+
+@transaction.atomic
+def decide(request: Request) -> Answer:
+    """Raises Refused: no such order, a stale version, or not legal."""
+    order_id = Order.objects.filter(number=request.order).values_list("pk", flat=True).first()
+    if order_id is None:
+        raise Refused(f"There is no order {request.order}.")
+    held = Quarantine.objects.select_for_update().filter(order_id=order_id).first()
+    if version_of(order_id) != request.version:
+        return _repeated_or_stale(order_id, request)
+    legal = {choice.verb: choice for choice in choices_of(held, bool(open_incidents(order_id)))}
+    refuse_what_is_not_legal(request, legal, "cannot be worked on by any process")
+    _audit(order_id, request)
+    _do(order_id, held, request)
+    return Answer(outcome="done", sentence=f"{request.order} {TOLD[request.verb]}.")
+
+
+def _repeated_or_stale(order_id: int, request: Request) -> Answer:
+    asked = {"detail__version": request.version, "detail__verb": request.verb, "actor": request.actor}
+    if TimelineEntry.objects.filter(order_id=order_id, kind=Kind.OPERATOR, **asked).exists():
+        return Answer(outcome="repeated", sentence=f"{request.order}: {request.verb} was done already. Nothing was done twice.")
+    raise Refused(
+        f"{request.order} has changed while you were looking (version {version_of(order_id)}, not {request.version}). Nothing was done."
+    )
+
+
+def _audit(order_id: int, request: Request) -> None:
+    detail: dict[str, Any] = {"verb": request.verb, "version": request.version, "reason": request.reason}
+    detail |= {"owner": request.owner} if request.owner else {}
+    detail |= {"until": request.until.isoformat()} if request.until else {}
+    TimelineEntry.objects.create(order_id=order_id, kind=Kind.OPERATOR, code=request.verb, actor=request.actor, detail=detail)
+
+
+def _do(order_id: int, held: Quarantine | None, request: Request) -> None:
+    waiting = Incident.objects.exclude(state=IncidentState.RESOLVED).filter(order_id=order_id)
+    if request.verb == "retry" and held:
+        resolve_incidents(order_id, request.verb, request.reason, request.actor, kind=IncidentKind.QUARANTINED)
+        quarantine.look_now(held)
+    elif request.verb == "assign":
+        waiting.update(owner=request.owner)
+    elif request.verb == "snooze":
+        waiting.update(state=IncidentState.SNOOZED, snoozed_until=request.until)

@@ -1,0 +1,159 @@
+"""Quarantine: sagas on which the sweep cannot work. They are left out of what is due, looked at more and more seldom, and told to a person.
+
+Note: the last resort. Nothing here reads a plan or a receipt, derives an amount, or touches the saga's own row: whatever broke the look would break this too.
+It writes constants and plain columns, into tables of its own, without a foreign key where it can do without.
+"""
+
+from collections.abc import Iterator
+from datetime import datetime
+from typing import Any
+
+from django.conf import settings
+from django.db import DatabaseError, connection, transaction
+from django.db.models import Q
+
+from fulfillment.clock import ShopNow
+from fulfillment.models import Quarantine, Saga
+from orders.attention import Incident, IncidentKind, IncidentState, open_incident, resolve_incidents
+from orders.clock import shop_now
+from orders.database import is_our_trouble
+from orders.durability import may_be_lost
+from orders.models import Order
+
+BATCH = 100
+CODE = "sweep_failed"
+ACTOR = "sweep"
+WORKED_ON = "the sweep could work on it again"
+
+# The wait doubles: as a step's, until a person is told; from then on it doubles again, up to five minutes. ± 20 %, so that a thousand do not come back at once.
+HOLD = """
+INSERT INTO fulfillment_quarantine AS held (saga_id, order_id, failures, code, first_at, last_at, look_at)
+VALUES (%(saga)s, %(order)s, 1, %(code)s, shop_now(), shop_now(), shop_now() + %(first_s)s * %(jitter)s * interval '1 second')
+ON CONFLICT (saga_id) DO UPDATE SET failures = held.failures + 1, code = excluded.code, last_at = shop_now(),
+    look_at = shop_now() + %(jitter)s * interval '1 second' * CASE
+        WHEN held.failures + 1 < %(told_after)s THEN least(%(first_s)s * 2 ^ least(held.failures, 16), %(cap_s)s)
+        ELSE least(%(cap_s)s * 2 ^ least(held.failures + 1 - %(told_after)s, 16), %(told_cap_s)s) END
+RETURNING failures >= %(told_after)s AND told_at IS NULL
+"""
+
+
+def hold(saga_id: int, order_id: int | None, code: str, jitter: float) -> bool:
+    """One more look has failed, by ``code``. True: it is time that a person is told."""
+    values: dict[str, Any] = {
+        "saga": saga_id,
+        "order": order_id,
+        "code": code[:60],
+        "first_s": settings.BACKOFF_S,
+        "cap_s": settings.BACKOFF_CAP_S,
+        "told_cap_s": settings.PATIENCE_CAP_S,
+        "told_after": settings.POISON_AFTER,
+        "jitter": jitter,
+    }
+    with transaction.atomic(), connection.cursor() as cursor:
+        may_be_lost()
+        cursor.execute(HOLD, values)
+        return bool(cursor.fetchone()[0])
+
+
+def order_of(saga_id: int) -> int | None:
+    """Whose saga it is; None: that cannot be read."""
+    try:
+        with transaction.atomic():
+            return Saga.objects.filter(pk=saga_id).values_list("order_id", flat=True).first()
+    except DatabaseError as error:
+        if is_our_trouble(error):
+            raise
+        return None
+
+
+# --- a person is told ----------------------------------------------------------------------------------------------------
+
+
+def tell(saga_id: int, order_id: int | None, code: str) -> None:
+    """Open the incident of last resort: the whole total counts as at risk. Where its order's row cannot be referred to, it is told without."""
+    about = _about(saga_id, order_id)
+    try:
+        _tell(saga_id, order_id, about, code)
+    except DatabaseError as error:
+        if is_our_trouble(error):
+            raise
+        _tell(saga_id, None, about, code)
+
+
+def _tell(saga_id: int, order_id: int | None, about: tuple[str, str, int], code: str) -> None:
+    number, currency, total_minor = about
+    with transaction.atomic():
+        Quarantine.objects.filter(pk=saga_id).update(told_at=ShopNow())
+        open_incident(
+            IncidentKind.QUARANTINED,
+            subject=number,
+            order_id=order_id,
+            code=CODE,
+            message=f"the sweep has failed on it again and again: {code}",
+            currency=currency,
+            amount_minor=total_minor,
+        )
+
+
+def _about(saga_id: int, order_id: int | None) -> tuple[str, str, int]:
+    """(number, currency, total) by columns; what cannot even be read is named after its saga."""
+    unknown = (f"saga {saga_id}", settings.SHOP_CURRENCY, 0)
+    if order_id is None:
+        return unknown
+    try:
+        with transaction.atomic():
+            return Order.objects.filter(pk=order_id).values_list("number", "currency", "total_minor").first() or unknown
+    except DatabaseError as error:
+        if is_our_trouble(error):
+            raise
+        return unknown
+
+
+# --- looked at again ------------------------------------------------------------------------------------------------------
+
+
+def due_again(now: datetime) -> Iterator[tuple[int, int | None]]:
+    """(saga, order) of what is to be looked at again, longest overdue first."""
+    after: tuple[datetime, int] | None = None
+    while page := _page(now, after):
+        for look_at, saga_id, order_id in page:
+            yield saga_id, order_id
+            after = (look_at, saga_id)
+
+
+def _page(now: datetime, after: tuple[datetime, int] | None) -> list[tuple[datetime, int, int | None]]:
+    waiting = Quarantine.objects.filter(look_at__lte=now).order_by("look_at", "saga_id")
+    if after is not None:
+        waiting = waiting.filter(Q(look_at__gt=after[0]) | Q(look_at=after[0], saga_id__gt=after[1]))
+    return list(waiting.values_list("look_at", "saga_id", "order_id")[:BATCH])
+
+
+def release(saga_id: int, order_id: int | None) -> None:
+    """The sweep could work on it: it is due as any other from now on, and its incident is resolved."""
+    with transaction.atomic():
+        Quarantine.objects.filter(pk=saga_id).delete()
+        if order_id is not None:
+            resolve_incidents(order_id, "worked_on", WORKED_ON, ACTOR, kind=IncidentKind.QUARANTINED)
+        _resolve_those_without_an_order(_about(saga_id, order_id)[0], saga_id)
+
+
+def _resolve_those_without_an_order(number: str, saga_id: int) -> None:
+    waiting = Incident.objects.exclude(state=IncidentState.RESOLVED).filter(order__isnull=True, kind=IncidentKind.QUARANTINED)
+    resolved = {"state": IncidentState.RESOLVED, "outcome": "worked_on", "reason": WORKED_ON, "resolved_at": ShopNow()}
+    waiting.filter(subject__in=[number, f"saga {saga_id}"]).update(**resolved)
+
+
+def look_now(held: Quarantine) -> None:
+    """A person wants it to be looked at now; if it fails again, they are told again."""
+    Quarantine.objects.filter(pk=held.pk).update(look_at=ShopNow(), told_at=None)
+
+
+def of_order(order_id: int) -> Quarantine | None:
+    return Quarantine.objects.filter(order_id=order_id).first()
+
+
+def held_since() -> tuple[int, float]:
+    """How many are in quarantine, and for how many seconds the oldest; (0, 0.0): none."""
+    count = Quarantine.objects.count()
+    first = Quarantine.objects.order_by("first_at").values_list("first_at", flat=True).first()
+    return count, (shop_now() - first).total_seconds() if first else 0.0

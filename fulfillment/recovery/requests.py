@@ -1,0 +1,54 @@
+"""What a person asks for, what is answered, and what every verb needs, whatever the order's rows say."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+from fulfillment.clock import shop_now
+from fulfillment.recovery.choices import NEEDS_NO_REASON, Choice
+
+LONGEST = {"actor": 80, "owner": 80, "evidence": 300}  # characters: what the journal's columns hold
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """A decision. ``version``: the number of the last timeline entry that the person has seen. ``amount_minor`` in the order's currency."""
+
+    order: str
+    verb: str
+    version: int
+    actor: str
+    reason: str = ""
+    evidence: str = ""
+    amount_minor: int | None = None
+    owner: str = ""
+    until: datetime | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answer:
+    """What became of it: ``done``, ``repeated`` (it was done before, by this very request) or ``proposed`` (a second person must agree)."""
+
+    outcome: str
+    sentence: str
+
+
+class Refused(Exception):
+    """Nothing was done; the message says why, and what to do."""
+
+
+def refuse_what_is_not_legal(request: Request, legal: Mapping[str, Choice], where: str) -> None:
+    """``where``: where the order stands, in words. Raises Refused: the verb is not legal there, or lacks what it needs."""
+    if request.verb not in legal:
+        raise Refused(f"{request.order} {where}: {request.verb} is not legal now. Legal: {', '.join(sorted(legal))}.")
+    if not request.actor:
+        raise Refused("Who decides? Name the actor.")
+    if not request.reason and request.verb not in NEEDS_NO_REASON:
+        raise Refused(f"{request.verb} needs a reason.")
+    given = {"evidence": request.evidence, "amount": request.amount_minor is not None, "owner": request.owner, "until": request.until}
+    if missing := [name for name in legal[request.verb].needs if not given[name]]:
+        raise Refused(f"{request.verb} needs {' and '.join(missing)}.")
+    if long := [f"{name} has more than {most} characters" for name, most in LONGEST.items() if len(getattr(request, name)) > most]:
+        raise Refused(f"{' and '.join(long).capitalize()}.")
+    if request.until is not None and request.until <= shop_now():
+        raise Refused("Snooze until when? That instant has passed.")

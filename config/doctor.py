@@ -14,7 +14,6 @@ import kombu
 from django.conf import settings
 from django.core.checks import run_checks
 from django.db import DatabaseError, connection
-from django.db.models import QuerySet
 from kombu.exceptions import OperationalError
 
 from config import sessions
@@ -22,12 +21,13 @@ from config.broker import broker_answers
 from config.celery import app
 from config.serving import pending_migrations
 from fulfillment import recovery
-from fulfillment.clock import in_seconds, shop_now
+from fulfillment.clock import shop_now
 from fulfillment.gateways import ROLES
 from fulfillment.models import Saga, SagaState, StepRecord, StepState
 from orders.attention import RUNBOOKS
 from orders.database import limited, was_not_granted
-from sideeffects.models import Delivery, DeliveryState
+from sideeffects import relay
+from sideeffects.models import DeliveryState
 
 OK, WARN, FAIL = "ok", "warn", "FAIL"
 ASK_FOR_S = 2.0
@@ -37,6 +37,7 @@ QUEUE_SILENT_AFTER_S = 30.0
 SKEW_S = 2.0
 ENOUGH_ROOM = 0.8  # of the server's connections: the rest is for a deploy, in which old and new processes run side by side
 OVERDUE_S = 60.0
+RELAY_DEAD_AFTER_S = 30.0
 CONSUMERS = {
     "undo": "celery -A config worker -P prefork -Q undo,saga -n saga@%h",
     "saga": "celery -A config worker -P prefork -Q undo,saga -n saga@%h",
@@ -67,7 +68,7 @@ def examine(ask_for_s: float = ASK_FOR_S) -> Iterator[Finding]:
         of_workers = pools.result()
     if knows:
         yield from _read(lambda: _connections(of_workers), "connections")
-        for look in (_sessions, _holders, _sweep, _queues):
+        for look in (_sessions, _holders, _sweep, _relay, _queues):
             yield from _read(look)
     yield from _provider(ask_for_s)
     if knows:
@@ -172,7 +173,7 @@ def _waits_for(queue: str) -> str:
     try:
         with limited(READ_FOR_S):
             if queue == "sideeffects":
-                count, what = _waiting().count(), "deliveries"
+                count, what = relay.waiting(), "deliveries"
             else:
                 granted = StepState.UNDO_GRANTED if queue == "undo" else StepState.GRANTED
                 count, what = StepRecord.objects.filter(state=granted).count(), "orders"
@@ -224,6 +225,16 @@ def _sweep() -> Iterator[Finding]:
     else:
         told = f"{found} (expected every few seconds)"
         yield Finding(level=FAIL, what="sweep", found=told, to_do="python manage.py sweep", runbook=_book("sweep-dead"))
+
+
+def _relay() -> Iterator[Finding]:
+    age_s = relay.age_s()
+    found = "has never run" if age_s is None else f"last ran {_long(age_s)} ago"
+    if age_s is not None and age_s <= RELAY_DEAD_AFTER_S:
+        yield Finding(level=OK, what="relay", found=found)
+    else:
+        told = f"{found} (expected every few seconds): side effects that failed, or whose message was lost, are not tried again"
+        yield Finding(level=FAIL, what="relay", found=told, to_do="python manage.py relay", runbook=_book("sweep-dead"))
 
 
 def _queues() -> Iterator[Finding]:
@@ -297,18 +308,16 @@ def _orders() -> Iterator[Finding]:
 
 
 def _deliveries() -> Iterator[Finding]:
-    overdue = Delivery.objects.filter(wake_at__lt=in_seconds(-OVERDUE_S)).count()
-    dead = Delivery.objects.filter(state=DeliveryState.DEAD).count()
-    found = f"{_waiting().count()} waiting, {overdue} overdue, {dead} dead letters"
-    if overdue or dead:
-        to_do = "look at the error on the order's page; overdue ones need the sweep and a worker"
+    overdue, counts = relay.waiting(OVERDUE_S), relay.for_a_person()
+    dead, held = (sum(count for (_, state), count in counts.items() if state == kind) for kind in (DeliveryState.DEAD, DeliveryState.HELD))
+    found = f"{relay.waiting()} waiting, {overdue} overdue, {dead} dead letters" + (
+        f", {held} held for a subscriber that is gone" if held else ""
+    )
+    if overdue or counts:
+        to_do = "look at the error on the order's page; overdue ones need the relay and a worker"
         yield Finding(level=WARN, what="deliveries", found=found, to_do=to_do)
     else:
         yield Finding(level=OK, what="deliveries", found=found)
-
-
-def _waiting() -> QuerySet[Delivery]:
-    return Delivery.objects.exclude(state__in=[DeliveryState.DELIVERED, DeliveryState.DEAD])
 
 
 def _crash_points() -> Iterator[Finding]:

@@ -45,7 +45,7 @@ def wait_for(question: Callable[[], Found], within_s: float = 20, every_s: float
 
 
 class RunningStack:
-    """``manage.py up`` in a run directory of its own: web, workers, sweep, Flower, sandbox, mail, PostgreSQL and Valkey. Raises StackError: it did not start."""
+    """``manage.py up`` in a run directory of its own, with its own PostgreSQL and Valkey. Raises StackError: it did not start."""
 
     def __init__(self, run_dir: Path, **variables: str) -> None:
         self.run_dir = run_dir

@@ -14,7 +14,8 @@ from fulfillment import recovery
 from fulfillment.clock import shop_now
 from fulfillment.models import Saga, SagaState
 from orders.database import limited
-from sideeffects.models import Delivery, DeliveryState
+from sideeffects import relay
+from sideeffects.models import DeliveryState
 
 ASK_FOR_S = 0.8  # workers and providers, one after the other
 READ_FOR_S = 1.0
@@ -67,6 +68,7 @@ def numbers() -> dict[str, Any]:
                 "orders": _orders(),
                 "deliveries": _deliveries(),
                 "sweep_age_s": _rounded(recovery.sweep_age_s()),
+                "relay_age_s": _rounded(relay.age_s()),
             }
             silent = recovery.unanswered_for_s()
     except DatabaseError:
@@ -88,9 +90,9 @@ def _orders() -> dict[str, Any]:
 
 
 def _deliveries() -> dict[str, int]:
-    rows = dict(Delivery.objects.exclude(state=DeliveryState.DELIVERED).order_by().values_list("state").annotate(Count("pk")))
-    dead = rows.pop(DeliveryState.DEAD, 0)
-    return {"waiting": sum(rows.values()), "dead": dead}
+    counts = relay.for_a_person()
+    of_state = {state: sum(n for (_, kind), n in counts.items() if kind == state) for state in (DeliveryState.DEAD, DeliveryState.HELD)}
+    return {"waiting": relay.waiting(), "dead": of_state[DeliveryState.DEAD], "held": of_state[DeliveryState.HELD]}
 
 
 def _rounded(seconds: float | None) -> float | None:

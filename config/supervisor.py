@@ -26,9 +26,9 @@ from config.processes import Child, Command, end_leftovers, note, write_whole
 
 START_WITHIN_S = 60.0
 RESPAWN_DELAY_CAP_S = 10.0
-STOP_ORDER = (("web", "sweep"), ("saga", "sideeffects"), ("flower", "sandbox", "mail"), ("valkey",))
+STOP_ORDER = (("web", "sweep", "relay"), ("saga", "sideeffects"), ("flower", "sandbox", "mail"), ("valkey",))
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
-ROLES = ("supervisor", "web", "saga", "sideeffects", "sweep", "flower", "sandbox", "mail", "postgres", "valkey")
+ROLES = ("supervisor", "web", "saga", "sideeffects", "sweep", "relay", "flower", "sandbox", "mail", "postgres", "valkey")
 
 
 class StackError(Exception):
@@ -224,6 +224,7 @@ class Stack:
             Command("saga", [*worker, "-c", "2", "-Q", "undo,saga", "-n", "saga@%h"], env),
             Command("sideeffects", [*worker, "-c", "4", "-Q", "sideeffects", "-n", "sideeffects@%h"], env),
             Command("sweep", [python, "manage.py", "sweep"], env),
+            Command("relay", [python, "manage.py", "relay"], env),
             Command(
                 "web",
                 [

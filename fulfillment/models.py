@@ -8,6 +8,7 @@ from django.db.models import Q
 from fulfillment.clock import ShopNow
 from fulfillment.ledger import LedgerEntry
 from fulfillment.stock import Reservation, StockLevel
+from orders.probes import QueueProbe
 
 __all__ = [
     "LedgerEntry",
@@ -186,20 +187,3 @@ class SweepBeat(models.Model):
 
     def __str__(self) -> str:
         return f"swept at {self.at:%H:%M:%S}"
-
-
-class QueueProbe(models.Model):
-    """A stamp sent through a queue: what was published before the newest one that came out is no longer in the queue. One row for each queue.
-
-    ``sent_at``: the newest stamp sent. ``out_at``: the newest stamp that came out. ``unanswered``: how many were sent since one came out, the first of them
-    at ``awaited_since``.
-    """
-
-    queue = models.CharField(max_length=40, primary_key=True)
-    sent_at = models.DateTimeField(null=True)
-    out_at = models.DateTimeField(null=True)
-    awaited_since = models.DateTimeField(null=True)
-    unanswered = models.PositiveIntegerField(default=0)
-
-    def __str__(self) -> str:
-        return f"probe of {self.queue}"

@@ -1,6 +1,7 @@
 """The catalogue of public facts: frozen payloads, one Signal for each, and how a subscriber declares itself.
 
-A fact is sent once, by the one place where it becomes true, inside the transaction that makes it true.
+A fact is recorded once (``orders.facts``), by the one place where it becomes true, inside the transaction that makes it true. The signal only says so: who
+hears it publishes early, and decides nothing.
 """
 
 import uuid
@@ -18,21 +19,21 @@ class Line:
     """One line as sold; ``unit_price_minor`` in the order's currency."""
 
     sku: str
-    name: str
     quantity: int
     unit_price_minor: int
 
 
 @dataclass(frozen=True, kw_only=True)
 class OrderFulfilled:
-    """The order is paid, reserved and shipped. ``fulfilled_on`` is the UTC date, ISO 8601."""
+    """The order is paid, reserved and shipped. ``fulfilled_on`` is the UTC date, ISO 8601. Whoever needs the customer's name reads it from the order.
+
+    Version 1 carried the customer's name and address.
+    """
 
     type: ClassVar[str] = "order.fulfilled"
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
 
     number: str
-    email: str
-    name: str
     currency: str
     total_minor: int
     tracking: str
@@ -40,9 +41,9 @@ class OrderFulfilled:
     lines: tuple[Line, ...]
 
     @property
-    def event_id(self) -> uuid.UUID:
-        """The same fact has the same id, so emitting it twice is once."""
-        return uuid.uuid5(NAMESPACE, f"{self.number}:{self.type}:{self.version}")
+    def fact_id(self) -> uuid.UUID:
+        """The same fact has the same id, whichever version tells it, so recording it twice is once."""
+        return uuid.uuid5(NAMESPACE, f"{self.number}:{self.type}:1")
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -52,7 +53,7 @@ class OrderFulfilled:
         return cls(**{**payload, "lines": tuple(Line(**line) for line in payload["lines"])})
 
 
-order_fulfilled = Signal()  # payload: OrderFulfilled, order: Order
+order_fulfilled = Signal()  # fact: OrderFulfilled
 
 
 @dataclass(frozen=True, kw_only=True)

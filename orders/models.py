@@ -8,10 +8,12 @@ from django.db import models
 
 from orders.attention import Incident
 from orders.clock import ShopNow
+from orders.facts import Fact
+from orders.probes import QueueProbe
 from orders.timeline import TimelineEntry
 from orders.turns import TurnRow
 
-__all__ = ["Incident", "Order", "OrderLine", "Product", "Status", "TimelineEntry", "TurnRow"]
+__all__ = ["Fact", "Incident", "Order", "OrderLine", "Product", "QueueProbe", "Status", "TimelineEntry", "TurnRow"]
 
 
 class Status(models.TextChoices):

@@ -1,35 +1,35 @@
-"""The outbox's rows: what happened (Event), and for each subscriber whether it has heard (Delivery)."""
+"""Who is told of facts (Subscriber), whether each has heard (Delivery), and that the relay is at work (RelayBeat)."""
 
 from typing import ClassVar
 
-import pgtrigger
 from django.db import models
 from django.db.models import Q
 
-from orders.clock import ShopNow
+from orders.facts import Fact
 
 HEARD = """
-SELECT e.payload FROM sideeffects_event e JOIN sideeffects_delivery d ON d.event_id = e.id WHERE d.subscriber = %s AND d.state = 'delivered'
+SELECT f.payload FROM orders_fact f JOIN sideeffects_delivery d ON d.event_id = f.id WHERE d.subscriber = %s AND d.state = 'delivered'
 """  # for a room's audit: every fact that its subscriber has heard, once
 
 
-class Event(models.Model):
-    """One public fact about an order, frozen when it became true. Its id is derived from the fact, so that recording it twice is once."""
+class SubscriberState(models.TextChoices):
+    ACTIVE = "active", "Active"
+    REMOVED = "removed", "Removed"
 
-    id = models.UUIDField(primary_key=True)
-    order = models.ForeignKey("orders.Order", models.PROTECT, related_name="events")
-    type = models.CharField(max_length=60)
-    version = models.PositiveSmallIntegerField()
-    correlation_id = models.CharField(max_length=64)
-    payload = models.JSONField()
-    at = models.DateTimeField(db_default=ShopNow())
+
+class Subscriber(models.Model):
+    """A subscriber is owed every fact from number ``starts_at`` on. ``release``: of the newest code that has said so; older code changes nothing here."""
+
+    name = models.CharField(max_length=40, primary_key=True)
+    starts_at = models.BigIntegerField()
+    state = models.CharField(max_length=10, choices=SubscriberState, default=SubscriberState.ACTIVE)
+    release = models.PositiveIntegerField()
 
     class Meta:
-        ordering: ClassVar = ["at"]
-        triggers: ClassVar = [pgtrigger.Protect(name="frozen", operation=pgtrigger.Update | pgtrigger.Delete)]
+        ordering: ClassVar = ["name"]
 
     def __str__(self) -> str:
-        return f"{self.type} {self.id}"
+        return f"{self.name}: {self.state}"
 
 
 class DeliveryState(models.TextChoices):
@@ -38,21 +38,28 @@ class DeliveryState(models.TextChoices):
     RETRY_WAIT = "retry_wait", "Waiting to retry"
     DELIVERED = "delivered", "Delivered"
     DEAD = "dead", "Dead letter"
+    HELD = "held", "Held: its subscriber was removed"
+    DISCARDED = "discarded", "Discarded by a person"
+
+
+OPEN = (DeliveryState.PENDING, DeliveryState.STARTED, DeliveryState.RETRY_WAIT)
 
 
 class Delivery(models.Model):
-    """One event for one subscriber.
+    """One fact for one subscriber. Whoever delivers writes the row, together with the effect; where that did not happen, the relay owes it.
 
-    ``wake_at`` says when the sweep publishes it again if nobody else has; NULL once it is delivered or dead.
-    ``claim`` is written by the one start that may settle a call outside. ``relaunches`` counts messages published again since the last try.
+    While it is open, either ``wake_at`` is set, and the relay looks at it then; or ``launched_at`` is, and the relay publishes it again once a probe proves
+    that its message is lost. ``relaunches`` counts the messages that the relay has published. ``claim`` is written by the one start that may settle this try.
     """
 
-    event = models.ForeignKey(Event, models.PROTECT, related_name="deliveries")
+    # Its column is named as in the first release, whose workers still write it while this one is being deployed.
+    fact = models.ForeignKey(Fact, models.PROTECT, related_name="deliveries", db_column="event_id")
     subscriber = models.CharField(max_length=40)
     state = models.CharField(max_length=12, choices=DeliveryState, default=DeliveryState.PENDING)
     tries = models.PositiveIntegerField(default=0)
     relaunches = models.PositiveIntegerField(default=0)
     wake_at = models.DateTimeField(null=True)
+    launched_at = models.DateTimeField(null=True)
     claim = models.UUIDField(null=True)
     error_code = models.CharField(max_length=60, blank=True)
     error_message = models.CharField(max_length=300, blank=True)
@@ -61,8 +68,17 @@ class Delivery(models.Model):
     class Meta:
         ordering: ClassVar = ["subscriber"]
         verbose_name_plural = "deliveries"
-        constraints: ClassVar = [models.UniqueConstraint(fields=["event", "subscriber"], name="delivery_once_per_subscriber")]
-        indexes: ClassVar = [models.Index(fields=["wake_at", "id"], condition=Q(wake_at__isnull=False), name="delivery_due")]
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["fact", "subscriber"], name="delivery_once_per_subscriber"),
+            models.CheckConstraint(
+                condition=~Q(state__in=OPEN) | Q(wake_at__isnull=False) | Q(launched_at__isnull=False), name="delivery_open_is_looked_at"
+            ),
+        ]
+        indexes: ClassVar = [
+            models.Index(fields=["wake_at", "id"], condition=Q(wake_at__isnull=False), name="delivery_due"),
+            models.Index(fields=["launched_at", "id"], condition=Q(launched_at__isnull=False), name="delivery_launched"),
+            models.Index(fields=["subscriber"], condition=Q(state__in=["dead", "held"]), name="delivery_for_a_person"),
+        ]
 
     def __str__(self) -> str:
         return f"{self.subscriber}: {self.state}"
@@ -70,4 +86,13 @@ class Delivery(models.Model):
     @property
     def key(self) -> str:
         """Stable across retries: what an outside service may use to drop repeats."""
-        return f"{self.event_id}.{self.subscriber}"
+        return f"{self.fact_id}.{self.subscriber}"
+
+
+class RelayBeat(models.Model):
+    """When the relay was last at work: its age is shown everywhere, so that its death is noticed. One row."""
+
+    at = models.DateTimeField()
+
+    def __str__(self) -> str:
+        return f"relayed at {self.at:%H:%M:%S}"

@@ -1,4 +1,4 @@
-"""Discovery of the subscribers, the receiver of every public fact, and Celery's door: one named task per subscriber.
+"""Discovery of the subscribers, the receiver of every public fact, the relay's round, and Celery's door: one named task per subscriber.
 
 A subscriber is a folder in ``sideeffects/subscribers/`` whose ``subscriber.py`` declares one; nothing here names any of them.
 """
@@ -6,7 +6,9 @@ A subscriber is a folder in ``sideeffects/subscribers/`` whose ``subscriber.py``
 import functools
 import importlib
 import logging
-from collections.abc import Iterator
+import uuid
+from collections.abc import Callable, Iterator
+from datetime import datetime
 from importlib.util import find_spec
 from typing import Any
 
@@ -18,21 +20,24 @@ from django.core.checks import CheckMessage, Error, register
 from django.db import transaction
 from django.urls import URLPattern, URLResolver, include, path
 
-from orders.clock import doubled, jittered
-from orders.durability import may_be_lost
+from orders import probes
+from orders.clock import shop_now
 from orders.events import OrderFulfilled, Subscription, order_fulfilled
 from orders.models import Order
-from sideeffects import outbox
+from sideeffects import relay
+from sideeffects.delivering import HARD_AFTER_S, after_loss, deliver
 from sideeffects.models import Delivery
-from sideeffects.outbox import Failure, Message
+from sideeffects.outbox import Failure
+from sideeffects.relay import Message
 
 log = logging.getLogger(__name__)
 
 ROOMS = "sideeffects.subscribers."
-CUT_BY_THE_DATABASE = 0.8  # of the time limit: the server ends a hanging statement before the worker gives up on it
-HARD_AFTER_S = 5.0  # a task that ignores its time limit is killed this much later, times TIME_SCALE
+QUEUE = "sideeffects"
+LAUNCHES_A_ROUND, LOOKS_A_ROUND = 500, 20  # the relay's bound: it is silent for a few seconds at most, whatever is due
 
 TASKS: dict[str, Any] = {}
+_probes = probes.Probes()
 
 
 # --- discovery ----------------------------------------------------------------------------------------------------------
@@ -61,6 +66,19 @@ def names() -> list[str]:
 def urlpatterns() -> list[URLResolver | URLPattern]:
     """What the rooms serve themselves, relative to ``/api/v1/``."""
     return [path("", include(f"{room.name}.urls")) for room in rooms() if find_spec(f"{room.name}.urls")]
+
+
+def side_effects(order: Order) -> list[Delivery]:
+    """Every delivery of the order's facts, by subscriber. A fact that was not relayed yet is on its way to those that have no row: they show as pending.
+
+    Reads what is prefetched as ``facts__deliveries``.
+    """
+    found: list[Delivery] = []
+    for fact in order.facts.all():
+        rows = {delivery.subscriber: delivery for delivery in fact.deliveries.all()}
+        on_its_way = names() if fact.relayed_at is None else []
+        found += [rows.get(name) or Delivery(fact=fact, subscriber=name) for name in sorted({*rows, *on_its_way})]
+    return found
 
 
 def audit() -> Iterator[tuple[str, str]]:
@@ -112,35 +130,78 @@ def rooms_are_whole(app_configs: object, **_: Any) -> Iterator[CheckMessage]:
 # --- out of the core ------------------------------------------------------------------------------------------------------
 
 
-def receive(sender: object, payload: OrderFulfilled, order: Order, **_: Any) -> None:
-    """A fact became true in the caller's transaction: its rows commit with it or not at all, its messages go out on commit."""
-    interested = [subscription.name for subscription in subscriptions().values() if isinstance(payload, subscription.fact)]
-    messages = outbox.record(payload, order, interested, settings.PATIENCE_S)
+def receive(sender: object, fact: OrderFulfilled, **_: Any) -> None:
+    """A fact became true in the caller's transaction. The fast path: its messages go out on commit, best effort. The relay decides who is owed it."""
+    interested = [subscription.name for subscription in subscriptions().values() if isinstance(fact, subscription.fact)]
+    messages = [Message(fact=fact.fact_id, subscriber=name, order=fact.number, attempt=1) for name in interested]
     transaction.on_commit(lambda: publish(messages), robust=True)
 
 
 def publish(messages: list[Message]) -> list[Message]:
-    """Best effort: returns those that the broker did not take; the sweep publishes them when they are due."""
+    """Best effort: returns those that the broker did not take; the relay publishes them once more."""
     for position, message in enumerate(messages):
         task_id = f"{message.order}.{message.subscriber}.{message.attempt}"
         try:
-            TASKS[message.subscriber].apply_async(kwargs={"delivery": message.delivery, "order": message.order}, task_id=task_id)
+            TASKS[message.subscriber].apply_async(kwargs={"fact": str(message.fact), "order": message.order}, task_id=task_id)
         except (OperationalError, OSError) as down:
-            log.warning("%d deliveries were not published, the sweep will: %s", len(messages) - position, down)
+            log.warning("%d deliveries were not published, the relay will: %s", len(messages) - position, down)
             return messages[position:]
     return []
 
 
-def launch_due() -> int:
-    """The sweep's half: publish every delivery that is due. Returns how many; stops at the first that the broker does not take."""
-    published = 0
-    while messages := outbox.due(settings.PATIENCE_S):
-        known = [message for message in messages if message.subscriber in TASKS]
-        if left := publish(known):
-            outbox.not_published(left)
-            return published + len(known) - len(left)
-        published += len(known)
-    return published
+# --- the relay ------------------------------------------------------------------------------------------------------------
+
+
+def relay_round(may_go_on: Callable[[], bool]) -> int:
+    """One round of the relay: who is owed what, then at most 500 messages, then a probe if one is wanted. Returns how many went out."""
+    for _ in range(LOOKS_A_ROUND):
+        if not may_go_on() or not relay.owe(_is_lost):
+            break
+    launched = 0
+    while launched < LAUNCHES_A_ROUND and may_go_on():
+        messages = relay.due(names(), probes.lost_before(QUEUE), _after_loss)
+        left = publish(messages)
+        launched += len(messages) - len(left)
+        if left:
+            relay.not_published(left)
+        if left or not messages:
+            break
+    _send_probes()
+    return launched
+
+
+def _is_lost(published_at: datetime) -> bool:
+    """The patience of the fast path: a message that was published a moment ago is not asked after."""
+    if (shop_now() - published_at).total_seconds() < settings.PATIENCE_S:
+        return False
+    return _probes.proves_lost(QUEUE, published_at)
+
+
+def _after_loss(subscriber: str, tries: int) -> Failure:
+    return after_loss(subscriptions()[subscriber], tries)
+
+
+def _send_probes() -> None:
+    oldest = relay.oldest_launched_at()
+    if oldest is not None:
+        _is_lost(oldest)
+    for queue, stamp in _probes.due():
+        task_id = f"probe.{queue}.{stamp:%H%M%S.%f}"
+        try:
+            probe.apply_async(kwargs={"stamp": stamp.isoformat()}, task_id=task_id)
+        except (OperationalError, OSError) as down:
+            log.warning("A probe of queue %s was not published: %s", queue, down)
+            probes.probe_not_sent(queue)
+
+
+@shared_task(name="sideeffects.probe")
+def probe(*, stamp: str) -> str:
+    """A probe came out of the queue: whatever was published before it, and has not started, is lost."""
+    try:
+        probes.probe_came_out(QUEUE, datetime.fromisoformat(stamp))
+    except ValueError:
+        return _refuse("sideeffects.probe", f"{stamp!r} is no instant")
+    return f"{QUEUE} is consumed"
 
 
 # --- into a subscriber ----------------------------------------------------------------------------------------------------
@@ -152,61 +213,22 @@ def _define(subscription: Subscription) -> "Task[..., str]":
     limits: dict[str, Any] = {"soft_time_limit": limit, "time_limit": limit + HARD_AFTER_S * settings.TIME_SCALE}
 
     @shared_task(name=f"sideeffects.{subscription.name}", **limits)
-    def task(*, delivery: int, order: str) -> str:
-        deliver = _deliver_outside if subscription.outside else _deliver_here
-        return f"{order}: {deliver(subscription, delivery)}"
+    def task(*unnamed: Any, **message: Any) -> str:
+        if unnamed or set(message) != {"fact", "order"} or not (fact_id := _as_uuid(message["fact"])):
+            return _refuse(f"sideeffects.{subscription.name}", "it must name fact and order, and nothing else")
+        return f"{message['order']}: {deliver(subscription, fact_id)}"
 
     return task  # type: ignore[no-any-return]
 
 
-def _deliver_here(subscription: Subscription, delivery_id: int) -> str:
-    """The effect is on our own rows: it commits together with "delivered", or not at all."""
-    delivery: Delivery | None = None
+def _as_uuid(text: Any) -> uuid.UUID | None:
     try:
-        with transaction.atomic():
-            may_be_lost()
-            outbox.cut_statements_after(subscription.timeout_s * settings.TIME_SCALE * CUT_BY_THE_DATABASE)
-            delivery = outbox.take(delivery_id)
-            if delivery is None:
-                return "nothing to deliver here"
-            before = _copy(delivery)
-            subscription.handler(_fact(subscription, delivery), delivery)
-            outbox.delivered(delivery)
-    except Exception as error:
-        if delivery is None:
-            raise
-        return _failed(subscription, before, error)
-    return "delivered"
+        return uuid.UUID(text)
+    except (AttributeError, TypeError, ValueError):
+        return None
 
 
-def _deliver_outside(subscription: Subscription, delivery_id: int) -> str:
-    """The effect lies outside: started first, then the call outside any transaction, then delivered. At least once, under a stable key."""
-    delivery = outbox.start(delivery_id, subscription.timeout_s * settings.TIME_SCALE * 2 + HARD_AFTER_S * settings.TIME_SCALE)
-    if delivery is None:
-        return "nothing to deliver here"
-    try:
-        subscription.handler(_fact(subscription, delivery), delivery)
-    except Exception as error:
-        return _failed(subscription, delivery, error)
-    return "delivered" if outbox.delivered_outside(delivery) else "too late, somebody else owns it"
-
-
-def _fact(subscription: Subscription, delivery: Delivery) -> OrderFulfilled:
-    return subscription.fact.from_json(delivery.event.payload)
-
-
-def _copy(delivery: Delivery) -> Delivery:
-    """As it was before the try: a rollback undoes the row, not the object."""
-    return Delivery(pk=delivery.pk, event=delivery.event, subscriber=delivery.subscriber, state=delivery.state, tries=delivery.tries)
-
-
-def _failed(subscription: Subscription, delivery: Delivery, error: Exception) -> str:
-    """The boundary that isolates: whatever a subscriber raises becomes the state of its delivery and nothing else."""
-    tries = delivery.tries + (delivery.claim is None)
-    dead = isinstance(error, subscription.final) or tries > subscription.retries
-    wait = jittered(doubled(subscription.backoff_s * settings.TIME_SCALE, tries - 1, settings.BACKOFF_CAP_S))
-    name = type(error).__name__
-    message = str(error) if isinstance(error, subscription.final) else f"{name} in try {tries} of {subscription.retries + 1}"
-    log.warning("%s failed with %s, try %d%s", subscription.name, name, tries, ": dead letter" if dead else "")
-    outbox.failed(delivery, Failure(code=name, message=message, retry_in_s=None if dead else wait))
-    return f"{name}: {'dead letter' if dead else 'tried again later'}"
+def _refuse(task: str, wrong: str) -> str:
+    """Also a message of the first release, which named a delivery. Nothing is stranded by it: the relay publishes a message of its own."""
+    log.error("%s: message refused: %s", task, wrong)
+    return f"refused: {wrong}"

@@ -3,21 +3,19 @@
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from datetime import datetime
 from functools import cached_property
 from typing import Any, TypeVar
 
-from django.db.models import Min, Sum
+from django.db.models import Sum
 
 from config.invariants.finding import Finding, Rule
 from config.invariants.listings import Booked, Charged, Listings
 from fulfillment import engine
 from fulfillment.ledger import LedgerEntry
 from fulfillment.models import Reservation, Saga, SagaState, StepRecord, StepState
-from orders.models import Order
+from orders.models import Fact, Order
 from orders.timeline import Kind, TimelineEntry
-from sideeffects import registry
-from sideeffects.models import Delivery, Event
+from sideeffects.models import Subscriber, SubscriberState
 
 BY_HAND = (StepState.DONE_BY_HAND, StepState.UNDONE_BY_HAND, StepState.SKIPPED)
 Value = TypeVar("Value")
@@ -39,7 +37,7 @@ class Money:
 
 @dataclass(frozen=True, kw_only=True)
 class Told:
-    """One event, and what its deliveries lack: subscribers that had been told of earlier events."""
+    """One fact that was recorded, and who has no delivery of it although it is owed to them; empty while the relay has not come to it."""
 
     missing: tuple[str, ...]
 
@@ -105,11 +103,11 @@ class Facts:
         )
 
 
-def gather(sagas: list[Saga], listings: Listings, first_told: Mapping[str, datetime]) -> Iterator[Facts]:
-    """Six queries, whatever the number of sagas; ``first_told`` as below."""
+def gather(sagas: list[Saga], listings: Listings, starts: Mapping[str, int]) -> Iterator[Facts]:
+    """Six queries, whatever the number of sagas; ``starts`` as below."""
     orders = [saga.order_id for saga in sagas]
     numbers = [saga.order.number for saga in sagas]
-    money, history, held, told = _ledgers(orders), _histories(orders), _reservations(numbers), _events(orders, first_told)
+    money, history, held, told = _ledgers(orders), _histories(orders), _reservations(numbers), _told(orders, starts)
     for saga in sagas:
         charges, labels = listings.take(saga.order.number)
         yield Facts(
@@ -123,10 +121,9 @@ def gather(sagas: list[Saga], listings: Listings, first_told: Mapping[str, datet
         )
 
 
-def first_told(since: datetime | None) -> dict[str, datetime]:
-    """When each subscriber was told of an event for the first time: earlier events owe it nothing."""
-    deliveries = Delivery.objects.filter(event__at__gte=since) if since else Delivery.objects.all()
-    return dict(deliveries.order_by().values_list("subscriber").annotate(first=Min("event__at")))
+def starts() -> dict[str, int]:
+    """From which fact on each subscriber is owed them."""
+    return dict(Subscriber.objects.filter(state=SubscriberState.ACTIVE).values_list("name", "starts_at"))
 
 
 def _ledgers(orders: list[int]) -> dict[int, Money]:
@@ -156,20 +153,17 @@ def _reservations(numbers: list[str]) -> dict[str, list[str]]:
     return _grouped(rows, lambda _, state: str(state))
 
 
-def _events(orders: list[int], first_told: Mapping[str, datetime]) -> dict[int, list[Told]]:
-    rows = Event.objects.filter(order_id__in=orders).order_by("at", "id").values_list("order_id", "id", "at", "deliveries__subscriber")
-    heard: dict[tuple[int, Any, datetime], set[str]] = defaultdict(set)
-    for order_id, event_id, at, subscriber in rows:
-        heard[order_id, event_id, at].add(subscriber)
+def _told(orders: list[int], starts: Mapping[str, int]) -> dict[int, list[Told]]:
+    columns = ("order_id", "id", "number", "relayed_at", "deliveries__subscriber")
+    heard: dict[tuple[int, Any, int], set[str]] = defaultdict(set)
+    for order_id, fact_id, number, relayed_at, subscriber in (
+        Fact.objects.filter(order_id__in=orders).order_by("at", "id").values_list(*columns)
+    ):
+        heard[order_id, fact_id, number or 0 if relayed_at else 0].add(subscriber)
     return _grouped(
-        ((order_id, at, subscribers) for (order_id, _, at), subscribers in heard.items()),
-        lambda _, at, subscribers: Told(missing=_missing(at, subscribers, first_told)),
+        ((order_id, number, subscribers) for (order_id, _, number), subscribers in heard.items()),
+        lambda _, number, subscribers: Told(missing=tuple(name for name, at in starts.items() if at <= number and name not in subscribers)),
     )
-
-
-def _missing(at: datetime, heard: set[str], first_told: Mapping[str, datetime]) -> tuple[str, ...]:
-    owed = [name for name in registry.names() if name in first_told and first_told[name] <= at]
-    return tuple(sorted(set(owed) - heard)) or (("all of them",) if registry.names() and heard == {None} else ())
 
 
 def _grouped(rows: Iterable[tuple[Any, ...]], value: Callable[..., Value]) -> dict[Any, list[Value]]:

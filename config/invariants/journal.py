@@ -30,7 +30,7 @@ def every_undo_is_settled(facts: Facts) -> Iterator[Finding]:
 def fact_told_once(facts: Facts) -> Iterator[Finding]:
     due = int(facts.is_completed)
     if len(facts.told) != due:
-        yield facts.finding(Rule.FACT_TOLD_ONCE, f"{len(facts.told)} events, due {due}")
+        yield facts.finding(Rule.FACT_TOLD_ONCE, f"{len(facts.told)} facts, due {due}")
     elif missing := [name for told in facts.told for name in told.missing]:
         yield facts.finding(Rule.FACT_TOLD_ONCE, f"never told: {', '.join(missing)}")
 

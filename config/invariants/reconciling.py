@@ -15,7 +15,7 @@ from django.db import connection
 from django.db.models import Count, Max, Q, QuerySet
 
 from config.invariants import journal, money, parcels, whole
-from config.invariants.facts import Facts, first_told, gather
+from config.invariants.facts import Facts, gather, starts
 from config.invariants.finding import OF_AN_ORDER, OF_THE_SHOP, Finding, Report, Rule
 from config.invariants.incidents import settle
 from config.invariants.listings import Listings, Watch, lag_s, providers, read
@@ -116,7 +116,7 @@ def _is_at_rest(scope: Scope) -> Q:
 
 def _orders(scope: Scope, listings: Listings, report: Report, watch: Watch) -> Iterator[list[Finding]]:
     """The findings of each chunk, told and repaired before the next one is read."""
-    total, told = scope.at_rest.count(), first_told(scope.placed_from)
+    total, told = scope.at_rest.count(), starts()
     for sagas in _chunks(scope):
         able = [saga for saga in sagas if _is_listed(saga, listings)]
         report.gone += len(sagas) - len(able)

@@ -5,7 +5,7 @@ from collections.abc import Callable, Collection, Iterator
 from django.db.models import Prefetch
 
 from config.invariants import reconciling
-from config.invariants.facts import first_told, gather
+from config.invariants.facts import gather, starts
 from config.invariants.finding import Finding, Rule
 from config.invariants.listings import providers, read
 from config.invariants.reconciling import MARGIN
@@ -54,7 +54,7 @@ def ended_as(order: Order) -> str:
 def _as_reconciled(order: Order) -> list[Finding]:
     """What ``manage.py reconcile`` would say of it, providers' listings included; before it is closed, only what holds then too. Raises NotListed."""
     listings = read(providers(), order.placed_at - MARGIN, lambda *_: None)
-    (facts,) = gather([order.saga], listings, first_told(None))
+    (facts,) = gather([order.saga], listings, starts())
     found = [finding for rule in reconciling.RULES for finding in rule(facts)]
     return found if SagaState(order.saga.state).is_final else [finding for finding in found if finding.rule in WHILE_OPEN]
 

@@ -11,7 +11,7 @@ from fulfillment.models import Saga, StepRecord
 READ = """
 SELECT to_jsonb(s)::text, (SELECT jsonb_agg(to_jsonb(r) ORDER BY r.position)::text FROM fulfillment_steprecord r WHERE r.saga_id = s.id), o.status,
     (SELECT coalesce(max(t.id), 0) FROM orders_timelineentry t WHERE t.order_id = o.id),
-    (SELECT count(*) FROM sideeffects_event e WHERE e.order_id = o.id),
+    (SELECT count(*) FROM orders_fact e WHERE e.order_id = o.id),
     (SELECT coalesce(string_agg(v.state, ','), '') FROM fulfillment_reservation v WHERE v.order_number = o.number),
     (SELECT count(*) FROM orders_incident i WHERE i.order_id = o.id AND i.state <> 'resolved'),
     extract(epoch FROM CASE WHEN s.wake_at < '9000-01-01' THEN s.wake_at END)::float

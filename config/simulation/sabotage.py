@@ -169,18 +169,18 @@ def undo_blocks_ignored() -> contextlib.AbstractContextManager[None]:
 
 
 def event_in_its_own_commit() -> contextlib.AbstractContextManager[None]:
-    """The fact is told after the order is fulfilled, not with it."""
-    told = vars(walking)["order_fulfilled"]
+    """The fact is recorded after the order is fulfilled, not with it."""
+    record = vars(walking)["facts"].record
 
-    def later(sender: Any, **fact: Any) -> None:
-        transaction.on_commit(lambda: _tell(sender, fact))
+    def later(*fact: Any) -> None:
+        transaction.on_commit(lambda: _record(*fact))
 
-    def _tell(sender: Any, fact: dict[str, Any]) -> None:
+    def _record(*fact: Any) -> None:
         crash_point("after_settle_commit")
         with transaction.atomic():
-            told.send(sender, **fact)
+            record(*fact)
 
-    return replacing(walking, order_fulfilled=SimpleNamespace(send=later))
+    return replacing(walking, facts=SimpleNamespace(record=later))
 
 
 BROKEN: dict[str, Callable[[], contextlib.AbstractContextManager[None]]] = {

@@ -22,6 +22,7 @@ from fulfillment.engine.journal import (
 )
 from fulfillment.errors import WATCHED_IN_VAIN
 from fulfillment.models import Saga, SagaState, StepRecord, StepState
+from orders import facts
 from orders.attention import IncidentKind, open_incident
 from orders.events import Line, OrderFulfilled, order_fulfilled
 from orders.models import Status
@@ -59,13 +60,18 @@ def await_start(saga: Saga, **changes: Any) -> None:
 
 
 def _complete(saga: Saga) -> None:
-    """Everything succeeded: the order is fulfilled, the stock has left, and the fact is sent, all in this transaction."""
+    """Everything succeeded: the order is fulfilled, the stock has left, and the fact is recorded, all in this transaction.
+
+    What the rest of the shop makes of the fact cannot hold this transaction up: it touches no table of theirs.
+    """
     order = saga.order
     stock.consume(order.number)
     tell(saga, Kind.SAGA, from_state=saga.state, to_state=SagaState.COMPLETED)
     save(saga, state=SagaState.COMPLETED, wake_at=None, closed_at=ShopNow(), relaunches=0)
     tell_order(saga, Status.FULFILLED, finished_at=ShopNow())
-    order_fulfilled.send(Saga, payload=_fulfilled(saga), order=order)
+    fact = _fulfilled(saga)
+    facts.record(fact, order.pk, order.correlation_id)
+    order_fulfilled.send(Saga, fact=fact)
 
 
 def _fulfilled(saga: Saga) -> OrderFulfilled:
@@ -73,13 +79,9 @@ def _fulfilled(saga: Saga) -> OrderFulfilled:
     receipts: dict[str, Any] = {}
     for record in saga.records.all():
         receipts |= record.receipt or {}
-    lines = tuple(
-        Line(sku=line.sku, name=line.name, quantity=line.quantity, unit_price_minor=line.unit_price_minor) for line in order.lines.all()
-    )
+    lines = tuple(Line(sku=line.sku, quantity=line.quantity, unit_price_minor=line.unit_price_minor) for line in order.lines.all())
     return OrderFulfilled(
         number=order.number,
-        email=order.customer_email,
-        name=order.customer_name,
         currency=order.currency,
         total_minor=order.total_minor,
         tracking=receipts.get("tracking", ""),

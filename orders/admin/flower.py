@@ -29,7 +29,7 @@ def runs(entries: list[TimelineEntry], order: Order, step: str) -> list[tuple[st
 
 def published(delivery: Delivery, order: Order) -> str:
     """The newest message of a delivery."""
-    return task(f"{order.number}.{delivery.subscriber}.{max(delivery.tries + delivery.relaunches, 1)}")
+    return task(f"{order.number}.{delivery.subscriber}.{delivery.relaunches + 1}")
 
 
 def everything_of(order: Order) -> str:

@@ -22,6 +22,7 @@ from orders.attention import Incident, IncidentState
 from orders.models import Order
 from orders.money import money
 from orders.timeline import TimelineEntry, sentence
+from sideeffects import registry
 from sideeffects.models import Delivery, DeliveryState
 
 RETRIED = {
@@ -73,7 +74,7 @@ class OrderAdmin(ModelAdmin):
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Order]:
         orders = super().get_queryset(request).select_related("saga", "client").defer("saga__plan")
-        return orders.prefetch_related("saga__records", "events__deliveries", "incidents")
+        return orders.prefetch_related("saga__records", "facts__deliveries", "incidents")
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False
@@ -103,7 +104,7 @@ class OrderAdmin(ModelAdmin):
 
     @display(description="Side effects")
     def shown_side_effects(self, order: Order) -> str:
-        deliveries = deliveries_of(order)
+        deliveries = registry.side_effects(order)
         if not deliveries:
             return "–"
         done = sum(delivery.state == DeliveryState.DELIVERED for delivery in deliveries)
@@ -200,13 +201,10 @@ def _left_to_do(deliveries: list[Delivery]) -> str:
     return "Nothing is left to do."
 
 
-def deliveries_of(order: Order) -> list[Delivery]:
-    return [delivery for event in order.events.all() for delivery in event.deliveries.all()]
-
-
 def page_of(order: Order) -> dict[str, Any]:
     """Everything that the order page shows, from rows that are already read."""
     entries = list(order.timeline.all())
+    deliveries = registry.side_effects(order)
     told = explain(order)
     lines = [(line, money(line.unit_price_minor, order.currency), money(line.total_minor, order.currency)) for line in order.lines.all()]
     return {
@@ -219,8 +217,8 @@ def page_of(order: Order) -> dict[str, Any]:
         "ledger": [(entry, money(entry.amount_minor, order.currency)) for entry in order.ledger.all()],
         "lines": lines,
         "steps": [_step(record, entries, order) for record in _records(order)],
-        "side_effects": [(delivery, _delivery_badge(delivery), flower.published(delivery, order)) for delivery in deliveries_of(order)],
-        "left_to_do": _left_to_do(deliveries_of(order)),
+        "side_effects": [(delivery, _delivery_badge(delivery), flower.published(delivery, order)) for delivery in deliveries],
+        "left_to_do": _left_to_do(deliveries),
         "timeline": [(entry, sentence(entry)) for entry in entries],
         "epoch": getattr(getattr(order, "saga", None), "epoch", 0),
         "in_flower": flower.everything_of(order),

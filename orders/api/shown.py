@@ -8,13 +8,14 @@ from fulfillment.explain import explain
 from fulfillment.models import StepRecord
 from orders.models import Order, Product, Status
 from orders.timeline import Kind, TimelineEntry, sentence
+from sideeffects import registry
 from sideeffects.models import Delivery
 
 
 def whole(orders: QuerySet[Order]) -> QuerySet[Order]:
     """With everything that ``full`` shows, in a fixed number of queries. Without the plan, which is not shown: one that cannot be read hides nothing else."""
     history = Prefetch("timeline", TimelineEntry.objects.order_by("at", "id"))
-    return brief(orders).select_related("saga").defer("saga__plan").prefetch_related("saga__records", "events__deliveries", history)
+    return brief(orders).select_related("saga").defer("saga__plan").prefetch_related("saga__records", "facts__deliveries", history)
 
 
 def brief(orders: QuerySet[Order]) -> QuerySet[Order]:
@@ -44,10 +45,9 @@ def summary(order: Order) -> dict[str, Any]:
 
 
 def full(order: Order) -> dict[str, Any]:
-    deliveries = [delivery for event in order.events.all() for delivery in event.deliveries.all()]
     return summary(order) | {
         "steps": [_step(record) for record in _records(order)],
-        "side_effects": [_delivery(delivery) for delivery in deliveries],
+        "side_effects": [_delivery(delivery) for delivery in registry.side_effects(order)],
         "timeline": [_entry(entry) for entry in order.timeline.all()],
     }
 

@@ -21,7 +21,8 @@ from fulfillment import recovery
 from fulfillment.clock import shop_now
 from fulfillment.models import QueueProbe, Saga
 from orders.attention import IncidentKind, open_incident
-from sideeffects.models import Delivery
+from sideeffects import relay
+from sideeffects.models import Delivery, RelayBeat, Subscriber
 from tests.engines import ROOT
 from tests.fulfillment.conftest import SandboxProcess
 from tests.fulfillment.conftest import order as order
@@ -41,6 +42,7 @@ def well(db: None, sandbox: SandboxProcess, settings: Any, monkeypatch: pytest.M
     monkeypatch.setattr(doctor, "broker_answers", lambda: True)
     monkeypatch.setattr(doctor, "_consumers", lambda ask_for_s: ALL)
     recovery.beat()
+    relay.beat()
 
 
 def of(what: str) -> list[Finding]:
@@ -79,6 +81,10 @@ def _swept_long_ago() -> None:
         cursor.execute("UPDATE fulfillment_sweepbeat SET at = at - interval '9 minutes'")
 
 
+def _never_relayed() -> None:
+    RelayBeat.objects.all().delete()
+
+
 def _never_swept() -> None:
     with connection.cursor() as cursor:
         cursor.execute("DELETE FROM fulfillment_sweepbeat")
@@ -112,12 +118,18 @@ def _unmigrated() -> None:
     [
         (_swept_long_ago, "sweep", "FAIL", "last ran 9 min ago (expected every few seconds)"),
         (_never_swept, "sweep", "FAIL", "has never run (expected every few seconds)"),
+        (
+            _never_relayed,
+            "relay",
+            "FAIL",
+            "has never run (expected every few seconds): side effects that failed, or whose message was lost, are not tried again",
+        ),
         (_silent(10), "queues", "warn", '"undo" has let nothing out for 10.0 s'),
         (_silent(60), "queues", "FAIL", '"undo" has let nothing out for 60.0 s'),
         (_at_risk, "incidents", "warn", "1 open, €84.20 at risk"),
         (_unmigrated, "database", "FAIL", "1 pending migrations"),
     ],
-    ids=["old sweep", "no sweep", "slow queue", "silent queue", "incident", "migrations"],
+    ids=["old sweep", "no sweep", "no relay", "slow queue", "silent queue", "incident", "migrations"],
 )
 def test_what_is_off_is_named_with_what_to_do(well: None, make: Callable[[], None], what: str, level: str, found: str) -> None:
     make()
@@ -185,14 +197,16 @@ def test_an_order_past_its_deadline_is_shown(well: None, saga: int) -> None:
 
 
 def test_dead_letters_and_overdue_deliveries_are_counted(well: None, tell: Tell) -> None:
-    tell("email")
-    dead = tell("loyalty", number="ORD-2")
-    Delivery.objects.update(wake_at="2020-01-01T00:00Z")
-    Delivery.objects.filter(pk=dead.pk).update(state="dead", wake_at=None)
+    told, dead, held = tell("email"), tell("loyalty", "ORD-2"), tell("survey", "ORD-3")
+    Subscriber.objects.all().delete()
+    Delivery.objects.create(fact=told.fact, subscriber="email", state="retry_wait", wake_at="2020-01-01T00:00Z")
+    Delivery.objects.create(fact=dead.fact, subscriber="loyalty", state="dead")
+    Delivery.objects.create(fact=held.fact, subscriber="survey", state="held")
 
     (deliveries,) = of("deliveries")
 
-    assert (deliveries.level, deliveries.found) == ("warn", "1 waiting, 1 overdue, 1 dead letters")
+    found = "1 waiting, 1 overdue, 1 dead letters, 1 held for a subscriber that is gone"
+    assert (deliveries.level, deliveries.found) == ("warn", found)
 
 
 def test_a_provider_that_does_not_answer_is_named(well: None, settings: Any) -> None:

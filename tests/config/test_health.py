@@ -112,11 +112,12 @@ def test_the_status_page_is_what_doctor_finds_with_the_numbers(
     assert set(told["findings"][0]) == {"level", "what", "found", "to_do", "runbook"}
     numbers = told["numbers"]
     assert numbers.pop("sweep_age_s") < 60
+    assert numbers.pop("relay_age_s") < 60
     assert numbers["orders"].pop("oldest_s") < 60
     assert numbers == {
         "incidents": {"open": 1, "at_risk_minor": {"EUR": 8420}},
         "orders": {"under_way": 1},
-        "deliveries": {"waiting": 0, "dead": 0},
+        "deliveries": {"waiting": 0, "dead": 0, "held": 0},
         "queues": {
             "undo": {"waiting": None, "silent_s": 0.0},
             "saga": {"waiting": 3, "silent_s": 0.0},

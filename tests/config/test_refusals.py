@@ -13,6 +13,7 @@ PROCESSES = {
     "worker": ["-m", "celery", "-A", "config", "worker", "-P", "solo"],
     "flower": ["-m", "celery", "-A", "config", "flower", "--port=0"],
     "sweep": ["manage.py", "sweep", "--once"],
+    "relay": ["manage.py", "relay", "--once"],
     "command": ["manage.py", "check"],
 }
 WRONG = {
@@ -38,7 +39,7 @@ def test_it_refuses_to_start_and_says_why(process: str, wrong: str) -> None:
 
     assert run.returncode != 0
     assert sentence in run.stdout + run.stderr
-    if process in ("worker", "flower", "sweep", "command"):
+    if process in ("worker", "flower", "sweep", "relay", "command"):
         assert run.returncode == 1
         assert "Traceback" not in run.stdout + run.stderr
 

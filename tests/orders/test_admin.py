@@ -9,8 +9,8 @@ from django.contrib.auth.models import Permission, User
 from django.test import Client as Browser
 
 from fulfillment.models import Saga, StepRecord, StockLevel
-from orders.models import Order, Product, Status, TimelineEntry
-from sideeffects.models import Delivery, Event
+from orders.models import Fact, Order, Product, Status, TimelineEntry
+from sideeffects.models import Delivery
 from tests.fulfillment.driving import undo_failed
 from tests.orders.conftest import Client
 
@@ -122,8 +122,9 @@ def test_the_step_at_which_an_order_failed_is_marked(operator: Browser, failed: 
 
 def test_a_dead_letter_is_something_left_to_do(operator: Browser, order: Order) -> None:
     Saga.objects.update(state="completed", wake_at=None)
-    event = Event.objects.create(id=uuid.uuid4(), order=order, type="order.fulfilled", version=1, correlation_id="c", payload={})
-    Delivery.objects.create(event=event, subscriber="email", state="dead")
+    told = {"type": "order.fulfilled", "version": 2, "correlation_id": "c", "payload": {}, "relayed_at": "2026-11-24T00:00Z"}
+    fact = Fact.objects.create(id=uuid.uuid4(), order=order, **told)
+    Delivery.objects.create(fact=fact, subscriber="email", state="dead")
 
     text = operator.get(page(order)).content.decode()
 

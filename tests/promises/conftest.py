@@ -7,6 +7,7 @@ from typing import Any
 
 import psycopg
 import pytest
+import redis
 
 from config import outside
 from config.outside import FINAL, RunningStack, body, wait_for
@@ -59,6 +60,11 @@ class Shop(outside.Shop):
         with psycopg.connect(self.stack.info["database"]) as connection:
             connection.execute(f"LOCK TABLE {table} IN ACCESS EXCLUSIVE MODE")
             yield
+
+    def forget_messages(self, queue: str) -> None:
+        """The broker loses what waits in ``queue``."""
+        broker = redis.Redis(unix_socket_path=str(self.stack.info["broker"].removeprefix("redis+socket://")))
+        assert broker.delete(queue) == 1
 
 
 @pytest.fixture(scope="session")

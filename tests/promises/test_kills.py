@@ -76,7 +76,7 @@ def test_a_worker_stopped_past_its_lease_changes_nothing(shop: Shop) -> None:
     assert "changed nothing" in late[0]["sentence"]
 
 
-@pytest.mark.parametrize("role", ["sweep", "sandbox", "sideeffects", "web", "flower", "mail", "valkey", "postgres"])
+@pytest.mark.parametrize("role", ["sweep", "relay", "sandbox", "sideeffects", "web", "flower", "mail", "valkey", "postgres"])
 def test_every_other_process_comes_back(shop: Shop, role: str) -> None:
     """Any process may die; it is started again, and orders go on."""
     dead = shop.kill_whole(role)

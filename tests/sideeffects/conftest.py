@@ -1,40 +1,69 @@
 """A fulfilled order whose fact is recorded, without workers: the doors of the registry are opened by hand."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
 
+import psycopg
 import pytest
 from django.contrib.auth.models import User
+from django.db import connection
 
+from orders import facts
 from orders.events import Line, OrderFulfilled
-from orders.models import Order
-from sideeffects import outbox
-from sideeffects.models import Delivery
+from orders.models import Fact, Order, OrderLine
+from sideeffects import registry
+from sideeffects.models import Delivery, Subscriber
 
-Tell = Callable[..., Delivery]
+
+@dataclass(frozen=True)
+class Told:
+    """One fact, and a subscriber to whom it is owed."""
+
+    fact: Fact
+    subscriber: str
+
+    def run(self) -> str:
+        """What a worker does with its message."""
+        return str(registry.TASKS[self.subscriber](fact=str(self.fact.pk), order=self.fact.order.number))
+
+    @property
+    def delivery(self) -> Delivery:
+        """Its row. Raises Delivery.DoesNotExist: nobody has written one."""
+        return Delivery.objects.get(fact=self.fact, subscriber=self.subscriber)
+
+    def look(self) -> tuple[str, int, str]:
+        """(state, tries, error) of its row."""
+        return self.delivery.state, self.delivery.tries, self.delivery.error_code
+
+
+Tell = Callable[..., Told]
 
 
 @pytest.fixture
 def tell(db: None) -> Tell:
-    """Record the fact for one subscriber and return its delivery."""
+    """Record the fact of a fulfilled order, as the core does it, for one subscriber."""
     client = User.objects.create(username="web-shop")
 
-    def record(subscriber: str, number: str = "ORD-1", email: str = "amara@example.com", skus: tuple[str, ...] = ("A", "B")) -> Delivery:
+    def record(subscriber: str, number: str = "ORD-1", email: str = "amara@example.com", skus: tuple[str, ...] = ("A", "B")) -> Told:
         columns = {"currency": "EUR", "total_minor": 8420, "customer_email": email, "customer_name": "Amara Okafor"}
         order = Order.objects.create(
             number=number, client=client, idempotency_key=number, shipping_address={}, payment_token="tok_ok", correlation_id="c", **columns
         )
-        lines = tuple(Line(sku=sku, name=f"Product {sku}", quantity=2, unit_price_minor=2105) for sku in skus)
-        fact = OrderFulfilled(
-            number=number,
-            email=email,
-            name="Amara Okafor",
-            currency="EUR",
-            total_minor=8420,
-            tracking="TR-1",
-            fulfilled_on="2026-11-24",
-            lines=lines,
-        )
-        (message,) = outbox.record(fact, order, [subscriber], patience_s=10)
-        return Delivery.objects.get(pk=message.delivery)
+        for sku in skus:
+            OrderLine.objects.create(order=order, sku=sku, name=f"Product {sku}", quantity=2, unit_price_minor=2105)
+        lines = tuple(Line(sku=sku, quantity=2, unit_price_minor=2105) for sku in skus)
+        fact = OrderFulfilled(number=number, currency="EUR", total_minor=8420, tracking="TR-1", fulfilled_on="2026-11-24", lines=lines)
+        facts.record(fact, order.pk, "c")
+        Subscriber.objects.get_or_create(name=subscriber, defaults={"starts_at": 1, "release": 0})
+        return Told(Fact.objects.get(pk=fact.fact_id), subscriber)
 
     return record
+
+
+@pytest.fixture
+def other_connection() -> Iterator["psycopg.Connection[Any]"]:
+    """Somebody else's session on the same database."""
+    wanted = connection.get_connection_params()
+    with psycopg.connect(host=wanted["host"], user=wanted["user"], dbname=wanted["dbname"], autocommit=True) as other:
+        yield other

@@ -3,10 +3,10 @@
 import pytest
 from django.db import connection
 
+from orders.models import Fact
 from sideeffects import registry
 from sideeffects.models import Delivery
 from tests.sideeffects.conftest import Tell
-from tests.sideeffects.test_outbox import run
 
 ANALYTICS, LOYALTY, PAIRS = "analytics", "loyalty", "recommendations"
 
@@ -22,7 +22,7 @@ def two_orders(tell: Tell) -> None:
     """Heard of by everybody; a third one nobody has heard of yet."""
     for number, skus in (("1", ("A", "B")), ("2", ("A", "B", "C"))):
         for subscriber in (ANALYTICS, LOYALTY, PAIRS):
-            run(tell(subscriber, f"ORD-{subscriber[0]}{number}", skus=skus))
+            tell(subscriber, f"ORD-{subscriber[0]}{number}", skus=skus).run()
     tell(LOYALTY, "ORD-3")
 
 
@@ -57,7 +57,8 @@ def test_an_effect_that_is_missing_or_doubled_is_told_by_its_room(two_orders: No
 
 
 def test_points_that_were_earned_and_never_written_are_told(two_orders: None) -> None:
-    Delivery.objects.filter(event__order__number="ORD-3").update(state="delivered")
+    fact = Fact.objects.get(order__number="ORD-3")
+    Delivery.objects.create(fact=fact, subscriber=LOYALTY, state="delivered")
 
     assert list(registry.audit()) == [(LOYALTY, "ORD-3: nothing in the ledger, 84 points earned")]
 

@@ -20,7 +20,7 @@ from tests.engines import ROOT, RUN_DIR
 
 HERE = RUN_DIR / "own"
 KEYS = ["web", "api", "flower", "sandbox", "database", "broker", "token", "admin", "processes"]
-ROLES = ["supervisor", "web", "saga", "sideeffects", "sweep", "flower", "sandbox", "mail", "postgres", "valkey"]
+ROLES = ["supervisor", "web", "saga", "sideeffects", "sweep", "relay", "flower", "sandbox", "mail", "postgres", "valkey"]
 
 
 def manage(*words: str, **variables: str) -> subprocess.CompletedProcess[str]:

@@ -14,7 +14,7 @@ from config import alive, watchdog
 from config.broker import broker_answers
 from config.celery import app
 
-LOOPS = ("sweep",)
+LOOPS = ("sweep", "relay")
 ASK_FOR_S = 2.0
 HEALTHY, SICK = 0, 1
 

@@ -1,4 +1,4 @@
-"""``manage.py sweep``: looks for whatever is due, sagas and deliveries, and publishes it. Run as many as you like: one at a time works."""
+"""``manage.py sweep``: looks for every saga that is due, and publishes it. Run as many as you like: one at a time works."""
 
 import logging
 import signal
@@ -21,7 +21,6 @@ from fulfillment import recovery, tasks
 from fulfillment.release import RELEASE
 from orders.database import is_our_trouble, is_unusable, sqlstate
 from orders.turns import Turn, holder_of
-from sideeffects import registry
 
 log = logging.getLogger(__name__)
 
@@ -85,13 +84,12 @@ class Sweep:
         """Each part for itself: the trouble of one is no reason to leave out the others."""
         sagas = self._part("the sagas", self._sagas)
         self._part("the probes", self._probes)
-        deliveries = self._part("the deliveries", registry.launch_due)
         if contained := self.memory.take_count():
             self._tell_once("contained", f"sweep: {contained} looks at sagas failed; they wait, and are looked at again")
-        if sagas or deliveries:
-            self.tell(f"sweep: launched {sagas} sagas, {deliveries} deliveries")
+        if sagas:
+            self.tell(f"sweep: launched {sagas} sagas")
         self._beat()
-        return sagas + deliveries
+        return sagas
 
     def _part(self, what: str, part: Callable[[], int]) -> int:
         try:

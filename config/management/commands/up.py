@@ -55,7 +55,7 @@ def links(info: dict[str, Any]) -> str:
 
 
 class Command(BaseCommand):
-    help = "Run the whole shop: PostgreSQL, Valkey, provider sandbox, mail catcher, workers, sweep, web, Flower. Example: manage.py up, or manage.py up --stop"
+    help = "Run the whole shop: PostgreSQL, Valkey, provider sandbox, mail catcher, workers, loops, web, Flower. Example: manage.py up, or manage.py up --stop"
     requires_system_checks = ()
 
     def add_arguments(self, parser: ArgumentParser) -> None:

@@ -10,7 +10,7 @@ from config.storming.storm import Storm
 from config.storming.tap import QUEUES, Tap, broker_of
 
 DELIVERED = """
-SELECT count(*) FROM sideeffects_delivery d JOIN sideeffects_event e ON e.id = d.event_id JOIN orders_order o ON o.id = e.order_id
+SELECT count(*) FROM sideeffects_delivery d JOIN orders_fact e ON e.id = d.event_id JOIN orders_order o ON o.id = e.order_id
 WHERE o.number = ANY(%s) AND d.state = 'delivered'
 """
 SUBSCRIBERS = 4

@@ -17,15 +17,14 @@ class PermanentlyRefused(Exception):
 @subscriber(OrderFulfilled, retries=8, timeout_s=10, outside=True, final=(PermanentlyRefused,))
 def email(event: OrderFulfilled, delivery: Delivery) -> None:
     """Raises PermanentlyRefused; anything else is tried again. The Message-ID lets mail stores drop repeats."""
-    lines = [
-        {"quantity": line.quantity, "name": line.name, "price": money(line.quantity * line.unit_price_minor, event.currency)}
-        for line in event.lines
-    ]
-    text = render_to_string(
-        "sideeffects_email/receipt.txt", {"event": event, "lines": lines, "total": money(event.total_minor, event.currency)}
-    )
+    order = delivery.fact.order  # names and addresses are not in the fact
+    lines = [{"quantity": line.quantity, "name": line.name, "price": money(line.total_minor, event.currency)} for line in order.lines.all()]
+    shown = {"event": event, "name": order.customer_name, "lines": lines, "total": money(event.total_minor, event.currency)}
     message = EmailMessage(
-        f"Order {event.number} is on its way", text, to=[event.email], headers={"Message-ID": f"<{delivery.key}@shop.example>"}
+        f"Order {event.number} is on its way",
+        render_to_string("sideeffects_email/receipt.txt", shown),
+        to=[order.customer_email],
+        headers={"Message-ID": f"<{delivery.key}@shop.example>"},
     )
     try:
         message.send()

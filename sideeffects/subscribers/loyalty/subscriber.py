@@ -34,7 +34,7 @@ def account_of(email: str) -> str:
 @subscriber(OrderFulfilled)
 def loyalty(event: OrderFulfilled, delivery: Delivery) -> None:
     """The ledger takes one entry per order and no second one; the balance follows it."""
-    account, points = account_of(event.email), event.total_minor // 100
+    account, points = account_of(delivery.fact.order.customer_email), event.total_minor // 100
     PointsEntry.objects.create(account=account, order_number=event.number, points=points)
     with connection.cursor() as cursor:
         cursor.execute(ADD_POINTS, [account, points])

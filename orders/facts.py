@@ -1,0 +1,80 @@
+"""Facts (a transactional outbox): what has become true about an order, for whoever reacts to it. The core writes one row, in the transaction that makes it true.
+
+Who is told of a fact, and whether they have heard, is no business of the core: it touches no table of theirs. A fact carries references and amounts, and no
+personal data.
+"""
+
+from typing import ClassVar
+
+import pgtrigger
+from django.db import connection, models
+from django.db.models import Q
+
+from orders.clock import ShopNow
+from orders.events import OrderFulfilled
+
+# One statement. A sequence would give a number before the commit, and whoever reads on from the highest number that they have seen would skip a late commit.
+# Rows that somebody holds are left for the next round.
+NUMBER = """
+WITH fresh AS (
+    SELECT id, row_number() OVER (ORDER BY at, id) AS place
+    FROM (SELECT id, at FROM orders_fact WHERE number IS NULL ORDER BY at, id LIMIT %s FOR NO KEY UPDATE SKIP LOCKED) unnumbered
+)
+UPDATE orders_fact SET number = (SELECT coalesce(max(number), 0) FROM orders_fact) + place FROM fresh WHERE orders_fact.id = fresh.id
+"""
+
+
+class Fact(models.Model):
+    """One public fact about an order, frozen when it became true. Its id is derived from the fact, so that recording it twice is once.
+
+    ``number`` is given by the relay, after the commit. ``relayed_at``: since then every subscriber that the fact is owed to has a delivery row of its own, and
+    the relay does not look at the fact any more.
+    """
+
+    id = models.UUIDField(primary_key=True)
+    order = models.ForeignKey("orders.Order", models.PROTECT, related_name="facts")
+    type = models.CharField(max_length=60)
+    version = models.PositiveSmallIntegerField()
+    correlation_id = models.CharField(max_length=64)
+    payload = models.JSONField()
+    at = models.DateTimeField(db_default=ShopNow())
+    number = models.BigIntegerField(null=True)
+    relayed_at = models.DateTimeField(null=True)
+
+    class Meta:
+        ordering: ClassVar = ["at"]
+        constraints: ClassVar = [
+            # Partial, so that giving a number does not wait for whoever is writing a delivery of the fact.
+            models.UniqueConstraint(fields=["number"], condition=Q(number__isnull=False), name="fact_number_once")
+        ]
+        indexes: ClassVar = [
+            models.Index(fields=["at", "id"], condition=Q(number__isnull=True), name="fact_unnumbered"),
+            models.Index(fields=["number"], condition=Q(relayed_at__isnull=True), name="fact_not_relayed"),
+        ]
+        triggers: ClassVar = [
+            pgtrigger.ReadOnly(name="frozen", exclude=["number", "relayed_at"]),
+            pgtrigger.Protect(name="kept", operation=pgtrigger.Delete),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.type} {self.id}"
+
+
+def record(fact: OrderFulfilled, order_id: int, correlation_id: str) -> None:
+    """Insert the fact in the caller's transaction. Recording it again inserts nothing."""
+    row = Fact(
+        id=fact.fact_id, order_id=order_id, type=fact.type, version=fact.version, correlation_id=correlation_id, payload=fact.to_json()
+    )
+    Fact.objects.bulk_create([row], ignore_conflicts=True)
+
+
+def number_committed(limit: int) -> int:
+    """Give the next numbers to facts that have none; returns how many. Two at once never give one number twice: the slower one's transaction fails."""
+    with connection.cursor() as cursor:
+        cursor.execute(NUMBER, [limit])
+        return int(cursor.rowcount)
+
+
+def next_number() -> int:
+    """What the next fact without a number will get."""
+    return int(Fact.objects.aggregate(last=models.Max("number"))["last"] or 0) + 1

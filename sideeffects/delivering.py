@@ -1,0 +1,110 @@
+"""One try of one delivery, and the boundary that isolates it: whatever a subscriber raises becomes the state of its delivery and nothing else."""
+
+import logging
+import uuid
+
+from django.conf import settings
+from django.db import transaction
+
+from orders.clock import doubled, jittered
+from orders.events import OrderFulfilled, Subscription
+from sideeffects import outbox
+from sideeffects.models import Delivery
+from sideeffects.outbox import Failure
+
+log = logging.getLogger(__name__)
+
+CUT_BY_THE_DATABASE = 0.8  # of the time limit: the server ends a hanging statement before the worker gives up on it
+HARD_AFTER_S = 5.0  # a task that ignores its time limit is killed this much later, times TIME_SCALE
+LOST = "worker_lost"
+
+
+def deliver(subscription: Subscription, fact_id: uuid.UUID) -> str:
+    """A first try on our own rows is one transaction. Any other is started first, durably enough that a try which kills its worker is counted."""
+    if not subscription.outside and (told := _first_try(subscription, fact_id)):
+        return told
+    started = outbox.start(fact_id, subscription.name, _lease_s(subscription), _cut_s(subscription))
+    if started is None:
+        return "nothing to deliver here"
+    try:
+        is_mine = _call_outside(subscription, started) if subscription.outside else _call_here(subscription, started)
+    except Exception as error:
+        return _failed(subscription, started, error)
+    return "delivered" if is_mine else "too late, somebody else owns it"
+
+
+def _first_try(subscription: Subscription, fact_id: uuid.UUID) -> str:
+    """The effect, "delivered" and nothing before it, together or not at all; empty: it is not the first."""
+    delivery: Delivery | None = None
+    try:
+        with transaction.atomic():
+            if not outbox.begin(fact_id, subscription.name, _cut_s(subscription)):
+                return ""
+            delivery = outbox.untried(fact_id, subscription.name)
+            if delivery is None:
+                return ""
+            subscription.handler(_fact(subscription, delivery), delivery)
+            outbox.delivered(delivery)
+    except Exception as error:
+        if delivery is None:
+            raise
+        return _failed(subscription, Delivery(fact=delivery.fact, subscriber=subscription.name), error)
+    return "delivered"
+
+
+def _call_here(subscription: Subscription, started: Delivery) -> bool:
+    """The effect is on our own rows: it commits together with "delivered"."""
+    with transaction.atomic():
+        outbox.begin(started.fact_id, subscription.name, _cut_s(subscription))
+        delivery = outbox.mine(started)
+        if delivery is not None:
+            subscription.handler(_fact(subscription, delivery), delivery)
+            outbox.delivered(delivery)
+        return delivery is not None
+
+
+def _call_outside(subscription: Subscription, started: Delivery) -> bool:
+    """The effect lies outside, outside any transaction: at least once, under a stable key."""
+    subscription.handler(_fact(subscription, started), started)
+    return outbox.delivered_outside(started)
+
+
+def _fact(subscription: Subscription, delivery: Delivery) -> OrderFulfilled:
+    return subscription.fact.from_json(delivery.fact.payload)
+
+
+def _cut_s(subscription: Subscription) -> float:
+    return subscription.timeout_s * settings.TIME_SCALE * CUT_BY_THE_DATABASE
+
+
+def _lease_s(subscription: Subscription) -> float:
+    return subscription.timeout_s * settings.TIME_SCALE * 2 + HARD_AFTER_S * settings.TIME_SCALE
+
+
+# --- when it fails --------------------------------------------------------------------------------------------------------
+
+
+def _failed(subscription: Subscription, delivery: Delivery, error: Exception) -> str:
+    """The boundary that isolates: whatever a subscriber raises becomes the state of its delivery and nothing else."""
+    tries = delivery.tries + (delivery.pk is None)
+    final = isinstance(error, subscription.final)
+    name = type(error).__name__
+    message = str(error) if final else f"{name} in try {tries} of {subscription.retries + 1}"
+    failure = Failure(code=name, message=message, retry_in_s=None if final else _retry_in_s(subscription, tries))
+    dead = failure.retry_in_s is None
+    log.warning("%s failed with %s, try %d%s", subscription.name, name, tries, ": dead letter" if dead else "")
+    outbox.failed(delivery, failure)
+    return f"{name}: {'dead letter' if dead else 'tried again later'}"
+
+
+def after_loss(subscription: Subscription, tries: int) -> Failure:
+    """A try that took its worker with it is a try like any other."""
+    told = f"its worker was lost in try {tries} of {subscription.retries + 1}"
+    return Failure(code=LOST, message=told, retry_in_s=_retry_in_s(subscription, tries))
+
+
+def _retry_in_s(subscription: Subscription, tries: int) -> float | None:
+    """None: that was its last try."""
+    if tries > subscription.retries:
+        return None
+    return jittered(doubled(subscription.backoff_s * settings.TIME_SCALE, tries - 1, settings.BACKOFF_CAP_S))

@@ -1,0 +1,214 @@
+"""The relay: who is owed which fact, and which delivery is due. It says what is to be published, and publishes nothing itself.
+
+The fast path (a message when the fact is committed) decides nothing: the relay numbers each fact after its commit and owes it to every subscriber that starts
+at or before that number, whoever has published what. It waits neither for rows that somebody else holds nor for the disk.
+"""
+
+import logging
+import uuid
+from collections import defaultdict
+from collections.abc import Callable, Collection, Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from django.conf import settings
+from django.db import connection, transaction
+from django.db.models import Count, F, Q
+
+from orders import facts
+from orders.clock import ShopNow, in_seconds, shop_now
+from orders.durability import may_be_lost
+from orders.facts import Fact
+from sideeffects import outbox
+from sideeffects.models import OPEN, Delivery, DeliveryState, RelayBeat, Subscriber, SubscriberState
+from sideeffects.outbox import Failure
+
+log = logging.getLogger(__name__)
+
+UNHEARD = """
+SELECT count(*) FROM orders_fact f JOIN sideeffects_subscriber s ON s.state = 'active' AND s.starts_at <= coalesce(f.number, s.starts_at)
+WHERE f.relayed_at IS NULL AND f.at <= shop_now() - %s * interval '1 second'
+    AND NOT EXISTS (SELECT FROM sideeffects_delivery d WHERE d.event_id = f.id AND d.subscriber = s.name)
+"""
+BATCH = 100
+NUMBERED_AT_ONCE = 1000
+NO_PROGRESS = "no_progress"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Message:
+    """What a task needs to know: which fact, for whom, of which order, and the how many-th message this is."""
+
+    fact: uuid.UUID
+    subscriber: str
+    order: str
+    attempt: int
+
+
+IsLost = Callable[[datetime], bool]  # whether a message published at that instant can no longer be in the queue
+AfterLoss = Callable[[str, int], Failure]  # what follows when the worker of try number n of a subscriber was lost
+
+
+# --- who is owed what ---------------------------------------------------------------------------------------------------------
+
+
+def owe(is_lost: IsLost) -> bool:
+    """Number what was committed, then look at the oldest facts that are not relayed yet: whoever has no delivery row, and whose message is lost, is owed one.
+
+    True: there is more to look at now.
+    """
+    with transaction.atomic():
+        may_be_lost()
+        facts.number_committed(NUMBERED_AT_ONCE)
+    with transaction.atomic():
+        may_be_lost()
+        waiting = Fact.objects.filter(relayed_at__isnull=True, number__isnull=False).order_by("number")
+        page = list(waiting.select_for_update(no_key=True, skip_locked=True)[:BATCH])
+        relayed = [fact.pk for fact, lacking in _lacking(page) if not lacking or (is_lost(fact.at) and _owe(fact, lacking))]
+        Fact.objects.filter(pk__in=relayed).update(relayed_at=ShopNow())
+        return len(page) == BATCH and bool(relayed)
+
+
+def _lacking(page: list[Fact]) -> Iterable[tuple[Fact, list[str]]]:
+    """Each fact with the subscribers that it is owed to and that have no delivery row."""
+    starts = dict(Subscriber.objects.filter(state=SubscriberState.ACTIVE).values_list("name", "starts_at"))
+    rows: dict[Any, set[str]] = defaultdict(set)
+    for fact_id, name in Delivery.objects.filter(fact__in=page).values_list("fact_id", "subscriber"):
+        rows[fact_id].add(name)
+    for fact in page:
+        yield fact, [name for name, starts_at in starts.items() if starts_at <= (fact.number or 0) and name not in rows[fact.pk]]
+
+
+def _owe(fact: Fact, names: list[str]) -> bool:
+    """False: one of them is being delivered right now, so its message was not lost."""
+    owed = [name for name in names if not outbox.is_being_delivered(fact.pk, name)]
+    Delivery.objects.bulk_create((Delivery(fact=fact, subscriber=name, wake_at=ShopNow()) for name in owed), ignore_conflicts=True)
+    return len(owed) == len(names)
+
+
+# --- what is due --------------------------------------------------------------------------------------------------------------
+
+
+def due(known: Collection[str], is_lost_before: datetime | None, after_loss: AfterLoss, but: Collection[int] = ()) -> list[Message]:
+    """Take up to 100 deliveries that are due, or whose message was lost, oldest first: each is to be published now.
+
+    One that was started and is past its lease has lost its worker: that was a try. What nobody starts, however often it is published, is a dead letter.
+    """
+    with transaction.atomic():
+        may_be_lost()
+        found = [delivery for query in _due(known, is_lost_before, but) for delivery in query]
+        return [message for delivery in found if (message := _launch(delivery, after_loss))]
+
+
+def _due(known: Collection[str], is_lost_before: datetime | None, but: Collection[int]) -> Iterable[Any]:
+    """Two queries, each on a partial index of its own."""
+    ours = Delivery.objects.filter(subscriber__in=known).exclude(pk__in=but).select_related("fact__order")
+    ours = ours.select_for_update(of=("self",), no_key=True, skip_locked=True)
+    yield ours.filter(wake_at__lte=ShopNow()).order_by("wake_at", "id")[:BATCH]
+    if is_lost_before is not None:
+        yield ours.filter(launched_at__lt=is_lost_before).order_by("launched_at", "id")[:BATCH]
+
+
+def _launch(delivery: Delivery, after_loss: AfterLoss) -> Message | None:
+    if delivery.state == DeliveryState.STARTED:
+        outbox.record_failure(delivery, after_loss(delivery.subscriber, delivery.tries))
+        return None
+    if delivery.relaunches - delivery.tries >= settings.POISON_AFTER:
+        told = f"published {delivery.relaunches} times, started {delivery.tries} times"
+        outbox.record_failure(delivery, Failure(code=NO_PROGRESS, message=told, retry_in_s=None))
+        return None
+    relaunches = delivery.relaunches + 1
+    Delivery.objects.filter(pk=delivery.pk).update(relaunches=relaunches, launched_at=ShopNow(), wake_at=None)
+    return Message(fact=delivery.fact_id, subscriber=delivery.subscriber, order=delivery.fact.order.number, attempt=relaunches + 1)
+
+
+def not_published(messages: list[Message]) -> None:
+    """The broker took none of these: they are due again at once."""
+    with transaction.atomic():
+        may_be_lost()
+        for message in messages:
+            waiting = Delivery.objects.filter(fact=message.fact, subscriber=message.subscriber, state__in=outbox.WAITING)
+            waiting.update(relaunches=F("relaunches") - 1, launched_at=None, wake_at=ShopNow())
+
+
+def oldest_launched_at() -> datetime | None:
+    """When the oldest message was published that nobody has started yet, as far as rows tell."""
+    rows = Delivery.objects.filter(launched_at__isnull=False).order_by("launched_at", "id")
+    return rows.values_list("launched_at", flat=True).first()
+
+
+# --- who subscribes -----------------------------------------------------------------------------------------------------------
+
+
+def register(names: Collection[str], release: int) -> None:
+    """Write down who subscribes, as this code has it. Nobody is owed what was numbered before; older code changes nothing that newer code has said."""
+    with transaction.atomic():
+        may_be_lost()
+        rows = {row.name: row for row in Subscriber.objects.select_for_update()}
+        for name in names:
+            row = rows.get(name)
+            if row is None:
+                Subscriber.objects.create(name=name, starts_at=facts.next_number(), release=release)
+            elif row.release <= release:
+                _confirm(row, release)
+        for name, row in rows.items():
+            if name not in names and row.release <= release and row.state == SubscriberState.ACTIVE:
+                _remove(row, release)
+
+
+def _confirm(row: Subscriber, release: int) -> None:
+    """One that has come back is owed what it still was when it went, and what comes from now on."""
+    if row.state == SubscriberState.REMOVED:
+        row.starts_at = facts.next_number()
+        for delivery in Delivery.objects.filter(subscriber=row.name, state=DeliveryState.HELD).select_related("fact"):
+            outbox.move(delivery, DeliveryState.PENDING, code="subscriber_is_back", wake_at=ShopNow())
+    if (row.state, row.release) != (SubscriberState.ACTIVE, release):
+        row.state, row.release = SubscriberState.ACTIVE, release
+        row.save()
+
+
+def _remove(row: Subscriber, release: int) -> None:
+    """What it is still owed is written down, and held until a person decides: nobody could deliver it, however often it were published."""
+    row.state, row.release = SubscriberState.REMOVED, release
+    row.save()
+    unheard = Fact.objects.filter(relayed_at__isnull=True, number__gte=row.starts_at).exclude(deliveries__subscriber=row.name)
+    owed = [Delivery(fact=fact, subscriber=row.name) for fact in unheard if not outbox.is_being_delivered(fact.pk, row.name)]
+    still_open = Delivery.objects.filter(subscriber=row.name, state__in=OPEN).select_related("fact")
+    for delivery in [*owed, *still_open]:
+        outbox.move(delivery, DeliveryState.HELD, code="subscriber_removed", wake_at=None, launched_at=None, claim=None)
+
+
+# --- how it stands ------------------------------------------------------------------------------------------------------------
+
+
+def waiting(for_s: float = 0.0) -> int:
+    """How many deliveries are due, or under way, for at least so many seconds; those that no row tells of included."""
+    long_ago = in_seconds(-for_s)
+    with connection.cursor() as cursor:
+        cursor.execute(UNHEARD, [for_s])
+        (unheard,) = cursor.fetchone()
+    due_at = Q(wake_at__lt=long_ago) if for_s else Q(wake_at__isnull=False)
+    return int(unheard) + Delivery.objects.filter(due_at | Q(launched_at__lt=long_ago)).count()
+
+
+def for_a_person() -> dict[tuple[str, str], int]:
+    """(subscriber, dead or held) → how many deliveries wait for a person."""
+    rows = Delivery.objects.filter(state__in=[DeliveryState.DEAD, DeliveryState.HELD]).order_by().values_list("subscriber", "state")
+    return {(name, state): count for name, state, count in rows.annotate(count=Count("id"))}
+
+
+# --- that it is at work -------------------------------------------------------------------------------------------------------
+
+
+def beat() -> None:
+    """Note that the relay is at work. May be lost: the next one comes."""
+    with transaction.atomic():
+        may_be_lost()
+        RelayBeat.objects.update_or_create(pk=1, defaults={"at": ShopNow()})
+
+
+def age_s() -> float | None:
+    """Seconds since the relay was last at work; None if it never was."""
+    last = RelayBeat.objects.filter(pk=1).values_list("at", flat=True).first()
+    return None if last is None else (shop_now() - last).total_seconds()

@@ -1,0 +1,288 @@
+"""Promise: whoever subscribes is owed every fact from its start on, however it was published; what is lost is found, what only waits is left alone."""
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.conf import settings
+from django.db import connection
+
+from orders.clock import shop_now
+from orders.models import Fact, QueueProbe
+from orders.timeline import TimelineEntry
+from sideeffects import outbox, registry, relay
+from sideeffects.models import Delivery, Subscriber
+from sideeffects.outbox import Failure
+from sideeffects.relay import Message
+from tests.sideeffects.conftest import Tell
+
+LONG_AGO = "2020-01-01T00:00Z"
+
+
+def always(_: Any) -> bool:
+    return True
+
+
+def never(_: Any) -> bool:
+    return False
+
+
+def lost(subscriber: str, tries: int) -> Failure:
+    return Failure(code="worker_lost", message=f"lost in try {tries}", retry_in_s=None if tries > 3 else 1.0)
+
+
+def due(before: Any = None) -> list[Message]:
+    return relay.due(registry.names(), before, lost)
+
+
+def make_due() -> None:
+    Delivery.objects.exclude(wake_at=None, launched_at=None).update(wake_at=LONG_AGO)
+
+
+# --- who is owed what ---
+
+
+def test_a_fact_is_owed_to_all_that_start_at_or_before_it_whoever_has_published_what(tell: Tell) -> None:
+    """An older worker that knew of one subscriber only has forgotten nobody."""
+    told = tell("email")
+    relay.register(["email", "loyalty"], release=1)
+    told.run()
+
+    relay.owe(always)
+
+    assert set(Delivery.objects.values_list("subscriber", "state")) == {("email", "delivered"), ("loyalty", "pending")}
+    assert Fact.objects.get().relayed_at is not None
+
+
+def test_a_new_subscriber_is_not_owed_what_was_numbered_before(tell: Tell) -> None:
+    tell("email")
+    relay.owe(always)
+    relay.register(["email", "survey"], release=1)
+    tell("email", "ORD-2")
+
+    relay.owe(always)
+
+    owed = Delivery.objects.values_list("fact__order__number", "subscriber")
+    assert set(owed) == {("ORD-1", "email"), ("ORD-2", "email"), ("ORD-2", "survey")}
+
+
+def test_numbers_follow_the_commits_and_none_is_given_twice(tell: Tell) -> None:
+    for number in range(3):
+        tell("email", f"ORD-{number}")
+        relay.owe(never)
+
+    assert list(Fact.objects.order_by("at").values_list("number", flat=True)) == [1, 2, 3]
+
+
+def test_a_message_that_may_still_wait_is_not_owed_again(tell: Tell) -> None:
+    """Waiting is not loss."""
+    tell("email")
+
+    relay.owe(never)
+
+    assert not Delivery.objects.exists()
+    assert Fact.objects.get().relayed_at is None
+    relay.owe(always)
+    assert Delivery.objects.get().state == "pending"
+
+
+def test_a_fact_that_everybody_has_heard_is_not_looked_at_again(tell: Tell) -> None:
+    told = tell("email")
+    told.run()
+
+    relay.owe(never)
+
+    assert Fact.objects.get().relayed_at is not None
+
+
+@pytest.mark.django_db(transaction=True)
+def test_the_relay_writes_by_the_round_and_not_by_the_order(tell: Tell) -> None:
+    """A hundred facts cost it two transactions: numbered, and found relayed."""
+    for number in range(100):
+        Delivery.objects.create(fact=tell("email", f"ORD-{number}").fact, subscriber="email", state="delivered")
+    before = written()
+
+    relay.owe(never)
+
+    assert Fact.objects.filter(relayed_at__isnull=False).count() == 100
+    assert written() - before == 2
+
+
+def written() -> int:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_snapshot_xmax(pg_current_snapshot())::text::bigint")
+        return int(cursor.fetchone()[0])
+
+
+@pytest.mark.django_db(transaction=True)
+def test_what_is_being_delivered_right_now_is_not_owed(tell: Tell, other_connection: Any) -> None:
+    told = tell("email")
+    other_connection.execute("BEGIN")
+    other_connection.execute(outbox.TRY_LOCK, [f"delivery {told.fact.pk} email"])
+
+    relay.owe(always)
+
+    assert not Delivery.objects.exists()
+    assert Fact.objects.get().relayed_at is None
+    other_connection.execute("ROLLBACK")
+
+
+# --- what is due ---
+
+
+def test_what_is_owed_is_published_once_and_again_only_if_it_is_lost(tell: Tell) -> None:
+    tell("email")
+    relay.owe(always)
+
+    (message,) = due()
+
+    assert (message.subscriber, message.order, message.attempt) == ("email", "ORD-1", 2)
+    assert due() == []
+    assert due(before=shop_now() - timedelta(seconds=60)) == []
+    (again,) = due(before=shop_now() + timedelta(seconds=60))
+    assert again.attempt == 3
+
+
+def test_what_the_broker_did_not_take_is_due_at_once(tell: Tell) -> None:
+    tell("email")
+    relay.owe(always)
+
+    relay.not_published(due())
+
+    assert Delivery.objects.get().relaunches == 0
+    assert len(due()) == 1
+
+
+@pytest.mark.parametrize("subscriber", ["email", "loyalty"])
+def test_a_subscriber_that_kills_its_worker_ends_as_a_dead_letter(tell: Tell, subscriber: str) -> None:
+    """It is counted, try by try, and not published for ever."""
+    told = tell(subscriber)
+    relay.owe(always)
+
+    for _ in range(60):
+        make_due()
+        for _ in due():
+            outbox.start(told.fact.pk, subscriber, 1, 1)  # ... and the hard limit or the OOM killer ends the process
+
+    assert told.look() == ("dead", 4, "worker_lost")
+    assert TimelineEntry.objects.filter(to_state="dead").count() == 1
+
+
+def test_a_message_that_nobody_starts_however_often_it_is_published_is_a_dead_letter(tell: Tell) -> None:
+    told = tell("email")
+    relay.owe(always)
+
+    for _ in range(settings.POISON_AFTER + 5):
+        due(before=shop_now() + timedelta(seconds=60))
+
+    assert told.look() == ("dead", 0, "no_progress")
+    assert told.delivery.relaunches == settings.POISON_AFTER
+
+
+def test_what_newer_code_subscribes_to_is_left_to_newer_code(tell: Tell) -> None:
+    tell("survey")
+    relay.owe(always)
+
+    assert due() == []
+    assert Delivery.objects.get().state == "pending"
+
+
+# --- who subscribes ---
+
+
+def test_what_a_removed_subscriber_is_still_owed_is_held(tell: Tell) -> None:
+    """It is not published for ever, and not forgotten either."""
+    tell("survey")
+    relay.owe(always)
+    tell("survey", "ORD-2")
+    relay.owe(never)  # numbered, and its message is under way
+
+    relay.register(["email"], release=1)
+
+    assert set(Delivery.objects.values_list("fact__order__number", "state")) == {("ORD-1", "held"), ("ORD-2", "held")}
+    assert relay.for_a_person() == {("survey", "held"): 2}
+    assert TimelineEntry.objects.filter(code="subscriber_removed").count() == 2
+
+
+def test_a_subscriber_that_comes_back_hears_what_was_held(tell: Tell) -> None:
+    tell("email")
+    relay.owe(always)
+    relay.register([], release=1)
+    tell("loyalty", "ORD-2")
+    relay.owe(always)
+
+    relay.register(["email", "loyalty"], release=2)
+
+    assert [message.order for message in due() if message.subscriber == "email"] == ["ORD-1"]
+    assert not Delivery.objects.filter(subscriber="email", fact__order__number="ORD-2").exists(), "it was gone then"
+
+
+def test_older_code_that_starts_again_removes_nobody_and_brings_nobody_back(tell: Tell) -> None:
+    relay.register(["email", "survey"], release=2)
+    relay.register(["email"], release=3)
+
+    relay.register(["email", "survey"], release=2)
+    assert Subscriber.objects.get(name="survey").state == "removed"
+    relay.register([], release=2)
+    assert Subscriber.objects.get(name="email").state == "active"
+
+
+# --- probes ---
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_probe_is_wanted_once_a_message_is_late_and_decides(tell: Tell, settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before it comes out nothing is published again; when it does, what it has overtaken is lost."""
+    sent: list[str] = []
+    monkeypatch.setattr(registry.probe, "apply_async", lambda kwargs, task_id: sent.append(kwargs["stamp"]))
+    published: list[Message] = []
+
+    def publish(messages: list[Message]) -> list[Message]:
+        published.extend(messages)
+        return []
+
+    monkeypatch.setattr(registry, "publish", publish)
+    tell("email")
+    registry.relay_round(lambda: True)
+    assert sent == [], "its message went out a moment ago"
+
+    settings.PATIENCE_S = 0
+    registry.relay_round(lambda: True)
+    registry.relay_round(lambda: True)
+    assert (len(sent), published) == (1, [])
+
+    settings.TASK_HARD_LIMIT_S = 0
+    assert registry.probe(stamp=sent[0]) == "sideeffects is consumed"
+    registry.relay_round(lambda: True)
+    assert [message.subscriber for message in published] == ["email"]
+    assert QueueProbe.objects.get().queue == "sideeffects"
+
+
+def test_a_round_has_a_bound(tell: Tell, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(registry, "publish", lambda messages: [])
+    monkeypatch.setattr(registry, "LAUNCHES_A_ROUND", 200)
+    fact = tell("email").fact
+    Delivery.objects.bulk_create(Delivery(fact=fact, subscriber=f"s{n}", wake_at=LONG_AGO) for n in range(500))
+    monkeypatch.setattr(registry, "names", lambda: ["email", *(f"s{n}" for n in range(500))])
+
+    assert registry.relay_round(lambda: True) == 200
+    assert registry.relay_round(lambda: False) == 0, "whoever has lost its turn stops"
+
+
+def test_how_much_waits_is_counted_with_what_no_row_tells_of(tell: Tell) -> None:
+    tell("email")
+    assert (relay.waiting(), relay.waiting(60)) == (1, 0)
+
+    relay.owe(always)
+    assert relay.waiting() == 1
+    make_due()
+    assert (relay.waiting(), relay.waiting(60)) == (1, 1)
+
+    Delivery.objects.update(state="dead", wake_at=None)
+    assert (relay.waiting(), relay.for_a_person()) == (0, {("email", "dead"): 1})
+
+
+def test_the_relay_s_last_work_is_known(db: None) -> None:
+    assert relay.age_s() is None
+    relay.beat()
+    assert relay.age_s() == 0

@@ -26,8 +26,7 @@ from fulfillment.gateways import ROLES
 from fulfillment.models import Saga, SagaState, StepRecord, StepState
 from orders.attention import RUNBOOKS
 from orders.database import limited, was_not_granted
-from sideeffects import relay
-from sideeffects.models import DeliveryState
+from sideeffects import people, relay
 
 OK, WARN, FAIL = "ok", "warn", "FAIL"
 ASK_FOR_S = 2.0
@@ -308,14 +307,15 @@ def _orders() -> Iterator[Finding]:
 
 
 def _deliveries() -> Iterator[Finding]:
-    overdue, counts = relay.waiting(OVERDUE_S), relay.for_a_person()
-    dead, held = (sum(count for (_, state), count in counts.items() if state == kind) for kind in (DeliveryState.DEAD, DeliveryState.HELD))
+    overdue, piles = relay.waiting(OVERDUE_S), people.piles()
+    dead, held = (sum(pile.count for pile in piles if pile.state == state) for state in people.WAITING)
     found = f"{relay.waiting()} waiting, {overdue} overdue, {dead} dead letters" + (
         f", {held} held for a subscriber that is gone" if held else ""
     )
-    if overdue or counts:
-        to_do = "look at the error on the order's page; overdue ones need the relay and a worker"
-        yield Finding(level=WARN, what="deliveries", found=found, to_do=to_do)
+    if piles:
+        yield Finding(level=WARN, what="deliveries", found=found, to_do="python manage.py deliveries", runbook=_book("dead_letter"))
+    elif overdue:
+        yield Finding(level=WARN, what="deliveries", found=found, to_do="they need the relay and a worker", runbook=_book("no-consumer"))
     else:
         yield Finding(level=OK, what="deliveries", found=found)
 

@@ -109,6 +109,9 @@ BACKOFF_S, BACKOFF_CAP_S = _backoff * TIME_SCALE, _backoff_cap * TIME_SCALE
 STEP_DEADLINE_S, UNDO_DEADLINE_S, SAGA_DEADLINE_S = _step_deadline * TIME_SCALE, _undo_deadline * TIME_SCALE, _saga_deadline * TIME_SCALE
 UNKNOWN_STEP_AFTER_S = _unknown_step * TIME_SCALE
 RECONCILE_EVERY_S = _reconcile * TIME_SCALE
+DELIVERY_BACKOFF_CAP_S = (
+    900.0 * TIME_SCALE
+)  # a subscriber is tried for about two hours: whoever keeps a mail server gets that long to mend it
 PROBE_AFTER_S, PROBE_CAP_S = 10.0 * TIME_SCALE, 300.0 * TIME_SCALE  # an unanswered probe is followed by another, waits doubling
 
 # --- what a session may cost the database, by role, in seconds; 0: no limit. Below the lease where a lease runs, checked by fulfillment.checks ----

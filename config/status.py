@@ -14,8 +14,7 @@ from fulfillment import recovery
 from fulfillment.clock import shop_now
 from fulfillment.models import Saga, SagaState
 from orders.database import limited
-from sideeffects import relay
-from sideeffects.models import DeliveryState
+from sideeffects import people, relay
 
 ASK_FOR_S = 0.8  # workers and providers, one after the other
 READ_FOR_S = 1.0
@@ -90,9 +89,8 @@ def _orders() -> dict[str, Any]:
 
 
 def _deliveries() -> dict[str, int]:
-    counts = relay.for_a_person()
-    of_state = {state: sum(n for (_, kind), n in counts.items() if kind == state) for state in (DeliveryState.DEAD, DeliveryState.HELD)}
-    return {"waiting": relay.waiting(), "dead": of_state[DeliveryState.DEAD], "held": of_state[DeliveryState.HELD]}
+    counted = {state: sum(pile.count for pile in people.piles() if pile.state == state) for state in people.WAITING}
+    return {"waiting": relay.waiting(), **{state.value: count for state, count in counted.items()}}
 
 
 def _rounded(seconds: float | None) -> float | None:

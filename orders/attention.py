@@ -28,6 +28,7 @@ class IncidentKind(models.TextChoices):
     UNKNOWN_STEP = "unknown_step", "This code does not know a step of its plan"
     ORPHAN_PAYMENT = "orphan_payment", "The provider holds what nobody owns"
     MISMATCH = "mismatch", "Journal and provider disagree"
+    DEAD_LETTER = "dead_letter", "Side effects wait for a person"
 
 
 def kind_label(kind: str) -> str:

@@ -76,7 +76,7 @@ Handler = TypeVar("Handler", bound=Callable[..., Any])
 def subscriber(
     fact: type[OrderFulfilled],
     *,
-    retries: int = 8,
+    retries: int = 16,
     timeout_s: float = 10,
     backoff_s: float = 1,
     outside: bool = False,

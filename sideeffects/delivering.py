@@ -107,4 +107,4 @@ def _retry_in_s(subscription: Subscription, tries: int) -> float | None:
     """None: that was its last try."""
     if tries > subscription.retries:
         return None
-    return jittered(doubled(subscription.backoff_s * settings.TIME_SCALE, tries - 1, settings.BACKOFF_CAP_S))
+    return jittered(doubled(subscription.backoff_s * settings.TIME_SCALE, tries - 1, settings.DELIVERY_BACKOFF_CAP_S))

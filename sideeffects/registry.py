@@ -154,37 +154,31 @@ def publish(messages: list[Message]) -> list[Message]:
 
 def relay_round(may_go_on: Callable[[], bool]) -> int:
     """One round of the relay: who is owed what, then at most 500 messages, then a probe if one is wanted. Returns how many went out."""
+    lost_before = probes.lost_before(QUEUE)
     for _ in range(LOOKS_A_ROUND):
-        if not may_go_on() or not relay.owe(_is_lost):
+        if not may_go_on() or not relay.owe(lost_before):
             break
     launched = 0
     while launched < LAUNCHES_A_ROUND and may_go_on():
-        messages = relay.due(names(), probes.lost_before(QUEUE), _after_loss)
+        messages = relay.due(names(), lost_before, _after_loss)
         left = publish(messages)
         launched += len(messages) - len(left)
         if left:
             relay.not_published(left)
         if left or not messages:
             break
-    _send_probes()
+    _ask_after(relay.waits_since())
     return launched
-
-
-def _is_lost(published_at: datetime) -> bool:
-    """The patience of the fast path: a message that was published a moment ago is not asked after."""
-    if (shop_now() - published_at).total_seconds() < settings.PATIENCE_S:
-        return False
-    return _probes.proves_lost(QUEUE, published_at)
 
 
 def _after_loss(subscriber: str, tries: int) -> Failure:
     return after_loss(subscriptions()[subscriber], tries)
 
 
-def _send_probes() -> None:
-    oldest = relay.oldest_launched_at()
-    if oldest is not None:
-        _is_lost(oldest)
+def _ask_after(oldest: datetime | None) -> None:
+    """Send a probe, if the oldest message that nobody has started waits for longer than patience."""
+    if oldest is not None and (shop_now() - oldest).total_seconds() > settings.PATIENCE_S:
+        _probes.want(QUEUE)
     for queue, stamp in _probes.due():
         task_id = f"probe.{queue}.{stamp:%H%M%S.%f}"
         try:

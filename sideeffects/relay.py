@@ -4,27 +4,25 @@ The fast path (a message when the fact is committed) decides nothing: the relay 
 at or before that number, whoever has published what. It waits neither for rows that somebody else holds nor for the disk.
 """
 
-import logging
 import uuid
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 from django.conf import settings
 from django.db import connection, transaction
-from django.db.models import Count, F, Q
+from django.db.models import F, Q
 
 from orders import facts
 from orders.clock import ShopNow, in_seconds, shop_now
 from orders.durability import may_be_lost
 from orders.facts import Fact
 from sideeffects import outbox
+from sideeffects.containment import Containment
 from sideeffects.models import OPEN, Delivery, DeliveryState, RelayBeat, Subscriber, SubscriberState
 from sideeffects.outbox import Failure
-
-log = logging.getLogger(__name__)
 
 UNHEARD = """
 SELECT count(*) FROM orders_fact f JOIN sideeffects_subscriber s ON s.state = 'active' AND s.starts_at <= coalesce(f.number, s.starts_at)
@@ -46,28 +44,37 @@ class Message:
     attempt: int
 
 
-IsLost = Callable[[datetime], bool]  # whether a message published at that instant can no longer be in the queue
 AfterLoss = Callable[[str, int], Failure]  # what follows when the worker of try number n of a subscriber was lost
+
+_facts, _deliveries = Containment("fact"), Containment("delivery")
 
 
 # --- who is owed what ---------------------------------------------------------------------------------------------------------
 
 
-def owe(is_lost: IsLost) -> bool:
-    """Number what was committed, then look at the oldest facts that are not relayed yet: whoever has no delivery row, and whose message is lost, is owed one.
+def owe(lost_before: datetime | None) -> bool:
+    """Number what was committed, then look at the oldest facts that are not relayed yet. Where a delivery row is missing and the message is lost, it is owed.
 
-    True: there is more to look at now.
+    ``lost_before``: whatever was published earlier, and has not started, is lost; None: nothing can be said. True: there is more to look at now.
     """
     with transaction.atomic():
         may_be_lost()
         facts.number_committed(NUMBERED_AT_ONCE)
+    waiting = Fact.objects.filter(relayed_at__isnull=True, number__isnull=False).exclude(pk__in=_facts.aside()).order_by("number")
+    page = list(waiting.values_list("pk", flat=True)[:BATCH])
+    relayed = _facts.work(page, lambda keys: _relay(keys, lost_before))
+    return len(page) == BATCH and bool(relayed)
+
+
+def _relay(keys: Sequence[uuid.UUID], lost_before: datetime | None) -> list[uuid.UUID]:
+    """Those of the facts with which the relay is done."""
     with transaction.atomic():
         may_be_lost()
-        waiting = Fact.objects.filter(relayed_at__isnull=True, number__isnull=False).order_by("number")
-        page = list(waiting.select_for_update(no_key=True, skip_locked=True)[:BATCH])
-        relayed = [fact.pk for fact, lacking in _lacking(page) if not lacking or (is_lost(fact.at) and _owe(fact, lacking))]
-        Fact.objects.filter(pk__in=relayed).update(relayed_at=ShopNow())
-        return len(page) == BATCH and bool(relayed)
+        rows = Fact.objects.filter(pk__in=keys, relayed_at__isnull=True).select_for_update(no_key=True, skip_locked=True)
+        lost = {fact.pk for fact in rows if lost_before is not None and fact.at < lost_before}
+        done = [fact.pk for fact, lacking in _lacking(list(rows)) if not lacking or (fact.pk in lost and _owe(fact, lacking))]
+        Fact.objects.filter(pk__in=done).update(relayed_at=ShopNow())
+        return done
 
 
 def _lacking(page: list[Fact]) -> Iterable[tuple[Fact, list[str]]]:
@@ -90,24 +97,33 @@ def _owe(fact: Fact, names: list[str]) -> bool:
 # --- what is due --------------------------------------------------------------------------------------------------------------
 
 
-def due(known: Collection[str], is_lost_before: datetime | None, after_loss: AfterLoss, but: Collection[int] = ()) -> list[Message]:
-    """Take up to 100 deliveries that are due, or whose message was lost, oldest first: each is to be published now.
+def due(known: Collection[str], lost_before: datetime | None, after_loss: AfterLoss) -> list[Message]:
+    """Take up to 100 deliveries that are due, and 100 whose message is lost, oldest first: each is to be published now.
 
     One that was started and is past its lease has lost its worker: that was a try. What nobody starts, however often it is published, is a dead letter.
     """
+    keys = [key for waiting in _waiting(known, lost_before) for key in waiting]
+    return _deliveries.work(keys, lambda some: _take(some, lost_before, after_loss))
+
+
+def _waiting(known: Collection[str], lost_before: datetime | None) -> Iterable[Iterable[int]]:
+    """Two queries, each on a partial index of its own."""
+    ours = Delivery.objects.filter(subscriber__in=known).exclude(pk__in=_deliveries.aside())
+    yield ours.filter(wake_at__lte=ShopNow()).order_by("wake_at", "id").values_list("pk", flat=True)[:BATCH]
+    if lost_before is not None:
+        yield ours.filter(launched_at__lt=lost_before).order_by("launched_at", "id").values_list("pk", flat=True)[:BATCH]
+
+
+def _take(keys: Sequence[int], lost_before: datetime | None, after_loss: AfterLoss) -> list[Message]:
+    """Those that nobody holds, and that are still due."""
+    is_due = Q(wake_at__lte=ShopNow())
+    if lost_before is not None:
+        is_due |= Q(launched_at__lt=lost_before)
     with transaction.atomic():
         may_be_lost()
-        found = [delivery for query in _due(known, is_lost_before, but) for delivery in query]
-        return [message for delivery in found if (message := _launch(delivery, after_loss))]
-
-
-def _due(known: Collection[str], is_lost_before: datetime | None, but: Collection[int]) -> Iterable[Any]:
-    """Two queries, each on a partial index of its own."""
-    ours = Delivery.objects.filter(subscriber__in=known).exclude(pk__in=but).select_related("fact__order")
-    ours = ours.select_for_update(of=("self",), no_key=True, skip_locked=True)
-    yield ours.filter(wake_at__lte=ShopNow()).order_by("wake_at", "id")[:BATCH]
-    if is_lost_before is not None:
-        yield ours.filter(launched_at__lt=is_lost_before).order_by("launched_at", "id")[:BATCH]
+        rows = Delivery.objects.filter(is_due, pk__in=keys).order_by("id").select_related("fact__order")
+        rows = rows.select_for_update(of=("self",), no_key=True, skip_locked=True)
+        return [message for delivery in rows if (message := _launch(delivery, after_loss))]
 
 
 def _launch(delivery: Delivery, after_loss: AfterLoss) -> Message | None:
@@ -132,10 +148,11 @@ def not_published(messages: list[Message]) -> None:
             waiting.update(relaunches=F("relaunches") - 1, launched_at=None, wake_at=ShopNow())
 
 
-def oldest_launched_at() -> datetime | None:
-    """When the oldest message was published that nobody has started yet, as far as rows tell."""
-    rows = Delivery.objects.filter(launched_at__isnull=False).order_by("launched_at", "id")
-    return rows.values_list("launched_at", flat=True).first()
+def waits_since() -> datetime | None:
+    """When the oldest message was published of which nobody has heard yet; None: none waits."""
+    facts_at = Fact.objects.filter(relayed_at__isnull=True).order_by("number").values_list("at", flat=True).first()
+    launched_at = Delivery.objects.filter(launched_at__isnull=False).order_by("launched_at").values_list("launched_at", flat=True).first()
+    return min(filter(None, (facts_at, launched_at)), default=None)
 
 
 # --- who subscribes -----------------------------------------------------------------------------------------------------------
@@ -190,12 +207,6 @@ def waiting(for_s: float = 0.0) -> int:
         (unheard,) = cursor.fetchone()
     due_at = Q(wake_at__lt=long_ago) if for_s else Q(wake_at__isnull=False)
     return int(unheard) + Delivery.objects.filter(due_at | Q(launched_at__lt=long_ago)).count()
-
-
-def for_a_person() -> dict[tuple[str, str], int]:
-    """(subscriber, dead or held) → how many deliveries wait for a person."""
-    rows = Delivery.objects.filter(state__in=[DeliveryState.DEAD, DeliveryState.HELD]).order_by().values_list("subscriber", "state")
-    return {(name, state): count for name, state, count in rows.annotate(count=Count("id"))}
 
 
 # --- that it is at work -------------------------------------------------------------------------------------------------------

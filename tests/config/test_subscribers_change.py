@@ -5,13 +5,14 @@ import pytest
 from orders.models import Order
 from sideeffects import registry, relay
 from tests.config.conftest import Shop
+from tests.sideeffects.conftest import ALL_LOST
 
 
 @pytest.fixture
 def fulfilled(shop: Shop) -> Order:
     order = shop.place()
     relay.register(registry.names(), release=1)
-    relay.owe(lambda _: True)
+    relay.owe(ALL_LOST)
     return order
 
 

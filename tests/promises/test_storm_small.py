@@ -25,7 +25,8 @@ MET = {
     "divergences": {"clean orders": 60, "planted": 20, "found": 20},
     "broker": {"faults": 4},  # and a half-open line, where there are the means for it
     "stranded": {"stranded": 1000, "poisonous tried": 250, "relaunched": 750},
-    "backlog": {"messages needed": 180},
+    "backlog": {"messages needed": 420},
+    "starved": {"deliveries due": 1000, "delivered": 1000},
 }
 OF_MONEY = ("refunds", "leases", "divergences")  # in test_storm_money.py, so that the two halves run side by side
 

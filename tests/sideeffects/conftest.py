@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
 import psycopg
@@ -14,6 +15,8 @@ from orders.events import Line, OrderFulfilled
 from orders.models import Fact, Order, OrderLine
 from sideeffects import registry
 from sideeffects.models import Delivery, Subscriber
+
+ALL_LOST, NONE_LOST = datetime(2100, 1, 1, tzinfo=UTC), None  # what was published before this instant is lost
 
 
 @dataclass(frozen=True)

@@ -5,26 +5,19 @@ from typing import Any
 
 import pytest
 from django.conf import settings
-from django.db import connection
+from django.db import OperationalError, connection
 
 from orders.clock import shop_now
 from orders.models import Fact, QueueProbe
 from orders.timeline import TimelineEntry
-from sideeffects import outbox, registry, relay
+from sideeffects import outbox, people, registry, relay
+from sideeffects.containment import Containment
 from sideeffects.models import Delivery, Subscriber
 from sideeffects.outbox import Failure
 from sideeffects.relay import Message
-from tests.sideeffects.conftest import Tell
+from tests.sideeffects.conftest import ALL_LOST, NONE_LOST, Tell
 
 LONG_AGO = "2020-01-01T00:00Z"
-
-
-def always(_: Any) -> bool:
-    return True
-
-
-def never(_: Any) -> bool:
-    return False
 
 
 def lost(subscriber: str, tries: int) -> Failure:
@@ -48,7 +41,7 @@ def test_a_fact_is_owed_to_all_that_start_at_or_before_it_whoever_has_published_
     relay.register(["email", "loyalty"], release=1)
     told.run()
 
-    relay.owe(always)
+    relay.owe(ALL_LOST)
 
     assert set(Delivery.objects.values_list("subscriber", "state")) == {("email", "delivered"), ("loyalty", "pending")}
     assert Fact.objects.get().relayed_at is not None
@@ -56,11 +49,11 @@ def test_a_fact_is_owed_to_all_that_start_at_or_before_it_whoever_has_published_
 
 def test_a_new_subscriber_is_not_owed_what_was_numbered_before(tell: Tell) -> None:
     tell("email")
-    relay.owe(always)
+    relay.owe(ALL_LOST)
     relay.register(["email", "survey"], release=1)
     tell("email", "ORD-2")
 
-    relay.owe(always)
+    relay.owe(ALL_LOST)
 
     owed = Delivery.objects.values_list("fact__order__number", "subscriber")
     assert set(owed) == {("ORD-1", "email"), ("ORD-2", "email"), ("ORD-2", "survey")}
@@ -69,7 +62,7 @@ def test_a_new_subscriber_is_not_owed_what_was_numbered_before(tell: Tell) -> No
 def test_numbers_follow_the_commits_and_none_is_given_twice(tell: Tell) -> None:
     for number in range(3):
         tell("email", f"ORD-{number}")
-        relay.owe(never)
+        relay.owe(NONE_LOST)
 
     assert list(Fact.objects.order_by("at").values_list("number", flat=True)) == [1, 2, 3]
 
@@ -78,11 +71,11 @@ def test_a_message_that_may_still_wait_is_not_owed_again(tell: Tell) -> None:
     """Waiting is not loss."""
     tell("email")
 
-    relay.owe(never)
+    relay.owe(NONE_LOST)
 
     assert not Delivery.objects.exists()
     assert Fact.objects.get().relayed_at is None
-    relay.owe(always)
+    relay.owe(ALL_LOST)
     assert Delivery.objects.get().state == "pending"
 
 
@@ -90,7 +83,7 @@ def test_a_fact_that_everybody_has_heard_is_not_looked_at_again(tell: Tell) -> N
     told = tell("email")
     told.run()
 
-    relay.owe(never)
+    relay.owe(NONE_LOST)
 
     assert Fact.objects.get().relayed_at is not None
 
@@ -102,7 +95,7 @@ def test_the_relay_writes_by_the_round_and_not_by_the_order(tell: Tell) -> None:
         Delivery.objects.create(fact=tell("email", f"ORD-{number}").fact, subscriber="email", state="delivered")
     before = written()
 
-    relay.owe(never)
+    relay.owe(NONE_LOST)
 
     assert Fact.objects.filter(relayed_at__isnull=False).count() == 100
     assert written() - before == 2
@@ -120,7 +113,7 @@ def test_what_is_being_delivered_right_now_is_not_owed(tell: Tell, other_connect
     other_connection.execute("BEGIN")
     other_connection.execute(outbox.TRY_LOCK, [f"delivery {told.fact.pk} email"])
 
-    relay.owe(always)
+    relay.owe(ALL_LOST)
 
     assert not Delivery.objects.exists()
     assert Fact.objects.get().relayed_at is None
@@ -132,7 +125,7 @@ def test_what_is_being_delivered_right_now_is_not_owed(tell: Tell, other_connect
 
 def test_what_is_owed_is_published_once_and_again_only_if_it_is_lost(tell: Tell) -> None:
     tell("email")
-    relay.owe(always)
+    relay.owe(ALL_LOST)
 
     (message,) = due()
 
@@ -145,7 +138,7 @@ def test_what_is_owed_is_published_once_and_again_only_if_it_is_lost(tell: Tell)
 
 def test_what_the_broker_did_not_take_is_due_at_once(tell: Tell) -> None:
     tell("email")
-    relay.owe(always)
+    relay.owe(ALL_LOST)
 
     relay.not_published(due())
 
@@ -157,7 +150,7 @@ def test_what_the_broker_did_not_take_is_due_at_once(tell: Tell) -> None:
 def test_a_subscriber_that_kills_its_worker_ends_as_a_dead_letter(tell: Tell, subscriber: str) -> None:
     """It is counted, try by try, and not published for ever."""
     told = tell(subscriber)
-    relay.owe(always)
+    relay.owe(ALL_LOST)
 
     for _ in range(60):
         make_due()
@@ -170,7 +163,7 @@ def test_a_subscriber_that_kills_its_worker_ends_as_a_dead_letter(tell: Tell, su
 
 def test_a_message_that_nobody_starts_however_often_it_is_published_is_a_dead_letter(tell: Tell) -> None:
     told = tell("email")
-    relay.owe(always)
+    relay.owe(ALL_LOST)
 
     for _ in range(settings.POISON_AFTER + 5):
         due(before=shop_now() + timedelta(seconds=60))
@@ -181,10 +174,68 @@ def test_a_message_that_nobody_starts_however_often_it_is_published_is_a_dead_le
 
 def test_what_newer_code_subscribes_to_is_left_to_newer_code(tell: Tell) -> None:
     tell("survey")
-    relay.owe(always)
+    relay.owe(ALL_LOST)
 
     assert due() == []
     assert Delivery.objects.get().state == "pending"
+
+
+# --- what cannot be worked on ---
+
+
+def break_writes_to(table: str, key: str) -> None:
+    """As a damaged page does it: this row alone cannot be written (XX001)."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f"""
+            CREATE FUNCTION refuse_{table}() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'damaged' USING ERRCODE = 'XX001'; END $$;
+            CREATE TRIGGER refuse BEFORE UPDATE ON {table} FOR EACH ROW WHEN (OLD.id = '{key}') EXECUTE FUNCTION refuse_{table}();
+            """
+        )
+
+
+@pytest.fixture
+def nothing_aside(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(relay, "_facts", Containment("fact"))
+    monkeypatch.setattr(relay, "_deliveries", Containment("delivery"))
+
+
+def test_a_delivery_that_cannot_be_written_stops_nobody_else(tell: Tell, nothing_aside: None) -> None:
+    """The oldest of three is broken: the others are published, and it is looked at again a minute later."""
+    for number in range(3):
+        tell("email", f"ORD-{number}")
+    relay.owe(ALL_LOST)
+    broken = Delivery.objects.get(fact__order__number="ORD-0")
+    break_writes_to("sideeffects_delivery", str(broken.pk))
+
+    assert sorted(message.order for message in due()) == ["ORD-1", "ORD-2"]
+    assert due() == []
+
+
+def test_a_fact_that_cannot_be_written_stops_nobody_else(tell: Tell, nothing_aside: None) -> None:
+    for number in range(3):
+        tell("email", f"ORD-{number}").run()
+    with connection.cursor() as cursor:
+        cursor.execute("UPDATE orders_fact SET number = substr((payload->>'number'), 5)::int + 1")
+    break_writes_to("orders_fact", str(Fact.objects.get(order__number="ORD-0").pk))
+
+    relay.owe(NONE_LOST)
+
+    assert set(Fact.objects.filter(relayed_at=None).values_list("order__number", flat=True)) == {"ORD-0"}
+
+
+def test_a_database_that_cannot_serve_it_is_no_delivery_s_fault(tell: Tell, nothing_aside: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    tell("email")
+    relay.owe(ALL_LOST)
+
+    def away(*_: Any, **__: Any) -> None:
+        raise OperationalError("the connection is closed")
+
+    monkeypatch.setattr(relay, "may_be_lost", away)
+
+    with pytest.raises(OperationalError):
+        due()
+    assert relay._deliveries.aside() == []
 
 
 # --- who subscribes ---
@@ -193,23 +244,23 @@ def test_what_newer_code_subscribes_to_is_left_to_newer_code(tell: Tell) -> None
 def test_what_a_removed_subscriber_is_still_owed_is_held(tell: Tell) -> None:
     """It is not published for ever, and not forgotten either."""
     tell("survey")
-    relay.owe(always)
+    relay.owe(ALL_LOST)
     tell("survey", "ORD-2")
-    relay.owe(never)  # numbered, and its message is under way
+    relay.owe(NONE_LOST)  # numbered, and its message is under way
 
     relay.register(["email"], release=1)
 
     assert set(Delivery.objects.values_list("fact__order__number", "state")) == {("ORD-1", "held"), ("ORD-2", "held")}
-    assert relay.for_a_person() == {("survey", "held"): 2}
+    assert [(pile.subscriber, pile.state, pile.count) for pile in people.piles()] == [("survey", "held", 2)]
     assert TimelineEntry.objects.filter(code="subscriber_removed").count() == 2
 
 
 def test_a_subscriber_that_comes_back_hears_what_was_held(tell: Tell) -> None:
     tell("email")
-    relay.owe(always)
+    relay.owe(ALL_LOST)
     relay.register([], release=1)
     tell("loyalty", "ORD-2")
-    relay.owe(always)
+    relay.owe(ALL_LOST)
 
     relay.register(["email", "loyalty"], release=2)
 
@@ -273,13 +324,13 @@ def test_how_much_waits_is_counted_with_what_no_row_tells_of(tell: Tell) -> None
     tell("email")
     assert (relay.waiting(), relay.waiting(60)) == (1, 0)
 
-    relay.owe(always)
+    relay.owe(ALL_LOST)
     assert relay.waiting() == 1
     make_due()
     assert (relay.waiting(), relay.waiting(60)) == (1, 1)
 
     Delivery.objects.update(state="dead", wake_at=None)
-    assert (relay.waiting(), relay.for_a_person()) == (0, {("email", "dead"): 1})
+    assert relay.waiting() == 0
 
 
 def test_the_relay_s_last_work_is_known(db: None) -> None:

@@ -15,7 +15,7 @@ from config import alive
 from config.checks import refuse_to_start
 from fulfillment.release import RELEASE
 from orders.turns import Turn, holder_of
-from sideeffects import registry, relay
+from sideeffects import people, registry, relay
 
 BEAT_EVERY_S = 5.0
 
@@ -72,6 +72,7 @@ class Relay:
         if launched:
             self.tell(f"relay: published {launched} deliveries")
         if time.monotonic() - self.beaten_at >= BEAT_EVERY_S:
+            people.tell()
             relay.beat()
             self.beaten_at = time.monotonic()
         return launched

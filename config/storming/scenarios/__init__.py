@@ -1,8 +1,8 @@
 """The storms there are, in the order in which they are run. A new one is a file here and a line in this list."""
 
 from config.storming.scenario import Scenario
-from config.storming.scenarios import backlog, broker, database, divergences, killed, leases, refunds, stranded, wiped
+from config.storming.scenarios import backlog, broker, database, divergences, killed, leases, refunds, starved, stranded, wiped
 
 SCENARIOS: tuple[Scenario, ...] = tuple(
-    module.SCENARIO for module in (refunds, killed, wiped, database, leases, divergences, broker, stranded, backlog)
+    module.SCENARIO for module in (refunds, killed, wiped, database, leases, divergences, broker, stranded, backlog, starved)
 )

@@ -48,7 +48,7 @@ def happens(storm: Storm) -> None:
                 lost += _wipe(storm)
         everything = len(storm.numbers) * SUBSCRIBERS
         storm.until("coming to rest", lambda: int(storm.shop.sql(DELIVERED, storm.numbers)[0][0]), everything, 240)
-    mails = _mails(storm)
+    mails = mails_of(storm)
     storm.counts |= {"wiped": wipes, "messages lost": lost, "put in twice": doubler.doubled, "mails": len(mails)}
     storm.expect(lost >= wipes, f"only {lost} messages were lost in {wipes} wipes")
     storm.expect(doubler.doubled == doubler.seen, f"of {doubler.seen} messages only {doubler.doubled} were doubled")
@@ -60,7 +60,7 @@ def happens(storm: Storm) -> None:
     storm.expect(ended == {"fulfilled": len(storm.numbers)}, f"ended as {ended}")
 
 
-def _mails(storm: Storm) -> list[str]:
+def mails_of(storm: Storm) -> list[str]:
     """The order of each mail that has arrived at its customer."""
     texts = [file.read_text(errors="replace") for file in (storm.run_dir / "mail").glob("*.eml")]
     return [found.group() for text in texts if (found := re.search(r"ORD-\w+", text))]

@@ -38,12 +38,15 @@ class Command(OperatorCommand):
 def _group_lines(group: Group) -> Iterator[str]:
     cause = " · ".join(filter(None, (group.kind, group.step, group.code)))
     amount = recovery.amounts(group.at_risk)
+    subjects = _count(group.orders, "subscriber" if group.kind == IncidentKind.DEAD_LETTER else "order")
     yield (
-        f"{cause} · {_count(group.orders, 'order')} · {amount + ' at risk' if amount else 'no money at risk'}"
+        f"{cause} · {subjects} · {amount + ' at risk' if amount else 'no money at risk'}"
         f" · first {group.first:%Y-%m-%d %H:%M:%S} · last {group.last:%Y-%m-%d %H:%M:%S}"
     )
     yield f"    {group.label}. Runbook {group.runbook}"
-    if group.kind not in FOUND_AT_THE_PROVIDER:
+    if group.kind == IncidentKind.DEAD_LETTER:
+        yield "    python manage.py deliveries"
+    elif group.kind not in FOUND_AT_THE_PROVIDER:
         yield f"    python manage.py retry_orders {_filters(group)}"
 
 

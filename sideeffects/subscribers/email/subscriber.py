@@ -14,7 +14,7 @@ class PermanentlyRefused(Exception):
     """The mail server refused for good (5xx): another try would be refused as well."""
 
 
-@subscriber(OrderFulfilled, retries=8, timeout_s=10, outside=True, final=(PermanentlyRefused,))
+@subscriber(OrderFulfilled, outside=True, final=(PermanentlyRefused,))
 def email(event: OrderFulfilled, delivery: Delivery) -> None:
     """Raises PermanentlyRefused; anything else is tried again. The Message-ID lets mail stores drop repeats."""
     order = delivery.fact.order  # names and addresses are not in the fact

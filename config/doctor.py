@@ -21,9 +21,11 @@ from config.broker import broker_answers
 from config.celery import app
 from config.serving import pending_migrations
 from fulfillment import recovery
+from fulfillment.circuit import CircuitState
 from fulfillment.clock import shop_now
+from fulfillment.engine import waiting
 from fulfillment.gateways import ROLES
-from fulfillment.models import Saga, SagaState, StepRecord, StepState
+from fulfillment.models import Circuit, Saga, SagaState, StepRecord, StepState
 from orders.attention import RUNBOOKS
 from orders.database import limited, was_not_granted
 from sideeffects import people, relay
@@ -71,7 +73,7 @@ def examine(ask_for_s: float = ASK_FOR_S) -> Iterator[Finding]:
             yield from _read(look)
     yield from _provider(ask_for_s)
     if knows:
-        for look in (_incidents, _quarantine, _orders, _deliveries):
+        for look in (_circuits, _incidents, _quarantine, _orders, _deliveries):
             yield from _read(look)
     yield from _crash_points()
 
@@ -263,6 +265,19 @@ def _provider(ask_for_s: float) -> Iterator[Finding]:
         yield Finding(level=FAIL, what="provider", found=found, to_do=to_do)
     else:
         yield Finding(level=OK, what="provider", found=f"{told}, answers")
+
+
+def _circuits() -> Iterator[Finding]:
+    """Providers that have not answered, as those found who needed them; and stops by a person."""
+    out = Circuit.objects.exclude(state=CircuitState.CLOSED).order_by("name")
+    for circuit in out:
+        orders, at_risk = waiting(circuit.name)
+        amount = recovery.amounts(at_risk)
+        found = f"{circuit.sentence}; {orders} {'order waits' if orders == 1 else 'orders wait'}{f', {amount} in all' if amount else ''}"
+        to_do = f"python manage.py circuit release {circuit.name}" if circuit.held_by else "ask the provider; orders go on by themselves"
+        yield Finding(level=WARN if circuit.held_by else FAIL, what="circuits", found=found, to_do=to_do, runbook=_book("provider_down"))
+    if not out:
+        yield Finding(level=OK, what="circuits", found="all closed: every provider answers whom it was asked for")
 
 
 # --- what waits for somebody ---------------------------------------------------------------------------------------------

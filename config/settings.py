@@ -83,6 +83,9 @@ _unknown_step: float = env.float(
 )  # an order that no process serves waits this long for one, as in a rolling deploy, before a person is told
 _undo_deadline: float = env.float("UNDO_DEADLINE_S", 3600.0, validate=Range(min=0.1))  # from an undo's grant, before a person is told
 _saga_deadline: float = env.float("SAGA_DEADLINE_S", 7200.0, validate=Range(min=0.1))  # from opening, until the pivot has succeeded
+_outage_limit: float = env.float(
+    "PROVIDER_OUTAGE_LIMIT_S", 14_400.0, validate=Range(min=0.1)
+)  # an order that was never called waits so long for a provider before a person is told
 SECOND_PERSON_ABOVE_MINOR: int = env.int(
     "SECOND_PERSON_ABOVE_MINOR", 50_000, validate=Range(min=0)
 )  # an amount settled by hand above this needs two
@@ -108,6 +111,7 @@ PATIENCE_S, PATIENCE_CAP_S = _patience * TIME_SCALE, _patience_cap * TIME_SCALE
 BACKOFF_S, BACKOFF_CAP_S = _backoff * TIME_SCALE, _backoff_cap * TIME_SCALE
 STEP_DEADLINE_S, UNDO_DEADLINE_S, SAGA_DEADLINE_S = _step_deadline * TIME_SCALE, _undo_deadline * TIME_SCALE, _saga_deadline * TIME_SCALE
 UNKNOWN_STEP_AFTER_S = _unknown_step * TIME_SCALE
+PROVIDER_OUTAGE_LIMIT_S = _outage_limit * TIME_SCALE
 RECONCILE_EVERY_S = _reconcile * TIME_SCALE
 DELIVERY_BACKOFF_CAP_S = (
     900.0 * TIME_SCALE

@@ -1,5 +1,7 @@
 """The catalogue of what can go wrong in the core: a call that did not succeed ended in one of these, and each says what is known about the effect."""
 
+from typing import Any
+
 WATCHING = "watching"  # the code of an undo that looks for an effect which may still land
 WATCHED_IN_VAIN = "watched_in_vain"  # the code of an undo that looked for an effect until none could come any more, and found none
 
@@ -7,16 +9,21 @@ WATCHED_IN_VAIN = "watched_in_vain"  # the code of an undo that looked for an ef
 class StepError(Exception):
     """A step or its undo did not succeed; do not raise this directly.
 
-    ``code`` is stable and made for machines ("card_declined"); the message is one sentence for people.
+    ``code`` is stable and made for machines ("card_declined"); the message is one sentence for people. ``provider_failed``: the provider did not answer as one
+    that works does, so this counts towards its circuit; else it says something about this request, or about us.
     """
 
-    def __init__(self, message: str, code: str = "") -> None:
+    provider_failed = False
+
+    def __init__(self, message: str, code: str = "", *, provider_failed: bool | None = None) -> None:
         super().__init__(message)
         self.code = code
+        if provider_failed is not None:
+            self.provider_failed = provider_failed
 
     # Exceptions travel between processes: without this a pickled one would come back without its code.
-    def __reduce__(self) -> tuple[type["StepError"], tuple[str, str]]:
-        return type(self), (str(self), self.code)
+    def __reduce__(self) -> tuple[type["StepError"], tuple[str, str], dict[str, Any]]:
+        return type(self), (str(self), self.code), self.__dict__
 
 
 class Rejected(StepError):
@@ -34,6 +41,22 @@ class Unavailable(StepError):
     What the operator does: nothing; it is tried again under the same key. If it lasts, look whether the provider is down.
     """
 
+    provider_failed = True
+
+
+class Throttled(Unavailable):
+    """The provider is up and asks us to come more slowly (429). It spends no try; ``retry_after_s`` is the least to wait.
+
+    Has money or stock moved? Not by this try.
+    What the operator does: nothing; if it lasts, fewer orders at once, or a higher limit at the provider.
+    """
+
+    provider_failed = False
+
+    def __init__(self, message: str, code: str = "", retry_after_s: float = 0.0) -> None:
+        super().__init__(message, code)
+        self.retry_after_s = retry_after_s
+
 
 class InDoubt(StepError):
     """It may have been done: the request was under way and no answer settles what became of it.
@@ -41,6 +64,8 @@ class InDoubt(StepError):
     Has money or stock moved? Perhaps.
     What the operator does: nothing; the same key asks again and makes it one effect. Never repeat it by hand.
     """
+
+    provider_failed = True
 
 
 class Busy(InDoubt):
@@ -50,6 +75,8 @@ class Busy(InDoubt):
     What the operator does: nothing; the answer is fetched under the same key when the provider is done.
     """
 
+    provider_failed = False
+
 
 class Changed(InDoubt):
     """What is to be given back is not what it was when the undo was granted: part of it has been given back by somebody else.
@@ -57,6 +84,8 @@ class Changed(InDoubt):
     Has money or stock moved? Yes, ``given_back_minor`` of it, not by us.
     What the operator does: nothing; the rest is given back under a new key.
     """
+
+    provider_failed = False
 
     def __init__(self, message: str, code: str = "", given_back_minor: int = 0) -> None:
         super().__init__(message, code)

@@ -8,7 +8,7 @@ from typing import Any
 
 from fulfillment import engine, ledger
 from fulfillment.ledger import LedgerEntry
-from fulfillment.models import Quarantine, Saga, SagaState, StepRecord, StepState
+from fulfillment.models import Circuit, Quarantine, Saga, SagaState, StepRecord, StepState
 from fulfillment.recovery import Choice, choices, held, version_of
 from fulfillment.release import RELEASE
 from orders.attention import Incident
@@ -102,6 +102,8 @@ def _explain(order: Order) -> Explanation:
     else:
         sentence, blocked = _moving(saga, record, undo), _blocked(saga, record)
         public = _PUBLIC_UNDO if undo else _PUBLIC.get(record.state, _plain("{name} is being worked on."))(record)
+        if saga.held_by and not undo:
+            public = _PUBLIC[StepState.RETRY_WAIT](record)
     return Explanation(sentence=sentence, public=public, since=_since(record), next_at=saga.wake_at, blocked_on=blocked, **shared)
 
 
@@ -112,7 +114,7 @@ def _since(record: StepRecord) -> datetime | None:
 
 
 def _moving(saga: Saga, record: StepRecord, undo: bool) -> str:
-    text = _left(saga, record) if saga.left_since else _SENTENCES.get(record.state, _foreign)(record)
+    text = _stands(saga, record, undo)
     if undo:
         return f"The order is being undone ({_reason(saga)}). {text}"
     if saga.cancel_requested_at:
@@ -133,7 +135,37 @@ def _foreign(record: StepRecord) -> str:
 
 
 def _blocked(saga: Saga, record: StepRecord) -> str:
-    return f"a process of release {saga.release}" if saga.left_since else _BLOCKED.get(record.state, "")
+    if saga.left_since:
+        return f"a process of release {saga.release}"
+    return "the provider" if saga.held_by else _BLOCKED.get(record.state, "")
+
+
+def _stands(saga: Saga, record: StepRecord, undo: bool) -> str:
+    if saga.left_since:
+        return _left(saga, record)
+    return _held(saga, record, undo) if saga.held_by else _SENTENCES.get(record.state, _foreign)(record)
+
+
+def _held(saga: Saga, record: StepRecord, undo: bool) -> str:
+    """Before an open circuit, or before one that has just closed."""
+    what = f"The undo of {record.name}" if undo else record.name.capitalize()
+    circuit = Circuit.objects.filter(pk=saga.held_by).first()
+    if circuit is None or not circuit.is_open:
+        return f"{what} goes on in a moment: the provider answers again, and those who waited come one after the other."
+    orders, _ = engine.waiting(saga.held_by)
+    asked = _ASKED.get(record.state, "")
+    back = "It goes on when it is released" if circuit.held_by else "It goes on by itself when the provider answers"
+    others = "1 order waits" if orders == 1 else f"{orders} orders wait"
+    return f"{what} waits{asked}. {circuit.sentence}; {others}. {back}; meanwhile neither tries nor time are spent."
+
+
+_ASKED: dict[str, str] = {
+    StepState.PENDING: ", and was never asked for there",
+    StepState.IN_DOUBT: "; it may or may not have happened",
+    StepState.UNDO_IN_DOUBT: "; it may or may not be undone",
+    StepState.STARTED: ": it is being asked for right now, to see whether the provider is back",
+    StepState.UNDO_STARTED: ": it is being asked for right now, to see whether the provider is back",
+}
 
 
 def _waits_for_a_person(saga: Saga, record: StepRecord, undo: bool, incidents: tuple[Incident, ...]) -> str:

@@ -5,12 +5,15 @@ from typing import ClassVar
 from django.db import models
 from django.db.models import Q
 
+from fulfillment.circuit import Circuit, CircuitEntry
 from fulfillment.clock import ShopNow
 from fulfillment.ledger import LedgerEntry
 from fulfillment.stock import Reservation, StockLevel
 from orders.probes import QueueProbe
 
 __all__ = [
+    "Circuit",
+    "CircuitEntry",
     "LedgerEntry",
     "Quarantine",
     "QueueProbe",
@@ -47,7 +50,8 @@ class Saga(models.Model):
     or an incident is open. ``launched_at``: when its message was published last; NULL: the broker did not take it. ``plan`` pins the steps as they were when
     the saga was opened, providers included. ``failure`` is the status that the order will show once every undo is settled: set, the saga goes backward.
     Past ``deadline_at`` it turns back, unless the pivot has succeeded. ``release``: of the code that opened it; older code leaves it to newer, and takes it over
-    only when none has come. ``left_since``: since when whoever has met it has left it to others, because their code does not serve it.
+    only when none has come. ``left_since``: since when whoever has met it has left it to others, because their code does not serve it. ``held_by``: the open
+    circuit before which it waits, since ``held_at``. ``paused_s``: seconds that do not count towards the deadline of the step or undo where it stands.
     """
 
     order = models.OneToOneField("orders.Order", models.CASCADE, related_name="saga")
@@ -62,11 +66,17 @@ class Saga(models.Model):
     cancel_requested_at = models.DateTimeField(null=True)
     failure = models.CharField(max_length=20, blank=True)
     deadline_at = models.DateTimeField(null=True)
+    held_by = models.CharField(max_length=120, blank=True, default="", db_default="")
+    held_at = models.DateTimeField(null=True)
+    paused_s = models.FloatField(default=0.0, db_default=0.0)
     opened_at = models.DateTimeField(db_default=ShopNow())
     closed_at = models.DateTimeField(null=True)
 
     class Meta:
-        indexes: ClassVar = [models.Index(fields=["wake_at", "id"], condition=Q(wake_at__isnull=False), name="saga_due")]
+        indexes: ClassVar = [
+            models.Index(fields=["wake_at", "id"], condition=Q(wake_at__isnull=False), name="saga_due"),
+            models.Index(fields=["held_by", "id"], condition=~Q(held_by=""), name="saga_held"),
+        ]
         constraints: ClassVar = [
             models.CheckConstraint(
                 condition=Q(wake_at__isnull=False) | Q(state__in=[*FINAL, SagaState.NEEDS_ATTENTION]), name="saga_open_has_wake_at"

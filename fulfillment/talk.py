@@ -37,7 +37,7 @@ def talk(step: Step, claim: Claim, lease: Lease) -> Receipt | StepError | None:
         return error
     except Exception as unknown:  # a class nobody listed says nothing about what the provider did
         log.exception("%s of %s: unknown error, in doubt", claim.name, claim.key)
-        return InDoubt(f"{type(unknown).__name__} while talking to the provider", code="unknown_error")
+        return InDoubt(f"{type(unknown).__name__} while talking to the provider", code="unknown_error", provider_failed=False)
 
 
 def with_provider_of(role: str, gateway: str) -> AbstractContextManager[None]:
@@ -52,9 +52,10 @@ def storable(receipt: object) -> Receipt | None:
             raise TypeError(f"a receipt is a dict, not {type(receipt).__name__}")
         text = json.dumps(receipt, allow_nan=False)
     except (TypeError, ValueError, RecursionError) as wrong:
-        raise InDoubt(f"The step's receipt cannot be stored: {wrong}", code="receipt_unusable") from None
+        raise InDoubt(f"The step's receipt cannot be stored: {wrong}", code="receipt_unusable", provider_failed=False) from None
     if "\\u0000" in text or len(text) > LARGEST_RECEIPT:
-        raise InDoubt("The step's receipt cannot be stored: it is too long, or holds a null character", code="receipt_unusable")
+        told = "The step's receipt cannot be stored: it is too long, or holds a null character"
+        raise InDoubt(told, code="receipt_unusable", provider_failed=False)
     return receipt
 
 
@@ -78,7 +79,8 @@ def _untouched(step: Step, order: Order, key: str, found: Receipt) -> Receipt:
     if left == 0:
         raise Rejected("It took place, and somebody else has undone it since", code="undone_elsewhere")
     if left is not None and left < found.get("amount_minor", left):
-        raise InDoubt("It took place, and somebody else has undone part of it since", code="partly_undone_elsewhere")
+        told = "It took place, and somebody else has undone part of it since"
+        raise InDoubt(told, code="partly_undone_elsewhere", provider_failed=False)
     return found
 
 

@@ -201,8 +201,7 @@ def _settle_failure(task: "Task[..., str]", claim: Claim, error: StepError, orde
 
 
 def _nothing_to_start(task: "Task[..., str]", undo: bool, saga: int, epoch: int, order: str) -> str:
-    if not undo:
-        launch(engine.meet_cancel(saga, epoch))
+    launch(engine.could_not_start(saga, epoch))
     return _end(task, f"{order}: nothing to do here")
 
 

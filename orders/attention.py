@@ -27,6 +27,7 @@ class IncidentKind(models.TextChoices):
     QUARANTINED = "quarantined", "No process can work on it"
     UNKNOWN_STEP = "unknown_step", "This code does not know a step of its plan"
     ORPHAN_PAYMENT = "orphan_payment", "The provider holds what nobody owns"
+    PROVIDER_DOWN = "provider_down", "A provider does not answer"
     MISMATCH = "mismatch", "Journal and provider disagree"
     DEAD_LETTER = "dead_letter", "Side effects wait for a person"
 
@@ -91,6 +92,8 @@ class Incident(models.Model):
     @property
     def sentence(self) -> str:
         """The reason, with the amount at risk."""
+        if self.kind == IncidentKind.PROVIDER_DOWN:
+            return self.message.rstrip(".") + (f", {money(self.amount_minor, self.currency)} in all." if self.amount_minor else ".")
         label = kind_label(self.kind)
         what = f"{self.step.capitalize()}: {label[0].lower()}{label[1:]}" if self.step else label
         why = f" ({self.message.rstrip('.')})" if self.message else ""

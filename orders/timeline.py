@@ -22,6 +22,7 @@ class Kind(models.TextChoices):
     TAKE_OVER = "take_over", "taken over"
     RELAUNCH = "relaunch", "message published again"
     LEFT = "left", "left to another release"
+    HELD = "held", "held"  # it waits before an open circuit, or waits no longer
     LATE = "late", "came too late"  # a zombie: it learned something and wrote nothing but this
     CANCEL = "cancel", "cancel"
     OPERATOR = "operator", "operator"
@@ -86,6 +87,14 @@ def _relaunched(subject: str, entry: TimelineEntry) -> str:
     return f"{subject} had not started: its message was published again"
 
 
+def _held(subject: str, entry: TimelineEntry) -> str:
+    """``code``: the circuit."""
+    why = entry.detail.get("message", "the provider does not answer")
+    if entry.to_state == "released":
+        return f"{subject} waits no longer: {why}"
+    return f"{subject} waits, and spends neither tries nor time: {why}"
+
+
 def _cancelled(subject: str, entry: TimelineEntry) -> str:
     if entry.to_state == "too_late":
         return "The cancel came too late: the carrier had accepted the parcel"
@@ -112,6 +121,7 @@ def _incident(subject: str, entry: TimelineEntry) -> str:
 _SENTENCES: dict[str, Callable[[str, TimelineEntry], str]] = {
     Kind.TAKE_OVER: _taken_over,
     Kind.LEFT: _left,
+    Kind.HELD: _held,
     Kind.LATE: _late,
     Kind.RELAUNCH: _relaunched,
     Kind.CANCEL: _cancelled,

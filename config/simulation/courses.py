@@ -4,6 +4,10 @@ from functools import partial
 
 from config.simulation.history import Course, History
 from config.simulation.threads import WorkerThread
+from config.simulation.world import GATEWAY
+from fulfillment import circuit as circuits
+
+CARRIER = circuits.name_of("carrier", GATEWAY, undo=False)
 
 
 def go_until(history: History, task: str, boundary: str) -> WorkerThread:
@@ -75,8 +79,50 @@ def unavailable_after_a_charge(history: History) -> None:
     deliver_all(history)
 
 
+def cancelled_before_an_open_circuit(history: History) -> None:
+    """The carrier has been out for a while when the parcel is due, so its grant is withdrawn; the customer cancels, and nothing of it is undone."""
+    history.act("outage", partial(history.outage, CARRIER))
+    history.act("long wait", history.long_wait)
+    deliver_all(history)
+    history.act("cancel", history.cancel)
+    history.act("sweep", history.sweep)
+    deliver_all(history)
+
+
+def probe_that_is_lost_with_the_database(history: History) -> None:
+    """As before; then the order is sent ahead as the probe, books, and the database crashes; it is held again, and cancelled."""
+    history.act("outage", partial(history.outage, CARRIER))
+    history.act("long wait", history.long_wait)
+    deliver_all(history)
+    history.act("probe", history.look_after_circuits)
+    probe = go_until(history, "shipping", "after_call")
+    if history.past:
+        history.act("crash", history.database_crash)
+    history.act("kill", partial(history.kill, probe))
+    history.act("sweep", history.sweep)
+    history.act("cancel", history.cancel)
+    history.act("sweep", history.sweep)
+    deliver_all(history)
+
+
+def started_and_lost_before_an_open_circuit(history: History) -> None:
+    """A charge is made, its start is lost with the database; then the bank is out, and the customer cancels."""
+    first = go_until(history, "payment", "after_call")
+    if history.past:
+        history.act("crash", history.database_crash)
+    history.act("kill", partial(history.kill, first))
+    history.act("outage", partial(history.outage, circuits.name_of("payments", GATEWAY, False)))
+    history.act("sweep", history.sweep)
+    history.act("cancel", history.cancel)
+    history.act("sweep", history.sweep)
+    deliver_all(history)
+
+
 COURSES = {
     "late settle after a lost turn back": Course("tombstone", late_settle_after_a_lost_turn_back),
     "landing after a blind undo": Course("tombstone", landing_after_a_blind_undo),
     "unavailable after a charge": Course("tombstone", unavailable_after_a_charge),
+    "cancelled before an open circuit": Course("tombstone", cancelled_before_an_open_circuit),
+    "probe that is lost with the database": Course("tombstone", probe_that_is_lost_with_the_database),
+    "started and lost before an open circuit": Course("tombstone", started_and_lost_before_an_open_circuit),
 }

@@ -18,16 +18,18 @@ from config.simulation.journal import Seen
 from config.simulation.provider import CARDS, DAY_S, LAG_S, Provider
 from config.simulation.threads import Killed, WorkerThread
 from config.simulation.world import GATEWAY, Clock, Commits, Surroundings, replaced
+from fulfillment import circuit as circuits
 from fulfillment import recovery, tasks
 from fulfillment.engine import Launch
 from fulfillment.errors import Rejected
-from fulfillment.models import QueueProbe, Saga, SagaState, StockLevel
+from fulfillment.models import Circuit, QueueProbe, Saga, SagaState, StockLevel
 from orders.models import Order, OrderLine
 
 WORKERS = 2
 CALM_MOVES = 400  # more than any order needs once faults have stopped
 PAUSES = ("before_start", "after_start", "before_call", "after_call", "after_settle_commit", "before_publish")
 PARKED = SagaState.NEEDS_ATTENTION
+OPERATIONS = tuple(circuits.name_of(role, GATEWAY, undo) for role in ("payments", "carrier") for undo in (False, True))
 
 
 @dataclass
@@ -156,6 +158,7 @@ class History:
 
     def _place(self) -> None:
         self.clock.tell_the_database()
+        Circuit.objects.all().delete()
         sku = "NONE" if self.rng.random() < 0.12 and not self.obeys else "PLENTY"
         self.simulator.placed += 1
         number = f"SIM-{self.simulator.placed}"
@@ -215,6 +218,8 @@ class History:
             moves.append(("sweep", self.sweep, 0.5 * self._liking("sweep") if alive else 5))
         elif not moves:
             moves.append(("wait", self._wait, 1))
+        if any(circuit["state"] != "closed" or circuit["wakes"] for circuit in self.seen.circuits):
+            moves.append(("probe", self.look_after_circuits, 1.5 * self._liking("probe") if not self.calm else 5))
         if not self.calm:
             moves += [(name, act, weight * self.faultiness * self._liking(name)) for name, act, weight in self._faults(busy)]
         if not self.calm and self._somebody_may_decide():
@@ -224,7 +229,8 @@ class History:
         return moves
 
     def _somebody_may_decide(self) -> bool:
-        return self.seen.state == PARKED or any(record["state"] == "in_doubt" for record in self.seen.records)
+        waits = bool(self.seen.saga["held_by"]) or any(record["state"] == "in_doubt" for record in self.seen.records)
+        return self.seen.state == PARKED or waits
 
     def _liking(self, name: str) -> float:
         if name not in self.likes:
@@ -242,6 +248,7 @@ class History:
             faults.append(("crash", self.database_crash, 2))
         if any(effect.what == "label" and effect.open_minor and not effect.handed_over for effect in self.provider.effects):
             faults.append(("handed over", self._hand_over, 0.3))
+        faults.append(("outage", lambda: self.outage(self.rng.choice(OPERATIONS)), 0.5))
         faults.append(("long wait", self.long_wait, 0.15))
         return faults
 
@@ -306,6 +313,21 @@ class History:
         recovery.probes_due()
         self.simulator.commits.may_be_lost = its_commit_may_be_lost
         return told
+
+    def outage(self, name: str) -> str:
+        """Orders of others have failed at one operation of the provider."""
+        with transaction.atomic():
+            for other in range(circuits.ORDERS_THAT_OPEN):
+                circuits.failed(name, f"other {other}", -other, "The provider is down.", counts=True)
+        return f"{name} is out"
+
+    def look_after_circuits(self) -> str:
+        """Time goes on to the next probe, mostly."""
+        self._pass_time(self.clock.now + (100.0 if self.obeys else self.rng.choice((0.0, 1.0, 100.0))))
+        launches = list(recovery.circuit_probes())
+        for launch in launches:
+            self.broker.publish(launch)
+        return "the sweep looks after circuits" + "".join(f", a probe e{launch.epoch}" for launch in launches)
 
     def _a_probe_comes_out(self) -> None:
         with connection.cursor() as cursor:

@@ -6,7 +6,7 @@ from typing import Any
 
 from django.db import connection, transaction
 
-from fulfillment.models import Saga, StepRecord
+from fulfillment.models import Circuit, Saga, StepRecord
 
 READ = """
 SELECT to_jsonb(s)::text, (SELECT jsonb_agg(to_jsonb(r) ORDER BY r.position)::text FROM fulfillment_steprecord r WHERE r.saga_id = s.id), o.status,
@@ -14,14 +14,15 @@ SELECT to_jsonb(s)::text, (SELECT jsonb_agg(to_jsonb(r) ORDER BY r.position)::te
     (SELECT count(*) FROM orders_fact e WHERE e.order_id = o.id),
     (SELECT coalesce(string_agg(v.state, ','), '') FROM fulfillment_reservation v WHERE v.order_number = o.number),
     (SELECT count(*) FROM orders_incident i WHERE i.order_id = o.id AND i.state <> 'resolved'),
-    extract(epoch FROM CASE WHEN s.wake_at < '9000-01-01' THEN s.wake_at END)::float
+    extract(epoch FROM CASE WHEN s.wake_at < '9000-01-01' THEN s.wake_at END)::float,
+    (SELECT jsonb_agg(to_jsonb(c) ORDER BY c.name)::text FROM fulfillment_circuit c)
 FROM fulfillment_saga s JOIN orders_order o ON o.id = s.order_id WHERE s.id = %s
 """
 
 
 @dataclass(frozen=True)
 class Seen:
-    """The rows of one order, as committed. ``wake_at``: seconds since the epoch of time; None: nobody looks."""
+    """The rows of one order, as committed, and the circuits. ``wake_at``: seconds since the epoch of time; None: nobody looks."""
 
     saga: dict[str, Any]
     records: list[dict[str, Any]]
@@ -31,6 +32,7 @@ class Seen:
     reservations: str
     incidents: int
     wake_at: float | None
+    circuits: list[dict[str, Any]]
 
     @property
     def state(self) -> str:
@@ -45,8 +47,8 @@ class Seen:
 def read(saga_id: int) -> Seen:
     with connection.cursor() as cursor:
         cursor.execute(READ, [saga_id])
-        saga, records, *rest = cursor.fetchone()
-    return Seen(json.loads(saga), json.loads(records), *rest)
+        saga, records, *rest, circuits = cursor.fetchone()
+    return Seen(json.loads(saga), json.loads(records), *rest, json.loads(circuits or "[]"))
 
 
 @transaction.atomic
@@ -57,13 +59,16 @@ def put_back(seen: Seen) -> None:
         _restore(cursor, "fulfillment_saga", Saga, seen.saga)
         for record in seen.records:
             _restore(cursor, "fulfillment_steprecord", StepRecord, record)
+        Circuit.objects.exclude(name__in=[circuit["name"] for circuit in seen.circuits]).delete()
+        for circuit in seen.circuits:
+            _restore(cursor, "fulfillment_circuit", Circuit, circuit, "name")
         cursor.execute("UPDATE orders_order SET status = %s WHERE id = %s", [seen.status, seen.saga["order_id"]])
         cursor.execute("DELETE FROM orders_timelineentry WHERE order_id = %s AND id > %s", [seen.saga["order_id"], seen.last_entry])
 
 
-def _restore(cursor: Any, table: str, model: type[Saga] | type[StepRecord], row: dict[str, Any]) -> None:
+def _restore(cursor: Any, table: str, model: type[Saga] | type[StepRecord] | type[Circuit], row: dict[str, Any], key: str = "id") -> None:
     columns = ", ".join(str(field.column) for field in model._meta.concrete_fields)
     cursor.execute(
-        f"UPDATE {table} t SET ({columns}) = (SELECT {columns} FROM jsonb_populate_record(NULL::{table}, %s)) WHERE t.id = %s",
-        [json.dumps(row), row["id"]],
+        f"UPDATE {table} t SET ({columns}) = (SELECT {columns} FROM jsonb_populate_record(NULL::{table}, %s)) WHERE t.{key} = %s",
+        [json.dumps(row), row[key]],
     )

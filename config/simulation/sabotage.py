@@ -15,7 +15,7 @@ from django.db import transaction
 from fulfillment import talk
 from fulfillment.clock import ShopNow
 from fulfillment.crashpoints import crash_point
-from fulfillment.engine import journal, trying, waking, walking
+from fulfillment.engine import journal, probing, trying, waking, walking
 from fulfillment.models import Saga, SagaState, StepState
 from orders.durability import may_be_lost
 
@@ -150,6 +150,27 @@ def blind_undo_by_look_up() -> contextlib.AbstractContextManager[None]:
     return replacing(talk, _undo_blind=looks)
 
 
+# --- before an open circuit ------------------------------------------------------------------------------------------------
+
+
+def withdraws_any_grant() -> contextlib.AbstractContextManager[None]:
+    """Before an open circuit, whatever was granted and is not known to have started counts as never asked for."""
+    return replacing(probing, was_never_asked=lambda record, circuit: True)
+
+
+def probe_does_not_wait() -> contextlib.AbstractContextManager[None]:
+    """The start of a probe may be lost with the database."""
+    start = trying._start
+
+    def lossy(saga_id: int, epoch: int, name: str, undo: bool) -> Any:
+        with transaction.atomic():
+            claim = start(saga_id, epoch, name, undo)
+            may_be_lost()
+        return claim
+
+    return replacing(trying, _start=lossy)
+
+
 # --- the walk --------------------------------------------------------------------------------------------------------------
 
 
@@ -193,6 +214,8 @@ BROKEN: dict[str, Callable[[], contextlib.AbstractContextManager[None]]] = {
     "epoch raised without waiting": epoch_does_not_wait,
     "window counted from start": window_from_start,
     "blind undo by look-up alone": blind_undo_by_look_up,
+    "any grant withdrawn": withdraws_any_grant,
+    "probe that does not wait": probe_does_not_wait,
     "grant without wake_at": grant_without_wake_at,
     "undo_blocks ignored": undo_blocks_ignored,
     "event in its own commit": event_in_its_own_commit,

@@ -1,12 +1,14 @@
 """The engine: open, start, settle, turn back, take over, park. The only writer of the journal; it never calls a provider and never publishes.
 
 Each transition takes the saga's row lock, checks the fence (``epoch``, and for a settle ``claim``), and writes state and history in one transaction.
-docs/semantics.md lists the transitions; tests/model searches them. Read ``opening``, ``trying``, ``walking``, ``waking``, ``leaving``, ``deciding`` in this order.
+docs/semantics.md lists the transitions; tests/model searches them. Read ``opening``, ``trying``, ``walking``, ``waking``, ``leaving``, ``deciding`` in this order;
+``holding`` and ``probing`` are what happens before an open circuit.
 
 Note: what may be lost. A transaction whose loss only repeats something idempotent (a start; a settle that says Unavailable or InDoubt) does not wait for the disk.
 Everything else does: whatever raises the epoch, grants, settles a success or a rejection, or answers a person.
 """
 
+from fulfillment.engine.holding import stands_before, tell_of, waiting
 from fulfillment.engine.journal import (
     GRANTED,
     STARTED,
@@ -28,12 +30,13 @@ from fulfillment.engine.journal import (
 )
 from fulfillment.engine.leaving import message_dropped
 from fulfillment.engine.opening import open_saga
+from fulfillment.engine.probing import probe
 from fulfillment.engine.transition import transition
 from fulfillment.engine.trying import run_local, settle_failure, settle_success, start
 from fulfillment.engine.waking import (
     chain_stopped,
+    could_not_start,
     look,
-    meet_cancel,
     postpone,
     request_cancel,
 )
@@ -49,25 +52,29 @@ __all__ = [
     "at_risk_minor",
     "border",
     "chain_stopped",
+    "could_not_start",
     "is_local",
     "is_newer",
     "is_pivot",
     "launch_of",
     "locking",
     "look",
-    "meet_cancel",
     "message_dropped",
     "open_saga",
     "pivot_succeeded",
     "planned",
     "postpone",
+    "probe",
     "request_cancel",
     "run_local",
     "settle_failure",
     "settle_success",
     "standing",
+    "stands_before",
     "start",
     "step_of",
     "tell",
+    "tell_of",
     "transition",
+    "waiting",
 ]

@@ -4,6 +4,7 @@ from typing import Any
 
 from fulfillment import ledger, stock
 from fulfillment.clock import ShopNow, saga_deadline
+from fulfillment.engine.holding import release
 from fulfillment.engine.journal import border, is_pivot, move, save, tell, tell_order
 from fulfillment.engine.leaving import adopt
 from fulfillment.engine.walking import grant_next, grant_next_undo, grant_undo, turn_back
@@ -93,6 +94,8 @@ def close(saga: Saga, amount_minor: int) -> None:
 def _resume(saga: Saga) -> None:
     """A new epoch and a new deadline, in the direction in which the saga was going."""
     adopt(saga)
+    if saga.held_by:
+        release(saga, None, "a person has decided")
     saga.epoch += 1
     state = SagaState.COMPENSATING if saga.is_backward else SagaState.RUNNING
     changes: dict[str, Any] = {
@@ -102,6 +105,7 @@ def _resume(saga: Saga) -> None:
         "wake_at": ShopNow(),
         "deadline_at": saga_deadline(),
         "left_since": None,
+        "paused_s": 0.0,
     }
     if saga.state != state:
         tell(saga, Kind.SAGA, from_state=saga.state, to_state=state)

@@ -10,6 +10,7 @@ from typing import Any
 
 from django.db import models
 
+from fulfillment import circuit
 from fulfillment.card import Card
 from fulfillment.errors import UnknownStep
 from fulfillment.gateways import card_of, chosen, exists
@@ -62,6 +63,13 @@ class Claim:
     role: str = ""
     gateway: str = ""
     version: int = 1
+    troubled: bool = False  # when it started, something had failed at its circuit, or the circuit was open
+    is_probe: bool = False
+
+    @property
+    def circuit(self) -> str:
+        """The name of its circuit; empty: it talks to nobody."""
+        return circuit.name_of(self.role, self.gateway, self.undo)
 
     def undo_of(self, order: Order) -> Undo:
         return Undo(key=self.key, do_key=self.do_key, receipt=self.receipt, amount_minor=self.undo_amount_minor, currency=order.currency)

@@ -5,12 +5,15 @@ import uuid
 from datetime import timedelta
 from typing import Any
 
+from django.conf import settings
 from django.db import connection
 
+from fulfillment import circuit as circuits
 from fulfillment import ledger
 from fulfillment.clock import ShopNow, backoff_s, in_seconds, lease_s, patience_s
 from fulfillment.crashpoints import ANY, crash_point
 from fulfillment.engine.budget import tries_spent
+from fulfillment.engine.holding import hold, release, tell_of
 from fulfillment.engine.journal import (
     Claim,
     Settled,
@@ -30,7 +33,7 @@ from fulfillment.engine.journal import (
 from fulfillment.engine.leaving import drop
 from fulfillment.engine.transition import transition
 from fulfillment.engine.walking import grant_next, grant_next_undo, park_undo, turn_back
-from fulfillment.errors import Busy, Changed, InDoubt, Rejected, StepError, Unavailable, UnknownStep
+from fulfillment.errors import Busy, Changed, InDoubt, Rejected, StepError, Throttled, Unavailable, UnknownStep
 from fulfillment.ledger import LedgerEntry
 from fulfillment.models import Saga, SagaState, StepRecord, StepState
 from fulfillment.step import Receipt
@@ -41,14 +44,21 @@ from orders.timeline import Kind, TimelineEntry
 
 # One statement: lock the saga if this epoch and direction still hold, start the granted step under a random claim, move wake_at to the end of the lease,
 # write the history, and move a placed order to processing. The saga's row is locked first, as everywhere, so that no two transitions can deadlock.
+# Before an open circuit nothing starts but its probe, whose time is then that of its lease.
 START = """
 WITH mine AS (
-    SELECT id, order_id, epoch, plan FROM fulfillment_saga
+    SELECT id, order_id, epoch, plan, held_by, (
+        SELECT (entry->>'role') || '.' || (entry->>'gateway') || %(operation)s FROM jsonb_array_elements(plan) AS entry WHERE entry->>'name' = %(name)s
+    ) AS circuit FROM fulfillment_saga
     WHERE id = %(saga)s AND epoch = %(epoch)s AND state = %(direction)s AND (%(undo)s OR cancel_requested_at IS NULL)
     FOR UPDATE
 ), was AS (
-    SELECT r.id, r.asked_until, r.undo_asked_until FROM fulfillment_steprecord AS r JOIN mine ON r.saga_id = mine.id
-    WHERE r.name = %(name)s AND r.state = %(granted)s FOR UPDATE OF r
+    SELECT r.id, r.asked_until, r.undo_asked_until, c.name AS circuit, c.state <> 'closed' OR c.failures <> '[]' AS troubled,
+        c.probe = mine.id AND c.probe_until > shop_now() AS is_probe
+    FROM fulfillment_steprecord AS r JOIN mine ON r.saga_id = mine.id LEFT JOIN fulfillment_circuit AS c ON c.name = mine.circuit
+    WHERE r.name = %(name)s AND r.state = %(granted)s
+        AND ((mine.held_by = '' AND coalesce(c.state, 'closed') = 'closed') OR (c.probe = mine.id AND c.probe_until > shop_now()))
+    FOR UPDATE OF r
 ), started AS (
     UPDATE fulfillment_steprecord AS r
     SET state = %(started)s, claim = %(claim)s, started_at = shop_now(),
@@ -60,6 +70,8 @@ WITH mine AS (
     RETURNING r.*
 ), leased AS (
     UPDATE fulfillment_saga SET wake_at = shop_now() + %(lease)s, left_since = NULL WHERE id IN (SELECT saga_id FROM started)
+), probing AS (
+    UPDATE fulfillment_circuit SET probe_until = shop_now() + %(lease)s WHERE name IN (SELECT circuit FROM was WHERE is_probe)
 ), moved AS (
     UPDATE orders_order SET status = 'processing'
     WHERE status = 'placed' AND id IN (SELECT order_id FROM mine JOIN started ON started.saga_id = mine.id)
@@ -74,7 +86,8 @@ SELECT mine.order_id, orders_order.number, mine.plan::text, started.do_key, star
     started.undo_amount_minor, started.undo_doubt,
     extract(epoch FROM shop_now() - started.granted_at)::float,
     extract(epoch FROM shop_now() - CASE
-        WHEN %(undo)s THEN coalesce(was.asked_until, started.undo_granted_at + %(lease)s) ELSE was.asked_until END)::float
+        WHEN %(undo)s THEN coalesce(was.asked_until, started.undo_granted_at + %(lease)s) ELSE was.asked_until END)::float,
+    coalesce(was.troubled, false), coalesce(was.is_probe, false)
 FROM mine JOIN started ON started.saga_id = mine.id JOIN was ON was.id = started.id JOIN orders_order ON orders_order.id = mine.order_id
 """
 
@@ -83,7 +96,8 @@ def start(saga_id: int, epoch: int, name: str, undo: bool, order: str = ANY) -> 
     """Claim the granted step for this process, or None: a duplicate, an older epoch, or a cancel. ``order`` is what the message calls it, for crash points.
 
     Raises UnknownStep, and starts nothing: this code does not serve the step as the plan needs it.
-    Does not wait for the disk, unless the provider knows no keys: then a start that is lost could become a second effect.
+    Does not wait for the disk, unless the provider knows no keys: then a start that is lost could become a second effect. A probe's waits too: it tells an order
+    that was called from one that never was.
     """
     crash_point("before_start", order, name, undo=undo)
     claim = _start(saga_id, epoch, name, undo)
@@ -105,13 +119,14 @@ def _start(saga_id: int, epoch: int, name: str, undo: bool) -> Claim | None:
         "direction": SagaState.COMPENSATING if undo else SagaState.RUNNING,
         "granted": StepState.UNDO_GRANTED if undo else StepState.GRANTED,
         "started": StepState.UNDO_STARTED if undo else StepState.STARTED,
+        "operation": f".{circuits.UNDO if undo else circuits.DO}",
     }
     with connection.cursor() as cursor:
         cursor.execute(START, values)
         row = cursor.fetchone()
     if row is None:
         return None
-    order_id, order, plan, do_key, undo_key, tries, undo_tries, receipt, amount, undo_doubt, age_s, quiet_s = row
+    order_id, order, plan, do_key, undo_key, tries, undo_tries, receipt, amount, undo_doubt, age_s, quiet_s, troubled, is_probe = row
     saga = Saga(plan=json.loads(plan))
     if step_of(saga, name) is None:
         raise UnknownStep(f"This code does not serve {name!r} as the plan of saga {saga_id} needs it", code="unknown_step")
@@ -135,7 +150,11 @@ def _start(saga_id: int, epoch: int, name: str, undo: bool) -> Claim | None:
         role=entry.get("role", ""),
         gateway=entry.get("gateway", ""),
         version=entry.get("version", 1),
+        troubled=troubled,
+        is_probe=is_probe,
     )
+    if is_probe:
+        return started
     if started.card is None or started.card.has_keys:
         may_be_lost()
     return started
@@ -154,6 +173,8 @@ def _settle_success(claim: Claim, receipt: Receipt | None) -> Settled:
     if saga is None:
         _came_too_late(claim, StepState.UNDONE if claim.undo else StepState.SUCCEEDED)
         return Settled(mine=False)
+    if claim.troubled:
+        circuits.answered(claim.circuit, claim.saga)
     settled = _succeed(saga, claim.name, receipt, claim.undo)
     crash_point("before_settle_commit", claim.order, claim.name, undo=claim.undo)
     return settled
@@ -291,6 +312,8 @@ def _came_too_late(claim: Claim, learned: StepState) -> None:
 
 def _succeed(saga: Saga, name: str, receipt: Receipt | None, undo: bool) -> Settled:
     record = record_of(saga, name)
+    if saga.held_by:
+        release(saga, record)
     saga.relaunches = 0
     settled: dict[str, Any] = {"tries": record.tries, "undo_tries": record.undo_tries, "waits": 0, "claim": None, "settled_at": ShopNow()}
     settled |= {"error_code": "", "error_message": ""}
@@ -326,10 +349,11 @@ def _enter_refund(saga: Saga, record: StepRecord, receipt: Receipt | None) -> No
 
 def _fail(saga: Saga, claim: Claim, error: StepError) -> Settled:
     record, undo = record_of(saga, claim.name), claim.undo
+    failed = _tell_the_circuit(saga, claim, error)
     state = _state_after(error, undo)
-    busy, doubt = isinstance(error, Busy), isinstance(error, InDoubt)
-    tries = claim.tries - busy
-    waits = record.waits + 1 if busy else 0
+    waits_only, doubt = isinstance(error, Busy | Throttled), isinstance(error, InDoubt)
+    tries = claim.tries - (waits_only or not failed.spends)
+    waits = record.waits + 1 if waits_only else 0
     counted: dict[str, Any] = {"undo_tries": tries} if undo else {"tries": tries}
     counted |= {"undo_doubt": record.undo_doubt or doubt} if undo else {"doubt": record.doubt or doubt}
     told: dict[str, Any] = {"error_code": error.code[:60], "error_message": str(error)[:300], "detail": {"message": str(error)[:300]}}
@@ -339,8 +363,31 @@ def _fail(saga: Saga, claim: Claim, error: StepError) -> Settled:
     if state is StepState.UNDO_FAILED:
         saga.relaunches = 0
         return park_undo(saga, record)
-    save(saga, relaunches=0, wake_at=in_seconds(_wait_s(saga, record, undo, max(tries, waits))))
+    if failed.circuit is not None:
+        hold(saga, record, failed.circuit)
+        return Settled(mine=True)
+    wait_s = max(_wait_s(saga, record, undo, max(tries, waits)), _asked_to_wait_s(error))
+    save(saga, relaunches=0, wake_at=in_seconds(wait_s))
     return Settled(mine=True)
+
+
+def _tell_the_circuit(saga: Saga, claim: Claim, error: StepError) -> circuits.Failed:
+    """A rejection is an answer. Anything else is none; whether it is the provider's doing says the error."""
+    if isinstance(error, Rejected):
+        if claim.troubled:
+            circuits.answered(claim.circuit, claim.saga)
+        if saga.held_by:
+            release(saga, record_of(saga, claim.name))
+        return circuits.Failed(spends=True, circuit=None)
+    failed = circuits.failed(claim.circuit, claim.order, claim.saga, str(error), error.provider_failed)
+    if failed.opened and failed.circuit:
+        tell_of(failed.circuit)
+    return failed
+
+
+def _asked_to_wait_s(error: StepError) -> float:
+    """By a provider that wants us to come more slowly; never longer than anything else may wait."""
+    return min(error.retry_after_s, settings.PATIENCE_CAP_S) if isinstance(error, Throttled) else 0.0
 
 
 def _fix_anew(saga: Saga, record: StepRecord, changed: Changed) -> None:

@@ -6,6 +6,7 @@ from fulfillment.card import Card
 from fulfillment.clock import ShopNow, backoff_s, in_seconds, patience_s
 from fulfillment.crashpoints import crash_point
 from fulfillment.engine.budget import spent
+from fulfillment.engine.holding import release, stands_before
 from fulfillment.engine.journal import (
     GRANTED,
     STARTED,
@@ -25,8 +26,9 @@ from fulfillment.engine.journal import (
     tell,
 )
 from fulfillment.engine.leaving import adopt, leave, nobody_came, tell_a_person
+from fulfillment.engine.probing import hold_on
 from fulfillment.engine.transition import transition
-from fulfillment.engine.walking import park, park_undo, turn_back
+from fulfillment.engine.walking import grant_next, park, park_undo, turn_back
 from fulfillment.models import Saga, SagaState, StepRecord, StepState
 from orders.attention import IncidentKind
 from orders.durability import may_be_lost
@@ -35,22 +37,19 @@ from orders.timeline import Kind
 
 
 @transition
-def meet_cancel(saga_id: int, epoch: int) -> Launch | None:
-    """A start that found nothing to start: if that is because of a cancel, turn back in the same task."""
+def could_not_start(saga_id: int, epoch: int) -> Launch | None:
+    """A start that found nothing to start: if that is because of a cancel, turn back in the same task; before an open circuit, wait."""
     saga = find_locked(saga_id)
     at = border(saga) if saga else None
-    stands = at is not None and at[0].state == StepState.GRANTED
-    if (
-        saga is None
-        or is_newer(saga)
-        or saga.epoch != epoch
-        or saga.state != SagaState.RUNNING
-        or not saga.cancel_requested_at
-        or not stands
-    ):
+    if saga is None or is_newer(saga) or saga.epoch != epoch or at is None or at[0].state not in GRANTED:
         return None
-    turn_back(saga)
-    return launch_of(saga)
+    record, undo = at
+    if saga.cancel_requested_at and not undo:
+        turn_back(saga)
+        return launch_of(saga)
+    if not saga.held_by and (circuit := stands_before(saga, record, undo)):
+        hold_on(saga, record, undo, circuit)
+    return None
 
 
 @transition
@@ -116,11 +115,27 @@ def look(saga: Saga, poison_after: int) -> Launch | None:
             _leave_to_others(saga, record)
             return None
         tell_a_person(saga, record, needs)
-    elif what := spent(saga, record, undo):
+    elif circuit := stands_before(saga, record, undo):
+        hold_on(saga, record, undo, circuit)
+        crash_point("sweep", saga.order.number, record.name, undo=undo)
+        return None
+    else:
+        return _go_on(saga, record, undo, poison_after)
+    crash_point("sweep", saga.order.number, record.name, undo=undo)
+    return launch_of(saga)
+
+
+def _go_on(saga: Saga, record: StepRecord, undo: bool, poison_after: int) -> Launch | None:
+    """Nothing keeps it back."""
+    if saga.held_by:
+        release(saga, record)
+    if what := spent(saga, record, undo):
         _give_up(saga, record, undo, what)
     elif saga.relaunches >= poison_after:
         message = f"launched {saga.relaunches} times without any progress"
         park(saga, IncidentKind.STUCK, record, "poison", message)
+    elif record.state == StepState.PENDING:
+        grant_next(saga)
     elif record.state in GRANTED:
         return _relaunch(saga, record)
     else:
@@ -192,7 +207,7 @@ def request_cancel(saga: Saga, actor: str) -> str:
         return "too_late"
     record = at[0]
     if not saga.cancel_requested_at:
-        waits = record.state in WAITING + GRANTED and saga.state == SagaState.RUNNING
+        waits = (record.state in WAITING + GRANTED or record.state == StepState.PENDING) and saga.state == SagaState.RUNNING
         tell(saga, Kind.CANCEL, to_state="requested", actor=actor)
         save(saga, cancel_requested_at=ShopNow(), **({"wake_at": ShopNow()} if waits else {}))
     pivot_is_open = is_pivot(saga, record) and record.state in (StepState.STARTED, StepState.IN_DOUBT)

@@ -4,6 +4,7 @@ from typing import Any
 
 from fulfillment import ledger, stock
 from fulfillment.clock import ShopNow, in_seconds, patience_s, shop_now
+from fulfillment.engine.holding import release
 from fulfillment.engine.journal import (
     DONE,
     Settled,
@@ -56,7 +57,7 @@ def grant_next(saga: Saga) -> None:
 
 def await_start(saga: Saga, **changes: Any) -> None:
     """A step or an undo was granted just now, and its message goes out on commit."""
-    save(saga, relaunches=0, wake_at=in_seconds(patience_s(0)), launched_at=ShopNow(), left_since=None, **changes)
+    save(saga, relaunches=0, wake_at=in_seconds(patience_s(0)), launched_at=ShopNow(), left_since=None, paused_s=0.0, **changes)
 
 
 def _complete(saga: Saga) -> None:
@@ -102,6 +103,8 @@ def turn_back(saga: Saga, why: str = "") -> None:
         park(saga, IncidentKind.STUCK, _stands_at(saga), "after_pivot", "the parcel is on its way, so it can only go forward")
         return
     at = _stands_at(saga)
+    if saga.held_by:
+        release(saga, at, "the order turns back")
     failure = Status.CANCELLED if saga.cancel_requested_at else Status.failure_of(at.name if at else "")
     for record in saga.records.all():
         if record.state in (StepState.SUCCEEDED, StepState.DONE_BY_HAND):
@@ -179,6 +182,8 @@ def _park_failed(saga: Saga, failed: StepRecord) -> None:
 
 def park(saga: Saga, kind: IncidentKind, record: StepRecord | None, code: str, message: str) -> None:
     """→ needs_attention under a new epoch, with an incident: what a worker learns from now on is history."""
+    if saga.held_by:
+        release(saga, record, "a person must decide")
     saga.epoch += 1
     tell(saga, Kind.SAGA, from_state=saga.state, to_state=SagaState.NEEDS_ATTENTION, code=kind)
     save(saga, state=SagaState.NEEDS_ATTENTION, epoch=saga.epoch, wake_at=None, relaunches=0)

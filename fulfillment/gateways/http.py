@@ -15,7 +15,7 @@ from typing import Any
 
 import httpcore
 
-from fulfillment.errors import Busy, InDoubt, Rejected, StepError, Unavailable
+from fulfillment.errors import Busy, InDoubt, Rejected, StepError, Throttled, Unavailable
 from fulfillment.gateways.lease import check_lease
 
 MAX_ANSWER = 1024 * 1024  # bytes
@@ -31,9 +31,10 @@ BREAKS: tuple[tuple[type[Exception], type[StepError], str, str], ...] = (
     (httpcore.ProtocolError, InDoubt, "undecodable_answer", "The provider's answer is no HTTP, or ended too early."),
 )
 DECLINE_STATUSES = (400, 402)
+OF_THIS_REQUEST = set(range(400, 500)) - {401, 403, 407, 408}  # whatever else is no success meets every request alike: the provider is out
 
 
-def outcome(status: int, answer: dict[str, Any] | None, declines: Collection[str]) -> StepError | None:
+def outcome(status: int, answer: dict[str, Any] | None, declines: Collection[str], retry_after_s: float = 0.0) -> StepError | None:
     """What an HTTP answer is to us: None for a success. Anything that is not surely one thing or the other is in doubt.
 
     ``declines``: the codes with which this provider declares that it did not, and will not, do it.
@@ -42,13 +43,13 @@ def outcome(status: int, answer: dict[str, Any] | None, declines: Collection[str
     code = str(error.get("code", "")) if isinstance(error, dict) else ""
     told = f"The provider answered {status}" + (f" ({code})." if code else ".")
     if status == 429:
-        return Unavailable(told, code=code or "too_many_requests")
+        return Throttled(told, code=code or "too_many_requests", retry_after_s=retry_after_s)
     if status in DECLINE_STATUSES and code in declines:
         return Rejected(told, code=code)
     if status == 409 and code == "in_progress":
         return Busy(told, code=code)
     if not 200 <= status < 300:
-        return InDoubt(told, code=code or f"http_{status}")
+        return InDoubt(told, code=code or f"http_{status}", provider_failed=status not in OF_THIS_REQUEST)
     return None if answer is not None else InDoubt("The provider's answer is not a JSON object.", code="undecodable_answer")
 
 
@@ -75,9 +76,9 @@ def request(
     body = None
     if json is not None:
         headers["Content-Type"], body = "application/json", json_codec.dumps(json).encode()
-    status, raw = _exchange(method, url, headers, body, deadline_s)
+    status, raw, retry_after_s = _exchange(method, url, headers, body, deadline_s)
     answer = _decoded(raw)
-    if fault := outcome(status, answer, declines):
+    if fault := outcome(status, answer, declines, retry_after_s):
         raise fault
     assert answer is not None
     return answer
@@ -85,16 +86,22 @@ def request(
 
 def _exchange(
     method: str, url: str, headers: Mapping[bytes | str, bytes | str], body: bytes | None, deadline_s: float
-) -> tuple[int, bytes]:
+) -> tuple[int, bytes, float]:
     backend = _Backend(_Deadline(deadline_s))
     try:
         with (
             httpcore.HTTPConnection(httpcore.URL(url).origin, network_backend=backend) as connection,
             connection.stream(method, url, headers=headers, content=body) as response,
         ):
-            return response.status, _bounded(response.iter_stream())
+            return response.status, _bounded(response.iter_stream()), _retry_after_s(response.headers)
     except tuple(foreign for foreign, *_ in BREAKS) as fault:
         raise _translated(fault) from fault
+
+
+def _retry_after_s(headers: Iterable[tuple[bytes, bytes]]) -> float:
+    """Seconds that a provider asks us to wait; 0 where it does not say so in seconds."""
+    told = next((value for name, value in headers if name.lower() == b"retry-after"), b"")
+    return float(told) if told.isdigit() else 0.0
 
 
 def _bounded(chunks: Iterable[bytes]) -> bytes:

@@ -46,5 +46,7 @@ def check_lease() -> None:
     lease = current_lease.get()
     if lease is not None and lease.expired():
         raise InDoubt(
-            "The worker held this step longer than its lease, so nothing was sent; whoever took over asks instead.", code="past_lease"
+            "The worker held this step longer than its lease, so nothing was sent; whoever took over asks instead.",
+            code="past_lease",
+            provider_failed=False,
         )

@@ -1,11 +1,12 @@
 """Recovery: the sweep, its probes, and what a person may decide. None of it publishes: the sweep returns what to launch, and a verb only makes the saga due now.
 
 ``sweeping`` finds what is due, ``containing`` keeps the trouble of one saga from the others, ``quarantine`` is where those are on which nobody can work,
-``probes`` tell loss from backlog, ``choices`` says what may be decided about an order, ``verbs`` does it,
+``circuits`` looks after providers that are out, ``probes`` tell loss from backlog, ``choices`` says what may be decided about an order, ``verbs`` does it,
 ``bulk`` does it to many, ``grouping`` shows what one cause has brought about.
 """
 
 from fulfillment.recovery.choices import Choice, choices, version_of
+from fulfillment.recovery.circuits import probes as circuit_probes
 from fulfillment.recovery.containing import Due, Memory, contained
 from fulfillment.recovery.grouping import Group, amounts, awake, groups, snoozed
 from fulfillment.recovery.probes import probe_came_out, probe_not_sent, probes_due, unanswered_for_s
@@ -29,6 +30,7 @@ __all__ = [
     "beat",
     "cancel",
     "choices",
+    "circuit_probes",
     "contained",
     "decide",
     "due",

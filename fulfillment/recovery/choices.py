@@ -46,6 +46,8 @@ def choices(saga: Saga, incident_is_open: bool) -> list[Choice]:
         record, undo = at
         if saga.state == SagaState.NEEDS_ATTENTION:
             found += _of_parked(saga, record, undo)
+        elif saga.held_by and record.state not in engine.STARTED:
+            found += _of_held(saga, record, undo)
         elif record.state in engine.WAITING:
             found.append(Choice(verb="retry_now", label="Try now instead of waiting"))
             found += _of_doubt(saga, record, undo)
@@ -77,6 +79,16 @@ def _of_parked(saga: Saga, record: StepRecord, undo: bool) -> list[Choice]:
     elif (step := engine.step_of(saga, record.name)) and step.skippable:
         found.append(Choice(verb="skip", label=f"Do without {record.name}", needs=("evidence",)))
     return found
+
+
+def _of_held(saga: Saga, record: StepRecord, undo: bool) -> list[Choice]:
+    """It waits before an open circuit, which is what decides when it is tried; to wait on, nothing has to be decided."""
+    found = _of_doubt(saga, record, undo) if record.state in engine.WAITING else []
+    if undo or engine.pivot_succeeded(saga):
+        return found
+    asked = record.state != StepState.PENDING
+    warns = f"{record.name} was perhaps called: its undo waits for the provider" if asked else ""
+    return [*found, Choice(verb="start_undo", label="Turn back instead of waiting", warns=warns)]
 
 
 def _with_money(saga: Saga) -> list[str]:

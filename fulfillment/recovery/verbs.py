@@ -28,7 +28,10 @@ from orders.timeline import Kind, TimelineEntry
 
 log = logging.getLogger(__name__)
 
-STOPS = (IncidentKind.UNDO_EXHAUSTED, IncidentKind.IN_DOUBT, IncidentKind.STUCK, IncidentKind.UNKNOWN_STEP, IncidentKind.QUARANTINED)
+STOPS = (
+    *(IncidentKind.UNDO_EXHAUSTED, IncidentKind.IN_DOUBT, IncidentKind.STUCK, IncidentKind.UNKNOWN_STEP),
+    *(IncidentKind.QUARANTINED, IncidentKind.PROVIDER_DOWN),
+)
 MOVES_MONEY = ("undone_by_hand", "close")  # by a person's word alone: above a limit, or when it is written off, a second one must agree
 MOVES_NOTHING = ("assign", "snooze", "note", "close")
 
@@ -335,7 +338,10 @@ def _cancel(order_number: str, actor: str) -> str:
 
 
 def retry_now(order_number: str, actor: str) -> str:
-    """Make a saga that waits for its next try, or for its next look in quarantine, due now: "due", or "nothing_waits". Raises Saga.DoesNotExist."""
+    """Make a saga that waits for its next try, or for its next look in quarantine, due now. Raises Saga.DoesNotExist.
+
+    "due"; "held" (it waits before an open circuit, which decides), or "nothing_waits".
+    """
     order_id = Subquery(Order.objects.filter(number=order_number).values("pk"))
     if waiting := Quarantine.objects.filter(order_id=order_id).first():
         quarantine.look_now(waiting)
@@ -347,8 +353,10 @@ def retry_now(order_number: str, actor: str) -> str:
 def _retry_now_of(order_number: str, actor: str) -> str:
     saga = engine.locking(Saga.objects.filter(order__number=order_number)).get()
     at = engine.border(saga)
-    if at is None or at[0].state not in engine.WAITING:
+    if at is None or (at[0].state not in engine.WAITING and not saga.held_by):
         return "nothing_waits"
+    if saga.held_by:
+        return "held"
     deciding.due_now(saga)
     engine.tell(saga, Kind.OPERATOR, name=at[0].name, code="retry_now", actor=actor)
     return "due"

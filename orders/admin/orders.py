@@ -27,6 +27,10 @@ from sideeffects.models import Delivery, DeliveryState
 
 RETRIED = {
     "due": (messages.SUCCESS, "The next try is due now; the sweep starts it within a second, under the same key."),
+    "held": (
+        messages.WARNING,
+        "Its provider does not answer: it waits, and goes on by itself when the provider is back. Nothing was done.",
+    ),
     "nothing_waits": (messages.WARNING, "Nothing is waiting for a retry. Nothing was done."),
 }
 CANCELLED = {

@@ -90,7 +90,7 @@ def _one_try(saga: int, name: str, undo: bool, state: str) -> None:
         return
     claim = engine.start(saga, found.epoch, name, undo)
     if claim is None:
-        engine.meet_cancel(saga, found.epoch)
+        engine.could_not_start(saga, found.epoch)
         return
     outcome = talk(step, claim, Lease.begin(30))
     if isinstance(outcome, StepError):

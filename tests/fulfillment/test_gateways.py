@@ -14,7 +14,7 @@ import pytest
 from django.core.exceptions import ImproperlyConfigured
 
 from fulfillment.card import Card
-from fulfillment.errors import Busy, InDoubt, Rejected, StepError, Unavailable, UnknownStep
+from fulfillment.errors import Busy, InDoubt, Rejected, StepError, Throttled, Unavailable, UnknownStep
 from fulfillment.gateways import Charge, Label, Refund, carrier, gateway, http, lease, payments
 from fulfillment.gateways.lease import Lease, leased
 from fulfillment.gateways.sandbox import DECLINES, SandboxCarrier, SandboxPayments
@@ -140,8 +140,8 @@ def fault_of(call: Callable[[], object]) -> tuple[type[StepError], str]:
         (problem(409, "other"), InDoubt, "other"),
         (problem(422, "key_reused"), InDoubt, "key_reused"),
         (problem(422, "card_declined"), InDoubt, "card_declined"),
-        (problem(429, "slow_down"), Unavailable, "slow_down"),
-        (http_answer(429, b""), Unavailable, "too_many_requests"),
+        (problem(429, "slow_down"), Throttled, "slow_down"),
+        (http_answer(429, b""), Throttled, "too_many_requests"),
         (problem(500, "card_declined"), InDoubt, "card_declined"),
         (problem(503, "unavailable"), InDoubt, "unavailable"),
         (http_answer(502, b"<html>bad gateway</html>"), InDoubt, "http_502"),

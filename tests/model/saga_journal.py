@@ -55,6 +55,8 @@ KINDS = (
     "in_doubt: sweep, budget spent",
     "granted: sweep, budget spent",
     "rejected: sweep",
+    "granted: withdrawn before an open circuit",
+    "pending: granted when its circuit closes, or as its probe",
     "undo_granted → started",
     "undo_granted settles ok",
     "undo_started settles ok",
@@ -154,6 +156,11 @@ def _moves(rules: Rules, was: Projection) -> Iterator[tuple[str, Journal]]:
             yield f"{state} settles {answer}", settle(rules, journal, Worker(step, undo, was.epoch, 0, "settle", "k", answer=answer))
         if state in ("started", "undo_started"):
             yield f"{state}: errback, in doubt", stopped(journal)
+    if not undo and state == "granted" and step != INVENTORY:
+        unasked = put(journal, step, Record("pending"), epoch=was.epoch + 1)
+        yield "granted: withdrawn before an open circuit", unasked
+    if not undo and state == "pending":
+        yield "pending: granted when its circuit closes, or as its probe", put(journal, step, record._replace(state="granted"))
     for budget in (0, SPENT):
         taken = take_over(rules, journal_of(was, budget))
         if budget == 0 or not undo:
@@ -183,6 +190,8 @@ def _verbs(rules: Rules, was: Projection) -> Iterator[tuple[str, Projection]]:
         yield from _of_parked(rules, was)
     elif was.saga == "running":
         yield from _of_doubt(was)
+        if was.steps[SHIPPING][0] not in DONE:
+            yield "verb: start undo", projection_of(turn_back(rules, journal_of(was)), was)
 
 
 def _of_parked(rules: Rules, was: Projection) -> Iterator[tuple[str, Projection]]:

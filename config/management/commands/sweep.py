@@ -82,7 +82,7 @@ class Sweep:
 
     def _round(self) -> int:
         """Each part for itself: the trouble of one is no reason to leave out the others."""
-        sagas = self._part("the sagas", self._sagas)
+        sagas = self._part("the circuits", self._circuits) + self._part("the sagas", self._sagas)
         self._part("the probes", self._probes)
         if contained := self.memory.take_count():
             self._tell_once("contained", f"sweep: {contained} looks at sagas failed; they wait, and are looked at again")
@@ -111,6 +111,16 @@ class Sweep:
                     recovery.not_published(launch)
                     break  # the broker is down: what else is due stays due
                 launched += 1
+        return launched
+
+    def _circuits(self) -> int:
+        """The orders that ask whether a provider is back."""
+        launched = 0
+        for launch in recovery.circuit_probes():
+            if tasks.launch(launch):
+                launched += 1
+            else:
+                recovery.not_published(launch)
         return launched
 
     def _probes(self) -> int:

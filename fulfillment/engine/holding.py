@@ -1,0 +1,76 @@
+"""Holding: a saga whose provider is out waits before an open circuit. It spends neither tries nor time, and goes on when the circuit has closed, or as its probe.
+
+A hold belongs to the step or undo where the saga stands; whatever moves the saga ends it. ``fulfillment.circuit`` has the rows of the circuits themselves.
+"""
+
+from datetime import timedelta
+
+from django.conf import settings
+from django.db.models import Count, Sum
+
+from fulfillment import circuit as circuits
+from fulfillment.circuit import Circuit
+from fulfillment.clock import in_seconds, lease_s, shop_now
+from fulfillment.engine.budget import give_time
+from fulfillment.engine.journal import planned, save, tell
+from fulfillment.models import Saga, StepRecord
+from orders.attention import Incident, IncidentKind, IncidentState, open_incident, resolve_incidents
+from orders.clock import jittered
+from orders.money import money
+from orders.timeline import Kind
+
+
+def circuit_name(saga: Saga, record: StepRecord, undo: bool) -> str:
+    """Of the operation that comes next; empty: it talks to nobody."""
+    entry = planned(saga, record.name)
+    return circuits.name_of(entry.get("role", ""), entry.get("gateway", ""), undo)
+
+
+def stands_before(saga: Saga, record: StepRecord, undo: bool) -> Circuit | None:
+    """The open circuit that keeps this saga from going on."""
+    return circuits.open_one(circuit_name(saga, record, undo))
+
+
+def hold(saga: Saga, record: StepRecord, circuit: Circuit) -> None:
+    """Wait before it. Whoever closes the circuit wakes the saga; it looks for itself all the same, now and then."""
+    if saga.held_by != circuit.name:
+        tell(saga, Kind.HELD, name=record.name, to_state="held", code=circuit.name, detail={"message": circuit.sentence})
+        save(saga, held_by=circuit.name, held_at=shop_now())
+    due = saga.cancel_requested_at and not saga.is_backward
+    wait_s = 0.0 if due else jittered(settings.PATIENCE_CAP_S)
+    save(saga, relaunches=0, launched_at=None, wake_at=in_seconds(wait_s))
+
+
+def was_never_asked(record: StepRecord, circuit: Circuit) -> bool:
+    """No try can have left: it was granted when the circuit was open for longer than any transaction lasts, a start is refused since, and a probe's is durable."""
+    if record.granted_at is None or record.asked_until is not None or record.doubt or circuit.opened_at is None:
+        return False
+    return record.granted_at > circuit.opened_at + timedelta(seconds=lease_s())
+
+
+def release(saga: Saga, record: StepRecord | None, why: str = "the provider answers again") -> None:
+    """The hold is over, and the time that it took is given back."""
+    if saga.held_at is not None:
+        give_time(saga, shop_now() - saga.held_at)
+    name = record.name if record else ""
+    tell(saga, Kind.HELD, name=name, from_state="held", to_state="released", code=saga.held_by, detail={"message": why})
+    save(saga, held_by="", held_at=None)
+    resolve_incidents(saga.order_id, "released", why, "", kind=IncidentKind.PROVIDER_DOWN)
+
+
+def tell_of(circuit: Circuit) -> None:
+    """One incident for each open circuit: since when, how many orders wait, and for how much money. The sweep keeps it up to date, and closes it."""
+    orders, by_currency = waiting(circuit.name)
+    currency, minor = max(by_currency.items(), key=lambda item: item[1], default=(settings.SHOP_CURRENCY, 0))
+    others = "".join(f", and {money(more, other)}" for other, more in sorted(by_currency.items()) if other != currency)
+    told = f"{circuit.sentence}; {'1 order waits' if orders == 1 else f'{orders} orders wait'}{others}"
+    if not Incident.objects.filter(kind=IncidentKind.PROVIDER_DOWN, subject=circuit.name, message=told, amount_minor=minor).exclude(
+        state=IncidentState.RESOLVED
+    ):
+        open_incident(IncidentKind.PROVIDER_DOWN, subject=circuit.name, currency=currency, message=told, amount_minor=minor)
+
+
+def waiting(name: str) -> tuple[int, dict[str, int]]:
+    """How many orders wait before this circuit, and their totals in minor units, by currency."""
+    rows = Saga.objects.filter(held_by=name).order_by().values_list("order__currency").annotate(Count("id"), Sum("order__total_minor"))
+    return sum(orders for _, orders, _ in rows), {currency: minor for currency, _, minor in rows}

@@ -1,0 +1,81 @@
+"""What the sweep does with a saga that stands before an open circuit: let it wait, tell a person after too long, or send it ahead as the probe."""
+
+from datetime import timedelta
+from typing import Any
+
+from django.conf import settings
+
+from fulfillment import circuit as circuits
+from fulfillment.circuit import Circuit
+from fulfillment.clock import ShopNow, in_seconds, lease_s, patience_s, shop_now
+from fulfillment.engine.holding import hold, was_never_asked
+from fulfillment.engine.journal import STARTED, WAITING, Launch, border, launch_of, move, save
+from fulfillment.engine.walking import grant_next
+from fulfillment.models import Saga, StepRecord, StepState
+from orders.attention import IncidentKind, open_incident
+
+NEVER_ASKED = "never_asked"  # the code of what a person is told about an order that waits for too long and was never called
+
+
+def hold_on(saga: Saga, record: StepRecord, undo: bool, circuit: Circuit) -> None:
+    """The sweep, or a start that was refused, found the circuit open."""
+    now = shop_now()
+    if circuit.lets(saga.pk, now):
+        save(saga, wake_at=circuit.probe_until)
+        return
+    if record.state in STARTED:
+        _give_up_the_try(saga, record, undo)
+    elif record.state == StepState.GRANTED and was_never_asked(record, circuit):
+        saga.epoch += 1
+        move(saga, record, StepState.PENDING, granted_at=None)
+        save(saga, epoch=saga.epoch)
+    hold(saga, record, circuit)
+    _tell_if_it_takes_too_long(saga, record, circuit)
+
+
+def _give_up_the_try(saga: Saga, record: StepRecord, undo: bool) -> None:
+    """A worker that died, or hangs, with this try: in doubt, and not counted."""
+    saga.epoch += 1
+    if undo:
+        changes: dict[str, Any] = {"undo_doubt": True, "undo_tries": max(record.undo_tries - 1, 0)}
+    else:
+        changes = {"doubt": True, "tries": max(record.tries - 1, 0)}
+    message = "The worker stopped before an answer came"
+    state = StepState.UNDO_IN_DOUBT if undo else StepState.IN_DOUBT
+    move(saga, record, state, **changes, claim=None, error_code="stopped", error_message=message, detail={"message": message})
+    save(saga, epoch=saga.epoch)
+
+
+def _tell_if_it_takes_too_long(saga: Saga, record: StepRecord, circuit: Circuit) -> None:
+    """Whoever was perhaps called goes on waiting. About an order that was never called a person may decide otherwise."""
+    if saga.is_backward or record.state != StepState.PENDING or saga.held_at is None:
+        return
+    if shop_now() - saga.held_at < timedelta(seconds=settings.PROVIDER_OUTAGE_LIMIT_S):
+        return
+    open_incident(
+        IncidentKind.PROVIDER_DOWN,
+        subject=saga.order.number,
+        order_id=saga.order_id,
+        step=record.name,
+        code=NEVER_ASKED,
+        message=f"{circuit.sentence}; this order was never asked for there",
+        currency=saga.order.currency,
+        epoch=saga.epoch,
+    )
+
+
+def probe(saga: Saga, circuit: Circuit) -> Launch | None:
+    """A held saga, and its circuit, both locked: this one may call, to see whether the provider answers again. It stays held meanwhile."""
+    at = border(saga)
+    if at is None or at[0].state in STARTED:
+        return None
+    record, undo = at
+    seconds = patience_s(0) + lease_s()
+    circuits.choose_probe(circuit, saga.pk, seconds)
+    if record.state == StepState.PENDING:
+        grant_next(saga)
+    elif record.state in WAITING:
+        saga.epoch += 1
+        move(saga, record, StepState.UNDO_GRANTED if undo else StepState.GRANTED, claim=None)
+    save(saga, epoch=saga.epoch, wake_at=in_seconds(seconds), launched_at=ShopNow())
+    return launch_of(saga)

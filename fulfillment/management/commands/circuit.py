@@ -1,0 +1,61 @@
+"""``manage.py circuit``: which providers are out, who waits for them; and a person's stop: hold one open, or release it."""
+
+import sys
+from typing import Any
+
+from django.core.management.base import CommandParser
+
+from fulfillment import engine
+from fulfillment.management.operating import OperatorCommand, words, wrong_usage
+from fulfillment.models import Circuit
+from fulfillment.recovery import Refused, amounts, circuits
+
+VERBS = {"hold": circuits.hold, "release": circuits.release}
+
+
+class Command(OperatorCommand):
+    help = (
+        "Show the circuits to the providers; hold one open (nothing is asked there any more, orders wait), or release it. "
+        'Example: manage.py circuit hold payments.sandbox.do --actor amara --reason "the bank has asked us to stop"'
+    )
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        super().add_arguments(parser)
+        parser.add_argument("verb", nargs="?", choices=[*VERBS, "list"], default="list", help="list (default), hold or release")
+        parser.add_argument("name", nargs="?", default="", help="like payments.sandbox.do")
+        parser.add_argument("--actor", type=words, default="", help="who decides")
+        parser.add_argument("--reason", type=words, default="", help="why, for whoever reads it later")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        if options["verb"] == "list":
+            self._list(options["json"])
+            return
+        if not (options["name"] and options["actor"] and options["reason"]):
+            wrong_usage(f"circuit {options['verb']} needs a name, --actor and --reason. Names: {', '.join(circuits.names())}.")
+        try:
+            told = VERBS[options["verb"]](options["name"], options["actor"], options["reason"])
+        except Refused as refused:
+            sys.exit(str(refused))
+        self.tell_json({"told": told}) if options["json"] else self.tell(told)
+
+    def _list(self, as_json: bool) -> None:
+        known = {circuit.name: circuit for circuit in Circuit.objects.all()}
+        shown = [known.get(name) or Circuit(name=name) for name in sorted({*known, *circuits.names()})]
+        if as_json:
+            self.tell_json([_as_json(circuit) for circuit in shown])
+        else:
+            self.tell(*(_line(circuit) for circuit in shown if circuit.name in known or circuit.is_open))
+            self.tell(f"{sum(circuit.is_open for circuit in shown)} of {len(shown)} circuits are open.")
+
+
+def _line(circuit: Circuit) -> str:
+    if not circuit.is_open:
+        return f"{circuit.name} · closed"
+    orders, at_risk = engine.waiting(circuit.name)
+    return f"{circuit.name} · {circuit.state} · {circuit.sentence} · orders that wait: {orders}, {amounts(at_risk) or 'no money'}"
+
+
+def _as_json(circuit: Circuit) -> dict[str, Any]:
+    orders, at_risk = engine.waiting(circuit.name) if circuit.is_open else (0, {})
+    names = ("name", "state", "opened_at", "next_probe_at", "probes", "held_by", "reason", "last_error")
+    return {name: getattr(circuit, name) for name in names} | {"orders": orders, "at_risk": at_risk}

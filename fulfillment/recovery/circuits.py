@@ -1,0 +1,145 @@
+"""The sweep's work on open circuits: send one order ahead as the probe, keep the incident true, wake those who wait once it has closed; and a person's two verbs."""
+
+import logging
+from collections.abc import Iterator
+
+from django.db import connection, transaction
+from django.db.models import Q
+
+from fulfillment import circuit as circuits
+from fulfillment import engine
+from fulfillment.circuit import Circuit, CircuitState
+from fulfillment.clock import shop_now
+from fulfillment.engine import Launch
+from fulfillment.gateways import ROLES
+from fulfillment.models import Saga
+from fulfillment.recovery.requests import Refused
+from orders.attention import Incident, IncidentKind, resolve
+from orders.database import is_unusable
+
+log = logging.getLogger(__name__)
+
+CANDIDATES = 5  # looked at for one probe: some may be locked
+WOKEN_PER_S = 20  # a provider that has just come back is not met by everybody at once
+BATCH = 1000
+
+# Those who wait, oldest first, one after the other. Whoever is at the provider right now, as the probe, keeps its lease.
+WAKE = """
+WITH next AS (
+    SELECT id FROM fulfillment_saga AS s WHERE held_by = %(name)s AND id > %(after)s AND wake_at IS NOT NULL AND NOT EXISTS (
+        SELECT FROM fulfillment_steprecord AS r WHERE r.saga_id = s.id AND r.state IN ('started', 'undo_started'))
+    ORDER BY id LIMIT %(batch)s FOR UPDATE SKIP LOCKED
+), placed AS (
+    SELECT id, %(before)s + row_number() OVER (ORDER BY id) AS place FROM next
+)
+UPDATE fulfillment_saga SET wake_at = shop_now() + make_interval(secs => placed.place / %(per_s)s::float) FROM placed
+WHERE fulfillment_saga.id = placed.id RETURNING fulfillment_saga.id
+"""
+
+
+def probes() -> Iterator[Launch]:
+    """Look after every circuit that is open, or has just closed, and yield the probes that are to be published."""
+    for circuit in Circuit.objects.filter(Q(wakes=True) | ~Q(state=CircuitState.CLOSED)):
+        try:
+            if circuit.is_open:
+                yield from _look_after(circuit)
+            else:
+                _closed(circuit.name)
+        except Exception as error:
+            if is_unusable(error):
+                raise
+            log.exception("Circuit %s could not be looked after; the next round tries again", circuit.name)
+
+
+def _look_after(circuit: Circuit) -> Iterator[Launch]:
+    with transaction.atomic():
+        engine.tell_of(circuit)
+    if not _wants_a_probe(circuit):
+        return
+    waiting = Saga.objects.filter(held_by=circuit.name, wake_at__isnull=False).order_by("id").values_list("id", flat=True)
+    ahead = list(waiting.filter(id__gt=circuit.probe or 0)[:CANDIDATES])
+    candidates = ahead + list(waiting.filter(id__lte=circuit.probe or 0)[: CANDIDATES - len(ahead)])
+    if not candidates:
+        _nobody_waits(circuit.name)
+    for saga_id in candidates:
+        if (launch := _probe(circuit.name, saga_id)) is not None:
+            yield launch
+            return
+
+
+def _wants_a_probe(circuit: Circuit) -> bool:
+    now = shop_now()
+    is_due = circuit.next_probe_at is not None and circuit.next_probe_at <= now
+    is_under_way = circuit.probe_until is not None and now < circuit.probe_until
+    return circuit.is_open and not circuit.held_by and is_due and not is_under_way
+
+
+@engine.transition
+def _probe(name: str, saga_id: int) -> Launch | None:
+    saga = engine.locking(Saga.objects.filter(pk=saga_id, held_by=name), skip_locked=True).first()
+    if saga is None or engine.is_newer(saga):
+        return None
+    circuit = circuits.locked(name)
+    return engine.probe(saga, circuit) if _wants_a_probe(circuit) else None
+
+
+@engine.transition
+def _nobody_waits(name: str) -> None:
+    """There is nobody to send ahead: whoever comes next finds it closed, and may open it again."""
+    circuit = circuits.locked(name)
+    if _wants_a_probe(circuit):
+        circuits.close(circuit, reason="nobody waits for it")
+
+
+def _closed(name: str) -> None:
+    """Its incident is over; those who wait are woken, a few each second."""
+    after, woken = 0, 0
+    while batch := _wake(name, after, woken):
+        after, woken = max(batch), woken + len(batch)
+    with transaction.atomic():
+        resolve(Incident.objects.filter(kind=IncidentKind.PROVIDER_DOWN, subject=name), "closed", "the circuit is closed", "")
+        Circuit.objects.filter(pk=name, state=CircuitState.CLOSED).update(wakes=False)
+
+
+@engine.transition
+def _wake(name: str, after: int, before: int) -> list[int]:
+    with connection.cursor() as cursor:
+        cursor.execute(WAKE, {"name": name, "after": after, "before": before, "batch": BATCH, "per_s": WOKEN_PER_S})
+        return [saga_id for (saga_id,) in cursor.fetchall()]
+
+
+# --- a person ------------------------------------------------------------------------------------------------------------
+
+
+def names() -> list[str]:
+    """Every circuit that there may be."""
+    return sorted(
+        circuits.name_of(role, gateway, undo) for role, one in ROLES.items() for gateway in one.providers for undo in (False, True)
+    )
+
+
+def hold(name: str, actor: str, reason: str) -> str:
+    """Keep a circuit open until somebody releases it: a stop by a person. Raises Refused."""
+    return _decide(name, actor, reason, is_hold=True)
+
+
+def release(name: str, actor: str, reason: str) -> str:
+    """Close an open circuit, whoever has opened it: the next failures open it again. Raises Refused."""
+    return _decide(name, actor, reason, is_hold=False)
+
+
+@engine.transition
+def _decide(name: str, actor: str, reason: str, *, is_hold: bool) -> str:
+    if name not in names():
+        raise Refused(f"There is no circuit {name!r}: choose one of {', '.join(names())}.")
+    if not actor or not reason:
+        raise Refused("Who decides, and why? Name the actor and the reason.")
+    circuit = circuits.locked(name)
+    if is_hold:
+        circuits.hold_open(circuit, actor[:80], reason)
+        engine.tell_of(circuit)
+        return f"{name} is held open. Orders that need it wait; nothing of them is spent."
+    if not circuit.is_open:
+        return f"{name} is closed. Nothing was done."
+    circuits.close(circuit, actor[:80], reason)
+    return f"{name} is closed. Those who wait go on, {WOKEN_PER_S} a second at most."

@@ -1,0 +1,420 @@
+"""Promise: a provider's outage spends nobody's budget. Orders wait, one of them asks now and then, and when it answers all go on; a person is told once."""
+
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.conf import settings
+from django.contrib.auth.models import User
+from django.db.models import F
+
+from fulfillment import engine, recovery
+from fulfillment.circuit import Circuit, CircuitEntry, CircuitState
+from fulfillment.errors import Busy, InDoubt, Rejected, StepError, Throttled, Unavailable
+from fulfillment.explain import explain
+from fulfillment.models import Saga, SagaState, StepRecord, StepState, StockLevel
+from fulfillment.recovery import circuits
+from orders.models import Incident, Order, OrderLine
+from tests.fulfillment.conftest import now_due
+
+PAY = "payments.sandbox.do"
+REFUND = "payments.sandbox.undo"
+SILENCE = InDoubt("The provider did not answer in time.", code="timeout")
+DOWN = Unavailable("The provider could not be reached.", code="connect_failed")
+Place = Callable[..., int]
+
+
+@pytest.fixture
+def place(db: None) -> Place:
+    """A new order's saga, by number."""
+    client = User.objects.create(username="web-shop")
+    StockLevel.objects.create(sku="MUG", on_hand=100)
+    columns: dict[str, Any] = {"currency": "EUR", "total_minor": 100, "customer_email": "a@example.com", "customer_name": "A"}
+
+    def placed(number: int) -> int:
+        order = Order.objects.create(
+            number=f"ORD-{number}",
+            client=client,
+            idempotency_key=str(number),
+            shipping_address={},
+            payment_token="t",
+            correlation_id="c",
+            **columns,
+        )
+        OrderLine.objects.create(order=order, sku="MUG", name="Mug", quantity=1, unit_price_minor=100)
+        return engine.open_saga(order).saga
+
+    return placed
+
+
+def found(saga: int) -> Saga:
+    return Saga.objects.select_related("order").get(pk=saga)
+
+
+def record(saga: int, name: str = "payment") -> StepRecord:
+    return StepRecord.objects.get(saga=saga, name=name)
+
+
+def tries(saga: int, error: StepError | None = None, name: str = "payment", undo: bool = False) -> bool:
+    """One start, and what became of it. False: it may not start."""
+    claim = engine.start(saga, found(saga).epoch, name, undo)
+    if claim is None:
+        engine.could_not_start(saga, found(saga).epoch)
+        return False
+    if error is None:
+        engine.settle_success(claim, {"charge_id": "ch", "amount_minor": 100} if name == "payment" else {})
+    else:
+        engine.settle_failure(claim, error)
+    return True
+
+
+def circuit(name: str = PAY) -> Circuit:
+    return Circuit.objects.get(pk=name)
+
+
+def opened(place: Place, error: StepError = DOWN) -> list[int]:
+    """Three orders have failed: the circuit of payments is open."""
+    sagas = [place(number) for number in (1, 2, 3)]
+    for saga in sagas:
+        assert tries(saga, error)
+    assert circuit().state == CircuitState.OPEN
+    for saga in sagas:
+        now_due(saga)
+        recovery.look(saga)
+    return sagas
+
+
+def time_passes(seconds: float) -> None:
+    """For whoever waits and for every circuit."""
+    by = timedelta(seconds=seconds)
+    Saga.objects.update(
+        opened_at=F("opened_at") - by, deadline_at=F("deadline_at") - by, wake_at=F("wake_at") - by, held_at=F("held_at") - by
+    )
+    StepRecord.objects.update(
+        first_started_at=F("first_started_at") - by, granted_at=F("granted_at") - by, undo_granted_at=F("undo_granted_at") - by
+    )
+    Circuit.objects.update(next_probe_at=F("next_probe_at") - by, probe_until=F("probe_until") - by, opened_at=F("opened_at") - by)
+
+
+def next_probe() -> int:
+    Circuit.objects.update(next_probe_at="2020-01-01T00:00Z")
+    (launch,) = recovery.circuit_probes()
+    return launch.saga
+
+
+# --- opening ---------------------------------------------------------------------------------------------------------------
+
+
+def test_one_order_that_fails_again_and_again_does_not_open_it(place: Place) -> None:
+    """It may be the order that is poisonous: its own budget is spent, as ever."""
+    saga = place(1)
+    for _ in range(settings.STEP_TRIES):
+        assert tries(saga, SILENCE)
+        now_due(saga)
+        recovery.look(saga)
+
+    assert circuit().state == CircuitState.CLOSED
+    assert found(saga).state == SagaState.COMPENSATING
+
+
+def test_three_different_orders_open_it_and_a_success_between_them_forgets(place: Place) -> None:
+    a, b, c, d = (place(number) for number in range(1, 5))
+    tries(a, DOWN)
+    tries(b, DOWN)
+    assert tries(c)
+    assert circuit().failures == []
+
+    tries(d, DOWN)
+    assert circuit().state == CircuitState.CLOSED
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        Rejected("no", code="card_declined"),
+        Busy("working on it"),
+        Throttled("slowly", retry_after_s=7),
+        InDoubt("late", code="past_lease", provider_failed=False),
+    ],
+    ids=["rejected", "busy", "429", "our own trouble"],
+)
+def test_an_answer_and_our_own_trouble_do_not_count(place: Place, error: StepError) -> None:
+    for number in range(1, 6):
+        assert tries(place(number), error)
+
+    assert not Circuit.objects.filter(state=CircuitState.OPEN).exists()
+
+
+def test_a_provider_that_asks_for_patience_gets_it_and_no_try_is_spent(place: Place) -> None:
+    saga = place(1)
+    for _ in range(settings.STEP_TRIES + 2):
+        assert tries(saga, Throttled("slowly", retry_after_s=7))
+        assert (found(saga).wake_at - record(saga).settled_at).total_seconds() > 6.9  # type: ignore[operator]
+        now_due(saga)
+        recovery.look(saga)
+
+    assert (record(saga).tries, found(saga).state) == (0, SagaState.RUNNING)
+
+
+def test_while_one_provider_is_out_another_one_needs_one_failure(place: Place) -> None:
+    """What takes away one may take away all: two orders at the carrier are not turned back because there are only two of them."""
+    at_refund = place(9)
+    tries(at_refund)
+    StepRecord.objects.filter(saga=at_refund, name="inventory").update(state=StepState.REJECTED, error_message="none")
+    engine.chain_stopped(at_refund, 1)
+    opened(place)
+
+    assert tries(at_refund, DOWN, undo=True)
+
+    assert circuit(REFUND).state == CircuitState.OPEN
+    assert found(at_refund).held_by == REFUND
+
+
+# --- while it is open ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("error", [DOWN, SILENCE], ids=["unavailable", "in doubt"])
+def test_an_outage_of_hours_spends_nothing(place: Place, error: StepError) -> None:
+    """Neither tries, nor time, nor the count of launches; and nobody is turned back."""
+    sagas = opened(place, error)
+    for _ in range(3 * settings.STEP_TRIES):
+        time_passes(settings.SAGA_DEADLINE_S)
+        probe = next_probe()
+        assert tries(probe, error)
+        for saga in sagas:
+            now_due(saga)
+            recovery.look(saga)
+
+    for saga in sagas:
+        assert (found(saga).state, record(saga).tries, found(saga).relaunches) == (SagaState.RUNNING, 1, 0)
+
+    assert tries(next_probe())
+    assert circuit().state == CircuitState.CLOSED
+    list(recovery.circuit_probes())
+    for saga in sagas:
+        if record(saga).state != StepState.SUCCEEDED:
+            now_due(saga)
+            assert recovery.look(saga) is not None
+            assert tries(saga)
+    assert {record(saga).state for saga in sagas} == {StepState.SUCCEEDED}
+
+
+def test_nothing_starts_before_an_open_circuit(place: Place) -> None:
+    opened(place)
+    saga = place(4)
+
+    assert not tries(saga)
+
+    assert found(saga).held_by == PAY
+    assert found(saga).wake_at is not None
+    assert record(saga).tries == 0
+
+
+def test_an_undo_waits_too_and_is_never_exhausted(place: Place) -> None:
+    sagas = [place(number) for number in range(1, 4)]
+    for saga in sagas:
+        tries(saga)
+        StepRecord.objects.filter(saga=saga, name="inventory").update(state=StepState.REJECTED, error_message="none")
+        engine.chain_stopped(saga, 1)
+    for _ in range(2 * settings.UNDO_TRIES):
+        for saga in sagas:
+            tries(saga, DOWN, undo=True)
+            now_due(saga)
+            recovery.look(saga)
+        time_passes(settings.UNDO_DEADLINE_S)
+        probe = next_probe()
+        assert tries(probe, DOWN, undo=True)
+
+    assert {found(saga).state for saga in sagas} == {SagaState.COMPENSATING}
+    assert [incident.subject for incident in Incident.objects.all()] == [REFUND]
+
+
+def test_a_worker_that_dies_as_the_probe_burns_nothing_and_does_not_hold_it(place: Place) -> None:
+    sagas = opened(place)
+    probe = next_probe()
+    assert engine.start(probe, found(probe).epoch, "payment", undo=False) is not None
+    assert list(recovery.circuit_probes()) == [], "one probe at a time"
+
+    time_passes(2 * settings.LEASE_S)
+    now_due(probe)
+    recovery.look(probe)
+
+    assert (record(probe).state, record(probe).tries) == (StepState.IN_DOUBT, 1)
+    assert next_probe() in set(sagas) - {probe}
+
+
+def test_the_probe_rotates(place: Place) -> None:
+    """One order that fails for reasons of its own cannot keep it open."""
+    sagas = opened(place)
+    probes = []
+    for _ in range(6):
+        probes.append(next_probe())
+        assert tries(probes[-1], DOWN)
+
+    assert probes == sagas * 2
+
+
+def test_a_probe_that_fails_waits_longer_each_time(place: Place) -> None:
+    opened(place)
+    waits = []
+    for _ in range(4):
+        assert tries(next_probe(), DOWN)
+        now = circuit()
+        assert now.next_probe_at is not None
+        waits.append((now.next_probe_at - record(now.probe or 0).settled_at).total_seconds())  # type: ignore[operator]
+
+    assert waits == sorted(waits)
+    assert waits[-1] > 4 * waits[0]
+
+
+# --- closing -------------------------------------------------------------------------------------------------------------------
+
+
+def test_the_time_that_it_took_is_given_back(place: Place) -> None:
+    sagas = opened(place)
+    before = found(sagas[0]).deadline_at
+    time_passes(1000)
+    assert tries(next_probe())
+    now_due(sagas[1])
+
+    assert recovery.look(sagas[1]) is not None
+
+    after = found(sagas[1])
+    assert before is not None
+    assert after.deadline_at is not None
+    assert abs((after.deadline_at - before).total_seconds()) < 5, "as much time is left as when it began to wait"
+    assert after.paused_s > 999
+    assert (after.held_by, after.held_at) == ("", None)
+
+
+def test_those_who_wait_come_back_a_few_each_second(place: Place) -> None:
+    opened(place)
+    waiting = [place(number) for number in range(10, 50)]
+    for saga in waiting:
+        tries(saga)
+    assert tries(next_probe())
+
+    list(recovery.circuit_probes())
+
+    due = sorted(found(saga).wake_at for saga in waiting)  # type: ignore[type-var]
+    spread_s = (due[-1] - due[0]).total_seconds()  # type: ignore[operator]
+    assert spread_s == pytest.approx((len(waiting) - 1) / circuits.WOKEN_PER_S, abs=0.2)
+
+
+def test_a_success_on_a_closed_circuit_writes_nothing(place: Place) -> None:
+    assert tries(place(1))
+
+    assert not Circuit.objects.exists()
+
+
+def test_a_refusal_is_an_answer(place: Place) -> None:
+    """The provider works: it declines."""
+    opened(place)
+
+    assert tries(next_probe(), Rejected("declined", code="card_declined"))
+
+    assert circuit().state == CircuitState.CLOSED
+
+
+# --- people --------------------------------------------------------------------------------------------------------------------
+
+
+def test_one_incident_tells_of_all_and_closes_itself(place: Place) -> None:
+    sagas = opened(place)
+    for number in range(4, 8):
+        tries(place(number))
+    list(recovery.circuit_probes())
+
+    incident = Incident.objects.get()
+    assert (incident.kind, incident.subject, incident.amount_minor) == ("provider_down", PAY, 700)
+    assert "Payments (sandbox) has not answered since" in incident.sentence
+    assert "7 orders wait, €7.00 in all." in incident.sentence
+    assert "has not answered since" in explain(found(sagas[0]).order).sentence
+
+    assert tries(next_probe())
+    list(recovery.circuit_probes())
+
+    assert not Incident.objects.exclude(state="resolved").exists()
+
+
+def test_an_order_that_was_never_asked_for_is_cancelled_at_once(place: Place) -> None:
+    opened(place)
+    time_passes(2 * settings.LEASE_S)
+    saga = place(4)
+    assert not tries(saga)
+    assert record(saga).state == StepState.PENDING
+
+    assert recovery.cancel("ORD-4", "amara") == "accepted"
+    recovery.look(saga)
+
+    assert (found(saga).state, found(saga).order.status) == (SagaState.COMPENSATED, "cancelled")
+
+
+def test_a_cancel_of_what_was_perhaps_called_is_undone_and_waits_for_that(place: Place) -> None:
+    """Nobody knows whether it was charged: the undo waits for the provider."""
+    saga, *_ = opened(place, SILENCE)
+
+    assert recovery.cancel("ORD-1", "amara") == "accepted"
+    recovery.look(saga)
+
+    assert (found(saga).state, record(saga).state) == (SagaState.COMPENSATING, StepState.UNDO_GRANTED)
+    assert found(saga).held_by == ""
+
+
+def test_after_the_limit_a_person_decides_about_what_was_never_called(place: Place) -> None:
+    called, *_ = opened(place)
+    time_passes(2 * settings.LEASE_S)
+    saga = place(4)
+    tries(saga)
+    time_passes(settings.PROVIDER_OUTAGE_LIMIT_S + 1)
+    for waiting in (saga, called):
+        now_due(waiting)
+        recovery.look(waiting)
+
+    told = Incident.objects.exclude(order=None).get()
+    assert (told.subject, told.kind, told.code) == ("ORD-4", "provider_down", "never_asked")
+    order = found(saga).order
+    assert {choice.verb for choice in explain(order).choices} >= {"start_undo", "snooze"}
+    assert "start_undo" in {choice.verb for choice in explain(found(called).order).choices}
+
+    version = recovery.version_of(order.pk)
+    recovery.decide(recovery.Request(order="ORD-4", verb="start_undo", version=version, actor="amara", reason="they wait no longer"))
+
+    assert found(saga).state == SagaState.COMPENSATED
+    assert not Incident.objects.exclude(state="resolved").exclude(order=None).exists()
+
+
+def test_what_was_told_is_over_when_the_provider_answers(place: Place) -> None:
+    opened(place)
+    time_passes(2 * settings.LEASE_S)
+    saga = place(4)
+    tries(saga)
+    time_passes(settings.PROVIDER_OUTAGE_LIMIT_S + 1)
+    now_due(saga)
+    recovery.look(saga)
+    assert tries(next_probe())
+
+    now_due(saga)
+    assert recovery.look(saga) is not None
+
+    assert not Incident.objects.exclude(state="resolved").exclude(order=None).exists()
+    assert tries(saga)
+
+
+def test_a_person_holds_a_circuit_and_releases_it(place: Place) -> None:
+    circuits.hold(PAY, "amara", "the bank has asked us to stop")
+    saga = place(1)
+
+    assert not tries(saga)
+    Circuit.objects.update(next_probe_at="2020-01-01T00:00Z")
+    assert list(recovery.circuit_probes()) == [], "nobody is sent ahead"
+    assert "held back by amara" in Incident.objects.get().sentence
+
+    circuits.release(PAY, "bela", "they are ready")
+    list(recovery.circuit_probes())
+    now_due(saga)
+    assert recovery.look(saga) is not None
+    assert tries(saga)
+    told = CircuitEntry.objects.values_list("to_state", "actor", "reason")
+    assert list(told) == [("open", "amara", "the bank has asked us to stop"), ("closed", "bela", "they are ready")]

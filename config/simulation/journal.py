@@ -47,8 +47,10 @@ class Seen:
 def read(saga_id: int) -> Seen:
     with connection.cursor() as cursor:
         cursor.execute(READ, [saga_id])
-        saga, records, *rest, circuits = cursor.fetchone()
-    return Seen(json.loads(saga), json.loads(records), *rest, json.loads(circuits or "[]"))
+        row: list[Any] = list(cursor.fetchone())
+    for at, empty in ((0, "{}"), (1, "[]"), (-1, "[]")):
+        row[at] = json.loads(row[at] or empty)
+    return Seen(*row)
 
 
 @transaction.atomic

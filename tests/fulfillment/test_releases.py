@@ -84,7 +84,7 @@ def test_a_cancel_that_an_old_worker_meets_waits_for_newer_code(newer: int) -> N
 
     assert (settled.mine, settled.turned) == (True, None)
     assert (seen(newer).state, StepRecord.objects.get(saga=newer, name="gift_wrap").state) == ("running", "pending")
-    assert engine.meet_cancel(newer, 1) is None
+    assert engine.could_not_start(newer, 1) is None
 
 
 def test_a_deploy_that_was_taken_back_goes_on_with_what_old_code_has(newer: int, settings: Any) -> None:

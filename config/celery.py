@@ -1,4 +1,4 @@
-"""The Celery app, and what hangs on its signals: connections that are kept, correlation ids that travel, checks that refuse to start.
+"""The Celery app, and what hangs on its signals: pool processes that stay clean, correlation ids that travel, checks that refuse to start.
 
 Source of the facts behind each hook: docs/design.md, "The broker".
 """
@@ -49,14 +49,6 @@ def refuse_in_flower_too(**_: Any) -> None:
         refuse_to_start("flower")
 
 
-@signals.task_prerun.connect(weak=False, dispatch_uid="config.connections")
-def drop_dead_connections(**_: Any) -> None:
-    """A connection is kept from task to task (a new one costs 7 ms); one that the server has closed is dropped before it fails a task."""
-    from django.db import close_old_connections
-
-    close_old_connections()
-
-
 @signals.before_task_publish.connect(weak=False, dispatch_uid="config.trace.stamp")
 def stamp(headers: dict[str, Any] | None = None, **_: Any) -> None:
     """Whatever is published inside a task or a request carries that one's correlation id, one hop further."""
@@ -86,6 +78,13 @@ def tell_what_was_dropped(name: str = "", message: Any = None, **_: Any) -> None
     from fulfillment import tasks
 
     tasks.tell_dropped(name, message)
+
+
+@signals.worker_process_init.connect(weak=False, dispatch_uid="config.pool_process")
+def watch_the_pool_process(**_: Any) -> None:
+    from config import pool_process
+
+    pool_process.watch()
 
 
 @signals.worker_ready.connect(weak=False, dispatch_uid="config.watchdog")

@@ -217,7 +217,8 @@ WHITENOISE_USE_FINDERS = True  # served from the packages: no collectstatic befo
 SESSION_COOKIE_HTTPONLY = True
 CSRF_COOKIE_HTTPONLY = True
 
-DATABASES = {"default": dj_database_url.parse(_database_url, conn_max_age=600, conn_health_checks=True)}
+# The engine is Django's own, which closes what cannot write any more (orders/postgresql/base.py).
+DATABASES = {"default": dj_database_url.parse(_database_url, engine="orders.postgresql", conn_max_age=600, conn_health_checks=True)}
 _options: dict[str, Any] = DATABASES["default"].setdefault("OPTIONS", {})
 _limits = " ".join(f"-c {name}={seconds * 1000:.0f}" for name, seconds in SESSION_LIMITS_S[SAGA_PROCESS].items())
 _options["options"] = f"{_options.get('options', '')} {_limits}".strip()

@@ -8,8 +8,13 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
 os.environ["SAGA_PROCESS"] = "web"
 application = get_wsgi_application()
 
+from django.core.signals import request_finished, request_started
+
 from config.celery import app
 from config.checks import refuse_to_start
+from orders.connections import start_clean
 
 refuse_to_start("web")
+for begins_or_ends in (request_started, request_finished):
+    begins_or_ends.connect(lambda **_: start_clean(), weak=False, dispatch_uid="orders.connections")
 app.connection_for_write().transport_cls  # noqa: B018  (the first publish of a process would pay 0.1 to 0.8 s of imports)

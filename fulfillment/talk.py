@@ -18,6 +18,7 @@ from fulfillment.gateways import pinned
 from fulfillment.gateways.lease import Lease, leased
 from fulfillment.step import Receipt, Step, Undo
 from orders.models import Order
+from orders.soft_limit import SoftTimeLimitExceeded, interruptible
 
 log = logging.getLogger(__name__)
 
@@ -25,16 +26,21 @@ LARGEST_RECEIPT = 20_000  # characters of JSON
 
 
 def talk(step: Step, claim: Claim, lease: Lease) -> Receipt | StepError | None:
-    """What the call achieved, or why it did not. Outside any transaction, under the lease, with the provider that the saga's plan pins."""
+    """What the call achieved, or why it did not. Outside any transaction, under the lease, with the provider that the saga's plan pins.
+
+    The only part of a task that its soft time limit may interrupt.
+    """
     try:
         order = Order.objects.get(pk=claim.order_id)
-        with leased(lease), with_provider_of(claim.role, claim.gateway):
+        with interruptible(), leased(lease), with_provider_of(claim.role, claim.gateway):
             crash_point("before_call", claim.order, claim.name, undo=claim.undo)
             receipt = _undo(step, order, claim) if claim.undo else _do(step, order, claim)
             crash_point("after_call", claim.order, claim.name, undo=claim.undo)
         return storable(receipt)
     except StepError as error:
         return error
+    except SoftTimeLimitExceeded:
+        return InDoubt("The time limit ended the talk with the provider", code="time_limit")
     except Exception as unknown:  # a class nobody listed says nothing about what the provider did
         log.exception("%s of %s: unknown error, in doubt", claim.name, claim.key)
         return InDoubt(f"{type(unknown).__name__} while talking to the provider", code="unknown_error", provider_failed=False)

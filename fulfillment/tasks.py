@@ -4,15 +4,12 @@ A message carries (saga, epoch, order number) and no state: it says "have a look
 """
 
 import logging
-import signal
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
 from datetime import datetime
 from typing import Any
 
 from celery import Task, chain, shared_task
 from celery.canvas import Signature
-from celery.exceptions import OperationalError, SoftTimeLimitExceeded
+from celery.exceptions import OperationalError
 from django.db import transaction
 
 from fulfillment import engine, recovery
@@ -153,28 +150,13 @@ def _run(task: "Task[..., str]", name: str, undo: bool, saga: int, epoch: int, o
         return _nothing_to_start(task, undo, saga, epoch, order)
     step = known(name, claim.version)
     assert step is not None  # or the start would have refused
-    try:
-        outcome = talk(step, claim, lease)
-    except SoftTimeLimitExceeded:  # it struck between the answer and its settle
-        outcome = InDoubt("The time limit ended the talk with the provider", code="time_limit")
+    outcome = talk(step, claim, lease)
     if isinstance(outcome, StepError):
         return _settle_failure(task, claim, outcome, order)
-    with _uncut():
-        settled = engine.settle_success(claim, outcome)
+    settled = engine.settle_success(claim, outcome)
     if not settled.mine:
         return _end(task, f"{order}: too late, somebody else owns {name}")
     return _go_on(task, settled, f"{order}: {name} {'undone' if undo else 'done'}")
-
-
-@contextmanager
-def _uncut() -> Iterator[None]:
-    """The soft time limit (SIGUSR1) ends a call, never a settle: what is known about money must reach the journal. The hard limit still holds."""
-    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGUSR1})
-    try:
-        yield
-    finally:
-        with suppress(SoftTimeLimitExceeded):
-            signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGUSR1})
 
 
 def _run_local(task: "Task[..., str]", name: str, undo: bool, saga: int, epoch: int, order: str) -> str:
@@ -190,8 +172,7 @@ def _run_local(task: "Task[..., str]", name: str, undo: bool, saga: int, epoch: 
 
 
 def _settle_failure(task: "Task[..., str]", claim: Claim, error: StepError, order: str) -> str:
-    with _uncut():
-        settled = engine.settle_failure(claim, error)
+    settled = engine.settle_failure(claim, error)
     if not settled.mine:
         return _end(task, f"{order}: too late, somebody else owns {claim.name}")
     if isinstance(error, Rejected) and not claim.undo:

@@ -8,6 +8,7 @@ from django.db import transaction
 
 from orders.clock import doubled, jittered
 from orders.events import OrderFulfilled, Subscription
+from orders.soft_limit import interruptible
 from sideeffects import outbox
 from sideeffects.models import Delivery
 from sideeffects.outbox import Failure
@@ -64,8 +65,9 @@ def _call_here(subscription: Subscription, started: Delivery) -> bool:
 
 
 def _call_outside(subscription: Subscription, started: Delivery) -> bool:
-    """The effect lies outside, outside any transaction: at least once, under a stable key."""
-    subscription.handler(_fact(subscription, started), started)
+    """The effect lies outside, outside any transaction: at least once, under a stable key. The only part that the task's soft limit may interrupt."""
+    with interruptible():
+        subscription.handler(_fact(subscription, started), started)
     return outbox.delivered_outside(started)
 
 

@@ -9,11 +9,12 @@ from typing import Any
 
 from django.conf import settings
 from django.core.management.base import BaseCommand
-from django.db import DatabaseError, close_old_connections, connection
+from django.db import DatabaseError, connection
 
 from config import alive
 from config.checks import refuse_to_start
 from fulfillment.release import RELEASE
+from orders.connections import start_clean
 from orders.turns import Turn, holder_of
 from sideeffects import people, registry, relay
 
@@ -33,6 +34,7 @@ class Command(BaseCommand):
             signal.signal(number, lambda *_: stop.set())
         loop = Relay(self.stdout.write)
         while not stop.is_set():
+            start_clean()
             launched = loop.round()
             if options["once"]:
                 loop.say_who_works()
@@ -55,7 +57,6 @@ class Relay:
         """How many messages went out. A database that does not answer, or a table that somebody holds, costs this round and nothing else."""
         alive.beat("relay")
         try:
-            close_old_connections()
             if not self.turn.take():
                 return 0
             return self._round()

@@ -13,12 +13,13 @@ from typing import Any
 
 from django.conf import settings
 from django.core.management.base import BaseCommand
-from django.db import DatabaseError, close_old_connections, connection
+from django.db import DatabaseError, connection
 
 from config import alive
 from config.checks import refuse_to_start
 from fulfillment import recovery, tasks
 from fulfillment.release import RELEASE
+from orders.connections import start_clean
 from orders.database import is_our_trouble, is_unusable, sqlstate
 from orders.turns import Turn, holder_of
 
@@ -40,6 +41,7 @@ class Command(BaseCommand):
             signal.signal(number, lambda *_: stop.set())
         sweep = Sweep(self.stdout.write)
         while not stop.is_set():
+            start_clean()
             sweep.round()
             if options["once"]:
                 sweep.say_who_works()
@@ -63,7 +65,6 @@ class Sweep:
         """What was published again. Nothing that goes wrong costs more than this round."""
         try:
             alive.beat("sweep")
-            close_old_connections()
             return self._round() if self.turn.take() else 0
         except Exception as error:
             self._trouble("a round", error)

@@ -1,0 +1,75 @@
+"""Django's PostgreSQL backend, with one difference: a connection that cannot work any more is closed when that is noticed, and never kept.
+
+Three things end a connection. The server says that it is of no use (``orders.database``). A command is interrupted, by a signal's exception, before its answer was
+read: nobody knows whether it took place, so the server must roll back what is open. A session turns out to be read-only when its owner begins something new: after
+a failover it would answer ``SELECT 1`` for ever and refuse every order.
+"""
+
+from contextlib import suppress
+from types import TracebackType
+
+from django.db import Error
+from django.db.backends.postgresql import base
+from django.db.utils import DatabaseErrorWrapper
+from django.utils.functional import cached_property
+from psycopg.pq import TransactionStatus
+
+from orders.database import is_unusable
+
+
+class DatabaseWrapper(base.DatabaseWrapper):
+    """What Django closes or keeps by ``SELECT 1``, this closes or keeps by whether it can write."""
+
+    @cached_property
+    def wrap_database_errors(self) -> DatabaseErrorWrapper:
+        """Every statement, fetch, commit and rollback passes through this, in Django too."""
+        return _Watched(self)
+
+    def is_usable(self) -> bool:
+        """Asked at the first use in each request and task. One round trip, as Django's own question."""
+        try:
+            with self.connection.cursor() as cursor:
+                cursor.execute("SELECT current_setting('transaction_read_only')")
+                return bool(cursor.fetchone() == ("off",))
+        except self.Database.Error:
+            return False
+
+    def set_autocommit(self, autocommit: bool, force_begin_transaction_with_broken_autocommit: bool = False) -> None:
+        """A connection that was closed in its COMMIT needs nothing set back: the next one begins in autocommit. Connecting here would hide why it was closed."""
+        if autocommit and self.connection is None:
+            return
+        super().set_autocommit(autocommit, force_begin_transaction_with_broken_autocommit)
+
+    def was_interrupted(self) -> bool:
+        """A command was sent, and its answer not read; or the line is dead."""
+        raw = self.connection
+        return raw is not None and raw.info.transaction_status in (TransactionStatus.ACTIVE, TransactionStatus.UNKNOWN)
+
+    def owes_something(self) -> bool:
+        """Whoever had it last has left a transaction open, or believes so."""
+        believed = self.in_atomic_block or self.needs_rollback or bool(self.savepoint_ids) or bool(self.run_on_commit)
+        raw = self.connection
+        return believed or (raw is not None and not (self.autocommit and raw.info.transaction_status is TransactionStatus.IDLE))
+
+    def give_up(self) -> None:
+        """Closed at once. Inside ``atomic`` Django knows such a connection: nothing more can be done in the block, and the server rolls back."""
+        if self.connection is not None:
+            with suppress(self.Database.Error):
+                self.connection.close()
+            self.close()
+
+
+class _Watched(DatabaseErrorWrapper):
+    wrapper: DatabaseWrapper
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        if kind is None:
+            return
+        try:
+            super().__exit__(kind, error, trace)
+        except Error as told:
+            if is_unusable(told):
+                self.wrapper.give_up()
+            raise
+        if self.wrapper.was_interrupted():
+            self.wrapper.give_up()

@@ -1,0 +1,176 @@
+"""Promise: whatever interrupts the work with the database, the process works on; whatever cannot write is not kept."""
+
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+import pytest
+from django.contrib.auth.models import User
+from django.db import OperationalError, connection, connections, transaction
+from psycopg.pq import TransactionStatus
+
+from orders.connections import start_clean
+from orders.database import sqlstate
+
+SLOW_COMMIT = """
+CREATE OR REPLACE FUNCTION pg_temp.slow() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM pg_sleep(1); RETURN NULL; END $$;
+CREATE TEMP TABLE slow (n int);
+CREATE CONSTRAINT TRIGGER slow AFTER INSERT ON slow DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION pg_temp.slow();
+"""
+
+
+class Interrupted(BaseException):
+    """As SystemExit, with which a hard limit and a shutdown end a process."""
+
+
+def raise_it(number: int, frame: FrameType | None) -> None:
+    raise Interrupted
+
+
+@contextmanager
+def interrupted_after(seconds: float) -> Iterator[None]:
+    before = signal.signal(signal.SIGALRM, raise_it)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        with pytest.raises(Interrupted):
+            yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+
+
+def run(statement: str) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute(statement)
+
+
+def works() -> bool:
+    """A whole transaction, as the next task would make one."""
+    with transaction.atomic(durable=True):
+        return User.objects.filter(pk=0).count() == 0
+
+
+@pytest.mark.django_db(transaction=True)
+def test_what_is_interrupted_in_its_commit_leaves_a_process_that_works() -> None:
+    """A process is told to end, or runs out of time, while a COMMIT hangs: what comes after it works."""
+    run(SLOW_COMMIT)
+    told: list[str] = []
+
+    with interrupted_after(0.3), transaction.atomic():
+        run("INSERT INTO slow VALUES (1)")
+        transaction.on_commit(lambda: told.append("published"))
+
+    assert works()
+    assert told == []
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("inner", [False, True])
+def test_what_is_interrupted_in_a_statement_leaves_a_process_that_works(inner: bool) -> None:
+    with interrupted_after(0.3), transaction.atomic():
+        if inner:
+            with transaction.atomic():
+                run("SELECT pg_sleep(1)")
+        run("SELECT pg_sleep(1)")
+
+    assert works()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_what_is_interrupted_outside_of_a_transaction_leaves_a_process_that_works() -> None:
+    with interrupted_after(0.3):
+        run("SELECT pg_sleep(1)")
+
+    assert works()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_connection_whose_server_has_gone_in_the_commit_is_not_asked_again() -> None:
+    """The error that is told is the one of the COMMIT, and the next transaction opens a connection of its own."""
+    run(SLOW_COMMIT)
+    pid = connection.connection.info.backend_pid
+
+    def terminate() -> None:
+        try:
+            run(f"SELECT pg_terminate_backend({pid})")
+        finally:
+            connection.close()
+
+    ending = threading.Timer(0.3, terminate)
+    with pytest.raises(OperationalError, match="terminating connection"), transaction.atomic():
+        run("INSERT INTO slow VALUES (1)")
+        ending.start()
+    ending.join()
+
+    assert connection.connection is None
+    assert works()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_nothing_begins_inside_a_transaction_that_somebody_has_left_open() -> None:
+    """However a process came to believe that it is inside a transaction: its next task begins outside of one, and holds no lock of the last one."""
+    transaction.atomic().__enter__()
+    run("SELECT pg_advisory_xact_lock(13)")
+    transaction.on_commit(lambda: pytest.fail("published for a transaction that never was committed"))
+    left = connections["default"]
+
+    start_clean()
+
+    assert connections["default"] is not left
+    assert left.connection.closed
+    assert works()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_clean_connection_is_kept() -> None:
+    """A new one costs 7 ms."""
+    assert works()
+    pid = connection.connection.info.backend_pid
+
+    start_clean()
+
+    assert works()
+    assert connection.connection.info.backend_pid == pid
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_session_that_cannot_write_is_not_kept() -> None:
+    """One that was opened while the server was read-only stays so for ever, and answers every health check that only reads."""
+    run("SET default_transaction_read_only = on")
+    pid = connection.connection.info.backend_pid
+
+    start_clean()
+
+    User.objects.create(username="written")
+    assert connection.connection.info.backend_pid != pid
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("in_atomic", [False, True])
+def test_a_write_that_is_refused_as_read_only_ends_the_connection_at_once(in_atomic: bool) -> None:
+    """Nobody waits for the next request: within one task, too, the second try has a chance."""
+    run("SET default_transaction_read_only = on")
+
+    with pytest.raises(Exception, match="read-only") as refused:
+        if in_atomic:
+            with transaction.atomic():
+                User.objects.create(username="refused")
+        else:
+            User.objects.create(username="refused")
+
+    assert sqlstate(refused.value) == "25006"
+    assert connection.connection is None
+    User.objects.create(username="written")
+
+
+@pytest.mark.django_db(transaction=True)
+def test_an_error_that_says_nothing_about_the_connection_leaves_it() -> None:
+    pid = connection.connection.info.backend_pid if connection.connection else None
+    with pytest.raises(Exception, match="division"), transaction.atomic():
+        run("SELECT 1 / 0")
+
+    assert works()
+    assert connection.connection.info.transaction_status is TransactionStatus.IDLE
+    assert pid in (None, connection.connection.info.backend_pid)

@@ -32,7 +32,7 @@ test: $(VENV)/.test ## install what is needed and run every test
 prove: $(VENV)/.runtime ## kill, freeze and lie to real workers at every boundary: 160 cases, about 3 minutes
 	@exec $(PY) manage.py prove $(ARGS)
 
-storm: $(VENV)/.runtime ## storms of up to 20,000 orders, each under one kind of harm: over half an hour
+storm: $(VENV)/.runtime ## storms of up to 20,000 orders, each under one kind of harm: about three quarters of an hour
 	@exec $(PY) manage.py storm $(ARGS)
 
 check: $(VENV)/.test ## ruff, mypy, import contracts, system checks, missing migrations

@@ -12,6 +12,7 @@ from celery import Task, signals
 
 from orders import soft_limit
 from orders.connections import start_clean
+from orders.database import lost_a_race, was_not_granted
 
 log = logging.getLogger(__name__)
 
@@ -32,9 +33,13 @@ class PoolProcess:
             log.exception("This pool process cannot begin a task on a clean connection, and ends itself")
             _end()
 
-    def ended(self, *, failed: bool) -> None:
+    def ended(self, state: str | None, outcome: Any, throws: tuple[type[Exception], ...]) -> None:
         """What is left of a transaction holds locks; it does not wait for the next task."""
-        self.failed_in_a_row = self.failed_in_a_row + 1 if failed else 0
+        failed = state == "FAILURE" and not isinstance(outcome, throws)
+        if not failed:
+            self.failed_in_a_row = 0
+        elif not (lost_a_race(outcome) or was_not_granted(outcome)):  # somebody else holds the rows: that says nothing about this process
+            self.failed_in_a_row += 1
         if self.failed_in_a_row >= FAILURES_IN_A_ROW:
             log.critical("%d tasks in a row have failed unexpectedly in this pool process: it ends itself", self.failed_in_a_row)
             _end()
@@ -58,7 +63,7 @@ def watch() -> None:
         process.begin()
 
     def ended(task: "Task[..., Any]", state: str | None = None, retval: Any = None, **_: Any) -> None:
-        process.ended(failed=state == "FAILURE" and not isinstance(retval, tuple(task.throws)))
+        process.ended(state, retval, tuple(task.throws))
 
     signals.task_prerun.connect(begin, weak=False, dispatch_uid="config.pool_process.begin")
     signals.task_postrun.connect(ended, weak=False, dispatch_uid="config.pool_process.ended")

@@ -16,7 +16,7 @@ from fulfillment import engine, recovery
 from fulfillment.clock import lease_s
 from fulfillment.crashpoints import crash_point
 from fulfillment.engine import Claim, Launch, Settled
-from fulfillment.errors import InDoubt, Rejected, StepError, UnknownStep
+from fulfillment.errors import Rejected, StepError, UnknownStep
 from fulfillment.gateways.lease import Lease
 from fulfillment.steps import STEPS, known
 from fulfillment.talk import talk

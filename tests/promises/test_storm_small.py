@@ -21,6 +21,8 @@ MET = {
     "killed": {"in flight": 21, "in talk with a provider": 2},
     "wiped": {"messages lost": 2, "put in twice": 72, "mails": 24},
     "database": {"stops": 2, "more in the sweep": 1, "fulfilled": 61},
+    "stalled": {"stalls": 4, "commits that hung": 4, "fulfilled": 100},
+    "failover": {"failovers": 2, "refused with 503": 4, "fulfilled": 42},
     "leases": {"late at the provider": 5, "frozen": 10, "zombies that woke up": 10, "charges": 15},
     "divergences": {"clean orders": 60, "planted": 20, "found": 20},
     "broker": {"faults": 4},  # and a half-open line, where there are the means for it

@@ -3,7 +3,7 @@
 import os
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -11,8 +11,9 @@ import pytest
 
 from orders import soft_limit
 from sideeffects import registry
+from sideeffects.delivering import deliver
 from sideeffects.models import Delivery
-from tests.sideeffects.conftest import Tell
+from tests.sideeffects.conftest import Tell, Told
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -25,34 +26,30 @@ def task_begins() -> Iterator[None]:
     signal.signal(signal.SIGUSR1, before)
 
 
-def deliver(delivery: Delivery, handler: Any) -> str:
-    """As the registry would, with a handler that has come to be like this."""
-    declared = registry.subscriptions()[delivery.subscriber]
-    task = registry._define(replace(declared, name=f"late_{declared.name}", handler=handler))
-    return str(task(delivery=delivery.pk, order="ORD-1"))
+def deliver_with(handler: Callable[..., Any], told: Told) -> str:
+    """As its task would, with a handler that has come to be like this."""
+    return deliver(replace(registry.subscriptions()[told.subscriber], handler=handler), told.fact.pk)
 
 
 def test_a_subscriber_s_own_transaction_is_never_interrupted(tell: Tell) -> None:
     """My points are booked although the database was slow, in one try."""
-    delivery = tell("loyalty")
+    told = tell("loyalty")
     book = registry.subscriptions()["loyalty"].handler
 
     def slowly(event: Any, of: Delivery) -> None:
         os.kill(os.getpid(), signal.SIGUSR1)
         book(event, of)
 
-    assert deliver(delivery, slowly) == "ORD-1: delivered"
-    delivery.refresh_from_db()
-    assert (delivery.state, delivery.tries) == ("delivered", 1)
+    assert deliver_with(slowly, told) == "delivered"
+    assert told.look() == ("delivered", 1, "")
 
 
 def test_a_subscriber_that_calls_others_is_interrupted_and_tried_again(tell: Tell) -> None:
-    delivery = tell("email")
+    told = tell("email")
 
     def hangs(event: Any, of: Delivery) -> None:
         os.kill(os.getpid(), signal.SIGUSR1)
         time.sleep(20)
 
-    assert deliver(delivery, hangs) == "ORD-1: SoftTimeLimitExceeded: tried again later"
-    delivery.refresh_from_db()
-    assert (delivery.state, delivery.error_code) == ("retry_wait", "SoftTimeLimitExceeded")
+    assert deliver_with(hangs, told) == "SoftTimeLimitExceeded: tried again later"
+    assert told.look() == ("retry_wait", 1, "SoftTimeLimitExceeded")

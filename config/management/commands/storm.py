@@ -25,9 +25,9 @@ WIDTH = 160
 
 class Command(BaseCommand):
     help = (
-        "Storms: refunds down, the stack killed, the broker wiped, the database stopped, workers frozen, ledgers forged. Each has a stack of its own in "
-        ".run/storm and is judged at its end. All take about half an hour, --size small about seven minutes. Exit 0: everything held, 1: a breach, 2: not "
-        "everything was shown. Example: manage.py storm --only database --seed 7"
+        "Storms: refunds down, the stack killed, the broker wiped, the database stopped, stalled or failed over, workers frozen, ledgers forged. Each has "
+        "a stack of its own in .run/storm and is judged at its end. All take about three quarters of an hour, --size small about ten minutes. Exit 0: "
+        "everything held, 1: a breach, 2: not everything was shown. Example: manage.py storm --only database --seed 7"
     )
     requires_system_checks = ()
 

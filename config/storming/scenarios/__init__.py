@@ -1,8 +1,22 @@
 """The storms there are, in the order in which they are run. A new one is a file here and a line in this list."""
 
 from config.storming.scenario import Scenario
-from config.storming.scenarios import backlog, broker, database, divergences, killed, leases, refunds, starved, stranded, wiped
+from config.storming.scenarios import (
+    backlog,
+    broker,
+    database,
+    divergences,
+    failover,
+    killed,
+    leases,
+    refunds,
+    stalled,
+    starved,
+    stranded,
+    wiped,
+)
 
 SCENARIOS: tuple[Scenario, ...] = tuple(
-    module.SCENARIO for module in (refunds, killed, wiped, database, leases, divergences, broker, stranded, backlog, starved)
+    module.SCENARIO
+    for module in (refunds, killed, wiped, database, stalled, failover, leases, divergences, broker, stranded, backlog, starved)
 )

@@ -268,11 +268,14 @@ CELERY_TASK_ROUTES = {
     "sideeffects.*": {"queue": "sideeffects"},
 }
 CELERY_TASK_SEND_SENT_EVENT = False
+CELERY_WORKER_CONSUMER = "config.poison.consumer:Consumer"  # refuses what nobody may handle
 CELERY_WORKER_PREFETCH_MULTIPLIER = 1
 CELERY_WORKER_HIJACK_ROOT_LOGGER = True
 CELERY_WORKER_CANCEL_LONG_RUNNING_TASKS_ON_CONNECTION_LOSS = False  # never kill a provider call in flight
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 CELERY_BROKER_CONNECTION_MAX_RETRIES = None
+# Valkey's own refusals (a key of another type, no memory, no disk) pass: the worker connects anew instead of ending. RabbitMQ's do not.
+CELERY_BROKER_CHANNEL_ERROR_RETRY = not CELERY_BROKER_URL.startswith("amqp")
 CELERY_BROKER_CONNECTION_TIMEOUT = 0.3 if _BRIEF else 2.0
 CELERY_BROKER_POOL_ACQUIRE_TIMEOUT = 1.0
 _RETRY = {"max_retries": 1, "interval_start": 0, "interval_step": 0.05, "interval_max": 0.1}

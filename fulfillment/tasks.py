@@ -60,13 +60,18 @@ def send_probe(queue: str, stamp: datetime) -> bool:
 
 
 @shared_task(name="fulfillment.probe")
-def probe(*, queue: str, stamp: str) -> str:
+def probe(*unnamed: Any, **message: Any) -> str:
     """A probe came out of its queue: whatever was published before it, and has not started, is lost."""
+    if wrong := _malformed(unnamed, message, {"queue": str, "stamp": str}):
+        return _refuse("fulfillment.probe", wrong)
     try:
-        recovery.probe_came_out(queue, datetime.fromisoformat(stamp))
+        stamp = datetime.fromisoformat(message["stamp"])
     except ValueError:
-        return _refuse("fulfillment.probe", f"{stamp!r} is no instant")
-    return f"{queue} is consumed"
+        stamp = None
+    if stamp is None or stamp.tzinfo is None:
+        return _refuse("fulfillment.probe", "stamp is no instant with a time zone")
+    recovery.probe_came_out(message["queue"], stamp)
+    return f"{message['queue']} is consumed"
 
 
 def signatures(what: Launch) -> list[Signature]:
@@ -74,14 +79,14 @@ def signatures(what: Launch) -> list[Signature]:
     return [
         TASKS[f"fulfillment.{prefix}{name}"]
         .si(saga=what.saga, epoch=what.epoch, order=what.order)
-        .set(task_id=f"{what.order}.{prefix}{name}.e{what.epoch}")
+        .set(task_id=f"{what.order}.{prefix}{name}.{what.run}")
         for name in what.steps
     ]
 
 
 def errback(what: Launch) -> Signature:
     """Bound tasks are queued as errbacks; any other kind would run inside the failing process."""
-    return failed.si(saga=what.saga, epoch=what.epoch, order=what.order).set(task_id=f"{what.order}.failed.e{what.epoch}")
+    return failed.si(saga=what.saga, epoch=what.epoch, order=what.order).set(task_id=f"{what.order}.failed.{what.run}")
 
 
 @shared_task(name="fulfillment.failed", bind=True)
@@ -95,10 +100,12 @@ def failed(self: "Task[..., str]", *unnamed: Any, **message: Any) -> str:
 
 
 @shared_task(name="fulfillment.dropped")
-def dropped(*, saga: int, epoch: int, order: str, task: str) -> str:
+def dropped(*unnamed: Any, **message: Any) -> str:
     """A worker of another release has met ``task`` of this saga and does not know it."""
-    engine.message_dropped(saga, epoch, task)
-    return f"{order}: {task} is published again"
+    if wrong := _malformed(unnamed, message, MESSAGE | {"task": str}):
+        return _refuse("fulfillment.dropped", wrong)
+    engine.message_dropped(message["saga"], message["epoch"], message["task"])
+    return f"{message['order']}: {message['task']} is published again"
 
 
 def tell_dropped(name: str, message: Any) -> None:
@@ -122,15 +129,15 @@ def _named_arguments(message: Any) -> dict[str, Any] | None:
     return named if isinstance(named, dict) else None
 
 
-MESSAGE = {"saga": int, "epoch": int, "order": str}
+MESSAGE: dict[str, type] = {"saga": int, "epoch": int, "order": str}
 
 
-def _malformed(unnamed: tuple[Any, ...], message: dict[str, Any]) -> str:
+def _malformed(unnamed: tuple[Any, ...], message: dict[str, Any], expected: dict[str, type] = MESSAGE) -> str:
     """What is wrong with a task message; empty if nothing is."""
     if unnamed:
-        return f"its arguments must be named: {', '.join(MESSAGE)}"
-    wrong = [f"{name} is missing or is no {kind.__name__}" for name, kind in MESSAGE.items() if type(message.get(name)) is not kind]
-    return "; ".join(wrong + [f"{name} is not known" for name in sorted(set(message) - set(MESSAGE))])
+        return f"its arguments must be named: {', '.join(expected)}"
+    wrong = [f"{name} is missing or is no {kind.__name__}" for name, kind in expected.items() if type(message.get(name)) is not kind]
+    return "; ".join(wrong + [f"{name} is not known" for name in sorted(set(message) - set(expected))])
 
 
 def _refuse(task: str, wrong: str) -> str:

@@ -32,13 +32,27 @@ WALKED = (*UNDONE, StepState.UNDO_FAILED)
 
 @dataclass(frozen=True, kw_only=True)
 class Launch:
-    """A chain to publish: the tasks named after ``steps``, forward or ``undo``, under ``epoch``. Publishing it twice, late or never changes nothing but time."""
+    """A chain to publish: the tasks named after ``steps``, forward or ``undo``, under ``epoch``. Publishing it twice, late or never changes nothing but time.
+
+    ``again``: how often this epoch was published before.
+    """
 
     saga: int
     epoch: int
     order: str
     undo: bool
     steps: tuple[str, ...]
+    again: int = 0
+
+    @property
+    def run(self) -> str:
+        """What a task id calls it: each publication has its own. An id that somebody has revoked is discarded by the workers, without a word, for ever."""
+        return run_name(self.epoch, self.again)
+
+
+def run_name(epoch: int, again: int) -> str:
+    """e1; e1.r2: published a second time again under the same epoch."""
+    return f"e{epoch}.r{again}" if again else f"e{epoch}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,7 +125,7 @@ def standing(saga: Saga) -> tuple[StepRecord, bool] | None:
     return next(((record, True) for record in reversed(records) if record.state not in walked), None)
 
 
-def launch_of(saga: Saga) -> Launch | None:
+def launch_of(saga: Saga, again: int = 0) -> Launch | None:
     """What is left as one chain: only the steps that this code knows, because Celery drops a task of an unknown name without a word."""
     at = border(saga)
     if at is None or at[0].state not in GRANTED:
@@ -120,7 +134,7 @@ def launch_of(saga: Saga) -> Launch | None:
     left = [record for record in saga.records.all() if record.state not in (*DONE, *WALKED)]
     names = [record.name for record in (reversed(left) if undo else left)]
     able = tuple(itertools.takewhile(lambda name: step_of(saga, name) is not None, names))
-    return Launch(saga=saga.pk, epoch=saga.epoch, order=saga.order.number, undo=undo, steps=able) if able else None
+    return Launch(saga=saga.pk, epoch=saga.epoch, order=saga.order.number, undo=undo, steps=able, again=again) if able else None
 
 
 # --- the pinned plan -----------------------------------------------------------------------------------------------------

@@ -33,7 +33,7 @@ from fulfillment.models import Saga, SagaState, StepRecord, StepState
 from orders.attention import IncidentKind
 from orders.durability import may_be_lost
 from orders.models import Status
-from orders.timeline import Kind
+from orders.timeline import Kind, TimelineEntry
 
 
 @transition
@@ -176,7 +176,12 @@ def _relaunch(saga: Saga, record: StepRecord) -> Launch | None:
     if saga.launched_at is not None:  # else it is published for the first time
         tell(saga, Kind.RELAUNCH, name=record.name)
     save(saga, relaunches=relaunches, wake_at=in_seconds(patience_s(relaunches)), launched_at=ShopNow())
-    return launch_of(saga)
+    return launch_of(saga, _published_again(saga))
+
+
+def _published_again(saga: Saga) -> int:
+    """Under this epoch, this time included. ``relaunches`` cannot say it: progress sets it back."""
+    return TimelineEntry.objects.filter(order_id=saga.order_id, kind=Kind.RELAUNCH, epoch=saga.epoch).count()
 
 
 def _grant_again(saga: Saga, record: StepRecord, undo: bool) -> None:

@@ -4,6 +4,7 @@ from urllib.parse import quote
 
 from django.conf import settings
 
+from fulfillment.engine import GRANTED, run_name
 from fulfillment.models import StepState
 from orders.models import Order
 from orders.timeline import Kind, TimelineEntry
@@ -15,15 +16,20 @@ def task(task_id: str) -> str:
 
 
 def runs(entries: list[TimelineEntry], order: Order, step: str) -> list[tuple[str, str]]:
-    """(label, link) of every run of a step or of its undo that the history shows, in order."""
-    found = []
+    """(label, link) of every run of a step or of its undo that the history shows, in order. A chain that was published again has other ids from there on."""
+    found, again, undo = [], 0, False
+    epoch = 0
     for entry in entries:
-        if entry.kind != Kind.STEP or entry.name != step:
+        if entry.epoch != epoch:
+            epoch, again = entry.epoch, 0
+        again += entry.kind == Kind.RELAUNCH
+        if entry.name != step or entry.kind not in (Kind.STEP, Kind.RELAUNCH):
             continue
-        if entry.to_state == StepState.GRANTED:
-            found.append((f"e{entry.epoch}", task(f"{order.number}.{step}.e{entry.epoch}")))
-        elif entry.to_state == StepState.UNDO_GRANTED:
-            found.append((f"undo e{entry.epoch}", task(f"{order.number}.undo_{step}.e{entry.epoch}")))
+        if entry.kind == Kind.STEP and entry.to_state not in GRANTED:
+            continue
+        undo = undo if entry.kind == Kind.RELAUNCH else entry.to_state == StepState.UNDO_GRANTED
+        run = run_name(epoch, again)
+        found.append((f"undo {run}" if undo else run, task(f"{order.number}.{'undo_' if undo else ''}{step}.{run}")))
     return list(dict.fromkeys(found))
 
 

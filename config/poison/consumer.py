@@ -1,0 +1,72 @@
+"""The worker's consumer: a message is looked at before Celery reads it, and whatever Celery cannot take after all ends that message, not the worker."""
+
+import logging
+from collections.abc import Callable
+from typing import Any
+
+from celery import signals
+from celery.worker import consumer
+from kombu.exceptions import DecodeError
+from redis.exceptions import ResponseError
+
+from config.poison import faults, refusal, valkey
+
+log = logging.getLogger(__name__)
+
+
+class Consumer(consumer.Consumer):  # type: ignore[misc]
+    """Set by ``worker_consumer``."""
+
+    def create_task_handler(self, *words: Any, **options: Any) -> Callable[[Any], None]:
+        handle = super().create_task_handler(*words, **options)
+        lines_that_broke = tuple(kind for kind in (*self.connection_errors, *self.channel_errors) if not issubclass(KeyError, kind))
+
+        def receive(message: Any) -> None:
+            if wrong := faults.of_message(message):
+                self.refuse(message, wrong)
+                return
+            if not self.knows(message.headers["task"]):
+                self.refuse(message, "this code has no task of its name")
+                self.tell_unknown(message)
+                return
+            try:
+                handle(message)
+            except (
+                KeyError
+            ) as error:  # kombu counts it among the errors of a connection: the worker would connect anew, and meet the message again
+                self.refuse(message, f"Celery cannot read it ({error!r:.60})")
+            except lines_that_broke:
+                raise
+            except Exception as error:
+                self.refuse(message, f"Celery cannot read it ({type(error).__name__})")
+
+        return receive
+
+    def knows(self, task: str) -> bool:
+        """Celery's own tasks (``celery.chord_unlock`` and its like) are none of this shop's, and some of them come back for ever."""
+        return task in self.app.tasks and not task.startswith("celery.")
+
+    def tell_unknown(self, message: Any) -> None:
+        """As Celery would, without its page of log: whoever hears it finds out whose work was dropped."""
+        name, number = message.headers["task"], message.headers["id"]
+        signals.task_unknown.send(sender=self, message=message, exc=None, name=name, id=number)
+
+    def on_decode_error(self, message: Any, exc: Exception) -> None:
+        """Kombu has met it, before it came to us."""
+        self.refuse(message, "it cannot be unpacked" if isinstance(exc, DecodeError) else f"it cannot be unpacked ({type(exc).__name__})")
+
+    def refuse(self, message: Any, why: str) -> None:
+        """It never comes back. ``task_rejected`` tells whoever counts what has arrived."""
+        body = message.body
+        refusal.tell(
+            (message.delivery_info or {}).get("routing_key"), why, len(body) if isinstance(body, bytes | str) else None, message.headers
+        )
+        if not message.acknowledged:
+            message.reject_log_error(log, self.connection_errors)
+        signals.task_rejected.send(sender=self, message=message, exc=None)
+
+    def on_connection_error_after_connected(self, exc: Exception) -> None:
+        """A key of the broker that has another type would break each new connection in the same way."""
+        if isinstance(exc, ResponseError) and valkey.is_of_wrong_type(exc):
+            valkey.set_aside(self.app.connection_for_write(), sorted(self.app.amqp.queues.consume_from))
+        super().on_connection_error_after_connected(exc)

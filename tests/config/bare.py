@@ -1,0 +1,152 @@
+"""A worker of this shop and a broker, with nothing around them: its log and the probes that come out show what a message does to its reader."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import kombu
+import psutil
+import redis
+from django.db import connection
+
+from config import embedded
+from config.outside import wait_for
+from config.processes import Child, Command
+from config.proving import rabbitmq
+from config.storming.poison import EMBED, Message
+from fulfillment.models import QueueProbe
+from orders.clock import shop_now
+from tests.engines import ROOT
+
+QUEUES = ("undo", "saga", "sideeffects")
+
+
+class Broker:
+    """Valkey in a folder of its own."""
+
+    def __init__(self, folder: Path) -> None:
+        self.url = embedded.valkey_url(folder)
+        self.children = [Child(Command("valkey", embedded.valkey_command(folder)), ROOT, folder / "valkey.log")]
+        wait_for(lambda: embedded.valkey_answers(folder))
+        self.client: Any = redis.Redis(unix_socket_path=str(embedded.valkey_socket(folder)))
+
+    def put(self, queue: str, message: Message) -> None:
+        self.client.lpush(queue, json.dumps(message.envelope(queue)))
+
+    def left(self) -> int:
+        """Messages that wait, or were read and never settled."""
+        return sum(int(self.client.llen(queue)) for queue in QUEUES) + int(self.client.hlen("unacked"))
+
+    def end(self) -> None:
+        for child in reversed(self.children):
+            child.ask_to_stop()
+            child.wait_until_gone(10)
+
+
+class RabbitBroker(Broker):
+    def __init__(self, folder: Path) -> None:
+        server = rabbitmq.choose(folder)
+        server.forget()
+        self.url, self.children = server.url, []
+        for command in server.commands():
+            self.children.append(Child(command, ROOT, folder / f"{command.role}.log"))
+            wait_for(command.answers, 60, every_s=0.2)
+
+    def put(self, queue: str, message: Message) -> None:
+        with kombu.Connection(self.url) as line:
+            channel = line.default_channel
+            content = {"content_type": message.content_type, "content_encoding": message.content_encoding}
+            channel.basic_publish(
+                channel.prepare_message(message.body, headers=message.all_headers(), **content), exchange="", routing_key=queue
+            )
+
+    def left(self) -> int:
+        with kombu.Connection(self.url) as line:
+            return sum(line.default_channel.queue_declare(queue, passive=True).message_count for queue in QUEUES)
+
+
+class Worker:
+    """Started again in the same log; ``settings`` are pointed at its broker by whoever publishes."""
+
+    def __init__(self, broker: Broker, folder: Path, **variables: str) -> None:
+        self.broker, self.log, self.variables = broker, folder / "worker.log", variables
+        self.starts = 0
+        self.start()
+
+    def start(self) -> None:
+        database = {**os.environ, "DATABASE_URL": _test_database(), "CELERY_BROKER_URL": self.broker.url, "SAGA_PROCESS": "worker"}
+        words = [
+            "worker",
+            "-P",
+            "prefork",
+            "-E",
+            "-c",
+            "2",
+            "-Q",
+            ",".join(QUEUES),
+            "-n",
+            "bare@%h",
+            "--without-gossip",
+            "--without-mingle",
+            "-l",
+            "INFO",
+        ]
+        self.starts += 1
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "celery", "-A", "config", *words],
+                cwd=ROOT, env=database | self.variables, stdout=log, stderr=log, start_new_session=True,
+            )  # fmt: skip
+
+    def is_ready(self) -> None:
+        """It has made its queues, and reads them."""
+        wait_for(lambda: len(self.lines("ready.")) == self.starts, 40)
+
+    def pids(self) -> set[int]:
+        """Of its main process and of its pool."""
+        return {self.process.pid, *(child.pid for child in psutil.Process(self.process.pid).children())}
+
+    def lines(self, *words: str) -> list[str]:
+        return [line for line in self.log.read_text(errors="replace").splitlines() if all(word in line for word in words)]
+
+    def handles(self, queue: str, within_s: float = 15) -> None:
+        """Whatever was put into ``queue`` before has been read: a probe comes out behind it."""
+        QueueProbe.objects.get_or_create(queue=queue)
+        stamp = shop_now()
+        body = json.dumps([[], {"queue": queue, "stamp": stamp.isoformat()}, EMBED]).encode()
+        wait_for(lambda: self._takes(queue, Message(body, {"task": "fulfillment.probe"})), within_s, every_s=0.2)
+        wait_for(lambda: _came_out(queue, stamp), within_s)
+
+    def _takes(self, queue: str, message: Message) -> bool:
+        """False: the broker does not, now."""
+        try:
+            self.broker.put(queue, message)
+        except redis.ResponseError:
+            return False
+        return True
+
+    def end(self) -> None:
+        if self.process.poll() is None:
+            os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait()
+
+
+def _came_out(queue: str, stamp: datetime) -> bool:
+    out_at = QueueProbe.objects.get(queue=queue).out_at
+    return out_at is not None and out_at >= stamp
+
+
+def _test_database() -> str:
+    url, _, query = str(os.environ["DATABASE_URL"]).partition("?")
+    return f"{url.rpartition('/')[0]}/{connection.settings_dict['NAME']}?{query}"
+
+
+def settled(seconds: float = 0.3) -> None:
+    """A line of the log is written a moment after what it tells."""
+    time.sleep(seconds)

@@ -1,0 +1,168 @@
+"""Promise: a message that nobody may handle costs one line in a log: the worker lives, what waits behind it is handled, and it never comes back."""
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import amqp
+import celery
+import kombu
+import pytest
+import redis
+
+from config.outside import NothingCame, wait_for
+from config.poison import refusal
+from config.proving import rabbitmq
+from config.storming.poison import ENVELOPES, MESSAGES, Message, whole
+from tests.config.bare import QUEUES, Broker, RabbitBroker, Worker, settled
+
+pytestmark = pytest.mark.django_db(transaction=True)
+REFUSED = "Message refused on queue"
+
+
+@pytest.fixture(scope="module", params=["valkey", "rabbitmq"])
+def broker(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
+    if request.param == "rabbitmq" and not (rabbitmq.SERVER.exists() and shutil.which("erl")):
+        pytest.skip(rabbitmq.HOW_TO_INSTALL)
+    one = (RabbitBroker if request.param == "rabbitmq" else Broker)(tmp_path_factory.mktemp("broker"))
+    yield one
+    one.end()
+
+
+@pytest.fixture
+def worker(broker: Broker, tmp_path: Path) -> Iterator[Worker]:
+    one = Worker(broker, tmp_path)
+    try:
+        one.is_ready()
+        yield one
+    finally:
+        one.end()
+
+
+def test_whatever_is_in_a_message_it_is_refused_once(broker: Broker, worker: Worker) -> None:
+    """Every kind on every queue: each is one line of the log, and no process of the worker has died."""
+    before = worker.pids()
+
+    for queue in QUEUES:
+        for message in MESSAGES.values():
+            broker.put(queue, message)
+        worker.handles(queue, 30)
+    settled()
+
+    assert {queue: len(worker.lines(f"{REFUSED} {queue}:")) for queue in QUEUES} == dict.fromkeys(QUEUES, len(MESSAGES))
+    assert worker.lines("Traceback") == []
+    assert worker.pids() == before
+    wait_for(lambda: broker.left() == 0, 5)
+
+
+@pytest.mark.parametrize("broker", ["valkey"], indirect=True)
+def test_what_is_no_message_at_all_is_refused_once(broker: Broker, worker: Worker) -> None:
+    """On Valkey anybody may put any bytes into a queue."""
+    before = worker.pids()
+
+    for queue in QUEUES:
+        broker.client.lpush(queue, *ENVELOPES.values())
+        worker.handles(queue, 30)
+    settled()
+
+    assert {queue: len(worker.lines(f"{REFUSED} {queue}:")) for queue in QUEUES} == dict.fromkeys(QUEUES, len(ENVELOPES))
+    assert worker.lines("Traceback") == []
+    assert worker.pids() == before
+    wait_for(lambda: broker.left() == 0, 5)
+
+
+KEYS = {"saga": "string", "undo": "hash", "sideeffects": "set", "saga\x06\x163": "string", "unacked": "string", "unacked_index": "list"}
+
+
+@pytest.mark.parametrize("broker", ["valkey"], indirect=True)
+def test_a_key_of_another_type_is_moved_aside(broker: Broker, worker: Worker) -> None:
+    """Somebody has written something else where the broker's queues stand: it is kept under another name, and the queue works."""
+    make: dict[str, Any] = {
+        "string": lambda key: broker.client.set(key, "x"),
+        "hash": lambda key: broker.client.hset(key, "a", "b"),
+        "set": lambda key: broker.client.sadd(key, "a"),
+        "list": lambda key: broker.client.lpush(key, "a"),
+    }
+    before = worker.pids()
+
+    for key, kind in KEYS.items():
+        broker.client.delete(key)
+        make[kind](key)
+        if key.startswith("unacked"):  # the message that was being read is lost: the sweep's business
+            with pytest.raises(NothingCame):
+                worker.handles("saga", 4)
+        worker.handles("saga", 20)
+        worker.handles("sideeffects", 20)
+
+    assert len(worker.lines("it is called")) == len(KEYS)
+    assert sum(len(broker.client.keys(f"{key}.{kind}.*")) for key, kind in KEYS.items()) == len(KEYS)
+    assert worker.pids() == before
+
+
+@pytest.mark.parametrize("broker", ["valkey"], indirect=True)
+def test_a_broadcast_that_nobody_can_read_ends_no_worker(broker: Broker, worker: Worker) -> None:
+    before = worker.pids()
+
+    for odd in (b"x", b"[]", b"5", b'{"a": 1}', b'{"properties": {}}', b"\xff", b""):
+        broker.client.publish("/0.celery.pidbox", odd)
+    worker.handles("saga")
+
+    assert worker.pids() == before
+
+
+@pytest.mark.parametrize("broker", ["rabbitmq"], indirect=True)
+def test_properties_that_the_client_library_cannot_read_break_no_connection(broker: Broker, worker: Worker) -> None:
+    """The message would come back on each new connection, for ever."""
+    with amqp.Connection(broker.url.split("@")[1].rstrip("/"), userid="guest", password="guest") as line:
+        for odd in ({"content_type": b"\xff\xfe"}, {"correlation_id": b"\xff"}, {"application_headers": {"task": b"\xff"}}):
+            line.channel().basic_publish(amqp.Message(b"null", **odd), routing_key="saga")
+    worker.handles("saga")
+    settled()
+
+    assert len(worker.lines(f"{REFUSED} saga:")) == 3
+    assert worker.lines("Connection to broker lost") == []
+
+
+@pytest.mark.parametrize("broker", ["valkey"], indirect=True)
+def test_what_celery_cannot_read_after_all_is_refused_too(broker: Broker, worker: Worker, tmp_path: Path) -> None:
+    """Also a fault that nobody has listed ends its message only: here the list is empty."""
+    worker.end()
+    sabotage = tmp_path / "sitecustomize.py"
+    sabotage.write_text("import config.poison.faults as faults\nfaults.of_message = lambda message: ''\n")
+    worker.variables |= {"PYTHONPATH": str(tmp_path)}
+    worker.start()
+    worker.is_ready()
+    before = worker.pids()
+
+    for name in ("body null", "body a number", "body an object", "no id", "task a list", "id a list", "time limit a number", "stamps odd"):
+        broker.put("saga", MESSAGES[name])
+    worker.handles("saga")
+
+    assert worker.pids() == before
+    wait_for(lambda: broker.left() == 0, 5)
+
+
+def test_the_line_shows_neither_the_body_nor_whatever_the_sender_wants_to_be_read(caplog: pytest.LogCaptureFixture) -> None:
+    headers = {"task": "fulfillment.payment", "id": "ORD-1\nERROR forged \u202e" + "x" * 500}
+
+    refusal.tell("saga", "it is odd", 5, headers)
+
+    (line,) = caplog.messages
+    assert line.startswith(r"Message refused on queue saga: it is odd (5 bytes, task fulfillment.payment, id ORD-1\nERROR forged \u202e")
+    assert len(line) < 250
+
+
+def test_what_is_published_here_is_not_refused(broker: Broker, worker: Worker) -> None:
+    """The whole message that every odd one is made from is handled."""
+    broker.put("saga", Message(whole()))
+    worker.handles("saga")
+    settled()
+
+    assert worker.lines(REFUSED) == []
+    assert len(worker.lines("succeeded", "ORD-NONE: nothing to do here")) == 1
+
+
+def test_the_libraries_are_those_that_the_door_was_built_for() -> None:
+    """A newer one may read messages elsewhere: try every kind again, then change this line."""
+    assert (celery.__version__, kombu.__version__, redis.__version__, amqp.__version__) == ("5.7.0", "5.7.0", "8.1.0", "5.4.2")

@@ -5,12 +5,17 @@ What the client library cannot read would break the connection, and come back on
 
 from typing import Any
 
-from amqp import method_framing
-from amqp.basic_message import Message as PlainMessage
+from amqp import basic_message, method_framing
 from kombu.transport import pyamqp
 
+FRAMES: Any = method_framing
+PlainMessage: Any = basic_message.Message
+PlainChannel: Any = pyamqp.Channel
+PlainConnection: Any = pyamqp.Connection
+PlainTransport: Any = pyamqp.Transport
 
-class Message(PlainMessage):  # type: ignore[misc]
+
+class Message(PlainMessage):
     """Without any properties where they cannot be read: then it has no content type, and the consumer refuses it."""
 
     def _load_properties(self, class_id: int, buf: Any, offset: int) -> int:
@@ -21,7 +26,7 @@ class Message(PlainMessage):  # type: ignore[misc]
             return offset
 
 
-class Channel(pyamqp.Channel):  # type: ignore[misc]
+class Channel(PlainChannel):
     def message_to_python(self, raw_message: Any) -> Any:
         """Never unpacked: we compress nothing, and a small message may become a very large one."""
         headers = raw_message.properties.get("application_headers")
@@ -31,13 +36,13 @@ class Channel(pyamqp.Channel):  # type: ignore[misc]
         return super().message_to_python(raw_message)
 
 
-class Connection(pyamqp.Connection):  # type: ignore[misc]
+class Connection(PlainConnection):
     Channel = Channel
 
 
-class Transport(pyamqp.Transport):  # type: ignore[misc]
+class Transport(PlainTransport):
     Connection = Connection
 
     def establish_connection(self) -> Any:
-        method_framing.Message = Message  # the only door: the library names the class where it reads frames
+        FRAMES.Message = Message  # the only door: the library names the class where it reads frames
         return super().establish_connection()

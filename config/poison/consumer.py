@@ -5,32 +5,28 @@ from collections.abc import Callable
 from typing import Any
 
 from celery import signals
-from celery.worker import consumer
+from celery.worker import consumer, state
 from kombu.exceptions import DecodeError
 from redis.exceptions import ResponseError
 
 from config.poison import faults, refusal, valkey
 
 log = logging.getLogger(__name__)
+PlainConsumer: Any = consumer.Consumer
 
 
-class Consumer(consumer.Consumer):  # type: ignore[misc]
+class Consumer(PlainConsumer):
     """Set by ``worker_consumer``."""
 
     def create_task_handler(self, *words: Any, **options: Any) -> Callable[[Any], None]:
         handle = super().create_task_handler(*words, **options)
+        self.controller._process_task = self.hand_over
         lines_that_broke = tuple(kind for kind in (*self.connection_errors, *self.channel_errors) if not issubclass(KeyError, kind))
 
         def receive(message: Any) -> None:
-            if wrong := faults.of_message(message):
-                self.refuse(message, wrong)
-                return
-            if not self.knows(message.headers["task"]):
-                self.refuse(message, "this code has no task of its name")
-                self.tell_unknown(message)
-                return
             try:
-                handle(message)
+                if self.may_be_handled(message):
+                    handle(message)
             except (
                 KeyError
             ) as error:  # kombu counts it among the errors of a connection: the worker would connect anew, and meet the message again
@@ -41,6 +37,27 @@ class Consumer(consumer.Consumer):  # type: ignore[misc]
                 self.refuse(message, f"Celery cannot read it ({type(error).__name__})")
 
         return receive
+
+    def hand_over(self, request: Any) -> None:
+        """To the pool, now or when one of its processes becomes free: then nobody else would catch what it raises, and nobody would give the process back."""
+        try:
+            type(self.controller)._process_task(self.controller, request)
+        except OSError:
+            raise
+        except Exception as error:
+            state.task_ready(request)
+            self.controller._quick_release()
+            self.refuse(request.message, f"Celery cannot read it ({type(error).__name__})")
+
+    def may_be_handled(self, message: Any) -> bool:
+        if wrong := faults.of_message(message):
+            self.refuse(message, wrong)
+        elif not self.knows(message.headers["task"]):
+            self.refuse(message, "this code has no task of its name")
+            self.tell_unknown(message)
+        else:
+            return True
+        return False
 
     def knows(self, task: str) -> bool:
         """Celery's own tasks (``celery.chord_unlock`` and its like) are none of this shop's, and some of them come back for ever."""

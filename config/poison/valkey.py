@@ -17,6 +17,8 @@ from config.poison import refusal
 from config.poison.faults import MOST_BYTES
 
 log = logging.getLogger(__name__)
+PlainChannel: Any = redis.Channel
+PlainTransport: Any = redis.Transport
 
 WRONG_TYPE = "WRONGTYPE"
 PARTS: dict[str, type] = {"body": str, "headers": dict, "properties": dict}
@@ -50,7 +52,7 @@ def _of_encoding(body: str, encoding: Any) -> str:
     if encoding != "base64":
         return "its body is not in base64"
     try:
-        redis.Channel.codecs["base64"].decode(body)
+        PlainChannel.codecs["base64"].decode(body)
     except ValueError:
         return "its body is not in base64"
     return ""
@@ -70,10 +72,10 @@ def _whole(response: Any, **_: Any) -> tuple[bytes, bytes] | None:
 
 
 # A KeyError counts among them for kombu, and is none here: it is what a message without a part raises.
-_BROKEN_LINE = tuple(kind for kind in redis.Transport.connection_errors if not issubclass(KeyError, kind))
+_BROKEN_LINE = tuple(kind for kind in PlainTransport.connection_errors if not issubclass(KeyError, kind))
 
 
-class Channel(redis.Channel):  # type: ignore[misc]
+class Channel(PlainChannel):
     """kombu's, behind a door."""
 
     def _create_client(self, asynchronous: bool = False) -> Any:
@@ -99,7 +101,7 @@ class Channel(redis.Channel):  # type: ignore[misc]
             raise OperationalError(str(refused)) from refused
 
 
-class Transport(redis.Transport):  # type: ignore[misc]
+class Transport(PlainTransport):
     Channel = Channel
 
 

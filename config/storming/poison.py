@@ -35,7 +35,7 @@ class Message:
 
     def all_headers(self) -> dict[str, Any]:
         number = str(uuid.uuid4())
-        told = {"lang": "py", "task": "fulfillment.payment", "id": number, "root_id": number, "parent_id": None, "group": None}
+        told: dict[str, Any] = {"lang": "py", "task": "fulfillment.payment", "id": number, "root_id": number, "parent_id": None, "group": None}
         told |= {"retries": 0, "eta": None, "expires": None, "timelimit": [None, None], "ignore_result": True, "argsrepr": "()"}
         return {name: value for name, value in (told | dict(self.headers)).items() if value is not ...}
 

@@ -17,15 +17,14 @@ def task(task_id: str) -> str:
 
 def runs(entries: list[TimelineEntry], order: Order, step: str) -> list[tuple[str, str]]:
     """(label, link) of every run of a step or of its undo that the history shows, in order. A chain that was published again has other ids from there on."""
-    found, again, undo = [], 0, False
-    epoch = 0
+    found, epoch, again, undo = [], 0, 0, False
     for entry in entries:
+        if entry.kind not in (Kind.STEP, Kind.RELAUNCH):
+            continue
         if entry.epoch != epoch:
             epoch, again = entry.epoch, 0
         again += entry.kind == Kind.RELAUNCH
-        if entry.name != step or entry.kind not in (Kind.STEP, Kind.RELAUNCH):
-            continue
-        if entry.kind == Kind.STEP and entry.to_state not in GRANTED:
+        if entry.name != step or (entry.kind == Kind.STEP and entry.to_state not in GRANTED):
             continue
         undo = undo if entry.kind == Kind.RELAUNCH else entry.to_state == StepState.UNDO_GRANTED
         run = run_name(epoch, again)

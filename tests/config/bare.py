@@ -1,5 +1,6 @@
 """A worker of this shop and a broker, with nothing around them: its log and the probes that come out show what a message does to its reader."""
 
+import contextlib
 import json
 import os
 import signal
@@ -24,6 +25,7 @@ from fulfillment.models import QueueProbe
 from orders.clock import shop_now
 from tests.engines import ROOT
 
+CELERY = "from celery.__main__ import main; main()"
 QUEUES = ("undo", "saga", "sideeffects")
 
 
@@ -43,6 +45,10 @@ class Broker:
         """Messages that wait, or were read and never settled."""
         return sum(int(self.client.llen(queue)) for queue in QUEUES) + int(self.client.hlen("unacked"))
 
+    def clear(self) -> None:
+        """What an earlier worker has left."""
+        self.client.flushall()
+
     def end(self) -> None:
         for child in reversed(self.children):
             child.ask_to_stop()
@@ -60,7 +66,7 @@ class RabbitBroker(Broker):
 
     def put(self, queue: str, message: Message) -> None:
         with kombu.Connection(self.url) as line:
-            channel = line.default_channel
+            channel: Any = line.default_channel
             content = {"content_type": message.content_type, "content_encoding": message.content_encoding}
             channel.basic_publish(
                 channel.prepare_message(message.body, headers=message.all_headers(), **content), exchange="", routing_key=queue
@@ -68,18 +74,26 @@ class RabbitBroker(Broker):
 
     def left(self) -> int:
         with kombu.Connection(self.url) as line:
-            return sum(line.default_channel.queue_declare(queue, passive=True).message_count for queue in QUEUES)
+            channel: Any = line.default_channel
+            return sum(channel.queue_declare(queue, passive=True).message_count for queue in QUEUES)
+
+    def clear(self) -> None:
+        with kombu.Connection(self.url) as line:
+            for queue in QUEUES:
+                with contextlib.suppress(*line.channel_errors):  # there is none yet
+                    channel: Any = line.channel()
+                    channel.queue_purge(queue)
 
 
 class Worker:
-    """Started again in the same log; ``settings`` are pointed at its broker by whoever publishes."""
+    """May be started again, in the same log. ``sabotage``: lines of Python that run in the process before Celery does."""
 
-    def __init__(self, broker: Broker, folder: Path, **variables: str) -> None:
-        self.broker, self.log, self.variables = broker, folder / "worker.log", variables
+    def __init__(self, broker: Broker, folder: Path) -> None:
+        self.broker, self.log = broker, folder / "worker.log"
         self.starts = 0
         self.start()
 
-    def start(self) -> None:
+    def start(self, sabotage: str = "") -> None:
         database = {**os.environ, "DATABASE_URL": _test_database(), "CELERY_BROKER_URL": self.broker.url, "SAGA_PROCESS": "worker"}
         words = [
             "worker",
@@ -100,8 +114,8 @@ class Worker:
         self.starts += 1
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "celery", "-A", "config", *words],
-                cwd=ROOT, env=database | self.variables, stdout=log, stderr=log, start_new_session=True,
+                [sys.executable, "-c", f"{sabotage}\n{CELERY}", "-A", "config", *words],
+                cwd=ROOT, env=database, stdout=log, stderr=log, start_new_session=True,
             )  # fmt: skip
 
     def is_ready(self) -> None:

@@ -2,14 +2,12 @@
 
 import shutil
 from collections.abc import Iterator
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import amqp
-import celery
-import kombu
 import pytest
-import redis
 
 from config.outside import NothingCame, wait_for
 from config.poison import refusal
@@ -32,6 +30,7 @@ def broker(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
 
 @pytest.fixture
 def worker(broker: Broker, tmp_path: Path) -> Iterator[Worker]:
+    broker.clear()
     one = Worker(broker, tmp_path)
     try:
         one.is_ready()
@@ -124,22 +123,23 @@ def test_properties_that_the_client_library_cannot_read_break_no_connection(brok
     assert worker.lines("Connection to broker lost") == []
 
 
+UNLISTED = ("body null", "body a number", "body an object", "no id", "task a list", "id a list", "time limit a number", "stamps odd")
+
+
 @pytest.mark.parametrize("broker", ["valkey"], indirect=True)
-def test_what_celery_cannot_read_after_all_is_refused_too(broker: Broker, worker: Worker, tmp_path: Path) -> None:
+def test_what_celery_cannot_read_after_all_is_refused_too(broker: Broker, worker: Worker) -> None:
     """Also a fault that nobody has listed ends its message only: here the list is empty."""
     worker.end()
-    sabotage = tmp_path / "sitecustomize.py"
-    sabotage.write_text("import config.poison.faults as faults\nfaults.of_message = lambda message: ''\n")
-    worker.variables |= {"PYTHONPATH": str(tmp_path)}
-    worker.start()
+    worker.start("import config.poison.faults as faults; faults.of_message = lambda message: ''")
     worker.is_ready()
     before = worker.pids()
 
-    for name in ("body null", "body a number", "body an object", "no id", "task a list", "id a list", "time limit a number", "stamps odd"):
+    for name in UNLISTED:
         broker.put("saga", MESSAGES[name])
     worker.handles("saga")
 
     assert worker.pids() == before
+    assert len(worker.lines(REFUSED, "Celery cannot read it")) == len(UNLISTED)
     wait_for(lambda: broker.left() == 0, 5)
 
 
@@ -165,4 +165,6 @@ def test_what_is_published_here_is_not_refused(broker: Broker, worker: Worker) -
 
 def test_the_libraries_are_those_that_the_door_was_built_for() -> None:
     """A newer one may read messages elsewhere: try every kind again, then change this line."""
-    assert (celery.__version__, kombu.__version__, redis.__version__, amqp.__version__) == ("5.7.0", "5.7.0", "8.1.0", "5.4.2")
+    versions = [metadata.version(name) for name in ("celery", "kombu", "redis", "amqp")]
+
+    assert versions == ["5.7.0", "5.7.0", "8.1.0", "5.4.2"]

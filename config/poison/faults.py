@@ -16,6 +16,7 @@ HEADERS: dict[str, tuple[type, ...]] = {
     "root_id": (str, NOTHING),
     "parent_id": (str, NOTHING),
     "meth": (str, NOTHING),
+    "group": (str, NOTHING),  # Celery publishes errbacks as a group
     "retries": (int, NOTHING),
     "group_index": (int, NOTHING),
     "replaced_task_nesting": (int, NOTHING),
@@ -23,15 +24,8 @@ HEADERS: dict[str, tuple[type, ...]] = {
     "x_cid": (str, NOTHING),
     "x_hops": (int, NOTHING),
 }
-UNUSED = (
-    "eta",
-    "expires",
-    "shadow",
-    "group",
-    "stamps",
-    "stamped_headers",
-    "compression",
-)  # waits are rows, and nothing is discarded for its age
+# Waits are rows, and nothing is discarded for its age.
+UNUSED = ("eta", "expires", "shadow", "stamps", "stamped_headers", "compression")
 SHOWN = ("id", "task", "root_id", "parent_id", "x_cid")  # what people read in logs and in Flower
 LONGEST = 200
 EMBEDDED = {"callbacks", "errbacks", "chain", "chord"}

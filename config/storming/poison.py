@@ -35,7 +35,14 @@ class Message:
 
     def all_headers(self) -> dict[str, Any]:
         number = str(uuid.uuid4())
-        told: dict[str, Any] = {"lang": "py", "task": "fulfillment.payment", "id": number, "root_id": number, "parent_id": None, "group": None}
+        told: dict[str, Any] = {
+            "lang": "py",
+            "task": "fulfillment.payment",
+            "id": number,
+            "root_id": number,
+            "parent_id": None,
+            "group": None,
+        }
         told |= {"retries": 0, "eta": None, "expires": None, "timelimit": [None, None], "ignore_result": True, "argsrepr": "()"}
         return {name: value for name, value in (told | dict(self.headers)).items() if value is not ...}
 
@@ -97,6 +104,7 @@ MESSAGES: dict[str, Message] = {
     "id a number": Message(headers={"id": 5}),
     "id a list": Message(headers={"id": [1]}),
     "id odd": Message(headers={"id": "\u202e\U0001f600/../<b>\nERROR forged" + "x" * 3000}),
+    "group a number": Message(headers={"group": 5}),
     "root no text": Message(headers={"root_id": {"a": 1}}),
     "retries a text": Message(headers={"retries": "x"}),
     "eta garbage": Message(headers={"eta": "tomorrow"}),

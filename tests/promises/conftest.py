@@ -54,6 +54,11 @@ class Shop(outside.Shop):
     def kinds(self, number: str) -> list[str]:
         return [entry["kind"] for entry in self.order(number)["timeline"]]
 
+    def refused(self) -> list[str]:
+        """What its workers say of messages that they would not handle; earlier runs in this folder included."""
+        logs = [self.stack.run_dir / "log" / f"{role}.log" for role in ("saga", "sideeffects")]
+        return [line for log in logs for line in log.read_text(errors="replace").splitlines() if "Message refused" in line]
+
     @contextmanager
     def locked(self, table: str) -> Iterator[None]:
         """Whoever wants to use ``table`` hangs meanwhile."""
@@ -74,7 +79,12 @@ def shop(stack: RunningStack) -> Shop:
 
 @pytest.fixture(autouse=True, scope="module")
 def consistent(shop: Shop) -> Iterator[None]:
-    """After every file of promises: the journal, the stock and the provider's ledger agree, as ``manage.py reconcile`` sees them."""
+    """After every file of promises: the journal, the stock and the provider's ledger agree, as ``manage.py reconcile`` sees them.
+
+    And no worker has refused a message that the shop itself has published.
+    """
+    before = set(shop.refused())
     yield
+    assert [line for line in shop.refused() if line not in before] == []
     run = shop.manage("reconcile")
     assert run.returncode == 0, run.stdout + run.stderr

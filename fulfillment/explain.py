@@ -122,6 +122,18 @@ def _moving(saga: Saga, record: StepRecord, undo: bool) -> str:
     return text
 
 
+def _standing(saga: Saga, record: StepRecord) -> str:
+    if saga.left_since:
+        return _left(saga, record)
+    return (_put_off if engine.is_put_off(record) else _SENTENCES.get(record.state, _foreign))(record)
+
+
+def _put_off(record: StepRecord) -> str:
+    what = f"The undo of {record.name}" if record.state.startswith("undo") else record.name.capitalize()
+    doubt = " It may or may not have happened." if record.state in (StepState.IN_DOUBT, StepState.UNDO_IN_DOUBT) else ""
+    return f"{what} waits for our own database ({_inside(record)}).{doubt} It goes on by itself; no try is spent."
+
+
 def _left(saga: Saga, record: StepRecord) -> str:
     return (
         f"{record.name.capitalize()} ({record.get_state_display().lower()}) waits for a process of release {saga.release}:"
@@ -137,13 +149,17 @@ def _foreign(record: StepRecord) -> str:
 def _blocked(saga: Saga, record: StepRecord) -> str:
     if saga.left_since:
         return f"a process of release {saga.release}"
-    return "the provider" if saga.held_by else _BLOCKED.get(record.state, "")
+    if saga.held_by:
+        return "the provider"
+    return "our own database" if engine.is_put_off(record) else _BLOCKED.get(record.state, "")
 
 
 def _stands(saga: Saga, record: StepRecord, undo: bool) -> str:
     if saga.left_since:
         return _left(saga, record)
-    return _held(saga, record, undo) if saga.held_by else _SENTENCES.get(record.state, _foreign)(record)
+    if saga.held_by:
+        return _held(saga, record, undo)
+    return (_put_off if engine.is_put_off(record) else _SENTENCES.get(record.state, _foreign))(record)
 
 
 def _held(saga: Saga, record: StepRecord, undo: bool) -> str:

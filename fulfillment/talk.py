@@ -17,6 +17,7 @@ from fulfillment.errors import WATCHED_IN_VAIN, WATCHING, Busy, Changed, InDoubt
 from fulfillment.gateways import pinned
 from fulfillment.gateways.lease import Lease, leased
 from fulfillment.step import Receipt, Step, Undo
+from orders.database import is_our_trouble
 from orders.models import Order
 from orders.soft_limit import SoftTimeLimitExceeded, interruptible
 
@@ -29,6 +30,7 @@ def talk(step: Step, claim: Claim, lease: Lease) -> Receipt | StepError | None:
     """What the call achieved, or why it did not. Outside any transaction, under the lease, with the provider that the saga's plan pins.
 
     The only part of a task that its soft time limit may interrupt.
+    Raises DatabaseError: our own database could not serve it; the call may have been sent.
     """
     try:
         order = Order.objects.get(pk=claim.order_id)
@@ -42,6 +44,8 @@ def talk(step: Step, claim: Claim, lease: Lease) -> Receipt | StepError | None:
     except SoftTimeLimitExceeded:
         return InDoubt("The time limit ended the talk with the provider", code="time_limit")
     except Exception as unknown:  # a class nobody listed says nothing about what the provider did
+        if is_our_trouble(unknown):
+            raise
         log.exception("%s of %s: unknown error, in doubt", claim.name, claim.key)
         return InDoubt(f"{type(unknown).__name__} while talking to the provider", code="unknown_error", provider_failed=False)
 

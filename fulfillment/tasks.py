@@ -18,8 +18,10 @@ from fulfillment.crashpoints import crash_point
 from fulfillment.engine import Claim, Launch, Settled
 from fulfillment.errors import Rejected, StepError, UnknownStep
 from fulfillment.gateways.lease import Lease
+from fulfillment.own_database import drop_what_is_of_no_use, insist, putting_off
 from fulfillment.steps import STEPS, known
 from fulfillment.talk import talk
+from orders.database import is_our_trouble
 from orders.models import Order
 
 log = logging.getLogger(__name__)
@@ -94,7 +96,13 @@ def failed(self: "Task[..., str]", *unnamed: Any, **message: Any) -> str:
     """The chain stopped here, for whatever reason: the engine reads the journal, then acts."""
     if wrong := _malformed(unnamed, message):
         return _refuse(self.name, wrong)
-    follow = engine.chain_stopped(message["saga"], message["epoch"])
+    try:
+        follow = engine.chain_stopped(message["saga"], message["epoch"])
+    except Exception as trouble:
+        if not is_our_trouble(trouble):
+            raise
+        drop_what_is_of_no_use(trouble)
+        return f"{message['order']}: not noted, the sweep looks at it: {type(trouble).__name__}"
     launch(follow)
     return f"{message['order']}: {'launched ' + ', '.join(follow.steps) if follow else 'noted'}"
 
@@ -155,15 +163,23 @@ def _run(task: "Task[..., str]", name: str, undo: bool, saga: int, epoch: int, o
         return _end(task, f"{order}: left to a process of another release: {other}")
     if claim is None:
         return _nothing_to_start(task, undo, saga, epoch, order)
+    with putting_off(saga, epoch, name, undo, claim.claim):
+        return _try(task, claim, lease)
+    return _end(task, f"{order}: what became of {name} could not be written; it waits for our own database")
+
+
+def _try(task: "Task[..., str]", claim: Claim, lease: Lease) -> str:
+    """Talk, settle, and go on where the settle says so."""
+    name, order = claim.name, claim.order
     step = known(name, claim.version)
     assert step is not None  # or the start would have refused
     outcome = talk(step, claim, lease)
     if isinstance(outcome, StepError):
-        return _settle_failure(task, claim, outcome, order)
-    settled = engine.settle_success(claim, outcome)
+        return _settle_failure(task, claim, lease, outcome)
+    settled = insist(claim, lease, lambda: engine.settle_success(claim, outcome))
     if not settled.mine:
         return _end(task, f"{order}: too late, somebody else owns {name}")
-    return _go_on(task, settled, f"{order}: {name} {'undone' if undo else 'done'}")
+    return _go_on(task, settled, f"{order}: {name} {'undone' if claim.undo else 'done'}")
 
 
 def _run_local(task: "Task[..., str]", name: str, undo: bool, saga: int, epoch: int, order: str) -> str:
@@ -178,8 +194,9 @@ def _run_local(task: "Task[..., str]", name: str, undo: bool, saga: int, epoch: 
     return _go_on(task, settled, f"{order}: {name} {'undone' if undo else 'done'}")
 
 
-def _settle_failure(task: "Task[..., str]", claim: Claim, error: StepError, order: str) -> str:
-    settled = engine.settle_failure(claim, error)
+def _settle_failure(task: "Task[..., str]", claim: Claim, lease: Lease, error: StepError) -> str:
+    order = claim.order
+    settled = insist(claim, lease, lambda: engine.settle_failure(claim, error))
     if not settled.mine:
         return _end(task, f"{order}: too late, somebody else owns {claim.name}")
     if isinstance(error, Rejected) and not claim.undo:
@@ -214,7 +231,9 @@ def _define(name: str, local: bool, undo: bool) -> "Task[..., str]":
     def task(self: "Task[..., str]", *unnamed: Any, **message: Any) -> str:
         if wrong := _malformed(unnamed, message):
             return _end(self, _refuse(self.name, wrong))
-        return run(self, name, undo, **message)
+        with putting_off(message["saga"], message["epoch"], name, undo):
+            return run(self, name, undo, **message)
+        return _end(self, f"{message['order']}: {name} waits for our own database")
 
     return task
 

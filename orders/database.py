@@ -61,6 +61,12 @@ def is_our_trouble(error: BaseException) -> bool:
     return lost_a_race(error) or was_not_granted(error) or is_unusable(error) or sqlstate(error).startswith(SHORTAGE_CLASS)
 
 
+def wait_for_locks(within_s: float) -> None:
+    """In the current transaction a lock is waited for no longer than this."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT set_config('lock_timeout', %s, true)", [f"{round(within_s * 1000)}ms"])
+
+
 @contextmanager
 def limited(within_s: float) -> Iterator[None]:
     """A transaction in which the server ends each statement, and each wait for a lock, after ``within_s`` seconds."""

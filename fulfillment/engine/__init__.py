@@ -1,7 +1,8 @@
 """The engine: open, start, settle, turn back, take over, park. The only writer of the journal; it never calls a provider and never publishes.
 
 Each transition takes the saga's row lock, checks the fence (``epoch``, and for a settle ``claim``), and writes state and history in one transaction.
-docs/semantics.md lists the transitions; tests/model searches them. Read ``opening``, ``trying``, ``walking``, ``waking``, ``leaving``, ``deciding`` in this order;
+docs/semantics.md lists the transitions; tests/model searches them.
+Read ``opening``, ``trying``, ``walking``, ``waking``, ``leaving``, ``putting_off``, ``deciding`` in this order;
 ``holding`` and ``probing`` are what happens before an open circuit.
 
 Note: what may be lost. A transaction whose loss only repeats something idempotent (a start; a settle that says Unavailable or InDoubt) does not wait for the disk.
@@ -32,8 +33,9 @@ from fulfillment.engine.journal import (
 from fulfillment.engine.leaving import message_dropped
 from fulfillment.engine.opening import open_saga
 from fulfillment.engine.probing import probe
+from fulfillment.engine.putting_off import is_put_off, put_off
 from fulfillment.engine.transition import transition
-from fulfillment.engine.trying import run_local, settle_failure, settle_success, start
+from fulfillment.engine.trying import may_settle, run_local, settle_failure, settle_success, start
 from fulfillment.engine.waking import (
     chain_stopped,
     could_not_start,
@@ -57,15 +59,18 @@ __all__ = [
     "is_local",
     "is_newer",
     "is_pivot",
+    "is_put_off",
     "launch_of",
     "locking",
     "look",
+    "may_settle",
     "message_dropped",
     "open_saga",
     "pivot_succeeded",
     "planned",
     "postpone",
     "probe",
+    "put_off",
     "request_cancel",
     "run_local",
     "run_name",

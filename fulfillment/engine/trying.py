@@ -31,16 +31,20 @@ from fulfillment.engine.journal import (
     tell_order,
 )
 from fulfillment.engine.leaving import drop
+from fulfillment.engine.putting_off import goes_on
 from fulfillment.engine.transition import transition
 from fulfillment.engine.walking import grant_next, grant_next_undo, park_undo, turn_back
-from fulfillment.errors import Busy, Changed, InDoubt, Rejected, StepError, Throttled, Unavailable, UnknownStep
+from fulfillment.errors import OWN_DATABASE, Busy, Changed, InDoubt, Rejected, StepError, Throttled, Unavailable, UnknownStep
 from fulfillment.ledger import LedgerEntry
 from fulfillment.models import Saga, SagaState, StepRecord, StepState
 from fulfillment.step import Receipt
 from orders.attention import IncidentKind, open_incident
+from orders.database import is_our_trouble, wait_for_locks
 from orders.durability import may_be_lost
 from orders.models import Status
 from orders.timeline import Kind, TimelineEntry
+
+BRIEFLY_S = 0.05
 
 # One statement: lock the saga if this epoch and direction still hold, start the granted step under a random claim, move wake_at to the end of the lease,
 # write the history, and move a placed order to processing. The saga's row is locked first, as everywhere, so that no two transitions can deadlock.
@@ -204,6 +208,7 @@ def run_local(saga_id: int, epoch: int, name: str, undo: bool, order: str = ANY)
     """A step on our own rows: the start's checks, the work, the settle and the next grant in ONE transaction.
 
     Raises Rejected (of a step), or Unavailable for whatever else went wrong: settled in a second transaction, after the first one was rolled back whole.
+    Raises DatabaseError where our own database could not serve it: nothing was written, and it is to be put off.
     """
     crash_point("before_start", order, name, undo=undo)
     try:
@@ -214,6 +219,8 @@ def run_local(saga_id: int, epoch: int, name: str, undo: bool, order: str = ANY)
             raise
         return refused
     except Exception as error:
+        if is_our_trouble(error):
+            raise
         failed = Unavailable(f"{type(error).__name__}: nothing was changed", code="local_error")
         _settle_local_failure(saga_id, epoch, name, undo, failed)
         raise failed from error
@@ -232,6 +239,7 @@ def _run_local(saga_id: int, epoch: int, name: str, undo: bool) -> Settled:
         drop(saga, record_of(saga, name))
         return Settled(mine=False)
     order = saga.order
+    _wait_briefly_if_held(record_of(saga, name))
     if order.status == Status.PLACED:
         tell_order(saga, Status.PROCESSING)
     receipt = step.compensate(order, claim.undo_of(order)) if undo else step.execute(order, claim.key)
@@ -279,13 +287,27 @@ def _local_claim(saga: Saga, epoch: int, name: str, undo: bool) -> Claim | None:
     )
 
 
+def may_settle(claim: Claim) -> bool:
+    """Whether the journal, as it is now, would still let this claim settle."""
+    started = StepState.UNDO_STARTED if claim.undo else StepState.STARTED
+    mine = StepRecord.objects.filter(saga_id=claim.saga, saga__epoch=claim.epoch, name=claim.name, state=started, claim=claim.claim)
+    return mine.exists()
+
+
 def _fenced(claim: Claim) -> Saga | None:
     """The locked saga, if the claim may still settle: its epoch holds and the record still carries this very start."""
     saga = locked(claim.saga)
     record = record_of(saga, claim.name)
     started = StepState.UNDO_STARTED if claim.undo else StepState.STARTED
     mine = saga.epoch == claim.epoch and record.state == started and record.claim == claim.claim
+    _wait_briefly_if_held(record)
     return saga if mine else None
+
+
+def _wait_briefly_if_held(record: StepRecord) -> None:
+    """Rows that kept it waiting before are hardly waited for: many orders that need one row must not keep the workers from the others."""
+    if record.error_code == OWN_DATABASE:
+        wait_for_locks(BRIEFLY_S)
 
 
 def _came_too_late(claim: Claim, learned: StepState) -> None:
@@ -312,6 +334,7 @@ def _came_too_late(claim: Claim, learned: StepState) -> None:
 
 def _succeed(saga: Saga, name: str, receipt: Receipt | None, undo: bool) -> Settled:
     record = record_of(saga, name)
+    goes_on(saga, record)
     if saga.held_by:
         release(saga, record)
     saga.relaunches = 0
@@ -349,6 +372,7 @@ def _enter_refund(saga: Saga, record: StepRecord, receipt: Receipt | None) -> No
 
 def _fail(saga: Saga, claim: Claim, error: StepError) -> Settled:
     record, undo = record_of(saga, claim.name), claim.undo
+    goes_on(saga, record)
     failed = _tell_the_circuit(saga, claim, error)
     state = _state_after(error, undo)
     waits_only, doubt = isinstance(error, Busy | Throttled), isinstance(error, InDoubt)

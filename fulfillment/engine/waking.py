@@ -3,9 +3,9 @@
 from typing import Any
 
 from fulfillment.card import Card
-from fulfillment.clock import ShopNow, backoff_s, in_seconds, patience_s
+from fulfillment.clock import ShopNow, backoff_s, in_seconds, patience_s, shop_now
 from fulfillment.crashpoints import crash_point
-from fulfillment.engine.budget import spent
+from fulfillment.engine.budget import give_time, spent
 from fulfillment.engine.holding import release, stands_before
 from fulfillment.engine.journal import (
     GRANTED,
@@ -27,8 +27,10 @@ from fulfillment.engine.journal import (
 )
 from fulfillment.engine.leaving import adopt, leave, nobody_came, tell_a_person
 from fulfillment.engine.probing import hold_on
+from fulfillment.engine.putting_off import goes_on, is_put_off, tell_that_it_lasts
 from fulfillment.engine.transition import transition
-from fulfillment.engine.walking import grant_next, park, park_undo, turn_back
+from fulfillment.engine.walking import at_risk_minor, grant_next, park, park_undo, turn_back
+from fulfillment.errors import OWN_DATABASE
 from fulfillment.models import Saga, SagaState, StepRecord, StepState
 from orders.attention import IncidentKind
 from orders.durability import may_be_lost
@@ -129,16 +131,18 @@ def _go_on(saga: Saga, record: StepRecord, undo: bool, poison_after: int) -> Lau
     """Nothing keeps it back."""
     if saga.held_by:
         release(saga, record)
-    if what := spent(saga, record, undo):
+    if record.state not in STARTED and (what := spent(saga, record, undo)):
         _give_up(saga, record, undo, what)
-    elif saga.relaunches >= poison_after:
+    elif saga.relaunches >= poison_after and not is_put_off(record):
         message = f"launched {saga.relaunches} times without any progress"
         park(saga, IncidentKind.STUCK, record, "poison", message)
     elif record.state == StepState.PENDING:
         grant_next(saga)
-    elif record.state in GRANTED:
-        return _relaunch(saga, record)
     else:
+        if saga.relaunches >= poison_after:
+            tell_that_it_lasts(saga, record, at_risk_minor(saga))
+        if record.state in GRANTED:
+            return _relaunch(saga, record)
         _grant_again(saga, record, undo)
     crash_point("sweep", saga.order.number, record.name, undo=undo)
     return launch_of(saga)
@@ -152,14 +156,12 @@ def _leave_to_others(saga: Saga, record: StepRecord | None) -> None:
 def _give_up(saga: Saga, record: StepRecord, undo: bool, what: str) -> None:
     """A budget is spent. Before the pivot the saga turns back, doubt or not; an undo, and a step after the pivot, need a person."""
     if undo:
-        doubt = record.undo_doubt or record.state in STARTED
         message = record.error_message or "The worker stopped before an answer came"
         move(
             saga,
             record,
             StepState.UNDO_FAILED,
             claim=None,
-            undo_doubt=doubt,
             error_message=message,
             detail={"message": f"out of {what}: {message}"},
         )
@@ -186,13 +188,25 @@ def _published_again(saga: Saga) -> int:
 
 def _grant_again(saga: Saga, record: StepRecord, undo: bool) -> None:
     """Started and past its lease (a take-over), or a retry that is due: granted under the next epoch; the key stays the same."""
-    taken_over = record.state in STARTED
     saga.epoch += 1
-    if taken_over:
-        tell(saga, Kind.TAKE_OVER, name=record.name)
-    doubt: dict[str, Any] = {"undo_doubt": record.undo_doubt or taken_over} if undo else {"doubt": record.doubt or taken_over}
-    move(saga, record, StepState.UNDO_GRANTED if undo else StepState.GRANTED, **doubt, claim=None)
+    changes = _taken_over(saga, record, undo) if record.state in STARTED else {}
+    move(saga, record, StepState.UNDO_GRANTED if undo else StepState.GRANTED, **changes, claim=None)
     save(saga, epoch=saga.epoch, wake_at=in_seconds(patience_s(saga.relaunches)), launched_at=ShopNow())
+
+
+def _taken_over(saga: Saga, record: StepRecord, undo: bool) -> dict[str, Any]:
+    """A worker that died, stands still or could not write says nothing about the provider: its try and its time are given back, and the launch counts as one
+    without progress.
+    """
+    tell(saga, Kind.TAKE_OVER, name=record.name)
+    goes_on(saga, record)
+    save(saga, relaunches=saga.relaunches + 1)
+    if record.started_at is not None:
+        give_time(saga, shop_now() - record.started_at)
+    told = {"error_code": "", "error_message": ""} if record.error_code == OWN_DATABASE else {}
+    if undo:
+        return {"undo_tries": max(record.undo_tries - 1, 0), "undo_doubt": True, **told}
+    return {"tries": max(record.tries - 1, 0), "doubt": True, **told}
 
 
 def postpone(saga: Saga) -> None:

@@ -21,6 +21,7 @@ from fulfillment.engine.journal import (
     tell,
     tell_order,
 )
+from fulfillment.engine.putting_off import goes_on
 from fulfillment.errors import WATCHED_IN_VAIN
 from fulfillment.models import Saga, SagaState, StepRecord, StepState
 from orders import facts
@@ -106,6 +107,8 @@ def turn_back(saga: Saga, why: str = "") -> None:
     if saga.held_by:
         release(saga, at, "the order turns back")
     failure = Status.CANCELLED if saga.cancel_requested_at else Status.failure_of(at.name if at else "")
+    if at is not None:
+        goes_on(saga, at)
     for record in saga.records.all():
         if record.state in (StepState.SUCCEEDED, StepState.DONE_BY_HAND):
             move(saga, record, StepState.UNDO_PENDING)

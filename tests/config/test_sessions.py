@@ -6,7 +6,6 @@ import sys
 import time
 from typing import Any
 
-import psycopg
 import pytest
 from django.conf import settings
 from django.db import connection
@@ -15,6 +14,7 @@ from config import doctor, sessions
 from config.doctor import Finding
 from fulfillment.checks import wrong_limits
 from tests.engines import ROOT
+from tests.holding import outside
 
 SETUP = """
 import django, os
@@ -43,12 +43,6 @@ with connection.cursor() as cursor:
 
 def findings(look: Any) -> list[Finding]:
     return list(look())
-
-
-def outside() -> psycopg.Connection[Any]:
-    """A session that is none of ours."""
-    wanted = ("host", "user", "dbname", "password", "port")
-    return psycopg.connect(**{name: value for name, value in connection.get_connection_params().items() if name in wanted})
 
 
 @pytest.mark.parametrize(

@@ -48,7 +48,6 @@ KINDS = (
     "started settles doubt",
     "started: errback, in doubt",
     "started: sweep",
-    "started: sweep, budget spent",
     "retry_wait: sweep",
     "retry_wait: sweep, budget spent",
     "in_doubt: sweep",

@@ -222,11 +222,16 @@ def launch(journal: Journal) -> Message | None:
 
 
 def take_over(rules: Rules, journal: Journal) -> Journal:
-    """A new epoch for a saga that nobody seems to run. What was granted or started may have been called: in doubt."""
+    """A new epoch for a saga that nobody seems to run. What was granted or started may have been called: in doubt.
+
+    Workers that are lost turn nothing back: too many of them are a person's. (Here tries and launches without progress are one number.)
+    """
     if journal.saga not in ("running", "compensating"):
         return journal
     step, undo = current(journal)
     record = journal.steps[step]
+    if record.state in ("started", "undo_started") and not journal.cancel and record.tries >= (UNDO_BUDGET if undo else DO_BUDGET):
+        return give_up(rules, journal)
     epoch = journal.epoch + (rules.sweep_raises_granted or record.state not in ("granted", "undo_granted"))
     if undo:
         if record.tries >= UNDO_BUDGET:

@@ -1,11 +1,8 @@
 """Promise: where our own database cannot serve a request, everybody is told so within two seconds, and nobody is shown an error of the code."""
 
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from typing import Any
 
-import psycopg
 import pytest
 from django.conf import settings
 from django.contrib.auth.models import User
@@ -13,27 +10,10 @@ from django.db import connection
 from django.test import Client as Browser
 
 from orders.models import Order
+from tests.holding import held
 from tests.orders.conftest import Client
 
 WITHIN_S = 2.0
-
-
-@pytest.fixture
-def held(transactional_db: None) -> Callable[..., Any]:
-    """Somebody outside holds what a statement takes, in a transaction that stays open."""
-
-    @contextmanager
-    def hold(statement: str) -> Iterator[None]:
-        options = {
-            name: value
-            for name, value in connection.get_connection_params().items()
-            if name in ("host", "user", "dbname", "password", "port")
-        }
-        with psycopg.connect(**options) as holder:
-            holder.execute(statement)
-            yield
-
-    return hold
 
 
 @pytest.fixture
@@ -66,7 +46,7 @@ def comes_again(answer: Any, began: float) -> None:
     assert time.monotonic() - began < WITHIN_S
 
 
-def test_a_cancel_of_an_order_that_somebody_holds_is_answered_in_time(client: Client, number: str, held: Callable[..., Any]) -> None:
+def test_a_cancel_of_an_order_that_somebody_holds_is_answered_in_time(client: Client, number: str) -> None:
     """A colleague forgot an open transaction at my order: I am told to ask again, and when it is closed my cancel counts."""
     with held("SELECT 1 FROM fulfillment_saga FOR UPDATE"):
         began = time.monotonic()
@@ -76,17 +56,13 @@ def test_a_cancel_of_an_order_that_somebody_holds_is_answered_in_time(client: Cl
 
 
 @pytest.mark.parametrize("path", ["/orders", "/orders/{number}", "/products"])
-def test_reading_a_table_that_somebody_has_locked_is_answered_in_time(
-    client: Client, number: str, held: Callable[..., Any], path: str
-) -> None:
+def test_reading_a_table_that_somebody_has_locked_is_answered_in_time(client: Client, number: str, path: str) -> None:
     with held("LOCK TABLE orders_order, orders_product IN ACCESS EXCLUSIVE MODE"):
         began = time.monotonic()
         comes_again(client.get(path.format(number=number)), began)
 
 
-def test_an_order_that_cannot_be_placed_now_is_placed_once_by_the_same_key_later(
-    client: Client, body: dict[str, Any], held: Callable[..., Any]
-) -> None:
+def test_an_order_that_cannot_be_placed_now_is_placed_once_by_the_same_key_later(client: Client, body: dict[str, Any]) -> None:
     with held("LOCK TABLE fulfillment_saga IN ACCESS EXCLUSIVE MODE"):
         began = time.monotonic()
         comes_again(client.post(body, "key-1"), began)
@@ -96,7 +72,7 @@ def test_an_order_that_cannot_be_placed_now_is_placed_once_by_the_same_key_later
     assert Order.objects.count() == 1
 
 
-def test_a_page_of_the_admin_says_so_in_plain_words(operator: Browser, number: str, held: Callable[..., Any]) -> None:
+def test_a_page_of_the_admin_says_so_in_plain_words(operator: Browser, number: str) -> None:
     order = Order.objects.get(number=number)
     for path in (f"/admin/orders/order/{order.pk}/change/", "/admin/orders/order/"):
         with held("LOCK TABLE orders_order IN ACCESS EXCLUSIVE MODE"):
@@ -108,7 +84,7 @@ def test_a_page_of_the_admin_says_so_in_plain_words(operator: Browser, number: s
         assert time.monotonic() - began < WITHIN_S
 
 
-def test_a_button_of_the_admin_says_so_too(operator: Browser, number: str, held: Callable[..., Any]) -> None:
+def test_a_button_of_the_admin_says_so_too(operator: Browser, number: str) -> None:
     order = Order.objects.get(number=number)
     with held("SELECT 1 FROM fulfillment_saga FOR UPDATE"):
         answer = operator.post(f"/admin/orders/order/{order.pk}/cancel/", {"_form_submitted": "True"})

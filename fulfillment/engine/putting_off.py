@@ -1,0 +1,79 @@
+"""Put off: our own database could not serve a step (a lock was not granted, no connection was left). It is nobody's failure: it spends no try and no deadline,
+is looked at again soon, then less and less often, and a person is told if it lasts. The saga never waits for that person: it goes on when the database does.
+"""
+
+import uuid
+from datetime import timedelta
+from typing import Any
+
+from fulfillment.clock import backoff_s, in_seconds, shop_now
+from fulfillment.engine.budget import give_time
+from fulfillment.engine.journal import GRANTED, STARTED, border, locking, move, save
+from fulfillment.engine.transition import transition
+from fulfillment.errors import OWN_DATABASE
+from fulfillment.models import Saga, StepRecord, StepState
+from orders.attention import IncidentKind, open_incident, resolve_incidents
+from orders.durability import may_be_lost
+
+MESSAGES = {True: "Another session holds rows or tables that it needs", False: "Our own database could not be reached"}
+
+
+@transition
+def put_off(saga_id: int, epoch: int, name: str, undo: bool, claim: uuid.UUID | None, is_held: bool) -> bool:
+    """The step where this saga stands is looked at later: one that was granted stays granted; one that ``claim`` has started is in doubt, its try given back.
+
+    ``is_held``: a lock was not granted. False: somebody else owns it, or holds it; then whoever is due looks at it.
+    """
+    saga = locking(Saga.objects.filter(pk=saga_id, epoch=epoch), skip_locked=True).first()
+    at = border(saga) if saga else None
+    if saga is None or at is None or (at[0].name, at[1]) != (name, undo):
+        return False
+    record = at[0]
+    is_mine = record.state in GRANTED if claim is None else record.state in STARTED and record.claim == claim
+    if not is_mine:
+        return False
+    may_be_lost()
+    relaunches = saga.relaunches + (claim is not None)
+    wait = timedelta(seconds=backoff_s(relaunches + 1))
+    begun = saga.launched_at if claim is None else record.started_at
+    if not saga.held_by:  # else the release gives back all of it
+        give_time(saga, wait + ((shop_now() - begun) if begun else timedelta(0)))
+    _mark(saga, record, undo, MESSAGES[is_held])
+    save(saga, relaunches=relaunches, wake_at=in_seconds(wait.total_seconds()), launched_at=None)
+    return True
+
+
+def _mark(saga: Saga, record: StepRecord, undo: bool, message: str) -> None:
+    """One line of history, however often it is put off."""
+    told: dict[str, Any] = {"error_code": OWN_DATABASE, "error_message": message, "detail": {"message": message}}
+    if record.state in STARTED:
+        told |= {"undo_tries": record.undo_tries - 1, "undo_doubt": True} if undo else {"tries": record.tries - 1, "doubt": True}
+        move(saga, record, StepState.UNDO_IN_DOUBT if undo else StepState.IN_DOUBT, claim=None, **told)
+    elif record.error_code != OWN_DATABASE:
+        move(saga, record, StepState(record.state), **told)
+
+
+def is_put_off(record: StepRecord) -> bool:
+    """It waits for our own database, and has not been started since."""
+    return record.error_code == OWN_DATABASE and record.state not in STARTED
+
+
+def tell_that_it_lasts(saga: Saga, record: StepRecord, at_risk_minor: int) -> None:
+    """A person is told, and nothing stands still for it: ``goes_on`` takes the incident back."""
+    open_incident(
+        IncidentKind.STUCK,
+        subject=saga.order.number,
+        order_id=saga.order_id,
+        step=record.name,
+        code=OWN_DATABASE,
+        message=f"it waits for our own database: {record.error_message}; it goes on by itself when that is over",
+        currency=saga.order.currency,
+        amount_minor=at_risk_minor,
+        epoch=saga.epoch,
+    )
+
+
+def goes_on(saga: Saga, record: StepRecord) -> None:
+    """Our own database has served it."""
+    if record.error_code == OWN_DATABASE:
+        resolve_incidents(saga.order_id, "went_on", "Our own database has served it", "engine", kind=IncidentKind.STUCK, code=OWN_DATABASE)

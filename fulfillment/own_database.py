@@ -1,0 +1,79 @@
+"""What a task does when our own database cannot serve it: what is known is settled as soon as it can be, and everything else is put off.
+
+Nothing of this is a provider's doing: no try and no deadline is spent (``engine.put_off``).
+"""
+
+import logging
+import math
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from django.conf import settings
+from django.db import connection
+
+from fulfillment import engine
+from fulfillment.engine import Claim, Settled
+from fulfillment.gateways.lease import Lease
+from orders.database import is_our_trouble, is_unusable, was_not_granted
+
+log = logging.getLogger(__name__)
+
+AWAY = 0.9  # of the hard limit, which would end this process: so long is a database that is away insisted on, because nothing else can be done meanwhile
+HELD_S = 1.0  # times TIME_SCALE: so long is a row insisted on that somebody holds, because others wait for this process
+
+
+def insist(claim: Claim, lease: Lease, settle: Callable[[], Settled]) -> Settled:
+    """Settle what this worker holds in memory, again and again while our own database cannot take it, for a bounded time.
+
+    Raises DatabaseError: in vain; or the answer of a commit was lost, and the journal shows that it was one.
+    """
+    lost: Exception | None = None
+    held_since = math.inf
+    while True:
+        try:
+            if lost is not None and not engine.may_settle(claim):
+                raise lost
+            return settle()
+        except Exception as trouble:
+            now = time.monotonic()
+            held_since = min(held_since, now) if was_not_granted(trouble) else math.inf
+            is_over = now - held_since > HELD_S * settings.TIME_SCALE or now - lease.started_monotonic > AWAY * settings.TASK_HARD_LIMIT_S
+            if trouble is lost or is_over or not is_our_trouble(trouble):
+                raise
+            lost = trouble if is_unusable(trouble) else lost
+            drop_what_is_of_no_use(trouble)
+        time.sleep(settings.BACKOFF_S / 4)
+
+
+@contextmanager
+def putting_off(saga: int, epoch: int, name: str, undo: bool, claim: uuid.UUID | None = None) -> Iterator[None]:
+    """What our own database could not serve in the block is put off: whoever comes out of it has nothing left to do.
+
+    Raises DatabaseError: perhaps a commit's answer was lost, and nothing can be put off; an errback is to read what the journal says.
+    """
+    try:
+        yield
+    except Exception as trouble:
+        if not is_our_trouble(trouble):
+            raise
+        drop_what_is_of_no_use(trouble)
+        if not _put_off(saga, epoch, name, undo, claim, was_not_granted(trouble)) and is_unusable(trouble):
+            raise
+
+
+def _put_off(saga: int, epoch: int, name: str, undo: bool, claim: uuid.UUID | None, is_held: bool) -> bool:
+    try:
+        return engine.put_off(saga, epoch, name, undo, claim, is_held)
+    except Exception as trouble:
+        if not is_our_trouble(trouble):
+            raise
+        drop_what_is_of_no_use(trouble)
+        log.warning("Saga %s could not even be put off: it is looked at when it is due", saga)
+        return False
+
+
+def drop_what_is_of_no_use(trouble: Exception) -> None:
+    if is_unusable(trouble) and not connection.in_atomic_block:
+        connection.close()

@@ -1,6 +1,7 @@
 """What a task does when our own database cannot serve it: what is known is settled as soon as it can be, and everything else is put off.
 
-Nothing of this is a provider's doing: no try and no deadline is spent (``engine.put_off``).
+Nothing of this is a provider's doing: no try and no deadline is spent (``engine.put_off``). A connection that is of no use is dropped where it is noticed
+(``orders.postgresql``).
 """
 
 import logging
@@ -11,7 +12,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from django.conf import settings
-from django.db import connection
 
 from fulfillment import engine
 from fulfillment.engine import Claim, Settled
@@ -43,7 +43,6 @@ def insist(claim: Claim, lease: Lease, settle: Callable[[], Settled]) -> Settled
             if trouble is lost or is_over or not is_our_trouble(trouble):
                 raise
             lost = trouble if is_unusable(trouble) else lost
-            drop_what_is_of_no_use(trouble)
         time.sleep(settings.BACKOFF_S / 4)
 
 
@@ -58,7 +57,6 @@ def putting_off(saga: int, epoch: int, name: str, undo: bool, claim: uuid.UUID |
     except Exception as trouble:
         if not is_our_trouble(trouble):
             raise
-        drop_what_is_of_no_use(trouble)
         if not _put_off(saga, epoch, name, undo, claim, was_not_granted(trouble)) and is_unusable(trouble):
             raise
 
@@ -69,11 +67,5 @@ def _put_off(saga: int, epoch: int, name: str, undo: bool, claim: uuid.UUID | No
     except Exception as trouble:
         if not is_our_trouble(trouble):
             raise
-        drop_what_is_of_no_use(trouble)
         log.warning("Saga %s could not even be put off: it is looked at when it is due", saga)
         return False
-
-
-def drop_what_is_of_no_use(trouble: Exception) -> None:
-    if is_unusable(trouble) and not connection.in_atomic_block:
-        connection.close()

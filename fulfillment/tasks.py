@@ -18,7 +18,7 @@ from fulfillment.crashpoints import crash_point
 from fulfillment.engine import Claim, Launch, Settled
 from fulfillment.errors import Rejected, StepError, UnknownStep
 from fulfillment.gateways.lease import Lease
-from fulfillment.own_database import drop_what_is_of_no_use, insist, putting_off
+from fulfillment.own_database import insist, putting_off
 from fulfillment.steps import STEPS, known
 from fulfillment.talk import talk
 from orders.database import is_our_trouble
@@ -101,7 +101,6 @@ def failed(self: "Task[..., str]", *unnamed: Any, **message: Any) -> str:
     except Exception as trouble:
         if not is_our_trouble(trouble):
             raise
-        drop_what_is_of_no_use(trouble)
         return f"{message['order']}: not noted, the sweep looks at it: {type(trouble).__name__}"
     launch(follow)
     return f"{message['order']}: {'launched ' + ', '.join(follow.steps) if follow else 'noted'}"

@@ -6,9 +6,11 @@ from config.storming.scenarios import (
     broker,
     database,
     divergences,
+    exhausted,
     failover,
     killed,
     leases,
+    locked,
     refunds,
     stalled,
     starved,
@@ -18,5 +20,20 @@ from config.storming.scenarios import (
 
 SCENARIOS: tuple[Scenario, ...] = tuple(
     module.SCENARIO
-    for module in (refunds, killed, wiped, database, stalled, failover, leases, divergences, broker, stranded, backlog, starved)
+    for module in (
+        refunds,
+        killed,
+        wiped,
+        database,
+        stalled,
+        failover,
+        leases,
+        divergences,
+        broker,
+        stranded,
+        backlog,
+        starved,
+        locked,
+        exhausted,
+    )
 )

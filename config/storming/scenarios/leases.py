@@ -3,17 +3,15 @@
 import contextlib
 import os
 import signal
-import subprocess
 import time
 from collections import Counter
-from collections.abc import Iterator
 from datetime import datetime
 
 import psutil
 
-from config.outside import FOLDER, NothingCame, standing_still, wait_for
-from config.processes import end_session, note
+from config.outside import NothingCame, standing_still, wait_for
 from config.storming.scenario import FULL, SMALL, Scenario
+from config.storming.spare import SpareWorker, spare_worker
 from config.storming.storm import Storm
 
 LEASE_S = 3.0  # at the scale at which storms run
@@ -28,7 +26,7 @@ LATE = "tok_slow_90s"  # at this scale the charge is made nine seconds after it 
 def happens(storm: Storm) -> None:
     late, wanted = storm.place(storm.how_many["late"], token=LATE), storm.how_many["frozen"]
     frozen, zombies = 0, 0
-    with _spare_worker(storm) as spare:
+    with spare_worker(storm, AT_A_TIME) as spare:
         for _ in range(ROUNDS * wanted // AT_A_TIME):  # on a busy machine some are ended by their hard limit before they stand still
             if zombies >= wanted:
                 break
@@ -46,7 +44,7 @@ def happens(storm: Storm) -> None:
     storm.expect(ended == {"fulfilled": len(storm.numbers)}, f"ended as {ended}")
 
 
-def _frozen(storm: Storm, spare: "_SpareWorker") -> tuple[int, int]:
+def _frozen(storm: Storm, spare: SpareWorker) -> tuple[int, int]:
     """Orders reach their payment's call in the spare worker, which stands still there whole; the shop's own takes over. (stood still, woke up too late)."""
     shop = storm.shop
     spare.be_ready()
@@ -86,56 +84,6 @@ def _woken(storm: Storm, numbers: list[str]) -> int:
         " WHERE o.number = ANY(%s) AND t.kind = 'late'"
     )
     return int(storm.shop.sql(query, numbers)[0][0])
-
-
-class _SpareWorker:
-    """A second saga worker, as on another machine."""
-
-    def __init__(self, storm: Storm) -> None:
-        own = psutil.Process(storm.stack.pid("saga"))
-        self._words = [{"2": str(AT_A_TIME), "saga@%h": "spare@%h"}.get(word, word) for word in own.cmdline()]
-        self._environment = own.environ()
-        self._log = storm.run_dir / "log" / "spare.log"
-        self._known = storm.left_behind
-        self._process = self._start()
-
-    def _start(self) -> "subprocess.Popen[bytes]":
-        with self._log.open("ab") as log:
-            process = subprocess.Popen(self._words, cwd=FOLDER, env=self._environment, stdout=log, stderr=log, start_new_session=True)
-        note({"spare": process.pid}, self._known)
-        return process
-
-    def be_ready(self) -> None:
-        """Started again if need be: one that no longer hears its broker has ended itself."""
-        if self.has_ended():
-            self.end()
-            self._process = self._start()
-        wait_for(lambda: len(self.pids()) > AT_A_TIME, 30)
-
-    def has_ended(self) -> bool:
-        return self._process.poll() is not None
-
-    def pids(self) -> list[int]:
-        """Its own, and its pool's."""
-        return [self._process.pid, *(child.pid for child in psutil.Process(self._process.pid).children())]
-
-    def tell(self, which: signal.Signals) -> None:
-        """Nothing, if it has ended."""
-        self._process.send_signal(which)
-
-    def end(self) -> None:
-        """Whole, also what stands still."""
-        end_session(self._process.pid)
-        self._process.wait(10)
-
-
-@contextlib.contextmanager
-def _spare_worker(storm: Storm) -> Iterator[_SpareWorker]:
-    spare = _SpareWorker(storm)
-    try:
-        yield spare
-    finally:
-        spare.end()
 
 
 def _came_three_leases_later(storm: Storm, numbers: list[str]) -> int:

@@ -1,4 +1,4 @@
-"""Our own database cannot serve a request now: every face answers 503 with Retry-After, and a connection that is of no use is dropped.
+"""Our own database cannot serve a request now: every face answers 503 with Retry-After. (A connection that is of no use was dropped where that was noticed: ``orders.postgresql``.)
 
 Raised in a view of the API it meets ``problem_handler``; anywhere else (a page of the admin, a middleware, a session that is saved) it meets handler500, which
 Django calls while the error is being handled.
@@ -6,12 +6,11 @@ Django calls while the error is being handled.
 
 import logging
 
-from django.db import connection
 from django.http import HttpRequest, HttpResponse
 from django.template import loader
 from drf_canon.errors import Problem
 
-from orders.database import is_unusable, sqlstate
+from orders.database import sqlstate
 
 log = logging.getLogger(__name__)
 
@@ -24,8 +23,6 @@ def note(request: HttpRequest, error: BaseException) -> None:
     """One line, without the statement: it may hold what a customer has sent."""
     what = sqlstate(error) or "no connection"
     log.warning("%s %s answered 503: %s (%s)", request.method, request.path, type(error).__name__, what)
-    if is_unusable(error) and not connection.in_atomic_block:
-        connection.close()
 
 
 def page(request: HttpRequest) -> HttpResponse:

@@ -1,4 +1,6 @@
-"""Our own database cannot serve a request now: every face answers 503 with Retry-After. (A connection that is of no use was dropped where that was noticed: ``orders.postgresql``.)
+"""Our own database cannot serve a request now: every face answers 503 with Retry-After.
+
+A connection that is of no use was dropped where that was noticed (``orders.postgresql``).
 
 Raised in a view of the API it meets ``problem_handler``; anywhere else (a page of the admin, a middleware, a session that is saved) it meets handler500, which
 Django calls while the error is being handled.

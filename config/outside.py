@@ -45,16 +45,19 @@ def wait_for(question: Callable[[], Found], within_s: float = 20, every_s: float
 
 
 class RunningStack:
-    """``manage.py up`` in a run directory of its own, with its own PostgreSQL and Valkey. Raises StackError: it did not start."""
+    """``manage.py up`` in a run directory of its own, with its own PostgreSQL and Valkey. Raises StackError: it did not start.
 
-    def __init__(self, run_dir: Path, **variables: str) -> None:
+    ``program``: what runs instead of it.
+    """
+
+    def __init__(self, run_dir: Path, program: Sequence[str] = ("manage.py", "up"), **variables: str) -> None:
         self.run_dir = run_dir
         own = {"RUN_DIR": str(run_dir), "TIME_SCALE": "0.1", "DEMO_VALUES": "1"}
         outer = {name: value for name, value in os.environ.items() if name not in ("DATABASE_URL", "CELERY_BROKER_URL")}
         run_dir.mkdir(parents=True, exist_ok=True)
         self.log = (run_dir / "up.log").open("w")
         self.process = subprocess.Popen(
-            [sys.executable, "manage.py", "up"],
+            [sys.executable, *program],
             cwd=FOLDER,
             env=outer | own | variables,
             stdout=self.log,
@@ -198,11 +201,13 @@ class Shop:
         """A command of the shop, in another terminal."""
         return self.python("manage.py", *words, within_s=within_s)
 
-    def python(self, *words: str, within_s: float = 120, variables: Mapping[str, str] | None = None) -> subprocess.CompletedProcess[str]:
+    def python(
+        self, *words: str, within_s: float = 120, variables: Mapping[str, str] | None = None, folder: Path = FOLDER
+    ) -> subprocess.CompletedProcess[str]:
         outer = {name: value for name, value in os.environ.items() if name not in ("DATABASE_URL", "CELERY_BROKER_URL")}
         own = {"RUN_DIR": str(self.stack.run_dir), "DEMO_VALUES": "1", "TIME_SCALE": "0.1"}
         return subprocess.run(
-            [sys.executable, *words], cwd=FOLDER, env=outer | own | dict(variables or {}), capture_output=True, text=True, timeout=within_s
+            [sys.executable, *words], cwd=folder, env=outer | own | dict(variables or {}), capture_output=True, text=True, timeout=within_s
         )
 
     def reconcile(self, *words: str) -> tuple[int, dict[str, Any]]:

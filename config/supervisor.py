@@ -251,8 +251,12 @@ class Stack:
         ]
 
     def _spawn(self, command: Command) -> None:
-        self.children[command.role] = Child(command, self.options.folder, self.run_dir / "log" / f"{command.role}.log")
+        self.children[command.role] = Child(command, self._folder_of(command.role), self.run_dir / "log" / f"{command.role}.log")
         self._note()
+
+    def _folder_of(self, role: str) -> Path:
+        """Whose code it runs."""
+        return self.options.folder
 
     def _note(self) -> None:
         """For whoever comes after us, if we are killed."""

@@ -1,6 +1,6 @@
 """What a scenario is: a promise, its sizes, how long it takes, and what happens."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -17,7 +17,7 @@ class Scenario:
     """``sizes``: size → name → how many, as ``Storm.how_many`` reads them. ``minutes``: size → about how long, start and stop of its stack included.
 
     ``variables`` are the settings of its stack, where they differ from the shop's. ``lies``: it plants effects, so that the last look finds them: the scenario
-    judges them itself. ``surroundings``: what stands around its stack, which yields more of such settings.
+    judges them itself. ``program``: what runs its stack. ``surroundings``: what stands around its stack, which yields more of such settings.
     """
 
     name: str
@@ -27,4 +27,5 @@ class Scenario:
     minutes: Mapping[str, float]
     variables: Mapping[str, str] = field(default_factory=dict)
     lies: bool = False
+    program: Sequence[str] = ("manage.py", "up")
     surroundings: Callable[["Storm"], AbstractContextManager[Mapping[str, str]]] = lambda _: nullcontext({})

@@ -51,7 +51,7 @@ class Storm:
             stop_running(self.run_dir)
             shutil.rmtree(self.run_dir, ignore_errors=True)
             crash.mkdir(parents=True)
-        self._stack = RunningStack(self.run_dir, CRASH_POINTS=str(crash), **self.scenario.variables, **variables)
+        self._stack = RunningStack(self.run_dir, self.scenario.program, CRASH_POINTS=str(crash), **self.scenario.variables, **variables)
         self._shop = Shop(self._stack)
 
     def stop(self) -> None:

@@ -5,6 +5,7 @@ from config.storming.scenarios import (
     backlog,
     broker,
     database,
+    deploy,
     divergences,
     exhausted,
     failover,
@@ -35,5 +36,6 @@ SCENARIOS: tuple[Scenario, ...] = tuple(
         starved,
         locked,
         exhausted,
+        deploy,
     )
 )

@@ -16,7 +16,7 @@ from django.core.checks import run_checks
 from django.db import DatabaseError, connection
 from kombu.exceptions import OperationalError
 
-from config import sessions
+from config import releases, sessions
 from config.broker import broker_answers
 from config.celery import app
 from config.serving import pending_migrations
@@ -26,6 +26,7 @@ from fulfillment.clock import shop_now
 from fulfillment.engine import waiting
 from fulfillment.gateways import ROLES
 from fulfillment.models import Circuit, Saga, SagaState, StepRecord, StepState
+from fulfillment.release import RELEASE
 from orders.attention import RUNBOOKS
 from orders.database import limited, was_not_granted
 from sideeffects import people, relay
@@ -73,7 +74,7 @@ def examine(ask_for_s: float = ASK_FOR_S) -> Iterator[Finding]:
             yield from _read(look)
     yield from _provider(ask_for_s)
     if knows:
-        for look in (_circuits, _incidents, _quarantine, _orders, _deliveries):
+        for look in (_circuits, _incidents, _quarantine, _orders, _releases, _deliveries):
             yield from _read(look)
     yield from _crash_points()
 
@@ -321,6 +322,23 @@ def _orders() -> Iterator[Finding]:
         yield Finding(level=WARN, what="orders", found=found, to_do=to_do, runbook=_book("stuck"))
 
 
+def _releases() -> Iterator[Finding]:
+    """A deploy that is not finished, and whoever waits for its end."""
+    running, waiting = releases.running(), releases.waiting()
+    told = [f"{_count(one.orders)} for a process of release {needed}, since {one.since:%H:%M:%S} UTC" for needed, one in waiting.items()]
+    if len(running) > 1:
+        newest = max(running)
+        sides = "; ".join(f"release {release}: {', '.join(one.kinds)}" for release, one in running.items())
+        told.insert(0, f"{len(running)} releases run side by side since {running[newest].since:%H:%M:%S} UTC ({sides})")
+    if told:
+        to_do = "finish the deploy: restart what is of the older release, workers first"
+        yield Finding(level=WARN, what="releases", found="; ".join(told), to_do=to_do, runbook=_book("unknown_step"))
+    else:
+        yield Finding(
+            level=OK, what="releases", found=f"this is release {RELEASE}, no process of another one is seen, and no order waits for one"
+        )
+
+
 def _deliveries() -> Iterator[Finding]:
     overdue, piles = relay.waiting(OVERDUE_S), people.piles()
     dead, held = (sum(pile.count for pile in piles if pile.state == state) for state in people.WAITING)
@@ -342,6 +360,10 @@ def _crash_points() -> Iterator[Finding]:
 
 
 # --- words ---------------------------------------------------------------------------------------------------------------
+
+
+def _count(orders: int) -> str:
+    return "1 order waits" if orders == 1 else f"{orders} orders wait"
 
 
 def _book(name: str) -> str:

@@ -17,6 +17,8 @@ from django.core.management.utils import get_random_secret_key
 from environs import Env, EnvValidationError
 from marshmallow.validate import OneOf, Range, Regexp
 
+from fulfillment.release import RELEASE
+
 BASE_DIR = Path(__file__).resolve().parent.parent
 PORT = Range(min=1, max=65535)
 POSTGRESQL = Regexp(r"^(postgres(ql)?://.+)?$", error="Not a postgresql:// URL.")
@@ -222,7 +224,7 @@ DATABASES = {"default": dj_database_url.parse(_database_url, engine="orders.post
 _options: dict[str, Any] = DATABASES["default"].setdefault("OPTIONS", {})
 _limits = " ".join(f"-c {name}={seconds * 1000:.0f}" for name, seconds in SESSION_LIMITS_S[SAGA_PROCESS].items())
 _options["options"] = f"{_options.get('options', '')} {_limits}".strip()
-_options["application_name"] = f"shop-{SAGA_PROCESS}"
+_options["application_name"] = f"shop-{SAGA_PROCESS}-r{RELEASE}"  # for whoever looks at the sessions; config/releases.py reads it
 # A server that has vanished is noticed: idle (keepalive), or with something under way (user timeout, in ms). Unix sockets ignore both.
 _options |= {"connect_timeout": CONNECT_TIMEOUT_S, "keepalives_idle": 5, "keepalives_interval": 2, "keepalives_count": 3}
 _options["tcp_user_timeout"] = 10_000

@@ -13,6 +13,7 @@ from django.db import DatabaseError
 from fulfillment import plans
 from fulfillment.card import Card
 from fulfillment.gateways import ROLES, card_of, carrier, chosen, payments
+from fulfillment.release import RELEASE
 from fulfillment.step import Kind, Step
 from fulfillment.steps import STEPS
 
@@ -130,6 +131,20 @@ def open_sagas_are_served(app_configs: Sequence[AppConfig] | None, databases: Se
     except DatabaseError:
         return []  # there are no tables yet, or no database: other checks say so
     return [Error(plans.told(stranded), hint=plans.HINT, id="fulfillment.E008")] if stranded else []
+
+
+@register(Tags.database, deploy=True)
+def release_was_raised(app_configs: Sequence[AppConfig] | None, databases: Sequence[str] | None = None, **_: Any) -> list[CheckMessage]:
+    """``manage.py check --deploy --database default``: other steps are another release, or old and new code could not tell whose an order is."""
+    if not databases:
+        return []
+    try:
+        changed = plans.changed_since_release()
+    except DatabaseError:
+        return []
+    told = f"The steps have changed, and RELEASE is still {RELEASE}: {changed}."
+    hint = "Raise RELEASE in fulfillment/release.py with every deploy that changes the steps."
+    return [Error(told, hint=hint, id="fulfillment.E010")] if changed else []
 
 
 @register()

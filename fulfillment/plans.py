@@ -6,8 +6,11 @@ from typing import Any
 from django.core.management.base import CommandError
 from django.db import DatabaseError, connection, transaction
 
+from fulfillment.engine.journal import plan_entry
 from fulfillment.gateways import exists
-from fulfillment.steps import known
+from fulfillment.models import Saga
+from fulfillment.release import RELEASE
+from fulfillment.steps import STEPS, known
 from orders.database import is_damage
 
 SHOWN = 10
@@ -50,6 +53,20 @@ def _needed(sagas: list[int]) -> Iterator[tuple[Any, ...]]:
         half = len(sagas) // 2
         found = [*_needed(sagas[:half]), *_needed(sagas[half:])] if half else []
     yield from sorted(found, key=lambda row: row[1])
+
+
+def changed_since_release() -> str:
+    """What the newest order of this release has pinned → what this code would pin; empty where they agree. Raises DatabaseError."""
+    newest = Saga.objects.filter(release=RELEASE).order_by("-id").values_list("plan", flat=True).first()
+    was, now = [pinned(entry) for entry in newest or []], [pinned(plan_entry(step)) for step in STEPS]
+    return f"{', '.join(was)} → {', '.join(now)}" if newest and was != now else ""
+
+
+def pinned(entry: dict[str, Any]) -> str:
+    """A step as people name it; the provider is a matter of settings, not of code."""
+    flags = "".join(f" {flag}" for flag in ("local", "undo_blocks") if entry.get(flag))
+    role = f" by {entry['role']}" if entry.get("role") else ""
+    return f"{entry['name']} v{entry.get('version', 1)} ({entry.get('kind', '')}{flags}{role})"
 
 
 def told(found: dict[str, list[str]]) -> str:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 import threading
@@ -23,6 +24,7 @@ from fulfillment.models import QueueProbe, Saga
 from orders.attention import IncidentKind, open_incident
 from sideeffects import relay
 from sideeffects.models import Delivery, RelayBeat, Subscriber
+from tests.config.test_sessions import database_url
 from tests.engines import ROOT
 from tests.fulfillment.conftest import SandboxProcess
 from tests.fulfillment.conftest import order as order
@@ -283,3 +285,22 @@ def test_a_database_that_is_down_is_a_sentence() -> None:
 def _without_a_stack() -> dict[str, str]:
     outer = {name: value for name, value in os.environ.items() if name not in ("DATABASE_URL", "CELERY_BROKER_URL")}
     return outer | {"RUN_DIR": "/tmp/no-such-run"}
+
+
+def test_a_deploy_that_is_not_finished_is_named_with_whoever_waits_for_its_end(well: None, saga: int) -> None:
+    """Two releases side by side, and an order that only the newer one can fulfil."""
+    Saga.objects.filter(pk=saga).update(release=7, left_since=shop_now())
+
+    with (
+        psycopg.connect(database_url(), application_name="shop-web-r7"),
+        psycopg.connect(database_url(), application_name="shop-worker-r6"),
+    ):
+        (finding,) = of("releases")
+
+    assert finding.level == "warn"
+    assert re.fullmatch(
+        r"2 releases run side by side since \d\d:\d\d:\d\d UTC \(release 6: worker; release 7: web\);"
+        r" 1 order waits for a process of release 7, since \d\d:\d\d:\d\d UTC",
+        finding.found,
+    )
+    assert finding.to_do == "finish the deploy: restart what is of the older release, workers first"

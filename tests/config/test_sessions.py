@@ -13,6 +13,7 @@ from django.db import connection
 from config import doctor, sessions
 from config.doctor import Finding
 from fulfillment.checks import wrong_limits
+from fulfillment.release import RELEASE
 from tests.engines import ROOT
 from tests.holding import outside
 
@@ -60,7 +61,7 @@ def test_a_process_connects_with_the_limits_of_its_kind(role: str, shown: str) -
         [sys.executable, "-c", SHOWN], cwd=ROOT, env=os.environ | {"SAGA_PROCESS": role}, capture_output=True, text=True, timeout=60
     )
 
-    assert run.stdout.strip() == shown, run.stderr
+    assert run.stdout.strip() == f"{shown}-r{RELEASE}", run.stderr
 
 
 @pytest.mark.parametrize(("words", "role"), [("check", "command"), ("sweep", "sweep"), ("reconcile", "command"), ("runserver", "web")])
@@ -130,7 +131,7 @@ def test_whoever_stands_still_in_a_transaction_is_named(transactional_db: None, 
 
 def test_a_statement_whose_client_has_died_is_ended(transactional_db: None) -> None:
     """A worker that is killed while it waits leaves no session behind."""
-    waiting = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND application_name = 'shop-worker'"
+    waiting = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND application_name LIKE 'shop-worker-r%'"
     with outside() as holder, outside() as watcher:
         watcher.autocommit = True
         holder.execute("LOCK TABLE orders_order IN ACCESS EXCLUSIVE MODE")

@@ -3,15 +3,19 @@
 from typing import Any
 
 import pytest
+from django.db import connection
 from django.db.models import F
 
-from fulfillment import engine, recovery, tasks
+from fulfillment import checks, engine, plans, recovery, tasks
 from fulfillment.clock import in_seconds, shop_now
+from fulfillment.engine.journal import plan_entry
 from fulfillment.errors import UnknownStep
 from fulfillment.explain import explain
-from fulfillment.models import Saga, SagaState, StepRecord, StepState
+from fulfillment.models import Saga, StepRecord, StepState
 from fulfillment.release import RELEASE
-from orders.models import Incident, Order
+from fulfillment.steps import STEPS
+from orders.api import shown
+from orders.models import Incident, Order, TimelineEntry
 from tests.fulfillment.conftest import now_due
 from tests.fulfillment.driving import paid
 
@@ -223,6 +227,41 @@ def test_an_old_worker_does_not_run_a_new_version_of_a_local_step(newer: int) ->
     assert seen(newer).launched_at is None
 
 
+@pytest.fixture
+def reported(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = []
+    monkeypatch.setattr(tasks.dropped, "apply_async", lambda args=(), kwargs=None, **_: found.append(kwargs or {}))
+    return found
+
+
+class Message:
+    """As Celery hands it over: its body is decoded on demand."""
+
+    def __init__(self, body: Any) -> None:
+        self.body = body
+
+    def decode(self) -> Any:
+        if isinstance(self.body, Exception):
+            raise self.body
+        return self.body
+
+
+def test_a_worker_reports_a_task_of_ours_that_its_code_does_not_know(reported: list[dict[str, Any]]) -> None:
+    named = {"saga": 1, "epoch": 2, "order": "ORD-1"}
+
+    tasks.tell_dropped("fulfillment.gift_wrap", Message([[], named, {}]))
+
+    assert reported == [named | {"task": "gift_wrap"}]
+
+
+@pytest.mark.parametrize("body", [None, 5, {"a": 1}, [], [[], None, {}], [[], {"saga": "x"}, {}], ValueError("no JSON")])
+def test_a_body_that_makes_no_sense_is_no_report(reported: list[dict[str, Any]], body: Any) -> None:
+    tasks.tell_dropped("fulfillment.gift_wrap", Message(body))
+    tasks.tell_dropped("somebody.elses", Message([[], {"saga": 1, "epoch": 2, "order": "ORD-1"}, {}]))
+
+    assert reported == []
+
+
 # --- what people read meanwhile --------------------------------------------------------------------------------------------------
 
 
@@ -255,4 +294,50 @@ def test_a_saga_in_a_state_that_only_newer_code_knows_is_read_and_left_alone(new
 
     assert explain(order).sentence
     assert seen(newer).state == "on_hold"
-    assert SagaState.RUNNING in SagaState.values
+
+
+def test_what_only_newer_code_writes_is_shown_by_old_code(newer: int, order: Order, client: Any, admin_user: Any) -> None:
+    """A new status, a new kind of history, of incident, of step state: the admin's pages and the API answer, and say what they can."""
+    with connection.cursor() as cursor:
+        cursor.execute("SET LOCAL session_replication_role = replica")  # newer code has another machine of states
+        cursor.execute("UPDATE orders_order SET status = 'on_its_way_back'")
+        cursor.execute("SET LOCAL session_replication_role = origin")
+    TimelineEntry.objects.create(order=order, kind="inspected", name="gift_wrap", to_state="looked_at")
+    Incident.objects.create(order=order, subject="ORD-1", kind="meteorite", currency="EUR", step="gift_wrap", code="iron")
+    StepRecord.objects.filter(saga=newer, name="payment").update(state="warehoused")
+    client.force_login(admin_user)
+
+    page = client.get(f"/admin/orders/order/{order.pk}/change/").content.decode()
+    listed = client.get("/admin/orders/order/").content.decode()
+    seen_by_client = shown.full(Order.objects.get()) | shown.why(order)
+
+    assert "Gift_wrap looked at" in page
+    assert "meteorite" in page
+    assert "warehoused" in page
+    assert "On its way back" in listed
+    assert seen_by_client["status"] == "on_its_way_back"
+    assert [group.label for group in recovery.groups()] == ["Meteorite"]
+
+
+# --- a release that should have been another one -----------------------------------------------------------------------------------
+
+PINNED = {
+    1: "payment v1 (compensable by payments), inventory v1 (compensable local), shipping v1 (pivot undo_blocks by carrier)",
+}
+
+
+def test_other_steps_are_another_release() -> None:
+    """Whoever adds, renames or changes a step raises RELEASE, and adds a line here; the lines of old releases stay."""
+    assert ", ".join(plans.pinned(plan_entry(step)) for step in STEPS) == PINNED[RELEASE]
+    assert max(PINNED) == RELEASE
+
+
+def test_steps_that_changed_under_the_same_release_are_refused(saga: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert checks.release_was_raised(None, databases=["default"]) == []
+    monkeypatch.setattr(plans, "STEPS", STEPS[:-1])
+
+    (error,) = checks.release_was_raised(None, databases=["default"])
+
+    assert error.msg == f"The steps have changed, and RELEASE is still {RELEASE}: {PINNED[1]} → {PINNED[1].rpartition(', ')[0]}."
+    Saga.objects.update(release=NEWER)
+    assert checks.release_was_raised(None, databases=["default"]) == [], "that was another release"

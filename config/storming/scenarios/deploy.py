@@ -6,6 +6,7 @@ import signal
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import httpx
@@ -107,7 +108,7 @@ def _deploy(storm: Storm, roles: list[str], folder: Path | None) -> None:
         os.kill(was[role], signal.SIGTERM)
     for role in roles:
         storm.shop.wait_for_respawn(role, was[role], ALIVE_WITHIN_S)
-        wait_for(lambda role=role: _is_at_work(storm, role), ALIVE_WITHIN_S)
+        wait_for(partial(_is_at_work, storm, role), ALIVE_WITHIN_S)
 
 
 def _is_at_work(storm: Storm, role: str) -> bool:

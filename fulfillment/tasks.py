@@ -19,6 +19,7 @@ from fulfillment.engine import Claim, Launch, Settled
 from fulfillment.errors import Rejected, StepError, UnknownStep
 from fulfillment.gateways.lease import Lease
 from fulfillment.own_database import insist, putting_off
+from fulfillment.release import RELEASE
 from fulfillment.steps import STEPS, known
 from fulfillment.talk import talk
 from orders.database import is_our_trouble
@@ -108,11 +109,13 @@ def failed(self: "Task[..., str]", *unnamed: Any, **message: Any) -> str:
 
 @shared_task(name="fulfillment.dropped")
 def dropped(*unnamed: Any, **message: Any) -> str:
-    """A worker of another release has met ``task`` of this saga and does not know it."""
-    if wrong := _malformed(unnamed, message, MESSAGE | {"task": str}):
+    """A worker of ``release`` has met ``task`` of this saga and does not know it: if we do, it goes out again at once, else when it is due."""
+    if wrong := _malformed(unnamed, message, MESSAGE | {"task": str, "release": int}):
         return _refuse("fulfillment.dropped", wrong)
-    engine.message_dropped(message["saga"], message["epoch"], message["task"])
-    return f"{message['order']}: {message['task']} is published again"
+    follow = engine.message_dropped(message["saga"], message["epoch"], message["task"], message["release"])
+    if follow is not None and not launch(follow):
+        recovery.not_published(follow)
+    return f"{message['order']}: {'launched ' + ', '.join(follow.steps) if follow else 'noted'}"
 
 
 def tell_dropped(name: str, message: Any) -> None:
@@ -121,7 +124,7 @@ def tell_dropped(name: str, message: Any) -> None:
     named = _named_arguments(message)
     if package != "fulfillment" or named is None or _malformed((), named):
         return
-    report = dropped.si(**named, task=task).set(task_id=f"{named['order']}.dropped.e{named['epoch']}")
+    report = dropped.si(**named, task=task, release=RELEASE).set(task_id=f"{named['order']}.dropped.e{named['epoch']}")
     try:
         report.apply_async()
     except (OperationalError, OSError) as down:

@@ -5,8 +5,8 @@ from typing import Any
 
 from django.conf import settings
 
-from fulfillment.clock import ShopNow, in_seconds, shop_now
-from fulfillment.engine.journal import GRANTED, border, find_locked, is_newer, save, tell
+from fulfillment.clock import ShopNow, in_seconds, patience_s, shop_now
+from fulfillment.engine.journal import GRANTED, Launch, border, find_locked, is_newer, launch_of, save, step_of, tell
 from fulfillment.engine.transition import transition
 from fulfillment.engine.walking import park
 from fulfillment.models import Saga, StepRecord
@@ -28,33 +28,44 @@ def adopt(saga: Saga) -> None:
         save(saga, release=RELEASE)
 
 
-def leave(saga: Saga, record: StepRecord | None, **changes: Any) -> None:
-    """Due again after half the time for which it has been left so far, so that whoever comes finds it soon, and nobody else is kept busy by it."""
+def leave(saga: Saga, record: StepRecord | None, by: int = RELEASE, **changes: Any) -> None:
+    """Due again after half the time for which it has been left so far, so that whoever comes finds it soon, and nobody else is kept busy by it.
+
+    ``by``: the release that has met it and does not serve it.
+    """
     if saga.left_since is None:
-        tell(saga, Kind.LEFT, name=record.name if record else "", detail={"release": RELEASE, "needs": saga.release})
+        tell(saga, Kind.LEFT, name=record.name if record else "", detail={"release": by, "needs": saga.release})
     wait_s = min(max(_left_for_s(saga) / 2, settings.BACKOFF_S), settings.BACKOFF_CAP_S)
-    save(saga, left_since=saga.left_since or ShopNow(), wake_at=in_seconds(jittered(wait_s)), **changes)
+    due = {"left_since": saga.left_since or ShopNow(), "wake_at": in_seconds(jittered(wait_s))}
+    save(saga, **(due | changes))
 
 
-def drop(saga: Saga, record: StepRecord) -> None:
-    """Its message has reached a process that does not serve it, and is gone: that launch was none, and the next look publishes it again, or a person is told."""
+def drop(saga: Saga, record: StepRecord, by: int = RELEASE) -> Launch | None:
+    """Its message has reached a process that does not serve it, and is gone: that launch was none. It is published again: now, where we serve it; else when due.
+
+    Where nobody has served it for too long a person is told.
+    """
     if nobody_came(saga):
         tell_a_person(saga, record, saga.release)
-        return
+        return None
     may_be_lost()
-    leave(saga, record, launched_at=None, relaunches=max(saga.relaunches - 1, 0))
+    uncounted = max(saga.relaunches - 1, 0)
+    if is_newer(saga) or step_of(saga, record.name) is None:
+        leave(saga, record, by, launched_at=None, relaunches=uncounted)
+        return None
+    leave(saga, record, by, launched_at=ShopNow(), relaunches=uncounted, wake_at=in_seconds(patience_s(0)))
+    return launch_of(saga)
 
 
 @transition
-def message_dropped(saga_id: int, epoch: int, task: str) -> None:
-    """A worker has met ``task`` ("payment", "undo_payment"), which its code does not serve. Changes nothing unless the saga still waits for exactly that."""
+def message_dropped(saga_id: int, epoch: int, task: str, by: int = RELEASE) -> Launch | None:
+    """A worker of release ``by`` has met ``task`` ("payment", "undo_payment"), which its code does not serve. None: the saga does not wait for that, or later."""
     saga = find_locked(saga_id)
     at = border(saga) if saga else None
     if saga is None or at is None or saga.epoch != epoch or at[0].state not in GRANTED:
-        return
+        return None
     record, undo = at
-    if task == ("undo_" if undo else "") + record.name:
-        drop(saga, record)
+    return drop(saga, record, by) if task == ("undo_" if undo else "") + record.name else None
 
 
 def tell_a_person(saga: Saga, record: StepRecord, release: int) -> None:

@@ -151,6 +151,16 @@ def test_a_dropped_message_is_published_again_without_waiting_for_a_probe(newer:
     assert after.wake_at is not None
 
 
+def test_a_worker_that_serves_what_an_older_one_has_dropped_publishes_it_at_once(saga: int, order: Order) -> None:
+    """As the newer half of the workers does in a deploy: nobody waits for the sweep, and the history says who did not know it."""
+    follow = engine.message_dropped(saga, 1, "payment", by=0)
+
+    assert follow is not None
+    assert follow.steps == ("payment", "inventory", "shipping")
+    assert (seen(saga).relaunches, seen(saga).launched_at is None) == (0, False)
+    assert "one of release 0 has met it" in next(str(entry) for entry in order.timeline.filter(kind="left"))
+
+
 @pytest.mark.parametrize(("epoch", "task"), [(2, "gift_wrap"), (1, "payment"), (1, "undo_gift_wrap"), (1, "no_such_task")])
 def test_only_the_message_that_is_waited_for_counts_as_dropped(newer: int, epoch: int, task: str) -> None:
     paid(newer)
@@ -251,7 +261,7 @@ def test_a_worker_reports_a_task_of_ours_that_its_code_does_not_know(reported: l
 
     tasks.tell_dropped("fulfillment.gift_wrap", Message([[], named, {}]))
 
-    assert reported == [named | {"task": "gift_wrap"}]
+    assert reported == [named | {"task": "gift_wrap", "release": RELEASE}]
 
 
 @pytest.mark.parametrize("body", [None, 5, {"a": 1}, [], [[], None, {}], [[], {"saga": "x"}, {}], ValueError("no JSON")])

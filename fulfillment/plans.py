@@ -58,8 +58,10 @@ def _needed(sagas: list[int]) -> Iterator[tuple[Any, ...]]:
 def changed_since_release() -> str:
     """What the newest order of this release has pinned → what this code would pin; empty where they agree. Raises DatabaseError."""
     newest = Saga.objects.filter(release=RELEASE).order_by("-id").values_list("plan", flat=True).first()
-    was, now = [pinned(entry) for entry in newest or []], [pinned(plan_entry(step)) for step in STEPS]
-    return f"{', '.join(was)} → {', '.join(now)}" if newest and was != now else ""
+    if not isinstance(newest, list) or not all(isinstance(entry, dict) and "name" in entry for entry in newest):
+        return ""  # there is none, or it cannot be read: the quarantine's business
+    was, now = [pinned(entry) for entry in newest], [pinned(plan_entry(step)) for step in STEPS]
+    return f"{', '.join(was)} → {', '.join(now)}" if was != now else ""
 
 
 def pinned(entry: dict[str, Any]) -> str:

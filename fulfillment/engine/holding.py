@@ -38,7 +38,7 @@ def hold(saga: Saga, record: StepRecord, circuit: Circuit) -> None:
         save(saga, held_by=circuit.name, held_at=shop_now())
     due = saga.cancel_requested_at and not saga.is_backward
     wait_s = 0.0 if due else jittered(settings.PATIENCE_CAP_S)
-    save(saga, relaunches=0, launched_at=None, wake_at=in_seconds(wait_s))
+    save(saga, relaunches=0, launched_at=None, left_since=None, wake_at=in_seconds(wait_s))
 
 
 def was_never_asked(record: StepRecord, circuit: Circuit) -> bool:

@@ -191,7 +191,7 @@ def _grant_again(saga: Saga, record: StepRecord, undo: bool) -> None:
     saga.epoch += 1
     changes = _taken_over(saga, record, undo) if record.state in STARTED else {}
     move(saga, record, StepState.UNDO_GRANTED if undo else StepState.GRANTED, **changes, claim=None)
-    save(saga, epoch=saga.epoch, wake_at=in_seconds(patience_s(saga.relaunches)), launched_at=ShopNow())
+    save(saga, epoch=saga.epoch, wake_at=in_seconds(patience_s(saga.relaunches)), launched_at=ShopNow(), left_since=None)
 
 
 def _taken_over(saga: Saga, record: StepRecord, undo: bool) -> dict[str, Any]:

@@ -207,6 +207,17 @@ def test_a_step_that_starts_has_been_left_no_longer(newer: int) -> None:
     assert seen(newer).left_since is None
 
 
+def test_a_step_that_newer_code_tries_again_has_been_left_no_longer(saga: int) -> None:
+    """Whoever waits for a provider does not wait for a release."""
+    StepRecord.objects.filter(saga=saga, name="payment").update(state="retry_wait", tries=1)
+    Saga.objects.filter(pk=saga).update(left_since="2020-01-01T00:00Z")
+    now_due(saga)
+
+    assert recovery.look(saga) is not None
+
+    assert seen(saga).left_since is None
+
+
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize("change", [{"version": 2}, {"gateway": "a_new_bank"}])
 def test_an_old_worker_does_not_start_what_only_its_name_is_known_of(newer: int, change: dict[str, Any]) -> None:

@@ -1,6 +1,6 @@
 """Plans in flight: which open sagas need a step that this code lacks. Asked before a deploy, and by ``migrate``, which refuses."""
 
-from collections.abc import Iterator
+from collections.abc import Sequence
 from typing import Any
 
 from django.core.management.base import CommandError
@@ -11,7 +11,7 @@ from fulfillment.gateways import exists
 from fulfillment.models import Saga
 from fulfillment.release import RELEASE
 from fulfillment.steps import STEPS, known
-from orders.database import is_damage
+from orders.database import readable
 
 SHOWN = 10
 HINT = "Deploy code that serves it: keep the step, name its earlier name in `formerly`, or its earlier version in `also_serves`; or let these orders finish first."
@@ -28,12 +28,15 @@ ORDER BY r.name, o.id
 
 
 def stranded() -> dict[str, list[str]]:
-    """What open orders need and this code lacks (a step in a version, or the provider that serves it) → their numbers. Raises DatabaseError."""
+    """What open orders need and this code lacks (a step in a version, or the provider that serves it) → their numbers. Raises DatabaseError.
+
+    One plan that cannot be read hides nothing about the others: its order goes into quarantine.
+    """
     with connection.cursor() as cursor:
         cursor.execute("SELECT id FROM fulfillment_saga WHERE state IN ('running', 'compensating', 'needs_attention') ORDER BY id")
         open_sagas = [saga for (saga,) in cursor.fetchall()]
     found: dict[str, list[str]] = {}
-    for number, name, version, role, gateway in _needed(open_sagas):
+    for number, name, version, role, gateway in sorted(readable(open_sagas, _needed), key=lambda row: row[1]):
         if known(name, version) is None:
             found.setdefault(f"step {name!r} (version {version})", []).append(number)
         elif gateway and not exists(role, gateway):
@@ -41,18 +44,10 @@ def stranded() -> dict[str, list[str]]:
     return found
 
 
-def _needed(sagas: list[int]) -> Iterator[tuple[Any, ...]]:
-    """Halved where it cannot be read, so that one damaged plan hides nothing about the others."""
-    try:
-        with transaction.atomic(), connection.cursor() as cursor:
-            cursor.execute(NEEDED, [sagas])
-            found = cursor.fetchall()
-    except DatabaseError as error:
-        if not is_damage(error):
-            raise
-        half = len(sagas) // 2
-        found = [*_needed(sagas[:half]), *_needed(sagas[half:])] if half else []
-    yield from sorted(found, key=lambda row: row[1])
+def _needed(sagas: Sequence[int]) -> list[tuple[Any, ...]]:
+    with connection.cursor() as cursor:
+        cursor.execute(NEEDED, [list(sagas)])
+        return list(cursor.fetchall())
 
 
 def changed_since_release() -> str:

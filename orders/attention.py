@@ -28,7 +28,7 @@ class IncidentKind(models.TextChoices):
     UNKNOWN_STEP = "unknown_step", "This code does not know a step of its plan"
     ORPHAN_PAYMENT = "orphan_payment", "The provider holds what nobody owns"
     PROVIDER_DOWN = "provider_down", "A provider does not answer"
-    MISMATCH = "mismatch", "Journal and provider disagree"
+    MISMATCH = "mismatch", "Journal and provider disagree, or cannot be compared"
     DEAD_LETTER = "dead_letter", "Side effects wait for a person"
 
 

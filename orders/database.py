@@ -4,10 +4,14 @@ All of these are our own trouble: they say nothing about a provider, and spend n
 Source: https://www.postgresql.org/docs/current/errcodes-appendix.html
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from typing import TypeVar
 
 from django.db import DatabaseError, InterfaceError, OperationalError, connection, transaction
+
+Key = TypeVar("Key")
+Row = TypeVar("Row")
 
 RACES = ("40001", "40P01")  # serialization_failure, deadlock_detected: nothing was done, and the same again may well succeed
 NOT_GRANTED = ("55P03", "57014")  # lock_not_available, query_canceled (a limit of the server has ended the statement)
@@ -24,7 +28,6 @@ UNUSABLE = (
 )
 UNUSABLE_CLASS = "08"  # connection exceptions
 SHORTAGE_CLASS = "53"  # disk full, out of memory: the connection is well, the server is not
-DAMAGED_CLASS = "XX"  # internal errors: a page, an index or a value that cannot be read or written
 
 
 def sqlstate(error: BaseException) -> str:
@@ -49,11 +52,6 @@ def is_unusable(error: BaseException) -> bool:
     return code in UNUSABLE or code.startswith(UNUSABLE_CLASS)
 
 
-def is_damage(error: BaseException) -> bool:
-    """Something stored is broken; the server and everything else are well."""
-    return sqlstate(error).startswith(DAMAGED_CLASS)
-
-
 def is_our_trouble(error: BaseException) -> bool:
     """The database could not serve us now; the same may succeed later, unchanged. Anything else (a constraint, a wrong statement) is a fault of the code."""
     if not isinstance(error, DatabaseError | InterfaceError):
@@ -65,6 +63,25 @@ def wait_for_locks(within_s: float) -> None:
     """In the current transaction a lock is waited for no longer than this."""
     with connection.cursor() as cursor:
         cursor.execute("SELECT set_config('lock_timeout', %s, true)", [f"{round(within_s * 1000)}ms"])
+
+
+def readable(keys: Sequence[Key], read: Callable[[Sequence[Key]], list[Row]], broken: Callable[[Key], None] | None = None) -> list[Row]:
+    """What ``read`` returns for these keys, in its own transaction; where something is broken, half of them at a time, so that one costs the others nothing.
+
+    ``broken`` is told of each key that cannot be read alone. Raises what is the database's own trouble.
+    """
+    try:
+        with transaction.atomic():
+            return read(keys)
+    except Exception as error:
+        if is_our_trouble(error):
+            raise
+        if len(keys) > 1:
+            half = len(keys) // 2
+            return [*readable(keys[:half], read, broken), *readable(keys[half:], read, broken)]
+        if broken is not None and keys:
+            broken(keys[0])
+        return []
 
 
 @contextmanager

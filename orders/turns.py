@@ -56,6 +56,10 @@ class TurnRow(models.Model):
         return f"{self.name}: {self.holder} until {self.until:%H:%M:%S}"
 
 
+class TurnLost(Exception):
+    """Somebody else has the turn now: whatever was begun ends here."""
+
+
 class Turn:
     """This process's claim to the turn ``name``. Ask ``take`` before each round, and ``keep`` before each piece of work in it.
 

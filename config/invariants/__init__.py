@@ -4,7 +4,6 @@ Read ``reconciling`` first; ``money``, ``parcels``, ``journal`` and ``whole`` ho
 """
 
 from config.invariants.finding import Finding, Report, Rule
-from config.invariants.listings import NotListed
 from config.invariants.reconciling import reconcile
 
-__all__ = ["Finding", "NotListed", "Report", "Rule", "reconcile"]
+__all__ = ["Finding", "Report", "Rule", "reconcile"]

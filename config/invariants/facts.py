@@ -109,7 +109,7 @@ def gather(sagas: list[Saga], listings: Listings, starts: Mapping[str, int]) -> 
     numbers = [saga.order.number for saga in sagas]
     money, history, held, told = _ledgers(orders), _histories(orders), _reservations(numbers), _told(orders, starts)
     for saga in sagas:
-        charges, labels = listings.take(saga.order.number)
+        charges, labels = listings.of(saga.order.number)
         yield Facts(
             saga=saga,
             charges=charges,

@@ -28,7 +28,9 @@ class Rule(StrEnum):
     FACT_TOLD_ONCE = "fact_told_once"
     RESERVATIONS_SETTLED = "reservations_settled"
     HISTORY_REBUILDS_THE_JOURNAL = "history_rebuilds_the_journal"
+    UNREADABLE = "unreadable"
     # of the shop as a whole
+    NOT_LISTED = "not_listed"
     UNKNOWN_ORDER = "unknown_order"
     STOCK_ADDS_UP = "stock_adds_up"
     STOCK_IS_CONSERVED = "stock_is_conserved"
@@ -54,7 +56,7 @@ OF_THE_SHOP = (
     Rule.NO_FAILURE_IS_SHOWN_EARLY,
     Rule.EVERY_ORDER_HAS_A_SAGA,
 )
-OF_AN_ORDER = tuple(rule for rule in Rule if rule not in (*OF_THE_SHOP, Rule.UNKNOWN_ORDER))
+OF_AN_ORDER = tuple(rule for rule in Rule if rule not in (*OF_THE_SHOP, Rule.UNKNOWN_ORDER, Rule.NOT_LISTED))
 
 
 @dataclass(kw_only=True)
@@ -97,12 +99,15 @@ class Report:
     """``judged`` orders were at rest, ``open`` ones still moved, ``waiting`` ones are a person's. ``findings`` is empty when all is well.
 
     ``entries``: charges and labels that the providers listed. ``gone``: orders of a provider that this code no longer knows; they cannot be judged.
+    ``silent``: orders that were not judged because a provider of theirs does not list what it holds; ``unreadable``: whose rows cannot be read.
     """
 
     judged: int = 0
     open: int = 0
     waiting: int = 0
     gone: int = 0
+    silent: int = 0
+    unreadable: int = 0
     entries: int = 0
     findings: list[Finding] = field(default_factory=list)
 
@@ -118,5 +123,5 @@ class Report:
         )
 
     def as_json(self) -> dict[str, Any]:
-        counts = ("judged", "open", "waiting", "gone", "entries", "repaired")
+        counts = ("judged", "open", "waiting", "gone", "silent", "unreadable", "entries", "repaired")
         return {name: getattr(self, name) for name in counts} | {"findings": [finding.as_json() for finding in self.findings]}

@@ -23,6 +23,12 @@ def settle(findings: Collection[Finding], rules: Collection[Rule], judged: Colle
         _resolve_others(incidents, {finding.fingerprint for finding in findings})
 
 
+@transaction.atomic
+def is_gone(incidents: QuerySet[Incident]) -> None:
+    """What they told is found no longer."""
+    resolve(incidents, "gone", GONE, ACTOR)
+
+
 def _tell(finding: Finding) -> None:
     open_incident(
         finding.kind,

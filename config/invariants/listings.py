@@ -1,19 +1,28 @@
 """What the providers list, by order: streamed page by page, and kept as one small tuple for each charge and label."""
 
-from collections.abc import Callable, Iterable
+import logging
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 from typing import NamedTuple
 
 from django.core.exceptions import ImproperlyConfigured
 from django.db import connection
+from django.db.models import QuerySet
 
 from fulfillment.errors import StepError
 from fulfillment.gateways import Charge, Label, card_of, carrier, chosen, payments, pinned
+from fulfillment.models import Saga
+from orders.database import readable
+from orders.turns import TurnLost
+
+log = logging.getLogger(__name__)
 
 PINNED = """
-SELECT DISTINCT entry->>'role', entry->>'gateway' FROM fulfillment_saga, jsonb_array_elements(plan) AS entry
-WHERE entry->>'role' <> '' AND entry->>'gateway' <> ''
+SELECT DISTINCT entry->>'role', entry->>'gateway'
+FROM fulfillment_saga, jsonb_array_elements(CASE jsonb_typeof(plan) WHEN 'array' THEN plan ELSE '[]' END) AS entry
+WHERE id = ANY(%s) AND entry->>'role' <> '' AND entry->>'gateway' <> ''
 """
+AT_ONCE = 10_000  # plans
 
 WATCH_EVERY = 200  # entries
 
@@ -22,7 +31,7 @@ Watch = Callable[[str, int, int | None], None]  # what is done, how many of it, 
 
 
 class NotListed(Exception):
-    """A provider's listing could not be read to its end: nothing was judged, no incident was opened or resolved.
+    """A provider's listing could not be read to its end, so nothing can be said of the orders that it serves.
 
     Has money or stock moved? Not by this run.
     What the operator does: looks whether the provider is down, then runs it again.
@@ -56,10 +65,14 @@ class Booked(NamedTuple):
 
 
 class Listings:
-    """Charges and labels by order number. ``taken`` orders are forgotten, so that what is left belongs to nobody who was judged."""
+    """Charges and labels by order number. Orders that were judged are forgotten, so that what is left belongs to nobody.
 
-    def __init__(self, providers: Iterable[Place] = ()) -> None:
-        self.providers = frozenset(providers)
+    ``providers`` were read to their end; ``silent`` ones were not, each with a sentence that says why: nothing of them is kept.
+    """
+
+    def __init__(self) -> None:
+        self.providers: set[Place] = set()
+        self.silent: dict[Place, str] = {}
         self.entries = 0
         self._charges: dict[str, tuple[Charged, ...]] = {}
         self._labels: dict[str, tuple[Booked, ...]] = {}
@@ -73,12 +86,26 @@ class Listings:
             self._labels[number] = (*self._labels.get(number, ()), Booked(provider, key, entry.is_open))
         self.entries += 1
 
-    def take(self, number: str) -> tuple[tuple[Charged, ...], tuple[Booked, ...]]:
+    def take_in(self, place: Place, part: "Listings") -> None:
+        """Everything that one provider lists."""
+        self.providers.add(place)
+        self.entries += part.entries
+        for number, charges in part._charges.items():
+            self._charges[number] = (*self._charges.get(number, ()), *charges)
+        for number, labels in part._labels.items():
+            self._labels[number] = (*self._labels.get(number, ()), *labels)
+
+    def of(self, number: str) -> tuple[tuple[Charged, ...], tuple[Booked, ...]]:
         """What is listed for one order."""
-        return self._charges.pop(number, ()), self._labels.pop(number, ())
+        return self._charges.get(number, ()), self._labels.get(number, ())
+
+    def forget(self, numbers: Iterable[str]) -> None:
+        for number in numbers:
+            self._charges.pop(number, None)
+            self._labels.pop(number, None)
 
     def open_numbers(self) -> list[str]:
-        """Orders not taken for which a provider still holds something."""
+        """Orders not forgotten for which a provider still holds something."""
         money = {number for number, charges in self._charges.items() if any(charge.is_open for charge in charges)}
         parcels = {number for number, labels in self._labels.items() if any(label.is_open for label in labels)}
         return sorted(money | parcels)
@@ -89,13 +116,19 @@ def _storable(text: str) -> str:
     return text.replace("\0", "")
 
 
-def providers() -> set[Place]:
-    """Every provider that any plan pins, and the chosen ones, in both roles; without those that were taken out of the code since."""
-    with connection.cursor() as cursor:
-        cursor.execute(PINNED)
-        found = {(role, provider) for role, provider in cursor.fetchall() if role in ("payments", "carrier")}
-    found |= {(role, chosen(role)) for role in ("payments", "carrier")}
+def providers(sagas: QuerySet[Saga]) -> set[Place]:
+    """Every provider that a plan of these sagas pins, and the chosen ones, in both roles; without those that were taken out of the code since."""
+    found = {(role, chosen(role)) for role in ("payments", "carrier")}
+    ids = list(sagas.order_by("pk").values_list("pk", flat=True))
+    for start in range(0, len(ids), AT_ONCE):
+        found.update(readable(ids[start : start + AT_ONCE], _pinned))
     return {place for place in found if _is_written(*place)}
+
+
+def _pinned(sagas: Sequence[int]) -> list[Place]:
+    with connection.cursor() as cursor:
+        cursor.execute(PINNED, [list(sagas)])
+        return [(role, provider) for role, provider in cursor.fetchall() if role in ("payments", "carrier")]
 
 
 def lag_s(places: Iterable[Place]) -> float:
@@ -104,24 +137,31 @@ def lag_s(places: Iterable[Place]) -> float:
 
 
 def read(places: Iterable[Place], since: datetime | None, watch: Watch) -> Listings:
-    """All that these providers list. Raises NotListed: then what was read so far is worth nothing."""
-    listings = Listings(places)
-    for role, provider in sorted(listings.providers):
+    """All that these providers list. One that does not answer is noted as silent, and keeps nobody from reading the others."""
+    listings = Listings()
+    for place in sorted(places):
         try:
-            with pinned(role, provider):
-                _read(listings, role, provider, since, watch)
+            listings.take_in(place, _read(place, since, watch))
         except StepError as silent:
-            raise NotListed(
-                f'The {role} provider "{provider}" does not list what it holds: {silent} Nothing was judged; run it again.'
-            ) from None
+            listings.silent[place] = str(silent)
+        except TurnLost:
+            raise
+        except Exception as error:
+            log.exception("The listing of %s %s broke", *place)
+            listings.silent[place] = type(error).__name__
     return listings
 
 
-def _read(listings: Listings, role: str, provider: str, since: datetime | None, watch: Watch) -> None:
-    for entry in payments().listing(since) if role == "payments" else carrier().listing(since):
-        listings.add(provider, entry)
-        if listings.entries % WATCH_EVERY == 0:
-            watch(f"reading {role} of {provider}", listings.entries, None)
+def _read(place: Place, since: datetime | None, watch: Watch) -> Listings:
+    role, provider = place
+    part = Listings()
+    with pinned(role, provider):
+        for entry in payments().listing(since) if role == "payments" else carrier().listing(since):
+            part.add(provider, entry)
+            if part.entries % WATCH_EVERY == 0:
+                watch(f"reading {role} of {provider}", part.entries, None)
+    watch(f"reading {role} of {provider}", part.entries, None)
+    return part
 
 
 def _is_written(role: str, provider: str) -> bool:

@@ -7,7 +7,7 @@ from django.db.models import Prefetch
 from config.invariants import reconciling
 from config.invariants.facts import gather, starts
 from config.invariants.finding import Finding, Rule
-from config.invariants.listings import providers, read
+from config.invariants.listings import NotListed, providers, read
 from config.invariants.reconciling import MARGIN
 from config.proving.story import TOLD
 from fulfillment import engine
@@ -53,7 +53,9 @@ def ended_as(order: Order) -> str:
 
 def _as_reconciled(order: Order) -> list[Finding]:
     """What ``manage.py reconcile`` would say of it, providers' listings included; before it is closed, only what holds then too. Raises NotListed."""
-    listings = read(providers(), order.placed_at - MARGIN, lambda *_: None)
+    listings = read(providers(Saga.objects.filter(order=order)), order.placed_at - MARGIN, lambda *_: None)
+    if listings.silent:
+        raise NotListed(", ".join(f"{role} {provider}: {why}" for (role, provider), why in listings.silent.items()))
     (facts,) = gather([order.saga], listings, starts())
     found = [finding for rule in reconciling.RULES for finding in rule(facts)]
     return found if SagaState(order.saga.state).is_final else [finding for finding in found if finding.rule in WHILE_OPEN]

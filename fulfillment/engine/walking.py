@@ -46,6 +46,9 @@ def perhaps_called(saga: Saga, record: StepRecord) -> bool:
 
 def grant_next(saga: Saga) -> None:
     at = border(saga)
+    if at is None and (lost := _lost_steps(saga)):
+        park(saga, IncidentKind.STUCK, None, "record_lost", f"its journal has lost the record of {', '.join(lost)}")
+        return
     if at is None:
         _complete(saga)
         return
@@ -54,6 +57,12 @@ def grant_next(saga: Saga) -> None:
         return
     move(saga, at[0], StepState.GRANTED, granted_at=ShopNow())
     await_start(saga)
+
+
+def _lost_steps(saga: Saga) -> list[str]:
+    """Of its plan: an order is never fulfilled because the record of what is left to do is gone."""
+    recorded = {record.name for record in saga.records.all()}
+    return [entry["name"] for entry in saga.plan if entry["name"] not in recorded]
 
 
 def await_start(saga: Saga, **changes: Any) -> None:

@@ -1,17 +1,23 @@
 """Promise: what differs becomes a person's, once; what landed late is undone by itself, once; what a provider does not answer changes nothing."""
 
+import json
 from typing import Any
 
 import pytest
 from django.core.management import CommandError, call_command
+from django.db import connection
 
-from config.invariants import NotListed, Rule
+from config import invariants
+from config.invariants import Rule, listings, whole
 from fulfillment import ledger
+from fulfillment.errors import Unavailable
 from fulfillment.ledger import LedgerEntry
 from fulfillment.models import Saga, SagaState
+from fulfillment.release import RELEASE
 from orders.attention import IncidentKind, open_incident
 from orders.models import Incident, Order
 from orders.timeline import TimelineEntry
+from orders.turns import Turn, TurnLost
 from tests.config.conftest import TOTAL, Run, Shop, as_json
 
 CHARGE, LABEL = "ORD-1:payment:do:1", "ORD-1:shipping:do:1"
@@ -208,23 +214,102 @@ def test_incidents_of_others_stay_theirs(shop: Shop) -> None:
 # --- a provider that does not answer -------------------------------------------------------------------------------------
 
 
-def test_a_provider_that_does_not_answer_changes_nothing(shop: Shop, fulfilled: Order, command: Run) -> None:
-    """Half a list would make every second order look wrong, or well."""
+def test_a_provider_that_does_not_answer_leaves_its_orders_unjudged(shop: Shop, fulfilled: Order, command: Run) -> None:
+    """Half a list would make every second order look wrong, or well: what was told stays told, and a person hears of the silence."""
     shop.plant("charge", "ORD-1", "stray")
     shop.reconcile()
     shop.plant("refund", "ORD-1", "stray")
     shop.provider.client.close()
     shop.provider.end()
 
-    with pytest.raises(NotListed):
-        shop.reconcile()
     code, told = command()
 
     assert code == 1
-    assert 'The carrier provider "sandbox" does not list what it holds' in told
-    assert len(told.strip().splitlines()) == 1
-    assert [state for *_, state in shop.incidents()] == ["open"]
+    assert "carrier sandbox: not_listed: the carrier provider does not list what it holds, so its orders were not judged" in told
+    assert "1 orders could not be judged: a provider of theirs does not list what it holds" in told
+    assert told.splitlines()[-1].startswith("0 orders judged")
+    assert sorted((kind, code, state) for _, kind, code, _, state in shop.incidents()) == [
+        ("mismatch", "not_listed", "open"),
+        ("mismatch", "not_listed", "open"),
+        ("orphan_payment", "charge_nobody_owns", "open"),
+    ]
+
     shop.provider.start()
+    assert shop.found() == []
+    assert {state for *_, state in shop.incidents()} == {"resolved"}
+
+
+def test_one_silent_old_provider_does_not_end_reconciliation_for_all(shop: Shop, fulfilled: Order, settings: Any, monkeypatch: Any) -> None:
+    """One order of two years ago was paid with a bank that is closed since: a charge that nobody owns today is found all the same."""
+    settings.PAYMENTS_GATEWAY = "sandbox_burn"
+    old = shop.place("ORD-2")
+    settings.PAYMENTS_GATEWAY = "sandbox"
+    Order.objects.filter(pk=old.pk).update(placed_at="2024-01-01T00:00Z")
+    shop.plant("charge", "ORD-1", "stray")
+    reads = listings._read
+
+    def read(place: Any, since: Any, watch: Any) -> Any:
+        if place == ("payments", "sandbox_burn"):
+            raise Unavailable("The provider could not be reached.")
+        return reads(place, since, watch)
+
+    monkeypatch.setattr(listings, "_read", read)
+
+    assert shop.found() == [
+        ("ORD-1", Rule.CHARGE_NOBODY_OWNS, TOTAL),
+        ("payments sandbox_burn", Rule.NOT_LISTED, TOTAL),
+    ]
+    assert shop.found(since_h=48) == [("ORD-1", Rule.CHARGE_NOBODY_OWNS, TOTAL)]
+    assert {(code, state) for _, _, code, _, state in shop.incidents()} == {("charge_nobody_owns", "open"), ("not_listed", "open")}
+
+
+@pytest.mark.parametrize("plan", [["poison"], None, 7])
+def test_one_order_that_cannot_be_read_does_not_end_reconciliation_for_all(shop: Shop, fulfilled: Order, plan: Any) -> None:
+    """The order beside it is judged, and the broken one is a person's, with its whole amount."""
+    broken = shop.place("ORD-2")
+    with connection.cursor() as cursor:
+        cursor.execute("UPDATE fulfillment_saga SET plan = %s WHERE order_id = %s", [json.dumps(plan), broken.pk])
+    shop.plant("charge", "ORD-1", "stray")
+
+    report = shop.reconcile()
+
+    assert sorted((finding.subject, finding.rule, finding.amount_minor) for finding in report.findings) == [
+        ("ORD-1", Rule.CHARGE_NOBODY_OWNS, TOTAL),
+        (broken.number, Rule.UNREADABLE, TOTAL),
+    ]
+    assert (report.judged, report.unreadable) == (1, 1)
+
+
+def test_a_rule_that_breaks_is_told_and_hides_nothing(shop: Shop, fulfilled: Order, monkeypatch: Any) -> None:
+    def broken() -> Any:
+        raise TypeError("a bug")
+
+    monkeypatch.setitem(whole.RULES, Rule.STOCK_ADDS_UP, broken)
+    shop.plant("charge", "ORD-404", "k")
+
+    assert shop.found() == [("stock_adds_up", Rule.UNREADABLE, 0), ("ORD-404", Rule.UNKNOWN_ORDER, TOTAL)]
+
+    monkeypatch.undo()
+    shop.plant("refund", "ORD-404", "k")
+    assert shop.found() == []
+    assert {state for *_, state in shop.incidents()} == {"resolved"}
+
+
+def test_a_reconciliation_that_stood_still_ends_when_another_has_begun(shop: Shop, fulfilled: Order, command: Run) -> None:
+    """What it has read is old: it opens and undoes nothing with it."""
+    shop.plant("charge", "ORD-1", "stray")
+    frozen = Turn("reconcile", RELEASE, 60.0)
+    assert frozen.take()
+    with connection.cursor() as cursor:
+        cursor.execute("UPDATE orders_turnrow SET until = until - interval '2 minutes'")  # it stands still
+
+    def stands_still(*_: Any) -> None:
+        with connection.cursor() as cursor:
+            cursor.execute("UPDATE orders_turnrow SET token = gen_random_uuid(), until = shop_now() + interval '1 minute'")
+
+    with pytest.raises(TurnLost):
+        invariants.reconcile(None, True, stands_still)
+    assert shop.incidents() == []
 
 
 # --- the command ---------------------------------------------------------------------------------------------------------

@@ -18,6 +18,7 @@ from fulfillment.talk import storable
 from orders.models import Incident, Order
 from orders.timeline import TimelineEntry
 from tests.fulfillment.conftest import now_due
+from tests.fulfillment.driving import paid
 
 PAID = {"charge_id": "ch_1", "amount_minor": 100}
 
@@ -139,6 +140,18 @@ def test_a_launch_without_any_progress_is_capped(saga: int) -> None:
 
     assert found(saga).state == SagaState.NEEDS_ATTENTION
     assert Incident.objects.get().code == "poison"
+
+
+def test_an_order_is_never_fulfilled_because_a_record_is_gone(saga: int) -> None:
+    """Somebody has deleted the row that says "to be shipped": I am not told that my parcel is on its way."""
+    StepRecord.objects.filter(saga=saga, name="shipping").delete()
+    paid(saga)
+
+    engine.run_local(saga, 1, "inventory", undo=False)
+
+    assert found(saga).state == SagaState.NEEDS_ATTENTION
+    incident = Incident.objects.get()
+    assert (incident.kind, incident.code, incident.amount_minor) == ("stuck", "record_lost", 100)
 
 
 # --- amounts -------------------------------------------------------------------------------------------------------------

@@ -2,6 +2,8 @@
 
 import json
 import logging
+import signal
+import subprocess
 from collections import OrderedDict
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,6 +23,7 @@ from fulfillment.recovery.sweeping import BATCH
 from orders.attention import Incident, IncidentKind
 from orders.models import Order
 from orders.timeline import TimelineEntry
+from orders.turns import Turn
 from tests.fulfillment.conftest import now_due
 from tests.fulfillment.driving import copy_of
 
@@ -338,3 +341,23 @@ def test_a_saga_that_takes_the_connection_with_it_does_not_hold_up_the_others(sa
 
     assert no_broker == ["ORD-2"]
     assert Quarantine.objects.get().code == "connection_lost"
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_reconciliation_that_stands_still_is_ended(saga: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A frozen one would be the last one for ever."""
+    told: list[str] = []
+    sweep = Sweep(told.append)
+    sweep.reconciling = subprocess.Popen(["/bin/sleep", "60"])
+    sweep.reconciling.send_signal(signal.SIGSTOP)
+    turn = Turn("reconcile", 1, 60.0)
+    assert turn.take()
+    monkeypatch.setattr("config.management.commands.sweep.RECONCILE_BEGINS_WITHIN_S", 0.0)
+
+    sweep._reconcile()
+    assert sweep.reconciling.poll() is None
+    turn.give_back()
+    sweep._reconcile()
+
+    assert sweep.reconciling.wait(5) == -signal.SIGKILL
+    assert "stands still and is ended" in told[0]

@@ -15,6 +15,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from config import invariants
 from config.checks import refuse_to_start
 from config.invariants.listings import Watch
+from orders.turns import TurnLost
 
 
 def hours(text: str) -> float:
@@ -36,15 +37,19 @@ class Command(BaseCommand):
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("--since", type=hours, metavar="HOURS", help="only orders placed in the last HOURS (default: all)")
         parser.add_argument("--no-repair", action="store_true", help="report and open incidents only; undo nothing")
-        parser.add_argument("--json", action="store_true", help="one JSON object: judged, open, waiting, gone, entries, repaired, findings")
+        parser.add_argument(
+            "--json",
+            action="store_true",
+            help="one JSON object: judged, open, waiting, gone, silent, unreadable, entries, repaired, findings",
+        )
 
     def handle(self, *args: Any, **options: Any) -> None:
         refuse_to_start("reconcile")
         try:
             with _progress() as watch:
                 report = invariants.reconcile(options["since"], not options["no_repair"], watch)
-        except invariants.NotListed as silent:
-            sys.exit(str(silent))
+        except TurnLost as lost:
+            sys.exit(str(lost))
         self.stdout.write(json.dumps(report.as_json()) if options["json"] else _told(report))
         if report.findings:
             sys.exit(1)
@@ -55,6 +60,8 @@ def _told(report: invariants.Report) -> str:
     lines = [finding.sentence for finding in report.findings]
     if report.gone:
         lines.append(f"{report.gone} orders could not be judged: this code no longer knows a provider that their plans name")
+    if report.silent:
+        lines.append(f"{report.silent} orders could not be judged: a provider of theirs does not list what it holds")
     return "\n".join([*lines, report.sentence])
 
 

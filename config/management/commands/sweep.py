@@ -25,6 +25,7 @@ from orders.turns import Turn, holder_of
 
 log = logging.getLogger(__name__)
 
+RECONCILE_BEGINS_WITHIN_S = 120.0  # from its start until it takes its turn, on a slow machine
 REPEAT_AFTER_S = 60.0  # the same trouble is told once a minute
 
 
@@ -59,6 +60,7 @@ class Sweep:
         self.memory = recovery.Memory()
         self.beaten_at = 0.0
         self.reconciling: subprocess.Popen[bytes] | None = None
+        self.reconciling_since = 0.0
         self.told_at: dict[str, float] = {}
 
     def round(self) -> int:
@@ -142,11 +144,19 @@ class Sweep:
     def _reconcile(self) -> int:
         """On schedule, in a process of its own, so that a long look at a provider delays nothing here."""
         if self.reconciling is not None and self.reconciling.poll() is None:
+            self._end_one_that_stands_still(self.reconciling)
             return 0
         if recovery.reconciliation_is_due():
+            self.reconciling_since = time.monotonic()
             self.reconciling = subprocess.Popen([sys.executable, str(settings.BASE_DIR / "manage.py"), "reconcile", "--since", "48"])
             return 1
         return 0
+
+    def _end_one_that_stands_still(self, child: "subprocess.Popen[bytes]") -> None:
+        """It runs, and nobody has the turn: it has long lost its own, and there would never be another one."""
+        if time.monotonic() - self.reconciling_since > RECONCILE_BEGINS_WITHIN_S and not holder_of("reconcile"):
+            self.tell(f"sweep: the reconciliation (pid {child.pid}) stands still and is ended; the next one begins on schedule")
+            child.kill()
 
     # --- what went wrong ---
 

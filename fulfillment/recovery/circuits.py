@@ -4,7 +4,7 @@ import logging
 from collections.abc import Iterator
 
 from django.db import connection, transaction
-from django.db.models import Q
+from django.db.models import Exists, OuterRef, Q
 
 from fulfillment import circuit as circuits
 from fulfillment import engine
@@ -12,7 +12,8 @@ from fulfillment.circuit import Circuit, CircuitState
 from fulfillment.clock import shop_now
 from fulfillment.engine import Launch
 from fulfillment.gateways import ROLES
-from fulfillment.models import Saga
+from fulfillment.models import Quarantine, Saga
+from fulfillment.recovery.containing import Due, Memory, contained
 from fulfillment.recovery.requests import Refused
 from orders.attention import Incident, IncidentKind, resolve
 from orders.database import is_unusable
@@ -37,12 +38,13 @@ WHERE fulfillment_saga.id = placed.id RETURNING fulfillment_saga.id
 """
 
 
-def probes() -> Iterator[Launch]:
-    """Look after every circuit that is open, or has just closed, and yield the probes that are to be published."""
+def probes(memory: Memory | None = None) -> Iterator[Launch]:
+    """Look after every circuit that is open, or has just closed, and yield the probes that are to be published. ``memory``: of this sweep's earlier rounds."""
+    memory = memory or Memory()
     for circuit in Circuit.objects.filter(Q(wakes=True) | ~Q(state=CircuitState.CLOSED)):
         try:
             if circuit.is_open:
-                yield from _look_after(circuit)
+                yield from _look_after(circuit, memory)
             else:
                 _closed(circuit.name)
         except Exception as error:
@@ -51,18 +53,25 @@ def probes() -> Iterator[Launch]:
             log.exception("Circuit %s could not be looked after; the next round tries again", circuit.name)
 
 
-def _look_after(circuit: Circuit) -> Iterator[Launch]:
+def _look_after(circuit: Circuit, memory: Memory) -> Iterator[Launch]:
     with transaction.atomic():
         engine.tell_of(circuit)
     if not _wants_a_probe(circuit):
         return
-    waiting = Saga.objects.filter(held_by=circuit.name, wake_at__isnull=False).order_by("id").values_list("id", flat=True)
+    waiting = (
+        Saga.objects.filter(~Exists(Quarantine.objects.filter(pk=OuterRef("pk"))), held_by=circuit.name, wake_at__isnull=False)
+        .order_by("id")
+        .values_list("id", flat=True)
+    )
     ahead = list(waiting.filter(id__gt=circuit.probe or 0)[:CANDIDATES])
     candidates = ahead + list(waiting.filter(id__lte=circuit.probe or 0)[: CANDIDATES - len(ahead)])
     if not candidates:
         _nobody_waits(circuit.name)
     for saga_id in candidates:
-        if (launch := _probe(circuit.name, saga_id)) is not None:
+        launch = None
+        with contained(Due(saga=saga_id, order=None), memory):  # an order on which nobody can work does not hold the circuit open
+            launch = _probe(circuit.name, saga_id)
+        if launch is not None:
             yield launch
             return
 

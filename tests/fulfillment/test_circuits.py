@@ -13,7 +13,7 @@ from fulfillment import engine, recovery
 from fulfillment.circuit import Circuit, CircuitEntry, CircuitState
 from fulfillment.errors import Busy, InDoubt, Rejected, StepError, Throttled, Unavailable
 from fulfillment.explain import explain
-from fulfillment.models import Saga, SagaState, StepRecord, StepState, StockLevel
+from fulfillment.models import Quarantine, Saga, SagaState, StepRecord, StepState, StockLevel
 from fulfillment.recovery import circuits
 from orders.models import Incident, Order, OrderLine
 from tests.fulfillment.conftest import now_due
@@ -253,6 +253,16 @@ def test_the_probe_rotates(place: Place) -> None:
         assert tries(probes[-1], DOWN)
 
     assert probes == sagas * 2
+
+
+@pytest.mark.django_db(transaction=True)
+def test_an_order_on_which_nobody_can_work_does_not_hold_it_open(place: Place) -> None:
+    """The oldest of those who wait cannot even be read: the next one asks in its place, in the same round."""
+    first, second, *_ = opened(place)
+    Saga.objects.filter(pk=first).update(plan=["poison"])
+
+    assert next_probe() == second
+    assert Quarantine.objects.get().saga_id == first
 
 
 def test_a_probe_that_fails_waits_longer_each_time(place: Place) -> None:

@@ -119,7 +119,7 @@ class Sweep:
     def _circuits(self) -> int:
         """The orders that ask whether a provider is back."""
         launched = 0
-        for launch in recovery.circuit_probes():
+        for launch in recovery.circuit_probes(self.memory):
             if tasks.launch(launch):
                 launched += 1
             else:

@@ -70,7 +70,7 @@ def examine(ask_for_s: float = ASK_FOR_S) -> Iterator[Finding]:
         of_workers = pools.result()
     if knows:
         yield from _read(lambda: _connections(of_workers), "connections")
-        for look in (_sessions, _holders, _sweep, _relay, _queues):
+        for look in (_sessions, _holders, _snapshots, _sweep, _relay, _queues):
             yield from _read(look)
     yield from _provider(ask_for_s)
     if knows:
@@ -217,6 +217,18 @@ def _holders() -> Iterator[Finding]:
         yield Finding(level=WARN, what="locks", found=found, to_do=to_do, runbook=_book("database-held"))
     if not held:
         yield Finding(level=OK, what="locks", found="nobody stands still in a transaction")
+
+
+def _snapshots() -> Iterator[Finding]:
+    """What nobody can clear away makes rows that change often slower and slower."""
+    old = list(sessions.old_snapshots())
+    for snapshot in old:
+        since = f" for {_long(snapshot.seconds)}" if snapshot.seconds is not None else ""
+        found = f"{snapshot.holder} has held one{since}: what was written since cannot be cleared away"
+        to_do = f"if nobody needs it: {snapshot.ends_it}"
+        yield Finding(level=WARN, what="snapshots", found=found, to_do=to_do, runbook=_book("database-held"))
+    if not old:
+        yield Finding(level=OK, what="snapshots", found="nobody holds an old one")
 
 
 def _sweep() -> Iterator[Finding]:

@@ -11,6 +11,7 @@ from kombu.exceptions import OperationalError
 PER_LOOP = 2  # sweep and relay: one at work, one to spare
 FOR_COMMANDS = 10  # a reconciliation, a migration, what operators run and probes ask
 IDLE_FOR_S = 5.0
+OLD_AFTER_S = 60.0
 
 LIMITS = "SELECT name, reset_val::float / 1000 FROM pg_settings WHERE name = ANY(%s)"
 ROOM = """
@@ -30,6 +31,29 @@ WHERE held.datname = current_database() AND held.pid <> pg_backend_pid() AND hel
         OR (held.xact_start < clock_timestamp() - make_interval(secs => %(idle)s) AND held.pid IN (SELECT holder FROM waiting)))
 ORDER BY held.xact_start
 """
+# Whoever keeps PostgreSQL from clearing away what was written since: sessions at work, prepared transactions, and replicas that are away.
+OLD_SNAPSHOTS = """
+SELECT 'session ' || pid || ' (' || coalesce(nullif(application_name, ''), 'unnamed') || ')', extract(epoch FROM clock_timestamp() - xact_start)::float,
+    'SELECT pg_terminate_backend(' || pid || ')'
+FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid() AND backend_xmin IS NOT NULL
+    AND xact_start < clock_timestamp() - make_interval(secs => %(old)s)
+UNION ALL
+SELECT 'prepared transaction ' || quote_literal(gid), extract(epoch FROM clock_timestamp() - prepared)::float, 'ROLLBACK PREPARED ' || quote_literal(gid)
+FROM pg_prepared_xacts WHERE database = current_database() AND prepared < clock_timestamp() - make_interval(secs => %(old)s)
+UNION ALL
+SELECT 'replication slot ' || slot_name, NULL, 'SELECT pg_drop_replication_slot(' || quote_literal(slot_name) || ')'
+FROM pg_replication_slots WHERE NOT active AND (xmin IS NOT NULL OR catalog_xmin IS NOT NULL)
+ORDER BY 2 DESC NULLS FIRST
+"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Snapshot:
+    """Who holds an old snapshot, for how many seconds (None: nobody knows), and the statement that ends it."""
+
+    holder: str
+    seconds: float | None
+    ends_it: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,3 +110,10 @@ def holders() -> Iterator[Holder]:
         cursor.execute(HOLDERS, {"idle": IDLE_FOR_S})
         for pid, name, state, seconds, waiting in cursor.fetchall():
             yield Holder(pid=pid, name=name, state=state, seconds=seconds, waiting=waiting)
+
+
+def old_snapshots() -> Iterator[Snapshot]:
+    with connection.cursor() as cursor:
+        cursor.execute(OLD_SNAPSHOTS, {"old": OLD_AFTER_S})
+        for holder, seconds, ends_it in cursor.fetchall():
+            yield Snapshot(holder=holder, seconds=seconds, ends_it=ends_it)

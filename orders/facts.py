@@ -4,6 +4,7 @@ Who is told of a fact, and whether they have heard, is no business of the core: 
 personal data.
 """
 
+from datetime import datetime
 from typing import ClassVar
 
 import pgtrigger
@@ -18,9 +19,10 @@ from orders.events import OrderFulfilled
 NUMBER = """
 WITH fresh AS (
     SELECT id, row_number() OVER (ORDER BY at, id) AS place
-    FROM (SELECT id, at FROM orders_fact WHERE number IS NULL ORDER BY at, id LIMIT %s FOR NO KEY UPDATE SKIP LOCKED) unnumbered
+    FROM (SELECT id, at FROM orders_fact WHERE number IS NULL AND at > %s AND at <= %s ORDER BY at, id LIMIT %s FOR NO KEY UPDATE SKIP LOCKED) unnumbered
 )
 UPDATE orders_fact SET number = (SELECT coalesce(max(number), 0) FROM orders_fact) + place FROM fresh WHERE orders_fact.id = fresh.id
+RETURNING number
 """
 
 
@@ -68,11 +70,14 @@ def record(fact: OrderFulfilled, order_id: int, correlation_id: str) -> None:
     Fact.objects.bulk_create([row], ignore_conflicts=True)
 
 
-def number_committed(limit: int) -> int:
-    """Give the next numbers to facts that have none; returns how many. Two at once never give one number twice: the slower one's transaction fails."""
+def number_committed(limit: int, after: datetime | None, up_to: datetime) -> list[int]:
+    """Give the next numbers to facts that have none, of those that became true after ``after`` (None: ever) and until ``up_to``; returns the numbers.
+
+    Two at once never give one number twice: the slower one's transaction fails.
+    """
     with connection.cursor() as cursor:
-        cursor.execute(NUMBER, [limit])
-        return int(cursor.rowcount)
+        cursor.execute(NUMBER, [after or "-infinity", up_to, limit])
+        return [number for (number,) in cursor.fetchall()]
 
 
 def next_number() -> int:

@@ -152,22 +152,23 @@ def publish(messages: list[Message]) -> list[Message]:
 # --- the relay ------------------------------------------------------------------------------------------------------------
 
 
-def relay_round(may_go_on: Callable[[], bool]) -> int:
+def relay_round(may_go_on: Callable[[], bool], marks: relay.Marks | None = None) -> int:
     """One round of the relay: who is owed what, then at most 500 messages, then a probe if one is wanted. Returns how many went out."""
+    marks = marks or relay.Marks()
     lost_before = probes.lost_before(QUEUE)
     for _ in range(LOOKS_A_ROUND):
-        if not may_go_on() or not relay.owe(lost_before):
+        if not may_go_on() or not relay.owe(lost_before, marks):
             break
     launched = 0
     while launched < LAUNCHES_A_ROUND and may_go_on():
-        messages = relay.due(names(), lost_before, _after_loss)
+        messages = relay.due(names(), lost_before, _after_loss, marks)
         left = publish(messages)
         launched += len(messages) - len(left)
         if left:
             relay.not_published(left)
         if left or not messages:
             break
-    _ask_after(relay.waits_since())
+    _ask_after(relay.waits_since(marks))
     return launched
 
 

@@ -7,18 +7,19 @@ at or before that number, whoever has published what. It waits neither for rows 
 import uuid
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
 from django.conf import settings
 from django.db import connection, transaction
-from django.db.models import F, Q
+from django.db.models import F, Q, QuerySet
 
 from orders import facts
 from orders.clock import ShopNow, in_seconds, shop_now
 from orders.durability import may_be_lost
 from orders.facts import Fact
+from orders.lowwater import A_PAGE, LowWater
 from sideeffects import outbox
 from sideeffects.containment import Containment
 from sideeffects.models import OPEN, Delivery, DeliveryState, RelayBeat, Subscriber, SubscriberState
@@ -29,7 +30,7 @@ SELECT count(*) FROM orders_fact f JOIN sideeffects_subscriber s ON s.state = 'a
 WHERE f.relayed_at IS NULL AND f.at <= shop_now() - %s * interval '1 second'
     AND NOT EXISTS (SELECT FROM sideeffects_delivery d WHERE d.event_id = f.id AND d.subscriber = s.name)
 """
-BATCH = 100
+BATCH = A_PAGE
 NUMBERED_AT_ONCE = 1000
 NO_PROGRESS = "no_progress"
 
@@ -49,21 +50,42 @@ AfterLoss = Callable[[str, int], Failure]  # what follows when the worker of try
 _facts, _deliveries = Containment("fact"), Containment("delivery")
 
 
+@dataclass
+class Marks:
+    """Up to where one relay has read its queues: facts without a number, facts below ``relayed`` (their numbers), what is due, what was launched."""
+
+    unnumbered: LowWater = field(default_factory=LowWater)
+    relayed: int = 0
+    due: LowWater = field(default_factory=LowWater)
+    launched: LowWater = field(default_factory=LowWater)
+
+
 # --- who is owed what ---------------------------------------------------------------------------------------------------------
 
 
-def owe(lost_before: datetime | None) -> bool:
+def owe(lost_before: datetime | None, marks: Marks | None = None) -> bool:
     """Number what was committed, then look at the oldest facts that are not relayed yet. Where a delivery row is missing and the message is lost, it is owed.
 
     ``lost_before``: whatever was published earlier, and has not started, is lost; None: nothing can be said. True: there is more to look at now.
     """
+    marks = marks or Marks()
     with transaction.atomic():
         may_be_lost()
-        facts.number_committed(NUMBERED_AT_ONCE)
-    waiting = Fact.objects.filter(relayed_at__isnull=True, number__isnull=False).exclude(pk__in=_facts.aside()).order_by("number")
-    page = list(waiting.values_list("pk", flat=True)[:BATCH])
-    relayed = _facts.work(page, lambda keys: _relay(keys, lost_before))
+        _number(marks.unnumbered)
+    last = facts.next_number()
+    waiting = Fact.objects.filter(relayed_at__isnull=True, number__gte=marks.relayed).exclude(pk__in=_facts.aside()).order_by("number")
+    page = list(waiting.values_list("pk", "number")[:BATCH])
+    if not _facts.aside():
+        marks.relayed = (page[0][1] or 0) if page else last
+    relayed = _facts.work([fact for fact, _ in page], lambda keys: _relay(keys, lost_before))
     return len(page) == BATCH and bool(relayed)
+
+
+def _number(mark: LowWater) -> None:
+    now = shop_now()
+    if len(facts.number_committed(NUMBERED_AT_ONCE, mark.since, now)) < NUMBERED_AT_ONCE:
+        mark.behind(lambda after, up_to: facts.number_committed(A_PAGE, after, up_to))
+        mark.reached(now)
 
 
 def _relay(keys: Sequence[uuid.UUID], lost_before: datetime | None) -> list[uuid.UUID]:
@@ -97,21 +119,31 @@ def _owe(fact: Fact, names: list[str]) -> bool:
 # --- what is due --------------------------------------------------------------------------------------------------------------
 
 
-def due(known: Collection[str], lost_before: datetime | None, after_loss: AfterLoss) -> list[Message]:
+def due(known: Collection[str], lost_before: datetime | None, after_loss: AfterLoss, marks: Marks | None = None) -> list[Message]:
     """Take up to 100 deliveries that are due, and 100 whose message is lost, oldest first: each is to be published now.
 
     One that was started and is past its lease has lost its worker: that was a try. What nobody starts, however often it is published, is a dead letter.
     """
-    keys = [key for waiting in _waiting(known, lost_before) for key in waiting]
+    marks = marks or Marks()
+    ours = Delivery.objects.filter(subscriber__in=known).exclude(pk__in=_deliveries.aside())
+    keys = _waiting(ours, "wake_at", shop_now(), marks.due)
+    if lost_before is not None:
+        keys += _waiting(ours, "launched_at", lost_before, marks.launched)
     return _deliveries.work(keys, lambda some: _take(some, lost_before, after_loss))
 
 
-def _waiting(known: Collection[str], lost_before: datetime | None) -> Iterable[Iterable[int]]:
-    """Two queries, each on a partial index of its own."""
-    ours = Delivery.objects.filter(subscriber__in=known).exclude(pk__in=_deliveries.aside())
-    yield ours.filter(wake_at__lte=ShopNow()).order_by("wake_at", "id").values_list("pk", flat=True)[:BATCH]
-    if lost_before is not None:
-        yield ours.filter(launched_at__lt=lost_before).order_by("launched_at", "id").values_list("pk", flat=True)[:BATCH]
+def _waiting(ours: QuerySet[Delivery], instant: str, until: datetime, mark: LowWater) -> list[int]:
+    """The oldest of them by ``instant``, each on a partial index of its own."""
+
+    def read(after: datetime | None, up_to: datetime) -> list[int]:
+        bounds = {f"{instant}__lte": up_to} | ({f"{instant}__gt": after} if after else {})
+        return list(ours.filter(**bounds).order_by(instant, "id").values_list("pk", flat=True)[:A_PAGE])
+
+    keys = read(mark.since, until)
+    if len(keys) < A_PAGE:
+        keys += mark.behind(read)
+        mark.reached(until)
+    return keys
 
 
 def _take(keys: Sequence[int], lost_before: datetime | None, after_loss: AfterLoss) -> list[Message]:
@@ -148,11 +180,14 @@ def not_published(messages: list[Message]) -> None:
             waiting.update(relaunches=F("relaunches") - 1, launched_at=None, wake_at=ShopNow())
 
 
-def waits_since() -> datetime | None:
+def waits_since(marks: Marks | None = None) -> datetime | None:
     """When the oldest message was published of which nobody has heard yet; None: none waits."""
-    facts_at = Fact.objects.filter(relayed_at__isnull=True).order_by("number").values_list("at", flat=True).first()
-    launched_at = Delivery.objects.filter(launched_at__isnull=False).order_by("launched_at").values_list("launched_at", flat=True).first()
-    return min(filter(None, (facts_at, launched_at)), default=None)
+    marks = marks or Marks()
+    unheard = Fact.objects.filter(relayed_at__isnull=True, number__gte=marks.relayed).order_by("number").values_list("at", flat=True)
+    launched = Delivery.objects.filter(launched_at__isnull=False).order_by("launched_at").values_list("launched_at", flat=True)
+    if marks.launched.since:
+        launched = launched.filter(launched_at__gt=marks.launched.since)
+    return min(filter(None, (unheard.first(), launched.first())), default=None)
 
 
 # --- who subscribes -----------------------------------------------------------------------------------------------------------

@@ -18,10 +18,12 @@ from django.conf import settings
 from fulfillment.recovery import quarantine
 from orders.clock import doubled
 from orders.database import is_our_trouble, is_unusable, lost_a_race, sqlstate, was_not_granted
+from orders.lowwater import LowWater
 
 log = logging.getLogger(__name__)
 
 REMEMBERED = 10_000  # of each; what is forgotten is looked at sooner, or told once more
+LOOKED_AT_AGAIN = 100  # in one round
 PATIENT = 5  # times in a row that a saga may be held by somebody else before it goes into quarantine
 LOST_WITH_IT = 3  # times in a row that the connection may be lost while a saga is looked at before the saga goes into quarantine
 HELD_BY_SOMEBODY = "locked"
@@ -48,9 +50,10 @@ class Memory:
     """What one sweep remembers of its rounds, bounded: it survives no restart, and nothing depends on it but time and the size of the log.
 
     ``aside``: saga → (failures in a row, until when it is left alone, in monotonic seconds). ``lost``: saga → connections lost in a row while it was looked at.
-    ``traced``: places whose traceback was logged. ``contained``: failures since somebody last asked.
+    ``traced``: places whose traceback was logged. ``contained``: failures since somebody last asked. ``mark``: up to when it has looked at what is due.
     """
 
+    mark: LowWater = field(default_factory=LowWater)
     aside: OrderedDict[int, tuple[int, float]] = field(default_factory=OrderedDict)
     lost: OrderedDict[int, int] = field(default_factory=OrderedDict)
     traced: OrderedDict[tuple[str, int], bool] = field(default_factory=OrderedDict)
@@ -58,6 +61,10 @@ class Memory:
 
     def leaves_alone(self, saga_id: int) -> bool:
         return saga_id in self.aside and time.monotonic() < self.aside[saga_id][1]
+
+    def to_look_again(self) -> list[int]:
+        """What was left alone for long enough, first come first served."""
+        return [saga_id for saga_id in self.aside if not self.leaves_alone(saga_id)][:LOOKED_AT_AGAIN]
 
     def leave_alone(self, saga_id: int) -> int:
         """Longer each time; returns how many times in a row."""

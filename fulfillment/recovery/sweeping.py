@@ -15,8 +15,9 @@ from fulfillment.models import Quarantine, Saga, SweepBeat
 from fulfillment.recovery import probes, quarantine
 from fulfillment.recovery.containing import Due, HeldBySomebody, Memory, contained, ends_the_connection
 from orders.durability import may_be_lost
+from orders.lowwater import A_PAGE, LowWater
 
-BATCH = 100
+BATCH = A_PAGE
 BEAT_EVERY = timedelta(seconds=5)
 WAIT_FOR_A_ROW = "500ms"
 STANDS_STILL_AFTER = (
@@ -33,31 +34,45 @@ def due(may_go_on: Callable[[], bool] = lambda: True, memory: Memory | None = No
     Then at those in quarantine whose next look is due.
 
     ``may_go_on`` is asked before each look: whoever has lost its turn stops there. ``memory``: of this sweep's earlier rounds.
-    Pages by (wake_at, id), so that a saga which cannot be worked on (locked, or broken) never blocks the rest.
+    Pages by (wake_at, id), so that a saga which cannot be worked on (locked, or broken) never blocks the rest; from the low-water mark of the rounds before.
     """
     memory = memory or Memory()
     now = shop_now()
-    for saga in itertools.chain(_waiting(now), _in_quarantine(now)):
+    for saga in itertools.chain(_waiting(now, memory.mark), _left_alone(now, memory), _in_quarantine(now)):
         if not may_go_on():
             return
         if not memory.leaves_alone(saga.saga) and not ends_the_connection(saga, memory):
             yield _look_safely(saga, memory)
+    memory.mark.reached(now)
 
 
-def _waiting(now: datetime) -> Iterator[Due]:
-    after: tuple[datetime, int] | None = None
+def _waiting(now: datetime, mark: LowWater) -> Iterator[Due]:
+    """What has become due since the mark, and whatever a slice of what lies behind it shows."""
+    after = (mark.since, 0) if mark.since else None
     while page := _page(now, after):
-        for wake_at, saga_id, order_id in page:
-            yield Due(saga=saga_id, order=order_id)
-            after = (wake_at, saga_id)
+        yield from (Due(saga=saga_id, order=order_id) for _, saga_id, order_id in page)
+        after = page[-1][:2]
+    yield from (Due(saga=saga_id, order=order_id) for _, saga_id, order_id in mark.behind(_slice))
 
 
-def _page(now: datetime, after: tuple[datetime, int] | None) -> list[tuple[datetime, int, int]]:
-    waiting = Saga.objects.filter(~Exists(Quarantine.objects.filter(pk=OuterRef("pk"))), wake_at__lte=now).order_by("wake_at", "id")
+def _slice(after: datetime | None, up_to: datetime) -> list[tuple[datetime, int, int]]:
+    return _page(up_to, (after, 0) if after else None)
+
+
+def _page(until: datetime, after: tuple[datetime, int] | None) -> list[tuple[datetime, int, int]]:
+    waiting = Saga.objects.filter(~Exists(Quarantine.objects.filter(pk=OuterRef("pk"))), wake_at__lte=until).order_by("wake_at", "id")
     if after is not None:
-        waiting = waiting.filter(Q(wake_at__gt=after[0]) | Q(wake_at=after[0], id__gt=after[1]))
+        # The first condition alone bounds what is read of the index; the second only leaves out what was seen.
+        waiting = waiting.filter(wake_at__gte=after[0]).filter(Q(wake_at__gt=after[0]) | Q(id__gt=after[1]))
     columns = waiting.values_list("wake_at", "id", "order_id")
     return [(wake_at, saga_id, order_id) for wake_at, saga_id, order_id in columns[:BATCH] if wake_at]
+
+
+def _left_alone(now: datetime, memory: Memory) -> Iterator[Due]:
+    """Those that somebody held: still due, and behind the mark by now."""
+    held = memory.to_look_again()
+    waiting = Saga.objects.filter(pk__in=held, wake_at__lte=now).values_list("id", "order_id") if held else []
+    yield from (Due(saga=saga_id, order=order_id) for saga_id, order_id in waiting)
 
 
 def _in_quarantine(now: datetime) -> Iterator[Due]:

@@ -156,3 +156,21 @@ def until(question: Any, within_s: float = 8.0) -> None:
     while not question():
         assert time.monotonic() < deadline
         time.sleep(0.05)
+
+
+def test_whoever_holds_an_old_snapshot_is_named(transactional_db: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing waits for it, and yet it makes the shop slower and slower."""
+    monkeypatch.setattr(sessions, "OLD_AFTER_S", 0.2)
+    with outside() as holder:
+        holder.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+        holder.execute("SELECT count(*) FROM orders_order")
+        time.sleep(0.4)
+
+        (finding,) = findings(doctor._snapshots)
+
+        pid = holder.info.backend_pid
+    assert finding.level == "warn"
+    assert finding.found.startswith(f"session {pid} (")
+    assert finding.found.endswith("what was written since cannot be cleared away")
+    assert finding.to_do == f"if nobody needs it: SELECT pg_terminate_backend({pid})"
+    assert [found.level for found in findings(doctor._snapshots)] == ["ok"]

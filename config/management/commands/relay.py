@@ -51,6 +51,7 @@ class Relay:
         self.tell = tell
         self.turn = Turn("relay", RELEASE)
         self.is_registered = False
+        self.marks = relay.Marks()
         self.beaten_at = 0.0
 
     def round(self) -> int:
@@ -58,6 +59,7 @@ class Relay:
         alive.beat("relay")
         try:
             if not self.turn.take():
+                self.marks = relay.Marks()  # somebody else works: what is left to do then, only a look at everything tells
                 return 0
             return self._round()
         except DatabaseError as down:
@@ -69,7 +71,7 @@ class Relay:
         if not self.is_registered:
             relay.register(registry.names(), RELEASE)
             self.is_registered = True
-        launched = registry.relay_round(self.turn.keep)
+        launched = registry.relay_round(self.turn.keep, self.marks)
         if launched:
             self.tell(f"relay: published {launched} deliveries")
         if time.monotonic() - self.beaten_at >= BEAT_EVERY_S:

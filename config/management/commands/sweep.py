@@ -67,7 +67,10 @@ class Sweep:
         """What was published again. Nothing that goes wrong costs more than this round."""
         try:
             alive.beat("sweep")
-            return self._round() if self.turn.take() else 0
+            if self.turn.take():
+                return self._round()
+            self.memory.mark.start_over()  # somebody else works: what is left to do then, only a look at everything tells
+            return 0
         except Exception as error:
             self._trouble("a round", error)
             return 0

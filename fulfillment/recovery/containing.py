@@ -144,8 +144,8 @@ def _could_not(due: Due, memory: Memory, error: Exception) -> None:
 
 def _line_of(error: Exception) -> int:
     """Where it was raised."""
-    at = traceback.extract_tb(error.__traceback__)
-    return at[-1].lineno or 0 if at else 0
+    *_, (_, line) = traceback.walk_tb(error.__traceback__)
+    return line
 
 
 def _hold(due: Due, memory: Memory, code: str) -> None:

@@ -17,7 +17,6 @@ from fulfillment.models import Quarantine, Saga
 from orders.attention import Incident, IncidentKind, IncidentState, open_incident, resolve_incidents
 from orders.clock import shop_now
 from orders.database import is_our_trouble
-from orders.durability import may_be_lost
 from orders.models import Order
 
 BATCH = 100
@@ -25,10 +24,12 @@ CODE = "sweep_failed"
 ACTOR = "sweep"
 WORKED_ON = "the sweep could work on it again"
 
-# The wait doubles: as a step's, until a person is told; from then on it doubles again, up to five minutes. ± 20 %, so that a thousand do not come back at once.
+# One statement, whose loss only repeats a look. The wait doubles: as a step's, until a person is told; from then on it doubles again, up to five minutes.
+# ± 20 %, so that a thousand do not come back at once.
 HOLD = """
 INSERT INTO fulfillment_quarantine AS held (saga_id, order_id, failures, code, first_at, last_at, look_at)
-VALUES (%(saga)s, %(order)s, 1, %(code)s, shop_now(), shop_now(), shop_now() + %(first_s)s * %(jitter)s * interval '1 second')
+SELECT %(saga)s, %(order)s, 1, %(code)s, shop_now(), shop_now(), shop_now() + %(first_s)s * %(jitter)s * interval '1 second'
+WHERE set_config('synchronous_commit', 'off', true) IS NOT NULL
 ON CONFLICT (saga_id) DO UPDATE SET failures = held.failures + 1, code = excluded.code, last_at = shop_now(),
     look_at = shop_now() + %(jitter)s * interval '1 second' * CASE
         WHEN held.failures + 1 < %(told_after)s THEN least(%(first_s)s * 2 ^ least(held.failures, 16), %(cap_s)s)
@@ -49,8 +50,7 @@ def hold(saga_id: int, order_id: int | None, code: str, jitter: float) -> bool:
         "told_after": settings.POISON_AFTER,
         "jitter": jitter,
     }
-    with transaction.atomic(), connection.cursor() as cursor:
-        may_be_lost()
+    with connection.cursor() as cursor:
         cursor.execute(HOLD, values)
         return bool(cursor.fetchone()[0])
 

@@ -302,6 +302,22 @@ def test_the_wait_grows_and_is_capped(saga: int, order: Order) -> None:
 
 
 @pytest.mark.django_db(transaction=True)
+def test_what_is_in_quarantine_is_left_alone_until_its_next_look(saga: int, order: Order) -> None:
+    """Due as it is, it costs nothing in between."""
+    plan_is(saga, ["poison"])
+    now_due(saga)
+    rounds(1)
+    Quarantine.objects.update(look_at="2100-01-01T00:00Z")
+
+    sweep = Sweep(lambda _: None)
+    for _ in range(3):
+        sweep.round()
+    sweep.end()
+
+    assert Quarantine.objects.get().failures == 1
+
+
+@pytest.mark.django_db(transaction=True)
 def test_a_round_survives_whatever_goes_wrong_in_it(saga: int, monkeypatch: pytest.MonkeyPatch, no_broker: list[str]) -> None:
     """Beat and probes each fail alone, and the log is told once a minute."""
     now_due(saga)

@@ -67,7 +67,7 @@ def happens(storm: Storm) -> None:
         storm.how_many["fulfilled"],
         120,
     )
-    storm.until("telling of those that cannot be read", lambda: int(shop.sql(TOLD)[0][0]), poison, 60 + poison / 10)
+    storm.until("telling of those that cannot be read", lambda: int(shop.sql(TOLD)[0][0]), poison, 120 + poison / 5)
     told = int(shop.sql(TOLD)[0][0])
     lines, tracebacks = _of_the_log(storm)
     storm.counts |= {

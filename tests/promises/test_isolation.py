@@ -27,6 +27,9 @@ def test_every_table_of_the_side_effects_is_held_and_orders_are_fulfilled_as_alw
         numbers = shop.place_many(6)
         wait_for(lambda: shop.sql(STATUS, numbers) == [(6,)], 10)
         fulfilled_s = time.monotonic() - begun
+        regretted = shop.place(token="tok_slow_8s")
+        assert shop.cancel(regretted).status_code == 202
+        wait_for(lambda: shop.sql("SELECT status FROM orders_order WHERE number = %s", regretted) == [("cancelled",)], 20)
         time.sleep(max(0.0, FOUR_LEASES_S - fulfilled_s))
         assert shop.sql(STATUS, numbers) == [(6,)]
 

@@ -28,7 +28,7 @@ from fulfillment.gateways import ROLES
 from fulfillment.models import Circuit, Saga, SagaState, StepRecord, StepState
 from fulfillment.release import RELEASE
 from orders.attention import RUNBOOKS
-from orders.database import limited, was_not_granted
+from orders.database import limited, was_not_granted, write
 from sideeffects import people, relay
 
 OK, WARN, FAIL = "ok", "warn", "FAIL"
@@ -64,6 +64,8 @@ def examine(ask_for_s: float = ASK_FOR_S) -> Iterator[Finding]:
     database = _database()
     yield database
     knows = database.level != FAIL
+    if knows:
+        yield from _writes()
     with ThreadPoolExecutor(1) as meanwhile:  # both questions to the workers take the whole time
         pools = meanwhile.submit(sessions.of_workers, app, ask_for_s)
         yield from _workers(knows, ask_for_s)
@@ -111,6 +113,17 @@ def _wiring() -> Iterator[Finding]:
         yield Finding(level=FAIL, what="wiring", found=f"{found.id}: {found.msg}", to_do=found.hint or "")
     if not wrong:
         yield Finding(level=OK, what="wiring", found="every system check passes")
+
+
+def _writes() -> Iterator[Finding]:
+    """A server that fails over, or whose disk is full, answers every question and takes no order."""
+    try:
+        write(READ_FOR_S)
+    except DatabaseError as error:
+        to_do = (
+            "wait if it fails over; else look at SHOW default_transaction_read_only, its disk, and whether DATABASE_URL names the primary"
+        )
+        yield Finding(level=FAIL, what="database", found=f"takes no writes: {_first_line(error)}", to_do=to_do)
 
 
 def _database() -> Finding:

@@ -41,8 +41,8 @@ def talk(step: Step, claim: Claim, lease: Lease) -> Receipt | StepError | None:
         return storable(receipt)
     except StepError as error:
         return error
-    except SoftTimeLimitExceeded:
-        return InDoubt("The time limit ended the talk with the provider", code="time_limit")
+    except SoftTimeLimitExceeded:  # the provider has a deadline of its own: whoever comes this far was slow on our side
+        return InDoubt("The time limit ended the talk with the provider", code="time_limit", provider_failed=False)
     except Exception as unknown:  # a class nobody listed says nothing about what the provider did
         if is_our_trouble(unknown):
             raise

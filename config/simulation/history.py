@@ -3,17 +3,19 @@
 import random
 import traceback
 from collections import Counter
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
 from django.contrib.auth.models import User
-from django.db import connection, transaction
+from django.db import DatabaseError, connection, transaction
+from django.db.backends.signals import connection_created
 from django.test import override_settings
 
 from config.simulation import journal, judge
 from config.simulation.broker import Broker, Message
+from config.simulation.interruptions import Interruptions, LineBroke
 from config.simulation.journal import Seen
 from config.simulation.provider import CARDS, DAY_S, LAG_S, Provider
 from config.simulation.threads import Killed, WorkerThread
@@ -23,6 +25,8 @@ from fulfillment import recovery, tasks
 from fulfillment.engine import Launch
 from fulfillment.errors import Rejected
 from fulfillment.models import Circuit, QueueProbe, Saga, SagaState, StockLevel
+from orders.connections import start_clean
+from orders.database import is_unusable
 from orders.models import Order, OrderLine
 
 WORKERS = 2
@@ -60,7 +64,7 @@ class Simulator:
         self.clock = Clock()
         self.workers = [WorkerThread() for _ in range(WORKERS)]
         self.running: History | None = None
-        self.commits = Commits()
+        self.commits, self.interruptions = Commits(), Interruptions()
         QueueProbe.objects.all().delete()
         QueueProbe.objects.bulk_create(QueueProbe(queue=queue) for queue in ("saga", "undo"))
         self.placed = Order.objects.count()
@@ -72,13 +76,24 @@ class Simulator:
         """One history: at most ``moves`` moves with faults, then none until rest. ``course``: what happens first, instead of what the seed draws."""
         random.seed(seed)  # the engine's own jitter
         self.clock.jump(self.clock.now + 10**6)
-        with self._settings(seed), replaced(self.clock, self._boundary) as surroundings, connection.execute_wrapper(self.commits):
+        self.interruptions.begin(seed)
+        with self._settings(seed), replaced(self.clock, self._boundary) as surroundings, self.interruptions.of_commits():
             self.running = History(seed, self, surroundings)
+            connection_created.connect(self.clock.tell_a_new_connection)
             try:
                 return self.running.run(moves, course, until_rest)
             finally:
                 self._clear_the_workers()
+                connection_created.disconnect(self.clock.tell_a_new_connection)
                 self.running = None
+
+    @contextmanager
+    def watching(self) -> Iterator[None]:
+        """Whoever works on the database begins on a clean connection, as in the shop; what they do is seen, and may be interrupted."""
+        start_clean()
+        self.clock.tell_the_database()
+        with connection.execute_wrapper(self.commits), connection.execute_wrapper(self.interruptions):
+            yield
 
     def _settings(self, seed: int) -> override_settings:
         """Budgets are small in most histories, so that they are spent in some."""
@@ -193,15 +208,22 @@ class History:
     def act(self, name: str, act: Callable[[], str]) -> None:
         """One move, and what is seen of it."""
         self.verdict.moves += 1
-        self.clock.tell_the_database()
         self.simulator.commits.forget()
+        faultiness = 0.0 if self.calm or self.obeys else self.faultiness
         try:
-            self._tell(act() or name)
+            with self.simulator.watching(), self.simulator.interruptions.possible(faultiness):
+                self._tell(act() or name)
         except Killed:
             self._tell(f"{name}: killed inside its transaction")
+        except LineBroke:
+            self._tell(f"{name}: its line to the database broke")
         except Exception as error:
             self._breach(f"{name} raised {type(error).__name__}: {str(error).splitlines()[0]}")
-        self._observe(name)
+        if not self.verdict.breach:
+            try:
+                self._observe(name)
+            except DatabaseError as error:
+                self._breach(f"after {name} nobody can read: {type(error).__name__}: {str(error).splitlines()[0]}")
 
     def _possible(self) -> list[tuple[str, Any, float]]:
         moves: list[tuple[str, Any, float]] = []
@@ -399,8 +421,7 @@ class History:
     # --- a worker's work ---
 
     def _work(self, worker: WorkerThread, message: Message) -> str:
-        self.clock.tell_the_database()
-        with connection.execute_wrapper(self.simulator.commits):
+        with self.simulator.watching():
             task = tasks.failed if message.errback else tasks.TASKS[f"fulfillment.{message.task}"]
             task.push_request(chain=[] if message.errback else ["the rest"], id=str(message))
             try:
@@ -409,6 +430,12 @@ class History:
             except Rejected as error:
                 self.broker.put(message.failed())
                 return f"raised {type(error).__name__}, errback"
+            except DatabaseError as error:
+                if not isinstance(error, LineBroke) and not is_unusable(error):
+                    self._breach(f"{message} raised {type(error).__name__}: {error} ({traceback.format_exc(limit=-3)})")
+                if not message.errback:
+                    self.broker.put(message.failed())
+                return "its line to the database broke, errback"
             except Exception as error:
                 self._breach(f"{message} raised {type(error).__name__}: {error} ({traceback.format_exc(limit=-3)})")
                 return f"raised {type(error).__name__}"

@@ -12,12 +12,15 @@ from typing import Any
 
 from django.db import transaction
 
+from config.simulation import history
 from fulfillment import talk
 from fulfillment.clock import ShopNow
 from fulfillment.crashpoints import crash_point
 from fulfillment.engine import journal, probing, trying, waking, walking
 from fulfillment.models import Saga, SagaState, StepState
+from orders.connections import start_clean
 from orders.durability import may_be_lost
+from orders.postgresql.base import DatabaseWrapper
 
 FAR_FUTURE = "9999-01-01T00:00Z"
 
@@ -204,6 +207,26 @@ def event_in_its_own_commit() -> contextlib.AbstractContextManager[None]:
     return replacing(walking, facts=SimpleNamespace(record=later))
 
 
+# --- between two tasks -----------------------------------------------------------------------------------------------------
+
+
+def dirty_connection_kept() -> contextlib.AbstractContextManager[None]:
+    """What is interrupted in its COMMIT leaves its connection to whatever its process does next."""
+    give_up = DatabaseWrapper.give_up
+
+    @contextmanager
+    def both() -> Iterator[None]:
+        setattr(DatabaseWrapper, "give_up", lambda wrapper: None)  # noqa: B010
+        try:
+            with replacing(history, start_clean=lambda: None):
+                yield
+        finally:
+            setattr(DatabaseWrapper, "give_up", give_up)  # noqa: B010
+            start_clean()
+
+    return both()
+
+
 BROKEN: dict[str, Callable[[], contextlib.AbstractContextManager[None]]] = {
     "fence off": fence_off,
     "settle without claim": settle_without_claim,
@@ -219,4 +242,5 @@ BROKEN: dict[str, Callable[[], contextlib.AbstractContextManager[None]]] = {
     "grant without wake_at": grant_without_wake_at,
     "undo_blocks ignored": undo_blocks_ignored,
     "event in its own commit": event_in_its_own_commit,
+    "dirty connection kept": dirty_connection_kept,
 }

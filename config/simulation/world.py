@@ -39,6 +39,11 @@ class Clock:
                 cursor.execute("SELECT set_config('shop.now', %s, false)", [datetime.fromtimestamp(self.now, UTC).isoformat()])
             self._told.now = self.now
 
+    def tell_a_new_connection(self, **_: Any) -> None:
+        """One that is opened within a move, after the last one was lost."""
+        self._told.now = None
+        self.tell_the_database()
+
 
 class _Instant(Loader):
     """Django's own takes longer than the server does. ``timezone``: by it Django sees that it fits the connection."""
@@ -52,6 +57,7 @@ class _Instant(Loader):
 def _make_fast(cursor: Any) -> None:
     """For a new connection. What a crash may take is simulated: the real disk is not waited for. The engine's statements are more than the 100 that are kept."""
     cursor.execute("SET synchronous_commit = off")
+    setattr(connection, "health_check_enabled", False)  # noqa: B010
     connection.connection.prepared_max = STATEMENTS
     connection.connection.adapters.register_loader("timestamptz", _Instant)
 

@@ -35,7 +35,12 @@ class DatabaseWrapper(base.DatabaseWrapper):
             return False
 
     def set_autocommit(self, autocommit: bool, force_begin_transaction_with_broken_autocommit: bool = False) -> None:
-        """A connection that was closed in its COMMIT needs nothing set back: the next one begins in autocommit. Connecting here would hide why it was closed."""
+        """How ``atomic`` ends, whatever happened. A transaction that is still open then was interrupted just before its COMMIT was sent: the server rolls it back.
+
+        A connection that is closed needs nothing set back, as the next one begins in autocommit. Connecting here would hide why it was closed.
+        """
+        if autocommit and self.connection is not None and self.connection.info.transaction_status is not TransactionStatus.IDLE:
+            self.give_up()
         if autocommit and self.connection is None:
             return
         super().set_autocommit(autocommit, force_begin_transaction_with_broken_autocommit)

@@ -51,6 +51,16 @@ def of(what: str) -> list[Finding]:
     return [finding for finding in doctor.examine() if finding.what == what]
 
 
+def test_a_database_that_takes_no_writes_is_named(well: None) -> None:
+    """It answers every question, and no order can be placed."""
+    with connection.cursor() as cursor:
+        cursor.execute("SET TRANSACTION READ ONLY")
+
+    assert [(finding.level, finding.found) for finding in doctor.examine() if finding.what == "database"][1:] == [
+        ("FAIL", "takes no writes: cannot execute SELECT FOR UPDATE in a read-only transaction")
+    ]
+
+
 def test_nothing_is_found_where_all_is_well(well: None, capsys: pytest.CaptureFixture[str]) -> None:
     call_command("doctor")
 

@@ -67,6 +67,22 @@ def test_what_is_interrupted_in_its_commit_leaves_a_process_that_works() -> None
 
 
 @pytest.mark.django_db(transaction=True)
+def test_what_is_interrupted_just_before_its_commit_is_sent_is_rolled_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A signal may arrive between any two lines of Python, the driver's too."""
+
+    def interrupted(_: object) -> None:
+        raise Interrupted
+
+    with pytest.raises(Interrupted), transaction.atomic():
+        User.objects.create(username="rolled back")
+        monkeypatch.setattr("psycopg.Connection.commit", interrupted)
+    monkeypatch.undo()
+
+    assert works()
+    assert not User.objects.filter(username="rolled back").exists()
+
+
+@pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize("inner", [False, True])
 def test_what_is_interrupted_in_a_statement_leaves_a_process_that_works(inner: bool) -> None:
     with interrupted_after(0.3), transaction.atomic():

@@ -19,10 +19,17 @@ def main() -> None:
         execute_from_command_line(sys.argv)
     except ImproperlyConfigured as wrong:
         sys.exit(f"Refused to start: {wrong}")
-    except OperationalError as unreachable:
-        sys.exit(
-            f"The database does not answer: {unreachable}\n→ start the whole shop with `make up`, or set DATABASE_URL to a server of yours."
-        )
+    except OperationalError as trouble:
+        sys.exit(_told(trouble))
+
+
+def _told(trouble: Exception) -> str:
+    from orders.database import was_not_granted
+
+    first_line = (str(trouble).splitlines() or [""])[0]
+    if was_not_granted(trouble):
+        return f"Another session holds what this needs ({first_line}). Nothing was done.\n→ `manage.py doctor` names who; try again when they are done."
+    return f"The database does not answer: {first_line}\n→ start the whole shop with `make up`, or set DATABASE_URL to a server of yours."
 
 
 if __name__ == "__main__":

@@ -20,7 +20,7 @@ from config import releases, sessions
 from config.broker import broker_answers
 from config.celery import app
 from config.serving import pending_migrations
-from fulfillment import recovery
+from fulfillment import engine, recovery
 from fulfillment.circuit import CircuitState
 from fulfillment.clock import shop_now
 from fulfillment.engine import waiting
@@ -95,11 +95,7 @@ def _read(look: Callable[[], Iterator[Finding]], what: str = "") -> Iterator[Fin
     except DatabaseError as error:
         what = what or look.__name__.strip("_")
         held = was_not_granted(error)
-        to_do = (
-            "find out who holds its tables: SELECT * FROM pg_stat_activity WHERE xact_start IS NOT NULL"
-            if held
-            else "python manage.py migrate"
-        )
+        to_do = "somebody holds its tables: the finding “locks” names who" if held else "python manage.py migrate"
         book = _book("database-held") if held else ""
         yield Finding(level=FAIL, what=what, found=f"cannot be read: {_first_line(error)}", to_do=to_do, runbook=book)
 
@@ -224,11 +220,16 @@ def _holders() -> Iterator[Finding]:
     """Sessions that keep what others need, whosever they are."""
     held = list(sessions.holders())
     for holder in held:
-        waits = f"; {holder.waiting} sessions wait for it now" if holder.waiting else ""
+        others = "1 session waits" if holder.waiting == 1 else f"{holder.waiting} sessions wait"
+        waits = f"; {others} for it now" if holder.waiting else ""
         found = f"session {holder.pid} ({holder.name}) has been in a transaction for {_long(holder.seconds)}, {holder.state}{waits}"
         to_do = f"if nobody needs it: SELECT pg_terminate_backend({holder.pid})"
         yield Finding(level=WARN, what="locks", found=found, to_do=to_do, runbook=_book("database-held"))
-    if not held:
+    if waiting := engine.waiting_for_our_database():
+        orders = "1 order waits" if waiting == 1 else f"{waiting} orders wait"
+        found = f"{orders} for our own database; it costs them time only"
+        yield Finding(level=WARN, what="locks", found=found, to_do="they go on by themselves", runbook=_book("database-held"))
+    elif not held:
         yield Finding(level=OK, what="locks", found="nobody stands still in a transaction")
 
 

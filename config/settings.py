@@ -123,7 +123,7 @@ PROBE_AFTER_S, PROBE_CAP_S = 10.0 * TIME_SCALE, 300.0 * TIME_SCALE  # an unanswe
 # --- what a session may cost the database, by role, in seconds; 0: no limit. Below the lease where a lease runs, checked by fulfillment.checks ----
 
 _SESSIONS = {  # lock_timeout, statement_timeout, idle_in_transaction_session_timeout
-    "web": (1.0, 5.0, 5.0),  # a client is answered within two seconds
+    "web": (0.75, 5.0, 5.0),  # a client is answered within two seconds
     "worker": (0.5, 10.0 * TIME_SCALE, 10.0 * TIME_SCALE),
     "sweep": (0.5, 10.0 * TIME_SCALE, 4.0 * TIME_SCALE),  # whoever stands still in its turn loses it soon
     "relay": (0.5, 10.0 * TIME_SCALE, 4.0 * TIME_SCALE),

@@ -14,7 +14,8 @@ Key = TypeVar("Key")
 Row = TypeVar("Row")
 
 RACES = ("40001", "40P01")  # serialization_failure, deadlock_detected: nothing was done, and the same again may well succeed
-NOT_GRANTED = ("55P03", "57014")  # lock_not_available, query_canceled (a limit of the server has ended the statement)
+CUT = "57014"  # query_canceled: a limit of the server has ended the statement
+NOT_GRANTED = ("55P03", CUT)  # lock_not_available
 UNUSABLE = (
     "25006",  # read_only_sql_transaction: a session that was opened before, or on, a server that takes no writes
     "25P03",  # idle_in_transaction_session_timeout

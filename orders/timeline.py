@@ -114,7 +114,7 @@ def _operator(subject: str, entry: TimelineEntry) -> str:
 def _incident(subject: str, entry: TimelineEntry) -> str:
     told = entry.detail.get("message") or entry.code.replace("_", " ")
     if entry.to_state == "open":
-        return f"A person must decide. {told}"
+        return f"A person is told. {told}"
     return f"Incident resolved{' by ' + entry.actor if entry.actor else ''}: {told}"
 
 

@@ -7,6 +7,7 @@ from django.conf import settings
 from django.db import transaction
 
 from orders.clock import doubled, jittered
+from orders.database import CUT, is_our_trouble, sqlstate
 from orders.events import OrderFulfilled, Subscription
 from orders.soft_limit import interruptible
 from sideeffects import outbox
@@ -18,9 +19,25 @@ log = logging.getLogger(__name__)
 CUT_BY_THE_DATABASE = 0.8  # of the time limit: the server ends a hanging statement before the worker gives up on it
 HARD_AFTER_S = 5.0  # a task that ignores its time limit is killed this much later, times TIME_SCALE
 LOST = "worker_lost"
+OWN_DATABASE = "own_database"
 
 
 def deliver(subscription: Subscription, fact_id: uuid.UUID) -> str:
+    """One try, or none where our own database cannot even note one: then the relay publishes the message again."""
+    try:
+        return _deliver(subscription, fact_id)
+    except Exception as error:
+        if not was_not_served(error):
+            raise
+        return f"waits for our own database ({type(error).__name__})"
+
+
+def was_not_served(error: Exception) -> bool:
+    """Our own database's trouble, which spends no try. A statement that was cut is the subscriber's: it took longer than it may."""
+    return is_our_trouble(error) and sqlstate(error) != CUT
+
+
+def _deliver(subscription: Subscription, fact_id: uuid.UUID) -> str:
     """A first try on our own rows is one transaction. Any other is started first, durably enough that a try which kills its worker is counted."""
     if not subscription.outside and (told := _first_try(subscription, fact_id)):
         return told
@@ -88,6 +105,9 @@ def _lease_s(subscription: Subscription) -> float:
 
 def _failed(subscription: Subscription, delivery: Delivery, error: Exception) -> str:
     """The boundary that isolates: whatever a subscriber raises becomes the state of its delivery and nothing else."""
+    if was_not_served(error):
+        outbox.failed(delivery, _not_served(delivery))
+        return "waits for our own database"
     tries = delivery.tries + (delivery.pk is None)
     final = isinstance(error, subscription.final)
     name = type(error).__name__
@@ -97,6 +117,12 @@ def _failed(subscription: Subscription, delivery: Delivery, error: Exception) ->
     log.warning("%s failed with %s, try %d%s", subscription.name, name, tries, ": dead letter" if dead else "")
     outbox.failed(delivery, failure)
     return f"{name}: {'dead letter' if dead else 'tried again later'}"
+
+
+def _not_served(delivery: Delivery) -> Failure:
+    """Tried again less and less often. The relay's count of messages ends it as a dead letter, which a person is told of."""
+    wait_s = jittered(doubled(settings.PATIENCE_S, delivery.relaunches, settings.PATIENCE_CAP_S))
+    return Failure(code=OWN_DATABASE, message="Our own database could not serve it; no try is spent", retry_in_s=wait_s, spends=False)
 
 
 def after_loss(subscription: Subscription, tries: int) -> Failure:

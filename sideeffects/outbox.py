@@ -28,11 +28,12 @@ TRY_LOCK = "SELECT pg_try_advisory_xact_lock(hashtextextended(%s, 0))"
 
 @dataclass(frozen=True, kw_only=True)
 class Failure:
-    """Why a try failed: a stable ``code``, one sentence without personal data, and when to try again in seconds; None: never."""
+    """Why a try failed: a stable ``code``, one sentence without personal data, and when to try again in seconds; None: never. ``spends``: it counts as a try."""
 
     code: str
     message: str
     retry_in_s: float | None
+    spends: bool = True
 
 
 def begin(fact_id: uuid.UUID, subscriber: str, timeout_s: float) -> bool:
@@ -116,7 +117,7 @@ def record_failure(delivery: Delivery, failure: Failure) -> None:
         DeliveryState.DEAD if dead else DeliveryState.RETRY_WAIT,
         code=failure.code,
         detail={"message": failure.message},
-        tries=_tries(delivery),
+        tries=_tries(delivery) - (not failure.spends),
         claim=None,
         launched_at=None,
         wake_at=None if failure.retry_in_s is None else in_seconds(failure.retry_in_s),

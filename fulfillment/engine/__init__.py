@@ -33,7 +33,7 @@ from fulfillment.engine.journal import (
 from fulfillment.engine.leaving import message_dropped
 from fulfillment.engine.opening import open_saga
 from fulfillment.engine.probing import probe
-from fulfillment.engine.putting_off import is_put_off, put_off
+from fulfillment.engine.putting_off import is_put_off, put_off, waiting_for_our_database
 from fulfillment.engine.transition import transition
 from fulfillment.engine.trying import may_settle, run_local, settle_failure, settle_success, start
 from fulfillment.engine.waking import (
@@ -84,4 +84,5 @@ __all__ = [
     "tell_of",
     "transition",
     "waiting",
+    "waiting_for_our_database",
 ]

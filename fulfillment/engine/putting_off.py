@@ -58,6 +58,12 @@ def is_put_off(record: StepRecord) -> bool:
     return record.error_code == OWN_DATABASE and record.state not in STARTED
 
 
+def waiting_for_our_database() -> int:
+    """How many sagas are put off right now."""
+    put_off = StepRecord.objects.filter(error_code=OWN_DATABASE).exclude(state__in=STARTED)
+    return put_off.filter(saga__wake_at__isnull=False).values("saga").distinct().count()
+
+
 def tell_that_it_lasts(saga: Saga, record: StepRecord, at_risk_minor: int) -> None:
     """A person is told, and nothing stands still for it: ``goes_on`` takes the incident back."""
     open_incident(

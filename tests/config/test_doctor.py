@@ -188,7 +188,7 @@ def test_a_locked_table_is_named_within_seconds(well: None, other_connection: An
 
     (incidents,) = of("incidents")
 
-    assert (incidents.level, incidents.to_do.split(":")[0]) == ("FAIL", "find out who holds its tables")
+    assert (incidents.level, incidents.to_do.split(":")[0]) == ("FAIL", "somebody holds its tables")
     assert time.monotonic() - begun < 4
 
 

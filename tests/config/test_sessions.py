@@ -49,7 +49,7 @@ def findings(look: Any) -> list[Finding]:
 @pytest.mark.parametrize(
     ("role", "shown"),
     [
-        ("web", "1s 5s shop-web"),
+        ("web", "750ms 5s shop-web"),
         ("worker", "500ms 1s shop-worker"),
         ("sweep", "500ms 400ms shop-sweep"),
         ("relay", "500ms 400ms shop-relay"),
@@ -174,3 +174,16 @@ def test_whoever_holds_an_old_snapshot_is_named(transactional_db: None, monkeypa
     assert finding.found.endswith("what was written since cannot be cleared away")
     assert finding.to_do == f"if nobody needs it: SELECT pg_terminate_backend({pid})"
     assert [found.level for found in findings(doctor._snapshots)] == ["ok"]
+
+
+def test_a_command_that_meets_a_held_table_names_who_to_ask(transactional_db: None) -> None:
+    with outside() as holder:
+        holder.execute("LOCK TABLE orders_order IN ACCESS EXCLUSIVE MODE")
+        environment = os.environ | {"DATABASE_URL": database_url()}
+        run = subprocess.run(
+            [sys.executable, "manage.py", "why", "ORD-1"], cwd=ROOT, env=environment, capture_output=True, text=True, timeout=60
+        )
+
+    assert run.returncode == 1
+    assert run.stderr.startswith("Another session holds what this needs (canceling statement due to ")
+    assert "`manage.py doctor` names who" in run.stderr

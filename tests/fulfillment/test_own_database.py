@@ -69,6 +69,7 @@ def test_a_stock_row_that_somebody_holds_costs_time_only(saga: int, order: Order
             "Inventory waits for our own database (Another session holds rows or tables that it needs). It goes on by itself; no try is spent."
         )
         assert explain(order).blocked_on == "our own database"
+        assert engine.waiting_for_our_database() == 1
         for _ in range(settings.STEP_TRIES + 1):
             swept(saga)
             run(saga, "inventory")
@@ -77,6 +78,7 @@ def test_a_stock_row_that_somebody_holds_costs_time_only(saga: int, order: Order
     swept(saga)
     run(saga, "inventory")
     assert (record(saga, "inventory").state, found(saga).state) == (StepState.SUCCEEDED, SagaState.RUNNING)
+    assert engine.waiting_for_our_database() == 0
 
 
 def test_it_is_looked_at_again_soon_and_then_less_and_less_often(saga: int) -> None:

@@ -15,6 +15,7 @@ from orders.models import Fact
 from orders.timeline import TimelineEntry
 from sideeffects import delivering, outbox, registry
 from sideeffects.models import Delivery
+from tests.holding import held
 from tests.sideeffects.conftest import Tell, Told
 
 LEASE_S, CUT_S = 10.0, 10.0
@@ -229,3 +230,49 @@ def test_a_message_that_this_code_does_not_know_is_refused_and_harms_nobody(tell
 
 def test_a_message_about_a_fact_that_is_not_there_does_nothing(db: None) -> None:
     assert registry.TASKS["email"](fact=str(uuid.uuid4()), order="ORD-9") == "ORD-9: nothing to deliver here"
+
+
+# --- our own database ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("tried", [False, True], ids=["first try", "started try"])
+def test_rows_that_somebody_holds_spend_no_try_of_a_subscriber(tell: Tell, tried: bool) -> None:
+    """Somebody works on the points' table: my points come when they have finished, and not as a dead letter."""
+    told = tell("loyalty")
+    if tried:
+        deliver(told, fails)
+    tries = int(tried)
+    with connection.cursor() as cursor:
+        cursor.execute("SET lock_timeout = '100ms'")
+
+    with held("LOCK TABLE sideeffects_loyalty_balance IN ACCESS EXCLUSIVE MODE"):
+        for _ in range(registry.subscriptions()["loyalty"].retries + 2):
+            assert told.run() == "ORD-1: waits for our own database"
+            assert told.look() == ("retry_wait", tries, "own_database")
+
+    assert told.run() == "ORD-1: delivered"
+    assert told.look() == ("delivered", tries + 1, "")
+
+
+@pytest.mark.django_db(transaction=True)
+def test_what_cannot_even_be_noted_ends_in_a_sentence_and_is_published_again(tell: Tell) -> None:
+    told = tell("loyalty")
+    with connection.cursor() as cursor:
+        cursor.execute("SET lock_timeout = '100ms'")
+
+    with held("LOCK TABLE sideeffects_delivery IN ACCESS EXCLUSIVE MODE"):
+        assert told.run() == "ORD-1: waits for our own database (OperationalError)"
+
+    assert told.run() == "ORD-1: delivered"
+
+
+def test_a_statement_that_takes_longer_than_it_may_is_a_failure_of_its_subscriber(tell: Tell) -> None:
+    told = tell("loyalty")
+
+    def hangs(event: OrderFulfilled, delivery: Delivery) -> None:
+        count("SELECT pg_sleep(9)")
+
+    deliver(told, hangs, timeout_s=1.0)
+
+    assert told.look() == ("retry_wait", 1, "OperationalError")

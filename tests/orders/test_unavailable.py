@@ -62,6 +62,13 @@ def test_reading_a_table_that_somebody_has_locked_is_answered_in_time(client: Cl
         comes_again(client.get(path.format(number=number)), began)
 
 
+def test_whoever_cannot_even_be_recognised_now_is_answered_in_time(client: Client) -> None:
+    """The table of tokens is locked: I am not told that my token is wrong."""
+    with held("LOCK TABLE knox_authtoken IN ACCESS EXCLUSIVE MODE"):
+        began = time.monotonic()
+        comes_again(client.get("/orders"), began)
+
+
 def test_an_order_that_cannot_be_placed_now_is_placed_once_by_the_same_key_later(client: Client, body: dict[str, Any]) -> None:
     with held("LOCK TABLE fulfillment_saga IN ACCESS EXCLUSIVE MODE"):
         began = time.monotonic()

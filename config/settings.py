@@ -109,6 +109,9 @@ CALL_DEADLINE_S = _call_deadline * TIME_SCALE
 TASK_SOFT_LIMIT_S = _soft_limit * TIME_SCALE
 TASK_HARD_LIMIT_S = _hard_limit * TIME_SCALE
 LEASE_S = _lease * TIME_SCALE
+CLOCK_TOLERANCE_S = max(
+    (LEASE_S - TASK_HARD_LIMIT_S) / 2, 0.1
+)  # a larger step of the database's clock is a jump; a lease bears a smaller one
 PATIENCE_S, PATIENCE_CAP_S = _patience * TIME_SCALE, _patience_cap * TIME_SCALE
 BACKOFF_S, BACKOFF_CAP_S = _backoff * TIME_SCALE, _backoff_cap * TIME_SCALE
 STEP_DEADLINE_S, UNDO_DEADLINE_S, SAGA_DEADLINE_S = _step_deadline * TIME_SCALE, _undo_deadline * TIME_SCALE, _saga_deadline * TIME_SCALE

@@ -95,9 +95,11 @@ def probe_not_sent(queue: str) -> None:
 
 
 def probe_came_out(queue: str, stamp: datetime) -> None:
-    """Any that comes out counts by its own stamp; one that was never sent counts for nothing."""
+    """Any that comes out counts by its own stamp; one that was never sent counts for nothing, nor does one from a clock that was ahead."""
     with transaction.atomic():
         may_be_lost()
+        if stamp > shop_now():
+            return
         QueueProbe.objects.filter(pk=queue).update(out_at=Greatest(Coalesce("out_at", stamp), stamp), awaited_since=None, unanswered=0)
 
 

@@ -8,7 +8,7 @@ import uuid
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from django.conf import settings
@@ -93,7 +93,8 @@ def _relay(keys: Sequence[uuid.UUID], lost_before: datetime | None) -> list[uuid
     with transaction.atomic():
         may_be_lost()
         rows = Fact.objects.filter(pk__in=keys, relayed_at__isnull=True).select_for_update(no_key=True, skip_locked=True)
-        lost = {fact.pk for fact in rows if lost_before is not None and fact.at < lost_before}
+        now = shop_now()  # a fact that lies ahead of it was written by a clock that was ahead: nobody can tell when
+        lost = {fact.pk for fact in rows if lost_before is not None and not lost_before <= fact.at <= now}
         done = [fact.pk for fact, lacking in _lacking(list(rows)) if not lacking or (fact.pk in lost and _owe(fact, lacking))]
         Fact.objects.filter(pk__in=done).update(relayed_at=ShopNow())
         return done
@@ -229,6 +230,18 @@ def _remove(row: Subscriber, release: int) -> None:
     still_open = Delivery.objects.filter(subscriber=row.name, state__in=OPEN).select_related("fact")
     for delivery in [*owed, *still_open]:
         outbox.move(delivery, DeliveryState.HELD, code="subscriber_removed", wake_at=None, launched_at=None, claim=None)
+
+
+# --- the clock has jumped -----------------------------------------------------------------------------------------------------
+
+
+def move_with_the_clock(jumped_s: float) -> None:
+    """Set back, what is open would stand still for as long: it is moved back too. Set forward, it is only looked at sooner."""
+    if jumped_s < 0:
+        with transaction.atomic():
+            may_be_lost()
+            by = timedelta(seconds=jumped_s)
+            Delivery.objects.filter(state__in=OPEN).update(wake_at=F("wake_at") + by, launched_at=F("launched_at") + by)
 
 
 # --- how it stands ------------------------------------------------------------------------------------------------------------

@@ -3,7 +3,7 @@
 from typing import Any
 
 from fulfillment.card import Card
-from fulfillment.clock import ShopNow, backoff_s, in_seconds, patience_s, shop_now
+from fulfillment.clock import ShopNow, backoff_s, in_seconds, lease_s, patience_s, shop_now
 from fulfillment.crashpoints import crash_point
 from fulfillment.engine.budget import give_time, spent
 from fulfillment.engine.holding import release, stands_before
@@ -98,8 +98,11 @@ def _put_in_doubt(saga: Saga, record: StepRecord, undo: bool) -> None:
     save(saga, epoch=saga.epoch, wake_at=in_seconds(0.0 if saga.cancel_requested_at and not undo else backoff_s(tries)))
 
 
-def look(saga: Saga, poison_after: int) -> Launch | None:
-    """What the sweep does with a locked saga that is due: turn back, take over, grant a retry, publish the same message again, tell a person, or leave it."""
+def look(saga: Saga, poison_after: int, calm_s: float | None = None) -> Launch | None:
+    """What the sweep does with a locked saga that is due: turn back, take over, grant a retry, publish the same message again, tell a person, or leave it.
+
+    ``calm_s``: for how long it has seen the clock go as it should; None: it is believed. A lease that it has not seen pass is not over.
+    """
     needs = saga.release
     if is_newer(saga):
         if not nobody_came(saga):
@@ -110,6 +113,9 @@ def look(saga: Saga, poison_after: int) -> Launch | None:
     if at is None:
         return None
     record, undo = at
+    if calm_s is not None and calm_s < lease_s() and record.state in STARTED:
+        save(saga, wake_at=in_seconds(lease_s() - calm_s))
+        return None
     if not undo and not pivot_succeeded(saga) and (saga.cancel_requested_at or record.state == StepState.REJECTED):
         turn_back(saga)
     elif step_of(saga, record.name) is None:

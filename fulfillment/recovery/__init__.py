@@ -7,8 +7,9 @@
 
 from fulfillment.recovery.choices import Choice, choices, version_of
 from fulfillment.recovery.circuits import probes as circuit_probes
-from fulfillment.recovery.containing import Due, Memory, contained
+from fulfillment.recovery.containing import ClockHasJumped, Due, Memory, contained
 from fulfillment.recovery.grouping import Group, amounts, awake, groups, snoozed
+from fulfillment.recovery.jumps import move_with_the_clock
 from fulfillment.recovery.probes import probe_came_out, probe_not_sent, probes_due, unanswered_for_s
 from fulfillment.recovery.quarantine import held_since
 from fulfillment.recovery.requests import Answer, Refused, Request
@@ -20,6 +21,7 @@ __all__ = [
     "VERBS",
     "Answer",
     "Choice",
+    "ClockHasJumped",
     "Due",
     "Group",
     "Memory",
@@ -37,6 +39,7 @@ __all__ = [
     "groups",
     "held_since",
     "look",
+    "move_with_the_clock",
     "not_published",
     "probe_came_out",
     "probe_not_sent",

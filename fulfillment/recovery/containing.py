@@ -19,6 +19,7 @@ from fulfillment.recovery import quarantine
 from orders.clock import doubled
 from orders.database import is_our_trouble, is_unusable, lost_a_race, sqlstate, was_not_granted
 from orders.lowwater import LowWater
+from orders.watch import ClockWatch
 
 log = logging.getLogger(__name__)
 
@@ -30,6 +31,14 @@ HELD_BY_SOMEBODY = "locked"
 CONNECTION_LOST = "connection_lost"
 Key = TypeVar("Key")
 Value = TypeVar("Value")
+
+
+class ClockHasJumped(Exception):
+    """Nothing that depends on the clock may be decided now: the round is over, and what is open is moved first."""
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__(f"{seconds:+.1f} s")
+        self.seconds = seconds
 
 
 class HeldBySomebody(Exception):
@@ -51,8 +60,10 @@ class Memory:
 
     ``aside``: saga → (failures in a row, until when it is left alone, in monotonic seconds). ``lost``: saga → connections lost in a row while it was looked at.
     ``traced``: places whose traceback was logged. ``contained``: failures since somebody last asked. ``mark``: up to when it has looked at what is due.
+    ``watch``: on the database's clock; None: nobody watches, and the clock is believed.
     """
 
+    watch: ClockWatch | None = None
     mark: LowWater = field(default_factory=LowWater)
     aside: OrderedDict[int, tuple[int, float]] = field(default_factory=OrderedDict)
     lost: OrderedDict[int, int] = field(default_factory=OrderedDict)
@@ -100,9 +111,11 @@ def _remember(memory: OrderedDict[Key, Value], key: Key, value: Value) -> None:
 
 @contextmanager
 def contained(due: Due, memory: Memory) -> Iterator[None]:
-    """What the block does with this saga. Raises only what says that the database cannot work."""
+    """What the block does with this saga. Raises only what says that the database cannot work, or that its clock has jumped."""
     try:
         yield
+    except ClockHasJumped:
+        raise
     except Exception as error:
         if is_unusable(error):
             memory.connection_lost(due.saga)

@@ -13,12 +13,14 @@ from fulfillment.clock import ShopNow, in_seconds, patience_s, shop_now
 from fulfillment.engine import Launch
 from fulfillment.models import Quarantine, Saga, SweepBeat
 from fulfillment.recovery import probes, quarantine
-from fulfillment.recovery.containing import Due, HeldBySomebody, Memory, contained, ends_the_connection
+from fulfillment.recovery.containing import ClockHasJumped, Due, HeldBySomebody, Memory, contained, ends_the_connection
 from orders.durability import may_be_lost
 from orders.lowwater import A_PAGE, LowWater
+from orders.watch import ClockWatch
 
 BATCH = A_PAGE
 BEAT_EVERY = timedelta(seconds=5)
+BEGIN = "SELECT set_config('lock_timeout', %s, true), set_config('idle_in_transaction_session_timeout', %s, true), shop_now()"
 WAIT_FOR_A_ROW = "500ms"
 WAIT_BRIEFLY = "50ms"  # for the rows of a saga that were held before: hundreds of them must not keep the round from the others
 STANDS_STILL_AFTER = (
@@ -39,7 +41,7 @@ def due(may_go_on: Callable[[], bool] = lambda: True, memory: Memory | None = No
     """
     memory = memory or Memory()
     now = shop_now()
-    for saga in itertools.chain(_waiting(now, memory.mark), _left_alone(now, memory), _in_quarantine(now)):
+    for saga in itertools.chain(_waiting(now, memory.mark), _left_alone(now, memory), _in_quarantine(now), _too_far_away()):
         if not may_go_on():
             return
         if not memory.leaves_alone(saga.saga) and not ends_the_connection(saga, memory):
@@ -69,6 +71,12 @@ def _page(until: datetime, after: tuple[datetime, int] | None) -> list[tuple[dat
     return [(wake_at, saga_id, order_id) for wake_at, saga_id, order_id in columns[:BATCH] if wake_at]
 
 
+def _too_far_away() -> Iterator[Due]:
+    waiting = Saga.objects.filter(~Exists(Quarantine.objects.filter(pk=OuterRef("pk"))), wake_at__gt=in_seconds(_furthest_s()))
+    for saga_id, order_id in waiting.order_by("wake_at").values_list("id", "order_id")[:BATCH]:
+        yield Due(saga=saga_id, order=order_id)
+
+
 def _left_alone(now: datetime, memory: Memory) -> Iterator[Due]:
     """Those that somebody held: still due, and behind the mark by now."""
     held = memory.to_look_again()
@@ -84,21 +92,23 @@ def _in_quarantine(now: datetime) -> Iterator[Due]:
 def _look_safely(saga: Due, memory: Memory) -> Launch | None:
     launch = None
     with contained(saga, memory):
-        launch = look(saga.saga, WAIT_BRIEFLY if saga.saga in memory.aside else WAIT_FOR_A_ROW)
+        launch = look(saga.saga, memory.watch, WAIT_BRIEFLY if saga.saga in memory.aside else WAIT_FOR_A_ROW)
         if saga.again:
             quarantine.release(saga.saga, saga.order)
     return launch
 
 
 @engine.transition
-def look(saga_id: int, wait: str = WAIT_FOR_A_ROW) -> Launch | None:
-    """Work on one saga if it is still due; whoever holds one of its rows is not waited for. Raises HeldBySomebody: its own; JournalIsBroken."""
-    with connection.cursor() as cursor:
-        cursor.execute(
-            "SELECT set_config('lock_timeout', %s, true), set_config('idle_in_transaction_session_timeout', %s, true)",
-            [wait, STANDS_STILL_AFTER],
-        )
-    waiting = Saga.objects.filter(pk=saga_id, wake_at__lte=ShopNow())
+def look(saga_id: int, watch: ClockWatch | None = None, wait: str = WAIT_FOR_A_ROW) -> Launch | None:
+    """Work on one saga if it is still due; whoever holds one of its rows is not waited for.
+
+    Raises HeldBySomebody: its own; JournalIsBroken; ClockHasJumped. What the ``watch`` has not seen pass is not taken for past.
+    """
+    if watch is None:
+        _begin(wait)
+    elif jumped_s := watch.look(lambda: _begin(wait)):
+        raise ClockHasJumped(jumped_s)
+    waiting = Saga.objects.filter(Q(wake_at__lte=ShopNow()) | Q(wake_at__gt=in_seconds(_furthest_s())), pk=saga_id)
     saga = engine.locking(waiting, skip_locked=True).first()
     if saga is None:
         if waiting.exists():
@@ -111,7 +121,20 @@ def look(saga_id: int, wait: str = WAIT_FOR_A_ROW) -> Launch | None:
         engine.launch_of(saga)  # what cannot be read is found now, and not taken for well again because nothing had to be read
         engine.postpone(saga)
         return None
-    return engine.look(saga, settings.POISON_AFTER)
+    return engine.look(saga, settings.POISON_AFTER, None if watch is None else watch.calm_s)
+
+
+def _begin(wait: str) -> datetime:
+    """First statement of a look: the limits that are its own, and the instant at which it takes place."""
+    with connection.cursor() as cursor:
+        cursor.execute(BEGIN, [wait, STANDS_STILL_AFTER])
+        instant: datetime = cursor.fetchone()[-1]
+    return instant
+
+
+def _furthest_s() -> float:
+    """No rule lets a saga wait for longer; what wakes up later was written by a clock that was ahead."""
+    return 2 * max(settings.LEASE_S, settings.PATIENCE_CAP_S, settings.BACKOFF_CAP_S)
 
 
 def _may_still_wait_in_its_queue(saga: Saga) -> bool:

@@ -16,6 +16,7 @@ from config.checks import refuse_to_start
 from fulfillment.release import RELEASE
 from orders.connections import start_clean
 from orders.turns import Turn, holder_of
+from orders.watch import ClockWatch
 from sideeffects import people, registry, relay
 
 BEAT_EVERY_S = 5.0
@@ -52,15 +53,21 @@ class Relay:
         self.turn = Turn("relay", RELEASE)
         self.is_registered = False
         self.marks = relay.Marks()
+        self.watch = ClockWatch(settings.CLOCK_TOLERANCE_S)
         self.beaten_at = 0.0
 
     def round(self) -> int:
         """How many messages went out. A database that does not answer, or a table that somebody holds, costs this round and nothing else."""
         alive.beat("relay")
         try:
+            jumped_s = self.watch.look()
             if not self.turn.take():
                 self.marks = relay.Marks()  # somebody else works: what is left to do then, only a look at everything tells
                 return 0
+            if jumped_s:
+                relay.move_with_the_clock(jumped_s)
+                self.marks = relay.Marks()
+                self.tell(f"relay: the database's clock has jumped by {jumped_s:+.1f} s; open deliveries were moved with it")
             return self._round()
         except DatabaseError as down:
             self.tell(f"relay: the database does not serve it: {type(down).__name__}")

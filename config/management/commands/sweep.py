@@ -22,6 +22,7 @@ from fulfillment.release import RELEASE
 from orders.connections import start_clean
 from orders.database import is_our_trouble, is_unusable, sqlstate
 from orders.turns import Turn, holder_of
+from orders.watch import ClockWatch
 
 log = logging.getLogger(__name__)
 
@@ -57,7 +58,8 @@ class Sweep:
     def __init__(self, tell: Any) -> None:
         self.tell = tell
         self.turn = Turn("sweep", RELEASE)
-        self.memory = recovery.Memory()
+        self.watch = ClockWatch(settings.CLOCK_TOLERANCE_S)
+        self.memory = recovery.Memory(watch=self.watch)
         self.beaten_at = 0.0
         self.reconciling: subprocess.Popen[bytes] | None = None
         self.reconciling_since = 0.0
@@ -67,13 +69,32 @@ class Sweep:
         """What was published again. Nothing that goes wrong costs more than this round."""
         try:
             alive.beat("sweep")
+            jumped_s = self.watch.look()
             if self.turn.take():
+                self._move_with_the_clock(jumped_s)
                 return self._round()
             self.memory.mark.start_over()  # somebody else works: what is left to do then, only a look at everything tells
             return 0
+        except recovery.ClockHasJumped as jump:
+            return self._in_the_middle(jump.seconds)
         except Exception as error:
             self._trouble("a round", error)
             return 0
+
+    def _in_the_middle(self, jumped_s: float) -> int:
+        """Of a round: it is over, and the next one goes by the clock as it is now."""
+        try:
+            if self.turn.take():  # a clock set forward may have given it to somebody who saw the jump too
+                self._move_with_the_clock(jumped_s)
+        except Exception as error:
+            self._trouble("moving with the clock", error)
+        return 0
+
+    def _move_with_the_clock(self, jumped_s: float) -> None:
+        if jumped_s:
+            moved = recovery.move_with_the_clock(jumped_s, self.watch.unsure_s)
+            self.memory.mark.start_over()
+            self.tell(f"sweep: the database's clock has jumped by {jumped_s:+.1f} s; {moved} open sagas were moved with it")
 
     def say_who_works(self) -> None:
         """For a person who wanted to see one round."""
@@ -100,6 +121,8 @@ class Sweep:
     def _part(self, what: str, part: Callable[[], int]) -> int:
         try:
             return part()
+        except recovery.ClockHasJumped:
+            raise
         except Exception as error:
             if is_unusable(error):
                 raise

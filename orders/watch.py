@@ -1,0 +1,49 @@
+"""A watch on the database's clock: it may be set, or a replica whose clock differs may take over; this machine's monotonic clock cannot be set.
+
+Every instant that the shop stores comes from the database's clock. A jump of it makes each lease, wait and deadline look longer ago, or further away, than it is.
+"""
+
+import time
+from collections.abc import Callable
+from datetime import datetime
+
+from orders.clock import shop_now
+
+
+class ClockWatch:
+    """One process's own. Each look is compared with the one before it.
+
+    The database's instant was read at some moment between the question and its answer: only what no such moment explains is a jump, so that neither a slow
+    database nor a process that stood still is taken for one.
+    """
+
+    def __init__(self, tolerance_s: float) -> None:
+        self._tolerance_s = tolerance_s
+        self._last: tuple[float, datetime, float] | None = None
+        self._calm_since = self._believed_until = time.monotonic()
+
+    @property
+    def calm_s(self) -> float:
+        """For how long this process has seen the clock go as it should: what counts as past since before that may not have passed."""
+        return time.monotonic() - self._calm_since
+
+    def look(self, ask: Callable[[], datetime] = shop_now) -> float:
+        """By how many seconds the clock has jumped since the last look; 0.0: it has not."""
+        asked = time.monotonic()
+        now = ask()
+        answered = time.monotonic()
+        last, self._last = self._last, (asked, now, answered)
+        if last is None:
+            return 0.0
+        elapsed_s = (now - last[1]).total_seconds()
+        at_least_s, at_most_s = asked - last[2], answered - last[0]
+        jumped_s = elapsed_s - min(max(elapsed_s, at_least_s), at_most_s)
+        if abs(jumped_s) <= self._tolerance_s:
+            return 0.0
+        self._believed_until, self._calm_since = last[0], answered
+        return jumped_s
+
+    @property
+    def unsure_s(self) -> float:
+        """How long ago the clock was last seen before its jump: what was written since may bear instants of either clock."""
+        return time.monotonic() - self._believed_until

@@ -17,7 +17,8 @@ Found = TypeVar("Found")
 A_PAGE = 100
 A_SLICE_TAKES_S = 0.001  # so long, about: the next one is as much wider, or narrower
 OVERLAP = timedelta(seconds=1)  # whoever commits later than this is found in a slice
-NARROWEST, WIDEST = timedelta(milliseconds=10), timedelta(days=1)
+NARROWEST, WIDEST = timedelta(seconds=2), timedelta(days=1)  # wider than a round is long, or the slices would never catch up with the mark
+A_LAP = 300  # rounds at most until all that lies behind was read: on a busy machine each slice takes long, and whoever has committed late still waits in one
 
 
 class LowWater:
@@ -27,7 +28,7 @@ class LowWater:
         self._begun_at: datetime | None = None
         self._read_to: datetime | None = None
         self._slice_from: datetime | None = None
-        self._width = timedelta(seconds=1)
+        self._width = 8 * NARROWEST
 
     @property
     def since(self) -> datetime | None:
@@ -49,7 +50,8 @@ class LowWater:
         """
         if self.since is None or self._begun_at is None:
             return []
-        up_to = min(self._slice_from + self._width if self._slice_from else self._begun_at - OVERLAP, self.since)
+        width = max(self._width, (self.since - self._begun_at) / A_LAP)
+        up_to = min(self._slice_from + width if self._slice_from else self._begun_at - OVERLAP, self.since)
         begun = time.monotonic()
         found = read(self._slice_from, up_to)
         self._adapt(time.monotonic() - begun)

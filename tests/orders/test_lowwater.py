@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from orders.lowwater import A_PAGE, LowWater
+from orders.lowwater import A_LAP, A_PAGE, NARROWEST, LowWater
 
 NOON = datetime(2026, 11, 26, 12, tzinfo=UTC)
 SECOND = timedelta(seconds=1)
@@ -77,7 +77,21 @@ def test_a_slice_that_takes_long_is_followed_by_a_narrower_one(mark: LowWater) -
         mark.behind(reading)
 
     widths = [up_to - after for after, up_to in reading.slices if after]
-    assert widths == [SECOND / 2, SECOND / 4, SECOND / 8]
+    assert widths == [4 * NARROWEST, 2 * NARROWEST, NARROWEST]
+
+
+def test_however_busy_the_machine_is_everything_behind_is_read_within_a_bound() -> None:
+    """Every slice takes long, so each is to be narrower: whoever has committed late is found all the same, after an hour as after a minute."""
+    mark = LowWater()
+    mark.reached(NOON)
+    rounds, reading = 0, Reading(takes_s=0.0015)
+
+    while not reading.slices or reading.slices[-1][1] != mark.since:
+        rounds += 1
+        mark.reached(NOON + timedelta(hours=1) + rounds * SECOND)  # time goes on meanwhile
+        mark.behind(reading)
+
+    assert rounds <= 1.2 * A_LAP
 
 
 def test_more_than_a_page_behind_the_mark_is_read_whole_in_the_next_round(mark: LowWater) -> None:

@@ -188,6 +188,7 @@ class Sweep:
 
     def _trouble(self, what: str, error: Exception) -> None:
         """The database's own trouble is a sentence; anything else has its traceback, once."""
+        self.memory.mark.start_over()  # the next connection may be to another server
         name = f"{type(error).__name__} {sqlstate(error)}".strip()
         if is_our_trouble(error):
             self._tell_once(name, f"sweep: the database does not answer as it should: {name}")

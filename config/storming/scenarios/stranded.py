@@ -50,6 +50,7 @@ def happens(storm: Storm) -> None:
     storm.rest(30)
     with shop.stopped("sweep"):
         _strand(storm, like, count, poison)
+        shop.kill_whole("sweep")  # one that had worked all the while would have met them an hour ago
     begun, healthy = time.monotonic(), count - poison
     silent_s = 0.0
 

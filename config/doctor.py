@@ -23,7 +23,7 @@ from config.serving import pending_migrations
 from fulfillment import engine, recovery
 from fulfillment.circuit import CircuitState
 from fulfillment.clock import shop_now
-from fulfillment.engine import waiting
+from fulfillment.engine.holding import sentence
 from fulfillment.gateways import ROLES
 from fulfillment.models import Circuit, Saga, SagaState, StepRecord, StepState
 from fulfillment.release import RELEASE
@@ -298,11 +298,10 @@ def _circuits() -> Iterator[Finding]:
     """Providers that have not answered, as those found who needed them; and stops by a person."""
     out = Circuit.objects.exclude(state=CircuitState.CLOSED).order_by("name")
     for circuit in out:
-        orders, at_risk = waiting(circuit.name)
-        amount = recovery.amounts(at_risk)
-        found = f"{circuit.sentence}; {orders} {'order waits' if orders == 1 else 'orders wait'}{f', {amount} in all' if amount else ''}"
         to_do = f"python manage.py circuit release {circuit.name}" if circuit.held_by else "ask the provider; orders go on by themselves"
-        yield Finding(level=WARN if circuit.held_by else FAIL, what="circuits", found=found, to_do=to_do, runbook=_book("provider_down"))
+        yield Finding(
+            level=WARN if circuit.held_by else FAIL, what="circuits", found=sentence(circuit), to_do=to_do, runbook=_book("provider_down")
+        )
     if not out:
         yield Finding(level=OK, what="circuits", found="all closed: every provider answers whom it was asked for")
 

@@ -128,11 +128,10 @@ def locked(name: str) -> Circuit:
 
 @dataclass(frozen=True)
 class Failed:
-    """``spends``: the circuit was closed, so this try counts against the order. ``circuit``: the open one, if it is open now; ``opened``: just now."""
+    """``spends``: the circuit was closed, so this try counts against the order. ``circuit``: the open one, if it is open now."""
 
     spends: bool
     circuit: Circuit | None
-    opened: bool = False
 
 
 def failed(name: str, order: str, saga_id: int, error: str, counts: bool) -> Failed:
@@ -154,7 +153,7 @@ def failed(name: str, order: str, saga_id: int, error: str, counts: bool) -> Fai
     circuit.probes, circuit.probe_until, circuit.wakes = 0, None, False
     circuit.save_and_tell(CircuitState.OPEN, reason=f"{', '.join(circuit.failures)}: {error}")
     _next_probe(circuit)
-    return Failed(spends=True, circuit=circuit, opened=True)
+    return Failed(spends=True, circuit=circuit)
 
 
 def _needed(name: str) -> int:

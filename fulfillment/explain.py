@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from fulfillment import engine, ledger
+from fulfillment.engine.holding import sentence
 from fulfillment.ledger import LedgerEntry
 from fulfillment.models import Circuit, Quarantine, Saga, SagaState, StepRecord, StepState
 from fulfillment.recovery import Choice, choices, held, version_of
@@ -168,11 +169,9 @@ def _held(saga: Saga, record: StepRecord, undo: bool) -> str:
     circuit = Circuit.objects.filter(pk=saga.held_by).first()
     if circuit is None or not circuit.is_open:
         return f"{what} goes on in a moment: the provider answers again, and those who waited come one after the other."
-    orders, _ = engine.waiting(saga.held_by)
     asked = _ASKED.get(record.state, "")
     back = "It goes on when it is released" if circuit.held_by else "It goes on by itself when the provider answers"
-    others = "1 order waits" if orders == 1 else f"{orders} orders wait"
-    return f"{what} waits{asked}. {circuit.sentence}; {others}. {back}; meanwhile neither tries nor time are spent."
+    return f"{what} waits{asked}. {sentence(circuit)}. {back}; meanwhile neither tries nor time are spent."
 
 
 _ASKED: dict[str, str] = {

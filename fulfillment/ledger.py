@@ -1,6 +1,6 @@
 """Our own record of an order's money: immutable entries, from which what remains captured is summed. Written with the settle that learned of it."""
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import pgtrigger
 from django.db import models
@@ -35,6 +35,9 @@ class LedgerEntry(models.Model):
         return f"{self.operation} {self.amount_minor} ({self.key})"
 
 
+SIGNED = Case(When(operation=LedgerEntry.Operation.CAPTURED, then=F("amount_minor")), default=F("amount_minor") * Value(-1))
+
+
 def enter(order_id: int, step: str, operation: LedgerEntry.Operation, key: str, amount_minor: int, *, by_hand: bool = False) -> None:
     """Once per key; an amount of 0 is nothing. More is never refunded than was captured: what is entered stops at the remainder."""
     if operation != LedgerEntry.Operation.CAPTURED:
@@ -44,10 +47,15 @@ def enter(order_id: int, step: str, operation: LedgerEntry.Operation, key: str, 
         LedgerEntry.objects.bulk_create([entry], ignore_conflicts=True)
 
 
+def remaining_of(order_ids: Any) -> dict[str, int]:
+    """What is captured of these orders and neither refunded nor written off, in minor units, by currency."""
+    rows = LedgerEntry.objects.filter(order_id__in=order_ids).order_by().values_list("order__currency").annotate(left=Sum(SIGNED))
+    return {currency: int(left) for currency, left in rows if left}
+
+
 def remaining(order_id: int, step: str | None = None) -> int:
     """What is captured and neither refunded nor written off, in minor units; of one step if one is given."""
     entries = LedgerEntry.objects.filter(order_id=order_id)
     if step is not None:
         entries = entries.filter(step=step)
-    signed = Case(When(operation=LedgerEntry.Operation.CAPTURED, then=F("amount_minor")), default=F("amount_minor") * Value(-1))
-    return int(entries.aggregate(left=Sum(signed))["left"] or 0)
+    return int(entries.aggregate(left=Sum(SIGNED))["left"] or 0)

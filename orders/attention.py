@@ -93,7 +93,7 @@ class Incident(models.Model):
     def sentence(self) -> str:
         """The reason, with the amount at risk."""
         if self.kind == IncidentKind.PROVIDER_DOWN:
-            return self.message.rstrip(".") + (f", {money(self.amount_minor, self.currency)} in all." if self.amount_minor else ".")
+            return f"{self.message.rstrip('.')}."
         label = kind_label(self.kind)
         what = f"{self.step.capitalize()}: {label[0].lower()}{label[1:]}" if self.step else label
         why = f" ({self.message.rstrip('.')})" if self.message else ""

@@ -9,7 +9,7 @@ Note: what may be lost. A transaction whose loss only repeats something idempote
 Everything else does: whatever raises the epoch, grants, settles a success or a rejection, or answers a person.
 """
 
-from fulfillment.engine.holding import stands_before, tell_of, waiting
+from fulfillment.engine.holding import stands_before, tell_of
 from fulfillment.engine.journal import (
     GRANTED,
     STARTED,
@@ -83,6 +83,5 @@ __all__ = [
     "tell",
     "tell_of",
     "transition",
-    "waiting",
     "waiting_for_our_database",
 ]

@@ -9,6 +9,7 @@ from django.conf import settings
 from django.db.models import Count, Sum
 
 from fulfillment import circuit as circuits
+from fulfillment import ledger
 from fulfillment.circuit import Circuit
 from fulfillment.clock import in_seconds, lease_s, shop_now
 from fulfillment.engine.budget import give_time
@@ -59,18 +60,26 @@ def release(saga: Saga, record: StepRecord | None, why: str = "the provider answ
 
 
 def tell_of(circuit: Circuit) -> None:
-    """One incident for each open circuit: since when, how many orders wait, and for how much money. The sweep keeps it up to date, and closes it."""
-    orders, by_currency = waiting(circuit.name)
-    currency, minor = max(by_currency.items(), key=lambda item: item[1], default=(settings.SHOP_CURRENCY, 0))
-    others = "".join(f", and {money(more, other)}" for other, more in sorted(by_currency.items()) if other != currency)
-    told = f"{circuit.sentence}; {'1 order waits' if orders == 1 else f'{orders} orders wait'}{others}"
-    if not Incident.objects.filter(kind=IncidentKind.PROVIDER_DOWN, subject=circuit.name, message=told, amount_minor=minor).exclude(
-        state=IncidentState.RESOLVED
-    ):
-        open_incident(IncidentKind.PROVIDER_DOWN, subject=circuit.name, currency=currency, message=told, amount_minor=minor)
+    """One incident for each open circuit: since when, how many orders wait, and for how much money. The sweep keeps it up to date, and closes it.
+
+    At risk is what was captured and is to be given back: of orders that only wait to be charged, nothing is.
+    """
+    told = sentence(circuit)
+    order_ids = Saga.objects.filter(held_by=circuit.name).values("order_id")
+    at_risk = ledger.remaining_of(order_ids) if circuit.is_undo else {}
+    currency, minor = max(at_risk.items(), key=lambda item: item[1], default=(settings.SHOP_CURRENCY, 0))
+    known = Incident.objects.filter(kind=IncidentKind.PROVIDER_DOWN, subject=circuit.name, message=told, amount_minor=minor)
+    if not known.exclude(state=IncidentState.RESOLVED).exists():
+        open_incident(
+            IncidentKind.PROVIDER_DOWN, subject=circuit.name, code=circuit.name, currency=currency, message=told, amount_minor=minor
+        )
 
 
-def waiting(name: str) -> tuple[int, dict[str, int]]:
-    """How many orders wait before this circuit, and their totals in minor units, by currency."""
-    rows = Saga.objects.filter(held_by=name).order_by().values_list("order__currency").annotate(Count("id"), Sum("order__total_minor"))
-    return sum(orders for _, orders, _ in rows), {currency: minor for currency, _, minor in rows}
+def sentence(circuit: Circuit) -> str:
+    """…; 214 orders wait, €8,420.00 in all. Without its end."""
+    rows = (
+        Saga.objects.filter(held_by=circuit.name).order_by().values_list("order__currency").annotate(Count("id"), Sum("order__total_minor"))
+    )
+    orders = sum(count for _, count, _ in rows)
+    in_all = " + ".join(money(minor, currency) for currency, _, minor in sorted(rows))
+    return f"{circuit.sentence}; {'1 order waits' if orders == 1 else f'{orders} orders wait'}" + (f", {in_all} in all" if in_all else "")

@@ -13,7 +13,7 @@ from fulfillment import ledger
 from fulfillment.clock import ShopNow, backoff_s, in_seconds, lease_s, patience_s
 from fulfillment.crashpoints import ANY, crash_point
 from fulfillment.engine.budget import tries_spent
-from fulfillment.engine.holding import hold, release, tell_of
+from fulfillment.engine.holding import hold, release
 from fulfillment.engine.journal import (
     Claim,
     Settled,
@@ -403,10 +403,7 @@ def _tell_the_circuit(saga: Saga, claim: Claim, error: StepError) -> circuits.Fa
         if saga.held_by:
             release(saga, record_of(saga, claim.name))
         return circuits.Failed(spends=True, circuit=None)
-    failed = circuits.failed(claim.circuit, claim.order, claim.saga, str(error), error.provider_failed)
-    if failed.opened and failed.circuit:
-        tell_of(failed.circuit)
-    return failed
+    return circuits.failed(claim.circuit, claim.order, claim.saga, str(error), error.provider_failed)
 
 
 def _asked_to_wait_s(error: StepError) -> float:

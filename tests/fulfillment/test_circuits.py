@@ -7,12 +7,14 @@ from typing import Any
 import pytest
 from django.conf import settings
 from django.contrib.auth.models import User
+from django.core.management import call_command
 from django.db.models import F
 
 from fulfillment import engine, recovery
 from fulfillment.circuit import Circuit, CircuitEntry, CircuitState
 from fulfillment.errors import Busy, InDoubt, Rejected, StepError, Throttled, Unavailable
 from fulfillment.explain import explain
+from fulfillment.gateways import http
 from fulfillment.models import Quarantine, Saga, SagaState, StepRecord, StepState, StockLevel
 from fulfillment.recovery import circuits
 from orders.models import Incident, Order, OrderLine
@@ -227,7 +229,8 @@ def test_an_undo_waits_too_and_is_never_exhausted(place: Place) -> None:
         assert tries(probe, DOWN, undo=True)
 
     assert {found(saga).state for saga in sagas} == {SagaState.COMPENSATING}
-    assert [incident.subject for incident in Incident.objects.all()] == [REFUND]
+    list(recovery.circuit_probes())
+    assert [(told.subject, told.amount_minor) for told in Incident.objects.all()] == [(REFUND, 300)], "what is captured is at risk"
 
 
 def test_a_worker_that_dies_as_the_probe_burns_nothing_and_does_not_hold_it(place: Place) -> None:
@@ -337,7 +340,7 @@ def test_one_incident_tells_of_all_and_closes_itself(place: Place) -> None:
     list(recovery.circuit_probes())
 
     incident = Incident.objects.get()
-    assert (incident.kind, incident.subject, incident.amount_minor) == ("provider_down", PAY, 700)
+    assert (incident.kind, incident.subject, incident.amount_minor) == ("provider_down", PAY, 0)
     assert "Payments (sandbox) has not answered since" in incident.sentence
     assert "7 orders wait, €7.00 in all." in incident.sentence
     assert "has not answered since" in explain(found(sagas[0]).order).sentence
@@ -428,3 +431,66 @@ def test_a_person_holds_a_circuit_and_releases_it(place: Place) -> None:
     assert tries(saga)
     told = CircuitEntry.objects.values_list("to_state", "actor", "reason")
     assert list(told) == [("open", "amara", "the bank has asked us to stop"), ("closed", "bela", "they are ready")]
+
+
+def test_the_command_shows_holds_and_releases(place: Place, capsys: pytest.CaptureFixture[str]) -> None:
+    """An operator's stop is one line, and undone by one."""
+    call_command("circuit", "hold", PAY, "--actor", "amara", "--reason", "asked to")
+    assert not tries(place(1))
+    call_command("circuit")
+    told = capsys.readouterr().out
+    assert "Payments (sandbox) is held back by amara since" in told
+    assert "1 order waits, €1.00 in all." in told
+    assert "1 of 20 circuits are open." in told
+    call_command("incidents")
+    assert "provider_down · payments.sandbox.do · 1 circuit · no money at risk" in capsys.readouterr().out
+
+    call_command("circuit", "release", PAY, "--actor", "amara", "--reason", "over")
+    call_command("circuit", "release", PAY, "--actor", "amara", "--reason", "over")
+
+    told = capsys.readouterr().out
+    assert "Those who wait go on, 20 a second at most." in told
+    assert "is closed. Nothing was done." in told
+
+
+@pytest.mark.parametrize(
+    "words", [("hold", "payments.nobody.do", "--actor", "a", "--reason", "r"), ("hold", PAY)], ids=["no such circuit", "no reason"]
+)
+def test_the_command_refuses_what_it_cannot_do(place: Place, words: tuple[str, ...]) -> None:
+    with pytest.raises(SystemExit):
+        call_command("circuit", *words)
+
+    assert not Circuit.objects.exclude(state=CircuitState.CLOSED).exists()
+
+
+def test_a_button_that_changes_nothing_says_so(place: Place) -> None:
+    """Retry now does not reach a provider that is out."""
+    opened(place)
+
+    assert recovery.retry_now("ORD-1", "amara") == "held"
+
+
+def test_a_circuit_closes_when_nobody_waits_for_it(place: Place) -> None:
+    """There is nobody to send ahead; whoever comes next finds out."""
+    opened(place)
+    Saga.objects.update(held_by="", held_at=None)
+    Circuit.objects.update(next_probe_at="2020-01-01T00:00Z")
+
+    assert list(recovery.circuit_probes()) == []
+    assert circuit().state == CircuitState.CLOSED
+
+
+def test_credentials_that_are_refused_are_an_outage(place: Place) -> None:
+    """A key of ours that has run out meets every order: none of them is turned back for it."""
+    error = http.outcome(401, {"error": {"code": "bad_key"}}, ())
+    assert isinstance(error, InDoubt)
+
+    opened(place, error)
+
+
+def test_an_answer_about_this_request_is_no_outage() -> None:
+    """A provider that refuses one request in an unknown way still works."""
+    for status in (404, 409, 422):
+        error = http.outcome(status, {"error": {"code": "odd"}}, ())
+        assert error is not None
+        assert not error.provider_failed

@@ -112,8 +112,11 @@ MUTATIONS = (
     "window_from_grant=False",
     "settle_waits=False",
     "cancel_waits=False",
+    "withdraws=any grant",
+    "probe_waits=False",
 )
 READINGS = (
+    "withdraws=no grant",
     "settle_guard=state",
     "unavailable_proves=no doubt",
     "busy_is_doubt=False",

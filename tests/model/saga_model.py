@@ -4,6 +4,8 @@ The protocol of docs/design.md and docs/semantics.md on one order: three steps (
 provider. Here stand the journal, the engine and the tasks; ``saga_world.py`` holds the provider and everything that can
 go wrong; ``saga_check.py`` holds the invariants and searches the whole space. Values are immutable, functions pure.
 
+One circuit stands before whatever step talks to the provider, forward; while it is open nothing starts but a probe.
+
 Not modelled: deliveries, most operators' verbs, deploys, amounts, the lag of a look-up, that a 409 spends no try, more
 than one order. Time is order only: a wake-up is free when nothing of the current epoch is left that could move, and a fault before that. Assumed
 of the world: no request is in the air, and no worker stands between its last look at the clock and its send, for a whole
@@ -52,6 +54,10 @@ class Rules:
     grant_sets_wake: bool = True  # a grant carries its own wake_at
     savepoint: bool = True  # a local step that is rejected takes its half-done rows back
     event_with_status: bool = True  # the event commits with "fulfilled", not in a commit of its own
+    withdraws: str = (
+        "never asked"  # before an open circuit a grant is withdrawn: never asked: it came when the circuit was open | any grant | no grant
+    )
+    probe_waits: bool = True  # the start of a probe waits for the disk
     provider_keys: bool = True  # (provider) it knows idempotency keys, and not only look-up
     keeps_rejections: bool = True  # (provider) a rejection is remembered under its key
     max_faults: int = 2
@@ -126,7 +132,10 @@ class Provider(NamedTuple):
 
 
 class World(NamedTuple):
-    """Everything. ``past`` = the journals that a database crash may bring back: since the last commit that waited."""
+    """Everything. ``past`` = the journals that a database crash may bring back: since the last commit that waited.
+
+    ``out`` = the circuit is open; ``out_since_grant`` = and was so already at the grant that stands now; ``probe`` = this order may call all the same.
+    """
 
     journal: Journal = Journal()
     past: tuple[Journal, ...] = ()
@@ -135,6 +144,9 @@ class World(NamedTuple):
     provider: Provider = Provider()
     faults: int = 0
     asked: bool = False
+    out: bool = False
+    out_since_grant: bool = False
+    probe: bool = False
 
 
 def commit(world: World, journal: Journal, waits: bool) -> World:
@@ -232,6 +244,8 @@ def take_over(rules: Rules, journal: Journal) -> Journal:
     record = journal.steps[step]
     if record.state in ("started", "undo_started") and not journal.cancel and record.tries >= (UNDO_BUDGET if undo else DO_BUDGET):
         return give_up(rules, journal)
+    if record.state == "pending" and not journal.cancel:
+        return put(journal, step, record._replace(state="granted"), wake=True)
     epoch = journal.epoch + (rules.sweep_raises_granted or record.state not in ("granted", "undo_granted"))
     if undo:
         if record.tries >= UNDO_BUDGET:
@@ -248,6 +262,27 @@ def stopped(journal: Journal) -> Journal:
     step, undo = current(journal)
     record = journal.steps[step]._replace(state="undo_wait" if undo else "in_doubt", doubt=True, claim=0)
     return put(journal, step, record, epoch=journal.epoch + 1, wake=True)
+
+
+def before_an_open_circuit(rules: Rules, world: World) -> bool:
+    """Something is to be called forward, the circuit is open, and this order is not the probe."""
+    border = current(world.journal)
+    if border is None or border[1] or border[0] == INVENTORY or not world.out or world.probe:
+        return False
+    return not world.journal.cancel and world.journal.steps[border[0]].state != "rejected"
+
+
+def held(rules: Rules, world: World) -> Journal:
+    """It waits: a try is put in doubt and not counted, a grant that cannot have been used is withdrawn."""
+    journal = world.journal
+    step, _ = current(journal)
+    record = journal.steps[step]
+    if record.state == "started":
+        return stopped(put(journal, step, record._replace(tries=max(record.tries - 1, 1))))
+    unused = {"never asked": world.out_since_grant and record.tries == 0 and not record.doubt, "any grant": True, "no grant": False}
+    if record.state == "granted" and unused[rules.withdraws]:
+        return put(journal, step, Record("pending"), epoch=journal.epoch + 1, wake=True)
+    return journal
 
 
 def settle_do(rules: Rules, journal: Journal, worker: Worker) -> Journal:
@@ -299,6 +334,9 @@ def transact(rules: Rules, world: World, journal: Journal, waits: bool, failed: 
     """Commit, then publish on commit: the next of the chain, or the errback of a step that raised."""
     if journal.epoch != world.journal.epoch:
         waits = rules.epoch_waits
+    border = current(journal)
+    if border and not border[1] and (world.journal.steps[border[0]].state, journal.steps[border[0]].state) == ("pending", "granted"):
+        world = world._replace(out_since_grant=world.out)
     follow = failed or (launch(journal) if launchable(journal) else None)
     lone_event = journal.saga == "completed" and not rules.event_with_status
     return publish(commit(world, journal, waits), follow, Message("event", 0, 0) if lone_event else None)
@@ -332,6 +370,8 @@ def receive(rules: Rules, world: World, message: Message) -> Iterator[tuple[str,
         yield f"{name}: meets the cancel", transact(rules, world, turned, True) if turned != journal else world
     elif message.step == INVENTORY:
         yield from run_local(rules, world, message, name)
+    elif not undo and before_an_open_circuit(rules, world):
+        yield f"{name}: refused, the circuit is open", commit(world, held(rules, world), waits=True)
     elif len(world.workers) < WORKERS:
         yield f"{name}: started", start(rules, world, message)
 
@@ -347,7 +387,8 @@ def start(rules: Rules, world: World, message: Message) -> World:
     if rules.intent_first:
         state = "undo_started" if undo else "started"
         journal = put(journal, step, record._replace(state=state, tries=record.tries + 1, claim=claim))
-        world = commit(world, journal, waits=rules.start_waits)
+        world = commit(world, journal, waits=rules.start_waits or (world.probe and rules.probe_waits))
+        world = world._replace(probe=False)
     key = record.receipt or key if undo else key
     worker = Worker(step, undo, message.epoch, claim, "call", key, careful)
     return world._replace(workers=tuple(sorted(world.workers + (worker,))))

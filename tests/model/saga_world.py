@@ -3,8 +3,8 @@
 What is a fault, and costs one: a message lost or doubled; a worker killed (with or without an errback); an errback while
 the worker lives; a lease that runs out while a worker or a message is alive (pause, backlog, zombie); a database crash
 that takes the commits that did not wait; a provider that is unavailable, loses the answer, or applies the request later;
-a key window that ends; a parcel handed over early; a refund refused; a retry by an operator. Free: order of messages,
-speed of workers, stock and card decisions, when a late request lands, one cancel by the customer.
+a circuit that opens because of other orders; a key window that ends; a parcel handed over early; a refund refused; a retry by an operator. Free: order of messages,
+speed of workers, stock and card decisions, when a late request lands, one cancel by the customer, that a circuit closes or sends this order ahead.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from __future__ import annotations
 from typing import Iterator
 
 from tests.model.saga_model import (
+    DO_BUDGET,
     NAMES,
     SHIPPING,
     Entry,
@@ -21,7 +22,10 @@ from tests.model.saga_model import (
     Rules,
     Worker,
     World,
+    before_an_open_circuit,
     commit,
+    current,
+    held,
     launch,
     publish,
     put,
@@ -109,6 +113,8 @@ def moves(rules: Rules, world: World) -> Iterator[tuple[str, World]]:
         yield from (call if worker.pc == "call" else settle)(rules, world, worker)
     yield from late_landings(rules, world)
     yield from wake_ups(rules, world)
+    if world.out:
+        yield from circuits(rules, world)
     if not world.asked:
         yield from cancel(rules, world)
     if world.faults < rules.max_faults:
@@ -132,10 +138,36 @@ def wake_ups(rules: Rules, world: World) -> Iterator[tuple[str, World]]:
     alive = any(thing.epoch == journal.epoch for thing in world.inbox + world.workers)
     if alive and world.faults >= rules.max_faults:
         return
+    if before_an_open_circuit(rules, world):
+        waiting = held(rules, world)
+        if waiting != journal:
+            yield "sweep holds it before the open circuit", transact(rules, world._replace(faults=world.faults + alive), waiting, True)
+        return
     if rules.send_deadline == "lease":
         world = world._replace(workers=tuple(sorted(past_its_lease(journal, worker) for worker in world.workers)))
     swept = transact(rules, world._replace(faults=world.faults + alive), take_over(rules, journal), True)
     yield "sweep takes over" + (", too early" if alive else ""), swept
+
+
+def circuits(rules: Rules, world: World) -> Iterator[tuple[str, World]]:
+    """The provider answers somebody again, and the circuit closes; or this order is sent ahead to see."""
+    yield "the circuit closes", world._replace(out=False, out_since_grant=False, probe=False)
+    alive = any(thing.epoch == world.journal.epoch for thing in world.inbox + world.workers)
+    if alive or not before_an_open_circuit(rules, world):
+        return
+    record = world.journal.steps[current(world.journal)[0]]
+    if record.state != "started" and record.tries < DO_BUDGET:  # nobody's budget ends it, but somebody else's turn does
+        yield "it is sent ahead as the probe", transact(rules, world, probed(rules, world.journal), True)._replace(probe=True)
+
+
+def probed(rules: Rules, journal: Journal) -> Journal:
+    """Granted under the next epoch, whatever its budget; where it is granted already, the same message again."""
+    step, _ = current(journal)
+    record = journal.steps[step]
+    if record.state == "granted":
+        return journal
+    raised = record.state != "pending"
+    return put(journal, step, record._replace(state="granted", claim=0), epoch=journal.epoch + raised, wake=True)
 
 
 def past_its_lease(journal: Journal, worker: Worker) -> Worker:
@@ -171,6 +203,8 @@ def faults(rules: Rules, world: World) -> Iterator[tuple[str, World]]:
         step = next(k for k in (2, 1, 0) if resumed.steps[k].state not in ("undone", "not_needed"))
         fresh = put(resumed, step, resumed.steps[step]._replace(state="undo_granted", tries=0))
         yield "an operator retries with a fresh budget", publish(commit(world, fresh, waits=True), launch(fresh))
+    if world.journal.saga == "running" and not world.out:
+        yield "the circuit opens: other orders have failed", world._replace(out=True, out_since_grant=False)
     provider = world.provider
     for key in {key for key, _ in provider.memory} - provider.expired:
         about_to_send = any(w.pc == "call" and w.key == key for w in world.workers)

@@ -12,6 +12,7 @@ from config.storming.scenarios import (
     killed,
     leases,
     locked,
+    outage,
     refunds,
     stalled,
     starved,
@@ -23,6 +24,7 @@ SCENARIOS: tuple[Scenario, ...] = tuple(
     module.SCENARIO
     for module in (
         refunds,
+        outage,
         killed,
         wiped,
         database,

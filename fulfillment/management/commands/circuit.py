@@ -5,10 +5,10 @@ from typing import Any
 
 from django.core.management.base import CommandParser
 
-from fulfillment import engine
+from fulfillment.engine.holding import sentence
 from fulfillment.management.operating import OperatorCommand, words, wrong_usage
 from fulfillment.models import Circuit
-from fulfillment.recovery import Refused, amounts, circuits
+from fulfillment.recovery import Refused, circuits
 
 VERBS = {"hold": circuits.hold, "release": circuits.release}
 
@@ -23,8 +23,8 @@ class Command(OperatorCommand):
         super().add_arguments(parser)
         parser.add_argument("verb", nargs="?", choices=[*VERBS, "list"], default="list", help="list (default), hold or release")
         parser.add_argument("name", nargs="?", default="", help="like payments.sandbox.do")
-        parser.add_argument("--actor", type=words, default="", help="who decides")
-        parser.add_argument("--reason", type=words, default="", help="why, for whoever reads it later")
+        parser.add_argument("--actor", type=words, help="who decides")
+        parser.add_argument("--reason", type=words, help="why, for whoever reads it later")
 
     def handle(self, *args: Any, **options: Any) -> None:
         if options["verb"] == "list":
@@ -51,11 +51,9 @@ class Command(OperatorCommand):
 def _line(circuit: Circuit) -> str:
     if not circuit.is_open:
         return f"{circuit.name} · closed"
-    orders, at_risk = engine.waiting(circuit.name)
-    return f"{circuit.name} · {circuit.state} · {circuit.sentence} · orders that wait: {orders}, {amounts(at_risk) or 'no money'}"
+    return f"{circuit.name} · {circuit.state} · {sentence(circuit)}."
 
 
 def _as_json(circuit: Circuit) -> dict[str, Any]:
-    orders, at_risk = engine.waiting(circuit.name) if circuit.is_open else (0, {})
     names = ("name", "state", "opened_at", "next_probe_at", "probes", "held_by", "reason", "last_error")
-    return {name: getattr(circuit, name) for name in names} | {"orders": orders, "at_risk": at_risk}
+    return {name: getattr(circuit, name) for name in names} | {"sentence": sentence(circuit) if circuit.is_open else ""}

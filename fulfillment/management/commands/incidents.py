@@ -38,7 +38,7 @@ class Command(OperatorCommand):
 def _group_lines(group: Group) -> Iterator[str]:
     cause = " · ".join(filter(None, (group.kind, group.step, group.code)))
     amount = recovery.amounts(group.at_risk)
-    subjects = _count(group.orders, "subscriber" if group.kind == IncidentKind.DEAD_LETTER else "order")
+    subjects = _count(group.orders, _subject(group))
     yield (
         f"{cause} · {subjects} · {amount + ' at risk' if amount else 'no money at risk'}"
         f" · first {group.first:%Y-%m-%d %H:%M:%S} · last {group.last:%Y-%m-%d %H:%M:%S}"
@@ -46,8 +46,17 @@ def _group_lines(group: Group) -> Iterator[str]:
     yield f"    {group.label}. Runbook {group.runbook}"
     if group.kind == IncidentKind.DEAD_LETTER:
         yield "    python manage.py deliveries"
+    elif group.kind == IncidentKind.PROVIDER_DOWN:
+        yield "    python manage.py circuit"
     elif group.kind not in FOUND_AT_THE_PROVIDER:
         yield f"    python manage.py retry_orders {_filters(group)}"
+
+
+def _subject(group: Group) -> str:
+    """What each incident of this group is about."""
+    if group.kind == IncidentKind.PROVIDER_DOWN and not group.step:
+        return "circuit"
+    return "subscriber" if group.kind == IncidentKind.DEAD_LETTER else "order"
 
 
 def _filters(group: Group) -> str:

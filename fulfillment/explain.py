@@ -171,7 +171,7 @@ def _held(saga: Saga, record: StepRecord, undo: bool) -> str:
         return f"{what} goes on in a moment: the provider answers again, and those who waited come one after the other."
     asked = _ASKED.get(record.state, "")
     back = "It goes on when it is released" if circuit.held_by else "It goes on by itself when the provider answers"
-    return f"{what} waits{asked}. {sentence(circuit)}. {back}; meanwhile neither tries nor time are spent."
+    return f"{what} waits{asked}. {sentence(circuit)}. {back}; meanwhile neither tries nor time is spent."
 
 
 _ASKED: dict[str, str] = {

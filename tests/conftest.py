@@ -1,1 +1,20 @@
 """What every test may use; the stack itself stands in ``tests/engines.py``, a plugin, because settings are read before any conftest."""
+
+import random
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from tests.shop_clock import LIMITS_S, ShopClock
+
+
+@pytest.fixture
+def clock(db: None, settings: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[ShopClock]:
+    """It stands still, every limit is a number of its own, and jitter is nil until a test wants it."""
+    for name, seconds in LIMITS_S.items():
+        setattr(settings, name, seconds)
+    monkeypatch.setattr(random, "uniform", lambda low, high: (low + high) / 2)
+    clock = ShopClock()
+    yield clock
+    clock.let_go()

@@ -1,0 +1,276 @@
+"""Promise: a limit ends at its last instant, neither before nor after: each is tried on both sides, with the instants that the engine itself has written."""
+
+from typing import Any
+
+import pytest
+from django.conf import settings
+
+from fulfillment import engine, recovery
+from fulfillment.errors import Busy, InDoubt, Rejected, Unavailable
+from fulfillment.models import QueueProbe, Saga, SagaState, StepRecord, StepState, StockLevel
+from orders import probes
+from orders.models import Incident, Order
+from tests.fulfillment.driving import paid
+from tests.shop_clock import LIMITS_S, ShopClock
+
+LEASE, PATIENCE, HARD, EDGE = LIMITS_S["LEASE_S"], LIMITS_S["PATIENCE_S"], LIMITS_S["TASK_HARD_LIMIT_S"], 0.001
+DOWN, BUSY = Unavailable("down", code="connect_failed"), Busy("working", code="in_progress")
+BOTH_SIDES = pytest.mark.parametrize(("after_s", "is_over"), [(0, False), (EDGE, True)], ids=["at its end", "just after"])
+
+
+@pytest.fixture
+def saga(clock: ShopClock, order: Order) -> int:
+    return engine.open_saga(order).saga
+
+
+def found(saga: int) -> Saga:
+    return Saga.objects.get(pk=saga)
+
+
+def record(saga: int, name: str = "payment") -> StepRecord:
+    return StepRecord.objects.get(saga=saga, name=name)
+
+
+def start(saga: int, name: str = "payment", undo: bool = False) -> engine.Claim:
+    claim = engine.start(saga, found(saga).epoch, name, undo)
+    assert claim is not None, record(saga, name).state
+    return claim
+
+
+def refused(saga: int) -> None:
+    paid(saga)
+    StockLevel.objects.update(on_hand=0)
+    with pytest.raises(Rejected):
+        engine.run_local(saga, 1, "inventory", undo=False)
+    assert engine.chain_stopped(saga, 1) is not None
+
+
+# --- the lease -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("before_s", "is_taken"), [(EDGE, False), (0, True)], ids=["just before its end", "at its end"])
+def test_a_worker_is_taken_over_at_the_end_of_its_lease(saga: int, clock: ShopClock, before_s: float, is_taken: bool) -> None:
+    clock.passes(3)
+    claim = start(saga)
+    clock.passes(LEASE - before_s)
+
+    recovery.look(saga)
+
+    assert (found(saga).epoch == 2) is is_taken
+    assert engine.settle_success(claim, {"charge_id": "c", "amount_minor": 100}).mine is not is_taken
+
+
+# --- deadlines -------------------------------------------------------------------------------------------------------------
+
+
+@BOTH_SIDES
+def test_a_step_s_deadline_counts_from_its_first_start(saga: int, clock: ShopClock, after_s: float, is_over: bool) -> None:
+    clock.passes(40)
+    engine.settle_failure(start(saga), BUSY)
+    clock.passes(500)
+    recovery.look(saga)
+    engine.settle_failure(start(saga), BUSY)
+    clock.passes(settings.STEP_DEADLINE_S - 500 + after_s)
+
+    recovery.look(saga)
+
+    assert (found(saga).state == SagaState.COMPENSATING) is is_over
+
+
+@BOTH_SIDES
+def test_a_saga_s_deadline_counts_from_opening_whatever_succeeds_on_the_way(
+    saga: int, clock: ShopClock, after_s: float, is_over: bool
+) -> None:
+    clock.passes(settings.SAGA_DEADLINE_S - 100)
+    paid(saga)
+    clock.passes(100 + after_s)
+    ask(clock)
+
+    recovery.look(saga)
+
+    assert (found(saga).state == SagaState.COMPENSATING) is is_over
+
+
+def ask(clock: ShopClock) -> None:
+    """A probe comes out of the queue now: what was published long ago is lost."""
+    QueueProbe.objects.get_or_create(queue="saga")
+    recovery.probe_came_out("saga", clock.now)
+
+
+@BOTH_SIDES
+def test_an_undo_s_deadline_counts_from_its_grant(saga: int, order: Order, clock: ShopClock, after_s: float, is_over: bool) -> None:
+    clock.passes(40)
+    refused(saga)
+    clock.passes(300)
+    engine.settle_failure(start(saga, undo=True), BUSY)
+    clock.passes(settings.UNDO_DEADLINE_S - 300 + after_s)
+
+    recovery.look(saga)
+
+    assert (found(saga).state == SagaState.NEEDS_ATTENTION) is is_over
+    assert [incident.kind for incident in Incident.objects.all()] == ["undo_exhausted"] * is_over
+
+
+@BOTH_SIDES
+def test_the_time_of_a_lost_worker_moves_the_step_s_deadline_by_exactly_that(
+    saga: int, clock: ShopClock, after_s: float, is_over: bool
+) -> None:
+    start(saga)
+    clock.passes(LEASE + 40)
+    recovery.look(saga)
+    engine.settle_failure(start(saga), BUSY)
+    clock.passes(settings.STEP_DEADLINE_S + after_s)
+
+    recovery.look(saga)
+
+    assert (found(saga).state == SagaState.COMPENSATING) is is_over
+
+
+@BOTH_SIDES
+def test_the_time_of_a_lost_worker_moves_the_saga_s_deadline_by_exactly_that(
+    saga: int, clock: ShopClock, after_s: float, is_over: bool
+) -> None:
+    clock.passes(100)
+    start(saga)
+    clock.passes(LEASE + 40)
+    recovery.look(saga)
+    paid_again(saga)
+    clock.passes(settings.SAGA_DEADLINE_S - 100 + after_s)
+    ask(clock)
+
+    recovery.look(saga)
+
+    assert (found(saga).state == SagaState.COMPENSATING) is is_over
+
+
+def paid_again(saga: int) -> None:
+    engine.settle_success(start(saga), {"charge_id": "c", "amount_minor": 100})
+
+
+@BOTH_SIDES
+def test_what_no_process_serves_is_a_person_s_after_its_time(saga: int, clock: ShopClock, after_s: float, is_over: bool) -> None:
+    StepRecord.objects.filter(saga=saga, name="payment").update(name="gift_wrap")
+    Saga.objects.update(launched_at=None)
+    clock.until(found(saga).wake_at)
+    assert recovery.look(saga) is None
+    clock.until(found(saga).left_since, settings.UNKNOWN_STEP_AFTER_S + after_s)
+
+    recovery.look(saga)
+
+    assert (found(saga).state == SagaState.NEEDS_ATTENTION) is is_over
+
+
+@pytest.mark.parametrize(("tries", "goes_on"), [(7, True), (8, False)])
+def test_the_last_try_is_the_one_that_the_setting_names(saga: int, clock: ShopClock, tries: int, goes_on: bool) -> None:
+    assert settings.STEP_TRIES == 8
+    for _ in range(tries):
+        engine.settle_failure(start(saga), DOWN)
+        clock.until(found(saga).wake_at)
+        recovery.look(saga)
+
+    assert (found(saga).state == SagaState.RUNNING) is goes_on
+
+
+@pytest.mark.parametrize(("losses", "goes_on"), [(12, True), (13, False)])
+def test_a_step_whose_worker_is_lost_again_and_again_is_a_person_s_after_so_many_launches(
+    saga: int, clock: ShopClock, losses: int, goes_on: bool
+) -> None:
+    assert settings.POISON_AFTER == 12
+    for _ in range(losses):
+        start(saga)
+        clock.passes(LEASE)
+        recovery.look(saga)
+
+    assert (found(saga).state == SagaState.RUNNING) is goes_on
+
+
+# --- probes --------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("before_s", "is_lost"), [(0, False), (EDGE, True)], ids=["as late as it may be", "earlier"])
+def test_a_stamp_proves_lost_what_was_published_a_hard_limit_before_it(saga: int, clock: ShopClock, before_s: float, is_lost: bool) -> None:
+    """A worker may have prefetched it, and be busy with another task until its hard limit."""
+    clock.passes(PATIENCE)
+    assert recovery.look(saga) is None
+    clock.until(found(saga).launched_at, HARD + before_s)
+    (stamp,) = [stamp for queue, stamp in recovery.probes_due() if queue == "saga"]
+    assert stamp == clock.now
+    clock.passes(500)
+    recovery.probe_came_out("saga", stamp)
+
+    assert (recovery.look(saga) is not None) is is_lost
+
+
+def test_an_unanswered_probe_is_followed_by_another_with_waits_doubling_and_capped(clock: ShopClock) -> None:
+    sender, waits = probes.Probes(), []
+    sender.want("saga")
+    ((_, sent),) = sender.due()
+    for _ in range(7):
+        wait = min(settings.PROBE_AFTER_S * 2 ** len(waits), settings.PROBE_CAP_S)
+        clock.until(sent, wait - EDGE)
+        sender.want("saga")
+        assert sender.due() == []
+        clock.passes(EDGE)
+        sender.want("saga")
+        ((_, again),) = sender.due()
+        waits.append((again - sent).total_seconds())
+        sent = again
+
+    assert waits[0] == settings.PROBE_AFTER_S
+    assert waits[-1] == settings.PROBE_CAP_S
+
+
+def test_a_queue_that_lets_nothing_out_is_named_with_its_time(clock: ShopClock) -> None:
+    sender = probes.Probes()
+    sender.want("undo")
+    assert sender.due()
+    clock.passes(20)
+    sender.want("undo")
+    assert sender.due()
+    clock.passes(5)
+
+    assert probes.unanswered_for_s() == {"undo": 25.0}
+
+    probes.probe_came_out("undo", clock.now)
+    assert probes.unanswered_for_s() == {}
+
+
+# --- the sweep's own instants ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("before_s", "is_due"), [(EDGE, False), (0, True)], ids=["just before", "then"])
+def test_a_saga_is_due_at_its_instant(saga: int, clock: ShopClock, before_s: float, is_due: bool) -> None:
+    engine.settle_failure(start(saga), InDoubt("silence"))
+    clock.until(found(saga).wake_at, -before_s)
+
+    assert bool([launch for launch in recovery.due() if launch]) is is_due
+
+
+@BOTH_SIDES
+def test_what_wakes_up_later_than_any_rule_allows_is_due(saga: int, clock: ShopClock, after_s: float, is_over: bool) -> None:
+    """Twice the longest wait of all is what no rule reaches."""
+    engine.settle_failure(start(saga), InDoubt("silence"))
+    furthest_s = 2 * max(LEASE, settings.PATIENCE_CAP_S, settings.BACKOFF_CAP_S)
+    clock.until(found(saga).wake_at, -furthest_s - after_s)  # the clock was ahead when it was written
+
+    assert bool([launch for launch in recovery.due() if launch]) is is_over
+
+
+def test_a_reconciliation_is_due_once_every_so_often(clock: ShopClock) -> None:
+    recovery.beat()
+    clock.passes(settings.RECONCILE_EVERY_S)
+    assert not recovery.reconciliation_is_due()
+    clock.passes(EDGE)
+    assert recovery.reconciliation_is_due()
+    assert not recovery.reconciliation_is_due()
+    clock.passes(42)
+    assert recovery.sweep_age_s() == settings.RECONCILE_EVERY_S + EDGE + 42
+
+
+def test_nothing_is_started_twice_by_what_is_granted_only_once(saga: int, clock: ShopClock, settings: Any) -> None:
+    """A grant has no end of its own: however late its message comes, it starts, and once."""
+    clock.passes(settings.PATIENCE_CAP_S * 3)
+
+    assert engine.start(saga, 1, "payment", False) is not None
+    assert engine.start(saga, 1, "payment", False) is None
+    assert record(saga).state == StepState.STARTED

@@ -202,7 +202,8 @@ def test_a_stamp_proves_lost_what_was_published_a_hard_limit_before_it(saga: int
 
 
 def test_an_unanswered_probe_is_followed_by_another_with_waits_doubling_and_capped(clock: ShopClock) -> None:
-    sender, waits = probes.Probes(), []
+    sender = probes.Probes()
+    waits: list[float] = []
     sender.want("saga")
     ((_, sent),) = sender.due()
     for _ in range(7):

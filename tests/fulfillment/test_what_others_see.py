@@ -1,0 +1,299 @@
+"""Promise: what another session can see, and in which order. Intent is seen before a call leaves; an outcome and what it grants are seen together; nothing is
+published before it is true; nothing half done is ever seen.
+"""
+
+from collections.abc import Iterator
+from contextlib import suppress
+from typing import Any
+
+import pytest
+from django.conf import settings
+from django.db import transaction
+
+from config.management.commands.sweep import Sweep
+from fulfillment import crashpoints, engine, recovery, tasks
+from fulfillment.errors import InDoubt, Rejected
+from fulfillment.models import Saga, StockLevel
+from fulfillment.recovery import Request, decide, version_of
+from orders.models import Order
+from tests.fulfillment.conftest import ADDRESS, SandboxProcess, now_due
+from tests.fulfillment.driving import REFUSED
+from tests.witness import Door, Witness
+
+pytestmark = pytest.mark.django_db(transaction=True)
+GRANTED, STARTED = "placed running/1 payment=granted", "processing running/1 payment=started"
+PAID = "processing running/1 payment=succeeded inventory=granted captured:100"
+RESERVED = "processing running/1 payment=succeeded inventory=succeeded shipping=granted captured:100 stock:held"
+FULFILLED = "fulfilled completed/1 payment=succeeded inventory=succeeded shipping=succeeded captured:100 stock:consumed fact"
+NUMBERS = iter(range(1, 1_000_000))
+
+
+@pytest.fixture
+def order(order: Order) -> Order:
+    """A number of its own, because the provider remembers those of other tests."""
+    order.number, order.shipping_address = f"ORD-W{next(NUMBERS)}", ADDRESS
+    order.save()
+    return order
+
+
+@pytest.fixture
+def witness(order: Order, sandbox: SandboxProcess, settings: Any) -> Iterator[Witness]:
+    witness = Witness(order.number)
+    door = Door(sandbox.url, witness)
+    settings.SANDBOX_URL = door.url
+    yield witness
+    door.close()
+    witness.close()
+
+
+@pytest.fixture
+def saga(order: Order) -> int:
+    with transaction.atomic():
+        return engine.open_saga(order).saga
+
+
+def run(saga: int, name: str) -> None:
+    """What a worker does with this message; a rejection ends its chain."""
+    found = Saga.objects.select_related("order").get(pk=saga)
+    with suppress(Rejected):
+        tasks.TASKS[f"fulfillment.{name}"](saga=saga, epoch=found.epoch, order=found.order.number)
+
+
+def stopped(saga: int) -> None:
+    """What the errback does."""
+    found = Saga.objects.select_related("order").get(pk=saga)
+    tasks.failed(saga=saga, epoch=found.epoch, order=found.order.number)
+
+
+def swept(saga: int) -> None:
+    now_due(saga)
+    Sweep(lambda _: None).round()
+
+
+# --- forward ---------------------------------------------------------------------------------------------------------------
+
+
+def test_an_order_is_published_once_it_is_there_with_its_first_step_granted(order: Order, witness: Witness) -> None:
+    with witness.watching() as saw, transaction.atomic():
+        tasks.start(order)
+
+    assert saw == ["placed", GRANTED, "→ fulfillment.payment"]
+
+
+def test_that_a_step_is_called_is_seen_before_the_call_leaves_and_its_outcome_with_the_next_grant(saga: int, witness: Witness) -> None:
+    with witness.watching() as saw:
+        run(saga, "payment")
+
+    assert saw == [GRANTED, STARTED, "→ POST /v1/charges", PAID]
+
+
+def test_nothing_of_a_step_on_our_own_rows_is_seen_before_all_of_it(saga: int, witness: Witness) -> None:
+    run(saga, "payment")
+
+    with witness.watching() as saw:
+        run(saga, "inventory")
+
+    assert saw == [PAID, RESERVED]
+
+
+def test_fulfilled_stock_and_fact_are_seen_together_and_told_afterwards(saga: int, witness: Witness) -> None:
+    for name in ("payment", "inventory"):
+        run(saga, name)
+
+    with witness.watching() as saw:
+        run(saga, "shipping")
+
+    started = RESERVED.replace("shipping=granted", "shipping=started")
+    told = [f"→ sideeffects.{name}" for name in ("analytics",)]  # the broker is away: the first that it refuses ends it
+    assert saw == [RESERVED, started, "→ POST /v1/labels", FULFILLED, *told]
+
+
+# --- where it does not go well ---------------------------------------------------------------------------------------------
+
+
+def test_a_refusal_is_seen_and_turns_back_when_the_chain_has_ended(saga: int, order: Order, witness: Witness) -> None:
+    Order.objects.update(payment_token="tok_declined")
+    with witness.watching() as saw:
+        run(saga, "payment")
+    assert saw == [GRANTED, STARTED, "→ POST /v1/charges", "processing running/1 payment=rejected"]
+
+    with witness.watching() as saw:
+        stopped(saga)
+
+    nothing_left = "payment=not_needed inventory=not_needed shipping=not_needed"
+    assert saw == ["processing running/1 payment=rejected", f"payment_failed compensated/2 {nothing_left}"]
+
+
+def test_a_local_step_that_is_refused_leaves_nothing_but_its_refusal(saga: int, witness: Witness) -> None:
+    run(saga, "payment")
+    StockLevel.objects.update(on_hand=1)
+
+    with witness.watching() as saw:
+        run(saga, "inventory")
+
+    assert saw == [PAID, PAID.replace("granted", "rejected")]
+
+
+def test_turning_back_is_one_change_and_each_undo_is_seen_before_its_call(saga: int, witness: Witness) -> None:
+    run(saga, "payment")
+    StockLevel.objects.update(on_hand=1)
+    run(saga, "inventory")
+    rejected = PAID.replace("granted", "rejected")
+    undo = "compensating compensating/2 payment=undo_{} inventory=not_needed shipping=not_needed captured:100"
+
+    with witness.watching() as saw:
+        stopped(saga)
+    assert saw == [rejected, undo.format("granted"), "→ fulfillment.undo_payment"]
+
+    with witness.watching() as saw:
+        run(saga, "undo_payment")
+    over = "inventory_failed compensated/2 payment=undone inventory=not_needed shipping=not_needed captured:100 refunded:100"
+    assert saw == [undo.format("granted"), undo.format("started"), "→ POST /v1/refunds", over]
+
+
+def test_a_local_undo_gives_the_stock_back_with_its_settle_and_the_next_grant(saga: int, order: Order, witness: Witness) -> None:
+    for name in ("payment", "inventory"):
+        run(saga, name)
+    recovery.cancel(order.number, "web-shop")
+    swept(saga)
+    seen = "compensating compensating/2 payment={} inventory={} shipping={} cancel captured:100 stock:{}"
+
+    with witness.watching() as saw:
+        run(saga, "undo_shipping")
+        run(saga, "undo_inventory")
+
+    assert [line for line in saw if not line.startswith("→")] == [
+        seen.format("undo_pending", "undo_pending", "undo_granted", "held"),
+        seen.format("undo_pending", "undo_pending", "undo_started", "held"),
+        seen.format("undo_pending", "undo_granted", "undone", "held"),
+        seen.format("undo_granted", "undone", "undone", "released"),
+    ]
+
+
+def test_a_retry_is_granted_under_its_epoch_before_it_is_published(saga: int, witness: Witness) -> None:
+    claim = engine.start(saga, 1, "payment", False)
+    assert claim is not None
+    engine.settle_failure(claim, InDoubt("silence"))
+
+    with witness.watching() as saw:
+        swept(saga)
+
+    assert saw == ["processing running/1 payment=in_doubt", "processing running/2 payment=granted", "→ fulfillment.payment"]
+
+
+def test_a_lost_message_is_counted_before_it_is_published_again(saga: int, witness: Witness) -> None:
+    """Else one that kills whoever publishes it would go out for ever."""
+    counts: list[int] = []
+    leaves = witness.leaves
+
+    def then_count(what: str) -> None:
+        counts.append(witness._session.execute("SELECT relaunches FROM fulfillment_saga").fetchone()[0])  # type: ignore[index]
+        leaves(what)
+
+    setattr(witness, "leaves", then_count)  # noqa: B010
+    with witness.watching():
+        swept(saga)
+
+    assert counts == [1]
+
+
+def test_a_cancel_is_seen_and_then_all_of_the_turn(saga: int, order: Order, witness: Witness) -> None:
+    with witness.watching() as saw:
+        assert recovery.cancel(order.number, "web-shop") == "accepted"
+        swept(saga)
+
+    turned = "compensating compensating/2 payment=undo_granted inventory=not_needed shipping=not_needed cancel"
+    assert saw == [GRANTED, f"{GRANTED} cancel", turned, "→ fulfillment.undo_payment"]
+
+
+def test_who_waits_for_a_person_is_told_in_the_same_change(saga: int, witness: Witness) -> None:
+    Saga.objects.update(relaunches=settings.POISON_AFTER)
+
+    with witness.watching() as saw:
+        swept(saga)
+
+    assert saw == [GRANTED, "placed needs_attention/2 payment=granted incident:stuck"]
+
+
+def test_an_undo_that_fails_for_good_and_its_incident_are_one_change(saga: int, witness: Witness) -> None:
+    run(saga, "payment")
+    StockLevel.objects.update(on_hand=1)
+    run(saga, "inventory")
+    stopped(saga)
+    claim = engine.start(saga, 2, "payment", True)
+    assert claim is not None
+
+    with witness.watching() as saw:
+        engine.settle_failure(claim, REFUSED)
+
+    rest = "inventory=not_needed shipping=not_needed captured:100"
+    assert saw == [
+        f"compensating compensating/2 payment=undo_started {rest}",
+        f"compensating needs_attention/3 payment=undo_failed {rest} incident:undo_exhausted",
+    ]
+
+
+def test_a_decision_ends_its_incident_and_moves_the_order_in_one_change(saga: int, order: Order, witness: Witness) -> None:
+    test_who_waits_for_a_person_is_told_in_the_same_change(saga, witness)
+
+    with witness.watching() as saw:
+        decide(Request(order=order.number, verb="retry", version=version_of(order.pk), actor="amara", reason="mended"))
+
+    assert saw == ["placed needs_attention/2 payment=granted incident:stuck", "placed running/3 payment=granted"]
+
+
+def test_a_take_over_is_one_change(saga: int, witness: Witness) -> None:
+    engine.start(saga, 1, "payment", False)
+
+    with witness.watching() as saw:
+        now_due(saga)
+        recovery.look(saga)
+
+    assert saw == [STARTED, "processing running/2 payment=granted"]
+
+
+# --- the crash points stand where they say -----------------------------------------------------------------------------------
+
+
+def test_each_crash_point_stands_at_its_boundary(saga: int, witness: Witness, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the crash matrix kills there is what its name says: moved, it would kill somewhere else and prove nothing."""
+    points: list[tuple[str, str]] = []
+
+    def reached(boundary: str, step: str, undo: bool | None) -> None:
+        witness.look()
+        states = [line for line in witness.saw if not line.startswith("→")]
+        points.append((boundary, states[-1]))
+
+    monkeypatch.setattr(crashpoints, "listener", reached)
+    with witness.watching():
+        for name in ("payment", "inventory"):
+            run(saga, name)
+
+    assert points == [
+        ("before_start", GRANTED), ("after_start", STARTED), ("before_call", STARTED), ("after_call", STARTED),
+        ("before_settle_commit", STARTED), ("after_settle_commit", PAID),
+        ("before_start", PAID), ("before_settle_commit", PAID), ("after_settle_commit", RESERVED),
+    ]  # fmt: skip
+
+
+def test_opening_sweep_and_errback_die_before_their_commit(order: Order, witness: Witness, monkeypatch: pytest.MonkeyPatch) -> None:
+    points: list[tuple[str, str]] = []
+
+    def reached(boundary: str, step: str, undo: bool | None) -> None:
+        witness.look()
+        points.append((boundary, next(line for line in reversed(witness.saw) if not line.startswith("→"))))
+
+    monkeypatch.setattr(crashpoints, "listener", reached)
+    with witness.watching():
+        with transaction.atomic():
+            tasks.start(order)
+        saga = Saga.objects.get().pk
+        engine.start(saga, 1, "payment", False)
+        stopped(saga)
+        swept(saga)
+
+    in_doubt = "processing running/2 payment=in_doubt"
+    assert [point for point in points if point[0] in ("open", "launch", "failed", "sweep")] == [
+        ("open", "placed"), ("launch", GRANTED), ("failed", STARTED), ("sweep", in_doubt),
+        ("launch", "processing running/3 payment=granted"),
+    ]  # fmt: skip

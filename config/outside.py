@@ -116,10 +116,11 @@ def _as_a_terminal_starts_it() -> None:
 class Shop:
     """A client of the running stack; ``order`` reads through the API, ``sql`` through the database."""
 
-    def __init__(self, stack: RunningStack) -> None:
+    def __init__(self, stack: RunningStack, transport: httpx.BaseTransport | None = None) -> None:
+        """``transport``: what carries the requests of its clients, if somebody writes them down."""
         self.stack = stack
         info = stack.info
-        self.http = httpx.Client(base_url=info["api"], headers={"Authorization": f"Token {info['token']}"}, timeout=20)
+        self.http = httpx.Client(base_url=info["api"], headers={"Authorization": f"Token {info['token']}"}, timeout=20, transport=transport)
         self.provider = httpx.Client(base_url=info["sandbox"], timeout=20)
 
     # --- the front door ---
@@ -235,6 +236,17 @@ class Shop:
     def children_of(self, role: str) -> list[int]:
         """The pool of a worker."""
         return [child.pid for child in psutil.Process(self.stack.pid(role)).children()]
+
+    def workers(self) -> list[str]:
+        """The roles that are played by workers, whatever they are called. Waits while one is being started again."""
+        return wait_for(self._workers)
+
+    def _workers(self) -> list[str]:
+        playing = {role: pids[0] for role, pids in self.stack.info["processes"].items() if pids}
+        try:
+            return [role for role, pid in playing.items() if "worker" in psutil.Process(pid).cmdline()]
+        except psutil.NoSuchProcess:
+            return []
 
     def kill_whole(self, role: str) -> int:
         """SIGKILL to the process group of ``role``; returns the pid that died. PostgreSQL's own children end when its postmaster is gone."""

@@ -1,9 +1,19 @@
-"""Did it hold? What every storm must leave behind, whatever its scenario: nothing lost, nobody stranded, nobody charged twice, and a clean reconciliation."""
+"""Did it hold? What every storm must leave behind, whatever its scenario: nothing lost, nobody stranded, nobody charged twice, and a clean reconciliation.
+
+And three questions: was somebody told, does every process that lives still work, are the database's sessions back? Then what clients saw, by itself.
+"""
 
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
+import httpx
+
+from config.outside import wait_for
+from config.storming import checking, settled, told, working
 from config.storming.storm import Storm
 
+SIDE_BY_SIDE = 8
 STRANDED = """
 SELECT o.number FROM fulfillment_saga s JOIN orders_order o ON o.id = s.order_id
 WHERE s.state NOT IN ('completed', 'compensated', 'closed_by_operator') AND s.wake_at IS NULL
@@ -14,11 +24,40 @@ WHERE s.state NOT IN ('completed', 'compensated', 'closed_by_operator') AND s.wa
 def judge(storm: Storm) -> None:
     """Adds a breach for each thing that does not hold, with the orders that it is about."""
     storm.show("judging", 0, 1)
+    if not storm.fault_ended_at:
+        storm.fault_ended()
+    told.somebody_was_told(storm)
+    working.every_pool_process_works(storm)
+    settled.sessions_are_back(storm)
+    _clients_agree(storm)
     _nothing_is_lost(storm)
     _nobody_is_stranded(storm)
     _nobody_is_charged_twice(storm)
     if not storm.scenario.lies:
         _all_agree(storm)
+
+
+def _clients_agree(storm: Storm) -> None:
+    """By what they were answered alone. Whoever was told of an order asks for it once more first."""
+    known = checking.acknowledged(list(storm.history))
+    with ThreadPoolExecutor(SIDE_BY_SIDE) as clients:
+        list(clients.map(partial(_found, storm), known))
+    history = list(storm.history)
+    storm.counts |= {"requests recorded": len(history), "orders checked": len(known)}
+    for breach in checking.check(history):
+        storm.expect(False, f"clients saw: {breach}")
+
+
+def _found(storm: Storm, number: str) -> None:
+    """Asked for until it is answered, however that may be."""
+
+    def answered() -> bool:
+        try:
+            return storm.shop.http.get(f"/orders/{number}").status_code in (httpx.codes.OK, httpx.codes.NOT_FOUND)
+        except httpx.TransportError:
+            return False
+
+    wait_for(answered, 60, every_s=0.5)
 
 
 def _nothing_is_lost(storm: Storm) -> None:

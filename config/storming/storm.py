@@ -11,6 +11,7 @@ from typing import Any
 from config.outside import RunningStack, Shop
 from config.processes import end_leftovers
 from config.storming.clients import Clients
+from config.storming.history import Exchange, Recording
 from config.storming.line import Line
 from config.storming.scenario import Scenario
 from config.supervisor import StackError, stop_running
@@ -36,6 +37,8 @@ class Storm:
         self.planted: set[str] = set()  # orders of which the provider holds more than we asked for
         self.counts: dict[str, Any] = {}
         self.breaches: list[str] = []
+        self.history: list[Exchange] = []  # what clients were answered, over every start of the stack
+        self.fault_ended_at = 0.0  # by the wall clock, which is the database's too
         self.line: Line | None = None  # to a broker of the storm's own
         self._stack: RunningStack | None = None
         self._shop: Shop | None = None
@@ -52,7 +55,7 @@ class Storm:
             shutil.rmtree(self.run_dir, ignore_errors=True)
             crash.mkdir(parents=True)
         self._stack = RunningStack(self.run_dir, self.scenario.program, CRASH_POINTS=str(crash), **self.scenario.variables, **variables)
-        self._shop = Shop(self._stack)
+        self._shop = Shop(self._stack, Recording(self.history))
 
     def stop(self) -> None:
         if self._stack is not None and self._stack.process.poll() is None:
@@ -110,6 +113,10 @@ class Storm:
         return dict(rows)
 
     # --- what must hold ---
+
+    def fault_ended(self) -> None:
+        """From now on nothing is in the orders' way any more. The last one counts."""
+        self.fault_ended_at = time.time()
 
     def until(self, what: str, done: Callable[[], int], total: int, within_s: float, every_s: float = 0.5) -> bool:
         """Wait until ``done`` says ``total``. False, and a breach, if it has not by then."""

@@ -7,32 +7,54 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
+import psycopg
 import pytest
 from rich.console import Console
 
 from config.management.commands import storm as command
 from config.outside import wait_for
+from config.storming import settled
 from config.storming.clients import Clients
+from config.storming.history import Exchange
 from config.storming.scenario import SMALL, Scenario
 from config.storming.showing import Showing
 from config.storming.storm import Storm
 from config.supervisor import StackError, hold
 from tests.engines import ROOT, RUN_DIR
 
+HELD: list[psycopg.Connection] = []
 STRAND = "UPDATE fulfillment_saga s SET state = 'needs_attention', wake_at = NULL, closed_at = NULL FROM orders_order o WHERE o.id = s.order_id AND o.number = %s"
 
 
 def everything_is_broken(storm: Storm) -> None:
-    """A second charge, an order at which nobody will look, one that is gone, a wait in vain."""
+    """A second charge, an order at which nobody will look, one that is gone, a lock that is never granted, a wait in vain."""
     twice, stranded, gone = storm.place(3)
     storm.rest(30)
     storm.shop.plant("charge", twice, f"{twice}:payment:do:2", 1000)
     storm.shop.run(STRAND, stranded)
     storm.numbers[storm.numbers.index(gone)] = "ORD-GONE"
+    storm.history.append(Exchange(method="POST", path="/api/v1/orders", status=201, number="ORD-GONE", begun=0, ended=1))
+    _a_lock_is_held_and_waited_for(storm)
     storm.until("waiting in vain", lambda: 0, 1, 0.1)
+
+
+def _a_lock_is_held_and_waited_for(storm: Storm) -> None:
+    """Until the database is stopped."""
+    HELD.append(psycopg.connect(storm.stack.info["database"]))
+    HELD[-1].execute("SELECT pg_advisory_xact_lock(1)")
+    threading.Thread(target=suppressed(lambda: storm.shop.sql("SELECT pg_advisory_xact_lock(1)")), daemon=True).start()
+
+
+def suppressed(call: Callable[[], object]) -> Callable[[], None]:
+    def run() -> None:
+        with suppress(psycopg.Error):
+            call()
+
+    return run
 
 
 def run(happens: Callable[[Storm], None], name: str) -> Storm:
@@ -40,15 +62,19 @@ def run(happens: Callable[[Storm], None], name: str) -> Storm:
     return command._run(scenario, SMALL, 1, lambda what, done, total: None)
 
 
-@pytest.mark.timeout(120)
-def test_every_kind_of_breach_is_told() -> None:
+def test_every_kind_of_breach_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whoever loses my order, forgets it or charges me twice in a storm is seen by it."""
+    monkeypatch.setattr(settled, "SETTLED_WITHIN_S", settled.STANDS_AFTER_S + 2)
     storm = run(everything_is_broken, "broken")
 
     told = "\n".join(storm.breaches)
     assert "1 orders were answered 201 and are missing: ORD-GONE" in told
     assert "1 orders are open, and nobody will look or was told" in told
     assert "1 orders have more than one charge" in told
+    assert "1 locks are waited for" in told
+    assert "1 sessions stand still in a transaction" in told
+    assert "1 statements do not end" in told
+    assert "clients saw: ORD-GONE: it was there, and was answered 404 later" in told
     assert "waiting in vain: 0 of 1 after 0.1 s" in told
     assert "reconcile: " in told
     seen = io.StringIO()
@@ -56,7 +82,7 @@ def test_every_kind_of_breach_is_told() -> None:
     showing.told(storm, 1)
     showing.verdict([storm], time.monotonic())
     assert f"{len(storm.breaches)} BREACHES" in seen.getvalue()
-    assert seen.getvalue().endswith(f"1 storms, 3 orders, {len(storm.breaches)} breaches\n")
+    assert seen.getvalue().endswith(f"1 storms, {len(storm.numbers)} orders, {len(storm.breaches)} breaches\n")
 
 
 def test_a_storm_that_runs_already_is_left_alone() -> None:

@@ -38,6 +38,7 @@ def happens(storm: Storm) -> None:
         with _slow(storm):
             storm.rest(60 + count)
             storm.until("telling", lambda: int(storm.shop.sql(DELIVERED, storm.numbers)[0][0]), count * SUBSCRIBERS, 60 + count)
+        storm.fault_ended()
     tries = int(storm.shop.sql(TRIES, storm.numbers)[0][0])  # a try that failed needs a message for the next one
     needed = count * STEPS + tries
     extra = sum(published.values()) - needed

@@ -40,6 +40,7 @@ def happens(storm: Storm) -> None:
         storm.numbers += [storm.shop.place_stubbornly() for _ in range(UNDER_WAY)]
         _strike(storm, line, kind)
         slowest[kind] = max(slowest.get(kind, 0.0), round(_until_orders_flow(storm, kind), 1))
+    storm.fault_ended()
     storm.counts |= {"faults": len(kinds)} | {f"{kind}: flows after at most (s)": seconds for kind, seconds in slowest.items()}
     storm.counts["workers that ended themselves"] = _deaf(storm) - deaf
     storm.rest(60)

@@ -23,6 +23,7 @@ def happens(storm: Storm) -> None:
             _stop_postgres(storm, storm.rng.uniform(0, 5))
             stops += 1
     in_sweep = sum(_stop_in_the_sweep(storm) for _ in range(storm.how_many["in_the_sweep"]))
+    storm.fault_ended()
     last = time.monotonic()
     storm.rest(LATER_S)
     storm.counts |= {"stops": stops, "more in the sweep": in_sweep, "at rest after (s)": round(time.monotonic() - last)}

@@ -71,6 +71,7 @@ def _deployed_under_orders(storm: Storm, sequence: tuple[str, ...], newer: Path)
                 time.sleep(SIDE_BY_SIDE_S)
         if part == "sweep":
             _turn_is_taken(storm)
+    storm.fault_ended()
     storm.rest(60, good + refused)
     return good, refused
 

@@ -28,6 +28,7 @@ def happens(storm: Storm) -> None:
     with storm.shop.stopped("sweep"):
         expected = _plant(storm, fulfilled, failed, planted // OF_A_KIND)
         code, report = storm.shop.reconcile()
+    storm.fault_ended()
     found = [(one["subject"], one["rule"], one["kind"], one["amount_minor"]) for one in report["findings"]]
     storm.counts |= {"planted": len(expected), "found": len(set(found) & set(expected))}
     storm.expect(code == 1, f"with {planted} divergences reconcile exits with {code}")

@@ -37,6 +37,7 @@ def happens(storm: Storm) -> None:
                 if answer.status_code == 503:
                     storm.expect(answer.headers.get("Retry-After", "") != "", "a 503 without Retry-After")
         taken, cut = taker.taken, taker.cut
+    storm.fault_ended()
     began = time.monotonic()
     storm.place(storm.how_many["after"])
     storm.rest(90)

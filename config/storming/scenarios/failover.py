@@ -13,7 +13,6 @@ from config.outside import NothingCame, body, wait_for
 from config.storming.clients import Clients
 from config.storming.scenario import FULL, SMALL, Scenario
 from config.storming.storm import Storm
-from config.storming.working import every_pool_process_works
 
 SHORTEST_S, LONGEST_S = 3.0, 8.0
 FLOWS_WITHIN_S = 15.0
@@ -33,6 +32,7 @@ def happens(storm: Storm) -> None:
             slowest = max(slowest, _until_orders_flow(storm, answers))
             failovers += 1
         storm.numbers += clients.finish(lambda done: storm.show("placing what is left", done, orders))
+    storm.fault_ended()
     storm.rest(LATER_S)
     storm.counts |= {
         "failovers": failovers,
@@ -40,7 +40,6 @@ def happens(storm: Storm) -> None:
         "answered 500": answers[BROKEN],
         "flows again after at most (s)": round(slowest, 1),
     }
-    every_pool_process_works(storm)
     ended = storm.statuses(storm.numbers)
     storm.counts["fulfilled"] = ended.get("fulfilled", 0)
     storm.expect(ended == {"fulfilled": len(storm.numbers)}, f"ended as {ended}")

@@ -21,6 +21,7 @@ def happens(storm: Storm) -> None:
 
     begun = time.monotonic()
     storm.start()
+    storm.fault_ended()
     up = time.monotonic() - begun
     storm.rest(REST_WITHIN_S - up)
     storm.counts |= {

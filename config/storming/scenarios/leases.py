@@ -33,6 +33,7 @@ def happens(storm: Storm) -> None:
             storm.show("standing still for three leases", zombies, wanted)
             stood, woke = _frozen(storm, spare)
             frozen, zombies = frozen + stood, zombies + woke
+    storm.fault_ended()
     storm.rest(120)
     charges = Counter(effect["order"] for effect in storm.shop.effects() if effect["operation"] == "charge")
     waited = _came_three_leases_later(storm, late)

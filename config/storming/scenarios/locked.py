@@ -41,6 +41,7 @@ def happens(storm: Storm) -> None:
         _stock_row(storm, place, hold_s)
         _rows_of_orders(storm, place, hold_s)
         _table_of_the_side_effects(storm, place, hold_s)
+        storm.fault_ended()
         storm.rest(90)
         wait_for(lambda: sessions.now()[1] == 0, 10)
     storm.counts |= {"put off": storm.shop.sql(PUT_OFF)[0][0], "sessions at most": sessions.most, "waiting at most": sessions.most_waiting}

@@ -71,6 +71,7 @@ def _outage(storm: Storm, what: str, out: Out) -> tuple[int, int]:
             cancelled = _cancelled_at_once(storm)
             time.sleep(max(0.0, end - time.monotonic()))
             held = _what_is_said_is_true(storm, what)
+        storm.fault_ended()
         back_at = shop.sql(NOW)[0][0]
         placed = clients.finish(lambda done: storm.show("placing what is left", done, len(calls)))
     storm.numbers += [*placed, cancelled]

@@ -21,6 +21,7 @@ def happens(storm: Storm) -> None:
     with storm.shop.provider_down("refunds"):
         waiting = storm.place(storm.how_many["waiting"], postal_code="00422")
         _nobody_is_told_but_once(storm, waiting)
+    storm.fault_ended()
     storm.until("refunding", lambda: storm.statuses(waiting).get("shipping_failed", 0), len(waiting), 180)
     storm.until("closing", lambda: not storm.shop.sql(OUT), True, 30)
     _money_is_where_it_belongs(storm, waiting, kept, declined)

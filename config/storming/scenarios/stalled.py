@@ -8,7 +8,6 @@ from contextlib import suppress
 from config.storming.clients import Clients
 from config.storming.scenario import FULL, SMALL, Scenario
 from config.storming.storm import Storm
-from config.storming.working import every_pool_process_works
 
 SHORTEST_S, LONGEST_S = 1.0, 8.0
 JUST_LATE_S = 2.25  # between a task's soft limit and its hard one, at the scale at which storms run: it is struck, and lives on
@@ -24,10 +23,10 @@ def happens(storm: Storm) -> None:
             _wait(storm, clients, storm.rng.uniform(0.5, storm.how_many["to_s"]))
             hung += _commits_hang(storm, storm.rng.choice((JUST_LATE_S, JUST_LATE_S, storm.rng.uniform(SHORTEST_S, LONGEST_S))))
             stalls += 1
+    storm.fault_ended()
     last = time.monotonic()
     storm.rest(LATER_S)
     storm.counts |= {"stalls": stalls, "commits that hung": hung, "at rest after (s)": round(time.monotonic() - last)}
-    every_pool_process_works(storm)
     ended = storm.statuses(storm.numbers)
     storm.counts["fulfilled"] = ended.get("fulfilled", 0)
     storm.expect(ended == {"fulfilled": len(storm.numbers)}, f"ended as {ended}")

@@ -74,6 +74,7 @@ def happens(storm: Storm) -> None:
             served_s, silent_s = _serve(storm, due)
             _say(storm)
             longest = int(broker_of(storm).llen(QUEUE))
+        storm.fault_ended()
         everybody = [*storm.numbers]
         total = due + SUBSCRIBERS * len(everybody)
         storm.until("delivering", lambda: _count(storm, DELIVERED, everybody), total, 120 + total / 20)

@@ -51,6 +51,7 @@ def happens(storm: Storm) -> None:
     with shop.stopped("sweep"):
         _strand(storm, like, count, poison)
         shop.kill_whole("sweep")  # one that had worked all the while would have met them an hour ago
+    storm.fault_ended()
     begun, healthy = time.monotonic(), count - poison
     silent_s = 0.0
 

@@ -46,6 +46,7 @@ def happens(storm: Storm) -> None:
             with storm.shop.stopped("saga"):
                 storm.place(count // wipes // 2)
                 lost += _wipe(storm)
+        storm.fault_ended()
         everything = len(storm.numbers) * SUBSCRIBERS
         storm.until("coming to rest", lambda: int(storm.shop.sql(DELIVERED, storm.numbers)[0][0]), everything, 240)
     mails = mails_of(storm)

@@ -134,11 +134,14 @@ def due(known: Collection[str], lost_before: datetime | None, after_loss: AfterL
 
 
 def _waiting(ours: QuerySet[Delivery], instant: str, until: datetime, mark: LowWater) -> list[int]:
-    """The oldest of them by ``instant``, each on a partial index of its own."""
+    """The oldest of them by ``instant``, each on a partial index of its own. Rows that somebody holds are passed: a page of them would keep all others back."""
 
     def read(after: datetime | None, up_to: datetime) -> list[int]:
         bounds = {f"{instant}__lte": up_to} | ({f"{instant}__gt": after} if after else {})
-        return list(ours.filter(**bounds).order_by(instant, "id").values_list("pk", flat=True)[:A_PAGE])
+        with transaction.atomic():
+            may_be_lost()
+            free = ours.filter(**bounds).order_by(instant, "id").select_for_update(of=("self",), no_key=True, skip_locked=True)
+            return list(free.values_list("pk", flat=True)[:A_PAGE])
 
     keys = read(mark.since, until)
     if len(keys) < A_PAGE:

@@ -1,0 +1,181 @@
+"""Promise: whoever works through many does so to the last one: pages end within one instant, a page that is all held is passed, and who comes late is found."""
+
+from datetime import timedelta
+
+import pytest
+from django.db.models import F
+
+from fulfillment import engine, recovery
+from fulfillment.circuit import Circuit, CircuitState
+from fulfillment.errors import Unavailable
+from fulfillment.models import Quarantine, Saga, StepRecord
+from fulfillment.recovery import Memory, circuits, jumps, quarantine, sweeping
+from orders import lowwater
+from orders.models import Order
+from orders.probes import QueueProbe
+from tests.fulfillment.driving import copy_of
+from tests.holding import held
+from tests.shop_clock import ShopClock
+
+PAGE = 10  # small, so that a test has many
+MANY = 2 * PAGE + 5
+
+
+@pytest.fixture(autouse=True)
+def small_pages(monkeypatch: pytest.MonkeyPatch) -> None:
+    for module, name in ((sweeping, "BATCH"), (quarantine, "BATCH"), (lowwater, "A_PAGE")):
+        assert getattr(module, name) == 100
+        monkeypatch.setattr(module, name, PAGE)
+
+
+@pytest.fixture
+def sagas(clock: ShopClock, order: Order) -> list[int]:
+    """Their messages are lost, and all are due at one instant."""
+    opened = [copy_of(order, f"ORD-{1000 + number}") for number in range(MANY)]
+    clock.passes(60)
+    QueueProbe.objects.create(queue="saga")
+    recovery.probe_came_out("saga", clock.now)
+    return opened
+
+
+def launched(memory: Memory | None = None) -> list[int]:
+    return [launch.saga for launch in recovery.due(memory=memory) if launch]
+
+
+def test_pages_that_end_within_one_instant_leave_nobody_out(sagas: list[int]) -> None:
+    assert Saga.objects.values("wake_at").distinct().count() == 1
+
+    assert launched() == sagas
+
+
+def test_the_oldest_come_first_whichever_page_they_are_on(sagas: list[int], clock: ShopClock) -> None:
+    Saga.objects.update(wake_at=clock.now - F("id") * timedelta(seconds=1))
+
+    assert launched() == sagas[::-1]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_page_that_somebody_holds_keeps_nobody_behind_it_waiting(sagas: list[int]) -> None:
+    last_held = sagas[PAGE + 2]
+    with held(f"SELECT FROM fulfillment_saga WHERE id <= {last_held} FOR UPDATE"):
+        assert launched() == [saga for saga in sagas if saga > last_held]
+
+    assert launched() == [saga for saga in sagas if saga <= last_held]
+
+
+def test_who_came_while_a_round_was_under_way_is_found_by_the_next(sagas: list[int], clock: ShopClock) -> None:
+    """Committed late, with an instant that lies behind what was read already: more than a page of them."""
+    memory = Memory()
+    late, others = sagas[: PAGE + 4], sagas[PAGE + 4 :]
+    Saga.objects.filter(pk__in=late).update(wake_at=None, state="needs_attention")
+    assert launched(memory) == others
+    clock.passes(0.5)
+    assert launched(memory) == []
+
+    Saga.objects.filter(pk__in=late).update(wake_at=clock.now - timedelta(seconds=45), state="running")
+
+    found: list[int] = []
+    for _ in range(5):
+        found += launched(memory)
+    assert found == late
+
+
+def test_a_round_that_was_stopped_goes_on_where_it_was(sagas: list[int]) -> None:
+    """Its turn was lost in the middle of the second page."""
+    memory, looks = Memory(), iter(range(MANY))
+    first = [launch.saga for launch in recovery.due(lambda: next(looks) < PAGE + 2, memory) if launch]
+
+    assert first == sagas[: PAGE + 2]
+    assert launched(memory) == sagas[PAGE + 2 :]
+
+
+def test_all_pages_of_the_quarantine_are_looked_at(sagas: list[int], clock: ShopClock) -> None:
+    for saga in sagas:
+        quarantine.hold(saga, None, "KeyError", 1.0)
+    assert launched() == []
+    clock.until(Quarantine.objects.all()[0].look_at)
+
+    assert launched() == sagas
+    assert not Quarantine.objects.exists()
+
+
+def test_a_quarantine_that_stays_broken_is_looked_at_once_a_round(sagas: list[int], clock: ShopClock) -> None:
+    Saga.objects.update(plan=["poison"])
+    for saga in sagas:
+        quarantine.hold(saga, None, "KeyError", 1.0)
+    clock.until(Quarantine.objects.all()[0].look_at)
+
+    assert launched() == []
+
+    assert set(Quarantine.objects.values_list("failures", flat=True)) == {2}
+
+
+def test_a_clock_that_was_ahead_is_mended_page_by_page(sagas: list[int], clock: ShopClock) -> None:
+    """All of them wake up in a month: nobody waits so long."""
+    Saga.objects.update(wake_at=clock.now + timedelta(days=30))
+
+    found: list[int] = []
+    for _ in range(3):
+        found += launched()
+    assert sorted(found) == sagas
+
+
+def test_what_is_open_is_moved_with_the_clock_in_every_batch(sagas: list[int], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(jumps, "BATCH", 4)
+    before = dict(Saga.objects.values_list("pk", "deadline_at"))
+
+    assert recovery.move_with_the_clock(-3600.0, 0.0) == MANY
+
+    after = dict(Saga.objects.values_list("pk", "deadline_at"))
+    assert {after[saga] - before[saga] for saga in sagas} == {timedelta(hours=-1)}  # type: ignore[operator]
+    moved = StepRecord.objects.filter(saga__in=sagas, name="payment").values_list("granted_at", flat=True)
+    assert {at + timedelta(hours=1) for at in moved if at} == {Saga.objects.values_list("opened_at", flat=True)[0]}
+
+
+# --- circuits ----------------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def waiting(clock: ShopClock, order: Order) -> list[int]:
+    """Three that have failed, and twenty that came after them."""
+    sagas = [copy_of(order, f"ORD-{2000 + number}") for number in range(23)]
+    for saga in sagas[:3]:
+        claim = engine.start(saga, 1, "payment", False)
+        assert claim is not None
+        engine.settle_failure(claim, Unavailable("down", code="connect_failed"))
+    for saga in sagas:
+        clock.until(max(clock.now, Saga.objects.get(pk=saga).wake_at or clock.now) if saga in sagas[:2] else clock.now)
+        if saga in sagas[:2]:
+            recovery.look(saga)
+        else:
+            engine.could_not_start(saga, 1)
+    assert Saga.objects.exclude(held_by="").count() == 23
+    return sagas
+
+
+def test_whoever_waits_before_a_circuit_is_woken_in_every_batch_at_one_rate(
+    waiting: list[int], clock: ShopClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(circuits, "BATCH", 5)
+    circuits.release("payments.sandbox.do", "amara", "it is back")
+
+    assert list(recovery.circuit_probes()) == []
+
+    wakes = Saga.objects.order_by("id").values_list("wake_at", flat=True)
+    assert [clock.left(at) for at in wakes] == [pytest.approx(place / circuits.WOKEN_PER_S) for place in range(1, 24)]
+    assert not Circuit.objects.get().wakes
+
+
+def test_the_probe_goes_round_all_who_wait_and_begins_again(waiting: list[int], clock: ShopClock) -> None:
+    """More than it considers at once."""
+    asked = []
+    for _ in range(25):
+        clock.until(Circuit.objects.get().next_probe_at)
+        (launch,) = recovery.circuit_probes()
+        claim = engine.start(launch.saga, launch.epoch, "payment", False)
+        assert claim is not None
+        engine.settle_failure(claim, Unavailable("down", code="connect_failed"))
+        asked.append(launch.saga)
+
+    assert asked == [*waiting, *waiting[:2]]
+    assert Circuit.objects.get().state == CircuitState.OPEN

@@ -1,0 +1,139 @@
+"""Promise: the relay works through thousands to the last one, each once, oldest first, however its pages and rounds fall."""
+
+from datetime import timedelta
+
+import pytest
+from django.db.models import F
+
+from orders import lowwater
+from orders.clock import shop_now
+from orders.models import Fact
+from sideeffects import people, registry, relay
+from sideeffects.models import Delivery
+from sideeffects.relay import Marks, Message
+from tests.holding import held
+from tests.sideeffects.conftest import ALL_LOST, NONE_LOST, Tell
+
+PAGE = 10  # small, so that a test has many
+MANY = 2 * PAGE + 3
+LONG_AGO = "2020-01-01T00:00Z"
+
+
+@pytest.fixture(autouse=True)
+def small_pages(monkeypatch: pytest.MonkeyPatch) -> None:
+    for module, name in ((relay, "BATCH"), (relay, "A_PAGE"), (lowwater, "A_PAGE")):
+        assert getattr(module, name) == 100
+        monkeypatch.setattr(module, name, PAGE)
+
+
+@pytest.fixture
+def published(monkeypatch: pytest.MonkeyPatch) -> list[Message]:
+    """The broker is not this file's business."""
+    sent: list[Message] = []
+
+    def publish(messages: list[Message]) -> list[Message]:
+        sent.extend(messages)
+        return []
+
+    monkeypatch.setattr(registry, "publish", publish)
+    monkeypatch.setattr(registry, "_ask_after", lambda oldest: None)
+    return sent
+
+
+@pytest.fixture
+def facts(tell: Tell) -> list[Fact]:
+    return [tell("email", f"ORD-{1000 + number}").fact for number in range(MANY)]
+
+
+def numbers(messages: list[Message]) -> list[str]:
+    return [message.order for message in messages]
+
+
+def owe_all(lost: object = ALL_LOST, marks: Marks | None = None) -> int:
+    """Looks until there is nothing more to look at now."""
+    looks = 1
+    while relay.owe(lost, marks):  # type: ignore[arg-type]
+        looks += 1
+    return looks
+
+
+def test_facts_are_owed_page_by_page_to_the_last(facts: list[Fact]) -> None:
+    looks = owe_all()
+
+    assert looks == 3
+    assert Delivery.objects.count() == MANY
+    assert not Fact.objects.filter(relayed_at=None).exists()
+
+
+def test_numbers_are_given_batch_by_batch_in_the_order_of_the_facts(facts: list[Fact], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(relay, "NUMBERED_AT_ONCE", 5)
+    marks = Marks()
+    for _ in range(MANY // 5 + 1):
+        relay.owe(NONE_LOST, marks)
+
+    given = list(Fact.objects.order_by("at", "id").values_list("number", flat=True))
+    assert given == list(range(1, MANY + 1))
+
+
+def test_a_round_publishes_all_that_is_due_each_once(facts: list[Fact], published: list[Message]) -> None:
+    owe_all()
+
+    assert registry.relay_round(lambda: True, Marks()) == MANY
+
+    assert sorted(numbers(published)) == sorted(fact.order.number for fact in facts)
+    assert set(Delivery.objects.values_list("relaunches", flat=True)) == {1}
+
+
+def test_rounds_with_marks_find_who_committed_late(facts: list[Fact], published: list[Message]) -> None:
+    """More than a page of them, all due before what was read already."""
+    marks = Marks()
+    owe_all()
+    late = list(Delivery.objects.order_by("id").values_list("pk", flat=True)[: relay.BATCH + 20])
+    Delivery.objects.filter(pk__in=late).update(state="held", wake_at=None)
+    registry.relay_round(lambda: True, marks)
+    assert len(published) == MANY - len(late)
+
+    Delivery.objects.filter(pk__in=late).update(state="pending", wake_at=shop_now() - timedelta(seconds=30))
+    for _ in range(5):
+        registry.relay_round(lambda: True, marks)
+
+    assert len(published) == len(set(numbers(published))) == MANY
+
+
+def test_what_was_launched_and_lost_is_found_on_every_page(facts: list[Fact], published: list[Message]) -> None:
+    owe_all()
+    registry.relay_round(lambda: True, Marks())
+    published.clear()
+    Delivery.objects.update(launched_at=shop_now() - timedelta(hours=1))
+
+    found: list[Message] = []
+    while messages := relay.due(registry.names(), shop_now() - timedelta(minutes=1), registry._after_loss, Marks()):
+        found += messages
+
+    assert len(found) == len(set(numbers(found))) == MANY
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_page_that_somebody_holds_is_passed(facts: list[Fact], published: list[Message]) -> None:
+    owe_all()
+    marks = Marks()
+    Delivery.objects.update(wake_at=shop_now() - timedelta(minutes=10) + F("id") * timedelta(milliseconds=1))
+    last = Delivery.objects.order_by("id").values_list("pk", flat=True)[PAGE + 1]
+    with held(f"SELECT FROM sideeffects_delivery WHERE id <= {last} FOR UPDATE"):
+        for _ in range(4):
+            registry.relay_round(lambda: True, marks)
+        assert len(published) == MANY - PAGE - 2
+
+    for _ in range(4):
+        registry.relay_round(lambda: True, marks)
+    assert len(published) == len(set(numbers(published))) == MANY
+
+
+def test_a_person_s_decision_reaches_every_batch(facts: list[Fact], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(people, "AT_ONCE", 5)
+    owe_all()
+    Delivery.objects.update(state="dead", wake_at=None)
+
+    assert people.decide("retry", "email", "amara", "mended") == MANY
+
+    assert set(Delivery.objects.values_list("state", flat=True)) == {"pending"}

@@ -1,0 +1,194 @@
+"""Promise: two deliverers of one fact, two relays at one queue, two who subscribe: each effect once, each number once, each message once."""
+
+from dataclasses import replace
+
+import pytest
+from django.db import IntegrityError, connection, transaction
+
+from orders import facts
+from orders.clock import shop_now
+from orders.events import OrderFulfilled
+from orders.models import Fact, Order
+from sideeffects import delivering, outbox, people, registry, relay
+from sideeffects.models import Delivery, Subscriber
+from tests.sideeffects.conftest import ALL_LOST, NONE_LOST, Tell, Told
+from tests.sides import at_once
+
+pytestmark = pytest.mark.django_db(transaction=True)
+LONG_AGO = "2020-01-01T00:00Z"
+
+
+def numbered() -> list[int]:
+    """What one relay does to facts that have no number."""
+    with transaction.atomic():
+        return facts.number_committed(100, None, shop_now())
+
+
+def balance() -> int:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT coalesce(sum(points), 0) FROM sideeffects_loyalty_balance")
+        return int(cursor.fetchone()[0])
+
+
+def due() -> list[relay.Message]:
+    return relay.due(registry.names(), None, registry._after_loss)
+
+
+# --- facts -----------------------------------------------------------------------------------------------------------------
+
+
+def test_two_relays_give_no_number_twice(tell: Tell) -> None:
+    """The second finds nothing that the first does not hold; what comes meanwhile has its number in the next round."""
+    tell("email")
+    tell("email", "ORD-2")
+
+    first, second = at_once(numbered, "WITH fresh", numbered, must_wait=False)
+
+    assert (sorted(first), second) == ([1, 2], [])
+    assert set(Fact.objects.values_list("number", flat=True)) == {1, 2}
+
+
+def test_a_fact_that_comes_while_another_relay_numbers_gets_a_number_of_its_own(tell: Tell) -> None:
+    tell("email")
+
+    def a_new_one_is_numbered() -> list[int]:
+        tell("email", "ORD-2")
+        return numbered()
+
+    first, second = at_once(numbered, "WITH fresh", a_new_one_is_numbered, must_wait=True)
+
+    assert first == [1]
+    assert isinstance(second, IntegrityError)
+    assert numbered() == [2]
+    assert list(Fact.objects.order_by("at").values_list("number", flat=True)) == [1, 2]
+
+
+def test_one_fact_is_recorded_once(tell: Tell) -> None:
+    """By two settles, if ever."""
+    fact = tell("email").fact
+    order = Order.objects.get()
+    told = OrderFulfilled(number="ORD-1", currency="EUR", total_minor=8420, tracking="TR-2", fulfilled_on="2026-11-24", lines=())
+    del fact
+
+    def records() -> None:
+        with transaction.atomic():
+            facts.record(replace(told, number="ORD-X"), order.pk, "c")
+
+    assert at_once(records, "INSERT", records, must_wait=True) == (None, None)
+    assert Fact.objects.filter(payload__number="ORD-X").count() == 1
+
+
+# --- deliverers ---------------------------------------------------------------------------------------------------------------
+
+
+def test_a_doubled_message_meets_its_twin_and_ends_at_once(tell: Tell) -> None:
+    """It does not wait for the twin's whole effect."""
+    told = tell("loyalty")
+
+    first, second = at_once(told.run, "sideeffects_loyalty", told.run, must_wait=False)
+
+    assert (first, second) == ("ORD-1: delivered", "ORD-1: nothing to deliver here")
+    assert (balance(), told.look()) == (84, ("delivered", 1, ""))
+
+
+def test_two_workers_start_one_try_outside(tell: Tell) -> None:
+    told = tell("email")
+    calls: list[str] = []
+    subscription = replace(registry.subscriptions()["email"], handler=lambda event, delivery: calls.append(delivery.key))
+
+    def run() -> str:
+        return delivering.deliver(subscription, told.fact.pk)
+
+    first, second = at_once(run, "pg_try_advisory_xact_lock", run, must_wait=False)
+
+    assert (first, second, len(calls)) == ("delivered", "nothing to deliver here", 1)
+    assert told.look() == ("delivered", 1, "")
+
+
+def test_a_relay_does_not_owe_what_somebody_is_delivering(tell: Tell) -> None:
+    told = tell("loyalty")
+
+    _, more = at_once(told.run, "sideeffects_loyalty", lambda: relay.owe(ALL_LOST), must_wait=False)
+
+    assert more is False
+    assert told.look() == ("delivered", 1, "")
+    assert Delivery.objects.count() == 1
+
+
+def test_a_worker_that_was_taken_for_lost_settles_nothing(tell: Tell) -> None:
+    """Its lease is over and the relay has the row; then it comes back."""
+    told = tell("email")
+    started = outbox.start(told.fact.pk, "email", 1.0, 1.0)
+    assert started is not None
+    Delivery.objects.update(wake_at=LONG_AGO)
+
+    _, settled = at_once(due, 'INSERT INTO "orders_timelineentry"', lambda: outbox.delivered_outside(started), must_wait=True)
+
+    assert settled is False
+    assert told.look() == ("retry_wait", 1, "worker_lost")
+
+
+def test_a_try_that_is_settled_is_not_taken_for_lost(tell: Tell) -> None:
+    told = tell("email")
+    started = outbox.start(told.fact.pk, "email", 1.0, 1.0)
+    assert started is not None
+    Delivery.objects.update(wake_at=LONG_AGO)
+
+    settled, published = at_once(lambda: outbox.delivered_outside(started), "FOR NO KEY UPDATE", due, must_wait=False)
+
+    assert (settled, published) == (True, [])
+    assert told.look() == ("delivered", 1, "")
+
+
+# --- relays -----------------------------------------------------------------------------------------------------------------
+
+
+def owed(tell: Tell) -> Told:
+    told = tell("email")
+    relay.owe(ALL_LOST)
+    return told
+
+
+@pytest.mark.parametrize("both_have_read", [False, True], ids=["one has read", "both have read"])
+def test_two_relays_publish_one_message(tell: Tell, both_have_read: bool) -> None:
+    told = owed(tell)
+
+    def take() -> list[relay.Message]:
+        return relay._take([told.delivery.pk], None, registry._after_loss) if both_have_read else due()
+
+    first, second = at_once(take, "FOR NO KEY UPDATE", take, must_wait=False)
+
+    assert ([message.attempt for message in first], second) == ([2], [])
+    assert told.delivery.relaunches == 1
+
+
+def test_two_relays_owe_one_row(tell: Tell) -> None:
+    told = tell("email")
+
+    at_once(lambda: relay.owe(ALL_LOST), "INSERT", lambda: relay.owe(ALL_LOST))
+
+    assert told.look() == ("pending", 0, "")
+    assert Fact.objects.get().relayed_at is not None
+
+
+def test_two_persons_who_retry_one_letter_give_it_one_life(tell: Tell) -> None:
+    told = owed(tell)
+    Delivery.objects.update(state="dead", tries=17, wake_at=None)
+
+    decided = at_once(
+        lambda: people.decide("retry", "email", "amara", "mended"),
+        "FOR NO KEY UPDATE",
+        lambda: people.decide("discard", "email", "ben", "old"),
+    )
+
+    assert decided == (1, 0)
+    assert told.look()[0] == "pending"
+
+
+def test_two_who_start_at_once_subscribe_once_and_are_owed_from_one_number_on(tell: Tell) -> None:
+    tell("email")
+    relay.owe(NONE_LOST)
+
+    at_once(lambda: relay.register(["email"], 1), "FOR UPDATE", lambda: relay.register(["email"], 2), must_wait=True)
+
+    assert list(Subscriber.objects.values_list("name", "starts_at", "release", "state")) == [("email", 1, 2, "active")]

@@ -49,7 +49,7 @@ def test_a_broker_that_stands_still_sends_no_customer_away(shop: Shop) -> None:
 
 def test_each_process_says_whether_it_works_itself(shop: Shop) -> None:
     """An orchestrator starts again what stands still, and nothing else."""
-    for process in ("saga@%h", "sideeffects@%h", "sweep"):
+    for process in ("saga@%h", "sideeffects@%h", "sweep", "relay"):
         run = shop.manage("health", process)
         assert run.returncode == 0, run.stdout + run.stderr
 

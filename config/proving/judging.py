@@ -22,14 +22,14 @@ WHILE_OPEN = (Rule.ONE_EFFECT_PER_KEY, Rule.HISTORY_REBUILDS_THE_JOURNAL)  # wha
 # docs/semantics.md, "Step record", as far as no operator takes part: whoever moves a step otherwise was not fenced
 MOVES = {
     "pending": {"granted", "not_needed"},
-    "granted": {"started", "succeeded", "rejected", "retry_wait", "undo_pending", "not_needed"},
+    "granted": {"granted", "pending", "started", "succeeded", "rejected", "retry_wait", "undo_pending", "not_needed"},
     "started": {"succeeded", "rejected", "retry_wait", "in_doubt", "granted", "undo_pending", "not_needed"},
     "retry_wait": {"granted", "undo_pending", "not_needed"},
     "in_doubt": {"granted", "undo_pending", "not_needed"},
     "succeeded": {"undo_pending"},
     "rejected": {"undo_pending", "not_needed"},
     "undo_pending": {"undo_granted", "not_needed"},
-    "undo_granted": {"undo_started", "undone", "undo_retry_wait", "undo_failed"},
+    "undo_granted": {"undo_granted", "undo_started", "undone", "undo_retry_wait", "undo_failed"},
     "undo_started": {"undone", "undo_retry_wait", "undo_in_doubt", "undo_failed", "undo_granted"},
     "undo_retry_wait": {"undo_granted", "undo_failed"},
     "undo_in_doubt": {"undo_granted", "undo_failed"},

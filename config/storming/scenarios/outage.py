@@ -19,6 +19,7 @@ from config.storming.storm import Storm
 EVERY = 5  # each fifth order has an address that the carrier refuses, so that undos meet the outage too
 WOKEN_PER_S = 20
 LEASE_S = 3.0  # at the scale at which storms run
+PAYMENTS = "payments.sandbox.do"
 SAID = "has not answered"
 EVERYTHING = ("charges", "refunds", "labels", "label_cancels")
 
@@ -94,7 +95,7 @@ def _order(storm: Storm, number: int) -> Callable[[], str]:
 def _cancelled_at_once(storm: Storm) -> str:
     """An order that comes when the circuit has been open for a lease was never asked for: its customer need not wait for the provider."""
     shop = storm.shop
-    wait_for(lambda: shop.sql(STILL_OPEN), 10)
+    wait_for(lambda: (PAYMENTS,) in shop.sql(STILL_OPEN), 15)
     time.sleep(LEASE_S + 0.5)
     number = shop.place_stubbornly()
     wait_for(lambda: shop.sql(NEVER_ASKED, number)[0][0] and _is_held(storm, number), 15)

@@ -18,7 +18,7 @@ def why_not() -> str:
         pending = pending_migrations()
     except DatabaseError as error:
         code = database.sqlstate(error)
-        return f"the database takes no writes{f' (SQLSTATE {code})' if code else ''}"
+        return f"the database takes no writes (SQLSTATE {code})" if code else "the database does not answer"
     if pending:
         return f"{pending} migrations are not applied"
     return ""

@@ -30,7 +30,9 @@ def test_a_database_that_stands_still_is_answered_for_within_two_seconds(shop: S
     with shop.stopped("postgres"):
         assert ask(shop, "healthz") == (200, {"status": "ok"})
         for _ in range(3):
-            assert ask(shop, "readyz") == (503, {"status": "not ready", "why": "the database has not answered within 1.5 s"})
+            code, page = ask(shop, "readyz")
+            assert (code, page["status"]) == (503, "not ready")
+            assert page["why"] in ("the database has not answered within 1.5 s", "the database does not answer")
         code, page = ask(shop, "status")
     assert (code, page["level"], levels(page)["status"], page["numbers"]) == (503, "FAIL", "FAIL", {})
 

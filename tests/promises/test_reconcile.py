@@ -90,14 +90,16 @@ def test_what_lands_after_its_undo_is_given_back_and_shown_as_an_orphan(own: Sho
     assert other not in {finding["subject"] for finding in own.reconcile()[1]["findings"]}
 
 
-def test_a_provider_that_does_not_answer_is_one_sentence(own: Shop) -> None:
-    """Half a list would make half of the orders look wrong: nothing is judged, nothing is resolved."""
+def test_a_provider_that_does_not_answer_is_told_and_nothing_is_judged_by_half(own: Shop) -> None:
+    """Half a list would make half of the orders look wrong: they are not judged, a person is told of the silence, and no longer once it is over."""
     before = sorted(incidents(own))
 
     with own.stopped("sandbox"):
-        run = own.manage("reconcile")
+        code, report = own.reconcile()
 
-    assert run.returncode == 1
-    assert run.stdout == ""
-    assert "does not list what it holds" in run.stderr.strip().splitlines()[-1]
+    assert code == 1
+    assert {finding["rule"] for finding in report["findings"]} == {"not_listed"}
+    assert (report["judged"], report["entries"]) == (0, 0)
+    assert len(incidents(own)) == len(before) + len(report["findings"])
+    assert own.reconcile()[0] == 0
     assert sorted(incidents(own)) == before

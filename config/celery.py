@@ -37,10 +37,20 @@ app.autodiscover_tasks(related_name="registry")
 
 
 @signals.worker_init.connect(weak=False, dispatch_uid="config.checks")
-def refuse_what_checks_refuse(**_: Any) -> None:
+def refuse_what_checks_refuse(sender: Any, **_: Any) -> None:
     """Celery runs Django's system checks and ignores their result; a worker with wrong wiring must not take messages."""
     from config.checks import refuse_to_start
+    from config.presence import Presence
 
+    presence = Presence(sender.hostname)
+    presence.begin()
+    signals.worker_ready.connect(lambda **_: presence.watch(), weak=False, dispatch_uid="config.presence.watch")
+
+    def end(sender: Any, **_: Any) -> None:
+        if not sender.exitcode:  # an error ends a worker in the same order, with another code
+            presence.end()
+
+    signals.worker_shutdown.connect(end, weak=False, dispatch_uid="config.presence.end")
     refuse_to_start("worker")
 
 

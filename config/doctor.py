@@ -27,6 +27,7 @@ from fulfillment.engine.holding import sentence
 from fulfillment.gateways import ROLES
 from fulfillment.models import Circuit, Saga, SagaState, StepRecord, StepState
 from fulfillment.release import RELEASE
+from orders import processes
 from orders.attention import RUNBOOKS
 from orders.database import limited, was_not_granted, write
 from sideeffects import people, relay
@@ -72,7 +73,7 @@ def examine(ask_for_s: float = ASK_FOR_S) -> Iterator[Finding]:
         of_workers = pools.result()
     if knows:
         yield from _read(lambda: _connections(of_workers), "connections")
-        for look in (_sessions, _holders, _snapshots, _sweep, _relay, _queues):
+        for look in (_sessions, _holders, _snapshots, _processes, _sweep, _relay, _queues):
             yield from _read(look)
     yield from _provider(ask_for_s)
     if knows:
@@ -263,6 +264,18 @@ def _relay() -> Iterator[Finding]:
     else:
         told = f"{found} (expected every few seconds): side effects that failed, or whose message was lost, are not tried again"
         yield Finding(level=FAIL, what="relay", found=told, to_do="python manage.py relay", runbook=_book("sweep-dead"))
+
+
+def _processes() -> Iterator[Finding]:
+    """Those that told of a crash loop; one that does not come as far as its first statement is seen by what it does not do: a queue without a consumer."""
+    loops = processes.crash_loops()
+    for loop in loops:
+        found = f"{loop.name} has crashed {loop.crashes} times, last {_long((shop_now() - loop.at).total_seconds())} ago, and has not lived since"
+        role, log = loop.name.partition("@")[0], settings.RUN_DIR / "log"
+        where = log / f"{role}.log" if (log / f"{role}.log").exists() else "what it writes to its standard error"
+        yield Finding(level=FAIL, what="processes", found=found, to_do=f"read the end of {where}", runbook=_book("crash_loop"))
+    if not loops:
+        yield Finding(level=OK, what="processes", found="none crashes again and again")
 
 
 def _queues() -> Iterator[Finding]:

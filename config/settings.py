@@ -121,6 +121,7 @@ RECONCILE_EVERY_S = _reconcile * TIME_SCALE
 DELIVERY_BACKOFF_CAP_S = (
     900.0 * TIME_SCALE
 )  # a subscriber is tried for about two hours: whoever keeps a mail server gets that long to mend it
+LIVED_LONG_S = 300.0 * TIME_SCALE  # a process that ends earlier, and not as asked, has crashed; several in a row are a crash loop
 PROBE_AFTER_S, PROBE_CAP_S = 10.0 * TIME_SCALE, 300.0 * TIME_SCALE  # an unanswered probe is followed by another, waits doubling
 
 # --- what a session may cost the database, by role, in seconds; 0: no limit. Below the lease where a lease runs, checked by fulfillment.checks ----

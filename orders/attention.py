@@ -30,6 +30,7 @@ class IncidentKind(models.TextChoices):
     PROVIDER_DOWN = "provider_down", "A provider does not answer"
     MISMATCH = "mismatch", "Journal and provider disagree, or cannot be compared"
     DEAD_LETTER = "dead_letter", "Side effects wait for a person"
+    CRASH_LOOP = "crash_loop", "A process ends again and again"
 
 
 def kind_label(kind: str) -> str:

@@ -10,10 +10,11 @@ from orders.attention import Incident
 from orders.clock import ShopNow
 from orders.facts import Fact
 from orders.probes import QueueProbe
+from orders.processes import ProcessRow
 from orders.timeline import TimelineEntry
 from orders.turns import TurnRow
 
-__all__ = ["Fact", "Incident", "Order", "OrderLine", "Product", "QueueProbe", "Status", "TimelineEntry", "TurnRow"]
+__all__ = ["Fact", "Incident", "Order", "OrderLine", "ProcessRow", "Product", "QueueProbe", "Status", "TimelineEntry", "TurnRow"]
 
 
 class Status(models.TextChoices):

@@ -190,12 +190,12 @@ def _ask_after(oldest: datetime | None) -> None:
 
 
 @shared_task(name="sideeffects.probe")
-def probe(*, stamp: str) -> str:
+def probe(*unnamed: Any, **message: Any) -> str:
     """A probe came out of the queue: whatever was published before it, and has not started, is lost."""
-    try:
-        probes.probe_came_out(QUEUE, datetime.fromisoformat(stamp))
-    except ValueError:
-        return _refuse("sideeffects.probe", f"{stamp!r} is no instant")
+    stamp = None if unnamed or set(message) != {"stamp"} else _as_instant(message["stamp"])
+    if stamp is None:
+        return _refuse("sideeffects.probe", "it must name a stamp with a time zone, and nothing else")
+    probes.probe_came_out(QUEUE, stamp)
     return f"{QUEUE} is consumed"
 
 
@@ -214,6 +214,14 @@ def _define(subscription: Subscription) -> "Task[..., str]":
         return f"{message['order']}: {deliver(subscription, fact_id)}"
 
     return task  # type: ignore[no-any-return]
+
+
+def _as_instant(text: Any) -> datetime | None:
+    try:
+        instant = datetime.fromisoformat(text)
+    except (TypeError, ValueError):
+        return None
+    return instant if instant.tzinfo else None
 
 
 def _as_uuid(text: Any) -> uuid.UUID | None:

@@ -29,6 +29,9 @@ CELERY = "from celery.__main__ import main; main()"
 QUEUES = ("undo", "saga", "sideeffects")
 
 
+WORDS = f"worker -P prefork -E -c 2 -Q {','.join(QUEUES)} -n bare@%h --without-gossip --without-mingle -l INFO".split()
+
+
 class Broker:
     """Valkey in a folder of its own."""
 
@@ -88,34 +91,17 @@ class RabbitBroker(Broker):
 class Worker:
     """May be started again, in the same log. ``sabotage``: lines of Python that run in the process before Celery does."""
 
-    def __init__(self, broker: Broker, folder: Path) -> None:
-        self.broker, self.log = broker, folder / "worker.log"
+    def __init__(self, broker: Broker, folder: Path, **more: str) -> None:
+        self.broker, self.log, self.more = broker, folder / "worker.log", more
         self.starts = 0
         self.start()
 
     def start(self, sabotage: str = "") -> None:
-        database = {**os.environ, "DATABASE_URL": _test_database(), "CELERY_BROKER_URL": self.broker.url, "SAGA_PROCESS": "worker"}
-        words = [
-            "worker",
-            "-P",
-            "prefork",
-            "-E",
-            "-c",
-            "2",
-            "-Q",
-            ",".join(QUEUES),
-            "-n",
-            "bare@%h",
-            "--without-gossip",
-            "--without-mingle",
-            "-l",
-            "INFO",
-        ]
         self.starts += 1
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-c", f"{sabotage}\n{CELERY}", "-A", "config", *words],
-                cwd=ROOT, env=database, stdout=log, stderr=log, start_new_session=True,
+                [sys.executable, "-c", f"{sabotage}\n{CELERY}", "-A", "config", *WORDS],
+                cwd=ROOT, env=os.environ | variables(self.broker) | self.more, stdout=log, stderr=log, start_new_session=True,
             )  # fmt: skip
 
     def is_ready(self) -> None:
@@ -154,6 +140,11 @@ class Worker:
 def _came_out(queue: str, stamp: datetime) -> bool:
     out_at = QueueProbe.objects.get(queue=queue).out_at
     return out_at is not None and out_at >= stamp
+
+
+def variables(broker: Broker) -> dict[str, str]:
+    """Of a process on the test's database and this broker."""
+    return {"DATABASE_URL": _test_database(), "CELERY_BROKER_URL": broker.url, "SAGA_PROCESS": "worker"}
 
 
 def _test_database() -> str:

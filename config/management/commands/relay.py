@@ -11,7 +11,7 @@ from django.conf import settings
 from django.core.management.base import BaseCommand
 from django.db import DatabaseError, connection
 
-from config import alive
+from config import alive, presence
 from config.checks import refuse_to_start
 from fulfillment.release import RELEASE
 from orders.connections import start_clean
@@ -29,7 +29,10 @@ class Command(BaseCommand):
         parser.add_argument("--once", action="store_true", help="one round, then exit")
 
     def handle(self, *args: Any, **options: Any) -> None:
+        present = presence.of_role("relay")
+        present.begin()
         refuse_to_start("relay")
+        present.watch()
         stop = threading.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: stop.set())
@@ -43,6 +46,7 @@ class Command(BaseCommand):
             if launched < registry.LAUNCHES_A_ROUND:  # after a full round there is more
                 stop.wait(settings.SWEEP_EVERY_S)
         loop.end()
+        present.end()
 
 
 class Relay:

@@ -15,7 +15,7 @@ from django.conf import settings
 from django.core.management.base import BaseCommand
 from django.db import DatabaseError, connection
 
-from config import alive
+from config import alive, presence
 from config.checks import refuse_to_start
 from fulfillment import recovery, tasks
 from fulfillment.release import RELEASE
@@ -37,7 +37,10 @@ class Command(BaseCommand):
         parser.add_argument("--once", action="store_true", help="one round, then exit")
 
     def handle(self, *args: Any, **options: Any) -> None:
+        present = presence.of_role("sweep")
+        present.begin()
         refuse_to_start("sweep")
+        present.watch()
         stop = threading.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: stop.set())
@@ -50,6 +53,7 @@ class Command(BaseCommand):
                 break
             stop.wait(settings.SWEEP_EVERY_S)
         sweep.end()
+        present.end()
 
 
 class Sweep:

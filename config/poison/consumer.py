@@ -85,5 +85,6 @@ class Consumer(PlainConsumer):
     def on_connection_error_after_connected(self, exc: Exception) -> None:
         """A key of the broker that has another type would break each new connection in the same way."""
         if isinstance(exc, ResponseError) and valkey.is_of_wrong_type(exc):
-            valkey.set_aside(self.app.connection_for_write(), sorted(self.app.amqp.queues.consume_from))
+            with self.app.connection_for_write() as another:
+                another.default_channel.set_aside(sorted(self.app.amqp.queues.consume_from))
         super().on_connection_error_after_connected(exc)

@@ -6,6 +6,8 @@ Also here: keys of the broker that hold something else than kombu expects, and a
 import json
 import logging
 import uuid
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Any
 
 from celery import signals
@@ -71,10 +73,6 @@ def _whole(response: Any, **_: Any) -> tuple[bytes, bytes] | None:
     return None
 
 
-# A KeyError counts among them for kombu, and is none here: it is what a message without a part raises.
-_BROKEN_LINE = tuple(kind for kind in PlainTransport.connection_errors if not issubclass(KeyError, kind))
-
-
 class Channel(PlainChannel):
     """kombu's, behind a door."""
 
@@ -83,50 +81,63 @@ class Channel(PlainChannel):
         client.set_response_callback("BRPOP", _whole)
         return client
 
-    def _deliver_fanout_message(self, message: Any, exchange: str) -> bool:
+    def _handle_message(self, client: Any, response: Any) -> dict[str, Any]:
         """A broadcast (``celery control``) is heard once and never kept."""
-        try:
-            return bool(super()._deliver_fanout_message(message, exchange))
-        except _BROKEN_LINE:
-            raise
-        except Exception as error:
-            refusal.tell(exchange, f"a broadcast that nobody can read ({type(error).__name__})", None)
-            return True
+        heard: dict[str, Any] = super()._handle_message(client, response)
+        if isinstance(heard["data"], bytes):
+            wrong, headers = of_envelope(heard["data"])
+            if wrong:
+                refusal.tell(heard["channel"].decode(errors="replace"), wrong, len(heard["data"]), headers)
+                heard["type"] = b"refused"
+        return heard
+
+    # Whoever publishes meets a key of another type before any worker does: a worker that is busy reads nothing.
 
     def _put(self, queue: str, message: Any, **options: Any) -> None:
-        """Raises OperationalError also where Valkey answers that it will not: a key of another type, no memory, no disk, no right to write."""
+        self._healed(queue, lambda: super(Channel, self)._put(queue, message, **options))
+
+    def _size(self, queue: str) -> int:
+        return int(self._healed(queue, lambda: super(Channel, self)._size(queue)))
+
+    def _queue_bind(self, exchange: str, routing_key: str, pattern: str, queue: str) -> None:
+        self._healed(queue, lambda: super(Channel, self)._queue_bind(exchange, routing_key, pattern, queue))
+
+    def _healed(self, queue: str, ask: Callable[[], Any]) -> Any:
+        """Raises OperationalError also where Valkey answers that it will not: no memory, no disk, no right to write."""
         try:
-            super()._put(queue, message, **options)
+            return ask()
+        except ResponseError as refused:
+            if not is_of_wrong_type(refused):
+                raise OperationalError(str(refused)) from refused
+            self.set_aside([queue])
+        try:
+            return ask()
         except ResponseError as refused:
             raise OperationalError(str(refused)) from refused
+
+    def set_aside(self, queues: Sequence[str]) -> None:
+        """Rename every key that ``queues`` need and that holds something else; nothing is deleted."""
+        expected = {self.unacked_key: "hash", self.unacked_index_key: "zset", self.unacked_mutex_key: "string"}
+        expected |= {self._q_for_pri(queue, priority): "list" for queue in queues for priority in self.priority_steps}
+        expected |= {self.keyprefix_queue % exchange: "set" for exchange in (*queues, *BROADCASTS)}
+        with self.conn_or_acquire() as client:
+            for key, kind in expected.items():
+                _set_aside(client, key, kind)
 
 
 class Transport(PlainTransport):
     Channel = Channel
 
 
-# --- keys of another type ---------------------------------------------------------------------------------------------
-
-
 def is_of_wrong_type(error: Exception) -> bool:
     return WRONG_TYPE in str(error)
 
 
-def set_aside(broker: Any, queues: list[str]) -> list[str]:
-    """Rename every key that the broker needs and that holds something else; nothing is deleted. Returns the names that they had."""
-    with broker:
-        channel = broker.default_channel
-        expected = {channel.unacked_key: "hash", channel.unacked_index_key: "zset", channel.unacked_mutex_key: "string"}
-        expected |= {channel._q_for_pri(queue, priority): "list" for queue in queues for priority in channel.priority_steps}
-        expected |= {channel.keyprefix_queue % exchange: "set" for exchange in (*queues, *BROADCASTS)}
-        return [key for key, kind in expected.items() if _is_moved(channel.client, key, kind)]
-
-
-def _is_moved(client: Any, key: str, kind: str) -> bool:
+def _set_aside(client: Any, key: str, kind: str) -> None:
     found = client.type(key).decode()
     if found in (kind, "none"):
-        return False
+        return
     aside = f"{key}.{found}.{uuid.uuid4().hex[:8]}"
-    client.rename(key, aside)
-    log.error("Key %r of the broker was a %s and not a %s: it is called %r now", key, found, kind, aside)
-    return True
+    with suppress(ResponseError):  # somebody else was faster
+        client.rename(key, aside)
+        log.error("Key %r of the broker was a %s and not a %s: it is called %r now", key, found, kind, aside)

@@ -164,3 +164,6 @@ ENVELOPES: dict[str, bytes] = {
     "body encoding a number": _without("body_encoding", 5),
     "priority a text": _without("priority", "high"),
 }
+
+# To every worker at once, through Valkey's publish: control commands that are none.
+BROADCASTS = (b"x", b"[]", b"5", b'{"a": 1}', b'{"properties": {}}', b"\xff", b"")

@@ -7,12 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import amqp
+import kombu
 import pytest
+from kombu.exceptions import OperationalError
 
 from config.outside import NothingCame, wait_for
 from config.poison import refusal
 from config.proving import rabbitmq
-from config.storming.poison import ENVELOPES, MESSAGES, Message, whole
+from config.storming.poison import BROADCASTS, ENVELOPES, MESSAGES, Message, whole
 from tests.config.bare import QUEUES, Broker, RabbitBroker, Worker, settled
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -100,13 +102,45 @@ def test_a_key_of_another_type_is_moved_aside(broker: Broker, worker: Worker) ->
 
 
 @pytest.mark.parametrize("broker", ["valkey"], indirect=True)
+def test_whoever_publishes_sets_such_a_key_aside_too(broker: Broker) -> None:
+    """A busy worker reads nothing for a while: its own tasks must not wait for it."""
+    broker.clear()
+    broker.client.set("saga", "x")
+    broker.client.set("_kombu.binding.saga", "x")
+
+    publish(broker)
+
+    assert broker.client.llen("saga") == 1
+    assert len(broker.client.keys("*saga.string.*")) == 2
+
+
+@pytest.mark.parametrize("broker", ["valkey"], indirect=True)
+def test_a_broker_that_takes_nothing_more_is_one_that_did_not_take_it(broker: Broker) -> None:
+    """It is out of memory: the web process, the sweep and the relay hear what they hear when it is down, and try again later."""
+    broker.client.config_set("maxmemory", "1")
+    try:
+        with pytest.raises(OperationalError, match="maxmemory"):
+            publish(broker)
+    finally:
+        broker.client.config_set("maxmemory", "0")
+
+
+def publish(broker: Broker) -> None:
+    with kombu.Connection(broker.url) as line:
+        line.Producer().publish({}, routing_key="saga", declare=[kombu.Queue("saga", kombu.Exchange("saga"), "saga")])
+
+
+@pytest.mark.parametrize("broker", ["valkey"], indirect=True)
 def test_a_broadcast_that_nobody_can_read_ends_no_worker(broker: Broker, worker: Worker) -> None:
     before = worker.pids()
 
-    for odd in (b"x", b"[]", b"5", b'{"a": 1}', b'{"properties": {}}', b"\xff", b""):
+    for odd in BROADCASTS:
         broker.client.publish("/0.celery.pidbox", odd)
     worker.handles("saga")
+    settled()
 
+    assert len(worker.lines(f"{REFUSED} /0.celery.pidbox:")) == len(BROADCASTS)
+    assert worker.lines("Traceback") == []
     assert worker.pids() == before
 
 

@@ -33,6 +33,7 @@ MET = {
     "locked": {"cancelled": 1, "told to come again": 2, "put off": 4},
     "exhausted": {"connections taken": 90, "of ours cut": 4, "answered 503": 30},
     "deploy": {"deploys": 2, "of the older release": 10, "of the newer release": 10, "left to newer code": 2},
+    "poisoned": {"kinds": 70, "put in": 210, "refused": 210, "keys set aside": 3},
 }
 OF_MONEY = ("refunds", "outage", "leases", "divergences")  # in test_storm_money.py, so that the two halves run side by side
 

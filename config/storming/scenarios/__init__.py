@@ -13,6 +13,7 @@ from config.storming.scenarios import (
     leases,
     locked,
     outage,
+    poisoned,
     refunds,
     stalled,
     starved,
@@ -39,5 +40,6 @@ SCENARIOS: tuple[Scenario, ...] = tuple(
         locked,
         exhausted,
         deploy,
+        poisoned,
     )
 )

@@ -11,13 +11,19 @@ from kombu.exceptions import ChannelError, OperationalError
 QUEUES = ("undo", "saga", "sideeffects")
 
 
+def no_answer() -> tuple[type[Exception], ...]:
+    """What asking raises where the broker does not answer: its client's own errors are no ``OSError``."""
+    with _connection() as broker:
+        return (OperationalError, OSError, *broker.connection_errors)
+
+
 def broker_answers() -> bool:
     with _connection() as broker:
         try:
             _connect(broker)
             if broker.transport.driver_type == "redis":
                 broker.default_channel.client.ping()
-        except (OperationalError, OSError, *broker.connection_errors):
+        except no_answer():
             return False
         return True
 
@@ -28,7 +34,7 @@ def lengths(queues: Iterable[str]) -> dict[str, int]:
         try:
             _connect(broker)
             return {queue: _length(broker, queue) for queue in queues}
-        except (OperationalError, OSError, *broker.connection_errors):
+        except no_answer():
             return {}
 
 

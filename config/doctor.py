@@ -14,10 +14,9 @@ import kombu
 from django.conf import settings
 from django.core.checks import run_checks
 from django.db import DatabaseError, connection
-from kombu.exceptions import OperationalError
 
 from config import releases, sessions
-from config.broker import broker_answers
+from config.broker import broker_answers, no_answer
 from config.celery import app
 from config.serving import pending_migrations
 from fulfillment import engine, recovery
@@ -172,7 +171,7 @@ def _consumers(ask_for_s: float) -> dict[str, list[str]]:
     """The workers that answer in time, by queue."""
     try:
         answers = app.control.inspect(timeout=ask_for_s).active_queues() or {}
-    except (OperationalError, OSError):
+    except no_answer():
         return {}
     found: dict[str, list[str]] = {}
     for worker, queues in answers.items():

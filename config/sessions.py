@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from celery import Celery
 from django.conf import settings
 from django.db import connection
-from kombu.exceptions import OperationalError
+
+from config.broker import no_answer
 
 PER_LOOP = 2  # sweep and relay: one at work, one to spare
 FOR_COMMANDS = 10  # a reconciliation, a migration, what operators run and probes ask
@@ -100,7 +101,7 @@ def of_workers(app: Celery, ask_for_s: float) -> int:
     """Of those that answer: each process of a pool keeps one, and so may the worker's main process."""
     try:
         answers = app.control.inspect(timeout=ask_for_s).stats() or {}
-    except (OperationalError, OSError):
+    except no_answer():
         return 0
     return sum(int(answer.get("pool", {}).get("max-concurrency", 0)) + 1 for answer in answers.values())
 

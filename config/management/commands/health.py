@@ -8,10 +8,9 @@ from typing import Any
 from celery.utils.nodenames import host_format
 from django.conf import settings
 from django.core.management.base import BaseCommand
-from kombu.exceptions import OperationalError
 
 from config import alive, watchdog
-from config.broker import broker_answers
+from config.broker import broker_answers, no_answer
 from config.celery import app
 
 LOOPS = ("sweep", "relay")
@@ -61,7 +60,7 @@ def _worker(node: str) -> tuple[int, str]:
         return HEALTHY, f"The broker does not answer, so nobody can ask {node}; starting it again would mend nothing."
     try:
         answers = app.control.inspect(destination=[node], timeout=ASK_FOR_S, limit=1).active() or {}
-    except (OperationalError, OSError):
+    except no_answer():
         return HEALTHY, f"The broker went away while {node} was asked."
     if node not in answers:
         return SICK, f"{node} has not answered within {ASK_FOR_S:g} s."

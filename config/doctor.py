@@ -269,7 +269,7 @@ def _processes() -> Iterator[Finding]:
     """Those that told of a crash loop; one that does not come as far as its first statement is seen by what it does not do: a queue without a consumer."""
     loops = processes.crash_loops()
     for loop in loops:
-        found = f"{loop.name} has crashed {loop.crashes} times, last {_long((shop_now() - loop.at).total_seconds())} ago, and has not lived since"
+        found = f"{loop.name} has crashed {loop.crashes} times in a row, last {_long((shop_now() - loop.at).total_seconds())} ago"
         role, log = loop.name.partition("@")[0], settings.RUN_DIR / "log"
         where = log / f"{role}.log" if (log / f"{role}.log").exists() else "what it writes to its standard error"
         yield Finding(level=FAIL, what="processes", found=found, to_do=f"read the end of {where}", runbook=_book("crash_loop"))

@@ -11,6 +11,7 @@ from typing import Any
 
 import psutil
 import pytest
+from django.core.management import call_command
 
 from config import doctor
 from config.outside import wait_for
@@ -62,7 +63,7 @@ def test_a_worker_that_is_killed_again_and_again_tells_so_itself(worker: Worker)
     assert subject.startswith("bare@")
     assert state == "open"
     assert (finding.level, finding.runbook) == ("FAIL", "docs/runbooks/crash_loop.md")
-    assert finding.found.startswith(f"{subject} has crashed {CRASHES} times, last ")
+    assert finding.found.startswith(f"{subject} has crashed {CRASHES} times in a row, last ")
 
     worker.process.send_signal(signal.SIGTERM)
     worker.process.wait(20)
@@ -80,6 +81,18 @@ def test_a_process_that_lives_again_takes_the_word_back(settings: Any) -> None:
     presence.watch()
 
     wait_for(lambda: told() == [("sweep@here", "resolved", "lived")], 5)
+
+
+def test_the_list_of_incidents_names_it_as_what_it_is(capsys: pytest.CaptureFixture[str]) -> None:
+    """It is no order, and nothing about an order can be retried."""
+    crash("sweep@here", CRASHES)
+
+    call_command("incidents")
+
+    first, _, to_do, last = capsys.readouterr().out.splitlines()
+    assert first.startswith("crash_loop · 1 process · no money at risk")
+    assert to_do.strip() == "python manage.py doctor"
+    assert last == "1 other in 1 group, no money at risk."
 
 
 def test_stopping_and_starting_is_no_crash() -> None:

@@ -12,6 +12,7 @@ from fulfillment.recovery import Group
 from orders.attention import Incident, IncidentKind
 
 NOTHING = "Nothing waits for a person."
+ORDER = "order"
 FOUND_AT_THE_PROVIDER = (IncidentKind.ORPHAN_PAYMENT, IncidentKind.MISMATCH)  # trying the order again changes nothing about them
 
 
@@ -48,6 +49,8 @@ def _group_lines(group: Group) -> Iterator[str]:
         yield "    python manage.py deliveries"
     elif group.kind == IncidentKind.PROVIDER_DOWN:
         yield "    python manage.py circuit"
+    elif group.kind == IncidentKind.CRASH_LOOP:
+        yield "    python manage.py doctor"
     elif group.kind not in FOUND_AT_THE_PROVIDER:
         yield f"    python manage.py retry_orders {_filters(group)}"
 
@@ -56,7 +59,8 @@ def _subject(group: Group) -> str:
     """What each incident of this group is about."""
     if group.kind == IncidentKind.PROVIDER_DOWN and not group.step:
         return "circuit"
-    return "subscriber" if group.kind == IncidentKind.DEAD_LETTER else "order"
+    others: dict[str, str] = {IncidentKind.DEAD_LETTER: "subscriber", IncidentKind.CRASH_LOOP: "process"}
+    return others.get(group.kind, ORDER)
 
 
 def _filters(group: Group) -> str:
@@ -71,14 +75,18 @@ def _incident_lines(incident: Incident) -> Iterator[str]:
 
 
 def _last_line(groups: list[Group], orders: int, asleep: int) -> str:
+    """``orders``: how many subjects there are, whatever they are."""
     total: dict[str, int] = {}
     for group in groups:
         for currency, minor in group.at_risk.items():
             total[currency] = total.get(currency, 0) + minor
     amount = recovery.amounts(total)
-    waits = f"{_count(orders, 'order')} in {_count(len(groups), 'group')}, {amount or 'no money'} at risk." if groups else NOTHING
+    others = sum(group.orders for group in groups if _subject(group) != ORDER)
+    counted = [_count(orders - others, ORDER)] * (orders > others) + [_count(others, "other")] * (others > 0)
+    waits = f"{' and '.join(counted)} in {_count(len(groups), 'group')}, {amount or 'no money'} at risk." if groups else NOTHING
     return waits + (f" {asleep} snoozed (--all lists them)." if asleep else "")
 
 
 def _count(count: int, what: str) -> str:
-    return f"{count} {what}{'' if count == 1 else 's'}"
+    many = "es" if what.endswith("s") else "s"
+    return f"{count} {what}{'' if count == 1 else many}"

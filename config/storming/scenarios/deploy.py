@@ -138,6 +138,6 @@ SCENARIO = Scenario(
     promise="A deploy adds a step while orders flow, whatever is restarted first: all end as they must, and nobody is told.",
     happens=happens,
     sizes={SMALL: {"sequences": 2, "orders": 20, "refused": 5}, FULL: {"sequences": 6, "orders": 40, "refused": 10}},
-    minutes={SMALL: 1.4, FULL: 4.0},
+    minutes={SMALL: 1.4, FULL: 5.0},
     program=("-m", "config.storming.deploying"),
 )

@@ -10,7 +10,7 @@ from fulfillment import engine, recovery
 from fulfillment.errors import WATCHED_IN_VAIN, WATCHING, InDoubt, Rejected, StepError
 from fulfillment.gateways import card_of
 from fulfillment.gateways.lease import Lease
-from fulfillment.models import Saga, SagaState, StockLevel
+from fulfillment.models import Saga, SagaState, StepRecord, StockLevel
 from fulfillment.recovery import Request, decide, version_of
 from fulfillment.step import Kind, Receipt, Step, Undo
 from fulfillment.talk import talk
@@ -162,6 +162,35 @@ def test_a_step_that_was_granted_and_never_seen_to_start_may_send_until_a_lease_
     clock.passes(20)
 
     assert start(saga, undo=True).quiet_s == 20 - LEASE
+
+
+@pytest.mark.parametrize("jump_s", [3600, -3600], ids=["forward", "back"])
+@pytest.mark.parametrize("undo", [False, True], ids=["do", "undo"])
+def test_a_clock_that_jumps_makes_nothing_older_or_younger(order: Order, clock: ShopClock, settings: Any, jump_s: int, undo: bool) -> None:
+    """What is open is moved with it: an hour ahead, a key would be forgotten, and whoever may still send would be taken for silent."""
+    saga = opened(order, settings)
+    clock.passes(10)
+    engine.settle_failure(start(saga), SILENCE)
+    if undo:
+        recovery.cancel(order.number, "web-shop")
+    clock.passes(20)
+    look(saga, clock)
+    if undo:
+        engine.settle_failure(start(saga, undo=True), SILENCE)
+        clock.passes(20)
+        look(saga, clock)
+    clock.passes(5)
+    before = StepRecord.objects.get(name="payment")
+    expected = (35, 25 - LEASE) if not undo else (55, 45 - LEASE)
+
+    clock.passes(jump_s)
+    recovery.move_with_the_clock(float(jump_s), 0.0)
+
+    after = StepRecord.objects.get(name="payment")
+    claim = start(saga, undo=undo)
+    assert (claim.age_s, claim.quiet_s) == expected
+    pairs = [(before.undo_asked_until, after.undo_asked_until), (before.undo_granted_at, after.undo_granted_at)]
+    assert [(later - at).total_seconds() for at, later in pairs if at and later] == ([jump_s, jump_s] if undo else [])
 
 
 # --- the key window ------------------------------------------------------------------------------------------------------

@@ -127,6 +127,53 @@ def test_the_time_of_a_lost_worker_moves_the_step_s_deadline_by_exactly_that(
 
 
 @BOTH_SIDES
+def test_what_several_lost_workers_took_is_given_back_whole(saga: int, clock: ShopClock, after_s: float, is_over: bool) -> None:
+    for _ in range(3):
+        start(saga)
+        clock.passes(LEASE + 10)
+        recovery.look(saga)
+    engine.settle_failure(start(saga), BUSY)
+    clock.passes(settings.STEP_DEADLINE_S + after_s)
+
+    recovery.look(saga)
+
+    assert (found(saga).state == SagaState.COMPENSATING) is is_over
+
+
+@BOTH_SIDES
+def test_what_one_step_was_given_back_is_not_the_next_one_s(saga: int, clock: ShopClock, after_s: float, is_over: bool) -> None:
+    start(saga)
+    clock.passes(LEASE + 40)
+    recovery.look(saga)
+    paid_again(saga)
+    engine.run_local(saga, found(saga).epoch, "inventory", undo=False)
+    engine.settle_failure(start(saga, "shipping"), BUSY)
+    clock.passes(settings.STEP_DEADLINE_S + after_s)
+
+    recovery.look(saga)
+
+    assert (found(saga).state == SagaState.COMPENSATING) is is_over
+
+
+@BOTH_SIDES
+def test_what_a_step_was_given_back_is_not_its_undo_s(saga: int, clock: ShopClock, after_s: float, is_over: bool) -> None:
+    start(saga)
+    clock.passes(LEASE + 40)
+    recovery.look(saga)
+    paid_again(saga)
+    StockLevel.objects.update(on_hand=0)
+    with pytest.raises(Rejected):
+        engine.run_local(saga, found(saga).epoch, "inventory", undo=False)
+    engine.chain_stopped(saga, found(saga).epoch)
+    engine.settle_failure(start(saga, undo=True), BUSY)
+    clock.passes(settings.UNDO_DEADLINE_S + after_s)
+
+    recovery.look(saga)
+
+    assert (found(saga).state == SagaState.NEEDS_ATTENTION) is is_over
+
+
+@BOTH_SIDES
 def test_the_time_of_a_lost_worker_moves_the_saga_s_deadline_by_exactly_that(
     saga: int, clock: ShopClock, after_s: float, is_over: bool
 ) -> None:

@@ -301,6 +301,46 @@ def test_what_has_healed_is_worked_on_once_by_two_sweeps_and_leaves_the_quaranti
     assert found(saga).relaunches == 1
 
 
+# --- the order's own row ---------------------------------------------------------------------------------------------------
+
+
+def edits(order: Order) -> Any:
+    """As a person does in the admin."""
+    return in_one(lambda: Order.objects.filter(pk=order.pk).update(reference="call before delivery"))
+
+
+@pytest.mark.parametrize("what", ["start", "settle", "sweep", "errback"])
+def test_whoever_edits_an_order_keeps_no_transition_of_its_saga_waiting(saga: int, order: Order, what: str) -> None:
+    Order.objects.filter(pk=order.pk).update(status="processing")
+    claim = None if what == "start" else engine.start(saga, 1, "payment", False)
+    now_due(saga)
+    work: dict[str, Any] = {
+        "start": lambda: engine.start(saga, 1, "payment", False),
+        "settle": lambda: claim and engine.settle_success(claim, {"charge_id": "c", "amount_minor": 100}),
+        "sweep": lambda: recovery.look(saga),
+        "errback": lambda: engine.chain_stopped(saga, 1),
+    }
+
+    at_once(edits(order), "UPDATE", work[what], must_wait=False)
+
+    assert StepRecord.objects.get(name="payment").state in ("started", "succeeded", "granted", "in_doubt")
+
+
+def test_a_transition_keeps_nobody_who_writes_about_its_order_waiting(saga: int, order: Order) -> None:
+    """A delivery's line of history refers to the order; it is not the saga's business."""
+    claim = engine.start(saga, 1, "payment", False)
+    assert claim is not None
+
+    at_once(
+        lambda: engine.settle_failure(claim, DOWN),
+        "FOR UPDATE",
+        lambda: TimelineEntry.objects.create(order_id=order.pk, kind="delivery", name="email", to_state="delivered"),
+        must_wait=False,
+    )
+
+    assert TimelineEntry.objects.filter(kind="delivery").count() == 1
+
+
 # --- persons ------------------------------------------------------------------------------------------------------------------
 
 

@@ -12,6 +12,7 @@ from sideeffects import people, registry, relay
 from sideeffects.models import Delivery
 from sideeffects.relay import Marks, Message
 from tests.holding import held
+from tests.shop_clock import ShopClock
 from tests.sideeffects.conftest import ALL_LOST, NONE_LOST, Tell
 
 PAGE = 10  # small, so that a test has many
@@ -41,8 +42,13 @@ def published(monkeypatch: pytest.MonkeyPatch) -> list[Message]:
 
 
 @pytest.fixture
-def facts(tell: Tell) -> list[Fact]:
-    return [tell("email", f"ORD-{1000 + number}").fact for number in range(MANY)]
+def facts(tell: Tell, clock: ShopClock) -> list[Fact]:
+    """A second apart."""
+    found = []
+    for number in range(MANY):
+        clock.passes(1)
+        found.append(tell("email", f"ORD-{1000 + number}").fact)
+    return found
 
 
 def numbers(messages: list[Message]) -> list[str]:
@@ -65,14 +71,44 @@ def test_facts_are_owed_page_by_page_to_the_last(facts: list[Fact]) -> None:
     assert not Fact.objects.filter(relayed_at=None).exists()
 
 
+def test_facts_whose_messages_only_waited_are_owed_once_they_are_lost(facts: list[Fact]) -> None:
+    """The same relay has looked at all of them before."""
+    marks = Marks()
+    for _ in range(3):
+        relay.owe(NONE_LOST, marks)
+    assert not Delivery.objects.exists()
+
+    owe_all(ALL_LOST, marks)
+
+    assert Delivery.objects.count() == MANY
+
+
+def test_a_burst_that_is_larger_than_a_round_goes_out_in_the_rounds_that_follow(
+    facts: list[Fact], published: list[Message], clock: ShopClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody waits until the relay has read all that lies behind it once more."""
+    monkeypatch.setattr(registry, "LAUNCHES_A_ROUND", PAGE)
+    marks = Marks()
+    registry.relay_round(lambda: True, marks)
+    clock.passes(3600)
+    registry.relay_round(lambda: True, marks)
+    owe_all()
+    clock.passes(10)  # it stood still
+
+    for _ in range(3):
+        registry.relay_round(lambda: True, marks)
+
+    assert len(published) == len(set(numbers(published))) == MANY
+
+
 def test_numbers_are_given_batch_by_batch_in_the_order_of_the_facts(facts: list[Fact], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(relay, "NUMBERED_AT_ONCE", 5)
     marks = Marks()
     for _ in range(MANY // 5 + 1):
         relay.owe(NONE_LOST, marks)
 
-    given = list(Fact.objects.order_by("at", "id").values_list("number", flat=True))
-    assert given == list(range(1, MANY + 1))
+    given = dict(Fact.objects.values_list("pk", "number"))
+    assert [given[fact.pk] for fact in facts] == list(range(1, MANY + 1))
 
 
 def test_a_round_publishes_all_that_is_due_each_once(facts: list[Fact], published: list[Message]) -> None:

@@ -1,0 +1,174 @@
+"""Promise: which commits wait for the disk. Whatever raises an epoch, grants, settles for good or answers a person does; what only repeats something harmless
+does not. And a worker's own lease never ends after the one that others read.
+"""
+
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any
+
+import pytest
+from django.conf import settings
+from django.db import connection
+
+from fulfillment import crashpoints, engine, recovery, tasks
+from fulfillment.errors import Busy, InDoubt, Rejected, StepError, Unavailable
+from fulfillment.gateways.lease import current_lease
+from fulfillment.models import Saga, StepRecord, StepState, StockLevel
+from fulfillment.recovery import Request, decide, version_of
+from orders.models import Order
+from tests.fulfillment.conftest import SandboxProcess, now_due
+from tests.fulfillment.driving import copy_of, paid, undo_failed
+
+
+def waits_for_the_disk(work: Callable[[], Any]) -> bool:
+    """Read from the statements of the work itself."""
+    statements: list[str] = []
+
+    def note(execute: Callable[..., Any], sql: str, *rest: Any) -> Any:
+        statements.append(sql)
+        return execute(sql, *rest)
+
+    with connection.execute_wrapper(note), suppress(StepError):
+        work()
+    assert any(sql.lstrip().startswith(("INSERT", "UPDATE", "WITH", "DELETE")) for sql in statements), statements
+    return not any("synchronous_commit" in sql for sql in statements)
+
+
+def start(saga: int, name: str = "payment", undo: bool = False) -> engine.Claim:
+    claim = engine.start(saga, Saga.objects.get(pk=saga).epoch, name, undo)
+    assert claim is not None
+    return claim
+
+
+@pytest.mark.parametrize(
+    ("gateway", "waits"), [("sandbox", False), ("sandbox_watch", False), ("sandbox_keyless", True)], ids=["keys", "no tombstone", "no keys"]
+)
+def test_a_start_waits_where_the_provider_knows_no_keys(order: Order, settings: Any, gateway: str, waits: bool) -> None:
+    settings.PAYMENTS_GATEWAY = gateway
+    saga = engine.open_saga(order).saga
+
+    assert waits_for_the_disk(lambda: start(saga)) is waits
+
+
+def test_opening_waits(order: Order) -> None:
+    """The customer is told that the order is placed."""
+    assert waits_for_the_disk(lambda: engine.open_saga(order))
+
+
+@pytest.mark.parametrize(
+    ("error", "waits"),
+    [(None, True), (Rejected("no", code="card_declined"), True), (Unavailable("down"), False), (InDoubt("?"), False), (Busy("?"), False)],
+    ids=["success", "rejected", "unavailable", "in doubt", "busy"],
+)
+@pytest.mark.parametrize("undo", [False, True], ids=["do", "undo"])
+def test_a_settle_waits_if_it_is_final(saga: int, error: StepError | None, undo: bool, waits: bool) -> None:
+    if undo:
+        paid(saga)
+        StockLevel.objects.update(on_hand=0)
+        with pytest.raises(Rejected):
+            engine.run_local(saga, 1, "inventory", undo=False)
+        engine.chain_stopped(saga, 1)
+    claim = start(saga, undo=undo)
+    receipt = {"charge_id": "c", "amount_minor": 100}
+
+    assert waits_for_the_disk(lambda: engine.settle_failure(claim, error) if error else engine.settle_success(claim, receipt)) is waits
+
+
+@pytest.mark.parametrize("on_hand", [3, 0], ids=["held", "out of stock"])
+def test_a_step_on_our_own_rows_waits(saga: int, on_hand: int) -> None:
+    paid(saga)
+    StockLevel.objects.update(on_hand=on_hand)
+
+    assert waits_for_the_disk(lambda: engine.run_local(saga, 1, "inventory", undo=False))
+
+
+def test_the_last_settle_waits(saga: int) -> None:
+    paid(saga)
+    engine.run_local(saga, 1, "inventory", undo=False)
+    claim = start(saga, "shipping")
+
+    assert waits_for_the_disk(lambda: engine.settle_success(claim, {"label_id": "l", "tracking": "t"}))
+
+
+@pytest.mark.parametrize("state", [StepState.STARTED, StepState.IN_DOUBT, StepState.REJECTED])
+def test_whatever_raises_an_epoch_waits(saga: int, state: StepState) -> None:
+    """A take-over, a retry, a turn: whoever was fenced off must stay so."""
+    start(saga)
+    StepRecord.objects.filter(saga=saga, name="payment").update(state=state)
+    now_due(saga)
+
+    assert waits_for_the_disk(lambda: recovery.look(saga))
+    assert Saga.objects.get(pk=saga).epoch == 2
+
+
+def test_an_errback_that_fences_a_worker_off_waits(saga: int) -> None:
+    start(saga)
+
+    assert waits_for_the_disk(lambda: engine.chain_stopped(saga, 1))
+
+
+def test_a_person_s_decision_and_a_customer_s_cancel_wait(saga: int, order: Order) -> None:
+    other = copy_of(order, "ORD-2")
+    undo_failed(saga)
+    request = Request(order=order.number, verb="retry", version=version_of(order.pk), actor="amara", reason="mended")
+
+    assert waits_for_the_disk(lambda: decide(request))
+    assert waits_for_the_disk(lambda: recovery.cancel("ORD-2", "web-shop"))
+    assert Saga.objects.get(pk=other).cancel_requested_at is not None
+
+
+def test_whoever_is_told_of_a_person_s_order_waits(saga: int) -> None:
+    Saga.objects.update(relaunches=settings.POISON_AFTER)
+    now_due(saga)
+
+    assert waits_for_the_disk(lambda: recovery.look(saga))
+
+
+@pytest.mark.parametrize("what", ["postponed", "not published", "put off", "beat"])
+def test_what_only_repeats_itself_does_not(saga: int, what: str) -> None:
+    Saga.objects.update(wake_at="2020-01-01T00:00Z")
+    launch = engine.Launch(saga=saga, epoch=1, order="ORD-1", undo=False, steps=("payment",))
+    work: dict[str, Callable[[], Any]] = {
+        "postponed": lambda: recovery.look(saga),
+        "not published": lambda: recovery.not_published(launch),
+        "put off": lambda: engine.put_off(saga, 1, "payment", False, None, is_held=True),
+        "beat": recovery.beat,
+    }
+
+    assert not waits_for_the_disk(work[what])
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("undo", [False, True], ids=["do", "undo"])
+def test_a_worker_s_own_lease_begins_before_the_one_that_others_read(
+    saga: int, order: Order, sandbox: SandboxProcess, settings: Any, monkeypatch: pytest.MonkeyPatch, undo: bool
+) -> None:
+    """However long its start takes: it sends nothing once it may have been taken over."""
+    settings.SANDBOX_URL = sandbox.url
+    if undo:
+        paid(saga)
+        recovery.cancel(order.number, "web-shop")
+        now_due(saga)
+        recovery.look(saga)
+    asked: list[float] = []
+    leases: list[float] = []
+
+    def slowly(execute: Callable[..., Any], sql: str, *rest: Any) -> Any:
+        if "WITH mine" in sql:
+            asked.append(time.monotonic())
+            time.sleep(0.1)
+        return execute(sql, *rest)
+
+    def reached(boundary: str, step: str, undo: bool | None) -> None:
+        if boundary == "before_call" and (lease := current_lease.get()):
+            assert lease.seconds == settings.LEASE_S
+            leases.append(lease.started_monotonic)
+
+    monkeypatch.setattr(crashpoints, "listener", reached)
+    with connection.execute_wrapper(slowly):
+        name = "fulfillment.undo_payment" if undo else "fulfillment.payment"
+        tasks.TASKS[name](saga=saga, epoch=Saga.objects.get().epoch, order=order.number)
+
+    assert leases
+    assert leases[0] <= asked[0]

@@ -9,6 +9,7 @@ import contextlib
 import functools
 import hashlib
 import os
+import secrets
 import signal
 import subprocess
 import tempfile
@@ -16,6 +17,7 @@ import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 SOCKET_PATH_LIMIT = 100  # bytes; the operating systems allow 104 to 108
 NO_SERVER = (subprocess.SubprocessError, AssertionError, OSError)  # what starting and stopping PostgreSQL raises
@@ -141,11 +143,20 @@ def valkey_answers(run_dir: Path) -> bool:
 
 
 class MailCatcher:
-    """Writes every message as one .eml file; refuses one recipient for good."""
+    """Writes every message as one .eml file; refuses one recipient for good.
 
-    def __init__(self, folder: Path) -> None:
+    It takes mail of its own shop only: a worker of another stack, whose catcher had this port before, is turned away.
+    """
+
+    def __init__(self, folder: Path, password: str) -> None:
         self.folder = folder
+        self._password = password.encode()
         folder.mkdir(parents=True, exist_ok=True)
+
+    def knows(self, server: Any, session: Any, envelope: Any, mechanism: str, login: Any) -> Any:
+        from aiosmtpd.smtp import AuthResult
+
+        return AuthResult(success=secrets.compare_digest(login.password, self._password))
 
     async def handle_RCPT(self, server: Any, session: Any, envelope: Any, address: str, options: list[str]) -> str:
         if address.lower() == BOUNCES:
@@ -161,14 +172,18 @@ class MailCatcher:
 
 
 async def catch_mail(port: int, folder: Path) -> None:
-    """Serve SMTP on loopback until SIGTERM."""
+    """Serve SMTP on loopback until SIGTERM, to whoever has the password in ``EMAIL_URL``."""
     from aiosmtpd.smtp import SMTP
 
     loop, stop = asyncio.get_running_loop(), asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    catcher = MailCatcher(folder)
-    async with await loop.create_server(lambda: SMTP(catcher, hostname="mail.shop.example"), "127.0.0.1", port):
+    catcher = MailCatcher(folder, urlsplit(os.environ["EMAIL_URL"]).password or "")
+
+    def session() -> Any:
+        return SMTP(catcher, hostname="mail.shop.example", authenticator=catcher.knows, auth_required=True, auth_require_tls=False)
+
+    async with await loop.create_server(session, "127.0.0.1", port):
         await stop.wait()
 
 

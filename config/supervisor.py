@@ -189,9 +189,9 @@ class Stack:
             "CELERY_BROKER_URL": self.broker,
             "SANDBOX_URL": self._url("sandbox"),
             "FLOWER_URL": self._url("flower"),
-            "EMAIL_URL": f"smtp://127.0.0.1:{self.ports['mail'].number}",
+            "EMAIL_URL": f"smtp://shop:{secret(self.run_dir / 'mail_password')}@127.0.0.1:{self.ports['mail'].number}",
             "RUN_DIR": str(self.run_dir),
-            "SECRET_KEY": secret_key(self.run_dir / "secret_key"),
+            "SECRET_KEY": secret(self.run_dir / "secret_key"),
             "TIME_SCALE": str(self.options.time_scale),
             "DEMO_VALUES": "1",
             "PYTHONUNBUFFERED": "1",
@@ -494,7 +494,7 @@ def answers(url: str) -> bool:
         return False
 
 
-def secret_key(file: Path) -> str:
+def secret(file: Path) -> str:
     """One per run directory, made once."""
     if not file.exists():
         write_whole(file, secrets.token_urlsafe(50))

@@ -1,8 +1,6 @@
 """The system's Chromium, headless. Installed from the distribution where that is possible; elsewhere these tests say why they are skipped."""
 
-import os
 import shutil
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,31 +9,21 @@ import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
 
 from config.outside import RunningStack
+from tests.debian import needed
 from tests.engines import RUN_DIR
 from tests.promises.conftest import Shop
 
 SCREENS = RUN_DIR / "screens"
-INSTALL = "apt-get update -qq && apt-get install -y -qq --no-install-recommends chromium fonts-dejavu-core"
 
 
-def chromium() -> str:
-    """Its path. Skips with the reason, or fails where nothing may be skipped (CI=true)."""
-    found = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-    if not found and shutil.which("apt-get") and os.geteuid() == 0:
-        subprocess.run(["sh", "-c", INSTALL], check=False, timeout=300, capture_output=True)
-        found = shutil.which("chromium")
-    if found:
-        return found
-    reason = f"There is no Chromium, and it could not be installed: {INSTALL}"
-    if os.environ.get("CI") == "true":
-        pytest.fail(reason)
-    pytest.skip(reason)
+def _chromium() -> str | None:
+    return shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 
 
 @pytest.fixture(scope="module")
 def chrome() -> Iterator[Browser]:
     """Closed with its file: its event loop in this process would stop Django's ORM from working in the tests that follow."""
-    path = chromium()
+    path = needed(_chromium, "chromium fonts-dejavu-core", "Chromium")
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
         yield browser

@@ -16,6 +16,7 @@ from config.poison import refusal
 from config.proving import rabbitmq
 from config.storming.poison import BROADCASTS, ENVELOPES, MESSAGES, Message, whole
 from tests.config.bare import QUEUES, Broker, RabbitBroker, Worker, settled
+from tests.debian import needed
 
 pytestmark = pytest.mark.django_db(transaction=True)
 REFUSED = "Message refused on queue"
@@ -23,8 +24,8 @@ REFUSED = "Message refused on queue"
 
 @pytest.fixture(scope="module", params=["valkey", "rabbitmq"])
 def broker(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
-    if request.param == "rabbitmq" and not (rabbitmq.SERVER.exists() and shutil.which("erl")):
-        pytest.skip(rabbitmq.HOW_TO_INSTALL)
+    if request.param == "rabbitmq":
+        needed(lambda: rabbitmq.SERVER.exists() and shutil.which("erl"), "rabbitmq-server", "RabbitMQ")
     one = (RabbitBroker if request.param == "rabbitmq" else Broker)(tmp_path_factory.mktemp("broker"))
     yield one
     one.end()

@@ -41,6 +41,9 @@ def test_a_database_that_stands_still_is_answered_for_within_two_seconds(shop: S
 
 def test_a_broker_that_stands_still_sends_no_customer_away(shop: Shop) -> None:
     """My order is taken; a person learns of the broker elsewhere."""
+    wait_for(
+        lambda: "status" not in levels(ask(shop, "status")[1]), 20
+    )  # whoever asks while it is being found out gets what was found until then
     with shop.stopped("valkey"):
         assert ask(shop, "readyz")[0] == 200
         code, page = ask(shop, "status")

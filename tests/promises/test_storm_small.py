@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from config.storming.scenarios import SCENARIOS
+from tests.debian import install
 from tests.engines import ROOT, RUN_DIR
 
 # What each small storm must have met, at least: a storm that met nothing has shown nothing.
@@ -50,8 +51,8 @@ def storm(folder: Path, run_dir: Path, name: str) -> tuple[int, dict[str, Any], 
 @pytest.fixture(scope="module", autouse=True)
 def lines_that_can_go_dead() -> None:
     """What the broker's storm needs for them, installed where that is possible."""
-    if not shutil.which("ip") and shutil.which("apt-get") and os.geteuid() == 0:
-        subprocess.run(["sh", "-c", "apt-get update -qq && apt-get install -y -qq iproute2"], check=False, timeout=300, capture_output=True)
+    if not shutil.which("ip"):
+        install("iproute2")
 
 
 def test_every_storm_has_its_small_version_here() -> None:

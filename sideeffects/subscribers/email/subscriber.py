@@ -30,7 +30,7 @@ def email(event: OrderFulfilled, delivery: Delivery) -> None:
         message.send()
     except smtplib.SMTPRecipientsRefused as refused:
         _raise_if_final([code for code, _ in refused.recipients.values()], refused)
-    except smtplib.SMTPResponseException as refused:
+    except smtplib.SMTPDataError as refused:  # of this message; a login or a sender that is refused is our own trouble
         _raise_if_final([refused.smtp_code], refused)
 
 

@@ -3,6 +3,7 @@
 And three questions: was somebody told, does every process that lives still work, are the database's sessions back? Then what clients saw, by itself.
 """
 
+import json
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -24,8 +25,8 @@ WHERE s.state NOT IN ('completed', 'compensated', 'closed_by_operator') AND s.wa
 def judge(storm: Storm) -> None:
     """Adds a breach for each thing that does not hold, with the orders that it is about."""
     storm.show("judging", 0, 1)
-    if not storm.fault_ended_at:
-        storm.fault_ended()
+    storm.expect(storm.fault_ended_at > 0, "the storm does not say when its fault ended")
+    _somebody_asked(storm)
     told.somebody_was_told(storm)
     working.every_pool_process_works(storm)
     settled.sessions_are_back(storm)
@@ -35,6 +36,17 @@ def judge(storm: Storm) -> None:
     _nobody_is_charged_twice(storm)
     if not storm.scenario.lies:
         _all_agree(storm)
+
+
+def _somebody_asked(storm: Storm) -> None:
+    """What people were told at the worst moment is kept; nobody was left without an answer."""
+    if not (said := storm.said()):
+        return
+    (storm.run_dir / "said.json").write_text(json.dumps(said, indent=1, ensure_ascii=False))
+    storm.counts["asked at the worst moment"] = len(said)
+    for moment, answers in said.items():
+        for what, answer in answers.items():
+            storm.expect("error" not in answer, f"{moment}: {what}: {answer.get('error')}")
 
 
 def _clients_agree(storm: Storm) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 
 from config.outside import RunningStack, Shop
 from config.processes import end_leftovers
+from config.storming.asking import Asker, Said
 from config.storming.clients import Clients
 from config.storming.history import Exchange, Recording
 from config.storming.line import Line
@@ -42,6 +43,7 @@ class Storm:
         self.line: Line | None = None  # to a broker of the storm's own
         self._stack: RunningStack | None = None
         self._shop: Shop | None = None
+        self._asker: Asker | None = None
 
     # --- the stack ---
 
@@ -74,6 +76,16 @@ class Storm:
     def shop(self) -> Shop:
         assert self._shop is not None
         return self._shop
+
+    @property
+    def asker(self) -> Asker:
+        """Wanted for the first time before anything is wrong: somebody logs in."""
+        self._asker = self._asker or Asker(self.shop)
+        return self._asker
+
+    def said(self) -> dict[str, Said]:
+        """What the asker has heard, by moment."""
+        return self._asker.said() if self._asker else {}
 
     # --- orders ---
 

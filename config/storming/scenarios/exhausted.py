@@ -10,6 +10,7 @@ import httpx
 import psycopg
 
 from config.outside import body, wait_for
+from config.storming.asking import operator
 from config.storming.scenario import FULL, SMALL, Scenario
 from config.storming.storm import Storm
 
@@ -21,16 +22,18 @@ OF_THE_SHOP = "SELECT count(*) FROM pg_stat_activity WHERE application_name LIKE
 
 def happens(storm: Storm) -> None:
     hold_s = storm.how_many["hold_s"]
-    operator = _operator(storm)
+    browser = operator(storm.stack)
     before = storm.place(storm.how_many["before"], token=SLOW)
+    storm.asker.knows(before[0])
     answers: Counter[int] = Counter()
     slowest_s = 0.0
     with _Taker(storm.stack.info["database"]) as taker:
+        storm.asker.ask("every connection is taken", before[0])
         until = time.monotonic() + hold_s
         while (left := until - time.monotonic()) > 0:
             storm.show("every connection is taken", round(hold_s - left), hold_s)
             taker.take()
-            for call in _calls(storm, operator, before[0]):
+            for call in _calls(storm, browser, before[0]):
                 answer, seconds = _timed(call)
                 slowest_s = max(slowest_s, seconds)
                 answers[answer.status_code] += 1
@@ -58,9 +61,9 @@ def happens(storm: Storm) -> None:
     wait_for(lambda: storm.shop.sql(OF_THE_SHOP)[0][0] > 0, 10)
 
 
-def _calls(storm: Storm, operator: httpx.Client, number: str) -> list[Callable[[], httpx.Response]]:
+def _calls(storm: Storm, browser: httpx.Client, number: str) -> list[Callable[[], httpx.Response]]:
     """Placing, reading, an operator's page."""
-    return [lambda: _place(storm), lambda: storm.shop.http.get(f"/orders/{number}"), lambda: operator.get("/admin/orders/order/")]
+    return [lambda: _place(storm), lambda: storm.shop.http.get(f"/orders/{number}"), lambda: browser.get("/admin/orders/order/")]
 
 
 def _place(storm: Storm) -> httpx.Response:
@@ -69,17 +72,6 @@ def _place(storm: Storm) -> httpx.Response:
     if answer.status_code == 201:
         storm.numbers.append(str(answer.json()["number"]))
     return answer
-
-
-def _operator(storm: Storm) -> httpx.Client:
-    """Logged in, in a browser of their own."""
-    info = storm.stack.info
-    browser = httpx.Client(base_url=info["web"], timeout=20, follow_redirects=True)
-    browser.get("/admin/login/").raise_for_status()
-    form = {"username": info["admin"]["username"], "password": info["admin"]["password"], "next": "/admin/"}
-    form["csrfmiddlewaretoken"] = browser.cookies["csrftoken"]
-    browser.post("/admin/login/", data=form, headers={"Referer": f"{info['web']}/admin/login/"}).raise_for_status()
-    return browser
 
 
 def _timed(call: Callable[[], httpx.Response]) -> tuple[httpx.Response, float]:

@@ -34,7 +34,7 @@ PUT_OFF = "SELECT count(*) FROM orders_timelineentry WHERE code = 'own_database'
 
 def happens(storm: Storm) -> None:
     place, hold_s = storm.how_many["orders"], storm.how_many["hold_s"]
-    storm.place(SPARE_PROCESSES)
+    storm.asker.knows(storm.place(SPARE_PROCESSES)[0])
     with spare_worker(storm, SPARE_PROCESSES) as spare, Sessions(storm.stack.info["database"]) as sessions:
         spare.be_ready()
         _frozen_with_a_stock_row(storm, place)
@@ -77,6 +77,7 @@ def _stock_row(storm: Storm, place: int, hold_s: int) -> None:
         hot, others = _placed(storm, place, HOT), _placed(storm, place, OTHER)
         _go_on(storm, "orders of other products", others)
         storm.until("reaching the held row", lambda: _standing_at(storm, hot, "inventory"), place, GO_ON_WITHIN_S)
+        storm.asker.ask("a stock row is held", hot[1])
         _cancel(storm, hot[0], may_wait=False)
         _go_on(storm, "the cancelled one", hot[:1])
 
@@ -87,12 +88,15 @@ def _rows_of_orders(storm: Storm, place: int, hold_s: int) -> None:
         held = _placed(storm, place, HOT, token=SLOW)
         with _held(storm, what, hold_s, query, held):
             _go_on(storm, "other orders", _placed(storm, place, OTHER))
+            storm.asker.ask(f"{what} are held", held[1])
             _cancel(storm, held[0], may_wait=True)
 
 
 def _table_of_the_side_effects(storm: Storm, place: int, hold_s: int) -> None:
     with _held(storm, "a table of the side effects", hold_s, DELIVERIES):
-        _go_on(storm, "all orders", _placed(storm, place, HOT))
+        placed = _placed(storm, place, HOT)
+        storm.asker.ask("a table of the side effects is held", placed[0])
+        _go_on(storm, "all orders", placed)
 
 
 @contextmanager

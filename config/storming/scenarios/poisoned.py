@@ -8,7 +8,6 @@ from config.storming.poison import BROADCASTS, ENVELOPES, MESSAGES
 from config.storming.scenario import FULL, SMALL, Scenario
 from config.storming.storm import Storm
 from config.storming.tap import QUEUES, broker_of
-from config.storming.working import every_pool_process_works
 
 WORKERS = ("saga", "sideeffects")
 REFUSED, ASIDE = "Message refused on queue {queue}:", "of the broker was a"
@@ -55,16 +54,20 @@ def happens(storm: Storm) -> None:
     poison = Poison(storm)
     wait_for(lambda: all(_lines(storm, f"{role}@", "ready.") for role in WORKERS), READY_WITHIN_S)
     before = _pids(storm)
+    first = storm.place(1)[0]
+    storm.asker.knows(first)
     begun = time.monotonic()
     with storm.orders_flowing(count, count / (FLOWS_FOR_S * rounds)):
         for number in range(rounds):
             storm.show("poisoning", number, rounds)
             poison.everywhere()
+            if not number:
+                storm.asker.ask("poison is everywhere", first)
             storm.until("refusing", lambda: sum(_refused(storm).values()), sum(poison.put.values()), REFUSED_WITHIN_S)
             poison.in_place_of_the_queues()
             time.sleep(max(0.0, FLOWS_FOR_S * (number + 1) - (time.monotonic() - begun)))
+    storm.fault_ended()
     storm.rest(REST_WITHIN_S)
-    every_pool_process_works(storm)
     wait_for(lambda: poison.left() == 0, REST_WITHIN_S)
     refused, aside = _refused(storm), len(_lines(storm, ASIDE))
     storm.counts |= {"kinds": len(MESSAGES) + len(ENVELOPES), "put in": sum(poison.put.values()), "refused": sum(refused.values())}

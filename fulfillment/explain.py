@@ -123,12 +123,6 @@ def _moving(saga: Saga, record: StepRecord, undo: bool) -> str:
     return text
 
 
-def _standing(saga: Saga, record: StepRecord) -> str:
-    if saga.left_since:
-        return _left(saga, record)
-    return (_put_off if engine.is_put_off(record) else _SENTENCES.get(record.state, _foreign))(record)
-
-
 def _put_off(record: StepRecord) -> str:
     what = f"The undo of {record.name}" if record.state.startswith("undo") else record.name.capitalize()
     doubt = " It may or may not have happened." if record.state in (StepState.IN_DOUBT, StepState.UNDO_IN_DOUBT) else ""

@@ -159,10 +159,6 @@ class StepRecord(models.Model):
     def __str__(self) -> str:
         return f"{self.name} {self.state}"
 
-    @property
-    def was_granted(self) -> bool:
-        return self.granted_at is not None
-
 
 class Quarantine(models.Model):
     """A saga on which the sweep cannot work. No foreign keys: the row of the saga may be locked, damaged or unreadable, and nothing here may need it.

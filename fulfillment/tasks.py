@@ -164,7 +164,7 @@ def _run(task: "Task[..., str]", name: str, undo: bool, saga: int, epoch: int, o
         engine.message_dropped(saga, epoch, f"undo_{name}" if undo else name)
         return _end(task, f"{order}: left to a process of another release: {other}")
     if claim is None:
-        return _nothing_to_start(task, undo, saga, epoch, order)
+        return _nothing_to_start(task, saga, epoch, order)
     with putting_off(saga, epoch, name, undo, claim.claim):
         return _try(task, claim, lease)
     return _end(task, f"{order}: what became of {name} could not be written; it waits for our own database")
@@ -192,7 +192,7 @@ def _run_local(task: "Task[..., str]", name: str, undo: bool, saga: int, epoch: 
     except StepError as error:
         return _end(task, f"{order}: {error}")
     if not settled.mine:
-        return _nothing_to_start(task, undo, saga, epoch, order)
+        return _nothing_to_start(task, saga, epoch, order)
     return _go_on(task, settled, f"{order}: {name} {'undone' if undo else 'done'}")
 
 
@@ -207,7 +207,7 @@ def _settle_failure(task: "Task[..., str]", claim: Claim, lease: Lease, error: S
     return _end(task, f"{order}: {claim.name}: {error}")
 
 
-def _nothing_to_start(task: "Task[..., str]", undo: bool, saga: int, epoch: int, order: str) -> str:
+def _nothing_to_start(task: "Task[..., str]", saga: int, epoch: int, order: str) -> str:
     launch(engine.could_not_start(saga, epoch))
     return _end(task, f"{order}: nothing to do here")
 

@@ -9,7 +9,7 @@ Note: what may be lost. A transaction whose loss only repeats something idempote
 Everything else does: whatever raises the epoch, grants, settles a success or a rejection, or answers a person.
 """
 
-from fulfillment.engine.holding import stands_before, tell_of
+from fulfillment.engine.holding import tell_of
 from fulfillment.engine.journal import (
     GRANTED,
     STARTED,
@@ -20,7 +20,6 @@ from fulfillment.engine.journal import (
     border,
     is_local,
     is_newer,
-    is_pivot,
     launch_of,
     locking,
     pivot_succeeded,
@@ -36,13 +35,7 @@ from fulfillment.engine.probing import probe
 from fulfillment.engine.putting_off import is_put_off, put_off, waiting_for_our_database
 from fulfillment.engine.transition import transition
 from fulfillment.engine.trying import may_settle, run_local, settle_failure, settle_success, start
-from fulfillment.engine.waking import (
-    chain_stopped,
-    could_not_start,
-    look,
-    postpone,
-    request_cancel,
-)
+from fulfillment.engine.waking import chain_stopped, could_not_start, look, postpone, request_cancel
 from fulfillment.engine.walking import at_risk_minor
 
 __all__ = [
@@ -58,7 +51,6 @@ __all__ = [
     "could_not_start",
     "is_local",
     "is_newer",
-    "is_pivot",
     "is_put_off",
     "launch_of",
     "locking",
@@ -77,7 +69,6 @@ __all__ = [
     "settle_failure",
     "settle_success",
     "standing",
-    "stands_before",
     "start",
     "step_of",
     "tell",

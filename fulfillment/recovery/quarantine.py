@@ -148,10 +148,6 @@ def look_now(held: Quarantine) -> None:
     Quarantine.objects.filter(pk=held.pk).update(look_at=ShopNow(), told_at=None)
 
 
-def of_order(order_id: int) -> Quarantine | None:
-    return Quarantine.objects.filter(order_id=order_id).first()
-
-
 def held_since() -> tuple[int, float]:
     """How many are in quarantine, and for how many seconds the oldest; (0, 0.0): none."""
     count = Quarantine.objects.count()

@@ -50,9 +50,6 @@ class Status(models.TextChoices):
     def is_final(self) -> bool:
         return self not in self.legal_moves()
 
-    def moves_to(self) -> frozenset["Status"]:
-        return self.legal_moves().get(self, frozenset())
-
 
 class Product(models.Model):
     """What the shop sells. ``price_minor`` in the shop's currency; an order keeps the price of its day."""

@@ -1,6 +1,7 @@
 """Budgets: how often, and for how long, a step or an undo is tried before the saga does something else."""
 
 from datetime import timedelta
+from typing import Any
 
 from django.conf import settings
 
@@ -31,6 +32,13 @@ def give_time(saga: Saga, time: timedelta) -> None:
         paused_s=saga.paused_s + time.total_seconds(),
         deadline_at=saga.deadline_at + time if saga.deadline_at is not None else None,
     )
+
+
+def try_given_back(record: StepRecord, undo: bool) -> dict[str, Any]:
+    """The columns of a try that ended through nobody's fault but ours: it is not counted, and may have had its effect."""
+    if undo:
+        return {"undo_tries": max(record.undo_tries - 1, 0), "undo_doubt": True}
+    return {"tries": max(record.tries - 1, 0), "doubt": True}
 
 
 def _deadline_passed(saga: Saga, record: StepRecord) -> bool:

@@ -1,4 +1,4 @@
-"""The journal's rows: what a launch, a claim and a settle are, how a saga is locked, and the only three functions that write.
+"""The journal's rows: what a launch, a claim and a settle are, how a saga is locked, and the only functions that write.
 
 Every transition takes the saga's row lock first, so that no two of them can deadlock.
 """
@@ -19,6 +19,7 @@ from fulfillment.release import RELEASE
 from fulfillment.step import Kind as StepKind
 from fulfillment.step import Receipt, Step, Undo
 from fulfillment.steps import known
+from orders.attention import IncidentKind, open_incident
 from orders.models import Order, Status
 from orders.timeline import Kind, TimelineEntry
 
@@ -229,6 +230,13 @@ def save(saga: Saga, **changes: Any) -> None:
 
 def tell(saga: Saga, kind: Kind, **columns: Any) -> None:
     TimelineEntry.objects.create(order_id=saga.order_id, kind=kind, epoch=saga.epoch, **columns)
+
+
+def tell_a_person(saga: Saga, kind: IncidentKind, record: StepRecord | None, code: str, message: str, amount_minor: int = 0) -> None:
+    """An incident about the saga's order, at the step where it stands."""
+    step = record.name if record else ""
+    about: dict[str, Any] = {"subject": saga.order.number, "order_id": saga.order_id, "currency": saga.order.currency, "epoch": saga.epoch}
+    open_incident(kind, **about, step=step, code=code, message=message, amount_minor=amount_minor)
 
 
 def tell_order(saga: Saga, to: Status, **changes: Any) -> None:

@@ -46,7 +46,7 @@ def drop(saga: Saga, record: StepRecord, by: int = RELEASE) -> Launch | None:
     Where nobody has served it for too long a person is told.
     """
     if nobody_came(saga):
-        tell_a_person(saga, record, saga.release)
+        park_unserved(saga, record, saga.release)
         return None
     may_be_lost()
     uncounted = max(saga.relaunches - 1, 0)
@@ -68,7 +68,7 @@ def message_dropped(saga_id: int, epoch: int, task: str, by: int = RELEASE) -> L
     return drop(saga, record, by) if task == ("undo_" if undo else "") + record.name else None
 
 
-def tell_a_person(saga: Saga, record: StepRecord, release: int) -> None:
+def park_unserved(saga: Saga, record: StepRecord, release: int) -> None:
     minutes = settings.UNKNOWN_STEP_AFTER_S / 60
     message = f"No process has served the step {record.name!r} for {minutes:g} min, as the plan of this order (release {release}) needs it"
     park(saga, IncidentKind.UNKNOWN_STEP, record, "unknown_step", message)

@@ -1,18 +1,18 @@
 """What the sweep does with a saga that stands before an open circuit: let it wait, tell a person after too long, or send it ahead as the probe."""
 
 from datetime import timedelta
-from typing import Any
 
 from django.conf import settings
 
 from fulfillment import circuit as circuits
 from fulfillment.circuit import Circuit
 from fulfillment.clock import ShopNow, in_seconds, lease_s, patience_s, shop_now
+from fulfillment.engine.budget import try_given_back
 from fulfillment.engine.holding import hold, was_never_asked
-from fulfillment.engine.journal import STARTED, WAITING, Launch, border, launch_of, move, save
-from fulfillment.engine.walking import grant_next
+from fulfillment.engine.journal import STARTED, WAITING, Launch, border, launch_of, move, save, tell_a_person
+from fulfillment.engine.walking import grant_next, put_in_doubt
 from fulfillment.models import Saga, StepRecord, StepState
-from orders.attention import IncidentKind, open_incident
+from orders.attention import IncidentKind
 
 NEVER_ASKED = "never_asked"  # the code of what a person is told about an order that waits for too long and was never called
 
@@ -24,7 +24,7 @@ def hold_on(saga: Saga, record: StepRecord, undo: bool, circuit: Circuit) -> Non
         save(saga, wake_at=circuit.probe_until)
         return
     if record.state in STARTED:
-        _give_up_the_try(saga, record, undo)
+        put_in_doubt(saga, record, undo, try_given_back(record, undo))
     elif record.state == StepState.GRANTED and was_never_asked(record, circuit):
         saga.epoch += 1
         move(saga, record, StepState.PENDING, granted_at=None)
@@ -33,35 +33,13 @@ def hold_on(saga: Saga, record: StepRecord, undo: bool, circuit: Circuit) -> Non
     _tell_if_it_takes_too_long(saga, record, circuit)
 
 
-def _give_up_the_try(saga: Saga, record: StepRecord, undo: bool) -> None:
-    """A worker that died, or hangs, with this try: in doubt, and not counted."""
-    saga.epoch += 1
-    if undo:
-        changes: dict[str, Any] = {"undo_doubt": True, "undo_tries": max(record.undo_tries - 1, 0)}
-    else:
-        changes = {"doubt": True, "tries": max(record.tries - 1, 0)}
-    message = "The worker stopped before an answer came"
-    state = StepState.UNDO_IN_DOUBT if undo else StepState.IN_DOUBT
-    move(saga, record, state, **changes, claim=None, error_code="stopped", error_message=message, detail={"message": message})
-    save(saga, epoch=saga.epoch)
-
-
 def _tell_if_it_takes_too_long(saga: Saga, record: StepRecord, circuit: Circuit) -> None:
     """Whoever was perhaps called goes on waiting. About an order that was never called a person may decide otherwise."""
     if saga.is_backward or record.state != StepState.PENDING or saga.held_at is None:
         return
     if shop_now() - saga.held_at < timedelta(seconds=settings.PROVIDER_OUTAGE_LIMIT_S):
         return
-    open_incident(
-        IncidentKind.PROVIDER_DOWN,
-        subject=saga.order.number,
-        order_id=saga.order_id,
-        step=record.name,
-        code=NEVER_ASKED,
-        message=f"{circuit.sentence}; this order was never asked for there",
-        currency=saga.order.currency,
-        epoch=saga.epoch,
-    )
+    tell_a_person(saga, IncidentKind.PROVIDER_DOWN, record, NEVER_ASKED, f"{circuit.sentence}; this order was never asked for there")
 
 
 def probe(saga: Saga, circuit: Circuit) -> Launch | None:

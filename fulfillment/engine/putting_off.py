@@ -7,12 +7,12 @@ from datetime import timedelta
 from typing import Any
 
 from fulfillment.clock import backoff_s, in_seconds, shop_now
-from fulfillment.engine.budget import give_time
-from fulfillment.engine.journal import GRANTED, STARTED, border, locking, move, save
+from fulfillment.engine.budget import give_time, try_given_back
+from fulfillment.engine.journal import GRANTED, STARTED, border, locking, move, save, tell_a_person
 from fulfillment.engine.transition import transition
 from fulfillment.errors import OWN_DATABASE
 from fulfillment.models import Saga, StepRecord, StepState
-from orders.attention import IncidentKind, open_incident, resolve_incidents
+from orders.attention import IncidentKind, resolve_incidents
 from orders.durability import may_be_lost
 
 MESSAGES = {True: "Another session holds rows or tables that it needs", False: "Our own database could not be reached"}
@@ -47,8 +47,7 @@ def _mark(saga: Saga, record: StepRecord, undo: bool, message: str) -> None:
     """One line of history, however often it is put off."""
     told: dict[str, Any] = {"error_code": OWN_DATABASE, "error_message": message, "detail": {"message": message}}
     if record.state in STARTED:
-        told |= {"undo_tries": record.undo_tries - 1, "undo_doubt": True} if undo else {"tries": record.tries - 1, "doubt": True}
-        move(saga, record, StepState.UNDO_IN_DOUBT if undo else StepState.IN_DOUBT, claim=None, **told)
+        move(saga, record, StepState.UNDO_IN_DOUBT if undo else StepState.IN_DOUBT, claim=None, **told, **try_given_back(record, undo))
     elif record.error_code != OWN_DATABASE:
         move(saga, record, StepState(record.state), **told)
 
@@ -66,17 +65,8 @@ def waiting_for_our_database() -> int:
 
 def tell_that_it_lasts(saga: Saga, record: StepRecord, at_risk_minor: int) -> None:
     """A person is told, and nothing stands still for it: ``goes_on`` takes the incident back."""
-    open_incident(
-        IncidentKind.STUCK,
-        subject=saga.order.number,
-        order_id=saga.order_id,
-        step=record.name,
-        code=OWN_DATABASE,
-        message=f"it waits for our own database: {record.error_message}; it goes on by itself when that is over",
-        currency=saga.order.currency,
-        amount_minor=at_risk_minor,
-        epoch=saga.epoch,
-    )
+    message = f"it waits for our own database: {record.error_message}; it goes on by itself when that is over"
+    tell_a_person(saga, IncidentKind.STUCK, record, OWN_DATABASE, message, at_risk_minor)
 
 
 def goes_on(saga: Saga, record: StepRecord) -> None:

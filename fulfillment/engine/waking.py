@@ -5,7 +5,7 @@ from typing import Any
 from fulfillment.card import Card
 from fulfillment.clock import ShopNow, backoff_s, in_seconds, lease_s, patience_s, shop_now
 from fulfillment.crashpoints import crash_point
-from fulfillment.engine.budget import give_time, spent
+from fulfillment.engine.budget import give_time, spent, try_given_back
 from fulfillment.engine.holding import release, stands_before
 from fulfillment.engine.journal import (
     GRANTED,
@@ -25,11 +25,11 @@ from fulfillment.engine.journal import (
     step_of,
     tell,
 )
-from fulfillment.engine.leaving import adopt, leave, nobody_came, tell_a_person
+from fulfillment.engine.leaving import adopt, leave, nobody_came, park_unserved
 from fulfillment.engine.probing import hold_on
 from fulfillment.engine.putting_off import goes_on, is_put_off, tell_that_it_lasts
 from fulfillment.engine.transition import transition
-from fulfillment.engine.walking import at_risk_minor, grant_next, park, park_undo, turn_back
+from fulfillment.engine.walking import STOPPED, at_risk_minor, grant_next, park, park_undo, put_in_doubt, turn_back
 from fulfillment.errors import OWN_DATABASE
 from fulfillment.models import Saga, SagaState, StepRecord, StepState
 from orders.attention import IncidentKind
@@ -69,7 +69,8 @@ def chain_stopped(saga_id: int, epoch: int) -> Launch | None:
         turn_back(saga)
         follow = launch_of(saga)
     elif record.state in STARTED and step_of(saga, record.name) and _keys_make_it_one(card(saga, record)):
-        _put_in_doubt(saga, record, undo)
+        wait_s = 0.0 if saga.cancel_requested_at and not undo else backoff_s(record.undo_tries if undo else record.tries)
+        put_in_doubt(saga, record, undo, {"undo_doubt": True} if undo else {"doubt": True}, wake_at=in_seconds(wait_s))
     elif record.state in GRANTED and saga.relaunches == 0:
         follow = _relaunch(saga, record)
     crash_point("failed", saga.order.number, record.name, undo=undo)
@@ -85,17 +86,6 @@ def _leave_to_newer_code(saga: Saga, record: StepRecord) -> None:
 def _keys_make_it_one(promise: Card | None) -> bool:
     """Without keys a worker that still lives would become a second effect: there only the end of its lease says that it sends nothing more."""
     return promise is None or promise.has_keys
-
-
-def _put_in_doubt(saga: Saga, record: StepRecord, undo: bool) -> None:
-    """This try stopped between start and settle; whoever may still run it is fenced, and its key makes it one effect."""
-    tries = record.undo_tries if undo else record.tries
-    saga.epoch += 1
-    state = StepState.UNDO_IN_DOUBT if undo else StepState.IN_DOUBT
-    doubt: dict[str, Any] = {"undo_doubt": True} if undo else {"doubt": True}
-    message = "The worker stopped before an answer came"
-    move(saga, record, state, **doubt, claim=None, error_code="stopped", error_message=message, detail={"message": message})
-    save(saga, epoch=saga.epoch, wake_at=in_seconds(0.0 if saga.cancel_requested_at and not undo else backoff_s(tries)))
 
 
 def look(saga: Saga, poison_after: int, calm_s: float | None = None) -> Launch | None:
@@ -122,7 +112,7 @@ def look(saga: Saga, poison_after: int, calm_s: float | None = None) -> Launch |
         if not nobody_came(saga):
             _leave_to_others(saga, record)
             return None
-        tell_a_person(saga, record, needs)
+        park_unserved(saga, record, needs)
     elif circuit := stands_before(saga, record, undo):
         hold_on(saga, record, undo, circuit)
         crash_point("sweep", saga.order.number, record.name, undo=undo)
@@ -162,7 +152,7 @@ def _leave_to_others(saga: Saga, record: StepRecord | None) -> None:
 def _give_up(saga: Saga, record: StepRecord, undo: bool, what: str) -> None:
     """A budget is spent. Before the pivot the saga turns back, doubt or not; an undo, and a step after the pivot, need a person."""
     if undo:
-        message = record.error_message or "The worker stopped before an answer came"
+        message = record.error_message or STOPPED
         move(
             saga,
             record,
@@ -210,9 +200,7 @@ def _taken_over(saga: Saga, record: StepRecord, undo: bool) -> dict[str, Any]:
     if record.started_at is not None:
         give_time(saga, shop_now() - record.started_at)
     told = {"error_code": "", "error_message": ""} if record.error_code == OWN_DATABASE else {}
-    if undo:
-        return {"undo_tries": max(record.undo_tries - 1, 0), "undo_doubt": True, **told}
-    return {"tries": max(record.tries - 1, 0), "doubt": True, **told}
+    return try_given_back(record, undo) | told
 
 
 def postpone(saga: Saga) -> None:

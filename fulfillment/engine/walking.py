@@ -19,16 +19,19 @@ from fulfillment.engine.journal import (
     save,
     step_of,
     tell,
+    tell_a_person,
     tell_order,
 )
 from fulfillment.engine.putting_off import goes_on
 from fulfillment.errors import WATCHED_IN_VAIN
 from fulfillment.models import Saga, SagaState, StepRecord, StepState
 from orders import facts
-from orders.attention import IncidentKind, open_incident
+from orders.attention import IncidentKind
 from orders.events import Line, OrderFulfilled, order_fulfilled
 from orders.models import Status
 from orders.timeline import Kind
+
+STOPPED = "The worker stopped before an answer came"
 
 
 def perhaps_called(saga: Saga, record: StepRecord) -> bool:
@@ -99,6 +102,14 @@ def _fulfilled(saga: Saga) -> OrderFulfilled:
         fulfilled_on=shop_now().date().isoformat(),
         lines=lines,
     )
+
+
+def put_in_doubt(saga: Saga, record: StepRecord, undo: bool, columns: dict[str, Any], **changes: Any) -> None:
+    """A worker died, or hangs, between start and settle: whoever may still run this try is fenced. ``columns`` of the record, ``changes`` of the saga."""
+    saga.epoch += 1
+    state = StepState.UNDO_IN_DOUBT if undo else StepState.IN_DOUBT
+    move(saga, record, state, **columns, claim=None, error_code="stopped", error_message=STOPPED, detail={"message": STOPPED})
+    save(saga, epoch=saga.epoch, **changes)
 
 
 # --- backward ------------------------------------------------------------------------------------------------------------
@@ -199,17 +210,7 @@ def park(saga: Saga, kind: IncidentKind, record: StepRecord | None, code: str, m
     saga.epoch += 1
     tell(saga, Kind.SAGA, from_state=saga.state, to_state=SagaState.NEEDS_ATTENTION, code=kind)
     save(saga, state=SagaState.NEEDS_ATTENTION, epoch=saga.epoch, wake_at=None, relaunches=0)
-    open_incident(
-        kind,
-        subject=saga.order.number,
-        order_id=saga.order_id,
-        step=record.name if record else "",
-        code=code,
-        message=message,
-        currency=saga.order.currency,
-        amount_minor=at_risk_minor(saga),
-        epoch=saga.epoch,
-    )
+    tell_a_person(saga, kind, record, code, message, at_risk_minor(saga))
 
 
 def at_risk_minor(saga: Saga) -> int:

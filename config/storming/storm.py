@@ -107,6 +107,13 @@ class Storm:
             yield clients
             self.numbers += clients.finish(lambda done: self.show("placing what is left", done, count))
 
+    def let_flow(self, clients: Clients, what: str, seconds: float) -> None:
+        """The orders of ``clients``, for so long."""
+        until = time.monotonic() + seconds
+        while time.monotonic() < until:
+            self.show(what, len(clients.answered), clients.count)
+            time.sleep(0.2)
+
     def rest(self, within_s: float, numbers: Iterable[str] | None = None) -> bool:
         """Until none of the orders moves any more. False, and a breach, if one still does then."""
         wanted = list(self.numbers if numbers is None else numbers)
@@ -125,6 +132,12 @@ class Storm:
         return dict(rows)
 
     # --- what must hold ---
+
+    def all_are_fulfilled(self) -> int:
+        """A breach, unless every order is. How many are."""
+        ended = self.statuses(self.numbers)
+        self.expect(ended == {"fulfilled": len(self.numbers)}, f"ended as {ended}")
+        return ended.get("fulfilled", 0)
 
     def fault_ended(self) -> None:
         """From now on nothing is in the orders' way any more. The last one counts."""

@@ -53,8 +53,7 @@ def happens(storm: Storm) -> None:
     }
     storm.expect(extra >= 0, f"{-extra} of {needed} messages were not seen: nothing can be said about the rest")
     storm.expect(share < AT_MOST, f"{extra} extra messages for {needed} that were needed")
-    ended = storm.statuses(storm.numbers)
-    storm.expect(ended == {"fulfilled": count}, f"ended as {ended}")
+    storm.all_are_fulfilled()
 
 
 @contextmanager

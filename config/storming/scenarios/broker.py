@@ -44,8 +44,7 @@ def happens(storm: Storm) -> None:
     storm.counts |= {"faults": len(kinds)} | {f"{kind}: flows after at most (s)": seconds for kind, seconds in slowest.items()}
     storm.counts["workers that ended themselves"] = _deaf(storm) - deaf
     storm.rest(60)
-    ended = storm.statuses(storm.numbers)
-    storm.expect(ended == {"fulfilled": len(storm.numbers)}, f"ended as {ended}")
+    storm.all_are_fulfilled()
 
 
 def _strike(storm: Storm, line: Line, kind: str) -> None:

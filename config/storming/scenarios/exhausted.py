@@ -11,11 +11,11 @@ import psycopg
 
 from config.outside import body, wait_for
 from config.storming.asking import operator
+from config.storming.clients import ANSWERED_WITHIN_S, timed
 from config.storming.scenario import FULL, SMALL, Scenario
 from config.storming.storm import Storm
 
 SLOW = "tok_slow_8s"  # at the bank for 0.8 s at this scale: what it answers finds no connection
-ANSWERED_WITHIN_S = 2.0
 CUT = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE application_name LIKE 'shop-%'"
 OF_THE_SHOP = "SELECT count(*) FROM pg_stat_activity WHERE application_name LIKE 'shop-%%'"
 
@@ -34,7 +34,7 @@ def happens(storm: Storm) -> None:
             storm.show("every connection is taken", round(hold_s - left), hold_s)
             taker.take()
             for call in _calls(storm, browser, before[0]):
-                answer, seconds = _timed(call)
+                answer, seconds = timed(call)
                 slowest_s = max(slowest_s, seconds)
                 answers[answer.status_code] += 1
                 if answer.status_code == 503:
@@ -56,8 +56,7 @@ def happens(storm: Storm) -> None:
     storm.expect(answers[503] >= 2 * hold_s, f"only {answers[503]} requests met a database without connections")
     storm.expect(slowest_s < ANSWERED_WITHIN_S, f"the slowest answer took {slowest_s:.1f} s")
     storm.expect(cut > 0, "the shop had no connection that could be cut")
-    ended = storm.statuses(storm.numbers)
-    storm.expect(ended == {"fulfilled": len(storm.numbers)}, f"ended as {ended}")
+    storm.all_are_fulfilled()
     wait_for(lambda: storm.shop.sql(OF_THE_SHOP)[0][0] > 0, 10)
 
 
@@ -72,11 +71,6 @@ def _place(storm: Storm) -> httpx.Response:
     if answer.status_code == 201:
         storm.numbers.append(str(answer.json()["number"]))
     return answer
-
-
-def _timed(call: Callable[[], httpx.Response]) -> tuple[httpx.Response, float]:
-    begun = time.monotonic()
-    return call(), time.monotonic() - begun
 
 
 class _Taker:

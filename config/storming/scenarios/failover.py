@@ -27,11 +27,11 @@ def happens(storm: Storm) -> None:
     storm.asker.knows(storm.place(1)[0])
     with Clients([lambda: _place(storm, answers)] * orders, storm.how_many["per_s"]) as clients:
         while not clients.are_done:
-            _wait(storm, clients, storm.rng.uniform(2, storm.how_many["to_s"]))
+            storm.let_flow(clients, "orders flow, the database fails over", storm.rng.uniform(2, storm.how_many["to_s"]))
             with _read_only(storm):
                 if not failovers:
                     storm.asker.ask("sessions are read-only", storm.numbers[0])
-                _wait(storm, clients, storm.rng.uniform(SHORTEST_S, LONGEST_S))
+                storm.let_flow(clients, "orders flow, the database fails over", storm.rng.uniform(SHORTEST_S, LONGEST_S))
             slowest = max(slowest, _until_orders_flow(storm, answers))
             failovers += 1
         storm.numbers += clients.finish(lambda done: storm.show("placing what is left", done, orders))
@@ -43,9 +43,7 @@ def happens(storm: Storm) -> None:
         "answered 500": answers[BROKEN],
         "flows again after at most (s)": round(slowest, 1),
     }
-    ended = storm.statuses(storm.numbers)
-    storm.counts["fulfilled"] = ended.get("fulfilled", 0)
-    storm.expect(ended == {"fulfilled": len(storm.numbers)}, f"ended as {ended}")
+    storm.counts["fulfilled"] = storm.all_are_fulfilled()
     storm.expect(set(answers) <= {201, NO_ORDERS_TAKEN}, f"clients were answered {dict(answers)}")
     storm.expect(failovers >= storm.how_many["failovers"], f"only {failovers} failovers")
 
@@ -91,13 +89,6 @@ def _until_orders_flow(storm: Storm, answers: Counter[int]) -> float:
     took_s = time.monotonic() - begun
     storm.expect(took_s <= FLOWS_WITHIN_S, f"orders flowed {took_s:.1f} s after the database was writable")
     return took_s
-
-
-def _wait(storm: Storm, clients: Clients, seconds: float) -> None:
-    until = time.monotonic() + seconds
-    while time.monotonic() < until:
-        storm.show("orders flow, the database fails over", len(clients.answered), clients.count)
-        time.sleep(0.2)
 
 
 SCENARIO = Scenario(

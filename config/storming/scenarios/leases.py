@@ -41,8 +41,7 @@ def happens(storm: Storm) -> None:
     storm.expect(waited == len(late), f"only {waited} of {len(late)} charges came three leases after they were asked for")
     storm.expect(zombies >= wanted, f"only {zombies} of {frozen} that stood still for three leases woke up and were late")
     storm.expect(set(charges) == set(storm.numbers), f"{len(storm.numbers) - len(charges)} orders were not charged")
-    ended = storm.statuses(storm.numbers)
-    storm.expect(ended == {"fulfilled": len(storm.numbers)}, f"ended as {ended}")
+    storm.all_are_fulfilled()
 
 
 def _frozen(storm: Storm, spare: SpareWorker) -> tuple[int, int]:

@@ -3,14 +3,14 @@
 import os
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 
-import httpx
 import psutil
 import psycopg
 
 from config.outside import standing_still, wait_for
+from config.storming.clients import ANSWERED_WITHIN_S, timed
 from config.storming.scenario import FULL, SMALL, Scenario
 from config.storming.sessions import Sessions
 from config.storming.spare import spare_worker
@@ -19,7 +19,6 @@ from config.storming.storm import Storm
 HOT, OTHER = "TENT-2P-GRN", "MUG-ENAMEL"
 POINT = "before_settle_commit.do.inventory.any"
 SLOW = "tok_slow_8s"  # at the bank for 0.8 s at this scale: time enough to take its saga's row meanwhile
-ANSWERED_WITHIN_S = 2.0
 GO_ON_WITHIN_S = 20.0  # on a busy machine; each wait for a lock that is held is half a second at most
 SPARE_PROCESSES = 2
 MAY_BE_OPENED = (
@@ -138,7 +137,7 @@ def _standing_at(storm: Storm, numbers: list[str], step: str) -> int:
 
 
 def _cancel(storm: Storm, number: str, may_wait: bool) -> None:
-    answer, seconds = _timed(lambda: storm.shop.cancel(number))
+    answer, seconds = timed(lambda: storm.shop.cancel(number))
     storm.counts["slowest cancel (s)"] = max(storm.counts.get("slowest cancel (s)", 0.0), round(seconds, 1))
     storm.counts.setdefault("cancelled", 0)
     storm.counts.setdefault("told to come again", 0)
@@ -150,11 +149,6 @@ def _cancel(storm: Storm, number: str, may_wait: bool) -> None:
         storm.expect(answer.headers.get("Retry-After", "") != "", "a 503 without Retry-After")
     else:
         storm.expect(False, f"a cancel was answered {answer.status_code}: {answer.text[:200]}")
-
-
-def _timed(call: Callable[[], httpx.Response]) -> tuple[httpx.Response, float]:
-    begun = time.monotonic()
-    return call(), time.monotonic() - begun
 
 
 SCENARIO = Scenario(

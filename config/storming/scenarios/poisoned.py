@@ -75,8 +75,7 @@ def happens(storm: Storm) -> None:
     storm.expect(refused == poison.put, f"put in {poison.put}, refused {refused}")
     storm.expect(aside == poison.keys, f"{poison.keys} keys were overwritten, {aside} set aside")
     storm.expect(before <= _pids(storm), f"of the workers' processes {sorted(before)} died {sorted(before - _pids(storm))}")
-    ended = storm.statuses(storm.numbers)
-    storm.expect(ended == {"fulfilled": len(storm.numbers)}, f"ended as {ended}")
+    storm.all_are_fulfilled()
 
 
 def _pids(storm: Storm) -> set[int]:

@@ -57,8 +57,7 @@ def happens(storm: Storm) -> None:
     storm.expect(
         sorted(mails) == sorted(storm.numbers), f"{len(mails)} mails for {len(storm.numbers)} orders, {len(set(mails))} of them told"
     )
-    ended = storm.statuses(storm.numbers)
-    storm.expect(ended == {"fulfilled": len(storm.numbers)}, f"ended as {ended}")
+    storm.all_are_fulfilled()
 
 
 def mails_of(storm: Storm) -> list[str]:

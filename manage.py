@@ -24,12 +24,12 @@ def main() -> None:
 
 
 def _told(trouble: Exception) -> str:
-    from orders.database import was_not_granted
+    from orders.database import advice, was_not_granted
 
     first_line = (str(trouble).splitlines() or [""])[0]
     if was_not_granted(trouble):
         return f"Another session holds what this needs ({first_line}). Nothing was done.\n→ `manage.py doctor` names who; try again when they are done."
-    return f"The database does not answer: {first_line}\n→ start the whole shop with `make up`, or set DATABASE_URL to a server of yours."
+    return f"The database does not answer: {first_line}\n→ {advice(trouble)}"
 
 
 if __name__ == "__main__":

@@ -28,7 +28,7 @@ from fulfillment.models import Circuit, Saga, SagaState, StepRecord, StepState
 from fulfillment.release import RELEASE
 from orders import processes
 from orders.attention import RUNBOOKS
-from orders.database import limited, was_not_granted, write
+from orders.database import advice, limited, was_not_granted, write
 from sideeffects import people, relay
 
 OK, WARN, FAIL = "ok", "warn", "FAIL"
@@ -127,8 +127,7 @@ def _database() -> Finding:
         version, skew_s, pending = _of_database()
     except DatabaseError as error:
         connection.close()
-        to_do = "start the whole shop with `make up`, or set DATABASE_URL"
-        return Finding(level=FAIL, what="database", found=f"does not answer: {_first_line(error)}", to_do=to_do)
+        return Finding(level=FAIL, what="database", found=f"does not answer: {_first_line(error)}", to_do=advice(error))
     told = f"PostgreSQL {version}, {pending} pending migrations, clock skew {abs(skew_s):.1f} s"
     if pending:
         return Finding(level=FAIL, what="database", found=told, to_do="python manage.py migrate")

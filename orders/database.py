@@ -30,10 +30,26 @@ UNUSABLE = (
 UNUSABLE_CLASS = "08"  # connection exceptions
 SHORTAGE_CLASS = "53"  # disk full, out of memory: the connection is well, the server is not
 
+START_IT = "start it (the whole shop: `make up`), or set DATABASE_URL to a server of yours"
+END_SOME = "its connections are all taken: end sessions that idle (pg_stat_activity names them), or raise max_connections"
+TO_DO = (
+    ("too many clients", END_SOME),
+    ("too many connections", END_SOME),
+    ("connection slots are reserved", END_SOME),
+    ("the database system is", "wait: it starts, stops or recovers; look at its own log if that lasts for minutes"),
+    ("authentication failed", "set DATABASE_URL: the server refuses this user or its password"),
+    ("does not exist", "set DATABASE_URL: the server has no such database or user"),
+)
+
 
 def sqlstate(error: BaseException) -> str:
     """PostgreSQL's own code of what went wrong; empty where the server was not heard."""
     return getattr(error.__cause__, "sqlstate", None) or getattr(error, "sqlstate", None) or ""
+
+
+def advice(error: BaseException) -> str:
+    """What to do about a server that lets nobody in. Its own words decide: the client library keeps no SQLSTATE of a connection that was refused."""
+    return next((to_do for words, to_do in TO_DO if words in str(error)), START_IT)
 
 
 def lost_a_race(error: BaseException) -> bool:

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 import pytest
-from django.db import DatabaseError, IntegrityError, connection, transaction
+from django.db import DatabaseError, IntegrityError, OperationalError, connection, transaction
 
 from orders import database
 
@@ -47,3 +47,18 @@ def test_a_broken_constraint_is_a_fault_of_the_code(raised: Raised) -> None:
 def test_an_error_of_another_kind_is_not_ours() -> None:
     assert not database.is_our_trouble(ValueError("no database"))
     assert database.sqlstate(ValueError()) == ""
+
+
+@pytest.mark.parametrize(
+    ("said", "to_do"),
+    [
+        ("FATAL:  sorry, too many clients already", "its connections are all taken"),
+        ("FATAL:  remaining connection slots are reserved for roles with the SUPERUSER attribute", "its connections are all taken"),
+        ("FATAL:  the database system is starting up", "wait"),
+        ('FATAL:  password authentication failed for user "shop"', "set DATABASE_URL"),
+        ("connection refused", "start it"),
+    ],
+)
+def test_what_to_do_about_a_server_that_lets_nobody_in_is_in_its_own_words(said: str, to_do: str) -> None:
+    """I am not told to start a server that runs."""
+    assert database.advice(OperationalError(f'connection to server on socket "x" failed: {said}')).startswith(to_do)

@@ -14,6 +14,9 @@ from config.outside import RunningStack, Shop
 
 ANSWERED_WITHIN_S = 60.0
 NO_TEXT = re.compile(r"<(script|style|nav|head)\b.*?</\1>|<[^>]*>", re.DOTALL)
+UNDER_WAY = (
+    "SELECT o.number FROM fulfillment_saga s JOIN orders_order o ON o.id = s.order_id ORDER BY s.closed_at IS NOT NULL, s.id DESC LIMIT 1"
+)
 
 Said = dict[str, Any]
 
@@ -45,9 +48,11 @@ class Asker:
             self._pages[number] = self._shop.sql("SELECT id FROM orders_order WHERE number = %s", number)[0][0]
         return self._pages[number]
 
-    def ask(self, moment: str, number: str) -> None:
-        """About the shop, and this order of it."""
-        shop, pk = self._shop, self.knows(number)
+    def ask(self, moment: str, number: str = "") -> None:
+        """About the shop, and this order of it; or else the newest that is under way."""
+        shop = self._shop
+        number = number or shop.sql(UNDER_WAY)[0][0]
+        pk = self.knows(number)
         questions: dict[str, Callable[[], Any]] = {
             "doctor": lambda: _printed(shop.manage("doctor")),
             "why": lambda: _printed(shop.manage("why", number)),

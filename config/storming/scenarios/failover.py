@@ -24,13 +24,13 @@ END_SESSIONS = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE bac
 def happens(storm: Storm) -> None:
     answers: Counter[int] = Counter()
     orders, failovers, slowest = storm.how_many["orders"], 0, 0.0
-    storm.asker.knows(storm.place(1)[0])
+    storm.asker.knows(storm.place(1)[0])  # logs in
     with Clients([lambda: _place(storm, answers)] * orders, storm.how_many["per_s"]) as clients:
         while not clients.are_done:
             storm.let_flow(clients, "orders flow, the database fails over", storm.rng.uniform(2, storm.how_many["to_s"]))
             with _read_only(storm):
                 if not failovers:
-                    storm.asker.ask("sessions are read-only", storm.numbers[0])
+                    storm.asker.ask("sessions are read-only")
                 storm.let_flow(clients, "orders flow, the database fails over", storm.rng.uniform(SHORTEST_S, LONGEST_S))
             slowest = max(slowest, _until_orders_flow(storm, answers))
             failovers += 1

@@ -17,7 +17,7 @@ NOBODY = "a_standby_that_nobody_has_seen"
 
 def happens(storm: Storm) -> None:
     stalls, hung = 0, 0
-    storm.asker.knows(storm.place(1)[0])
+    storm.asker.knows(storm.place(1)[0])  # logs in
     with storm.orders_flowing(storm.how_many["orders"], storm.how_many["per_s"]) as clients:
         while not clients.are_done:
             storm.let_flow(clients, "orders flow, commits do not", storm.rng.uniform(0.5, storm.how_many["to_s"]))
@@ -25,7 +25,7 @@ def happens(storm: Storm) -> None:
                 seconds = storm.rng.choice((JUST_LATE_S, JUST_LATE_S, storm.rng.uniform(SHORTEST_S, LONGEST_S)))
             else:
                 seconds = LONGEST_S
-                storm.asker.ask("commits hang", storm.numbers[0])
+                storm.asker.ask("commits hang")
             hung += _commits_hang(storm, seconds)
             stalls += 1
     storm.fault_ended()

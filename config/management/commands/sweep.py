@@ -1,28 +1,21 @@
-"""``manage.py sweep``: looks for every saga that is due, and publishes it. Run as many as you like: one at a time works."""
+"""``manage.py sweep``: looks for every saga that is due, and publishes it."""
 
 import logging
-import signal
 import subprocess
 import sys
-import threading
 import time
-from argparse import ArgumentParser
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
 from django.conf import settings
-from django.core.management.base import BaseCommand
-from django.db import DatabaseError, connection
+from django.db import connection
 
-from config import alive, presence
-from config.checks import refuse_to_start
+from config import alive
+from config.loops import Loop, LoopCommand
 from fulfillment import recovery, tasks
-from fulfillment.release import RELEASE
-from orders.connections import start_clean
 from orders.database import is_our_trouble, is_unusable, sqlstate
-from orders.turns import Turn, holder_of
-from orders.watch import ClockWatch
+from orders.turns import holder_of
 
 log = logging.getLogger(__name__)
 
@@ -30,41 +23,14 @@ RECONCILE_BEGINS_WITHIN_S = 120.0  # from its start until it takes its turn, on 
 REPEAT_AFTER_S = 60.0  # the same trouble is told once a minute
 
 
-class Command(BaseCommand):
-    help = "Find what is due (lost messages, dead workers, retries) and publish it again, every SWEEP_EVERY_S seconds. Example: manage.py sweep --once"
-
-    def add_arguments(self, parser: ArgumentParser) -> None:
-        parser.add_argument("--once", action="store_true", help="one round, then exit")
-
-    def handle(self, *args: Any, **options: Any) -> None:
-        present = presence.of_role("sweep")
-        present.begin()
-        refuse_to_start("sweep")
-        present.watch()
-        stop = threading.Event()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, lambda *_: stop.set())
-        sweep = Sweep(self.stdout.write)
-        while not stop.is_set():
-            start_clean()
-            sweep.round()
-            if options["once"]:
-                sweep.say_who_works()
-                break
-            stop.wait(settings.SWEEP_EVERY_S)
-        sweep.end()
-        present.end()
-
-
-class Sweep:
+class Sweep(Loop):
     """Rounds that survive whatever goes wrong in them. ``tell`` gets one line for each round that found something, and one a minute for the same trouble."""
 
-    def __init__(self, tell: Any) -> None:
-        self.tell = tell
-        self.turn = Turn("sweep", RELEASE)
-        self.watch = ClockWatch(settings.CLOCK_TOLERANCE_S)
+    name = "sweep"
+
+    def __init__(self, tell: Callable[[str], Any]) -> None:
+        super().__init__(tell)
         self.memory = recovery.Memory(watch=self.watch)
-        self.beaten_at = 0.0
         self.reconciling: subprocess.Popen[bytes] | None = None
         self.reconciling_since = 0.0
         self.told_at: dict[str, float] = {}
@@ -99,17 +65,6 @@ class Sweep:
             moved = recovery.move_with_the_clock(jumped_s, self.watch.unsure_s)
             self.memory.mark.start_over()
             self.tell(f"sweep: the database's clock has jumped by {jumped_s:+.1f} s; {moved} open sagas were moved with it")
-
-    def say_who_works(self) -> None:
-        """For a person who wanted to see one round."""
-        with suppress(DatabaseError):
-            if not self.turn.keep():
-                self.tell(f"sweep: {holder_of('sweep') or 'somebody else'} has the turn and works; this process did nothing")
-
-    def end(self) -> None:
-        """The next sweep begins at once."""
-        with suppress(DatabaseError):
-            self.turn.give_back()
 
     def _round(self) -> int:
         """Each part for itself: the trouble of one is no reason to leave out the others."""
@@ -210,3 +165,8 @@ class Sweep:
         self.told_at[trouble] = time.monotonic()
         self.tell(sentence)
         return True
+
+
+class Command(LoopCommand):
+    help = "Find what is due (lost messages, dead workers, retries) and publish it again, every SWEEP_EVERY_S seconds. Example: manage.py sweep --once"
+    loop = Sweep

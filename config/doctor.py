@@ -34,12 +34,11 @@ from sideeffects import people, relay
 OK, WARN, FAIL = "ok", "warn", "FAIL"
 ASK_FOR_S = 2.0
 READ_FOR_S = 2.0
-SWEEP_DEAD_AFTER_S = 30.0
+LOOP_DEAD_AFTER_S = 30.0
 QUEUE_SILENT_AFTER_S = 30.0
 SKEW_S = 2.0
 ENOUGH_ROOM = 0.8  # of the server's connections: the rest is for a deploy, in which old and new processes run side by side
 OVERDUE_S = 60.0
-RELAY_DEAD_AFTER_S = 30.0
 CONSUMERS = {
     "undo": "celery -A config worker -P prefork -Q undo,saga -n saga@%h",
     "saga": "celery -A config worker -P prefork -Q undo,saga -n saga@%h",
@@ -245,23 +244,19 @@ def _snapshots() -> Iterator[Finding]:
 
 
 def _sweep() -> Iterator[Finding]:
-    age_s = recovery.sweep_age_s()
-    found = "has never run" if age_s is None else f"last ran {_long(age_s)} ago"
-    if age_s is not None and age_s <= SWEEP_DEAD_AFTER_S:
-        yield Finding(level=OK, what="sweep", found=found)
-    else:
-        told = f"{found} (expected every few seconds)"
-        yield Finding(level=FAIL, what="sweep", found=told, to_do="python manage.py sweep", runbook=_book("sweep-dead"))
+    yield _loop("sweep", recovery.sweep_age_s())
 
 
 def _relay() -> Iterator[Finding]:
-    age_s = relay.age_s()
+    yield _loop("relay", relay.age_s(), ": side effects that failed, or whose message was lost, are not tried again")
+
+
+def _loop(name: str, age_s: float | None, follows: str = "") -> Finding:
     found = "has never run" if age_s is None else f"last ran {_long(age_s)} ago"
-    if age_s is not None and age_s <= RELAY_DEAD_AFTER_S:
-        yield Finding(level=OK, what="relay", found=found)
-    else:
-        told = f"{found} (expected every few seconds): side effects that failed, or whose message was lost, are not tried again"
-        yield Finding(level=FAIL, what="relay", found=told, to_do="python manage.py relay", runbook=_book("sweep-dead"))
+    if age_s is not None and age_s <= LOOP_DEAD_AFTER_S:
+        return Finding(level=OK, what=name, found=found)
+    told = f"{found} (expected every few seconds){follows}"
+    return Finding(level=FAIL, what=name, found=told, to_do=f"python manage.py {name}", runbook=_book("sweep-dead"))
 
 
 def _processes() -> Iterator[Finding]:

@@ -11,9 +11,9 @@ from fulfillment.models import Saga, SagaState
 
 # A session is named shop-<kind>-r<release> (config/settings.py); what people run for a moment is no part of a deploy.
 SESSIONS = """
-SELECT (parts[2])::int, parts[1], min(backend_start)
+SELECT (parts[2])::int, array_agg(DISTINCT parts[1] ORDER BY parts[1]), min(backend_start)
 FROM pg_stat_activity, regexp_match(application_name, '^shop-(web|worker|sweep|relay)-r([0-9]+)$') AS parts
-WHERE datname = current_database() AND parts IS NOT NULL GROUP BY 1, 2
+WHERE datname = current_database() AND parts IS NOT NULL GROUP BY 1 ORDER BY 1
 """
 
 
@@ -37,14 +37,7 @@ def running() -> Mapping[int, Running]:
     """Release → what runs of it. A pooling proxy may hide the names; then nothing is known."""
     with connection.cursor() as cursor:
         cursor.execute(SESSIONS)
-        rows = cursor.fetchall()
-    return {
-        release: Running(
-            kinds=tuple(sorted(kind for other, kind, _ in rows if other == release)),
-            since=min(since for other, _, since in rows if other == release),
-        )
-        for release in sorted({release for release, _, _ in rows})
-    }
+        return {release: Running(kinds=tuple(kinds), since=since) for release, kinds, since in cursor.fetchall()}
 
 
 def waiting() -> Mapping[int, Waiting]:

@@ -13,7 +13,7 @@ from rich.console import Console
 
 from config.management.commands.up import heed_signals
 from config.storming import judging
-from config.storming.scenario import FULL, SIZES, Scenario
+from config.storming.scenario import FULL, SIZES, SMALL, Scenario
 from config.storming.scenarios import SCENARIOS
 from config.storming.showing import Showing
 from config.storming.storm import Progress, Storm
@@ -23,10 +23,14 @@ HELD, BROKEN, NOTHING = 0, 1, 2
 WIDTH = 160
 
 
+def _minutes(size: str) -> int:
+    return round(sum(scenario.minutes[size] for scenario in SCENARIOS))
+
+
 class Command(BaseCommand):
     help = (
-        "Storms: refunds down, the stack killed, the broker wiped, the database stopped, stalled or failed over, workers frozen, ledgers forged. Each has "
-        "a stack of its own in .run/storm and is judged at its end. All take about three quarters of an hour, --size small about ten minutes. Exit 0: "
+        "Storms: hundreds of orders under one kind of harm after the other (--list names them). Each has "
+        f"a stack of its own in .run/storm and is judged at its end. All take about {_minutes(FULL)} minutes, --size small about {_minutes(SMALL)}. Exit 0: "
         "everything held, 1: a breach, 2: not everything was shown. Example: manage.py storm --only database --seed 7"
     )
     requires_system_checks = ()

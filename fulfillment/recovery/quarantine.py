@@ -14,7 +14,7 @@ from django.db.models import Q
 
 from fulfillment.clock import ShopNow
 from fulfillment.models import Quarantine, Saga
-from orders.attention import Incident, IncidentKind, IncidentState, open_incident, resolve_incidents
+from orders.attention import Incident, IncidentKind, open_incident, resolve, resolve_incidents
 from orders.clock import shop_now
 from orders.database import is_our_trouble
 from orders.models import Order
@@ -134,13 +134,9 @@ def release(saga_id: int, order_id: int | None) -> None:
         Quarantine.objects.filter(pk=saga_id).delete()
         if order_id is not None:
             resolve_incidents(order_id, "worked_on", WORKED_ON, ACTOR, kind=IncidentKind.QUARANTINED)
-        _resolve_those_without_an_order(_about(saga_id, order_id)[0], saga_id)
-
-
-def _resolve_those_without_an_order(number: str, saga_id: int) -> None:
-    waiting = Incident.objects.exclude(state=IncidentState.RESOLVED).filter(order__isnull=True, kind=IncidentKind.QUARANTINED)
-    resolved = {"state": IncidentState.RESOLVED, "outcome": "worked_on", "reason": WORKED_ON, "resolved_at": ShopNow()}
-    waiting.filter(subject__in=[number, f"saga {saga_id}"]).update(**resolved)
+        subjects = [_about(saga_id, order_id)[0], f"saga {saga_id}"]
+        without_order = Incident.objects.filter(kind=IncidentKind.QUARANTINED, order__isnull=True, subject__in=subjects)
+        resolve(without_order, "worked_on", WORKED_ON, ACTOR)
 
 
 def look_now(held: Quarantine) -> None:

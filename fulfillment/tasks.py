@@ -24,6 +24,7 @@ from fulfillment.steps import STEPS, known
 from fulfillment.talk import talk
 from orders.database import is_our_trouble
 from orders.models import Order
+from orders.probes import stamp_of
 
 log = logging.getLogger(__name__)
 
@@ -67,11 +68,8 @@ def probe(*unnamed: Any, **message: Any) -> str:
     """A probe came out of its queue: whatever was published before it, and has not started, is lost."""
     if wrong := _malformed(unnamed, message, {"queue": str, "stamp": str}):
         return _refuse("fulfillment.probe", wrong)
-    try:
-        stamp = datetime.fromisoformat(message["stamp"])
-    except ValueError:
-        stamp = None
-    if stamp is None or stamp.tzinfo is None:
+    stamp = stamp_of(message["stamp"])
+    if stamp is None:
         return _refuse("fulfillment.probe", "stamp is no instant with a time zone")
     recovery.probe_came_out(message["queue"], stamp)
     return f"{message['queue']} is consumed"

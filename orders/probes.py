@@ -103,6 +103,15 @@ def probe_came_out(queue: str, stamp: datetime) -> None:
         QueueProbe.objects.filter(pk=queue).update(out_at=Greatest(Coalesce("out_at", stamp), stamp), awaited_since=None, unanswered=0)
 
 
+def stamp_of(text: object) -> datetime | None:
+    """The stamp that a message bears; None: that is no instant with a time zone."""
+    try:
+        stamp = datetime.fromisoformat(text)  # type: ignore[arg-type]
+    except (TypeError, ValueError):
+        return None
+    return stamp if stamp.tzinfo else None
+
+
 def unanswered_for_s() -> dict[str, float]:
     """Seconds for which each queue that was probed has not let anything out; a queue that answers is not listed."""
     waiting = QueueProbe.objects.filter(awaited_since__isnull=False)

@@ -192,7 +192,7 @@ def _ask_after(oldest: datetime | None) -> None:
 @shared_task(name="sideeffects.probe")
 def probe(*unnamed: Any, **message: Any) -> str:
     """A probe came out of the queue: whatever was published before it, and has not started, is lost."""
-    stamp = None if unnamed or set(message) != {"stamp"} else _as_instant(message["stamp"])
+    stamp = None if unnamed or set(message) != {"stamp"} else probes.stamp_of(message["stamp"])
     if stamp is None:
         return _refuse("sideeffects.probe", "it must name a stamp with a time zone, and nothing else")
     probes.probe_came_out(QUEUE, stamp)
@@ -214,14 +214,6 @@ def _define(subscription: Subscription) -> "Task[..., str]":
         return f"{message['order']}: {deliver(subscription, fact_id)}"
 
     return task  # type: ignore[no-any-return]
-
-
-def _as_instant(text: Any) -> datetime | None:
-    try:
-        instant = datetime.fromisoformat(text)
-    except (TypeError, ValueError):
-        return None
-    return instant if instant.tzinfo else None
 
 
 def _as_uuid(text: Any) -> uuid.UUID | None:

@@ -273,7 +273,8 @@ def _processes() -> Iterator[Finding]:
 
 def _queues() -> Iterator[Finding]:
     """Stamps sent through the queues that have not come out."""
-    silent = recovery.unanswered_for_s()
+    ages = recovery.unanswered_for_s()
+    silent = {queue: age_s for queue, age_s in ages.items() if age_s > settings.PROBE_AFTER_S}  # a younger stamp may well be on its way
     for queue, age_s in sorted(silent.items()):
         level = FAIL if age_s > QUEUE_SILENT_AFTER_S else WARN
         found = f'"{queue}" has let nothing out for {_long(age_s)}'

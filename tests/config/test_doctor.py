@@ -13,6 +13,7 @@ from typing import Any
 
 import psycopg
 import pytest
+from django.conf import settings
 from django.core.management import call_command
 from django.db import OperationalError, connection
 
@@ -152,6 +153,12 @@ def test_what_is_off_is_named_with_what_to_do(well: None, make: Callable[[], Non
     assert found in finding.found
     assert finding.to_do
     assert not finding.runbook or (ROOT / finding.runbook).exists()
+
+
+def test_a_stamp_that_may_well_be_on_its_way_alarms_nobody(well: None) -> None:
+    _silent(settings.PROBE_AFTER_S / 2)()
+
+    assert [finding.level for finding in of("queues")] == ["ok"]
 
 
 def test_every_runbook_that_is_named_exists() -> None:

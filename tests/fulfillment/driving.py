@@ -1,8 +1,10 @@
-"""Sagas driven by hand to where a person must decide."""
+"""Sagas driven by hand, one transition at a time."""
+
+import pytest
 
 from fulfillment import engine, recovery
 from fulfillment.errors import InDoubt, Rejected, StepError
-from fulfillment.models import Saga, StepRecord, StepState
+from fulfillment.models import Saga, StepRecord, StepState, StockLevel
 from orders.models import Order
 from tests.fulfillment.conftest import now_due
 
@@ -13,12 +15,35 @@ def epoch_of(saga: int) -> int:
     return Saga.objects.get(pk=saga).epoch
 
 
+def found(saga: int) -> Saga:
+    return Saga.objects.get(pk=saga)
+
+
+def record(saga: int, name: str = "payment") -> StepRecord:
+    return StepRecord.objects.get(saga=saga, name=name)
+
+
+def start(saga: int, name: str = "payment", undo: bool = False) -> engine.Claim:
+    claim = engine.start(saga, found(saga).epoch, name, undo)
+    assert claim is not None, record(saga, name).state
+    return claim
+
+
 def paid(saga: int) -> None:
     """Payment succeeded, with the order's total."""
     total = Saga.objects.select_related("order").get(pk=saga).order.total_minor
     claim = engine.start(saga, 1, "payment", undo=False)
     assert claim is not None
     engine.settle_success(claim, {"charge_id": "ch_1", "amount_minor": total})
+
+
+def refused(saga: int) -> None:
+    """Paid, and out of stock: the undo of payment is granted."""
+    paid(saga)
+    StockLevel.objects.update(on_hand=0)
+    with pytest.raises(Rejected):
+        engine.run_local(saga, 1, "inventory", undo=False)
+    assert engine.chain_stopped(saga, 1) is not None
 
 
 def undo_failed(saga: int, error: StepError = REFUSED) -> None:

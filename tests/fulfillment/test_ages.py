@@ -7,15 +7,15 @@ from typing import Any
 import pytest
 
 from fulfillment import engine, recovery
-from fulfillment.errors import WATCHED_IN_VAIN, WATCHING, InDoubt, Rejected, StepError
+from fulfillment.errors import WATCHED_IN_VAIN, WATCHING, InDoubt, StepError
 from fulfillment.gateways import card_of
 from fulfillment.gateways.lease import Lease
-from fulfillment.models import Saga, SagaState, StepRecord, StockLevel
+from fulfillment.models import Saga, SagaState, StepRecord
 from fulfillment.recovery import Request, decide, version_of
 from fulfillment.step import Kind, Receipt, Step, Undo
 from fulfillment.talk import talk
 from orders.models import Order
-from tests.fulfillment.driving import paid
+from tests.fulfillment.driving import refused
 from tests.shop_clock import LIMITS_S, ShopClock
 
 LEASE, WINDOW, EDGE = LIMITS_S["LEASE_S"], 400.0, 0.001
@@ -62,14 +62,6 @@ def start(saga: int, undo: bool = False) -> engine.Claim:
 def look(saga: int, clock: ShopClock) -> None:
     clock.until(max(clock.now, Saga.objects.get(pk=saga).wake_at or clock.now))
     assert recovery.look(saga) is not None
-
-
-def refused(saga: int) -> None:
-    paid(saga)
-    StockLevel.objects.update(on_hand=0)
-    with pytest.raises(Rejected):
-        engine.run_local(saga, 1, "inventory", undo=False)
-    assert engine.chain_stopped(saga, 1) is not None
 
 
 def says(step: Step, claim: engine.Claim) -> Receipt | StepError | None:

@@ -18,17 +18,9 @@ from fulfillment.talk import storable
 from orders.models import Incident, Order
 from orders.timeline import TimelineEntry
 from tests.fulfillment.conftest import now_due
-from tests.fulfillment.driving import paid
+from tests.fulfillment.driving import found, paid, record
 
 PAID = {"charge_id": "ch_1", "amount_minor": 100}
-
-
-def record(saga: int, name: str = "payment") -> StepRecord:
-    return StepRecord.objects.get(saga=saga, name=name)
-
-
-def found(saga: int) -> Saga:
-    return Saga.objects.get(pk=saga)
 
 
 def tried(saga: int, name: str, error: StepError, undo: bool = False) -> None:

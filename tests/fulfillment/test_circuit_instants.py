@@ -10,9 +10,9 @@ from django.conf import settings
 from fulfillment import engine, recovery
 from fulfillment.circuit import Circuit, CircuitState
 from fulfillment.errors import InDoubt, Unavailable
-from fulfillment.models import Saga, SagaState, StepRecord, StepState
+from fulfillment.models import Saga, SagaState, StepState
 from orders.models import Incident, Order
-from tests.fulfillment.driving import copy_of, in_doubt
+from tests.fulfillment.driving import copy_of, found, in_doubt, record
 from tests.shop_clock import LIMITS_S, ShopClock
 
 LEASE, PATIENCE, PATIENCE_CAP = LIMITS_S["LEASE_S"], LIMITS_S["PATIENCE_S"], LIMITS_S["PATIENCE_CAP_S"]
@@ -26,14 +26,6 @@ Place = Callable[[int], int]
 def place(clock: ShopClock, order: Order) -> Place:
     """A new order's saga, by number."""
     return lambda number: copy_of(order, f"ORD-{100 + number}")
-
-
-def found(saga: int) -> Saga:
-    return Saga.objects.get(pk=saga)
-
-
-def record(saga: int) -> StepRecord:
-    return StepRecord.objects.get(saga=saga, name="payment")
 
 
 def circuit() -> Circuit:

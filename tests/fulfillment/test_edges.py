@@ -10,7 +10,7 @@ from fulfillment.errors import Busy, InDoubt, Rejected, Unavailable
 from fulfillment.models import QueueProbe, Saga, SagaState, StepRecord, StepState, StockLevel
 from orders import probes
 from orders.models import Incident, Order
-from tests.fulfillment.driving import paid
+from tests.fulfillment.driving import found, paid, record, refused, start
 from tests.shop_clock import LIMITS_S, ShopClock
 
 LEASE, PATIENCE, HARD, EDGE = LIMITS_S["LEASE_S"], LIMITS_S["PATIENCE_S"], LIMITS_S["TASK_HARD_LIMIT_S"], 0.001
@@ -21,28 +21,6 @@ BOTH_SIDES = pytest.mark.parametrize(("after_s", "is_over"), [(0, False), (EDGE,
 @pytest.fixture
 def saga(clock: ShopClock, order: Order) -> int:
     return engine.open_saga(order).saga
-
-
-def found(saga: int) -> Saga:
-    return Saga.objects.get(pk=saga)
-
-
-def record(saga: int, name: str = "payment") -> StepRecord:
-    return StepRecord.objects.get(saga=saga, name=name)
-
-
-def start(saga: int, name: str = "payment", undo: bool = False) -> engine.Claim:
-    claim = engine.start(saga, found(saga).epoch, name, undo)
-    assert claim is not None, record(saga, name).state
-    return claim
-
-
-def refused(saga: int) -> None:
-    paid(saga)
-    StockLevel.objects.update(on_hand=0)
-    with pytest.raises(Rejected):
-        engine.run_local(saga, 1, "inventory", undo=False)
-    assert engine.chain_stopped(saga, 1) is not None
 
 
 # --- the lease -----------------------------------------------------------------------------------------------------------

@@ -11,7 +11,7 @@ from fulfillment.errors import Busy, InDoubt, Rejected, StepError, Throttled, Un
 from fulfillment.models import Saga, StepRecord, StockLevel
 from fulfillment.recovery import Request, decide, version_of
 from orders.models import Fact, Order
-from tests.fulfillment.driving import paid
+from tests.fulfillment.driving import found, paid, record, refused, start
 from tests.shop_clock import LIMITS_S, ShopClock
 
 LEASE, PATIENCE, PATIENCE_CAP = LIMITS_S["LEASE_S"], LIMITS_S["PATIENCE_S"], LIMITS_S["PATIENCE_CAP_S"]
@@ -25,20 +25,6 @@ def saga(clock: ShopClock, order: Order) -> int:
     return engine.open_saga(order).saga
 
 
-def found(saga: int) -> Saga:
-    return Saga.objects.get(pk=saga)
-
-
-def record(saga: int, name: str = "payment") -> StepRecord:
-    return StepRecord.objects.get(saga=saga, name=name)
-
-
-def start(saga: int, name: str = "payment", undo: bool = False) -> engine.Claim:
-    claim = engine.start(saga, found(saga).epoch, name, undo)
-    assert claim is not None, record(saga, name).state
-    return claim
-
-
 def fail(saga: int, error: StepError, name: str = "payment", undo: bool = False) -> None:
     assert engine.settle_failure(start(saga, name, undo), error).mine
 
@@ -46,14 +32,6 @@ def fail(saga: int, error: StepError, name: str = "payment", undo: bool = False)
 def due_and_looked_at(saga: int, clock: ShopClock) -> engine.Launch | None:
     clock.until(found(saga).wake_at)
     return recovery.look(saga)
-
-
-def refused(saga: int) -> None:
-    """Paid, and out of stock: the undo of payment is granted."""
-    paid(saga)
-    with pytest.raises(Rejected):
-        engine.run_local(saga, 1, "inventory", undo=False)
-    assert engine.chain_stopped(saga, 1) is not None
 
 
 def out_of_stock() -> None:

@@ -20,7 +20,7 @@ from orders.attention import Incident, IncidentKind, open_incident
 from orders.models import Order, Product
 from orders.timeline import TimelineEntry
 from tests.fulfillment.conftest import now_due
-from tests.fulfillment.driving import copy_of, in_doubt, paid, parked_forward, undo_failed
+from tests.fulfillment.driving import copy_of, found, in_doubt, paid, parked_forward, undo_failed
 from tests.sides import at_once
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -36,10 +36,6 @@ def in_one(work: Any, *args: Any, **named: Any) -> Any:
             return work(*args, **named)
 
     return run
-
-
-def found(saga: int) -> Saga:
-    return Saga.objects.get(pk=saga)
 
 
 # --- stock -----------------------------------------------------------------------------------------------------------------

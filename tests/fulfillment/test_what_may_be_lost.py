@@ -18,7 +18,7 @@ from fulfillment.models import Saga, StepRecord, StepState, StockLevel
 from fulfillment.recovery import Request, decide, version_of
 from orders.models import Order
 from tests.fulfillment.conftest import SandboxProcess, now_due
-from tests.fulfillment.driving import copy_of, paid, undo_failed
+from tests.fulfillment.driving import copy_of, paid, start, undo_failed
 
 
 def waits_for_the_disk(work: Callable[[], Any]) -> bool:
@@ -33,12 +33,6 @@ def waits_for_the_disk(work: Callable[[], Any]) -> bool:
         work()
     assert any(sql.lstrip().startswith(("INSERT", "UPDATE", "WITH", "DELETE")) for sql in statements), statements
     return not any("synchronous_commit" in sql for sql in statements)
-
-
-def start(saga: int, name: str = "payment", undo: bool = False) -> engine.Claim:
-    claim = engine.start(saga, Saga.objects.get(pk=saga).epoch, name, undo)
-    assert claim is not None
-    return claim
 
 
 @pytest.mark.parametrize(

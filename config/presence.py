@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 
 import psutil
 from django.conf import settings
@@ -45,7 +46,7 @@ class Presence:
         """It was asked to. Whoever is killed, or ends by an error, does not come here: then its successor finds it dead."""
         self._has_ended.set()
         if self._row is not None:
-            self._write(self._record_end)
+            self._write(partial(processes.record_end, self._row))
 
     def _live(self) -> None:
         deadline = time.monotonic() + settings.LIVED_LONG_S
@@ -54,20 +55,13 @@ class Presence:
                 return
         if self._has_ended.wait(max(0.0, deadline - time.monotonic())):
             return
-        while not self._write(self._record_life):
+        assert self._row is not None
+        while not self._write(partial(processes.record_life, self._row)):
             if self._has_ended.wait(TRY_AGAIN_S):
                 return
 
     def _record_start(self) -> None:
         self._row = processes.record_start(self.name, os.getpid(), psutil.Process().create_time(), RELEASE, lives)
-
-    def _record_life(self) -> None:
-        assert self._row is not None
-        processes.record_life(self._row)
-
-    def _record_end(self) -> None:
-        assert self._row is not None
-        processes.record_end(self._row)
 
     def _write(self, what: Callable[[], None]) -> bool:
         """False: the database does not take it now."""

@@ -97,18 +97,17 @@ def _cut_s(subscription: Subscription) -> float:
 
 
 def _lease_s(subscription: Subscription) -> float:
-    return subscription.timeout_s * settings.TIME_SCALE * 2 + HARD_AFTER_S * settings.TIME_SCALE
+    return (subscription.timeout_s * 2 + HARD_AFTER_S) * settings.TIME_SCALE
 
 
 # --- when it fails --------------------------------------------------------------------------------------------------------
 
 
 def _failed(subscription: Subscription, delivery: Delivery, error: Exception) -> str:
-    """The boundary that isolates: whatever a subscriber raises becomes the state of its delivery and nothing else."""
     if was_not_served(error):
         outbox.failed(delivery, _not_served(delivery))
         return "waits for our own database"
-    tries = delivery.tries + (delivery.pk is None)
+    tries = outbox.tries_of(delivery)
     final = isinstance(error, subscription.final)
     name = type(error).__name__
     message = str(error) if final else f"{name} in try {tries} of {subscription.retries + 1}"

@@ -84,7 +84,7 @@ def mine(started: Delivery) -> Delivery | None:
 def delivered(delivery: Delivery) -> None:
     """The subscriber has heard: in the caller's transaction, which holds the delivery's lock, and its row where there is one."""
     changes: dict[str, Any] = {"claim": None, "wake_at": None, "launched_at": None, "error_code": "", "error_message": ""}
-    move(delivery, DeliveryState.DELIVERED, tries=_tries(delivery), delivered_at=ShopNow(), **changes)
+    move(delivery, DeliveryState.DELIVERED, tries=tries_of(delivery), delivered_at=ShopNow(), **changes)
 
 
 def delivered_outside(started: Delivery) -> bool:
@@ -117,7 +117,7 @@ def record_failure(delivery: Delivery, failure: Failure) -> None:
         DeliveryState.DEAD if dead else DeliveryState.RETRY_WAIT,
         code=failure.code,
         detail={"message": failure.message},
-        tries=_tries(delivery) - (not failure.spends),
+        tries=tries_of(delivery) - (not failure.spends),
         claim=None,
         launched_at=None,
         wake_at=None if failure.retry_in_s is None else in_seconds(failure.retry_in_s),
@@ -126,7 +126,7 @@ def record_failure(delivery: Delivery, failure: Failure) -> None:
     )
 
 
-def _tries(delivery: Delivery) -> int:
+def tries_of(delivery: Delivery) -> int:
     """A first try that was not started has not been counted."""
     return delivery.tries + (delivery.pk is None)
 

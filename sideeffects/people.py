@@ -3,7 +3,6 @@
 Nobody is told letter by letter: a mail server that is away for a day would open thousands of incidents about one thing.
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 from django.conf import settings
@@ -71,11 +70,8 @@ def _open_incidents() -> QuerySet[Incident]:
 
 def decide(decision: str, subscriber: str, actor: str, reason: str, order: str = "") -> int:
     """``retry`` gives fresh tries, ``discard`` ends it. Of one order, or of all; each with its line of history. Returns how many."""
-    return sum(len(batch) for batch in _batches(decision, subscriber, actor, reason, order))
-
-
-def _batches(decision: str, subscriber: str, actor: str, reason: str, order: str) -> Iterator[list[Delivery]]:
-    to = DECISIONS[decision]
+    to, decided = DECISIONS[decision], 0
+    due = {"tries": 0, "relaunches": 0, "wake_at": ShopNow()} if to == DeliveryState.PENDING else {}
     waiting = Delivery.objects.filter(state__in=WAITING, subscriber=subscriber).select_related("fact").order_by("id")
     if order:
         waiting = waiting.filter(fact__order__number=order)
@@ -83,8 +79,7 @@ def _batches(decision: str, subscriber: str, actor: str, reason: str, order: str
         with transaction.atomic():
             batch = list(waiting.select_for_update(of=("self",), no_key=True)[:AT_ONCE])
             for delivery in batch:
-                due = {"tries": 0, "relaunches": 0, "wake_at": ShopNow()} if to == DeliveryState.PENDING else {}
                 outbox.move(delivery, to, code=decision, detail={"message": reason}, actor=actor, **due)
         if not batch:
-            return
-        yield batch
+            return decided
+        decided += len(batch)

@@ -51,12 +51,19 @@ def choices(saga: Saga, incident_is_open: bool) -> list[Choice]:
         elif record.state in engine.WAITING:
             found.append(Choice(verb="retry_now", label="Try now instead of waiting"))
             found += _of_doubt(saga, record, undo)
-    if incident_is_open:
-        found += [
-            Choice(verb="assign", label="Say who takes care of it", needs=("owner",)),
-            Choice(verb="snooze", label="Look at it later", needs=("until",)),
-        ]
-    return [*found, Choice(verb="note", label="Leave a note")]
+    return found + whatever_its_rows_say(incident_is_open)
+
+
+def whatever_its_rows_say(incident_is_open: bool) -> list[Choice]:
+    """What is legal for any order: it changes no saga."""
+    note = Choice(verb="note", label="Leave a note")
+    if not incident_is_open:
+        return [note]
+    return [
+        Choice(verb="assign", label="Say who takes care of it", needs=("owner",)),
+        Choice(verb="snooze", label="Look at it later", needs=("until",)),
+        note,
+    ]
 
 
 def _of_parked(saga: Saga, record: StepRecord, undo: bool) -> list[Choice]:

@@ -9,7 +9,7 @@ from django.db import transaction
 
 from fulfillment.models import Quarantine
 from fulfillment.recovery import quarantine
-from fulfillment.recovery.choices import Choice, version_of
+from fulfillment.recovery.choices import Choice, version_of, whatever_its_rows_say
 from fulfillment.recovery.requests import Answer, Refused, Request, refuse_what_is_not_legal
 from orders.attention import Incident, IncidentKind, IncidentState, open_incidents, resolve_incidents
 from orders.models import Order
@@ -26,12 +26,7 @@ TOLD = {
 def choices_of(held: Quarantine | None, incident_is_open: bool) -> list[Choice]:
     """``held`` None: its rows cannot be read, and the sweep has not met that yet, or has no more business with it."""
     found = [Choice(verb="retry", label="Look at it again now")] if held else []
-    if incident_is_open:
-        found += [
-            Choice(verb="assign", label="Say who takes care of it", needs=("owner",)),
-            Choice(verb="snooze", label="Look at it later", needs=("until",)),
-        ]
-    return [*found, Choice(verb="note", label="Leave a note")]
+    return found + whatever_its_rows_say(incident_is_open)
 
 
 @transaction.atomic

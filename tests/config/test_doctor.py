@@ -103,7 +103,7 @@ def _never_swept() -> None:
         cursor.execute("DELETE FROM fulfillment_sweepbeat")
 
 
-def _silent(seconds: int) -> Callable[[], None]:
+def _silent(seconds: float) -> Callable[[], None]:
     def make() -> None:
         QueueProbe.objects.create(queue="undo", awaited_since=shop_now() - timedelta(seconds=seconds))
 

@@ -161,7 +161,7 @@ def _workers(database_answers: bool, ask_for_s: float) -> Iterator[Finding]:
             yield Finding(level=OK, what="workers", found=f'queue "{queue}" is consumed by {", ".join(sorted(names))}')
         else:
             waits = _waits_for(queue) if database_answers else ""
-            found = f'no worker consumes queue "{queue}"{waits}'
+            found = f'no worker answers for queue "{queue}"{waits}'
             yield Finding(level=FAIL, what="workers", found=found, to_do=start, runbook=_book("no-consumer"))
 
 
@@ -182,13 +182,13 @@ def _waits_for(queue: str) -> str:
     try:
         with limited(READ_FOR_S):
             if queue == "sideeffects":
-                count, what = relay.waiting(), "deliveries"
+                count, one, many = relay.waiting(), "delivery", "deliveries"
             else:
                 granted = StepState.UNDO_GRANTED if queue == "undo" else StepState.GRANTED
-                count, what = StepRecord.objects.filter(state=granted).count(), "orders"
+                count, one, many = StepRecord.objects.filter(state=granted).count(), "order", "orders"
     except DatabaseError:
         return ""
-    return f" ({count} {what} wait)" if count else ""
+    return f" ({f'1 {one} waits' if count == 1 else f'{count} {many} wait'})" if count else ""
 
 
 def _sessions() -> Iterator[Finding]:
@@ -198,7 +198,9 @@ def _sessions() -> Iterator[Finding]:
         found = f"a {role} works without {', '.join(missing)}: a proxy has dropped what its connection asked for"
         yield Finding(level=FAIL, what="sessions", found=found, to_do=sessions.as_statements(missing), runbook=_book("database-held"))
     else:
-        yield Finding(level=OK, what="sessions", found=f"limits of a {role} hold: waits for locks and open transactions have an end")
+        yield Finding(
+            level=OK, what="sessions", found=f"the limits of a {role} session hold: waits for locks and open transactions have an end"
+        )
 
 
 def _connections(of_workers: int) -> Iterator[Finding]:
@@ -310,7 +312,7 @@ def _circuits() -> Iterator[Finding]:
             level=WARN if circuit.held_by else FAIL, what="circuits", found=sentence(circuit), to_do=to_do, runbook=_book("provider_down")
         )
     if not out:
-        yield Finding(level=OK, what="circuits", found="all closed: every provider answers whom it was asked for")
+        yield Finding(level=OK, what="circuits", found="all closed: no provider is known to be out")
 
 
 # --- what waits for somebody ---------------------------------------------------------------------------------------------

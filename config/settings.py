@@ -38,7 +38,9 @@ ALLOWED_HOSTS: list[str] = env.list("ALLOWED_HOSTS", ["127.0.0.1", "localhost"])
 CSRF_TRUSTED_ORIGINS: list[str] = env.list("CSRF_TRUSTED_ORIGINS", [])
 LOG_LEVEL: str = env.str("LOG_LEVEL", "INFO", validate=OneOf(["DEBUG", "INFO", "WARNING", "ERROR"]))
 
-RUN_DIR: Path = env.path("RUN_DIR", BASE_DIR / ".run")  # data, logs and stack.json of the embedded stack
+RUN_DIR: Path = env.path(
+    "RUN_DIR", BASE_DIR / ".run"
+).absolute()  # data, logs and stack.json of the embedded stack; libpq takes a relative one for a host
 EXTERNAL_DATABASE_URL: str = env.str("DATABASE_URL", "", validate=POSTGRESQL)  # postgresql://user:password@host:port/name
 EXTERNAL_BROKER_URL: str = env.str("CELERY_BROKER_URL", "", validate=BROKER)  # redis://, redis+socket:// or amqp://
 SAGA_PROCESS: str = env.str(

@@ -3,10 +3,11 @@
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from fulfillment import engine, ledger
+from fulfillment.clock import ShopNow
 from fulfillment.engine.holding import sentence
 from fulfillment.ledger import LedgerEntry
 from fulfillment.models import Circuit, Quarantine, Saga, SagaState, StepRecord, StepState
@@ -21,11 +22,12 @@ from orders.timeline import Kind, TimelineEntry
 log = logging.getLogger(__name__)
 
 LOOKED_AT = "This is being looked at by a person."
+LATE_AFTER_S = 10.0  # the sweep comes once a second, and a spare takes over within five
 
 
 @dataclass(frozen=True, kw_only=True)
 class Explanation:
-    """``next_at``: when the sweep looks at the latest; None once nothing is left to do, or a person must decide.
+    """``next_at``: when the sweep looks at the latest; None once nothing is left to do, a person must decide, or that instant has passed without a look.
 
     ``public``: the sentence for whoever is no operator. ``blocked_on``: what has to come first ("a person", "the provider", "a worker"; empty: nothing).
     ``version``: what a decision must name.
@@ -83,7 +85,7 @@ def _nobody_can_work_on(order: Order, waiting: Quarantine | None, wrong: str) ->
 
 
 def _explain(order: Order) -> Explanation:
-    saga = Saga.objects.filter(order=order).select_related("order").prefetch_related("records").first()
+    saga = Saga.objects.filter(order=order).annotate(now=ShopNow()).select_related("order").prefetch_related("records").first()
     if saga is None:
         told = "The order has no saga: it was not placed through the shop."
         return Explanation(sentence=told, public=told, since=order.placed_at, next_at=None)
@@ -105,7 +107,11 @@ def _explain(order: Order) -> Explanation:
         public = _PUBLIC_UNDO if undo else _PUBLIC.get(record.state, _plain("{name} is being worked on."))(record)
         if saga.held_by and not undo:
             public = _PUBLIC[StepState.RETRY_WAIT](record)
-    return Explanation(sentence=sentence, public=public, since=_since(record), next_at=saga.wake_at, blocked_on=blocked, **shared)
+    next_at = saga.wake_at
+    if next_at is not None and saga.now - next_at > timedelta(seconds=LATE_AFTER_S):
+        sentence += f" It was due at {next_at:%H:%M:%S} UTC, and the sweep has not come to it since: `manage.py doctor` says why."
+        next_at, blocked = None, "the sweep"
+    return Explanation(sentence=sentence, public=public, since=_since(record), next_at=next_at, blocked_on=blocked, **shared)
 
 
 def _since(record: StepRecord) -> datetime | None:
@@ -171,7 +177,7 @@ def _held(saga: Saga, record: StepRecord, undo: bool) -> str:
 _ASKED: dict[str, str] = {
     StepState.PENDING: ", and was never asked for there",
     StepState.IN_DOUBT: "; it may or may not have happened",
-    StepState.UNDO_IN_DOUBT: "; it may or may not be undone",
+    StepState.UNDO_IN_DOUBT: "; it may or may not have happened",
     StepState.STARTED: ": it is being asked for right now, to see whether the provider is back",
     StepState.UNDO_STARTED: ": it is being asked for right now, to see whether the provider is back",
 }

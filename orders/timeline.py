@@ -12,6 +12,8 @@ from django.db import models
 
 from orders.clock import ShopNow
 
+OWN_DATABASE = "own_database"  # the code of a step that our own database could not serve
+
 
 class Kind(models.TextChoices):
     """What an entry tells."""
@@ -65,9 +67,19 @@ def sentence(entry: TimelineEntry, inside: bool = True) -> str:
 
 
 def _moved(subject: str, entry: TimelineEntry) -> str:
+    if entry.kind == Kind.STEP and entry.code == OWN_DATABASE:
+        return _put_off(subject, entry)
     state = entry.to_state.replace("_", " ")
     reason = f": {entry.detail['message']}" if entry.detail.get("message") else ""
     return f"{subject} {state}{reason}"
+
+
+def _put_off(subject: str, entry: TimelineEntry) -> str:
+    """Its state alone would say that it may start, or that it failed."""
+    if not entry.detail.get("message"):
+        return f"{subject} waits, and goes on by itself"
+    doubt = " (in doubt)" if entry.to_state.endswith("in_doubt") else ""
+    return f"{subject}{doubt} waits for our own database, and spends neither tries nor time: {entry.detail['message']}"
 
 
 def _taken_over(subject: str, entry: TimelineEntry) -> str:

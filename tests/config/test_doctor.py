@@ -85,7 +85,7 @@ def test_a_queue_without_a_worker_is_named_with_what_waits_and_how_to_start_one(
 
     told = capsys.readouterr().out
     assert end.value.code == 1
-    assert 'FAIL  workers       no worker consumes queue "sideeffects" (1 deliveries wait)' in told
+    assert 'FAIL  workers       no worker answers for queue "sideeffects" (1 delivery waits)' in told
     assert "→ celery -A config worker -P prefork -Q sideeffects -n sideeffects@%h        docs/runbooks/no-consumer.md" in told
 
 
@@ -321,3 +321,19 @@ def test_a_deploy_that_is_not_finished_is_named_with_whoever_waits_for_its_end(w
         finding.found,
     )
     assert finding.to_do == "finish the deploy: restart what is of the older release, workers first"
+
+
+@pytest.mark.parametrize("command", ["doctor", "why ORD-1043"])
+def test_without_any_stack_it_says_how_to_start_one_whatever_the_run_directory_is_called(command: str, tmp_path: Any) -> None:
+    """I have just cloned it, and ask before I start anything; a folder may be named from where I stand."""
+    bare = {name: value for name, value in os.environ.items() if name not in ("DATABASE_URL", "CELERY_BROKER_URL")}
+    run = subprocess.run(
+        [sys.executable, str(ROOT / "manage.py"), *command.split()],
+        cwd=tmp_path, env=bare | {"RUN_DIR": ".run"}, capture_output=True, text=True, timeout=60,
+    )  # fmt: skip
+
+    assert run.returncode == 1
+    assert "Traceback" not in run.stderr
+    assert "There is no database" in run.stdout + run.stderr
+    if command == "doctor":
+        assert "FAIL  database" in run.stdout

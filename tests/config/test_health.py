@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from django.core.management import CommandError, call_command
+from django.core.management import CommandError, call_command, load_command_class
 from django.db import connection
 from django.test import Client as Browser
 
@@ -224,3 +224,18 @@ def test_a_broker_that_is_down_makes_no_worker_sick(capsys: pytest.CaptureFixtur
 def test_a_process_that_nobody_knows_is_wrong_usage(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(CommandError, match="process"):
         call_command("health", "worker")
+
+
+def test_its_help_can_be_pasted(capsys: pytest.CaptureFixture[str]) -> None:
+    """What stands there is what I write into a container's health check."""
+    with pytest.raises(SystemExit):
+        load_command_class("config", "health").run_from_argv(["manage.py", "health", "--help"])
+
+    told = capsys.readouterr().out
+    assert "manage.py health saga@%h" in told
+    assert "%%" not in told
+
+
+def test_a_process_that_nobody_starts_is_wrong_usage() -> None:
+    with pytest.raises(CommandError, match="'saga' is neither sweep, relay, nor a worker's name with its host, like saga@%h"):
+        call_command("health", "saga")

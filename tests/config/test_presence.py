@@ -92,7 +92,7 @@ def test_the_list_of_incidents_names_it_as_what_it_is(capsys: pytest.CaptureFixt
     first, _, to_do, last = capsys.readouterr().out.splitlines()
     assert first.startswith("crash_loop · 1 process · no money at risk")
     assert to_do.strip() == "python manage.py doctor"
-    assert last == "1 other in 1 group, no money at risk."
+    assert last == "1 process in 1 group, no money at risk."
 
 
 def test_stopping_and_starting_is_no_crash() -> None:

@@ -443,7 +443,10 @@ def test_the_command_shows_holds_and_releases(place: Place, capsys: pytest.Captu
     assert "1 order waits, €1.00 in all." in told
     assert "1 of 20 circuits are open." in told
     call_command("incidents")
-    assert "provider_down · payments.sandbox.do · 1 circuit · no money at risk" in capsys.readouterr().out
+    told = capsys.readouterr().out
+    assert "provider_down · payments.sandbox.do · 1 circuit · no money at risk" in told
+    assert "(asked to); 1 order waits, €1.00 in all. Runbook docs/runbooks/provider_down.md" in told
+    assert told.splitlines()[-1] == "1 circuit in 1 group, no money at risk."
 
     call_command("circuit", "release", PAY, "--actor", "amara", "--reason", "over")
     call_command("circuit", "release", PAY, "--actor", "amara", "--reason", "over")

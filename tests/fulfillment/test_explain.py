@@ -1,11 +1,12 @@
 """Promise: the why-sentence reads like one, and its instants are those of what it tells."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
-from fulfillment.explain import explain
+from fulfillment.clock import shop_now
+from fulfillment.explain import LATE_AFTER_S, explain
 from fulfillment.models import Saga, StepRecord
 from orders.models import Order
 from orders.timeline import TimelineEntry
@@ -59,3 +60,30 @@ def test_a_second_try_runs_since_its_own_start(saga: int, order: Order) -> None:
     told = explain(order)
 
     assert (told.sentence, told.since) == ("Payment is running.", second)
+
+
+def test_a_look_that_is_overdue_is_not_told_as_one_that_comes(saga: int) -> None:
+    """The sweep stands still: nobody tells me that it looks at my order two minutes ago."""
+    StepRecord.objects.filter(name="payment").update(state="retry_wait", tries=1)
+    overdue = shop_now() - timedelta(seconds=LATE_AFTER_S + 1)
+    Saga.objects.filter(pk=saga).update(wake_at=overdue)
+
+    told = explain(Order.objects.get())
+
+    assert told.sentence == (
+        "Payment could not be tried after try 1. It is tried again under the same key. "
+        f"It was due at {overdue:%H:%M:%S} UTC, and the sweep has not come to it since: `manage.py doctor` says why."
+    )
+    assert (told.next_at, told.blocked_on) == (None, "the sweep")
+    assert told.public == "Payment takes longer than usual; it goes on by itself."
+
+
+def test_a_look_that_is_a_little_late_is_no_news(saga: int) -> None:
+    """The sweep comes once a second."""
+    StepRecord.objects.filter(name="payment").update(state="retry_wait", tries=1)
+    Saga.objects.filter(pk=saga).update(wake_at=shop_now() - timedelta(seconds=LATE_AFTER_S - 2))
+
+    told = explain(Order.objects.get())
+
+    assert told.blocked_on == "the provider"
+    assert told.next_at is not None

@@ -16,7 +16,7 @@ from fulfillment.gateways.lease import Lease
 from fulfillment.models import LedgerEntry, Saga, SagaState, StepRecord, StepState
 from fulfillment.own_database import insist
 from orders.models import Incident, Order
-from orders.timeline import TimelineEntry
+from orders.timeline import TimelineEntry, sentence
 from tests.fulfillment.conftest import SandboxProcess, now_due
 from tests.fulfillment.driving import paid
 from tests.holding import held, outside
@@ -75,6 +75,11 @@ def test_a_stock_row_that_somebody_holds_costs_time_only(saga: int, order: Order
             run(saga, "inventory")
 
     assert TimelineEntry.objects.filter(name="inventory", code="own_database").count() == 1, "told once, however often it is put off"
+    entry = TimelineEntry.objects.get(name="inventory", code="own_database")
+    assert sentence(entry) == (
+        "Inventory waits for our own database, and spends neither tries nor time: Another session holds rows or tables that it needs"
+    )
+    assert sentence(entry, inside=False) == "Inventory waits, and goes on by itself"
     swept(saga)
     run(saga, "inventory")
     assert (record(saga, "inventory").state, found(saga).state) == (StepState.SUCCEEDED, SagaState.RUNNING)

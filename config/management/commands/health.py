@@ -2,7 +2,7 @@
 
 import sys
 import time
-from argparse import ArgumentParser
+from argparse import ArgumentParser, ArgumentTypeError
 from typing import Any
 
 from celery.utils.nodenames import host_format
@@ -21,7 +21,7 @@ HEALTHY, SICK = 0, 1
 class Command(BaseCommand):
     help = (
         "Exit 0 if this host's own process works, 1 if it is to be started again, with one sentence. What the process needs is not its fault: a broker "
-        "that is down makes no worker sick. Example: manage.py health saga@%%h, or manage.py health sweep"
+        "that is down makes no worker sick. Example: manage.py health saga@%h, or manage.py health sweep"
     )
     requires_system_checks = ()
 
@@ -41,7 +41,7 @@ def _process(word: str) -> str:
     if word in LOOPS:
         return word
     if "@" not in word:
-        raise ValueError(word)
+        raise ArgumentTypeError(f"'{word}' is neither {', '.join(LOOPS)}, nor a worker's name with its host, like saga@%h")
     return str(host_format(word))
 
 
@@ -68,4 +68,4 @@ def _worker(node: str) -> tuple[int, str]:
     app.loader.import_default_modules()
     if running and max(running) > watchdog.patience_s(app.tasks.values()):
         return SICK, f"{node} answers, and a task of its pool has run for {max(running):.0f} s, beyond every limit."
-    return HEALTHY, f"{node} answers; its pool runs {len(running)} tasks."
+    return HEALTHY, f"{node} answers; its pool runs {'1 task' if len(running) == 1 else f'{len(running)} tasks'}."

@@ -93,7 +93,7 @@ def happens(storm: Storm) -> None:
         "loops silent at most (s)": round(silent_s, 1),
         "delivered": _count(storm, DELIVERED, everybody),
     }
-    wanted = 'no worker consumes queue "sideeffects"'
+    wanted = 'no worker answers for queue "sideeffects"'
     storm.expect(wanted in str(doctor), f"doctor does not say that nobody consumes the side effects' queue: {doctor}")
     storm.expect(extra >= 0, f"{-extra} of {needed} messages were not seen: nothing can be said about the rest")
     storm.expect(extra <= AT_MOST * needed, f"{extra} extra messages for {needed} that were needed")

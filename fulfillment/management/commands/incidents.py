@@ -7,12 +7,14 @@ from typing import Any
 from django.core.management.base import CommandParser
 
 from fulfillment import recovery
+from fulfillment.engine.holding import sentence
 from fulfillment.management.operating import OperatorCommand, incident_as_json
+from fulfillment.models import Circuit
 from fulfillment.recovery import Group
 from orders.attention import Incident, IncidentKind
 
 NOTHING = "Nothing waits for a person."
-ORDER = "order"
+ORDER, CIRCUIT = "order", "circuit"
 FOUND_AT_THE_PROVIDER = (IncidentKind.ORPHAN_PAYMENT, IncidentKind.MISMATCH)  # trying the order again changes nothing about them
 
 
@@ -44,7 +46,7 @@ def _group_lines(group: Group) -> Iterator[str]:
         f"{cause} · {subjects} · {amount + ' at risk' if amount else 'no money at risk'}"
         f" · first {group.first:%Y-%m-%d %H:%M:%S} · last {group.last:%Y-%m-%d %H:%M:%S}"
     )
-    yield f"    {group.label}. Runbook {group.runbook}"
+    yield f"    {_told(group)} Runbook {group.runbook}"
     if group.kind == IncidentKind.DEAD_LETTER:
         yield "    python manage.py deliveries"
     elif group.kind == IncidentKind.PROVIDER_DOWN:
@@ -55,10 +57,17 @@ def _group_lines(group: Group) -> Iterator[str]:
         yield f"    python manage.py retry_orders {_filters(group)}"
 
 
+def _told(group: Group) -> str:
+    """A circuit is a group by itself: since when it is open, how many orders wait and for how much money."""
+    if _subject(group) == CIRCUIT and (circuit := Circuit.objects.filter(pk=group.code).first()):
+        return f"{sentence(circuit)}."
+    return f"{group.label}."
+
+
 def _subject(group: Group) -> str:
     """What each incident of this group is about."""
     if group.kind == IncidentKind.PROVIDER_DOWN and not group.step:
-        return "circuit"
+        return CIRCUIT
     others: dict[str, str] = {IncidentKind.DEAD_LETTER: "subscriber", IncidentKind.CRASH_LOOP: "process"}
     return others.get(group.kind, ORDER)
 
@@ -77,13 +86,16 @@ def _incident_lines(incident: Incident) -> Iterator[str]:
 def _last_line(groups: list[Group], orders: int, asleep: int) -> str:
     """``orders``: how many subjects there are, whatever they are."""
     total: dict[str, int] = {}
+    others: dict[str, int] = {}
     for group in groups:
         for currency, minor in group.at_risk.items():
             total[currency] = total.get(currency, 0) + minor
+        if (what := _subject(group)) != ORDER:
+            others[what] = others.get(what, 0) + group.orders
     amount = recovery.amounts(total)
-    others = sum(group.orders for group in groups if _subject(group) != ORDER)
-    counted = [_count(orders - others, ORDER)] * (orders > others) + [_count(others, "other")] * (others > 0)
-    waits = f"{' and '.join(counted)} in {_count(len(groups), 'group')}, {amount or 'no money'} at risk." if groups else NOTHING
+    left = orders - sum(others.values())
+    counted = [_count(left, ORDER)] * (left > 0) + [_count(count, what) for what, count in others.items()]
+    waits = f"{', '.join(counted)} in {_count(len(groups), 'group')}, {amount or 'no money'} at risk." if groups else NOTHING
     return waits + (f" {asleep} snoozed (--all lists them)." if asleep else "")
 
 

@@ -141,6 +141,8 @@ SESSION_LIMITS_S: dict[str, dict[str, float]] = {
     for role, limits in _SESSIONS.items()
 }
 CONNECT_TIMEOUT_S = 2  # the least that libpq knows
+# A server that stands still ends nothing by its limits: so long its answer is waited for. A worker has its hard limit instead, and a command may take hours.
+ANSWER_WITHIN_S: float | None = {"web": 6.0, "sweep": 20.0, "relay": 20.0}.get(SAGA_PROCESS)
 
 # --- the running stack ------------------------------------------------------------------------------------------------
 

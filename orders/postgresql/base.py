@@ -1,13 +1,23 @@
 """Django's PostgreSQL backend, with one difference: a connection that cannot work any more is closed when that is noticed, and never kept.
 
-Three things end a connection. The server says that it is of no use (``orders.database``). A command is interrupted, by a signal's exception, before its answer was
+Four things end a connection. The server says that it is of no use (``orders.database``). A command is interrupted, by a signal's exception, before its answer was
 read: nobody knows whether it took place, so the server must roll back what is open. A session turns out to be read-only when its owner begins something new: after
-a failover it would answer ``SELECT 1`` for ever and refuse every order.
+a failover it would answer ``SELECT 1`` for ever and refuse every order. The server stands still: its own limits end nothing then, and a kernel that answers for it
+hides that from ours, so the answer is waited for ``ANSWER_WITHIN_S`` at most (web and loops).
+
+Note: a silent server. Each thread of a web process that asks one is kept for seconds, and then nobody is left who answers a probe. So once it has been silent, one
+thread at a time asks it for a connection; the others are refused at once, until it has answered.
 """
 
-from contextlib import suppress
+import functools
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from types import TracebackType
+from typing import Any
 
+import psycopg
+from django.conf import settings
 from django.db import Error
 from django.db.backends.postgresql import base
 from django.db.utils import DatabaseErrorWrapper
@@ -15,6 +25,11 @@ from django.utils.functional import cached_property
 from psycopg.pq import TransactionStatus
 
 from orders.database import is_unusable
+
+SILENCE = (
+    psycopg.errors.ConnectionTimeout,
+    psycopg.errors._WaitTimeout,
+)  # the latter is what Connection.wait raises; it has no public name
 
 
 class DatabaseWrapper(base.DatabaseWrapper):
@@ -25,14 +40,25 @@ class DatabaseWrapper(base.DatabaseWrapper):
         """Every statement, fetch, commit and rollback passes through this, in Django too."""
         return _Watched(self)
 
+    def get_new_connection(self, conn_params: dict[str, Any]) -> "psycopg.Connection[Any]":
+        with _line.asking():
+            raw: psycopg.Connection[Any] = super().get_new_connection(conn_params)
+        _wait_at_most(raw, settings.ANSWER_WITHIN_S)
+        return raw
+
     def is_usable(self) -> bool:
-        """Asked at the first use in each request and task. One round trip, as Django's own question."""
+        """Asked at the first use in each request and task. One round trip, as Django's own question; it costs the server nothing, so it is soon answered."""
+        raw, within_s = self.connection, settings.ANSWER_WITHIN_S
         try:
-            with self.connection.cursor() as cursor:
+            _wait_at_most(raw, within_s and min(within_s, settings.CONNECT_TIMEOUT_S))
+            with raw.cursor() as cursor:
                 cursor.execute("SELECT current_setting('transaction_read_only')")
                 return bool(cursor.fetchone() == ("off",))
-        except self.Database.Error:
+        except self.Database.Error as error:
+            _line.heard_of(error)
             return False
+        finally:
+            _wait_at_most(raw, within_s)
 
     def set_autocommit(self, autocommit: bool, force_begin_transaction_with_broken_autocommit: bool = False) -> None:
         """How ``atomic`` ends, whatever happened. A transaction that is still open then was interrupted just before its COMMIT was sent: the server rolls it back.
@@ -64,6 +90,41 @@ class DatabaseWrapper(base.DatabaseWrapper):
             self.close()
 
 
+def _wait_at_most(raw: "psycopg.Connection[Any]", seconds: float | None) -> None:
+    """Whatever is asked on this connection. Raises psycopg.OperationalError without an SQLSTATE: no answer, so the connection is of no use."""
+    raw.wait = functools.partial(type(raw).wait, raw, timeout=seconds)  # type: ignore[method-assign]
+
+
+class _Line:
+    """Of this process to its server."""
+
+    def __init__(self) -> None:
+        self._is_silent = False
+        self._asks = threading.Lock()
+
+    @contextmanager
+    def asking(self) -> Iterator[None]:
+        """For a connection. Raises psycopg.OperationalError: the server was silent, and another thread asks it right now."""
+        alone = self._is_silent
+        if alone and not self._asks.acquire(blocking=False):
+            raise psycopg.OperationalError("The server does not answer, and another thread is asking it.")
+        try:
+            yield
+            self._is_silent = False
+        except psycopg.Error as error:
+            self._is_silent = isinstance(error, SILENCE)
+            raise
+        finally:
+            if alone:
+                self._asks.release()
+
+    def heard_of(self, error: BaseException | None) -> None:
+        self._is_silent = self._is_silent or isinstance(error, SILENCE)
+
+
+_line = _Line()
+
+
 class _Watched(DatabaseErrorWrapper):
     wrapper: DatabaseWrapper
 
@@ -73,6 +134,7 @@ class _Watched(DatabaseErrorWrapper):
         try:
             super().__exit__(kind, error, trace)
         except Error as told:
+            _line.heard_of(told.__cause__)
             if is_unusable(told):
                 self.wrapper.give_up()
             raise

@@ -2,17 +2,21 @@
 
 import signal
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
+from typing import Any
 
+import psycopg
 import pytest
 from django.contrib.auth.models import User
 from django.db import OperationalError, connection, connections, transaction
 from psycopg.pq import TransactionStatus
 
 from orders.connections import start_clean
-from orders.database import sqlstate
+from orders.database import is_our_trouble, sqlstate
+from orders.postgresql import base
 
 SLOW_COMMIT = """
 CREATE OR REPLACE FUNCTION pg_temp.slow() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM pg_sleep(1); RETURN NULL; END $$;
@@ -190,3 +194,54 @@ def test_an_error_that_says_nothing_about_the_connection_leaves_it() -> None:
     assert works()
     assert connection.connection.info.transaction_status is TransactionStatus.IDLE
     assert pid in (None, connection.connection.info.backend_pid)
+
+
+# --- a server that stands still ---------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def silent_soon(settings: Any) -> Iterator[None]:
+    """Whatever is not answered within 0.3 s is not waited for."""
+    connection.close()
+    settings.ANSWER_WITHIN_S = 0.3
+    yield
+    connection.close()
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("statement", ["SELECT pg_sleep(3)", "INSERT INTO slow VALUES (1)"], ids=["a statement", "a COMMIT"])
+def test_an_answer_that_does_not_come_is_not_waited_for(statement: str, silent_soon: None) -> None:
+    """The server's own limits end nothing while it stands still; I am told to come again, and the process works on."""
+    run(SLOW_COMMIT)
+    begun = time.monotonic()
+
+    with pytest.raises(OperationalError) as told, transaction.atomic():
+        run(statement)
+
+    assert time.monotonic() - begun < 0.9
+    assert is_our_trouble(told.value)
+    start_clean()
+    assert works()
+
+
+def test_while_a_server_is_silent_one_thread_at_a_time_asks_it() -> None:
+    """The others are free for whoever asks whether this process lives."""
+    line = base._Line()
+    with pytest.raises(psycopg.errors.ConnectionTimeout), line.asking():
+        raise psycopg.errors.ConnectionTimeout
+
+    with line.asking(), pytest.raises(psycopg.OperationalError, match="another thread"), line.asking():
+        raise AssertionError("two ask")
+
+    with line.asking(), line.asking():
+        pass
+
+
+def test_a_server_that_refuses_is_not_silent() -> None:
+    """It was restarted, or has no connection left: that is answered at once, and asked again at once."""
+    line = base._Line()
+    with pytest.raises(psycopg.OperationalError), line.asking():
+        raise psycopg.OperationalError("connection refused")
+
+    with line.asking(), line.asking():
+        pass

@@ -2,9 +2,10 @@
 
 import logging
 from collections.abc import Iterator
+from contextlib import contextmanager
 
 from django.db import connection, transaction
-from django.db.models import Exists, OuterRef, Q
+from django.db.models import Exists, OuterRef, Q, QuerySet
 
 from fulfillment import circuit as circuits
 from fulfillment import engine
@@ -15,11 +16,12 @@ from fulfillment.gateways import ROLES
 from fulfillment.models import Quarantine, Saga
 from fulfillment.recovery.containing import Due, Memory, contained
 from fulfillment.recovery.requests import Refused
-from orders.attention import Incident, IncidentKind, resolve
-from orders.database import is_unusable
+from orders.attention import Incident, IncidentKind, IncidentState, resolve
+from orders.database import is_unusable, sqlstate, wait_for_locks
 
 log = logging.getLogger(__name__)
 
+BRIEFLY_S = 0.1  # an incident that somebody holds is told in a later round
 CANDIDATES = 5  # looked at for one probe: some may be locked
 WOKEN_PER_S = 20  # a provider that has just come back is not met by everybody at once
 BATCH = 1000
@@ -39,23 +41,49 @@ WHERE fulfillment_saga.id = placed.id RETURNING fulfillment_saga.id
 
 
 def probes(memory: Memory | None = None) -> Iterator[Launch]:
-    """Look after every circuit that is open, or has just closed, and yield the probes that are to be published. ``memory``: of this sweep's earlier rounds."""
+    """Look after every circuit that is open, or has just closed, and yield the probes that are to be published. ``memory``: of this sweep's earlier rounds.
+
+    What is told comes last, and stands alone: whoever holds an incident's row must not keep an order from asking whether the provider is back.
+    """
     memory = memory or Memory()
-    for circuit in Circuit.objects.filter(Q(wakes=True) | ~Q(state=CircuitState.CLOSED)):
-        try:
+    for circuit in Circuit.objects.filter(Q(wakes=True) | ~Q(state=CircuitState.CLOSED) | Exists(_told_of(OuterRef("name")))):
+        with _alone(circuit, memory):
             if circuit.is_open:
-                yield from _look_after(circuit, memory)
-            else:
-                _closed(circuit.name)
-        except Exception as error:
-            if is_unusable(error):
-                raise
-            log.exception("Circuit %s could not be looked after; the next round tries again", circuit.name)
+                yield from _send_ahead(circuit, memory)
+            elif circuit.wakes:
+                _wake_those_who_wait(circuit.name)
+        with _alone(circuit, memory):
+            _tell(circuit)
 
 
-def _look_after(circuit: Circuit, memory: Memory) -> Iterator[Launch]:
+@contextmanager
+def _alone(circuit: Circuit, memory: Memory) -> Iterator[None]:
+    """What goes wrong is this circuit's trouble, and its traceback is logged once. Raises only what says that the database cannot work."""
+    try:
+        yield
+    except Exception as error:
+        if is_unusable(error):
+            raise
+        memory.contained += 1
+        if memory.is_new((f"{circuit.name} {sqlstate(error) or type(error).__name__}", 0)):
+            log.exception("Circuit %s could not be looked after; the next rounds try again, and are counted", circuit.name)
+
+
+def _told_of(name: OuterRef | str) -> "QuerySet[Incident]":
+    return Incident.objects.exclude(state=IncidentState.RESOLVED).filter(kind=IncidentKind.PROVIDER_DOWN, subject=name)
+
+
+def _tell(circuit: Circuit) -> None:
+    """One incident while it is open, and none once it has closed."""
     with transaction.atomic():
-        engine.tell_of(circuit)
+        wait_for_locks(BRIEFLY_S)
+        if circuit.is_open:
+            engine.tell_of(circuit)
+        else:
+            resolve(_told_of(circuit.name), "closed", "the circuit is closed", "")
+
+
+def _send_ahead(circuit: Circuit, memory: Memory) -> Iterator[Launch]:
     if not _wants_a_probe(circuit):
         return
     waiting = (
@@ -100,13 +128,12 @@ def _nobody_waits(name: str) -> None:
         circuits.close(circuit, reason="nobody waits for it")
 
 
-def _closed(name: str) -> None:
-    """Its incident is over; those who wait are woken, a few each second."""
+def _wake_those_who_wait(name: str) -> None:
+    """A few each second, once: whoever told them again and again would put them off again and again."""
     after, woken = 0, 0
     while batch := _wake(name, after, woken):
         after, woken = max(batch), woken + len(batch)
     with transaction.atomic():
-        resolve(Incident.objects.filter(kind=IncidentKind.PROVIDER_DOWN, subject=name), "closed", "the circuit is closed", "")
         Circuit.objects.filter(pk=name, state=CircuitState.CLOSED).update(wakes=False)
 
 

@@ -19,6 +19,7 @@ from fulfillment.models import Quarantine, Saga, SagaState, StepRecord, StepStat
 from fulfillment.recovery import circuits
 from orders.models import Incident, Order, OrderLine
 from tests.fulfillment.conftest import now_due
+from tests.holding import held
 
 PAY = "payments.sandbox.do"
 REFUND = "payments.sandbox.undo"
@@ -497,3 +498,40 @@ def test_an_answer_about_this_request_is_no_outage() -> None:
         error = http.outcome(status, {"error": {"code": "odd"}}, ())
         assert error is not None
         assert not error.provider_failed
+
+
+# --- what is told is never in the way ---------------------------------------------------------------------------------------
+
+
+def due_again() -> None:
+    Circuit.objects.update(next_probe_at="2020-01-01T00:00Z", probe_until=None)
+
+
+THE_INCIDENT = "SELECT 1 FROM orders_incident WHERE kind = 'provider_down' FOR UPDATE"
+
+
+@pytest.mark.django_db(transaction=True)
+def test_whoever_holds_the_incident_does_not_hold_the_circuit_open(place: Place, caplog: pytest.LogCaptureFixture) -> None:
+    """A forgotten psql has its row: the provider is asked all the same, and what cannot be told now is logged once."""
+    opened(place)
+    list(recovery.circuit_probes())
+    tries(place(4))
+    memory = recovery.Memory()
+
+    with held(THE_INCIDENT):
+        due_again()
+        (probe,) = recovery.circuit_probes(memory)
+        assert tries(probe.saga)
+        assert circuit().state == CircuitState.CLOSED
+        for _ in range(3):
+            list(recovery.circuit_probes(memory))
+        woken = dict(Saga.objects.filter(held_by=PAY).values_list("pk", "wake_at"))
+        list(recovery.circuit_probes(memory))
+        assert dict(Saga.objects.filter(held_by=PAY).values_list("pk", "wake_at")) == woken
+
+    assert len(woken) == 3
+    assert caplog.text.count("could not be looked after") == 1
+    assert Incident.objects.get(kind="provider_down").is_open
+    list(recovery.circuit_probes(memory))
+    assert not Incident.objects.get(kind="provider_down").is_open
+    assert not circuit().wakes

@@ -1,6 +1,9 @@
 """Containment: a page of rows is worked on in one transaction; where that breaks, each row in its own. What breaks alone stops nobody else.
 
 It is left aside for a minute, in this process's memory: that needs no write to a row that perhaps cannot be written.
+
+Somebody may hold what one row needs (its order, for a line of history), or a table that all need. Only asking row by row tells which, so that is done briefly, and
+given up when many in a row were not granted.
 """
 
 import logging
@@ -8,11 +11,15 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
-from orders.database import is_our_trouble
+from django.db import transaction
+
+from orders.database import is_our_trouble, wait_for_locks, was_not_granted
 
 log = logging.getLogger(__name__)
 
 ASIDE_FOR_S = 60.0
+BRIEFLY_S = 0.05
+NOT_GRANTED_IN_A_ROW = 20
 
 Found = TypeVar("Found")
 
@@ -35,16 +42,32 @@ class Containment:
         try:
             return on(keys)
         except Exception as error:
-            if is_our_trouble(error):
+            if is_our_trouble(error) and not was_not_granted(error):
                 raise
-        return [found for key in keys for found in self._alone(key, on)]
+        return self._one_by_one(keys, on)
 
-    def _alone(self, key: Any, on: Callable[[Sequence[Any]], list[Found]]) -> list[Found]:
-        try:
-            return on([key])
-        except Exception as error:
-            if is_our_trouble(error):
-                raise
-            log.exception("The relay could not work on %s %s; it is left alone for a minute", self._what, key)
-            self._until[key] = time.monotonic() + ASIDE_FOR_S
-            return []
+    def _one_by_one(self, keys: Sequence[Any], on: Callable[[Sequence[Any]], list[Found]]) -> list[Found]:
+        """Where it is given up, what was found before is committed, and so not lost."""
+        found: list[Found] = []
+        not_granted = 0
+        for key in keys:
+            try:
+                with transaction.atomic():
+                    wait_for_locks(BRIEFLY_S)
+                    found += on([key])
+                not_granted = 0
+            except Exception as error:
+                not_granted = not_granted + 1 if was_not_granted(error) else 0
+                if not_granted == NOT_GRANTED_IN_A_ROW or (is_our_trouble(error) and not not_granted):
+                    if found:
+                        break
+                    raise
+                self._leave_alone(key, error)
+        return found
+
+    def _leave_alone(self, key: Any, error: Exception) -> None:
+        if was_not_granted(error):
+            log.warning("Somebody holds what %s %s needs; it is left alone for a minute", self._what, key)
+        else:
+            log.error("The relay could not work on %s %s; it is left alone for a minute", self._what, key, exc_info=error)
+        self._until[key] = time.monotonic() + ASIDE_FOR_S

@@ -1,9 +1,11 @@
 """Promise: two deliverers of one fact, two relays at one queue, two who subscribe: each effect once, each number once, each message once."""
 
+import time
+from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
-from django.db import IntegrityError, connection, transaction
+from django.db import IntegrityError, OperationalError, connection, transaction
 
 from orders import facts
 from orders.clock import shop_now
@@ -11,11 +13,22 @@ from orders.events import OrderFulfilled
 from orders.models import Fact, Order
 from sideeffects import delivering, outbox, people, registry, relay
 from sideeffects.models import Delivery, Subscriber
+from tests.holding import held
 from tests.sideeffects.conftest import ALL_LOST, NONE_LOST, Tell, Told
 from tests.sides import at_once
 
 pytestmark = pytest.mark.django_db(transaction=True)
 LONG_AGO = "2020-01-01T00:00Z"
+LOCK_S = 0.5  # what a relay waits for
+
+
+@pytest.fixture(autouse=True)
+def as_a_relay() -> Iterator[None]:
+    with connection.cursor() as cursor:
+        cursor.execute("SET lock_timeout = %s", [f"{LOCK_S}s"])
+    yield
+    relay._deliveries._until.clear()
+    connection.close()
 
 
 def numbered() -> list[int]:
@@ -30,8 +43,8 @@ def balance() -> int:
         return int(cursor.fetchone()[0])
 
 
-def due() -> list[relay.Message]:
-    return relay.due(registry.names(), None, registry._after_loss)
+def due(marks: relay.Marks | None = None) -> list[relay.Message]:
+    return relay.due(registry.names(), None, registry._after_loss, marks)
 
 
 # --- facts -----------------------------------------------------------------------------------------------------------------
@@ -192,3 +205,37 @@ def test_two_who_start_at_once_subscribe_once_and_are_owed_from_one_number_on(te
     at_once(lambda: relay.register(["email"], 1), "FOR UPDATE", lambda: relay.register(["email"], 2), must_wait=True)
 
     assert list(Subscriber.objects.values_list("name", "starts_at", "release", "state")) == [("email", 1, 2, "active")]
+
+
+# --- whoever holds one order --------------------------------------------------------------------------------------------------
+
+
+def test_an_order_that_somebody_holds_keeps_nobody_elses_deliveries_back(tell: Tell) -> None:
+    """A forgotten psql has its row, so that no line of its history can be written; its worker was lost."""
+    held_up, other = tell("email", "ORD-1"), tell("email", "ORD-2")
+    for told in (held_up, other):
+        Delivery.objects.create(fact=told.fact, subscriber="email", wake_at=LONG_AGO)
+    Delivery.objects.filter(fact=held_up.fact).update(state="started", tries=1)
+
+    marks = relay.Marks()
+    with held("SELECT 1 FROM orders_order WHERE number = 'ORD-1' FOR UPDATE"):
+        assert [message.order for message in due(marks)] == ["ORD-2"]
+        assert due(marks) == []
+        assert held_up.look() == ("started", 1, "")
+
+    relay._deliveries._until.clear()  # a minute later
+    assert due(marks) == []
+    assert held_up.look() == ("retry_wait", 1, "worker_lost")
+
+
+def test_a_table_that_somebody_holds_ends_the_round_soon(tell: Tell) -> None:
+    """It is not asked for row by row."""
+    for number in range(20):
+        Delivery.objects.create(fact=tell("email", f"ORD-{number}").fact, subscriber="email", wake_at=LONG_AGO)
+    Delivery.objects.update(state="started", tries=1)
+    begun = time.monotonic()
+
+    with held("LOCK TABLE orders_timelineentry IN ACCESS EXCLUSIVE MODE"), pytest.raises(OperationalError):
+        due()
+
+    assert time.monotonic() - begun < 3 * LOCK_S + 1

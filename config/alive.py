@@ -26,12 +26,15 @@ def beat(loop: str) -> None:
 
 
 def ages_s(loop: str) -> dict[int, float]:
-    """Seconds since each process of ``loop`` on this host got round, by pid; the files of those that have ended are removed."""
+    """Seconds since each process of ``loop`` on this host got round, by pid; the files of those that have ended are removed.
+
+    A sign from the future was left before this host's clock was set back: whoever gets round leaves another one within a second.
+    """
     found: dict[int, float] = {}
     for file in _folder().glob(f"{loop}.*"):
         pid = int(file.suffix[1:])
         if psutil.pid_exists(pid):
-            found[pid] = time.time() - file.stat().st_mtime
+            found[pid] = abs(time.time() - file.stat().st_mtime)
         else:
             file.unlink(missing_ok=True)
     return found

@@ -195,6 +195,20 @@ def test_a_sweep_is_healthy_while_it_gets_round(db: None, run_dir: Any, capsys: 
     assert (code, told) == (1, f"The sweep (pid {os.getpid()}) got round {alive.DEAD_AFTER_S + 1:.1f} s ago.\n")
 
 
+def test_a_sweep_that_stands_still_while_the_clock_is_set_back_is_sick_all_the_same(
+    db: None, run_dir: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Its last sign lies an hour ahead; whoever gets round leaves a new one."""
+    Sweep(lambda _: None).round()
+    later = time.time() + 3600
+    os.utime(run_dir / "alive" / f"sweep.{os.getpid()}", (later, later))
+
+    assert ask("sweep", capsys)[0] == 1
+
+    Sweep(lambda _: None).round()
+    assert ask("sweep", capsys)[0] == 0
+
+
 def test_the_sign_of_a_sweep_that_has_ended_counts_for_nothing(run_dir: Any, capsys: pytest.CaptureFixture[str]) -> None:
     (run_dir / "alive").mkdir()
     (run_dir / "alive" / "sweep.999999999").touch()

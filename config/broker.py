@@ -5,10 +5,12 @@ from contextlib import contextmanager
 from typing import Any
 
 import kombu
+import redis
 from django.conf import settings
 from kombu.exceptions import ChannelError, OperationalError
 
 QUEUES = ("undo", "saga", "sideeffects")
+ASKED_FOR_WRITES = "shop.takes_writes"
 
 
 def no_answer() -> tuple[type[Exception], ...]:
@@ -17,15 +19,23 @@ def no_answer() -> tuple[type[Exception], ...]:
         return (OperationalError, OSError, *broker.connection_errors)
 
 
-def broker_answers() -> bool:
+def trouble() -> str:
+    """Why nothing can be published now, as a sentence without its subject; empty: the broker answers, and takes what is published."""
     with _connection() as broker:
         try:
             _connect(broker)
-            if broker.transport.driver_type == "redis":
-                broker.default_channel.client.ping()
+            return _refusal(broker.default_channel.client) if broker.transport.driver_type == "redis" else ""
         except no_answer():
-            return False
-        return True
+            return "does not answer"
+
+
+def _refusal(client: Any) -> str:
+    """A replica, and a server that is full or cannot write its file, answers PING and takes no message. Its first words say which."""
+    try:
+        client.set(ASKED_FOR_WRITES, "", px=1)
+    except redis.ResponseError as refused:
+        return f"answers and takes no messages ({type(refused).__name__}: {str(refused)[:80].rstrip('.')})"
+    return ""
 
 
 def lengths(queues: Iterable[str]) -> dict[str, int]:

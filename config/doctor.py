@@ -16,7 +16,7 @@ from django.core.checks import run_checks
 from django.db import DatabaseError, connection
 
 from config import releases, sessions
-from config.broker import broker_answers, no_answer
+from config.broker import no_answer, trouble
 from config.celery import app
 from config.serving import pending_migrations
 from fulfillment import engine, recovery
@@ -150,9 +150,11 @@ def _workers(database_answers: bool, ask_for_s: float) -> Iterator[Finding]:
     """The broker, and who consumes each queue."""
     broker: Any = kombu.Connection(settings.CELERY_BROKER_URL)
     address = broker.as_uri()
-    if not broker_answers():
-        to_do = "start it, or set CELERY_BROKER_URL; placed orders are kept and go on when it is back"
-        yield Finding(level=FAIL, what="broker", found=f"{address} does not answer", to_do=to_do)
+    if wrong := trouble():
+        to_do = (
+            "start it, give it room, or set CELERY_BROKER_URL to the one that takes writes; placed orders are kept and go on when it does"
+        )
+        yield Finding(level=FAIL, what="broker", found=f"{address} {wrong}", to_do=to_do)
         return
     yield Finding(level=OK, what="broker", found=f"{address} answers")
     consumers = _consumers(ask_for_s)

@@ -10,7 +10,7 @@ from django.conf import settings
 from django.core.management.base import BaseCommand
 
 from config import alive, watchdog
-from config.broker import broker_answers, no_answer
+from config.broker import no_answer, trouble
 from config.celery import app
 
 LOOPS = ("sweep", "relay")
@@ -56,8 +56,8 @@ def _loop(name: str) -> tuple[int, str]:
 
 def _worker(node: str) -> tuple[int, str]:
     """It answers, and nothing in its pool has outlived every limit."""
-    if not broker_answers():
-        return HEALTHY, f"The broker does not answer, so nobody can ask {node}; starting it again would mend nothing."
+    if wrong := trouble():
+        return HEALTHY, f"The broker {wrong}, so nobody can ask {node}; starting it again would mend nothing."
     try:
         answers = app.control.inspect(destination=[node], timeout=ASK_FOR_S, limit=1).active() or {}
     except no_answer():

@@ -1,0 +1,55 @@
+"""Promise: a broker that answers and takes no message is named as the cause, and makes no worker sick."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from django.core.management import call_command
+
+from config import doctor
+from config.broker import trouble
+from tests.config.bare import Broker
+
+
+@pytest.fixture(scope="module")
+def a_broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
+    one = Broker(tmp_path_factory.mktemp("broker"))
+    yield one
+    one.end()
+
+
+@pytest.fixture
+def broker(a_broker: Broker, settings: Any) -> Iterator[Broker]:
+    settings.CELERY_BROKER_URL = a_broker.url
+    yield a_broker
+    a_broker.client.execute_command("REPLICAOF", "NO", "ONE")
+    a_broker.client.config_set("maxmemory", "0")
+
+
+def demoted(broker: Broker) -> None:
+    broker.client.execute_command("REPLICAOF", "127.0.0.1", "9")
+
+
+def full(broker: Broker) -> None:
+    broker.client.config_set("maxmemory", "1mb")
+
+
+def test_a_broker_that_works_is_in_no_trouble(broker: Broker) -> None:
+    assert trouble() == ""
+
+
+@pytest.mark.parametrize(("becomes", "words"), [(demoted, "read only replica"), (full, "maxmemory")], ids=["demoted", "full"])
+def test_a_broker_that_takes_no_messages_is_told_as_that(
+    becomes: Any, words: str, broker: Broker, db: None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """After a failover, or with its memory full, it answers PING; nobody is told to start workers that run already."""
+    becomes(broker)
+
+    (told,) = list(doctor._workers(database_answers=True, ask_for_s=0.5))
+
+    assert (told.level, told.what) == ("FAIL", "broker")
+    assert "answers and takes no messages" in told.found
+    assert words in told.found
+    with pytest.raises(SystemExit) as end:
+        call_command("health", "saga@%h")
+    assert (end.value.code or 0, "takes no messages" in capsys.readouterr().out) == (0, True)

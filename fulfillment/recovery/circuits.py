@@ -53,7 +53,7 @@ def probes(memory: Memory | None = None) -> Iterator[Launch]:
             elif circuit.wakes:
                 _wake_those_who_wait(circuit.name)
         with _alone(circuit, memory):
-            _tell(circuit)
+            _tell(circuit.name)
 
 
 @contextmanager
@@ -73,14 +73,14 @@ def _told_of(name: OuterRef | str) -> "QuerySet[Incident]":
     return Incident.objects.exclude(state=IncidentState.RESOLVED).filter(kind=IncidentKind.PROVIDER_DOWN, subject=name)
 
 
-def _tell(circuit: Circuit) -> None:
-    """One incident while it is open, and none once it has closed."""
+def _tell(name: str) -> None:
+    """One incident while it is open, and none once it has closed; as it is now, because a probe may have been answered meanwhile."""
     with transaction.atomic():
         wait_for_locks(BRIEFLY_S)
-        if circuit.is_open:
+        if circuit := circuits.open_one(name):
             engine.tell_of(circuit)
         else:
-            resolve(_told_of(circuit.name), "closed", "the circuit is closed", "")
+            resolve(_told_of(name), "closed", "the circuit is closed", "")
 
 
 def _send_ahead(circuit: Circuit, memory: Memory) -> Iterator[Launch]:

@@ -238,4 +238,4 @@ def test_a_table_that_somebody_holds_ends_the_round_soon(tell: Tell) -> None:
     with held("LOCK TABLE orders_timelineentry IN ACCESS EXCLUSIVE MODE"), pytest.raises(OperationalError):
         due()
 
-    assert time.monotonic() - begun < 3 * LOCK_S + 1
+    assert time.monotonic() - begun < 20 * LOCK_S / 2  # a wait for each row would be twice that

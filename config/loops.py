@@ -1,8 +1,10 @@
 """The loops of the shop, ``sweep`` and ``relay``: a round each second until they are asked to stop, by turns. Run as many as you like: one at a time works."""
 
+import logging
 import math
 import signal
 import threading
+import time
 from abc import ABC, abstractmethod
 from argparse import ArgumentParser
 from collections.abc import Callable
@@ -11,31 +13,90 @@ from typing import Any, ClassVar
 
 from django.conf import settings
 from django.core.management.base import BaseCommand
-from django.db import DatabaseError
+from django.db import DatabaseError, connection
 
 from config import presence
 from config.checks import refuse_to_start
 from fulfillment.release import RELEASE
 from orders.connections import start_clean
+from orders.database import is_our_trouble, is_unusable, sqlstate
 from orders.turns import Turn, holder_of
 from orders.watch import ClockWatch
 
+log = logging.getLogger(__name__)
+
+REPEAT_AFTER_S = 60.0  # the same trouble is told once a minute
+
 
 class Loop(ABC):
-    """``name`` is that of its turn and of its process. ``most``: a round that has done so much is followed by the next one at once."""
+    """Rounds that survive whatever goes wrong in them.
+
+    ``name`` is that of its turn and of its process. ``most``: a round that has done so much is followed by the next one at once.
+    """
 
     name: ClassVar[str]
     most: ClassVar[float] = math.inf
+    not_contained: ClassVar[tuple[type[Exception], ...]] = ()  # what ends a whole round, whichever part has met it
 
     def __init__(self, tell: Callable[[str], Any]) -> None:
         self.tell = tell
         self.turn = Turn(self.name, RELEASE)
         self.watch = ClockWatch(settings.CLOCK_TOLERANCE_S)
         self.beaten_at = 0.0
+        self.is_well = True  # no part of this round has failed for a reason of its own: only then it may say that it is at work
+        self._told_at: dict[str, float] = {}
+
+    def round(self) -> int:
+        """How much was published. Nothing that goes wrong costs more than this round."""
+        self.is_well = True
+        try:
+            return self.work()
+        except Exception as error:
+            self.trouble("a round", error)
+            return 0
 
     @abstractmethod
-    def round(self) -> int:
-        """How much was published."""
+    def work(self) -> int:
+        """One round, if it has the turn."""
+
+    @abstractmethod
+    def forget(self) -> None:
+        """What it has learned about the database's queues: somebody else has worked since, or the next connection is to another server."""
+
+    def part(self, what: str, part: Callable[[], int | None]) -> int:
+        """Of a round, by itself: its trouble is no reason to leave out the others, unless no connection is left."""
+        try:
+            return part() or 0
+        except self.not_contained:
+            raise
+        except Exception as error:
+            if is_unusable(error):
+                raise
+            self.trouble(what, error)
+            return 0
+
+    def trouble(self, what: str, error: Exception) -> None:
+        """The database's own trouble is a sentence; anything else has its traceback, once."""
+        self.forget()
+        name = f"{type(error).__name__} {sqlstate(error)}".strip()
+        if is_our_trouble(error):
+            self.tell_once(name, f"{self.name}: the database does not answer as it should: {name}")
+        else:
+            self.is_well = False
+            if self.tell_once(f"{what} {name}", f"{self.name}: {what} failed: {name}; the next round tries again"):
+                log.error("The %s failed at %s", self.name, what, exc_info=error)
+        with suppress(Exception):
+            connection.close()
+
+    def tell_once(self, trouble: str, sentence: str) -> bool:
+        """The same trouble once a minute; says whether it was told."""
+        if time.monotonic() - self._told_at.get(trouble, -REPEAT_AFTER_S) < REPEAT_AFTER_S:
+            return False
+        if len(self._told_at) > 100:
+            self._told_at.clear()
+        self._told_at[trouble] = time.monotonic()
+        self.tell(sentence)
+        return True
 
     def say_who_works(self) -> None:
         """For a person who wanted to see one round."""

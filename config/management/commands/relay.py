@@ -4,8 +4,6 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from django.db import DatabaseError, connection
-
 from config import alive
 from config.loops import Loop, LoopCommand
 from fulfillment.release import RELEASE
@@ -15,7 +13,7 @@ BEAT_EVERY_S = 5.0
 
 
 class Relay(Loop):
-    """Rounds that survive a database restart; ``tell`` gets one line for each round that found something."""
+    """``tell`` gets one line for each round that found something."""
 
     name, most = "relay", registry.LAUNCHES_A_ROUND
 
@@ -24,34 +22,32 @@ class Relay(Loop):
         self.is_registered = False
         self.marks = relay.Marks()
 
-    def round(self) -> int:
-        """How many messages went out. A database that does not answer, or a table that somebody holds, costs this round and nothing else."""
+    def work(self) -> int:
         alive.beat("relay")
-        try:
-            jumped_s = self.watch.look()
-            if not self.turn.take():
-                self.marks = relay.Marks()  # somebody else works: what is left to do then, only a look at everything tells
-                return 0
-            if jumped_s:
-                relay.move_with_the_clock(jumped_s)
-                self.marks = relay.Marks()
-                self.tell(f"relay: the database's clock has jumped by {jumped_s:+.1f} s; open deliveries were moved with it")
-            return self._round()
-        except DatabaseError as down:
-            self.tell(f"relay: the database does not serve it: {type(down).__name__}")
-            connection.close()
+        jumped_s = self.watch.look()
+        if not self.turn.take():
+            self.forget()
             return 0
+        if jumped_s:
+            relay.move_with_the_clock(jumped_s)
+            self.forget()
+            self.tell(f"relay: the database's clock has jumped by {jumped_s:+.1f} s; open deliveries were moved with it")
+        return self._round()
+
+    def forget(self) -> None:
+        self.marks = relay.Marks()
 
     def _round(self) -> int:
         if not self.is_registered:
             relay.register(registry.names(), RELEASE)
             self.is_registered = True
-        launched = registry.relay_round(self.turn.keep, self.marks)
+        launched = self.part("the deliveries", lambda: registry.relay_round(self.turn.keep, self.marks))
         if launched:
             self.tell(f"relay: published {launched} deliveries")
         if time.monotonic() - self.beaten_at >= BEAT_EVERY_S:
-            people.tell()
-            relay.beat()
+            self.part("the incidents", people.tell)
+            if self.is_well:
+                self.part("the beat", relay.beat)
             self.beaten_at = time.monotonic()
         return launched
 

@@ -52,10 +52,14 @@ _facts, _deliveries = Containment("fact"), Containment("delivery")
 
 @dataclass
 class Marks:
-    """Up to where one relay has read its queues: facts without a number, facts below ``relayed`` (their numbers), what is due, what was launched."""
+    """Up to where one relay has read its queues: facts without a number, facts below ``relayed`` (their numbers), what is due, what was launched.
+
+    ``looked``: the number up to which it has looked at facts since it last began with the oldest; 0: it begins with it.
+    """
 
     unnumbered: LowWater = field(default_factory=LowWater)
     relayed: int = 0
+    looked: int = 0
     due: LowWater = field(default_factory=LowWater)
     launched: LowWater = field(default_factory=LowWater)
 
@@ -64,21 +68,29 @@ class Marks:
 
 
 def owe(lost_before: datetime | None, marks: Marks | None = None) -> bool:
-    """Number what was committed, then look at the oldest facts that are not relayed yet. Where a delivery row is missing and the message is lost, it is owed.
+    """Number what was committed, then look at a page of facts that are not relayed yet. Where a delivery row is missing and the message is lost, it is owed.
 
-    ``lost_before``: whatever was published earlier, and has not started, is lost; None: nothing can be said. True: there is more to look at now.
+    ``lost_before``: whatever was published earlier, and has not started, is lost; None: nothing can be said. True: there is more to look at now, behind this
+    page: those in it that somebody holds, or that cannot be worked on, keep no others back.
     """
     marks = marks or Marks()
     with transaction.atomic():
         may_be_lost()
         _number(marks.unnumbered)
     last = facts.next_number()
-    waiting = Fact.objects.filter(relayed_at__isnull=True, number__gte=marks.relayed).exclude(pk__in=_facts.aside()).order_by("number")
-    page = list(waiting.values_list("pk", "number")[:BATCH])
-    if not _facts.aside():
+    waiting = Fact.objects.filter(relayed_at__isnull=True, number__gte=max(marks.relayed, marks.looked + 1)).exclude(pk__in=_facts.aside())
+    page = list(waiting.order_by("number").values_list("pk", "number", "at")[:BATCH])
+    if not marks.looked and not _facts.aside():
         marks.relayed = (page[0][1] or 0) if page else last
-    relayed = _facts.work([fact for fact, _ in page], lambda keys: _relay(keys, lost_before))
-    return len(page) == BATCH and bool(relayed)
+    relayed = _facts.work([fact for fact, _, _ in page], lambda keys: _relay(keys, lost_before))
+    more = len(page) == BATCH and (bool(relayed) or _is_lost(page[-1][2], lost_before, shop_now()))
+    marks.looked = (page[-1][1] or 0) if more else 0
+    return more
+
+
+def _is_lost(at: datetime, lost_before: datetime | None, now: datetime) -> bool:
+    """Whether a message that was published ``at`` is lost. One that lies ahead of ``now`` was written by a clock that was ahead: nobody can tell when."""
+    return lost_before is not None and not lost_before <= at <= now
 
 
 def _number(mark: LowWater) -> None:
@@ -93,8 +105,8 @@ def _relay(keys: Sequence[uuid.UUID], lost_before: datetime | None) -> list[uuid
     with transaction.atomic():
         may_be_lost()
         rows = Fact.objects.filter(pk__in=keys, relayed_at__isnull=True).select_for_update(no_key=True, skip_locked=True)
-        now = shop_now()  # a fact that lies ahead of it was written by a clock that was ahead: nobody can tell when
-        lost = {fact.pk for fact in rows if lost_before is not None and not lost_before <= fact.at <= now}
+        now = shop_now()
+        lost = {fact.pk for fact in rows if _is_lost(fact.at, lost_before, now)}
         done = [fact.pk for fact, lacking in _lacking(list(rows)) if not lacking or (fact.pk in lost and _owe(fact, lacking))]
         Fact.objects.filter(pk__in=done).update(relayed_at=ShopNow())
         return done

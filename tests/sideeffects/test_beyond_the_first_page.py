@@ -1,17 +1,19 @@
 """Promise: the relay works through thousands to the last one, each once, oldest first, however its pages and rounds fall."""
 
+import uuid
 from datetime import timedelta
 
 import pytest
 from django.db.models import F
 
-from orders import lowwater
+from orders import lowwater, probes
 from orders.clock import shop_now
 from orders.models import Fact
-from sideeffects import people, registry, relay
+from sideeffects import outbox, people, registry, relay
+from sideeffects.containment import Containment
 from sideeffects.models import Delivery
 from sideeffects.relay import Marks, Message
-from tests.holding import held
+from tests.holding import held, outside
 from tests.shop_clock import ShopClock
 from tests.sideeffects.conftest import ALL_LOST, NONE_LOST, Tell
 
@@ -53,6 +55,12 @@ def facts(tell: Tell, clock: ShopClock) -> list[Fact]:
 
 def numbers(messages: list[Message]) -> list[str]:
     return [message.order for message in messages]
+
+
+def owed(facts: list[Fact]) -> list[Fact]:
+    """Those of them that have a delivery row."""
+    told = set(Delivery.objects.values_list("fact_id", flat=True))
+    return [fact for fact in facts if fact.pk in told]
 
 
 def owe_all(lost: object = ALL_LOST, marks: Marks | None = None) -> int:
@@ -163,6 +171,63 @@ def test_a_page_that_somebody_holds_is_passed(facts: list[Fact], published: list
     for _ in range(4):
         registry.relay_round(lambda: True, marks)
     assert len(published) == len(set(numbers(published))) == MANY
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_page_of_facts_that_somebody_holds_is_passed(facts: list[Fact], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two pages of them, more than a round looks at."""
+    monkeypatch.setattr(registry, "LOOKS_A_ROUND", 1)
+    monkeypatch.setattr(probes, "lost_before", lambda queue: ALL_LOST)
+    monkeypatch.setattr(registry, "publish", lambda messages: [])
+    monkeypatch.setattr(registry, "_ask_after", lambda oldest: None)
+    marks = Marks()
+    relay.owe(NONE_LOST, marks)
+    with held(f"SELECT FROM orders_fact WHERE number <= {2 * PAGE} FOR UPDATE"):
+        for _ in range(3):
+            registry.relay_round(lambda: True, marks)
+        assert owed(facts) == facts[2 * PAGE :]
+
+    for _ in range(3):
+        registry.relay_round(lambda: True, marks)
+    assert owed(facts) == facts
+    assert not Fact.objects.filter(relayed_at=None).exists()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_page_of_facts_that_are_being_delivered_is_passed(facts: list[Fact]) -> None:
+    """Their workers stand still in the middle of it."""
+    marks = Marks()
+    with outside() as worker:
+        for fact in facts[:PAGE]:
+            worker.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", [outbox._lock_name(fact.pk, "email")])
+        owe_all(ALL_LOST, marks)
+        assert owed(facts) == facts[PAGE:]
+
+    owe_all(ALL_LOST, marks)
+    assert owed(facts) == facts
+
+
+def test_a_page_of_facts_on_which_nobody_can_work_is_passed(facts: list[Fact], monkeypatch: pytest.MonkeyPatch) -> None:
+    """In the same round, and also when their minute is over."""
+    broken = {fact.pk for fact in facts[:PAGE]}
+    relay_them = relay._relay
+
+    def breaks(keys: list[uuid.UUID], lost_before: object) -> list[uuid.UUID]:
+        if broken & set(keys):
+            raise ValueError("planted")
+        return relay_them(keys, lost_before)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(relay, "_relay", breaks)
+    monkeypatch.setattr(relay, "_facts", Containment("fact"))
+    marks = Marks()
+
+    owe_all(ALL_LOST, marks)
+
+    assert owed(facts) == facts[PAGE:]
+    broken.clear()
+    monkeypatch.setattr(relay, "_facts", Containment("fact"))
+    owe_all(ALL_LOST, marks)
+    assert owed(facts) == facts
 
 
 def test_a_person_s_decision_reaches_every_batch(facts: list[Fact], monkeypatch: pytest.MonkeyPatch) -> None:

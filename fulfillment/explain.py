@@ -92,6 +92,9 @@ def _explain(order: Order) -> Explanation:
     incidents = tuple(incident for incident in order.incidents.all() if incident.is_open)
     shared: dict[str, Any] = {"version": version_of(order.pk), "choices": tuple(choices(saga, bool(incidents))), "incidents": incidents}
     at = engine.standing(saga)
+    if engine.left_at_its_end(saga):
+        sentence, blocked = _left_at_its_end(saga), _blocked_on_release(saga)
+        return Explanation(sentence=sentence, public=_PUBLIC_END, since=saga.left_since, next_at=saga.wake_at, blocked_on=blocked, **shared)
     if at is None:
         open_matter = "".join(f" {incident.sentence}" for incident in incidents)
         outside = _closed(saga, inside=False)
@@ -136,8 +139,17 @@ def _put_off(record: StepRecord) -> str:
 
 
 def _left(saga: Saga, record: StepRecord) -> str:
+    return f"{record.name.capitalize()} ({record.get_state_display().lower()}) {_waits_for_its_release(saga)}"
+
+
+def _left_at_its_end(saga: Saga) -> str:
+    done = "Every undo is settled" if saga.is_backward else "Every step succeeded"
+    return f"{done}; how the order ends {_waits_for_its_release(saga)}"
+
+
+def _waits_for_its_release(saga: Saga) -> str:
     return (
-        f"{record.name.capitalize()} ({record.get_state_display().lower()}) waits for a process of release {saga.release}:"
+        f"waits for a process of release {saga.release}:"
         f" since {saga.left_since:%H:%M:%S} UTC it has met only others, as in a deploy that is not finished. When one comes, it goes on by itself."
     )
 
@@ -147,9 +159,13 @@ def _foreign(record: StepRecord) -> str:
     return f"{record.name.capitalize()} is at “{record.state}”, which this release ({RELEASE}) does not know."
 
 
+def _blocked_on_release(saga: Saga) -> str:
+    return f"a process of release {saga.release}"
+
+
 def _blocked(saga: Saga, record: StepRecord) -> str:
     if saga.left_since:
-        return f"a process of release {saga.release}"
+        return _blocked_on_release(saga)
     if saga.held_by:
         return "the provider"
     return "our own database" if engine.is_put_off(record) else _BLOCKED.get(record.state, "")
@@ -264,6 +280,7 @@ _SENTENCES: dict[str, Callable[[StepRecord], str]] = {
 }
 # For whoever is no operator: no provider's error, no try, no key.
 _PUBLIC_UNDO = "The order is being undone."
+_PUBLIC_END = "The order is about to end; it goes on by itself."
 _PUBLIC: dict[str, Callable[[StepRecord], str]] = {
     StepState.GRANTED: _plain("{name} is next."),
     StepState.STARTED: _plain("{name} is under way."),

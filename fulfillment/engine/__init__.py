@@ -36,7 +36,7 @@ from fulfillment.engine.putting_off import is_put_off, put_off, waiting_for_our_
 from fulfillment.engine.transition import transition
 from fulfillment.engine.trying import may_settle, run_local, settle_failure, settle_success, start
 from fulfillment.engine.waking import chain_stopped, could_not_start, look, postpone, request_cancel
-from fulfillment.engine.walking import at_risk_minor
+from fulfillment.engine.walking import at_risk_minor, left_at_its_end
 
 __all__ = [
     "GRANTED",
@@ -53,6 +53,7 @@ __all__ = [
     "is_newer",
     "is_put_off",
     "launch_of",
+    "left_at_its_end",
     "locking",
     "look",
     "may_settle",

@@ -80,6 +80,7 @@ def close(saga: Saga, amount_minor: int) -> None:
 
     Stock that is still held has left with the parcel that could not be called back, or else is given back.
     """
+    adopt(saga)
     saga.epoch += 1
     parcel_left = any(record.state == StepState.UNDO_FAILED and is_pivot(saga, record) for record in saga.records.all())
     (stock.consume if parcel_left else stock.release_all)(saga.order.number)

@@ -14,6 +14,7 @@ from fulfillment.release import RELEASE
 from orders.attention import IncidentKind
 from orders.clock import jittered
 from orders.durability import may_be_lost
+from orders.models import Status
 from orders.timeline import Kind
 
 
@@ -23,9 +24,12 @@ def nobody_came(saga: Saga) -> bool:
 
 
 def adopt(saga: Saga) -> None:
-    """No newer process has come, or a person has decided with this code: from here on it is this code's to judge, as far as it knows the steps."""
+    """No newer process has come, or a person has decided with this code: from here on it is this code's to judge, as far as it knows the steps.
+
+    A failure that has a status of its own only in newer code is shown as any other.
+    """
     if is_newer(saga):
-        save(saga, release=RELEASE)
+        save(saga, release=RELEASE, **({} if saga.failure in ("", *Status.values) else {"failure": Status.FAILED}))
 
 
 def leave(saga: Saga, record: StepRecord | None, by: int = RELEASE, **changes: Any) -> None:

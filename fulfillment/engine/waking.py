@@ -29,7 +29,17 @@ from fulfillment.engine.leaving import adopt, leave, nobody_came, park_unserved
 from fulfillment.engine.probing import hold_on
 from fulfillment.engine.putting_off import goes_on, is_put_off, tell_that_it_lasts
 from fulfillment.engine.transition import transition
-from fulfillment.engine.walking import STOPPED, at_risk_minor, grant_next, park, park_undo, put_in_doubt, turn_back
+from fulfillment.engine.walking import (
+    STOPPED,
+    at_risk_minor,
+    close_what_was_left,
+    grant_next,
+    left_at_its_end,
+    park,
+    park_undo,
+    put_in_doubt,
+    turn_back,
+)
 from fulfillment.errors import OWN_DATABASE
 from fulfillment.models import Saga, SagaState, StepRecord, StepState
 from orders.attention import IncidentKind
@@ -101,6 +111,8 @@ def look(saga: Saga, poison_after: int, calm_s: float | None = None) -> Launch |
         adopt(saga)  # a deploy that was taken back
     at = border(saga)
     if at is None:
+        if left_at_its_end(saga):
+            close_what_was_left(saga)
         return None
     record, undo = at
     if calm_s is not None and calm_s < lease_s() and record.state in STARTED:

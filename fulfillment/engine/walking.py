@@ -25,6 +25,7 @@ from fulfillment.engine.journal import (
 from fulfillment.engine.putting_off import goes_on
 from fulfillment.errors import WATCHED_IN_VAIN
 from fulfillment.models import Saga, SagaState, StepRecord, StepState
+from fulfillment.release import RELEASE
 from orders import facts
 from orders.attention import IncidentKind
 from orders.events import Line, OrderFulfilled, order_fulfilled
@@ -49,6 +50,9 @@ def perhaps_called(saga: Saga, record: StepRecord) -> bool:
 
 def grant_next(saga: Saga) -> None:
     at = border(saga)
+    if at is None and not _may_end(saga, Status.FULFILLED):
+        _leave_what_follows(saga)
+        return
     if at is None and (lost := _lost_steps(saga)):
         park(saga, IncidentKind.STUCK, None, "record_lost", f"its journal has lost the record of {', '.join(lost)}")
         return
@@ -56,10 +60,32 @@ def grant_next(saga: Saga) -> None:
         _complete(saga)
         return
     if is_newer(saga) and at[0].state != StepState.PENDING:
-        save(saga, wake_at=ShopNow())  # a state of which only newer code knows what follows
+        _leave_what_follows(saga)
         return
     move(saga, at[0], StepState.GRANTED, granted_at=ShopNow())
     await_start(saga)
+
+
+def _may_end(saga: Saga, shown: str) -> bool:
+    """Whether this code may close it, its order shown so: newer code may have a status of its own, before the end or as the end."""
+    moves = Status.legal_moves().items()
+    return not is_newer(saga) or any(saga.order.status == was and shown in targets for was, targets in moves)
+
+
+def _leave_what_follows(saga: Saga) -> None:
+    """Only newer code knows it: due at once. What was settled stays settled."""
+    if saga.left_since is None:
+        tell(saga, Kind.LEFT, detail={"release": RELEASE, "needs": saga.release})
+    save(saga, left_since=saga.left_since or ShopNow(), wake_at=ShopNow(), relaunches=0)
+
+
+def left_at_its_end(saga: Saga) -> bool:
+    """Nothing of it is left to do, and older code has left it to others to close it."""
+    return saga.left_since is not None and saga.state in (SagaState.RUNNING, SagaState.COMPENSATING) and border(saga) is None
+
+
+def close_what_was_left(saga: Saga) -> None:
+    (grant_next_undo if saga.is_backward else grant_next)(saga)
 
 
 def _lost_steps(saga: Saga) -> list[str]:
@@ -81,7 +107,7 @@ def _complete(saga: Saga) -> None:
     order = saga.order
     stock.consume(order.number)
     tell(saga, Kind.SAGA, from_state=saga.state, to_state=SagaState.COMPLETED)
-    save(saga, state=SagaState.COMPLETED, wake_at=None, closed_at=ShopNow(), relaunches=0)
+    save(saga, state=SagaState.COMPLETED, wake_at=None, closed_at=ShopNow(), relaunches=0, left_since=None)
     tell_order(saga, Status.FULFILLED, finished_at=ShopNow())
     fact = _fulfilled(saga)
     facts.record(fact, order.pk, order.correlation_id)
@@ -150,6 +176,9 @@ def _stands_at(saga: Saga) -> StepRecord | None:
 def grant_next_undo(saga: Saga) -> None:
     """Grant the next undo; or the walk is over: compensated, never while an undo has failed."""
     at = border(saga)
+    if at is not None and is_newer(saga) and at[0].state != StepState.UNDO_PENDING:
+        _leave_what_follows(saga)
+        return
     if at is not None:
         tell_order(saga, Status.COMPENSATING)
         grant_undo(saga, at[0])
@@ -157,8 +186,11 @@ def grant_next_undo(saga: Saga) -> None:
     if failed := next((record for record in saga.records.all() if record.state == StepState.UNDO_FAILED), None):
         _park_failed(saga, failed)
         return
+    if not _may_end(saga, saga.failure):
+        _leave_what_follows(saga)
+        return
     tell(saga, Kind.SAGA, from_state=saga.state, to_state=SagaState.COMPENSATED)
-    save(saga, state=SagaState.COMPENSATED, wake_at=None, closed_at=ShopNow(), relaunches=0)
+    save(saga, state=SagaState.COMPENSATED, wake_at=None, closed_at=ShopNow(), relaunches=0, left_since=None)
     tell_order(saga, Status(saga.failure), finished_at=ShopNow())
 
 

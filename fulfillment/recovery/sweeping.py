@@ -114,7 +114,7 @@ def look(saga_id: int, watch: ClockWatch | None = None, wait: str = WAIT_FOR_A_R
         if waiting.exists():
             raise HeldBySomebody
         return None
-    if engine.border(saga) is None and not engine.is_newer(saga):
+    if engine.border(saga) is None and not engine.is_newer(saga) and not engine.left_at_its_end(saga):
         raise JournalIsBroken("It is due, and no step of it is left to do")
     if _may_still_wait_in_its_queue(saga):
         may_be_lost()

@@ -340,6 +340,8 @@ def _quarantine() -> Iterator[Finding]:
         yield Finding(level=OK, what="quarantine", found="every order can be worked on")
         return
     found = f"the sweep cannot work on {count} order{'s' if count > 1 else ''}, the longest for {_long(age_s)}"
+    if held := recovery.held_by_somebody():
+        found += f"; rows that {held} of them need{'s' if held == 1 else ''} are held by somebody: see locks"
     yield Finding(level=WARN, what="quarantine", found=found, to_do="python manage.py incidents", runbook=_book("quarantined"))
 
 

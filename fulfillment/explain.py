@@ -11,7 +11,7 @@ from fulfillment.clock import ShopNow
 from fulfillment.engine.holding import sentence
 from fulfillment.ledger import LedgerEntry
 from fulfillment.models import Circuit, Quarantine, Saga, SagaState, StepRecord, StepState
-from fulfillment.recovery import Choice, choices, held, version_of
+from fulfillment.recovery import HELD_BY_SOMEBODY, Choice, choices, held, version_of
 from fulfillment.release import RELEASE
 from orders.attention import Incident
 from orders.database import is_our_trouble
@@ -23,14 +23,16 @@ log = logging.getLogger(__name__)
 
 LOOKED_AT = "This is being looked at by a person."
 LATE_AFTER_S = 10.0  # the sweep comes once a second, and a spare takes over within five
+THE_SWEEP, WHOEVER_HOLDS_IT, A_RELEASE = "the sweep", "whoever holds its rows", "a process of release "
+OUTSIDE = {THE_SWEEP: "the shop", WHOEVER_HOLDS_IT: "our own database"}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Explanation:
     """``next_at``: when the sweep looks at the latest; None once nothing is left to do, a person must decide, or that instant has passed without a look.
 
-    ``public``: the sentence for whoever is no operator. ``blocked_on``: what has to come first ("a person", "the provider", "a worker"; empty: nothing).
-    ``version``: what a decision must name.
+    ``public``: the sentence for whoever is no operator. ``blocked_on``: what has to come first ("a person", "the provider", "a worker"; empty: nothing), for
+    operators. ``version``: what a decision must name.
     """
 
     sentence: str
@@ -41,6 +43,11 @@ class Explanation:
     version: int = 0
     choices: tuple[Choice, ...] = ()
     incidents: tuple[Incident, ...] = ()
+
+    @property
+    def public_blocked_on(self) -> str:
+        """``blocked_on`` for whoever is no operator: it names no part of the shop that only we know."""
+        return "newer workers" if self.blocked_on.startswith(A_RELEASE) else OUTSIDE.get(self.blocked_on, self.blocked_on)
 
     @property
     def runbook(self) -> str:
@@ -67,8 +74,7 @@ def _nobody_can_work_on(order: Order, waiting: Quarantine | None, wrong: str) ->
     incidents = tuple(incident for incident in order.incidents.all() if incident.is_open)
     told = "".join(f"{incident.sentence} " for incident in incidents)
     if waiting is not None:
-        often = "once" if waiting.failures == 1 else f"{waiting.failures} times"
-        told += f"The sweep has failed on it {often}, last at {waiting.last_at:%H:%M:%S} ({waiting.code}), and looks at it again by itself."
+        told += _why_it_waits(waiting)
     else:
         told += f"This code cannot read what the journal says about it ({wrong})."
     follows = "Someone has to look." if incidents else "If that goes on, a person is told."
@@ -77,11 +83,27 @@ def _nobody_can_work_on(order: Order, waiting: Quarantine | None, wrong: str) ->
         public=LOOKED_AT if incidents else "It takes longer than usual.",
         since=waiting.first_at if waiting else order.placed_at,
         next_at=waiting.look_at if waiting else None,
-        blocked_on="a person" if incidents else "the sweep",
+        blocked_on="a person" if incidents else WHOEVER_HOLDS_IT if _is_held(waiting) else THE_SWEEP,
         version=version_of(order.pk),
         choices=tuple(held.choices_of(waiting, bool(incidents))),
         incidents=incidents,
     )
+
+
+def _is_held(waiting: Quarantine | None) -> bool:
+    """Nothing is wrong with it: somebody else has its rows."""
+    return waiting is not None and waiting.code == HELD_BY_SOMEBODY
+
+
+def _why_it_waits(waiting: Quarantine) -> str:
+    often = "once" if waiting.failures == 1 else f"{waiting.failures} times"
+    at = f"{waiting.last_at:%H:%M:%S}"
+    if _is_held(waiting):
+        held = f"at the last look, at {at}, somebody else held rows that it needs"
+        return (
+            f"The sweep could not work on it {often}; {held}. It goes on by itself when they let go; `manage.py doctor` names them (locks)."
+        )
+    return f"The sweep has failed on it {often}, last at {at} ({waiting.code}), and looks at it again by itself."
 
 
 def _explain(order: Order) -> Explanation:
@@ -160,7 +182,7 @@ def _foreign(record: StepRecord) -> str:
 
 
 def _blocked_on_release(saga: Saga) -> str:
-    return f"a process of release {saga.release}"
+    return f"{A_RELEASE}{saga.release}"
 
 
 def _blocked(saga: Saga, record: StepRecord) -> str:

@@ -11,13 +11,14 @@ from fulfillment.recovery.containing import ClockHasJumped, Due, Memory, contain
 from fulfillment.recovery.grouping import Group, amounts, awake, groups, snoozed
 from fulfillment.recovery.jumps import move_with_the_clock
 from fulfillment.recovery.probes import probe_came_out, probe_not_sent, probes_due, unanswered_for_s
-from fulfillment.recovery.quarantine import held_since
+from fulfillment.recovery.quarantine import HELD_BY_SOMEBODY, held_by_somebody, held_since
 from fulfillment.recovery.requests import Answer, Refused, Request
 from fulfillment.recovery.sweeping import BEAT_EVERY, beat, due, look, not_published, reconciliation_is_due, sweep_age_s
 from fulfillment.recovery.verbs import VERBS, cancel, decide, retry_now
 
 __all__ = [
     "BEAT_EVERY",
+    "HELD_BY_SOMEBODY",
     "VERBS",
     "Answer",
     "Choice",
@@ -37,6 +38,7 @@ __all__ = [
     "decide",
     "due",
     "groups",
+    "held_by_somebody",
     "held_since",
     "look",
     "move_with_the_clock",

@@ -27,7 +27,6 @@ REMEMBERED = 10_000  # of each; what is forgotten is looked at sooner, or told o
 LOOKED_AT_AGAIN = 100  # in one round
 PATIENT = 5  # times in a row that a saga may be held by somebody else before it goes into quarantine
 LOST_WITH_IT = 3  # times in a row that the connection may be lost while a saga is looked at before the saga goes into quarantine
-HELD_BY_SOMEBODY = "locked"
 CONNECTION_LOST = "connection_lost"
 Key = TypeVar("Key")
 Value = TypeVar("Value")
@@ -144,7 +143,7 @@ def _not_now(due: Due, memory: Memory) -> None:
     if times == PATIENT - 1:
         log.warning("Saga %s is held by somebody else, again and again; it stays due", due.saga)
     if due.again or times >= PATIENT:
-        _hold(due, memory, HELD_BY_SOMEBODY)
+        _hold(due, memory, quarantine.HELD_BY_SOMEBODY)
 
 
 def _could_not(due: Due, memory: Memory, error: Exception) -> None:

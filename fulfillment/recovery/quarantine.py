@@ -21,6 +21,7 @@ from orders.models import Order
 
 BATCH = 100
 CODE = "sweep_failed"
+HELD_BY_SOMEBODY = "locked"  # of a look that failed because somebody else holds rows that the saga needs: nothing is wrong with them
 ACTOR = "sweep"
 WORKED_ON = "the sweep could work on it again"
 
@@ -89,10 +90,16 @@ def _tell(saga_id: int, order_id: int | None, about: tuple[str, str, int], code:
             subject=number,
             order_id=order_id,
             code=CODE,
-            message=f"the sweep has failed on it again and again: {code}",
+            message=_message(code),
             currency=currency,
             amount_minor=total_minor,
         )
+
+
+def _message(code: str) -> str:
+    if code == HELD_BY_SOMEBODY:
+        return "somebody holds rows that it needs, and does not let go"
+    return f"the sweep has failed on it again and again: {code}"
 
 
 def _about(saga_id: int, order_id: int | None) -> tuple[str, str, int]:
@@ -142,6 +149,11 @@ def release(saga_id: int, order_id: int | None) -> None:
 def look_now(held: Quarantine) -> None:
     """A person wants it to be looked at now; if it fails again, they are told again."""
     Quarantine.objects.filter(pk=held.pk).update(look_at=ShopNow(), told_at=None)
+
+
+def held_by_somebody() -> int:
+    """How many of them wait only until somebody else lets go of rows that they need."""
+    return Quarantine.objects.filter(code=HELD_BY_SOMEBODY).count()
 
 
 def held_since() -> tuple[int, float]:

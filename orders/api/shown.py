@@ -60,7 +60,7 @@ def _records(order: Order) -> list[StepRecord]:
 def why(order: Order) -> dict[str, Any]:
     """Where it stands, since when, and what happens next. What people decide about, and the money at risk, is not a client's."""
     told = explain(order)
-    return {"sentence": told.public, "since": told.since, "next_at": told.next_at, "blocked_on": told.blocked_on}
+    return {"sentence": told.public, "since": told.since, "next_at": told.next_at, "blocked_on": told.public_blocked_on}
 
 
 def product(item: Product) -> dict[str, Any]:

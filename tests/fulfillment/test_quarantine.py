@@ -266,7 +266,7 @@ def test_a_row_that_nobody_lets_go_is_told_in_the_end(saga: int, order: Order, c
             sweep.round()
         sweep.end()
 
-    assert Incident.objects.get().message == "the sweep has failed on it again and again: locked"
+    assert Incident.objects.get().message == "somebody holds rows that it needs, and does not let go"
     assert len([line for line in caplog.messages if "held by somebody else" in line]) == 1
 
 

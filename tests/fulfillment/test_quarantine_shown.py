@@ -18,10 +18,12 @@ from fulfillment import plans, recovery
 from fulfillment.explain import explain
 from fulfillment.models import Quarantine, Saga, StepRecord
 from fulfillment.recovery import Refused, Request
+from orders.api import shown
 from orders.attention import Incident, IncidentKind, open_incident
 from orders.models import Order
 from orders.timeline import TimelineEntry
 from tests.fulfillment.driving import copy_of
+from tests.holding import held as held_rows
 
 PLANS: dict[str, Any] = {"a word": ["poison"], "null": None, "a number": 7, "an entry without a name": [{"version": 1}]}
 CORRUPT = "\\x0000000000000000"  # no array, no object: whoever reads it hears XX000
@@ -135,6 +137,39 @@ def test_before_a_person_is_told_the_sentence_promises_it(saga: int, order: Orde
     assert told.blocked_on == "the sweep"
     assert told.public == "It takes longer than usual."
     assert told.next_at is not None
+
+
+@pytest.mark.parametrize("told", [False, True], ids=["not told yet", "a person is told"])
+@pytest.mark.django_db(transaction=True)
+def test_an_order_whose_rows_somebody_holds_waits_for_whoever_holds_them(told: bool, saga: int, order: Order, settings: Any) -> None:
+    """The sweep is well: the sentence blames whom it should, on every surface."""
+    settings.POISON_AFTER, settings.BACKOFF_S, settings.BACKOFF_CAP_S = (1 if told else 12), 0.0, 0.0
+    Saga.objects.update(wake_at="2020-01-01T00:00Z")
+    memory = recovery.Memory()
+    with held_rows("SELECT FROM fulfillment_saga FOR UPDATE"):
+        for _ in range(5):
+            assert set(recovery.due(memory=memory)) == {None}
+        order = fresh(order)
+        shown_to_us, shown_to_client = explain(order), shown.why(order)
+        finding = next(iter(doctor._quarantine()))
+
+    assert "at the last look, at " in shown_to_us.sentence
+    assert "somebody else held rows that it needs" in shown_to_us.sentence
+    assert "It goes on by itself when they let go; `manage.py doctor` names them (locks)." in shown_to_us.sentence
+    assert (
+        "No process can work on it (somebody holds rows that it needs, and does not let go). €1.00 at risk" in shown_to_us.sentence
+    ) is told
+    assert shown_to_us.blocked_on == ("a person" if told else "whoever holds its rows")
+    assert shown_to_client["blocked_on"] == ("a person" if told else "our own database")
+    assert "sweep" not in " ".join(str(value) for value in shown_to_client.values())
+    assert "rows that 1 of them needs are held by somebody: see locks" in finding.found
+
+
+def test_a_client_reads_nothing_of_our_processes(saga: int, order: Order) -> None:
+    held(saga, order, told=False, failures=1)
+
+    assert explain(fresh(order)).blocked_on == "the sweep"
+    assert shown.why(fresh(order))["blocked_on"] == "the shop"
 
 
 def test_a_retry_looks_again_now_and_whoever_is_told_again_knows_why(saga: int, order: Order) -> None:

@@ -421,6 +421,7 @@ def test_why_says_which_release_an_order_waits_for(newer: int, order: Order) -> 
     assert told.sentence.startswith(f"Gift_wrap (granted) waits for a process of release {NEWER}: since ")
     assert told.blocked_on == f"a process of release {NEWER}"
     assert "release" not in told.public
+    assert shown.why(order)["blocked_on"] == "newer workers", "a client does not know our releases"
 
 
 @pytest.mark.parametrize("state", ["warehoused", "undo_warehoused"])

@@ -90,6 +90,12 @@ _saga_deadline: float = env.float("SAGA_DEADLINE_S", 7200.0, validate=Range(min=
 _outage_limit: float = env.float(
     "PROVIDER_OUTAGE_LIMIT_S", 14_400.0, validate=Range(min=0.1)
 )  # an order that was never called waits so long for a provider before a person is told
+_queue_unserved: float = env.float(
+    "QUEUE_UNSERVED_LIMIT_S", 3600.0, validate=Range(min=0.1)
+)  # what was put into the queue of the side effects and does not come out for so long is told to a person
+_core_queue_unserved: float = env.float(
+    "CORE_QUEUE_UNSERVED_LIMIT_S", 300.0, validate=Range(min=0.1)
+)  # the same for the queues saga and undo
 SECOND_PERSON_ABOVE_MINOR: int = env.int(
     "SECOND_PERSON_ABOVE_MINOR", 50_000, validate=Range(min=0)
 )  # an amount settled by hand above this needs two
@@ -119,6 +125,7 @@ BACKOFF_S, BACKOFF_CAP_S = _backoff * TIME_SCALE, _backoff_cap * TIME_SCALE
 STEP_DEADLINE_S, UNDO_DEADLINE_S, SAGA_DEADLINE_S = _step_deadline * TIME_SCALE, _undo_deadline * TIME_SCALE, _saga_deadline * TIME_SCALE
 UNKNOWN_STEP_AFTER_S = _unknown_step * TIME_SCALE
 PROVIDER_OUTAGE_LIMIT_S = _outage_limit * TIME_SCALE
+QUEUE_UNSERVED_LIMIT_S, CORE_QUEUE_UNSERVED_LIMIT_S = _queue_unserved * TIME_SCALE, _core_queue_unserved * TIME_SCALE
 RECONCILE_EVERY_S = _reconcile * TIME_SCALE
 DELIVERY_BACKOFF_CAP_S = (
     900.0 * TIME_SCALE

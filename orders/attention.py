@@ -31,6 +31,7 @@ class IncidentKind(models.TextChoices):
     MISMATCH = "mismatch", "Journal and provider disagree, or cannot be compared"
     DEAD_LETTER = "dead_letter", "Side effects wait for a person"
     CRASH_LOOP = "crash_loop", "A process ends again and again"
+    QUEUE_UNSERVED = "queue_unserved", "A queue is not served in time"
 
 
 def kind_label(kind: str) -> str:

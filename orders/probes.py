@@ -4,6 +4,7 @@ What was published before the newest stamp that came out is no longer in that qu
 stamp comes out, it is backlog or a dead broker, and nothing is published again.
 """
 
+from collections.abc import Collection
 from datetime import datetime, timedelta
 from typing import ClassVar
 
@@ -12,8 +13,11 @@ from django.db import models, transaction
 from django.db.models import F
 from django.db.models.functions import Coalesce, Greatest
 
-from orders.clock import ShopNow, doubled, shop_now
+from orders.attention import Incident, IncidentKind, IncidentState, open_incident, resolve
+from orders.clock import ShopNow, doubled, in_seconds, shop_now
 from orders.durability import may_be_lost
+
+ACTOR = "probes"
 
 
 class QueueProbe(models.Model):
@@ -72,6 +76,29 @@ class Probes:
                 QueueProbe.objects.filter(pk=queue).update(**sent)
                 due.append((queue, now))
         return due
+
+    def tell_of_unserved(self, queues: Collection[str], after_s: float) -> None:
+        """A person is told, once, of each of these that has let nothing out for longer than ``after_s`` seconds; the word is taken back when it has.
+
+        Until then it is asked after, also where nothing else waits for it: else nobody would notice that it is served again.
+        """
+        waits = QueueProbe.objects.filter(queue__in=queues, awaited_since__lt=in_seconds(-after_s)).order_by("queue")
+        unserved = {queue: since for queue, since in waits.values_list("queue", "awaited_since") if since}
+        told = Incident.objects.filter(kind=IncidentKind.QUEUE_UNSERVED, subject__in=queues).exclude(state=IncidentState.RESOLVED)
+        known = set(told.values_list("subject", flat=True))
+        self._wanted |= unserved.keys()
+        for queue in sorted(unserved.keys() - known):
+            _tell(queue, unserved[queue])
+        if served := known - unserved.keys():
+            with transaction.atomic():
+                resolve(told.filter(subject__in=served), "served", "what was put into it has come out", ACTOR)
+
+
+def _tell(queue: str, since: datetime) -> None:
+    came_out = f"what was put into “{queue}” at {since:%Y-%m-%d %H:%M} UTC has not come out yet"
+    message = f"{came_out}: no worker serves it, or they do not get that far"
+    with transaction.atomic():
+        open_incident(IncidentKind.QUEUE_UNSERVED, subject=queue, currency=settings.SHOP_CURRENCY, message=message)
 
 
 def lost_before(queue: str) -> datetime | None:

@@ -177,7 +177,7 @@ def _after_loss(subscriber: str, tries: int) -> Failure:
 
 
 def _ask_after(oldest: datetime | None) -> None:
-    """Send a probe, if the oldest message that nobody has started waits for longer than patience."""
+    """Send a probe, if the oldest message that nobody has started waits for longer than patience; tell a person where none comes out for too long."""
     if oldest is not None and (shop_now() - oldest).total_seconds() > settings.PATIENCE_S:
         _probes.want(QUEUE)
     for queue, stamp in _probes.due():
@@ -187,6 +187,7 @@ def _ask_after(oldest: datetime | None) -> None:
         except (OperationalError, OSError) as down:
             log.warning("A probe of queue %s was not published: %s", queue, down)
             probes.probe_not_sent(queue)
+    _probes.tell_of_unserved([QUEUE], settings.QUEUE_UNSERVED_LIMIT_S)
 
 
 @shared_task(name="sideeffects.probe")

@@ -10,7 +10,7 @@ from fulfillment.recovery.circuits import probes as circuit_probes
 from fulfillment.recovery.containing import ClockHasJumped, Due, Memory, contained
 from fulfillment.recovery.grouping import Group, amounts, awake, groups, snoozed
 from fulfillment.recovery.jumps import move_with_the_clock
-from fulfillment.recovery.probes import probe_came_out, probe_not_sent, probes_due, unanswered_for_s
+from fulfillment.recovery.probes import probe_came_out, probe_not_sent, probes_due, tell_of_unserved_queues, unanswered_for_s
 from fulfillment.recovery.quarantine import HELD_BY_SOMEBODY, held_by_somebody, held_since
 from fulfillment.recovery.requests import Answer, Refused, Request
 from fulfillment.recovery.sweeping import BEAT_EVERY, beat, due, look, not_published, reconciliation_is_due, sweep_age_s
@@ -50,6 +50,7 @@ __all__ = [
     "retry_now",
     "snoozed",
     "sweep_age_s",
+    "tell_of_unserved_queues",
     "unanswered_for_s",
     "version_of",
 ]

@@ -41,6 +41,7 @@ UPDATE fulfillment_steprecord SET {_moved("granted_at")}, {_moved("first_started
 THE_REST = (
     f"UPDATE fulfillment_quarantine SET {_moved_back('look_at')}",
     f"UPDATE fulfillment_circuit SET {_moved('opened_at')}, {_moved_back('next_probe_at')}, {_moved_back('probe_until')}",
+    f"UPDATE fulfillment_queueprobe SET {_moved('awaited_since')}",
     "UPDATE fulfillment_queueprobe SET sent_at = NULL, awaited_since = NULL WHERE sent_at > shop_now()",
     "UPDATE fulfillment_queueprobe SET out_at = NULL WHERE out_at > shop_now()",
 )

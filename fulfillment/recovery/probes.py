@@ -1,8 +1,16 @@
 """The core's probes: of its queues ``saga`` and ``undo``, wanted and sent by the sweep."""
 
+from django.conf import settings
+
 from orders.probes import Probes, probe_came_out, probe_not_sent, unanswered_for_s
 
-__all__ = ["probe_came_out", "probe_not_sent", "probes_due", "proves_lost", "unanswered_for_s"]
+__all__ = ["probe_came_out", "probe_not_sent", "probes_due", "proves_lost", "tell_of_unserved_queues", "unanswered_for_s"]
+
+QUEUES = ("saga", "undo")
 
 _of_the_sweep = Probes()
 proves_lost, probes_due = _of_the_sweep.proves_lost, _of_the_sweep.due
+
+
+def tell_of_unserved_queues() -> None:
+    _of_the_sweep.tell_of_unserved(QUEUES, settings.CORE_QUEUE_UNSERVED_LIMIT_S)

@@ -58,6 +58,7 @@ class Sweep(Loop):
         """Each part for itself: the trouble of one is no reason to leave out the others."""
         sagas = self.part("the circuits", self._circuits) + self.part("the sagas", self._sagas)
         self.part("the probes", self._probes)
+        self.part("unserved queues", self._unserved_queues)
         if contained := self.memory.take_count():
             self.tell_once("contained", f"sweep: {contained} looks at sagas failed; they wait, and are looked at again")
         if sagas:
@@ -94,6 +95,10 @@ class Sweep(Loop):
             if not tasks.send_probe(queue, stamp):
                 recovery.probe_not_sent(queue)
         return len(probes)
+
+    def _unserved_queues(self) -> int:
+        recovery.tell_of_unserved_queues()
+        return 0
 
     def _beat(self) -> None:
         """Also within a long round: twenty thousand sagas are not silence."""

@@ -51,7 +51,7 @@ def _group_lines(group: Group) -> Iterator[str]:
         yield "    python manage.py deliveries"
     elif group.kind == IncidentKind.PROVIDER_DOWN:
         yield "    python manage.py circuit"
-    elif group.kind == IncidentKind.CRASH_LOOP:
+    elif group.kind in (IncidentKind.CRASH_LOOP, IncidentKind.QUEUE_UNSERVED):
         yield "    python manage.py doctor"
     elif group.kind not in FOUND_AT_THE_PROVIDER:
         yield f"    python manage.py retry_orders {_filters(group)}"
@@ -68,7 +68,11 @@ def _subject(group: Group) -> str:
     """What each incident of this group is about."""
     if group.kind == IncidentKind.PROVIDER_DOWN and not group.step:
         return CIRCUIT
-    others: dict[str, str] = {IncidentKind.DEAD_LETTER: "subscriber", IncidentKind.CRASH_LOOP: "process"}
+    others: dict[str, str] = {
+        IncidentKind.DEAD_LETTER: "subscriber",
+        IncidentKind.CRASH_LOOP: "process",
+        IncidentKind.QUEUE_UNSERVED: "queue",
+    }
     return others.get(group.kind, ORDER)
 
 

@@ -135,7 +135,7 @@ def _explain(order: Order) -> Explanation:
     next_at = saga.wake_at
     if next_at is not None and saga.now - next_at > timedelta(seconds=LATE_AFTER_S):
         sentence += f" It was due at {next_at:%H:%M:%S} UTC, and the sweep has not come to it since: `manage.py doctor` says why."
-        next_at, blocked = None, "the sweep"
+        next_at, blocked = None, THE_SWEEP
     return Explanation(sentence=sentence, public=public, since=_since(record), next_at=next_at, blocked_on=blocked, **shared)
 
 

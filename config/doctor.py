@@ -65,15 +65,16 @@ def examine(ask_for_s: float = ASK_FOR_S) -> Iterator[Finding]:
     knows = database.level != FAIL
     if knows:
         yield from _writes()
-    with ThreadPoolExecutor(1) as meanwhile:  # both questions to the workers take the whole time
+    with ThreadPoolExecutor(2) as meanwhile:  # each question to workers takes the whole time, and so may one to a provider
         pools = meanwhile.submit(sessions.of_workers, app, ask_for_s)
+        provider = meanwhile.submit(lambda: list(_provider(ask_for_s)))
         yield from _workers(knows, ask_for_s)
         of_workers = pools.result()
     if knows:
         yield from _read(lambda: _connections(of_workers), "connections")
         for look in (_sessions, _holders, _snapshots, _processes, _sweep, _relay, _queues):
             yield from _read(look)
-    yield from _provider(ask_for_s)
+    yield from provider.result()
     if knows:
         for look in (_circuits, _incidents, _quarantine, _orders, _releases, _deliveries):
             yield from _read(look)

@@ -71,7 +71,8 @@ def _deployed_under_orders(storm: Storm, sequence: tuple[str, ...], newer: Path)
                 _deploy(storm, [role], newer)
                 time.sleep(SIDE_BY_SIDE_S)
         if not storm.fault_ended_at:  # the first deploy
-            storm.asker.ask(f"deployed so far: {part}", good[-1])
+            storm.asker.ask(f"deployed so far: {part}")
+            storm.said()  # before the next part is deployed
         if part == "sweep":
             _turn_is_taken(storm)
     with _orders_flowing(storm, good, refused):  # of the newer release, also where the web was last

@@ -209,8 +209,11 @@ def waits_since(marks: Marks | None = None) -> datetime | None:
 # --- who subscribes -----------------------------------------------------------------------------------------------------------
 
 
-def register(names: Collection[str], release: int) -> None:
-    """Write down who subscribes, as this code has it. Nobody is owed what was numbered before; older code changes nothing that newer code has said."""
+def register(names: Collection[str], release: int) -> bool:
+    """Write down who subscribes, as this code has it. Nobody is owed what was numbered before; older code changes nothing that newer code has said.
+
+    What was owed to whoever has gone, or is back, is written a page at a time. False: there is more, for the next round.
+    """
     with transaction.atomic():
         may_be_lost()
         rows = {row.name: row for row in Subscriber.objects.select_for_update()}
@@ -220,31 +223,71 @@ def register(names: Collection[str], release: int) -> None:
                 Subscriber.objects.create(name=name, starts_at=facts.next_number(), release=release)
             elif row.release <= release:
                 _confirm(row, release)
-        for name, row in rows.items():
-            if name not in names and row.release <= release and row.state == SubscriberState.ACTIVE:
-                _remove(row, release)
+    gone = [row for name, row in rows.items() if name not in names and row.release <= release and row.state == SubscriberState.ACTIVE]
+    return all([_hand_back(names), *(_remove(row, release) for row in gone)])
 
 
 def _confirm(row: Subscriber, release: int) -> None:
     """One that has come back is owed what it still was when it went, and what comes from now on."""
     if row.state == SubscriberState.REMOVED:
         row.starts_at = facts.next_number()
-        for delivery in Delivery.objects.filter(subscriber=row.name, state=DeliveryState.HELD).select_related("fact"):
-            outbox.move(delivery, DeliveryState.PENDING, code="subscriber_is_back", wake_at=ShopNow())
     if (row.state, row.release) != (SubscriberState.ACTIVE, release):
         row.state, row.release = SubscriberState.ACTIVE, release
         row.save()
 
 
-def _remove(row: Subscriber, release: int) -> None:
-    """What it is still owed is written down, and held until a person decides: nobody could deliver it, however often it were published."""
-    row.state, row.release = SubscriberState.REMOVED, release
-    row.save()
+def _hand_back(names: Collection[str]) -> bool:
+    active = Subscriber.objects.filter(name__in=names, state=SubscriberState.ACTIVE).values("name")
+    held = Delivery.objects.filter(subscriber__in=active, state=DeliveryState.HELD)
+    _page(
+        held,
+        _deliveries,
+        lambda some: _move_all(held.filter(pk__in=some), DeliveryState.PENDING, code="subscriber_is_back", wake_at=ShopNow()),
+    )
+    return not held.exists()
+
+
+def _remove(row: Subscriber, release: int) -> bool:
+    """What it is still owed is written down, and held until a person decides: nobody could deliver it, however often it were published.
+
+    It is removed when nothing of that is left: until then it is owed whatever comes, as any other.
+    """
     unheard = Fact.objects.filter(relayed_at__isnull=True, number__gte=row.starts_at).exclude(deliveries__subscriber=row.name)
-    owed = [Delivery(fact=fact, subscriber=row.name) for fact in unheard if not outbox.is_being_delivered(fact.pk, row.name)]
-    still_open = Delivery.objects.filter(subscriber=row.name, state__in=OPEN).select_related("fact")
-    for delivery in [*owed, *still_open]:
-        outbox.move(delivery, DeliveryState.HELD, code="subscriber_removed", wake_at=None, launched_at=None, claim=None)
+    still_open = Delivery.objects.filter(subscriber=row.name, state__in=OPEN)
+    held: dict[str, Any] = {"code": "subscriber_removed", "wake_at": None, "launched_at": None, "claim": None}
+    _page(unheard, _facts, lambda some: _hold_unheard(unheard.filter(pk__in=some), row.name, held))
+    _page(still_open, _deliveries, lambda some: _move_all(still_open.filter(pk__in=some), DeliveryState.HELD, **held))
+    with transaction.atomic():
+        may_be_lost()
+        Subscriber.objects.select_for_update().get(pk=row.pk)
+        if unheard.exists() or still_open.exists():
+            return False
+        row.state, row.release = SubscriberState.REMOVED, release
+        row.save()
+        return True
+
+
+def _page(rows: QuerySet[Any], containment: Containment, work: Callable[[Sequence[Any]], list[None]]) -> None:
+    containment.work(list(rows.exclude(pk__in=containment.aside()).order_by("pk").values_list("pk", flat=True)[:BATCH]), work)
+
+
+def _move_all(deliveries: QuerySet[Delivery], to: DeliveryState, **changes: Any) -> list[None]:
+    """Those that nobody holds."""
+    with transaction.atomic():
+        may_be_lost()
+        for delivery in deliveries.select_related("fact").select_for_update(of=("self",), no_key=True, skip_locked=True):
+            outbox.move(delivery, to, **changes)
+    return []
+
+
+def _hold_unheard(unheard: QuerySet[Fact], name: str, held: dict[str, Any]) -> list[None]:
+    """Those that nobody is delivering right now."""
+    with transaction.atomic():
+        may_be_lost()
+        for fact in unheard:
+            if not outbox.is_being_delivered(fact.pk, name):
+                outbox.move(Delivery(fact=fact, subscriber=name), DeliveryState.HELD, **held)
+    return []
 
 
 # --- the clock has jumped -----------------------------------------------------------------------------------------------------

@@ -4,6 +4,7 @@ import uuid
 from datetime import timedelta
 
 import pytest
+from django.db import connection
 from django.db.models import F
 
 from orders import lowwater, probes
@@ -11,7 +12,7 @@ from orders.clock import shop_now
 from orders.models import Fact
 from sideeffects import outbox, people, registry, relay
 from sideeffects.containment import Containment
-from sideeffects.models import Delivery
+from sideeffects.models import Delivery, Subscriber
 from sideeffects.relay import Marks, Message
 from tests.holding import held, outside
 from tests.shop_clock import ShopClock
@@ -238,3 +239,36 @@ def test_a_person_s_decision_reaches_every_batch(facts: list[Fact], monkeypatch:
     assert people.decide("retry", "email", "amara", "mended") == MANY
 
     assert set(Delivery.objects.values_list("state", flat=True)) == {"pending"}
+
+
+def test_whoever_goes_or_comes_back_with_a_long_queue_is_written_down_a_page_a_round(tell: Tell) -> None:
+    """A relay that stands in one transaction for minutes delivers nothing to anybody, is taken for dead, and begins again."""
+    told = tell("email").fact
+    relay.register(["email", "loyalty"], 1)
+    relay.owe(NONE_LOST)
+    copy_facts(told, 2 * PAGE)
+    waiting = [fact for fact in Fact.objects.all() if fact != told]
+    Delivery.objects.bulk_create(Delivery(fact=fact, subscriber="email", wake_at=LONG_AGO) for fact in waiting[: PAGE + 5])
+
+    assert (relay.register(["loyalty"], 2), held_of("email")) == (False, 6 + PAGE)  # six that had no row yet, and a page
+    assert Subscriber.objects.get(name="email").state == "active"
+    assert (relay.register(["loyalty"], 2), held_of("email")) == (True, 2 * PAGE + 1)
+    assert Subscriber.objects.get(name="email").state == "removed"
+
+    assert (relay.register(["email", "loyalty"], 3), held_of("email")) == (False, PAGE + 1)
+    assert (relay.register(["email", "loyalty"], 3), held_of("email")) == (False, 1)
+    assert (relay.register(["email", "loyalty"], 3), held_of("email")) == (True, 0)
+    assert Delivery.objects.filter(subscriber="email", state="pending").count() == 2 * PAGE + 1
+
+
+def held_of(subscriber: str) -> int:
+    return Delivery.objects.filter(subscriber=subscriber, state="held").count()
+
+
+def copy_facts(fact: Fact, count: int) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "INSERT INTO orders_fact SELECT (json_populate_record(f, json_build_object('id', gen_random_uuid(), 'number', 10 + n))).*"
+            " FROM orders_fact f, generate_series(1, %s) n WHERE f.id = %s",
+            [count, fact.pk],
+        )

@@ -39,8 +39,7 @@ class Relay(Loop):
 
     def _round(self) -> int:
         if not self.is_registered:
-            relay.register(registry.names(), RELEASE)
-            self.is_registered = True
+            self.is_registered = relay.register(registry.names(), RELEASE)
         launched = self.part("the deliveries", lambda: registry.relay_round(self.turn.keep, self.marks))
         if launched:
             self.tell(f"relay: published {launched} deliveries")

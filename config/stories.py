@@ -133,7 +133,7 @@ def at_rest(order: dict[str, Any]) -> bool:
         return True
     if order.get("status") not in FINAL:
         return False
-    effects = order["side_effects"]
+    effects = order["side_effects"] or []  # none yet, or they cannot be read now
     told = order["status"] != "fulfilled" or bool(effects)
     return told and all(effect["state"] in ("delivered", "dead") for effect in effects)
 

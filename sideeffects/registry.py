@@ -23,10 +23,8 @@ from django.urls import URLPattern, URLResolver, include, path
 from orders import probes
 from orders.clock import shop_now
 from orders.events import OrderFulfilled, Subscription, order_fulfilled
-from orders.models import Order
 from sideeffects import relay
 from sideeffects.delivering import HARD_AFTER_S, after_loss, deliver
-from sideeffects.models import Delivery
 from sideeffects.outbox import Failure
 from sideeffects.relay import Message
 
@@ -66,19 +64,6 @@ def names() -> list[str]:
 def urlpatterns() -> list[URLResolver | URLPattern]:
     """What the rooms serve themselves, relative to ``/api/v1/``."""
     return [path("", include(f"{room.name}.urls")) for room in rooms() if find_spec(f"{room.name}.urls")]
-
-
-def side_effects(order: Order) -> list[Delivery]:
-    """Every delivery of the order's facts, by subscriber. A fact that was not relayed yet is on its way to those that have no row: they show as pending.
-
-    Reads what is prefetched as ``facts__deliveries``.
-    """
-    found: list[Delivery] = []
-    for fact in order.facts.all():
-        rows = {delivery.subscriber: delivery for delivery in fact.deliveries.all()}
-        on_its_way = names() if fact.relayed_at is None else []
-        found += [rows.get(name) or Delivery(fact=fact, subscriber=name) for name in sorted({*rows, *on_its_way})]
-    return found
 
 
 def audit() -> Iterator[tuple[str, str]]:

@@ -22,7 +22,7 @@ from orders.attention import Incident, IncidentState
 from orders.models import Order
 from orders.money import money
 from orders.timeline import TimelineEntry, sentence
-from sideeffects import registry
+from sideeffects import reading
 from sideeffects.models import Delivery, DeliveryState
 
 RETRIED = {
@@ -78,7 +78,7 @@ class OrderAdmin(ModelAdmin):
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Order]:
         orders = super().get_queryset(request).select_related("saga", "client").defer("saga__plan")
-        return orders.prefetch_related("saga__records", "facts__deliveries", "incidents")
+        return orders.prefetch_related("saga__records", "facts", "incidents")
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False
@@ -97,6 +97,14 @@ class OrderAdmin(ModelAdmin):
 
     # --- the list ---
 
+    def get_changelist_instance(self, request: HttpRequest) -> Any:
+        """With the side effects of all the orders of its page, read apart."""
+        changelist = super().get_changelist_instance(request)
+        found = reading.side_effects(changelist.result_list)
+        for order in changelist.result_list:
+            order.side_effects = found[order.pk]
+        return changelist
+
     @display(description="Status", ordering="status")
     def shown_status(self, order: Order) -> SafeString:
         return format_html("{} {}", status_badge(order.status), attention_badge()) if order.attention else status_badge(order.status)
@@ -107,8 +115,10 @@ class OrderAdmin(ModelAdmin):
         return format_html_join("  ", '<span title="{}" style="white-space:nowrap">{} {}</span>', parts)
 
     @display(description="Side effects")
-    def shown_side_effects(self, order: Order) -> str:
-        deliveries = registry.side_effects(order)
+    def shown_side_effects(self, order: Any) -> str:
+        deliveries = order.side_effects
+        if deliveries is None:
+            return "cannot be read"
         if not deliveries:
             return "–"
         done = sum(delivery.state == DeliveryState.DELIVERED for delivery in deliveries)
@@ -196,8 +206,10 @@ def _step_in_the_list(record: StepRecord, order: Order) -> tuple[str, str, str]:
     return state, icon_of(record.state), record.name
 
 
-def _left_to_do(deliveries: list[Delivery]) -> str:
+def _left_to_do(deliveries: list[Delivery] | None) -> str:
     """Once the saga is closed."""
+    if deliveries is None:
+        return "The order is done; its side effects cannot be read now."
     if dead := [delivery.subscriber for delivery in deliveries if delivery.state == DeliveryState.DEAD]:
         return f"The order is done, but out of tries are: {', '.join(dead)}."
     if any(delivery.state != DeliveryState.DELIVERED for delivery in deliveries):
@@ -208,7 +220,7 @@ def _left_to_do(deliveries: list[Delivery]) -> str:
 def page_of(order: Order) -> dict[str, Any]:
     """Everything that the order page shows, from rows that are already read."""
     entries = list(order.timeline.all())
-    deliveries = registry.side_effects(order)
+    deliveries = reading.side_effects([order])[order.pk]
     told = explain(order)
     lines = [(line, money(line.unit_price_minor, order.currency), money(line.total_minor, order.currency)) for line in order.lines.all()]
     return {
@@ -221,7 +233,8 @@ def page_of(order: Order) -> dict[str, Any]:
         "ledger": [(entry, money(entry.amount_minor, order.currency)) for entry in order.ledger.all()],
         "lines": lines,
         "steps": [_step(record, entries, order) for record in _records(order)],
-        "side_effects": [(delivery, _delivery_badge(delivery), flower.published(delivery, order)) for delivery in deliveries],
+        "side_effects": [(delivery, _delivery_badge(delivery), flower.published(delivery, order)) for delivery in deliveries or []],
+        "side_effects_cannot_be_read": deliveries is None,
         "left_to_do": _left_to_do(deliveries),
         "timeline": [(entry, sentence(entry)) for entry in entries],
         "epoch": getattr(getattr(order, "saga", None), "epoch", 0),

@@ -8,14 +8,14 @@ from fulfillment.explain import explain
 from fulfillment.models import StepRecord
 from orders.models import Order, Product, Status
 from orders.timeline import Kind, TimelineEntry, sentence
-from sideeffects import registry
+from sideeffects import reading
 from sideeffects.models import Delivery
 
 
 def whole(orders: QuerySet[Order]) -> QuerySet[Order]:
     """With everything that ``full`` shows, in a fixed number of queries. Without the plan, which is not shown: one that cannot be read hides nothing else."""
     history = Prefetch("timeline", TimelineEntry.objects.order_by("at", "id"))
-    return brief(orders).select_related("saga").defer("saga__plan").prefetch_related("saga__records", "facts__deliveries", history)
+    return brief(orders).select_related("saga").defer("saga__plan").prefetch_related("saga__records", "facts", history)
 
 
 def brief(orders: QuerySet[Order]) -> QuerySet[Order]:
@@ -47,7 +47,7 @@ def summary(order: Order) -> dict[str, Any]:
 def full(order: Order) -> dict[str, Any]:
     return summary(order) | {
         "steps": [_step(record) for record in _records(order)],
-        "side_effects": [_delivery(delivery) for delivery in registry.side_effects(order)],
+        "side_effects": _side_effects(order),
         "timeline": [_entry(entry) for entry in order.timeline.all()],
     }
 
@@ -75,6 +75,12 @@ def _step(record: StepRecord) -> dict[str, Any]:
         "undo_tries": record.undo_tries,
         "error_code": record.error_code,
     }
+
+
+def _side_effects(order: Order) -> list[dict[str, Any]] | None:
+    """None: they cannot be read now, and say nothing about the order."""
+    deliveries = reading.side_effects([order])[order.pk]
+    return None if deliveries is None else [_delivery(delivery) for delivery in deliveries]
 
 
 def _delivery(delivery: Delivery) -> dict[str, Any]:

@@ -229,7 +229,8 @@ def _holders() -> Iterator[Finding]:
     for holder in held:
         others = "1 session waits" if holder.waiting == 1 else f"{holder.waiting} sessions wait"
         waits = f"; {others} for it now" if holder.waiting else ""
-        found = f"session {holder.pid} ({holder.name}) has been in a transaction for {_long(holder.seconds)}, {holder.state}{waits}"
+        holds = f"; it holds {', '.join(holder.holds)}" if holder.holds else ""
+        found = f"session {holder.pid} ({holder.name}) has been in a transaction for {_long(holder.seconds)}, {holder.state}{holds}{waits}"
         to_do = f"if nobody needs it: SELECT pg_terminate_backend({holder.pid})"
         yield Finding(level=WARN, what="locks", found=found, to_do=to_do, runbook=_book("database-held"))
     if waiting := engine.waiting_for_our_database():
@@ -253,19 +254,19 @@ def _snapshots() -> Iterator[Finding]:
 
 
 def _sweep() -> Iterator[Finding]:
-    yield _loop("sweep", recovery.sweep_age_s())
+    yield _loop("sweep", recovery.sweep_age_s(), recovery.BEAT_EVERY.total_seconds())
 
 
 def _relay() -> Iterator[Finding]:
-    yield _loop("relay", relay.age_s(), ": side effects that failed, or whose message was lost, are not tried again")
+    yield _loop("relay", relay.age_s(), relay.BEAT_EVERY_S, ": side effects that failed, or whose message was lost, are not tried again")
 
 
-def _loop(name: str, age_s: float | None, follows: str = "") -> Finding:
-    found = "has never run" if age_s is None else f"last ran {_long(age_s)} ago"
+def _loop(name: str, age_s: float | None, every_s: float, follows: str = "") -> Finding:
+    """By its beat in the database, which is rarer than its rounds: `manage.py health` knows those of this host."""
+    beat = "has never run" if age_s is None else f"its last beat is {_long(age_s)} old (one is due every {every_s:g} s)"
     if age_s is not None and age_s <= LOOP_DEAD_AFTER_S:
-        return Finding(level=OK, what=name, found=found)
-    told = f"{found} (expected every few seconds){follows}"
-    return Finding(level=FAIL, what=name, found=told, to_do=f"python manage.py {name}", runbook=_book("sweep-dead"))
+        return Finding(level=OK, what=name, found=f"at work; {beat}")
+    return Finding(level=FAIL, what=name, found=f"{beat}{follows}", to_do=f"python manage.py {name}", runbook=_book("sweep-dead"))
 
 
 def _processes() -> Iterator[Finding]:
@@ -304,8 +305,7 @@ def _provider(ask_for_s: float) -> Iterator[Finding]:
         httpx.get(f"{settings.SANDBOX_URL.rstrip('/')}/healthz", timeout=ask_for_s).raise_for_status()
     except (httpx.HTTPError, httpx.InvalidURL) as silent:
         to_do = "python manage.py sandbox, or set SANDBOX_URL; open orders wait and are tried again"
-        found = f"{told}, does not answer: {type(silent).__name__}"
-        yield Finding(level=FAIL, what="provider", found=found, to_do=to_do)
+        yield Finding(level=FAIL, what="provider", found=f"{told}, {_in_words(silent, ask_for_s)}", to_do=to_do)
     else:
         yield Finding(level=OK, what="provider", found=f"{told}, answers")
 
@@ -415,6 +415,21 @@ def _book(name: str) -> str:
 
 def _first_line(error: Exception) -> str:
     return (str(error).splitlines() or [type(error).__name__])[0]
+
+
+def _in_words(silent: Exception, ask_for_s: float) -> str:
+    """What is wrong with somebody who was asked by HTTP, after their name and a comma."""
+    match silent:
+        case httpx.HTTPStatusError():
+            return f"answers {silent.response.status_code}"
+        case httpx.ConnectTimeout() | httpx.ConnectError():
+            return "cannot be reached"
+        case httpx.TimeoutException():
+            return f"has not answered within {ask_for_s:g} s"
+        case httpx.InvalidURL() | httpx.UnsupportedProtocol():
+            return "has an address that cannot be asked"
+        case _:
+            return "hangs up before it has answered"
 
 
 def _long(seconds: float) -> str:

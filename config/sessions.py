@@ -13,6 +13,7 @@ PER_LOOP = 2  # sweep and relay: one at work, one to spare
 FOR_COMMANDS = 10  # a reconciliation, a migration, what operators run and probes ask
 IDLE_FOR_S = 5.0
 OLD_AFTER_S = 60.0
+TABLES = 8
 
 LIMITS = "SELECT name, reset_val::float / 1000 FROM pg_settings WHERE name = ANY(%s)"
 ROOM = """
@@ -25,7 +26,13 @@ WITH waiting AS (
     SELECT waits.pid, unnest(pg_blocking_pids(waits.pid)) AS holder FROM pg_stat_activity AS waits WHERE waits.wait_event_type = 'Lock'
 )
 SELECT held.pid, coalesce(nullif(held.application_name, ''), 'unnamed'), held.state,
-    extract(epoch FROM clock_timestamp() - held.xact_start)::float, (SELECT count(*) FROM waiting WHERE waiting.holder = held.pid)
+    extract(epoch FROM clock_timestamp() - held.xact_start)::float, (SELECT count(*) FROM waiting WHERE waiting.holder = held.pid),
+    ARRAY(
+        SELECT CASE WHEN bool_or(l.mode NOT IN ('RowShareLock', 'RowExclusiveLock')) THEN 'the table ' ELSE 'rows of ' END || c.relname AS what
+        FROM pg_locks AS l JOIN pg_class AS c ON c.oid = l.relation
+        WHERE l.pid = held.pid AND l.granted AND l.locktype = 'relation' AND l.mode <> 'AccessShareLock' AND c.relkind IN ('r', 'p')
+        GROUP BY c.relname ORDER BY what DESC LIMIT %(tables)s
+    )
 FROM pg_stat_activity AS held
 WHERE held.datname = current_database() AND held.pid <> pg_backend_pid() AND held.xact_start IS NOT NULL
     AND ((held.state LIKE 'idle in transaction%%' AND held.state_change < clock_timestamp() - make_interval(secs => %(idle)s))
@@ -59,13 +66,17 @@ class Snapshot:
 
 @dataclass(frozen=True, kw_only=True)
 class Holder:
-    """A session that has been in its transaction for ``seconds``, and how many others wait for it right now."""
+    """A session that has been in its transaction for ``seconds``, and how many others wait for it right now.
+
+    ``holds``: the tables, or rows of which, it keeps from others, by the locks that PostgreSQL lists; at most eight, whole tables first.
+    """
 
     pid: int
     name: str
     state: str
     seconds: float
     waiting: int
+    holds: list[str]
 
 
 def missing_limits() -> dict[str, float]:
@@ -108,9 +119,9 @@ def of_workers(app: Celery, ask_for_s: float) -> int:
 
 def holders() -> Iterator[Holder]:
     with connection.cursor() as cursor:
-        cursor.execute(HOLDERS, {"idle": IDLE_FOR_S})
-        for pid, name, state, seconds, waiting in cursor.fetchall():
-            yield Holder(pid=pid, name=name, state=state, seconds=seconds, waiting=waiting)
+        cursor.execute(HOLDERS, {"idle": IDLE_FOR_S, "tables": TABLES})
+        for pid, name, state, seconds, waiting, holds in cursor.fetchall():
+            yield Holder(pid=pid, name=name, state=state, seconds=seconds, waiting=waiting, holds=holds)
 
 
 def old_snapshots() -> Iterator[Snapshot]:

@@ -13,7 +13,7 @@ from fulfillment.ledger import LedgerEntry
 from fulfillment.models import Circuit, Quarantine, Saga, SagaState, StepRecord, StepState
 from fulfillment.recovery import HELD_BY_SOMEBODY, Choice, choices, held, version_of
 from fulfillment.release import RELEASE
-from orders.attention import Incident
+from orders.attention import Incident, IncidentKind
 from orders.database import is_our_trouble
 from orders.models import Order, Status
 from orders.money import money
@@ -72,7 +72,7 @@ def explain(order: Order) -> Explanation:
 def _nobody_can_work_on(order: Order, waiting: Quarantine | None, wrong: str) -> Explanation:
     """From columns alone: the saga, its plan and its receipts are what cannot be read."""
     incidents = tuple(incident for incident in order.incidents.all() if incident.is_open)
-    told = "".join(f"{incident.sentence} " for incident in incidents)
+    told = "".join(f"{_beside(incident, waiting)} " for incident in incidents)
     if waiting is not None:
         told += _why_it_waits(waiting)
     else:
@@ -88,6 +88,11 @@ def _nobody_can_work_on(order: Order, waiting: Quarantine | None, wrong: str) ->
         choices=tuple(held.choices_of(waiting, bool(incidents))),
         incidents=incidents,
     )
+
+
+def _beside(incident: Incident, waiting: Quarantine | None) -> str:
+    """The quarantine has the newest cause, and tells it itself."""
+    return incident.without_reason if waiting is not None and incident.kind == IncidentKind.QUARANTINED else incident.sentence
 
 
 def _is_held(waiting: Quarantine | None) -> bool:

@@ -96,9 +96,16 @@ class Incident(models.Model):
         """The reason, with the amount at risk."""
         if self.kind == IncidentKind.PROVIDER_DOWN:
             return f"{self.message.rstrip('.')}."
+        return self._sentence(f" ({self.message.rstrip('.')})" if self.message else "")
+
+    @property
+    def without_reason(self) -> str:
+        """For whoever tells the reason beside it."""
+        return self._sentence("")
+
+    def _sentence(self, why: str) -> str:
         label = kind_label(self.kind)
         what = f"{self.step.capitalize()}: {label[0].lower()}{label[1:]}" if self.step else label
-        why = f" ({self.message.rstrip('.')})" if self.message else ""
         risk = f"{money(self.amount_minor, self.currency)} at risk" if self.amount_minor else "No money is at risk"
         return f"{what}{why}. {risk}."
 

@@ -33,6 +33,7 @@ WHERE f.relayed_at IS NULL AND f.at <= shop_now() - %s * interval '1 second'
 BATCH = A_PAGE
 NUMBERED_AT_ONCE = 1000
 NO_PROGRESS = "no_progress"
+BEAT_EVERY_S = 5.0
 
 
 @dataclass(frozen=True, kw_only=True)

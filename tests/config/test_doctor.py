@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from datetime import timedelta
 from typing import Any
 
+import httpx
 import psycopg
 import pytest
 from django.conf import settings
@@ -129,13 +130,13 @@ def _unmigrated() -> None:
 @pytest.mark.parametrize(
     ("make", "what", "level", "found"),
     [
-        (_swept_long_ago, "sweep", "FAIL", "last ran 9 min ago (expected every few seconds)"),
-        (_never_swept, "sweep", "FAIL", "has never run (expected every few seconds)"),
+        (_swept_long_ago, "sweep", "FAIL", "its last beat is 9 min old (one is due every 5 s)"),
+        (_never_swept, "sweep", "FAIL", "has never run"),
         (
             _never_relayed,
             "relay",
             "FAIL",
-            "has never run (expected every few seconds): side effects that failed, or whose message was lost, are not tried again",
+            "has never run: side effects that failed, or whose message was lost, are not tried again",
         ),
         (_silent(10), "queues", "warn", '"undo" has let nothing out for 10.0 s'),
         (_silent(60), "queues", "FAIL", '"undo" has let nothing out for 60.0 s'),
@@ -153,6 +154,12 @@ def test_what_is_off_is_named_with_what_to_do(well: None, make: Callable[[], Non
     assert found in finding.found
     assert finding.to_do
     assert not finding.runbook or (ROOT / finding.runbook).exists()
+
+
+def test_a_loop_at_work_says_how_old_its_last_sign_is_and_not_when_it_last_ran(well: None) -> None:
+    """It goes round every second, and beats every five."""
+    for loop in ("sweep", "relay"):
+        assert re.fullmatch(r"at work; its last beat is \d\.\d s old \(one is due every 5 s\)", of(loop)[0].found)
 
 
 def test_a_stamp_that_may_well_be_on_its_way_alarms_nobody(well: None) -> None:
@@ -234,7 +241,31 @@ def test_a_provider_that_does_not_answer_is_named(well: None, settings: Any) -> 
     (provider,) = of("provider")
 
     assert provider.level == "FAIL"
-    assert "http://127.0.0.1:9" in provider.found
+    assert provider.found == "sandbox at http://127.0.0.1:9, for carrier and payments, cannot be reached"
+
+
+@pytest.mark.parametrize(
+    ("broken", "words"),
+    [
+        (httpx.ReadTimeout("timed out"), "has not answered within 0.2 s"),
+        (httpx.RemoteProtocolError("hung up"), "hangs up before it has answered"),
+        (httpx.InvalidURL("no"), "has an address that cannot be asked"),
+        (httpx.Response(503, request=httpx.Request("GET", "http://x")), "answers 503"),
+    ],
+)
+def test_what_is_wrong_with_a_provider_is_told_in_words(well: None, monkeypatch: pytest.MonkeyPatch, broken: Any, words: str) -> None:
+    """I need not know the names of somebody's exceptions."""
+
+    def get(*_: object, **__: object) -> httpx.Response:
+        if isinstance(broken, Exception):
+            raise broken
+        return broken  # type: ignore[no-any-return]
+
+    monkeypatch.setattr("config.doctor.httpx.get", get)
+
+    (provider,) = doctor._provider(0.2)
+
+    assert provider.found.endswith(f", {words}")
 
 
 def test_a_database_that_does_not_answer_hides_nothing_else(well: None, monkeypatch: pytest.MonkeyPatch) -> None:

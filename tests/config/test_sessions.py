@@ -118,6 +118,9 @@ def test_whoever_stands_still_in_a_transaction_is_named(transactional_db: None, 
     with outside() as holder:
         holder.execute("SET application_name = 'a forgotten psql'")
         holder.execute("LOCK TABLE orders_order IN ACCESS EXCLUSIVE MODE")
+        holder.execute("SELECT count(*) FROM orders_order, orders_product")
+        holder.execute("SELECT 1 FROM fulfillment_stocklevel FOR UPDATE")
+        holder.execute("UPDATE fulfillment_saga SET epoch = epoch")
         time.sleep(0.4)
 
         (finding,) = findings(doctor._holders)
@@ -125,6 +128,7 @@ def test_whoever_stands_still_in_a_transaction_is_named(transactional_db: None, 
         pid = holder.info.backend_pid
     assert finding.level == "warn"
     assert finding.found.startswith(f"session {pid} (a forgotten psql) has been in a transaction for 0.")
+    assert finding.found.endswith("; it holds the table orders_order, rows of fulfillment_stocklevel, rows of fulfillment_saga")
     assert finding.to_do == f"if nobody needs it: SELECT pg_terminate_backend({pid})"
     assert [found.level for found in findings(doctor._holders)] == ["ok"]
 

@@ -441,7 +441,7 @@ def test_the_command_shows_holds_and_releases(place: Place, capsys: pytest.Captu
     call_command("circuit")
     told = capsys.readouterr().out
     assert "Payments (sandbox) is held back by amara since" in told
-    assert "1 order waits, €1.00 in all." in told
+    assert "1 order waits, €1.00 in all. Runbook docs/runbooks/provider_down.md" in told
     assert "1 of 20 circuits are open." in told
     call_command("incidents")
     told = capsys.readouterr().out

@@ -9,8 +9,6 @@ from config.loops import Loop, LoopCommand
 from fulfillment.release import RELEASE
 from sideeffects import people, registry, relay
 
-BEAT_EVERY_S = 5.0
-
 
 class Relay(Loop):
     """``tell`` gets one line for each round that found something."""
@@ -43,7 +41,7 @@ class Relay(Loop):
         launched = self.part("the deliveries", lambda: registry.relay_round(self.turn.keep, self.marks))
         if launched:
             self.tell(f"relay: published {launched} deliveries")
-        if time.monotonic() - self.beaten_at >= BEAT_EVERY_S:
+        if time.monotonic() - self.beaten_at >= relay.BEAT_EVERY_S:
             self.part("the incidents", people.tell)
             if self.is_well:
                 self.part("the beat", relay.beat)

@@ -9,7 +9,9 @@ from fulfillment.engine.holding import sentence
 from fulfillment.management.operating import OperatorCommand, words, wrong_usage
 from fulfillment.models import Circuit
 from fulfillment.recovery import Refused, circuits
+from orders.attention import RUNBOOKS, IncidentKind
 
+RUNBOOK = f"{RUNBOOKS}/{IncidentKind.PROVIDER_DOWN}.md"
 VERBS = {"hold": circuits.hold, "release": circuits.release}
 
 
@@ -51,9 +53,9 @@ class Command(OperatorCommand):
 def _line(circuit: Circuit) -> str:
     if not circuit.is_open:
         return f"{circuit.name} · closed"
-    return f"{circuit.name} · {circuit.state} · {sentence(circuit)}."
+    return f"{circuit.name} · {circuit.state} · {sentence(circuit)}. Runbook {RUNBOOK}"
 
 
 def _as_json(circuit: Circuit) -> dict[str, Any]:
     names = ("name", "state", "opened_at", "next_probe_at", "probes", "held_by", "reason", "last_error")
-    return {name: getattr(circuit, name) for name in names} | {"sentence": sentence(circuit) if circuit.is_open else ""}
+    return {name: getattr(circuit, name) for name in names} | {"sentence": sentence(circuit) if circuit.is_open else "", "runbook": RUNBOOK}

@@ -181,6 +181,7 @@ ROOT_URLCONF = "config.urls"
 WSGI_APPLICATION = "config.wsgi.application"
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 USE_TZ, TIME_ZONE, LANGUAGE_CODE = True, "UTC", "en-gb"
+FORMAT_MODULE_PATH = "config.formats"
 STATIC_URL = "/static/"
 APPEND_SLASH = False
 

@@ -8,6 +8,7 @@ from django.db.models import Exists, OuterRef, Prefetch, QuerySet, prefetch_rela
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect
 from django.urls import reverse
+from django.utils.formats import date_format
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 from unfold.admin import ModelAdmin
@@ -64,7 +65,15 @@ class NeedsAttention(admin.SimpleListFilter):
 class OrderAdmin(ModelAdmin):
     """Read-only for everyone, superusers included: states are moved by the engine alone."""
 
-    list_display: ClassVar = ["number", "placed_at", "customer_name", "shown_status", "shown_steps", "shown_side_effects", "shown_total"]
+    list_display: ClassVar = [
+        "shown_number",
+        "shown_placed_at",
+        "customer_name",
+        "shown_status",
+        "shown_steps",
+        "shown_side_effects",
+        "shown_total",
+    ]
     list_filter: ClassVar = ["status", NeedsAttention]
     search_fields: ClassVar = ["=number", "=customer_email"]
     search_help_text = "Order number (ORD-…) or e-mail address, exactly"
@@ -104,6 +113,15 @@ class OrderAdmin(ModelAdmin):
         for order in changelist.result_list:
             order.side_effects = found[order.pk]
         return changelist
+
+    @display(description="Number", ordering="number")
+    def shown_number(self, order: Order) -> SafeString:
+        return format_html('<span style="white-space:nowrap">{}</span>', order.number)
+
+    @display(description="Placed", ordering="placed_at")
+    def shown_placed_at(self, order: Order) -> SafeString:
+        instant = date_format(order.placed_at, "DATETIME_FORMAT")
+        return format_html('<time datetime="{}" style="white-space:nowrap">{}</time>', order.placed_at.isoformat(), instant)
 
     @display(description="Status", ordering="status")
     def shown_status(self, order: Order) -> SafeString:

@@ -1,10 +1,12 @@
 """Promise: operators see why an order is where it is, and can change nothing by hand but what is theirs."""
 
 import html
+import re
 import uuid
 from typing import Any
 
 import pytest
+from django.contrib.admin.models import LogEntry
 from django.contrib.auth.models import Permission, User
 from django.test import Client as Browser
 
@@ -45,6 +47,26 @@ def test_the_list_shows_status_steps_and_total_in_few_queries(
     assert "€214.00" in text
 
 
+def test_the_list_tells_times_as_everything_else_does_and_breaks_no_number(operator: Browser, order: Order) -> None:
+    """I compare it with a log in UTC, and copy a number in one piece."""
+    text = operator.get("/admin/orders/order/").content.decode()
+
+    placed = f"{order.placed_at:%Y-%m-%d %H:%M:%S} UTC"
+    assert f'<time datetime="{order.placed_at.isoformat()}" style="white-space:nowrap">{placed}</time>' in text
+    assert f'<span style="white-space:nowrap">{order.number}</span>' in text
+    assert "a.m." not in text
+    assert "p.m." not in text
+
+
+def test_every_other_page_of_the_admin_shows_the_same_form(operator: Browser, client: Client) -> None:
+    """When a price was changed, for instance."""
+    tent = Product.objects.get(sku="TENT")
+    operator.post(f"/admin/orders/product/{tent.pk}/change/", {"name": "Tent", "price_minor": 20_000, "is_active": "on"})
+    LogEntry.objects.update(action_time="2026-11-24T15:47:00Z")
+
+    assert "2026-11-24 15:47:00 UTC" in operator.get(f"/admin/orders/product/{tent.pk}/history/").content.decode()
+
+
 def test_an_order_is_found_by_its_number(operator: Browser, order: Order) -> None:
     assert order.number in operator.get(f"/admin/orders/order/?q={order.number}").content.decode()
     assert "○</span>Placed" not in operator.get("/admin/orders/order/?q=ORD-9").content.decode()
@@ -59,6 +81,8 @@ def test_the_page_says_why_and_shows_everything_in_few_queries(operator: Browser
     assert "None yet: they begin when the order is fulfilled." in text
     assert "Order placed" in text
     assert "12 Harbour Rd" in text
+    assert re.search(r"placed <time [^>]*>\d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC</time>", text)
+    assert re.search(r"Since <time [^>]*>\d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC</time>", text)
 
 
 def test_the_page_of_an_order_that_needs_attention_shows_what_may_be_decided(

@@ -11,6 +11,7 @@ from kombu.exceptions import ChannelError, OperationalError
 
 QUEUES = ("undo", "saga", "sideeffects")
 ASKED_FOR_WRITES = "shop.takes_writes"
+CONFIRMS_WITHIN_S = 1.0
 
 
 def no_answer() -> tuple[type[Exception], ...]:
@@ -24,7 +25,7 @@ def trouble() -> str:
     with _connection() as broker:
         try:
             _connect(broker)
-            return _refusal(broker.default_channel.client) if broker.transport.driver_type == "redis" else ""
+            return _refusal(broker.default_channel.client) if broker.transport.driver_type == "redis" else _block(broker)
         except no_answer():
             return "does not answer"
 
@@ -34,8 +35,36 @@ def _refusal(client: Any) -> str:
     try:
         client.set(ASKED_FOR_WRITES, "", px=1)
     except redis.ResponseError as refused:
-        return f"answers and takes no messages ({type(refused).__name__}: {str(refused)[:80].rstrip('.')})"
+        return f"answers and takes no messages ({str(refused)[:80].rstrip('.')})"
     return ""
+
+
+def _block(broker: Any) -> str:
+    """RabbitMQ with an alarm of its memory or disk lets everybody in, confirms the first message (nobody gets this one) and reads nothing that follows."""
+    channel = broker.default_channel
+    broker.connection.on_blocked = _raise
+    try:
+        for _ in range(2):
+            nothing = channel.prepare_message("", content_encoding="utf-8")
+            channel.basic_publish_confirm(nothing, exchange="", routing_key=ASKED_FOR_WRITES, confirm_timeout=CONFIRMS_WITHIN_S)
+    except _Blocked:
+        told = "it blocks whoever publishes: `rabbitmqctl list_alarms`, or its log, says why"
+    except TimeoutError:
+        told = f"it has confirmed none within {CONFIRMS_WITHIN_S:g} s"
+    except broker.channel_errors as refused:
+        told = str(refused)[:80].rstrip(".")
+    else:
+        return ""
+    broker.connection.collect()  # a farewell would not be read either, and is waited for
+    return f"answers and takes no messages ({told})"
+
+
+class _Blocked(Exception):
+    """The broker has said so, while something else was waited for."""
+
+
+def _raise(reason: str) -> None:
+    raise _Blocked(reason)
 
 
 def lengths(queues: Iterable[str]) -> dict[str, int]:

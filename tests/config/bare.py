@@ -62,10 +62,17 @@ class RabbitBroker(Broker):
     def __init__(self, folder: Path) -> None:
         server = rabbitmq.choose(folder)
         server.forget()
-        self.url, self.children = server.url, []
+        self.server, self.url, self.children = server, server.url, []
         for command in server.commands():
             self.children.append(Child(command, ROOT, folder / f"{command.role}.log"))
             wait_for(command.answers, 60, every_s=0.2)
+
+    def control(self, *words: str) -> None:
+        """``rabbitmqctl``: how RabbitMQ is told things while it runs."""
+        own = {name: value for name, value in self.server.commands()[1].env.items() if "DIST" not in name and "ADDITIONAL" not in name}
+        subprocess.run(
+            [str(rabbitmq.SERVER.with_name("rabbitmqctl")), *words], env=os.environ | own, check=True, capture_output=True, timeout=60
+        )
 
     def put(self, queue: str, message: Message) -> None:
         with kombu.Connection(self.url) as line:

@@ -1,5 +1,7 @@
 """Promise: a broker that answers and takes no message is named as the cause, and makes no worker sick."""
 
+import shutil
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -8,7 +10,10 @@ from django.core.management import call_command
 
 from config import doctor
 from config.broker import trouble
-from tests.config.bare import Broker
+from config.outside import wait_for
+from config.proving import rabbitmq
+from tests.config.bare import Broker, RabbitBroker
+from tests.debian import needed
 
 
 @pytest.fixture(scope="module")
@@ -36,6 +41,35 @@ def full(broker: Broker) -> None:
 
 def test_a_broker_that_works_is_in_no_trouble(broker: Broker) -> None:
     assert trouble() == ""
+
+
+@pytest.fixture
+def rabbit(tmp_path: Any, settings: Any) -> Iterator[RabbitBroker]:
+    needed(lambda: rabbitmq.SERVER.exists() and shutil.which("erl"), "rabbitmq-server", "RabbitMQ")
+    one = RabbitBroker(tmp_path)
+    settings.CELERY_BROKER_URL, settings.CELERY_BROKER_TRANSPORT_OPTIONS = one.url, {"confirm_publish": True}
+    yield one
+    one.end()
+
+
+def test_rabbitmq_with_an_alarm_is_told_as_that_at_once(rabbit: RabbitBroker, db: None, capsys: pytest.CaptureFixture[str]) -> None:
+    """Its memory or its disk is short: it lets everybody in, and reads nothing from whoever publishes."""
+    assert trouble() == ""
+    rabbit.control("set_vm_memory_high_watermark", "absolute", "1")
+    wait_for(lambda: trouble() != "", 10)
+
+    begun = time.monotonic()
+    (told,) = list(doctor._workers(database_answers=True, ask_for_s=0.5))
+    with pytest.raises(SystemExit) as end:
+        call_command("health", "saga@%h")
+
+    assert time.monotonic() - begun < 2
+    assert (told.level, told.what) == ("FAIL", "broker")
+    assert "answers and takes no messages (it blocks whoever publishes: `rabbitmqctl list_alarms`" in told.found
+    assert (end.value.code or 0, "takes no messages" in capsys.readouterr().out) == (0, True)
+
+    rabbit.control("set_vm_memory_high_watermark", "0.6")
+    wait_for(lambda: trouble() == "", 10)
 
 
 @pytest.mark.parametrize(("becomes", "words"), [(demoted, "read only replica"), (full, "maxmemory")], ids=["demoted", "full"])

@@ -143,6 +143,17 @@ def test_a_failure_is_heard_by_a_monitor_that_reads_only_codes(db: None, probe: 
     assert (page.status_code, page.json()["level"]) == (503, "FAIL")
 
 
+def test_without_the_core_s_tables_there_are_no_numbers(well: None, probe: Browser, monkeypatch: pytest.MonkeyPatch) -> None:
+    here(monkeypatch)
+    with connection.cursor() as cursor:
+        cursor.execute("ALTER TABLE fulfillment_saga RENAME TO gone")
+
+    told = probe.get("/status").json()
+
+    assert told["numbers"] == {}
+    assert {finding["what"]: finding["level"] for finding in told["findings"]}["deliveries"] == "ok"
+
+
 def test_what_cannot_be_read_leaves_the_rest(well: None, probe: Browser, monkeypatch: pytest.MonkeyPatch) -> None:
     here(monkeypatch)
     with connection.cursor() as cursor:
@@ -150,7 +161,8 @@ def test_what_cannot_be_read_leaves_the_rest(well: None, probe: Browser, monkeyp
 
     told = probe.get("/status").json()
 
-    assert told["numbers"] == {}
+    numbers = told["numbers"]
+    assert (numbers["deliveries"], numbers["orders"]["under_way"]) == (None, 0)
     assert {finding["what"]: finding["level"] for finding in told["findings"]}["orders"] == "ok"
 
 

@@ -283,8 +283,8 @@ BUGS = (
         is_later=True,
         blindness=AT_ONCE,
         file="sideeffects/relay.py",
-        search="Subscriber.objects.select_for_update()",
-        replace="Subscriber.objects.all()",
+        search="row for row in Subscriber.objects.select_for_update()",
+        replace="row for row in Subscriber.objects.all()",
     ),
     Bug(
         name="the older of two stamps has the last word",

@@ -6,10 +6,12 @@ from typing import Any
 from django.conf import settings
 
 from fulfillment.clock import shop_now
-from fulfillment.engine.journal import pivot_succeeded, save, step_of
+from fulfillment.engine.journal import GRANTED, STARTED, pivot_succeeded, save, step_of
 from fulfillment.errors import WATCHING
 from fulfillment.models import Saga, StepRecord, StepState
 from fulfillment.step import Step
+
+LATE_AFTER_S = settings.SWEEP_EVERY_S + 5.0 * settings.TIME_SCALE  # a sweep at work comes sooner: what is longer is our own trouble
 
 
 def spent(saga: Saga, record: StepRecord, undo: bool) -> str:
@@ -32,6 +34,24 @@ def give_time(saga: Saga, time: timedelta) -> None:
         paused_s=saga.paused_s + time.total_seconds(),
         deadline_at=saga.deadline_at + time if saga.deadline_at is not None else None,
     )
+
+
+def give_back_what_was_lost(saga: Saga, record: StepRecord) -> None:
+    """Before a look, or a try, judges it: the time in which a message waited, or nobody looked, is our own trouble and not the provider's.
+
+    What is started is not meant (a take-over gives back all of its time), nor what is held (its release does). At most what a provider remembers a key for: an
+    order that was lost for longer is to turn back, or to be told.
+    """
+    since = saga.launched_at if record.state in GRANTED and saga.launched_at else saga.wake_at
+    if since is None or saga.held_by or record.state in STARTED:
+        return
+    lost = shop_now() - since
+    if lost > timedelta(seconds=LATE_AFTER_S):
+        give_time(saga, min(lost, most_given_back()))
+
+
+def most_given_back() -> timedelta:
+    return timedelta(seconds=settings.KEY_WINDOW_S)
 
 
 def try_given_back(record: StepRecord, undo: bool) -> dict[str, Any]:

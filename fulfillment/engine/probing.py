@@ -7,7 +7,7 @@ from django.conf import settings
 from fulfillment import circuit as circuits
 from fulfillment.circuit import Circuit
 from fulfillment.clock import ShopNow, in_seconds, lease_s, patience_s, shop_now
-from fulfillment.engine.budget import try_given_back
+from fulfillment.engine.budget import give_back_what_was_lost, give_time, try_given_back
 from fulfillment.engine.holding import hold, was_never_asked
 from fulfillment.engine.journal import STARTED, WAITING, Launch, border, launch_of, move, save, tell_a_person
 from fulfillment.engine.walking import grant_next, put_in_doubt
@@ -24,11 +24,15 @@ def hold_on(saga: Saga, record: StepRecord, undo: bool, circuit: Circuit) -> Non
         save(saga, wake_at=circuit.probe_until)
         return
     if record.state in STARTED:
+        if record.started_at is not None and not saga.held_by:  # as a take-over does; else the release gives back all of it
+            give_time(saga, now - record.started_at)
         put_in_doubt(saga, record, undo, try_given_back(record, undo))
-    elif record.state == StepState.GRANTED and was_never_asked(record, circuit):
-        saga.epoch += 1
-        move(saga, record, StepState.PENDING, granted_at=None)
-        save(saga, epoch=saga.epoch)
+    else:
+        give_back_what_was_lost(saga, record)
+        if record.state == StepState.GRANTED and was_never_asked(record, circuit):
+            saga.epoch += 1
+            move(saga, record, StepState.PENDING, granted_at=None)
+            save(saga, epoch=saga.epoch)
     hold(saga, record, circuit)
     _tell_if_it_takes_too_long(saga, record, circuit)
 

@@ -12,7 +12,7 @@ from fulfillment import circuit as circuits
 from fulfillment import ledger
 from fulfillment.clock import ShopNow, backoff_s, in_seconds, lease_s, patience_s
 from fulfillment.crashpoints import ANY, crash_point
-from fulfillment.engine.budget import tries_spent
+from fulfillment.engine.budget import LATE_AFTER_S, give_back_what_was_lost, most_given_back, tries_spent
 from fulfillment.engine.holding import hold, release
 from fulfillment.engine.journal import (
     Claim,
@@ -48,17 +48,20 @@ BRIEFLY_S = 0.05
 
 # One statement: lock the saga if this epoch and direction still hold, start the granted step under a random claim, move wake_at to the end of the lease,
 # write the history, and move a placed order to processing. The saga's row is locked first, as everywhere, so that no two transitions can deadlock.
-# Before an open circuit nothing starts but its probe, whose time is then that of its lease.
+# Before an open circuit nothing starts but its probe, whose time is then that of its lease. The time that its message waited in a long queue is given back: to the
+# saga, and to what was started before; a step's own deadline runs from its first start.
 START = """
 WITH mine AS (
     SELECT id, order_id, epoch, plan, held_by, (
         SELECT (entry->>'role') || '.' || (entry->>'gateway') || %(operation)s FROM jsonb_array_elements(plan) AS entry WHERE entry->>'name' = %(name)s
-    ) AS circuit FROM fulfillment_saga
+    ) AS circuit,
+        CASE WHEN held_by = '' AND shop_now() - launched_at > %(late_after)s THEN least(shop_now() - launched_at, %(most)s) ELSE interval '0' END AS lost
+    FROM fulfillment_saga
     WHERE id = %(saga)s AND epoch = %(epoch)s AND state = %(direction)s AND (%(undo)s OR cancel_requested_at IS NULL)
     FOR UPDATE
 ), was AS (
-    SELECT r.id, r.asked_until, r.undo_asked_until, c.name AS circuit, c.state <> 'closed' OR c.failures <> '[]' AS troubled,
-        c.probe = mine.id AND c.probe_until > shop_now() AS is_probe
+    SELECT r.id, r.asked_until, r.undo_asked_until, NOT %(undo)s AND r.first_started_at IS NULL AS is_first, c.name AS circuit,
+        c.state <> 'closed' OR c.failures <> '[]' AS troubled, c.probe = mine.id AND c.probe_until > shop_now() AS is_probe
     FROM fulfillment_steprecord AS r JOIN mine ON r.saga_id = mine.id LEFT JOIN fulfillment_circuit AS c ON c.name = mine.circuit
     WHERE r.name = %(name)s AND r.state = %(granted)s
         AND ((mine.held_by = '' AND coalesce(c.state, 'closed') = 'closed') OR (c.probe = mine.id AND c.probe_until > shop_now()))
@@ -73,7 +76,9 @@ WITH mine AS (
     FROM was WHERE r.id = was.id
     RETURNING r.*
 ), leased AS (
-    UPDATE fulfillment_saga SET wake_at = shop_now() + %(lease)s, left_since = NULL WHERE id IN (SELECT saga_id FROM started)
+    UPDATE fulfillment_saga AS s SET wake_at = shop_now() + %(lease)s, left_since = NULL, deadline_at = deadline_at + mine.lost,
+        paused_s = CASE WHEN was.is_first THEN 0 ELSE paused_s + extract(epoch FROM mine.lost)::float END
+    FROM mine, was WHERE s.id = mine.id AND s.id IN (SELECT saga_id FROM started)
 ), probing AS (
     UPDATE fulfillment_circuit SET probe_until = shop_now() + %(lease)s WHERE name IN (SELECT circuit FROM was WHERE is_probe)
 ), moved AS (
@@ -120,6 +125,8 @@ def _start(saga_id: int, epoch: int, name: str, undo: bool) -> Claim | None:
         "undo": undo,
         "claim": claim,
         "lease": timedelta(seconds=lease_s()),
+        "late_after": timedelta(seconds=LATE_AFTER_S),
+        "most": most_given_back(),
         "direction": SagaState.COMPENSATING if undo else SagaState.RUNNING,
         "granted": StepState.UNDO_GRANTED if undo else StepState.GRANTED,
         "started": StepState.UNDO_STARTED if undo else StepState.STARTED,
@@ -240,6 +247,7 @@ def _run_local(saga_id: int, epoch: int, name: str, undo: bool) -> Settled:
         return Settled(mine=False)
     order = saga.order
     _wait_briefly_if_held(record_of(saga, name))
+    give_back_what_was_lost(saga, record_of(saga, name))
     if order.status == Status.PLACED:
         tell_order(saga, Status.PROCESSING)
     receipt = step.compensate(order, claim.undo_of(order)) if undo else step.execute(order, claim.key)
@@ -263,6 +271,7 @@ def _settle_local_failure(saga_id: int, epoch: int, name: str, undo: bool, error
         return Settled(mine=False)
     if saga.order.status == Status.PLACED:
         tell_order(saga, Status.PROCESSING)
+    give_back_what_was_lost(saga, record_of(saga, name))
     return _fail(saga, claim, error)
 
 

@@ -5,7 +5,7 @@ from typing import Any
 from fulfillment.card import Card
 from fulfillment.clock import ShopNow, backoff_s, in_seconds, lease_s, patience_s, shop_now
 from fulfillment.crashpoints import crash_point
-from fulfillment.engine.budget import give_time, spent, try_given_back
+from fulfillment.engine.budget import give_back_what_was_lost, give_time, spent, try_given_back
 from fulfillment.engine.holding import release, stands_before
 from fulfillment.engine.journal import (
     GRANTED,
@@ -80,8 +80,11 @@ def chain_stopped(saga_id: int, epoch: int) -> Launch | None:
         follow = launch_of(saga)
     elif record.state in STARTED and step_of(saga, record.name) and _keys_make_it_one(card(saga, record)):
         wait_s = 0.0 if saga.cancel_requested_at and not undo else backoff_s(record.undo_tries if undo else record.tries)
-        put_in_doubt(saga, record, undo, {"undo_doubt": True} if undo else {"doubt": True}, wake_at=in_seconds(wait_s))
+        put_in_doubt(saga, record, undo, {"undo_doubt": True} if undo else {"doubt": True})
+        give_back_what_was_lost(saga, record)  # beyond its lease: it waited in its queue, and no sweep came
+        save(saga, wake_at=in_seconds(wait_s))
     elif record.state in GRANTED and saga.relaunches == 0:
+        give_back_what_was_lost(saga, record)
         follow = _relaunch(saga, record)
     crash_point("failed", saga.order.number, record.name, undo=undo)
     return follow
@@ -139,6 +142,8 @@ def _go_on(saga: Saga, record: StepRecord, undo: bool, poison_after: int) -> Lau
     """Nothing keeps it back."""
     if saga.held_by:
         release(saga, record)
+    else:
+        give_back_what_was_lost(saga, record)
     if record.state not in STARTED and (what := spent(saga, record, undo)):
         _give_up(saga, record, undo, what)
     elif saga.relaunches >= poison_after and not is_put_off(record):

@@ -1,7 +1,7 @@
 """The database's clock has jumped: the instants of open sagas are moved with it, so that nothing is past, and nothing stands still, that would not have been.
 
 Note: which instants. Whatever was written before the jump is moved; what was written since, until the sweep noticed, bears the new clock already: that are a few
-seconds, and they are told apart by the instant itself. ``wake_at`` is moved back only: to look too early harms nobody. A probe's stamp from a clock that was
+seconds, and they are told apart by the instant itself. ``wake_at`` is never moved into the future: to look too early harms nobody. A stamp from a clock that was
 ahead proves nothing, and is forgotten.
 """
 
@@ -26,12 +26,18 @@ def _moved(column: str, known_by: str = "") -> str:
     return f"{column} = CASE WHEN {known_by or column} BETWEEN %(since)s AND shop_now() THEN {column} ELSE {column} + %(by)s END"
 
 
+def _due_as_ever(column: str) -> str:
+    """``column`` moved back; set forward, what would not be due yet is due now, and no more overdue than it was: lateness is counted."""
+    return f"""{column} = CASE WHEN %(by)s < interval '0' THEN {column} + %(by)s
+        ELSE greatest({column}, least({column} + %(by)s, shop_now())) END"""
+
+
 def _moved_back(column: str) -> str:
     return f"{column} = CASE WHEN %(by)s < interval '0' THEN {column} + %(by)s ELSE {column} END"
 
 
 SAGAS = f"""
-UPDATE fulfillment_saga SET {_moved_back("wake_at")}, {_moved("launched_at")}, {_moved("held_at")}, {_moved("left_since")},
+UPDATE fulfillment_saga SET {_due_as_ever("wake_at")}, {_moved("launched_at")}, {_moved("held_at")}, {_moved("left_since")},
     {_moved("deadline_at", "opened_at")} WHERE id = ANY(%(sagas)s)
 """
 RECORDS = f"""

@@ -146,13 +146,14 @@ def _may_still_wait_in_its_queue(saga: Saga) -> bool:
 
 
 def not_published(what: Launch) -> None:
-    """The broker did not take it: due again after the first patience, which does not grow, because nothing was lost."""
+    """The broker did not take it: due again after the first patience, which does not grow, because nothing was lost, and costs no time."""
+    wait_s = patience_s(0)
     with transaction.atomic():
         may_be_lost()
         Saga.objects.filter(pk=what.saga, epoch=what.epoch, relaunches__gt=0).update(relaunches=F("relaunches") - 1)
-        Saga.objects.filter(pk=what.saga, epoch=what.epoch, wake_at__isnull=False).update(
-            launched_at=None, wake_at=in_seconds(patience_s(0))
-        )
+        Saga.objects.filter(pk=what.saga, epoch=what.epoch, wake_at__isnull=False).update(launched_at=None, wake_at=in_seconds(wait_s))
+        given = {"paused_s": F("paused_s") + wait_s, "deadline_at": F("deadline_at") + timedelta(seconds=wait_s)}
+        Saga.objects.filter(pk=what.saga, epoch=what.epoch, wake_at__isnull=False, held_by="").update(**given)
 
 
 def beat() -> int:

@@ -7,7 +7,7 @@ from django.conf import settings
 
 from fulfillment import engine, recovery
 from fulfillment.errors import Busy, InDoubt, Rejected, Unavailable
-from fulfillment.models import QueueProbe, Saga, SagaState, StepRecord, StepState, StockLevel
+from fulfillment.models import Saga, SagaState, StepRecord, StepState, StockLevel
 from orders import probes
 from orders.models import Incident, Order
 from tests.fulfillment.driving import found, paid, record, refused, start
@@ -41,14 +41,20 @@ def test_a_worker_is_taken_over_at_the_end_of_its_lease(saga: int, clock: ShopCl
 # --- deadlines -------------------------------------------------------------------------------------------------------------
 
 
+def goes_by(clock: ShopClock, seconds: float) -> None:
+    """Time that is nobody's trouble: a sweep is at work, and comes when the saga is due."""
+    clock.passes(seconds)
+    Saga.objects.update(wake_at=clock.now, launched_at=None)
+
+
 @BOTH_SIDES
 def test_a_step_s_deadline_counts_from_its_first_start(saga: int, clock: ShopClock, after_s: float, is_over: bool) -> None:
     clock.passes(40)
     engine.settle_failure(start(saga), BUSY)
-    clock.passes(500)
+    goes_by(clock, 500)
     recovery.look(saga)
     engine.settle_failure(start(saga), BUSY)
-    clock.passes(settings.STEP_DEADLINE_S - 500 + after_s)
+    goes_by(clock, settings.STEP_DEADLINE_S - 500 + after_s)
 
     recovery.look(saga)
 
@@ -59,29 +65,22 @@ def test_a_step_s_deadline_counts_from_its_first_start(saga: int, clock: ShopClo
 def test_a_saga_s_deadline_counts_from_opening_whatever_succeeds_on_the_way(
     saga: int, clock: ShopClock, after_s: float, is_over: bool
 ) -> None:
-    clock.passes(settings.SAGA_DEADLINE_S - 100)
+    goes_by(clock, settings.SAGA_DEADLINE_S - 100)
     paid(saga)
-    clock.passes(100 + after_s)
-    ask(clock)
+    goes_by(clock, 100 + after_s)
 
     recovery.look(saga)
 
     assert (found(saga).state == SagaState.COMPENSATING) is is_over
 
 
-def ask(clock: ShopClock) -> None:
-    """A probe comes out of the queue now: what was published long ago is lost."""
-    QueueProbe.objects.get_or_create(queue="saga")
-    recovery.probe_came_out("saga", clock.now)
-
-
 @BOTH_SIDES
 def test_an_undo_s_deadline_counts_from_its_grant(saga: int, order: Order, clock: ShopClock, after_s: float, is_over: bool) -> None:
     clock.passes(40)
     refused(saga)
-    clock.passes(300)
+    goes_by(clock, 300)
     engine.settle_failure(start(saga, undo=True), BUSY)
-    clock.passes(settings.UNDO_DEADLINE_S - 300 + after_s)
+    goes_by(clock, settings.UNDO_DEADLINE_S - 300 + after_s)
 
     recovery.look(saga)
 
@@ -97,7 +96,7 @@ def test_the_time_of_a_lost_worker_moves_the_step_s_deadline_by_exactly_that(
     clock.passes(LEASE + 40)
     recovery.look(saga)
     engine.settle_failure(start(saga), BUSY)
-    clock.passes(settings.STEP_DEADLINE_S + after_s)
+    goes_by(clock, settings.STEP_DEADLINE_S + after_s)
 
     recovery.look(saga)
 
@@ -111,7 +110,7 @@ def test_what_several_lost_workers_took_is_given_back_whole(saga: int, clock: Sh
         clock.passes(LEASE + 10)
         recovery.look(saga)
     engine.settle_failure(start(saga), BUSY)
-    clock.passes(settings.STEP_DEADLINE_S + after_s)
+    goes_by(clock, settings.STEP_DEADLINE_S + after_s)
 
     recovery.look(saga)
 
@@ -126,7 +125,7 @@ def test_what_one_step_was_given_back_is_not_the_next_one_s(saga: int, clock: Sh
     paid_again(saga)
     engine.run_local(saga, found(saga).epoch, "inventory", undo=False)
     engine.settle_failure(start(saga, "shipping"), BUSY)
-    clock.passes(settings.STEP_DEADLINE_S + after_s)
+    goes_by(clock, settings.STEP_DEADLINE_S + after_s)
 
     recovery.look(saga)
 
@@ -144,7 +143,7 @@ def test_what_a_step_was_given_back_is_not_its_undo_s(saga: int, clock: ShopCloc
         engine.run_local(saga, found(saga).epoch, "inventory", undo=False)
     engine.chain_stopped(saga, found(saga).epoch)
     engine.settle_failure(start(saga, undo=True), BUSY)
-    clock.passes(settings.UNDO_DEADLINE_S + after_s)
+    goes_by(clock, settings.UNDO_DEADLINE_S + after_s)
 
     recovery.look(saga)
 
@@ -155,13 +154,12 @@ def test_what_a_step_was_given_back_is_not_its_undo_s(saga: int, clock: ShopCloc
 def test_the_time_of_a_lost_worker_moves_the_saga_s_deadline_by_exactly_that(
     saga: int, clock: ShopClock, after_s: float, is_over: bool
 ) -> None:
-    clock.passes(100)
+    goes_by(clock, 100)
     start(saga)
     clock.passes(LEASE + 40)
     recovery.look(saga)
     paid_again(saga)
-    clock.passes(settings.SAGA_DEADLINE_S - 100 + after_s)
-    ask(clock)
+    goes_by(clock, settings.SAGA_DEADLINE_S - 100 + after_s)
 
     recovery.look(saga)
 

@@ -16,6 +16,7 @@ from fulfillment.gateways import ROLES
 from fulfillment.models import Quarantine, Saga
 from fulfillment.recovery.containing import Due, Memory, contained
 from fulfillment.recovery.requests import Refused
+from fulfillment.release import RELEASE
 from orders.attention import Incident, IncidentKind, IncidentState, resolve
 from orders.database import is_unusable, sqlstate, wait_for_locks
 
@@ -91,9 +92,10 @@ def _send_ahead(circuit: Circuit, memory: Memory) -> Iterator[Launch]:
         .order_by("id")
         .values_list("id", flat=True)
     )
-    ahead = list(waiting.filter(id__gt=circuit.probe or 0)[:CANDIDATES])
-    candidates = ahead + list(waiting.filter(id__lte=circuit.probe or 0)[: CANDIDATES - len(ahead)])
-    if not candidates:
+    ours = waiting.filter(release__lte=RELEASE)  # what newer code has opened is not ours to send ahead
+    ahead = list(ours.filter(id__gt=circuit.probe or 0)[:CANDIDATES])
+    candidates = ahead + list(ours.filter(id__lte=circuit.probe or 0)[: CANDIDATES - len(ahead)])
+    if not candidates and not waiting.exists():
         _nobody_waits(circuit.name)
     for saga_id in candidates:
         launch = None

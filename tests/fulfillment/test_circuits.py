@@ -17,6 +17,7 @@ from fulfillment.explain import explain
 from fulfillment.gateways import http
 from fulfillment.models import Quarantine, Saga, SagaState, StepRecord, StepState, StockLevel
 from fulfillment.recovery import circuits
+from fulfillment.release import RELEASE
 from orders.models import Incident, Order, OrderLine
 from tests.fulfillment.conftest import now_due
 from tests.holding import held
@@ -267,6 +268,28 @@ def test_an_order_on_which_nobody_can_work_does_not_hold_it_open(place: Place) -
 
     assert next_probe() == second
     assert Quarantine.objects.get().saga_id == first
+
+
+def test_those_of_a_newer_release_do_not_stand_in_the_probe_s_way(place: Place) -> None:
+    """A deploy was taken back: more of its orders than are looked at for one probe come next in turn, and this code may not judge them."""
+    sagas = opened(place)
+    newer = [place(number) for number in range(10, 16)]
+    for saga in newer:
+        tries(saga)
+    Saga.objects.filter(pk__in=newer).update(release=RELEASE + 1)
+    Circuit.objects.update(probe=sagas[-1])
+
+    assert next_probe() == sagas[0]
+
+
+def test_an_open_circuit_before_which_only_newer_orders_wait_stays_open(place: Place) -> None:
+    """This code has nobody to send ahead, and somebody waits all the same."""
+    opened(place)
+    Saga.objects.update(release=RELEASE + 1)
+    Circuit.objects.update(next_probe_at="2020-01-01T00:00Z")
+
+    assert list(recovery.circuit_probes()) == []
+    assert circuit().state == CircuitState.OPEN
 
 
 def test_a_probe_that_fails_waits_longer_each_time(place: Place) -> None:

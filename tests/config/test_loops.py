@@ -1,6 +1,8 @@
 """Promise: whatever goes wrong in a round of the sweep or the relay costs that round; one that gets nothing done does not say that it is at work."""
 
-from collections.abc import Callable
+import itertools
+import time
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -38,6 +40,37 @@ def test_a_mistake_in_the_code_ends_no_loop_and_does_not_look_like_work(
     one.round()
     one.end()
     assert age_s() is not None
+
+
+def test_a_long_round_keeps_neither_the_circuits_nor_the_probes_from_their_turn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Minutes of rows that somebody holds: half a second each."""
+    now_s = time.monotonic()
+    looked_after: list[tuple[str, float]] = []
+
+    def held(*asked_by: Any) -> Iterator[None]:
+        nonlocal now_s
+        for _ in range(1000):
+            now_s += 0.5
+            yield None
+
+    def noted(what: str) -> list[Any]:
+        looked_after.append((what, now_s))
+        return []
+
+    sweep = Sweep(lambda _: None)
+    monkeypatch.setattr(recovery, "due", held)
+    monkeypatch.setattr(recovery, "circuit_probes", lambda *_: noted("circuits"))
+    monkeypatch.setattr(recovery, "probes_due", lambda: noted("probes"))
+    monkeypatch.setattr("config.management.commands.sweep.time.monotonic", lambda: now_s)
+    began_s = now_s
+
+    sweep._round()
+
+    for what in ("circuits", "probes"):
+        instants = [began_s, *(at for which, at in looked_after if which == what), now_s]
+        gaps = [later - earlier for earlier, later in itertools.pairwise(instants)]
+        assert max(gaps) <= 6, what
+        assert len(instants) < 110, "and not before each saga"
 
 
 def test_people_are_told_of_deliveries_although_none_goes_out(monkeypatch: pytest.MonkeyPatch) -> None:

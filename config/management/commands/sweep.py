@@ -26,6 +26,7 @@ class Sweep(Loop):
         self.memory = recovery.Memory(watch=self.watch)
         self.reconciling: subprocess.Popen[bytes] | None = None
         self.reconciling_since = 0.0
+        self.looked_after_at = 0.0
 
     def forget(self) -> None:
         self.memory.mark.start_over()
@@ -56,7 +57,7 @@ class Sweep(Loop):
 
     def _round(self) -> int:
         """Each part for itself: the trouble of one is no reason to leave out the others."""
-        sagas = self.part("the circuits", self._circuits) + self.part("the sagas", self._sagas)
+        sagas = self._look_after_others() + self.part("the sagas", self._sagas)
         self.part("the probes", self._probes)
         self.part("unserved queues", self._unserved_queues)
         if contained := self.memory.take_count():
@@ -66,10 +67,19 @@ class Sweep(Loop):
         self._beat()
         return sagas
 
+    def _look_after_others(self) -> int:
+        """Circuits and queues do not wait for the end of a long round: a thousand rows that somebody holds are minutes."""
+        launched = self.part("the circuits", self._circuits)
+        self.part("the probes", self._probes)
+        self.looked_after_at = time.monotonic()
+        return launched
+
     def _sagas(self) -> int:
         launched = 0
         for launch in recovery.due(self.turn.keep, self.memory):
             self._beat()
+            if time.monotonic() - self.looked_after_at >= recovery.BEAT_EVERY.total_seconds():
+                launched += self._look_after_others()
             if launch is None:
                 continue
             with recovery.contained(recovery.Due(saga=launch.saga, order=None), self.memory):

@@ -6,12 +6,14 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
+from django.conf import settings
+
 from fulfillment import engine, ledger
 from fulfillment.clock import ShopNow
 from fulfillment.engine.holding import sentence
 from fulfillment.ledger import LedgerEntry
 from fulfillment.models import Circuit, Quarantine, Saga, SagaState, StepRecord, StepState
-from fulfillment.recovery import HELD_BY_SOMEBODY, Choice, choices, held, version_of
+from fulfillment.recovery import HELD_BY_SOMEBODY, Choice, choices, held, unanswered_for_s, version_of
 from fulfillment.release import RELEASE
 from orders.attention import Incident, IncidentKind
 from orders.database import is_our_trouble
@@ -133,25 +135,42 @@ def _explain(order: Order) -> Explanation:
     if saga.state == SagaState.NEEDS_ATTENTION:
         sentence, public, blocked = _waits_for_a_person(saga, record, undo, incidents), LOOKED_AT, "a person"
     else:
-        sentence, blocked = _moving(saga, record, undo), _blocked(saga, record)
+        silent_s = _silent_for_s(record, undo)
+        sentence, blocked = _moving(saga, record, undo, silent_s), _blocked(saga, record)
         public = _PUBLIC_UNDO if undo else _PUBLIC.get(record.state, _plain("{name} is being worked on."))(record)
-        if saga.held_by and not undo:
+        if (saga.held_by or silent_s) and not undo:
             public = _PUBLIC[StepState.RETRY_WAIT](record)
     next_at = saga.wake_at
     if next_at is not None and saga.now - next_at > timedelta(seconds=LATE_AFTER_S):
         sentence += f" It was due at {next_at:%H:%M:%S} UTC, and the sweep has not come to it since: `manage.py doctor` says why."
         next_at, blocked = None, THE_SWEEP
-    return Explanation(sentence=sentence, public=public, since=_since(record), next_at=next_at, blocked_on=blocked, **shared)
+    return Explanation(sentence=sentence, public=public, since=_since(saga, record), next_at=next_at, blocked_on=blocked, **shared)
 
 
-def _since(record: StepRecord) -> datetime | None:
-    """When something last happened to it."""
+def _since(saga: Saga, record: StepRecord) -> datetime | None:
+    """When something last happened to it; a try as the probe of a provider that is out changes nothing."""
+    if saga.held_by and saga.held_at:
+        return saga.held_at
     instants = (record.granted_at, record.started_at, record.settled_at, record.undo_granted_at)
     return max((instant for instant in instants if instant is not None), default=None)
 
 
-def _moving(saga: Saga, record: StepRecord, undo: bool) -> str:
-    text = _stands(saga, record, undo)
+def _silent_for_s(record: StepRecord, undo: bool) -> float:
+    """For how long the queue in which its message waits has let nothing out; 0: no message of it waits, or the queue is not known to be silent."""
+    if record.state not in engine.GRANTED:
+        return 0.0
+    silent_s = unanswered_for_s().get("undo" if undo else "saga", 0.0)
+    return silent_s if silent_s > settings.PROBE_AFTER_S else 0.0  # a younger stamp may well be on its way
+
+
+def _behind(record: StepRecord, undo: bool, silent_s: float) -> str:
+    what = f"The undo of {record.name}" if undo else record.name.capitalize()
+    long = f"{silent_s:.0f} s" if silent_s < 120 else f"{silent_s / 60:.0f} min"
+    return f"{what} may start, but its queue has let nothing out for {long}: `manage.py doctor` says why."
+
+
+def _moving(saga: Saga, record: StepRecord, undo: bool, silent_s: float) -> str:
+    text = _stands(saga, record, undo, silent_s)
     if undo:
         return f"The order is being undone ({_reason(saga)}). {text}"
     if saga.cancel_requested_at:
@@ -198,11 +217,13 @@ def _blocked(saga: Saga, record: StepRecord) -> str:
     return "our own database" if engine.is_put_off(record) else _BLOCKED.get(record.state, "")
 
 
-def _stands(saga: Saga, record: StepRecord, undo: bool) -> str:
+def _stands(saga: Saga, record: StepRecord, undo: bool, silent_s: float) -> str:
     if saga.left_since:
         return _left(saga, record)
     if saga.held_by:
         return _held(saga, record, undo)
+    if silent_s and not engine.is_put_off(record):
+        return _behind(record, undo, silent_s)
     return (_put_off if engine.is_put_off(record) else _SENTENCES.get(record.state, _foreign))(record)
 
 

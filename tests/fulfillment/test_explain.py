@@ -4,12 +4,15 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from django.conf import settings
 
 from fulfillment.clock import shop_now
 from fulfillment.explain import LATE_AFTER_S, explain
 from fulfillment.models import Saga, StepRecord
 from orders.models import Order
+from orders.probes import Probes
 from orders.timeline import TimelineEntry
+from tests.shop_clock import ShopClock
 
 DECLINED = "The provider answered 402 (card_declined)."
 
@@ -87,3 +90,48 @@ def test_a_look_that_is_a_little_late_is_no_news(saga: int) -> None:
 
     assert told.blocked_on == "the provider"
     assert told.next_at is not None
+
+
+def test_a_message_in_a_queue_that_lets_nothing_out_is_not_told_as_on_its_way(saga: int, order: Order, clock: ShopClock) -> None:
+    """As doctor says it, and not to my customer. A stamp that may well be on its way is no news."""
+    sender = Probes()
+    sender.want("saga")
+    sender.due()
+    clock.passes(settings.PROBE_AFTER_S)
+    Saga.objects.update(wake_at=clock.now)
+    assert explain(order).sentence == "Payment may start: its message is on the way to a worker."
+
+    clock.passes(38 - settings.PROBE_AFTER_S)
+    Saga.objects.update(wake_at=clock.now)
+    told = explain(order)
+
+    assert told.sentence == "Payment may start, but its queue has let nothing out for 38 s: `manage.py doctor` says why."
+    assert (told.public, told.blocked_on) == ("Payment takes longer than usual; it goes on by itself.", "a worker")
+
+
+def test_an_undo_s_queue_is_its_own(saga: int, order: Order, clock: ShopClock) -> None:
+    StepRecord.objects.update(state="not_needed")
+    StepRecord.objects.filter(name="payment").update(state="undo_granted")
+    Saga.objects.update(failure="payment_failed", state="compensating")
+    sender = Probes()
+    sender.want("saga")
+    sender.due()
+    clock.passes(500)
+    sender.want("undo")
+    sender.due()
+    clock.passes(180)
+    Saga.objects.update(wake_at=clock.now)
+
+    told = explain(order)
+
+    assert "The undo of payment may start, but its queue has let nothing out for 3 min: `manage.py doctor` says why." in told.sentence
+    assert told.public == "The order is being undone."
+
+
+def test_an_order_that_is_held_is_so_since_it_is_held(saga: int, order: Order) -> None:
+    """Not since the last try as the probe, which changes nothing for it."""
+    held_at, tried_at = (datetime(2026, 1, 1, hour, tzinfo=UTC) for hour in (1, 2))
+    StepRecord.objects.filter(name="payment").update(state="in_doubt", started_at=tried_at, settled_at=tried_at)
+    Saga.objects.update(held_by="payments.sandbox.do", held_at=held_at)
+
+    assert explain(order).since == held_at

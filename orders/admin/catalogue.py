@@ -3,6 +3,7 @@
 from typing import Any, ClassVar
 
 from django import forms
+from django.conf import settings
 from django.contrib import admin
 from django.contrib.auth.admin import GroupAdmin as DjangoGroupAdmin
 from django.contrib.auth.admin import UserAdmin as DjangoUserAdmin
@@ -28,7 +29,7 @@ class ProductForm(forms.ModelForm):
         """Raises ValidationError: nothing is given away, and nobody is paid for taking it."""
         price = int(self.cleaned_data["price_minor"])
         if price <= 0:
-            raise forms.ValidationError("A price must be above 0, in minor units: 8420 is 84.20.")
+            raise forms.ValidationError(f"A price must be above 0, in minor units: 8420 is {money(8420, settings.SHOP_CURRENCY)}.")
         return price
 
 

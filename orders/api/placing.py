@@ -17,6 +17,7 @@ from rest_framework.exceptions import ErrorDetail, ValidationError
 from fulfillment import tasks
 from orders.api.problems import KEY_REUSED
 from orders.models import Order, OrderLine, Product
+from orders.money import MAX_TOTAL_MINOR, money
 
 MAX_KEY = 255
 
@@ -46,15 +47,16 @@ def key_of(header: str | None) -> str:
 def place(client: User, key: str, wanted: dict[str, Any], correlation_id: str) -> Placed:
     """Place the order that ``wanted`` describes (a valid ``RequestedOrder``), or find the one that this key has placed.
 
-    Raises ValidationError (a product is unknown or not sold), ProblemError (the key was used for another order).
+    Raises ValidationError (a product is unknown or not sold, the total is above its bound), ProblemError (the key was used for another order).
     """
     digest = hashlib.sha256(json.dumps(wanted, sort_keys=True).encode()).hexdigest()
     if (earlier := _earlier(client, key, digest)) is not None:
         return Placed(earlier, replayed=True)
     products = _products(wanted["lines"])
+    total_minor = _total_minor(wanted["lines"], products)
     try:
         with transaction.atomic():
-            order = _create(client, key, digest, wanted, products, correlation_id)
+            order = _create(client, key, digest, wanted, products, total_minor, correlation_id)
             tasks.start(order)
     except IntegrityError:
         if (winner := _earlier(client, key, digest)) is None:
@@ -80,12 +82,23 @@ def _products(lines: list[dict[str, Any]]) -> dict[str, Product]:
     raise ValidationError({"lines": [{} if line["sku"] in sold else {"sku": [unknown]} for line in lines]})
 
 
-def _create(client: User, key: str, digest: str, wanted: dict[str, Any], products: dict[str, Product], correlation_id: str) -> Order:
+def _total_minor(lines: list[dict[str, Any]], products: dict[str, Product]) -> int:
+    """Raises ValidationError: more than an order may cost."""
+    total_minor: int = sum(products[line["sku"]].price_minor * line["quantity"] for line in lines)
+    if total_minor > MAX_TOTAL_MINOR:
+        told = f"An order may cost {money(MAX_TOTAL_MINOR, settings.SHOP_CURRENCY)} at most."
+        raise ValidationError({"lines": [ErrorDetail(told, "total_too_large")]})
+    return total_minor
+
+
+def _create(
+    client: User, key: str, digest: str, wanted: dict[str, Any], products: dict[str, Product], total_minor: int, correlation_id: str
+) -> Order:
     order = Order.objects.create(
         number=_next_number(),
         reference=wanted["reference"],
         currency=wanted["currency"],
-        total_minor=sum(products[line["sku"]].price_minor * line["quantity"] for line in wanted["lines"]),
+        total_minor=total_minor,
         customer_email=wanted["customer"]["email"],
         customer_name=wanted["customer"]["name"],
         shipping_address=wanted["shipping_address"],

@@ -4,6 +4,7 @@ import re
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
+from django.conf import settings
 from django.contrib.auth.models import User
 from django.db.models import QuerySet
 from drf_canon.errors import ProblemError, QueryParamError
@@ -125,7 +126,7 @@ class Products(APIView):
     def get(self, request: Request) -> Response:
         only_parameters(request, "cursor", "page_size")
         pages = ProductPages()
-        found = pages.paginate_queryset(Product.objects.filter(is_active=True), request, view=self) or []
+        found = pages.paginate_queryset(Product.objects.filter(is_active=True, currency=settings.SHOP_CURRENCY), request, view=self) or []
         return pages.answer([shown.product(item) for item in found])
 
 

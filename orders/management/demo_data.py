@@ -2,14 +2,20 @@
 
 from typing import NamedTuple
 
+from orders.money import minor_per_unit
+
 
 class DemoProduct(NamedTuple):
-    """``price_minor`` in cents; ``on_hand`` pieces in the one warehouse."""
+    """``price_cents``: hundredths of the shop's currency, whichever it is; ``on_hand`` pieces in the one warehouse."""
 
     sku: str
     name: str
-    price_minor: int
+    price_cents: int
     on_hand: int = 100_000
+
+    def price_minor(self, currency: str) -> int:
+        """The same figure in each currency, rounded up to its minor unit: €9.95, ¥10, KWD 9.950."""
+        return -(-self.price_cents * minor_per_unit(currency) // 100)
 
 
 class DemoCustomer(NamedTuple):

@@ -4,6 +4,7 @@ import random
 from typing import Any
 
 import httpx
+from django.conf import settings
 
 from orders.management.demo_data import DemoCustomer
 
@@ -31,7 +32,7 @@ def order_body(rng: random.Random, customer: DemoCustomer, items: list[tuple[str
     """The body of one order: ``items`` are (SKU, quantity)."""
     return {
         "reference": f"web-{rng.randrange(10_000, 100_000)}",
-        "currency": "EUR",
+        "currency": settings.SHOP_CURRENCY,
         "customer": {"email": customer.email, "name": customer.name},
         "lines": [{"sku": sku, "quantity": quantity} for sku, quantity in items],
         "payment": {"token": token},

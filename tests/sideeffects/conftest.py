@@ -48,15 +48,24 @@ def tell(db: None) -> Tell:
     """Record the fact of a fulfilled order, as the core does it, for one subscriber."""
     client = User.objects.create(username="web-shop")
 
-    def record(subscriber: str, number: str = "ORD-1", email: str = "amara@example.com", skus: tuple[str, ...] = ("A", "B")) -> Told:
-        columns = {"currency": "EUR", "total_minor": 8420, "customer_email": email, "customer_name": "Amara Okafor"}
+    def record(
+        subscriber: str,
+        number: str = "ORD-1",
+        email: str = "amara@example.com",
+        skus: tuple[str, ...] = ("A", "B"),
+        currency: str = "EUR",
+        total_minor: int = 8420,
+    ) -> Told:
+        columns = {"currency": currency, "total_minor": total_minor, "customer_email": email, "customer_name": "Amara Okafor"}
         order = Order.objects.create(
             number=number, client=client, idempotency_key=number, shipping_address={}, payment_token="tok_ok", correlation_id="c", **columns
         )
         for sku in skus:
             OrderLine.objects.create(order=order, sku=sku, name=f"Product {sku}", quantity=2, unit_price_minor=2105)
         lines = tuple(Line(sku=sku, quantity=2, unit_price_minor=2105) for sku in skus)
-        fact = OrderFulfilled(number=number, currency="EUR", total_minor=8420, tracking="TR-1", fulfilled_on="2026-11-24", lines=lines)
+        fact = OrderFulfilled(
+            number=number, currency=currency, total_minor=total_minor, tracking="TR-1", fulfilled_on="2026-11-24", lines=lines
+        )
         facts.record(fact, order.pk, "c")
         Subscriber.objects.get_or_create(name=subscriber, defaults={"starts_at": 1, "release": 0})
         return Told(Fact.objects.get(pk=fact.fact_id), subscriber)

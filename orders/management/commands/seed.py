@@ -7,6 +7,7 @@ from argparse import ArgumentParser
 from pathlib import Path
 from typing import Any
 
+from django.conf import settings
 from django.contrib.auth.models import User
 from django.core.management.base import BaseCommand
 from django.db import transaction
@@ -37,12 +38,17 @@ class Command(BaseCommand):
         found = {"token": token_of(known), "admin": {"username": OPERATOR, "password": password_of(known)}}
         write_private(file, json.dumps(found))
         self.stdout.write(f"{len(PRODUCTS)} products, operator {OPERATOR!r}, API client {CLIENT!r}; credentials in {file.name}")
+        if foreign := Product.objects.filter(sku__in=[item.sku for item in PRODUCTS]).exclude(currency=settings.SHOP_CURRENCY).count():
+            told = f"{foreign} of the demo's products have prices in another currency than {settings.SHOP_CURRENCY}: they are not sold."
+            self.stdout.write(told)
 
 
 def stock_the_shop() -> None:
     """Products and stock levels that are missing; what an operator has changed since stays as it is."""
+    currency = settings.SHOP_CURRENCY
     Product.objects.bulk_create(
-        [Product(sku=item.sku, name=item.name, price_minor=item.price_minor, currency="EUR") for item in PRODUCTS], ignore_conflicts=True
+        [Product(sku=item.sku, name=item.name, price_minor=item.price_minor(currency), currency=currency) for item in PRODUCTS],
+        ignore_conflicts=True,
     )
     StockLevel.objects.bulk_create([StockLevel(sku=item.sku, on_hand=item.on_hand) for item in PRODUCTS], ignore_conflicts=True)
 

@@ -13,7 +13,7 @@ class PointsEntry(models.Model):
 
     account = models.CharField(max_length=64, db_index=True)
     order_number = models.CharField(max_length=20, unique=True)
-    points = models.IntegerField()
+    points = models.BigIntegerField()
     at = models.DateTimeField(db_default=ShopNow())
 
     class Meta:
@@ -26,7 +26,7 @@ class PointsEntry(models.Model):
 
 class Balance(models.Model):
     account = models.CharField(max_length=64, unique=True)
-    points = models.IntegerField()
+    points = models.BigIntegerField()
 
     def __str__(self) -> str:
         return f"{self.points} points"

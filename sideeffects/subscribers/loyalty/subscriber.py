@@ -1,4 +1,6 @@
-"""Loyalty: one point for every whole unit of currency, written to the ledger and added to the balance in one transaction."""
+"""Loyalty: one point for every whole unit of currency (ISO 4217: a euro, a yen, a dinar; what is left over earns nothing),
+written to the ledger and added to the balance in one transaction.
+"""
 
 import hashlib
 from collections.abc import Iterator
@@ -6,6 +8,7 @@ from collections.abc import Iterator
 from django.db import connection
 
 from orders.events import OrderFulfilled, subscriber
+from orders.money import whole_units, whole_units_sql
 from sideeffects.models import HEARD, Delivery
 from sideeffects.subscribers.loyalty.models import PointsEntry
 
@@ -15,7 +18,9 @@ ON CONFLICT (account) DO UPDATE SET points = balance.points + excluded.points
 """
 
 ENTRIES_ARE_OFF = f"""
-WITH heard AS ({HEARD}), due AS (SELECT payload->>'number' AS order_number, (payload->>'total_minor')::bigint / 100 AS points FROM heard)
+WITH heard AS ({HEARD}), due AS (
+  SELECT payload->>'number' AS order_number, {whole_units_sql("(payload->>'total_minor')::bigint", "payload->>'currency'")} AS points FROM heard
+)
 SELECT order_number, entry.points, due.points FROM due FULL JOIN sideeffects_loyalty_pointsentry entry USING (order_number)
 WHERE entry.points IS DISTINCT FROM due.points ORDER BY 1
 """
@@ -34,7 +39,7 @@ def account_of(email: str) -> str:
 @subscriber(OrderFulfilled)
 def loyalty(event: OrderFulfilled, delivery: Delivery) -> None:
     """The ledger takes one entry per order and no second one; the balance follows it."""
-    account, points = account_of(delivery.fact.order.customer_email), event.total_minor // 100
+    account, points = account_of(delivery.fact.order.customer_email), whole_units(event.total_minor, event.currency)
     PointsEntry.objects.create(account=account, order_number=event.number, points=points)
     with connection.cursor() as cursor:
         cursor.execute(ADD_POINTS, [account, points])

@@ -1,5 +1,6 @@
 """``GET /api/v1/products/{sku}/recommendations``: what was bought together with a product, most often first."""
 
+from django.conf import settings
 from drf_canon.errors import QueryParamError
 from rest_framework.exceptions import ErrorDetail, NotFound
 from rest_framework.request import Request
@@ -19,6 +20,7 @@ class Recommendations(APIView):
         if not Product.objects.filter(sku=sku).exists():
             raise NotFound(f"No product has the SKU {sku!r}.")
         best = list(CoPurchase.objects.filter(sku=sku).order_by("-orders", "other")[:SHOWN])
-        sold = Product.objects.filter(sku__in=[pair.other for pair in best], is_active=True).in_bulk(field_name="sku")
+        offered = Product.objects.filter(sku__in=[pair.other for pair in best], is_active=True, currency=settings.SHOP_CURRENCY)
+        sold = offered.in_bulk(field_name="sku")
         found = [{"sku": pair.other, "name": sold[pair.other].name, "orders": pair.orders} for pair in best if pair.other in sold]
         return Response({"data": found})

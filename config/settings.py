@@ -96,6 +96,10 @@ _queue_unserved: float = env.float(
 _core_queue_unserved: float = env.float(
     "CORE_QUEUE_UNSERVED_LIMIT_S", 300.0, validate=Range(min=0.1)
 )  # the same for the queues saga and undo
+_delivery_backoff_cap: float = env.float("DELIVERY_BACKOFF_CAP_S", 900.0, validate=Range(min=0.1))  # longest wait of a side effect's retry
+_delivery_limit: float = env.float(
+    "DELIVERY_LIMIT_S", 259_200.0, validate=Range(min=0.1)
+)  # from a side effect's first failure: it is tried for so long, a weekend and a day, before it is a dead letter
 SECOND_PERSON_ABOVE_MINOR: int = env.int(
     "SECOND_PERSON_ABOVE_MINOR", 50_000, validate=Range(min=0)
 )  # an amount settled by hand above this needs two
@@ -127,9 +131,7 @@ UNKNOWN_STEP_AFTER_S = _unknown_step * TIME_SCALE
 PROVIDER_OUTAGE_LIMIT_S = _outage_limit * TIME_SCALE
 QUEUE_UNSERVED_LIMIT_S, CORE_QUEUE_UNSERVED_LIMIT_S = _queue_unserved * TIME_SCALE, _core_queue_unserved * TIME_SCALE
 RECONCILE_EVERY_S = _reconcile * TIME_SCALE
-DELIVERY_BACKOFF_CAP_S = (
-    900.0 * TIME_SCALE
-)  # a subscriber is tried for about two hours: whoever keeps a mail server gets that long to mend it
+DELIVERY_BACKOFF_CAP_S, DELIVERY_LIMIT_S = _delivery_backoff_cap * TIME_SCALE, _delivery_limit * TIME_SCALE
 LIVED_LONG_S = 300.0 * TIME_SCALE  # a process that ends earlier, and not as asked, has crashed; several in a row are a crash loop
 PROBE_AFTER_S, PROBE_CAP_S = 10.0 * TIME_SCALE, 300.0 * TIME_SCALE  # an unanswered probe is followed by another, waits doubling
 

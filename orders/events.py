@@ -63,7 +63,6 @@ class Subscription:
     name: str
     fact: type[OrderFulfilled]
     handler: Callable[..., Any]
-    retries: int
     timeout_s: float
     backoff_s: float
     outside: bool
@@ -76,7 +75,6 @@ Handler = TypeVar("Handler", bound=Callable[..., Any])
 def subscriber(
     fact: type[OrderFulfilled],
     *,
-    retries: int = 16,
     timeout_s: float = 10,
     backoff_s: float = 1,
     outside: bool = False,
@@ -84,7 +82,7 @@ def subscriber(
 ) -> Callable[[Handler], Handler]:
     """Declare ``handler(event, delivery)`` a subscriber of ``fact``, under the function's name.
 
-    It is tried ``1 + retries`` times, cut after ``timeout_s`` seconds; exceptions listed in ``final`` dead-letter at once.
+    A try is cut after ``timeout_s`` seconds. It is tried again for DELIVERY_LIMIT_S; exceptions listed in ``final`` dead-letter at once.
     """
 
     def declare(handler: Handler) -> Handler:
@@ -92,7 +90,6 @@ def subscriber(
             name=handler.__name__,
             fact=fact,
             handler=handler,
-            retries=retries,
             timeout_s=timeout_s,
             backoff_s=backoff_s,
             outside=outside,

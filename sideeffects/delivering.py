@@ -110,28 +110,25 @@ def _failed(subscription: Subscription, delivery: Delivery, error: Exception) ->
     tries = outbox.tries_of(delivery)
     final = isinstance(error, subscription.final)
     name = type(error).__name__
-    message = str(error) if final else f"{name} in try {tries} of {subscription.retries + 1}"
+    message = str(error) if final else f"{name} in try {tries}"
     failure = Failure(code=name, message=message, retry_in_s=None if final else _retry_in_s(subscription, tries))
-    dead = failure.retry_in_s is None
-    log.warning("%s failed with %s, try %d%s", subscription.name, name, tries, ": dead letter" if dead else "")
+    log.warning("%s failed with %s, try %d%s", subscription.name, name, tries, ", which is final" if final else "")
     outbox.failed(delivery, failure)
-    return f"{name}: {'dead letter' if dead else 'tried again later'}"
+    return f"{name}: {'dead letter' if final else 'tried again later'}"
 
 
 def _not_served(delivery: Delivery) -> Failure:
-    """Tried again less and less often. The relay's count of messages ends it as a dead letter, which a person is told of."""
-    wait_s = jittered(doubled(settings.PATIENCE_S, delivery.relaunches, settings.PATIENCE_CAP_S))
+    """Tried again less and less often, however long that lasts: that our database does not work is told to a person by others."""
+    wait_s = jittered(doubled(settings.PATIENCE_S, delivery.unspent, settings.PATIENCE_CAP_S))
     return Failure(code=OWN_DATABASE, message="Our own database could not serve it; no try is spent", retry_in_s=wait_s, spends=False)
 
 
 def after_loss(subscription: Subscription, tries: int) -> Failure:
     """A try that took its worker with it is a try like any other."""
-    told = f"its worker was lost in try {tries} of {subscription.retries + 1}"
+    told = f"its worker was lost in try {tries}"
     return Failure(code=LOST, message=told, retry_in_s=_retry_in_s(subscription, tries))
 
 
-def _retry_in_s(subscription: Subscription, tries: int) -> float | None:
-    """None: that was its last try."""
-    if tries > subscription.retries:
-        return None
+def _retry_in_s(subscription: Subscription, tries: int) -> float:
+    """Later and later, up to the cap; the outbox ends it at its limit in time."""
     return jittered(doubled(subscription.backoff_s * settings.TIME_SCALE, tries - 1, settings.DELIVERY_BACKOFF_CAP_S))

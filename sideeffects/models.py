@@ -49,7 +49,8 @@ class Delivery(models.Model):
     """One fact for one subscriber. Whoever delivers writes the row, together with the effect; where that did not happen, the relay owes it.
 
     While it is open, either ``wake_at`` is set, and the relay looks at it then; or ``launched_at`` is, and the relay publishes it again once a probe proves
-    that its message is lost. ``relaunches`` counts the messages that the relay has published. ``claim`` is written by the one start that may settle this try.
+    that its message is lost. ``relaunches`` counts the messages that the relay has published, ``unspent`` those that were started and cost no try. ``claim`` is
+    written by the one start that may settle this try. ``failing_since``: since the first try that counts; its limit in time runs from then on.
     """
 
     # Its column is named as in the first release, whose workers still write it while this one is being deployed.
@@ -58,6 +59,8 @@ class Delivery(models.Model):
     state = models.CharField(max_length=12, choices=DeliveryState, default=DeliveryState.PENDING)
     tries = models.PositiveIntegerField(default=0)
     relaunches = models.PositiveIntegerField(default=0)
+    unspent = models.PositiveIntegerField(default=0, db_default=0)
+    failing_since = models.DateTimeField(null=True)
     wake_at = models.DateTimeField(null=True)
     launched_at = models.DateTimeField(null=True)
     claim = models.UUIDField(null=True)
@@ -78,6 +81,7 @@ class Delivery(models.Model):
             models.Index(fields=["wake_at", "id"], condition=Q(wake_at__isnull=False), name="delivery_due"),
             models.Index(fields=["launched_at", "id"], condition=Q(launched_at__isnull=False), name="delivery_launched"),
             models.Index(fields=["subscriber"], condition=Q(state__in=["dead", "held"]), name="delivery_for_a_person"),
+            models.Index(fields=["failing_since"], condition=Q(failing_since__isnull=False), name="delivery_failing"),
         ]
 
     def __str__(self) -> str:

@@ -10,10 +10,11 @@ import uuid
 from dataclasses import dataclass
 from typing import Any
 
+from django.conf import settings
 from django.db import connection, transaction
 from django.db.models import Exists, OuterRef, QuerySet
 
-from orders.clock import ShopNow, in_seconds
+from orders.clock import ShopNow, in_seconds, shop_now
 from orders.durability import may_be_lost
 from orders.facts import Fact
 from orders.timeline import Kind, TimelineEntry
@@ -28,7 +29,10 @@ TRY_LOCK = "SELECT pg_try_advisory_xact_lock(hashtextextended(%s, 0))"
 
 @dataclass(frozen=True, kw_only=True)
 class Failure:
-    """Why a try failed: a stable ``code``, one sentence without personal data, and when to try again in seconds; None: never. ``spends``: it counts as a try."""
+    """Why a try failed: a stable ``code``, one sentence without personal data, and when to try again in seconds; None: never.
+
+    ``spends``: it counts as a try, and towards the limit in time.
+    """
 
     code: str
     message: str
@@ -83,7 +87,14 @@ def mine(started: Delivery) -> Delivery | None:
 
 def delivered(delivery: Delivery) -> None:
     """The subscriber has heard: in the caller's transaction, which holds the delivery's lock, and its row where there is one."""
-    changes: dict[str, Any] = {"claim": None, "wake_at": None, "launched_at": None, "error_code": "", "error_message": ""}
+    changes: dict[str, Any] = {
+        "claim": None,
+        "wake_at": None,
+        "launched_at": None,
+        "failing_since": None,
+        "error_code": "",
+        "error_message": "",
+    }
     move(delivery, DeliveryState.DELIVERED, tries=tries_of(delivery), delivered_at=ShopNow(), **changes)
 
 
@@ -111,19 +122,26 @@ def failed(delivery: Delivery, failure: Failure) -> bool:
 
 def record_failure(delivery: Delivery, failure: Failure) -> None:
     """The delivery waits for its next try, or is a dead letter: in the caller's transaction, which holds its row where there is one."""
-    dead = failure.retry_in_s is None
+    dead = failure.retry_in_s is None or (failure.spends and _is_out_of_time(delivery))
+    failing = {"failing_since": None} if dead else {"failing_since": delivery.failing_since or ShopNow()} if failure.spends else {}
     move(
         delivery,
         DeliveryState.DEAD if dead else DeliveryState.RETRY_WAIT,
         code=failure.code,
         detail={"message": failure.message},
         tries=tries_of(delivery) - (not failure.spends),
+        unspent=delivery.unspent + (not failure.spends),
         claim=None,
         launched_at=None,
-        wake_at=None if failure.retry_in_s is None else in_seconds(failure.retry_in_s),
+        wake_at=None if dead else in_seconds(failure.retry_in_s or 0),
         error_code=failure.code[:60],
         error_message=failure.message[:300],
+        **failing,
     )
+
+
+def _is_out_of_time(delivery: Delivery) -> bool:
+    return delivery.failing_since is not None and (shop_now() - delivery.failing_since).total_seconds() >= settings.DELIVERY_LIMIT_S
 
 
 def tries_of(delivery: Delivery) -> int:

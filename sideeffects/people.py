@@ -71,7 +71,7 @@ def _open_incidents() -> QuerySet[Incident]:
 def decide(decision: str, subscriber: str, actor: str, reason: str, order: str = "") -> int:
     """``retry`` gives fresh tries, ``discard`` ends it. Of one order, or of all; each with its line of history. Returns how many."""
     to, decided = DECISIONS[decision], 0
-    due = {"tries": 0, "relaunches": 0, "wake_at": ShopNow()} if to == DeliveryState.PENDING else {}
+    due = {"tries": 0, "unspent": 0, "relaunches": 0, "wake_at": ShopNow()} if to == DeliveryState.PENDING else {}
     waiting = Delivery.objects.filter(state__in=WAITING, subscriber=subscriber).select_related("fact").order_by("id")
     if order:
         waiting = waiting.filter(fact__order__number=order)

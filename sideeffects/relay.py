@@ -179,8 +179,9 @@ def _launch(delivery: Delivery, after_loss: AfterLoss) -> Message | None:
     if delivery.state == DeliveryState.STARTED:
         outbox.record_failure(delivery, after_loss(delivery.subscriber, delivery.tries))
         return None
-    if delivery.relaunches - delivery.tries >= settings.POISON_AFTER:
-        told = f"published {delivery.relaunches} times, started {delivery.tries} times"
+    started = delivery.tries + delivery.unspent
+    if delivery.relaunches - started >= settings.POISON_AFTER:
+        told = f"published {delivery.relaunches} times, started {started} times"
         outbox.record_failure(delivery, Failure(code=NO_PROGRESS, message=told, retry_in_s=None))
         return None
     relaunches = delivery.relaunches + 1
@@ -295,11 +296,12 @@ def _hold_unheard(unheard: QuerySet[Fact], name: str, held: dict[str, Any]) -> l
 
 
 def move_with_the_clock(jumped_s: float) -> None:
-    """Set back, what is open would stand still for as long: it is moved back too. Set forward, it is only looked at sooner."""
-    if jumped_s < 0:
-        with transaction.atomic():
-            may_be_lost()
-            by = timedelta(seconds=jumped_s)
+    """Set back, what is open would stand still for as long: it is moved back too. Set forward, it is only looked at sooner. No jump is time in which it failed."""
+    by = timedelta(seconds=jumped_s)
+    with transaction.atomic():
+        may_be_lost()
+        Delivery.objects.filter(failing_since__isnull=False).update(failing_since=F("failing_since") + by)
+        if jumped_s < 0:
             Delivery.objects.filter(state__in=OPEN).update(wake_at=F("wake_at") + by, launched_at=F("launched_at") + by)
 
 

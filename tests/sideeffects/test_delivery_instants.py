@@ -2,6 +2,7 @@
 
 import random
 from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -58,7 +59,7 @@ def test_a_try_that_failed_backs_off_doubling_capped_and_within_a_fifth(
     told: Told, clock: ShopClock, monkeypatch: pytest.MonkeyPatch, outside: bool, edge: Any, times: float
 ) -> None:
     monkeypatch.setattr(random, "uniform", lambda low, high: edge(low, high))
-    subscription = declared("email", handler=fails, outside=outside, final=(), retries=16, backoff_s=30)
+    subscription = declared("email", handler=fails, outside=outside, final=(), backoff_s=30)
     waits = []
     for _ in range(11):
         delivering.deliver(subscription, told.fact.pk)
@@ -70,14 +71,40 @@ def test_a_try_that_failed_backs_off_doubling_capped_and_within_a_fifth(
     assert waits[-1] == pytest.approx(times * CAP)
 
 
-def test_what_is_tried_for_the_last_time_has_no_next_try(told: Told, clock: ShopClock) -> None:
-    subscription = declared("email", handler=fails, retries=2)
-    for _ in range(3):
-        delivering.deliver(subscription, told.fact.pk)
-        if told.delivery.wake_at:
-            clock.until(told.delivery.wake_at)
+@pytest.mark.parametrize("outside", [False, True], ids=["our rows", "outside"])
+def test_it_is_tried_for_days_and_is_a_dead_letter_at_the_end_of_its_limit(told: Told, clock: ShopClock, outside: bool) -> None:
+    """A mail server that is away for the weekend loses no receipt."""
+    subscription = declared("email", handler=fails, outside=outside)
+    delivering.deliver(subscription, told.fact.pk)
+    gives_up_at = clock.now + timedelta(seconds=LIMITS_S["DELIVERY_LIMIT_S"])
 
-    assert (told.delivery.state, told.delivery.tries, told.delivery.wake_at) == ("dead", 3, None)
+    clock.until(gives_up_at, -EDGE)
+    delivering.deliver(subscription, told.fact.pk)
+    assert told.look()[:2] == ("retry_wait", 2)
+    clock.until(gives_up_at)
+    delivering.deliver(subscription, told.fact.pk)
+
+    assert (told.look(), told.delivery.wake_at) == (("dead", 3, "RuntimeError"), None)
+
+
+@pytest.mark.parametrize("jumped_s", [LIMITS_S["DELIVERY_LIMIT_S"], -3600.0], ids=["ahead", "back"])
+def test_a_jump_of_the_clock_is_no_time_in_which_it_failed(told: Told, clock: ShopClock, jumped_s: float) -> None:
+    delivering.deliver(declared("email", handler=fails), told.fact.pk)
+    clock.passes(jumped_s)
+
+    relay.move_with_the_clock(jumped_s)
+
+    assert clock.left(told.delivery.failing_since) == 0
+
+
+def test_no_number_of_tries_is_the_end(told: Told, clock: ShopClock) -> None:
+    subscription = declared("email", handler=fails)
+    for _ in range(50):
+        delivering.deliver(subscription, told.fact.pk)
+        clock.until(told.delivery.wake_at)
+        assert len(published(clock)) == 1
+
+    assert told.look()[:2] == ("retry_wait", 50)
 
 
 def test_what_our_own_database_cannot_serve_waits_a_patience_that_doubles(
@@ -86,13 +113,13 @@ def test_what_our_own_database_cannot_serve_waits_a_patience_that_doubles(
     monkeypatch.setattr(delivering, "was_not_served", lambda error: True)
     subscription = declared("loyalty", name="email", handler=fails)
     waits = []
-    for _ in range(7):
+    for _ in range(20):  # nor does it end: more than POISON_AFTER messages have come out of the queue
         delivering.deliver(subscription, told.fact.pk)
         waits.append(clock.left(told.delivery.wake_at))
         clock.until(told.delivery.wake_at)
         assert len(published(clock)) == 1
 
-    assert waits == [min(PATIENCE * 2**times, PATIENCE_CAP) for times in range(7)]
+    assert waits == [min(PATIENCE * 2**times, PATIENCE_CAP) for times in range(20)]
     assert told.delivery.tries == 0
 
 
@@ -155,7 +182,7 @@ def stamp_comes_out(clock: ShopClock) -> None:
 
 
 def test_a_person_s_retry_is_due_now(told: Told, clock: ShopClock) -> None:
-    delivering.deliver(declared("email", handler=fails, retries=0), told.fact.pk)
+    delivering.deliver(declared("email", handler=fails, final=(RuntimeError,)), told.fact.pk)
     clock.passes(86_400)
 
     assert people.decide("retry", "email", "amara", "mended") == 1

@@ -1,5 +1,6 @@
 """Email: a text receipt over SMTP. Outside our database, so at least once, under a Message-ID that is the same for every try."""
 
+import re
 import smtplib
 
 from django.core.mail import EmailMessage
@@ -9,14 +10,19 @@ from orders.events import OrderFulfilled, subscriber
 from orders.money import money
 from sideeffects.models import Delivery
 
+NO_SUCH_RECIPIENT = re.compile(rb"5\.1\.(?![78]\b)\d")  # 5.1.7 and 5.1.8 speak of the sender, who is ourselves. Source: RFC 3463
+
 
 class PermanentlyRefused(Exception):
-    """The mail server refused for good (5xx): another try would be refused as well."""
+    """The recipient's server says that there is no such recipient (5.1.x on RCPT): another try would be refused as well."""
 
 
 @subscriber(OrderFulfilled, outside=True, final=(PermanentlyRefused,))
 def email(event: OrderFulfilled, delivery: Delivery) -> None:
-    """Raises PermanentlyRefused; anything else is tried again. The Message-ID lets mail stores drop repeats."""
+    """Raises PermanentlyRefused; anything else is tried again: a login, a quota or a list of addresses is for us to mend, and a full mailbox may be emptied.
+
+    The Message-ID lets mail stores drop repeats.
+    """
     order = delivery.fact.order  # names and addresses are not in the fact
     lines = [{"quantity": line.quantity, "name": line.name, "price": money(line.total_minor, event.currency)} for line in order.lines.all()]
     shown = {"event": event, "name": order.customer_name, "lines": lines, "total": money(event.total_minor, event.currency)}
@@ -29,12 +35,7 @@ def email(event: OrderFulfilled, delivery: Delivery) -> None:
     try:
         message.send()
     except smtplib.SMTPRecipientsRefused as refused:
-        _raise_if_final([code for code, _ in refused.recipients.values()], refused)
-    except smtplib.SMTPDataError as refused:  # of this message; a login or a sender that is refused is our own trouble
-        _raise_if_final([refused.smtp_code], refused)
-
-
-def _raise_if_final(codes: list[int], refused: smtplib.SMTPException) -> None:
-    if all(code >= 500 for code in codes):
-        raise PermanentlyRefused(f"The mail server refused the message for good ({max(codes)})") from refused
-    raise refused
+        (answer,) = refused.recipients.values()
+        if NO_SUCH_RECIPIENT.match(answer[1]):
+            raise PermanentlyRefused(f"The mail server refused the recipient for good ({answer[0]})") from refused
+        raise

@@ -7,6 +7,7 @@ from django.conf import settings
 from django.db import models
 
 from orders.attention import Incident
+from orders.clients import ClientSettings
 from orders.clock import ShopNow
 from orders.facts import Fact
 from orders.probes import QueueProbe
@@ -14,7 +15,19 @@ from orders.processes import ProcessRow
 from orders.timeline import TimelineEntry
 from orders.turns import TurnRow
 
-__all__ = ["Fact", "Incident", "Order", "OrderLine", "ProcessRow", "Product", "QueueProbe", "Status", "TimelineEntry", "TurnRow"]
+__all__ = [
+    "ClientSettings",
+    "Fact",
+    "Incident",
+    "Order",
+    "OrderLine",
+    "ProcessRow",
+    "Product",
+    "QueueProbe",
+    "Status",
+    "TimelineEntry",
+    "TurnRow",
+]
 
 
 class Status(models.TextChoices):
@@ -76,7 +89,8 @@ def _status_machine() -> pgtrigger.FSM:
 class Order(models.Model):
     """One order: what was bought, for whom, at which price. The rest (why it is where it is) stands in its saga's journal.
 
-    ``(client, idempotency_key)`` is unique for ever, so that a second order under one key is impossible; ``request_digest`` tells a replay from a reuse.
+    ``(client, idempotency_key)`` is unique for ever, so that a second order under one key is impossible; ``digest`` tells a replay from a reuse, by the rule
+    ``digest_version`` of ``orders.api.digest``.
     """
 
     number = models.CharField(max_length=20, unique=True)
@@ -90,7 +104,9 @@ class Order(models.Model):
     payment_token = models.CharField(max_length=80)
     client = models.ForeignKey(settings.AUTH_USER_MODEL, models.PROTECT, related_name="orders")
     idempotency_key = models.CharField(max_length=255)
-    request_digest = models.CharField(max_length=64)
+    request_digest = models.CharField(max_length=64)  # of version 1, for code from before the versions
+    digest = models.CharField(max_length=64, blank=True, db_default="")
+    digest_version = models.PositiveSmallIntegerField(db_default=1)
     correlation_id = models.CharField(max_length=64)
     placed_at = models.DateTimeField(db_default=ShopNow())
     finished_at = models.DateTimeField(null=True)
@@ -104,6 +120,7 @@ class Order(models.Model):
         indexes: ClassVar = [
             models.Index(fields=["client", "-id"], name="order_client_newest"),
             models.Index(fields=["status", "-id"], name="order_status_newest"),
+            models.Index(fields=["client", "reference", "id"], condition=~models.Q(reference=""), name="order_client_reference"),
         ]
         triggers: ClassVar = [_status_machine()]
 

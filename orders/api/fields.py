@@ -6,6 +6,8 @@ from typing import Any
 from django.conf import settings
 from rest_framework import serializers
 
+from orders.money import MAX_TOTAL_MINOR
+
 MAX_LINES = 50
 MAX_QUANTITY = 1000
 TEST_TOKEN = "tok_"
@@ -51,7 +53,7 @@ class Address(Strict):
 
 
 class RequestedOrder(Strict):
-    """Prices are not here: they come from the catalogue."""
+    """Prices are not here: they come from the catalogue. ``expected_total_minor``: the order is placed only if it costs just this."""
 
     reference = serializers.CharField(max_length=80, required=False, allow_blank=True, default="")
     currency = serializers.CharField()
@@ -59,6 +61,7 @@ class RequestedOrder(Strict):
     lines = RequestedLine(many=True, allow_empty=False, max_length=MAX_LINES)  # type: ignore[call-arg]
     payment = Payment()
     shipping_address = Address()
+    expected_total_minor = serializers.IntegerField(required=False, min_value=1, max_value=MAX_TOTAL_MINOR)
 
     def validate_currency(self, value: str) -> str:
         if value != settings.SHOP_CURRENCY:

@@ -3,19 +3,19 @@
 The key stays on the order for ever, so a second order under it is impossible: not after a crash, not in a race.
 """
 
-import hashlib
-import json
 from dataclasses import dataclass
 from typing import Any
 
 from django.conf import settings
 from django.contrib.auth.models import User
 from django.db import IntegrityError, connection, transaction
-from drf_canon.errors import HeaderError, ProblemError
+from drf_canon.errors import HeaderError
 from rest_framework.exceptions import ErrorDetail, ValidationError
 
 from fulfillment import tasks
-from orders.api.problems import KEY_REUSED
+from orders.api import digest
+from orders.api.problems import KEY_REUSED, REFERENCE_TAKEN, TOTAL_DIFFERS, OrderProblem
+from orders.clients import lock_reference
 from orders.models import Order, OrderLine, Product
 from orders.money import MAX_TOTAL_MINOR, money
 
@@ -47,29 +47,74 @@ def key_of(header: str | None) -> str:
 def place(client: User, key: str, wanted: dict[str, Any], correlation_id: str) -> Placed:
     """Place the order that ``wanted`` describes (a valid ``RequestedOrder``), or find the one that this key has placed.
 
-    Raises ValidationError (a product is unknown or not sold, the total is above its bound), ProblemError (the key was used for another order).
+    Raises ValidationError (a product is unknown or not sold, the total is above its bound), OrderProblem: the key was used for another order, the total is not
+    the expected one, or the client wants its references unique and this one is taken.
     """
-    digest = hashlib.sha256(json.dumps(wanted, sort_keys=True).encode()).hexdigest()
-    if (earlier := _earlier(client, key, digest)) is not None:
+    if (earlier := _earlier(client, key, wanted)) is not None:
         return Placed(earlier, replayed=True)
     products = _products(wanted["lines"])
     total_minor = _total_minor(wanted["lines"], products)
+    _refuse_an_unexpected_total(wanted, total_minor, None)
     try:
         with transaction.atomic():
-            order = _create(client, key, digest, wanted, products, total_minor, correlation_id)
+            _refuse_a_reference_that_is_taken(client, key, wanted["reference"])
+            order = _create(client, key, wanted, products, total_minor, correlation_id)
             tasks.start(order)
-    except IntegrityError:
-        if (winner := _earlier(client, key, digest)) is None:
+    except (IntegrityError, _PlacedMeanwhile):
+        if (winner := _earlier(client, key, wanted)) is None:
             raise
         return Placed(winner, replayed=True)
     return Placed(order, replayed=False)
 
 
-def _earlier(client: User, key: str, digest: str) -> Order | None:
+class _PlacedMeanwhile(Exception):
+    """The same request, at the same time, was faster."""
+
+
+def _earlier(client: User, key: str, wanted: dict[str, Any]) -> Order | None:
     order = Order.objects.filter(client_id=client.pk, idempotency_key=key).first()
-    if order is not None and order.request_digest != digest:
-        raise ProblemError(KEY_REUSED, f"This key has placed {order.number} with another body. Use a new key for a new order.")
+    if order is None:
+        return None
+    if not digest.is_same(order, wanted):
+        raise OrderProblem(
+            KEY_REUSED,
+            f"This key has placed {order.number}, with another body. Nothing was placed now. Read GET /api/v1/orders/{order.number} first: "
+            "it may be the order that you want.",
+            order=order.number,
+        )
+    _refuse_an_unexpected_total(wanted, order.total_minor, order)
     return order
+
+
+def _refuse_an_unexpected_total(wanted: dict[str, Any], total_minor: int, placed: Order | None) -> None:
+    """``placed``: the order that there is already under this key; a later price is none of its business."""
+    expected = wanted.get("expected_total_minor")
+    if expected in (None, total_minor):
+        return
+    told: dict[str, Any] = {"expected_total_minor": expected, "total_minor": total_minor, "currency": wanted["currency"]}
+    totals = f"{total_minor} in minor units, and you expected {expected}"
+    if placed is not None:
+        detail = f"{placed.number} has been placed under this key. It costs {totals}. Nothing was placed now."
+        raise OrderProblem(TOTAL_DIFFERS, detail, order=placed.number, **told)
+    raise OrderProblem(TOTAL_DIFFERS, f"The order would cost {totals}. Nothing was placed. The prices are at GET /api/v1/products.", **told)
+
+
+def _refuse_a_reference_that_is_taken(client: User, key: str, reference: str) -> None:
+    """Only where the client wants that; in the transaction that places the order. Raises _PlacedMeanwhile: it is this very request's order that has it."""
+    if not reference or not lock_reference(client.pk, reference):
+        return
+    of_the_reference = Order.objects.filter(client_id=client.pk, reference=reference).order_by("id")
+    taken = of_the_reference.values_list("number", "idempotency_key").first()
+    if taken is None:
+        return
+    number, by_key = taken
+    if by_key == key:
+        raise _PlacedMeanwhile
+    raise OrderProblem(
+        REFERENCE_TAKEN,
+        f"Your reference {reference!r} belongs to {number}. Nothing was placed now. Read GET /api/v1/orders/{number} first.",
+        order=number,
+    )
 
 
 def _products(lines: list[dict[str, Any]]) -> dict[str, Product]:
@@ -91,9 +136,7 @@ def _total_minor(lines: list[dict[str, Any]], products: dict[str, Product]) -> i
     return total_minor
 
 
-def _create(
-    client: User, key: str, digest: str, wanted: dict[str, Any], products: dict[str, Product], total_minor: int, correlation_id: str
-) -> Order:
+def _create(client: User, key: str, wanted: dict[str, Any], products: dict[str, Product], total_minor: int, correlation_id: str) -> Order:
     order = Order.objects.create(
         number=_next_number(),
         reference=wanted["reference"],
@@ -105,8 +148,8 @@ def _create(
         payment_token=wanted["payment"]["token"],
         client=client,
         idempotency_key=key,
-        request_digest=digest,
         correlation_id=correlation_id,
+        **digest.columns(wanted),
     )
     OrderLine.objects.bulk_create(
         OrderLine(

@@ -10,7 +10,7 @@ from django.core.exceptions import RequestDataTooBig
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.http.response import HttpResponseBase
 from django.views import defaults
-from drf_canon.errors import INTERNAL_ERROR, NOT_FOUND, Problem, exception_handler, get_violations
+from drf_canon.errors import INTERNAL_ERROR, NOT_FOUND, Problem, ProblemError, exception_handler, get_violations
 from drf_canon.errors.handler import CONTENT_TYPE
 from rest_framework.exceptions import APIException, ValidationError
 from rest_framework.response import Response
@@ -21,7 +21,17 @@ from orders.database import is_our_trouble
 KEY_REUSED = Problem("idempotency-key-reused", "This Idempotency-Key was used for another order", 422)
 BAD_REQUEST = Problem("bad-request", "The request cannot be served as it was sent", 400)
 TOO_LARGE = Problem("body-too-large", "The body is too large", 413)
+TOTAL_DIFFERS = Problem("total-differs", "The order does not cost what was expected", 409)
+REFERENCE_TAKEN = Problem("reference-taken", "Another order has this reference", 409)
 INVALID_STATE = Problem("invalid-state", "The order's state does not allow this", 409)
+
+
+class OrderProblem(ProblemError):
+    """A problem whose document has members of its own (RFC 9457, 3.2), for example ``order``: the number of the order that there is."""
+
+    def __init__(self, problem: Problem, detail: str, **members: Any) -> None:
+        super().__init__(problem, detail)
+        self.members = members
 
 
 def problem_handler(error: Exception, context: dict[str, Any]) -> Response | HttpResponse | None:
@@ -33,6 +43,8 @@ def problem_handler(error: Exception, context: dict[str, Any]) -> Response | Htt
         return response
     response.data["code"] = _code(error, response.data)
     response.data["request_id"] = request_id(context["request"])
+    if isinstance(error, OrderProblem):
+        response.data |= error.members
     if isinstance(error, ValidationError):
         codes = get_violations(error.get_codes(), "")
         for violation, code in zip(response.data.get("errors", []), codes, strict=True):

@@ -3,8 +3,10 @@
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+from drf_canon.errors import Problem
 
 from config.invariants.finding import Rule
 from config.stories import STORIES
@@ -14,6 +16,8 @@ from fulfillment.errors import StepError
 from fulfillment.models import SagaState, StepState
 from fulfillment.recovery import VERBS
 from fulfillment.step import Step
+from orders.api import problems, unavailable
+from orders.api.fields import RequestedOrder
 from orders.attention import RUNBOOKS, IncidentKind
 from tests.engines import ROOT
 
@@ -62,6 +66,27 @@ def test_every_code_is_explained() -> None:
 
     assert len(codes) > 10
     assert missing(sorted(codes | {errors.WATCHED_IN_VAIN}), "errors.md") == []
+
+
+def test_every_problem_of_the_api_is_explained() -> None:
+    """Whoever writes a client knows what it may meet."""
+    known = [value for module in (problems, unavailable) for value in vars(module).values() if isinstance(value, Problem)]
+    codes = {problem.slug.replace("-", "_") for problem in known} | {"validation_error", "unauthenticated"}
+
+    assert len(codes) > 8
+    assert missing(sorted(codes), "errors.md") == []
+
+
+def test_every_field_of_an_order_is_explained() -> None:
+    assert missing(sorted(fields_of(RequestedOrder())), "api.md") == []
+
+
+def fields_of(serializer: Any) -> Iterator[str]:
+    for name, field in serializer.fields.items():
+        yield name
+        within = getattr(field, "child", field)
+        if hasattr(within, "fields"):
+            yield from fields_of(within)
 
 
 def test_every_boundary_of_a_crash_point_is_in_the_design() -> None:

@@ -1,0 +1,278 @@
+"""Promise: a client that asks again, in whatever words, has one order; and it is never told to place a second one."""
+
+import hashlib
+import json
+import unicodedata
+from collections.abc import Callable
+from copy import deepcopy
+from typing import Any
+
+import pytest
+
+from orders.api import digest
+from orders.api.fields import RequestedOrder
+from orders.models import ClientSettings, Order, Product
+from tests.orders.conftest import Client
+from tests.sides import at_once
+
+Change = Callable[[dict[str, Any]], Any]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda body: body["shipping_address"].update(line2=""),
+        lambda body: body["shipping_address"].update(line2="  "),
+        lambda body: body["lines"].reverse(),
+        lambda body: body["shipping_address"].update(line1=" 12 Harbour Rd "),
+        lambda body: body["lines"][0].update(quantity="1"),
+        lambda body: body["customer"].update(name=unicodedata.normalize("NFD", body["customer"]["name"])),
+        lambda body: body.update(expected_total_minor=21_400),
+    ],
+    ids=[
+        "an empty line2",
+        "a blank line2",
+        "lines in another order",
+        "spaces",
+        "a quantity as text",
+        "letters composed otherwise",
+        "a total",
+    ],
+)
+def test_the_same_order_in_other_words_is_that_order(client: Client, body: dict[str, Any], change: Change) -> None:
+    """My library leaves out what is empty, and sorts what it likes: that is no second order."""
+    body["customer"]["name"] = "Zoë Okafor"
+    first = client.post(deepcopy(body), "k-1")
+    change(body)
+
+    again = client.post(body, "k-1")
+
+    assert (first.status_code, again.status_code) == (201, 201), again.json()
+    assert again.json() == first.json()
+    assert again["Idempotent-Replayed"] == "true"
+    assert Order.objects.count() == 1
+
+
+def test_a_reference_that_is_empty_is_none(client: Client, body: dict[str, Any]) -> None:
+    first = client.post(body | {"reference": ""}, "k-1")
+    del body["reference"]
+
+    assert client.post(body, "k-1").json() == first.json()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda body: body["shipping_address"].update(line2="Flat 2"),
+        lambda body: body["lines"][0].update(quantity=2),
+        lambda body: body["lines"].pop(),
+        lambda body: body.update(reference="web-2"),
+        lambda body: body["payment"].update(token="tok_declined"),
+        lambda body: body["customer"].update(name="amara okafor"),
+        lambda body: body.update(lines=[{"sku": "TENT", "quantity": 2}, {"sku": "MUG", "quantity": 1}]),
+    ],
+    ids=["line2", "quantity", "a line less", "reference", "payment", "name", "quantities swapped"],
+)
+def test_another_order_under_the_same_key_is_told_which_order_there_is(client: Client, body: dict[str, Any], change: Change) -> None:
+    """I read the one that I have; nobody tells me to place it again under a new key."""
+    number = client.post(deepcopy(body), "k-1").json()["number"]
+    change(body)
+
+    answer = client.post(body, "k-1")
+
+    document = answer.json()
+    assert (answer.status_code, document["code"], document["order"]) == (422, "idempotency_key_reused", number)
+    assert document["detail"] == (
+        f"This key has placed {number}, with another body. Nothing was placed now. Read GET /api/v1/orders/{number} first: it may be the order that you want."
+    )
+    assert "new key" not in answer.content.decode()
+    assert Order.objects.count() == 1
+
+
+def test_what_was_placed_before_is_still_matched_by_its_own_digest(client: Client, body: dict[str, Any]) -> None:
+    """An upgrade of the shop makes no order of mine a stranger."""
+    number = client.post(body, "k-1").json()["number"]
+    old = hashlib.sha256(json.dumps(_checked(body), sort_keys=True).encode()).hexdigest()
+    Order.objects.update(request_digest=old, digest="", digest_version=1)
+
+    same, other = client.post(deepcopy(body), "k-1"), client.post(body | {"reference": "web-2"}, "k-1")
+    totalled = client.post(body | {"expected_total_minor": 21_400}, "k-1")
+
+    assert (same.status_code, same.json()["number"]) == (201, number)
+    assert (totalled.status_code, totalled.json()["number"]) == (201, number)
+    assert other.status_code == 422
+
+
+def test_code_of_before_finds_what_newer_code_has_placed(client: Client, body: dict[str, Any]) -> None:
+    """In a rolling deploy my retry may meet an old process: it compares ``request_digest``, as it always has."""
+    client.post(body | {"expected_total_minor": 21_400}, "k-1")
+
+    order = Order.objects.get()
+
+    assert order.request_digest == hashlib.sha256(json.dumps(_checked(body), sort_keys=True).encode()).hexdigest()
+    assert (order.digest_version, len(order.digest)) == (2, 64)
+
+
+def test_a_digest_that_only_newer_code_can_make_falls_back_on_the_first_one(client: Client, body: dict[str, Any]) -> None:
+    """After a deploy was taken back, my retry still finds my order."""
+    number = client.post(body, "k-1").json()["number"]
+    Order.objects.update(digest="of a later release", digest_version=99)
+
+    assert client.post(body, "k-1").json()["number"] == number
+    assert client.post(body | {"reference": "web-2"}, "k-1").status_code == 422
+
+
+def test_what_a_digest_is_of_changes_with_a_new_version_only(body: dict[str, Any], db: None) -> None:
+    """These stand in databases. Whoever makes them fail adds a version to ``orders.api.digest``; the earlier ones stay as they are."""
+    assert digest.VERSION == 2
+    assert digest.first(_checked(body)) == "0485de65475f713646372ed786a42e6852db4f764bb2f558f25387eb3e9d8458"
+    assert digest.newest(_checked(body)) == "2fc580ffa6f6c3e71c4591b327c5a9b75b9ea0b659b099b055b17bb06d3b93d8"
+
+
+def _checked(body: dict[str, Any]) -> dict[str, Any]:
+    wanted = RequestedOrder(data=body)
+    wanted.is_valid(raise_exception=True)
+    return wanted.validated_data  # type: ignore[no-any-return]
+
+
+# --- the total ----------------------------------------------------------------------------------------------------------
+
+
+def test_a_total_that_i_expect_and_that_is_right_places_the_order(client: Client, body: dict[str, Any]) -> None:
+    answer = client.post(body | {"expected_total_minor": 21_400})
+
+    assert (answer.status_code, answer.json()["total_minor"]) == (201, 21_400)
+
+
+@pytest.mark.parametrize("expected", [21_399, 21_401, 1, 999_999_999_999])
+def test_a_total_that_i_did_not_expect_charges_nobody(client: Client, body: dict[str, Any], expected: int) -> None:
+    """The price has changed since my customer saw it: I am told both, and ask the customer."""
+    answer = client.post(body | {"expected_total_minor": expected}, "k-1")
+
+    document = answer.json()
+    assert (answer.status_code, document["code"]) == (409, "total_differs")
+    assert (document["expected_total_minor"], document["total_minor"], document["currency"]) == (expected, 21_400, "EUR")
+    assert "Nothing was placed" in document["detail"]
+    assert not Order.objects.exists()
+    assert client.post(body | {"expected_total_minor": 21_400}, "k-1").status_code == 201
+
+
+def test_a_retry_gets_its_order_even_if_the_price_has_changed_since(client: Client, body: dict[str, Any]) -> None:
+    """What counts is what my order costs, not what another one would cost now."""
+    body["expected_total_minor"] = 21_400
+    first = client.post(body, "k-1")
+    Product.objects.update(price_minor=1)
+
+    assert client.post(body, "k-1").json() == first.json()
+
+
+def test_a_retry_that_expects_another_total_is_told_of_its_order(client: Client, body: dict[str, Any]) -> None:
+    """The order exists, and costs something else: nobody leaves me to believe otherwise."""
+    number = client.post(body, "k-1").json()["number"]
+
+    document = client.post(body | {"expected_total_minor": 5}, "k-1").json()
+
+    assert (document["status"], document["code"], document["order"]) == (409, "total_differs", number)
+    assert (document["expected_total_minor"], document["total_minor"]) == (5, 21_400)
+    assert document["detail"].startswith(f"{number} has been placed under this key")
+
+
+@pytest.mark.parametrize("expected", [0, -1, "many", 1.5, None, 10**12])
+def test_what_cannot_be_a_total_is_refused_by_name(client: Client, body: dict[str, Any], expected: Any) -> None:
+    answer = client.post(body | {"expected_total_minor": expected})
+
+    assert answer.status_code == 400
+    assert [error["pointer"] for error in answer.json()["errors"]] == ["/expected_total_minor"]
+
+
+# --- the reference ------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def strict(client: Client) -> Client:
+    """A client that wants each of its references once."""
+    ClientSettings.objects.create(client=client.user, unique_references=True)
+    return client
+
+
+def test_a_reference_is_unique_where_the_client_wants_it(strict: Client, body: dict[str, Any]) -> None:
+    """My own order number never stands for two orders, whatever becomes of my keys."""
+    number = strict.post(body).json()["number"]
+
+    answer = strict.post(body)
+
+    document = answer.json()
+    assert (answer.status_code, document["code"], document["order"]) == (409, "reference_taken", number)
+    assert (
+        document["detail"] == f"Your reference 'web-1' belongs to {number}. Nothing was placed now. Read GET /api/v1/orders/{number} first."
+    )
+    assert Order.objects.count() == 1
+
+
+def test_a_reference_given_twice_is_two_orders_where_nobody_wants_otherwise(client: Client, body: dict[str, Any]) -> None:
+    ClientSettings.objects.create(client=client.user)
+
+    assert [client.post(body).status_code, client.post(body).status_code, Client("b").post(body).status_code] == [201, 201, 201]
+
+
+def test_another_client_s_references_and_no_reference_at_all_are_free(strict: Client, body: dict[str, Any]) -> None:
+    other = Client("other-shop")
+    ClientSettings.objects.create(client=other.user, unique_references=True)
+    answers = [strict.post(body), other.post(body), strict.post(body | {"reference": ""}), strict.post(body | {"reference": ""})]
+
+    assert [answer.status_code for answer in answers] == [201] * 4
+
+
+def test_orders_from_before_the_setting_count(client: Client, body: dict[str, Any]) -> None:
+    """Two that have the same one already stay; a third is refused."""
+    earliest = client.post(body).json()["number"]
+    client.post(body)
+    ClientSettings.objects.create(client=client.user, unique_references=True)
+
+    document = client.post(body).json()
+
+    assert (document["code"], document["order"]) == ("reference_taken", earliest)
+
+
+def test_a_retry_under_its_key_is_its_order_and_no_second_use_of_the_reference(strict: Client, body: dict[str, Any]) -> None:
+    first = strict.post(body, "k-1")
+
+    assert strict.post(body, "k-1").json() == first.json()
+
+
+def _places(client: Client, body: dict[str, Any], key: str) -> Callable[[], tuple[int, str]]:
+    def place() -> tuple[int, str]:
+        answer = client.post(deepcopy(body), key)
+        return answer.status_code, answer.json().get("code", "")
+
+    return place
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("after", ["pg_advisory_xact_lock", 'INSERT INTO "orders_order"'])
+def test_of_two_requests_at_once_one_gets_the_reference(strict: Client, body: dict[str, Any], after: str) -> None:
+    """Whoever comes second waits for the first, and is told."""
+    first, second = at_once(_places(strict, body, "k-1"), after, _places(strict, body, "k-2"), must_wait=True)
+
+    assert (first, second) == ((201, ""), (409, "reference_taken"))
+    assert Order.objects.count() == 1
+
+
+@pytest.mark.django_db(transaction=True)
+def test_of_two_requests_at_once_under_one_key_both_get_the_order(strict: Client, body: dict[str, Any]) -> None:
+    """The twin waits for the reference, and finds that it is its own."""
+    assert at_once(_places(strict, body, "k-1"), "pg_advisory_xact_lock", _places(strict, body, "k-1"), must_wait=True) == (
+        (201, ""),
+        (201, ""),
+    )
+    assert Order.objects.count() == 1
+
+
+@pytest.mark.django_db(transaction=True)
+def test_different_references_do_not_wait_for_each_other(strict: Client, body: dict[str, Any]) -> None:
+    other = body | {"reference": "web-2"}
+
+    assert at_once(_places(strict, body, "k-1"), "pg_advisory_xact_lock", _places(strict, other, "k-2"), must_wait=False) == (
+        (201, ""),
+        (201, ""),
+    )

@@ -90,7 +90,10 @@ class CarrierGateway(Protocol):
         """What this carrier promises about keys and look-ups."""
 
     def book(self, order_number: str, address: Mapping[str, str], parcels: Sequence[Mapping[str, object]], *, key: str) -> Label:
-        """Book one label; ``parcels``: {sku, quantity} each. Rejected: the carrier does not go there. InDoubt: a label may exist."""
+        """Book one label; ``parcels``: {sku, quantity} each. ``address`` has name, line1 and country; city, state and postal_code where the country has them.
+
+        Rejected: the carrier does not go there. InDoubt: a label may exist.
+        """
 
     def cancel(self, label_id: str, *, key: str) -> None:
         """Cancel a label; one that is cancelled already is fine. Rejected "handed_over": the parcel has left."""

@@ -12,7 +12,8 @@ from fulfillment.sandbox.ledger import Ledger, now
 from fulfillment.sandbox.magic import PLAIN, POSTAL_CODES, script_of_postal_code
 from fulfillment.sandbox.profile import Profile
 
-ADDRESS = ("name", "line1", "city", "postal_code", "country")
+ADDRESS = ("name", "line1", "country")
+WHERE_THERE_IS_ONE = ("city", "state", "postal_code")  # not every country has them
 MAX_QUANTITY = 10_000
 
 Row = dict[str, Any]
@@ -28,14 +29,14 @@ class Carrier:
 
     def book(self, path: str, key: str, body: dict[str, Any]) -> Request:
         """One label for all the parcels of an order."""
-        order, address = fields.text(body, "order"), _address(body)
+        order, postal_code = fields.text(body, "order"), _address(body).get("postal_code", "")
         _check_parcels(body)
 
         def land() -> Answer:
-            label_id, tracking = self.enter(order, key, address["postal_code"])
+            label_id, tracking = self.enter(order, key, postal_code)
             return Answer(201, {"id": label_id, "tracking": tracking, "order": order, "key": key})
 
-        script = script_of_postal_code(address["postal_code"], self._demo_values)
+        script = script_of_postal_code(postal_code, self._demo_values)
         return Request(Area.LABELS, key, digest(path, body), land, script, tries_of=key, dies_with_key=True)
 
     def cancel(self, path: str, key: str, body: dict[str, Any], label_id: str) -> Request:
@@ -113,7 +114,8 @@ def _address(body: dict[str, Any]) -> dict[str, str]:
     address = fields.present(body, "address")
     if not isinstance(address, dict):
         raise fields.invalid("address", "must be an object.")
-    return {name: fields.text(address, name, "address.") for name in ADDRESS}
+    names = [*ADDRESS, *(name for name in WHERE_THERE_IS_ONE if name in address)]
+    return {name: fields.text(address, name, "address.") for name in names}
 
 
 def _check_parcels(body: dict[str, Any]) -> None:

@@ -249,6 +249,7 @@ def page_of(order: Order) -> dict[str, Any]:
         "why": told,
         "choices": [(choice, choice.command(order.number, told.version)) for choice in told.choices],
         "ledger": [(entry, money(entry.amount_minor, order.currency)) for entry in order.ledger.all()],
+        "address": _address_line(order.shipping_address),
         "lines": lines,
         "steps": [_step(record, entries, order) for record in _records(order)],
         "side_effects": [(delivery, _delivery_badge(delivery), flower.published(delivery, order)) for delivery in deliveries or []],
@@ -258,6 +259,12 @@ def page_of(order: Order) -> dict[str, Any]:
         "epoch": getattr(getattr(order, "saga", None), "epoch", 0),
         "in_flower": flower.everything_of(order),
     }
+
+
+def _address_line(address: dict[str, str]) -> str:
+    """On one line, of what the country has."""
+    town = " ".join(address[name] for name in ("postal_code", "city") if address.get(name))
+    return ", ".join(part for part in (address.get("line1"), town, address.get("state"), address.get("country")) if part)
 
 
 def _step(record: StepRecord, entries: list[TimelineEntry], order: Order) -> dict[str, Any]:

@@ -6,11 +6,13 @@ from typing import Any
 from django.conf import settings
 from rest_framework import serializers
 
+from orders.api import addresses
 from orders.money import MAX_TOTAL_MINOR
 
 MAX_LINES = 50
 MAX_QUANTITY = 1000
 TEST_TOKEN = "tok_"
+NOT_EVERYWHERE = ("city", "state", "postal_code")
 
 
 class Strict(serializers.Serializer[Any]):
@@ -47,9 +49,16 @@ class Address(Strict):
     name = serializers.CharField(max_length=120)
     line1 = serializers.CharField(max_length=200)
     line2 = serializers.CharField(max_length=200, required=False, allow_blank=True)
-    city = serializers.CharField(max_length=100)
-    postal_code = serializers.CharField(max_length=20)
+    city = serializers.CharField(max_length=100, required=False, allow_blank=True)
+    state = serializers.CharField(max_length=100, required=False, allow_blank=True)
+    postal_code = serializers.CharField(max_length=20, required=False, allow_blank=True)
     country = serializers.RegexField(r"\A[A-Z]{2}\Z", error_messages={"invalid": "Two capital letters (ISO 3166-1), like IE."})
+
+    def validate(self, attrs: dict[str, str]) -> dict[str, str]:
+        """As the country has it: what it needs is there, and what is not there is left out."""
+        if faults := addresses.faults_of(attrs):
+            raise serializers.ValidationError(faults)
+        return {name: value for name, value in attrs.items() if value or name not in NOT_EVERYWHERE}
 
 
 class RequestedOrder(Strict):

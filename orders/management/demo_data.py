@@ -25,6 +25,7 @@ class DemoCustomer(NamedTuple):
     city: str
     postal_code: str
     country: str
+    state: str = ""
 
 
 PRODUCTS = (
@@ -58,17 +59,17 @@ _PEOPLE = (
     ("Amara Okafor", "12 Harbour Rd", "Cork", "T12 X7YZ", "IE"),
     ("Lukas Weber", "Lindenstr. 8", "Berlin", "10969", "DE"),
     ("Chloé Martin", "4 rue des Lilas", "Lyon", "69003", "FR"),
-    ("Giulia Rossi", "Via Verdi 21", "Torino", "10124", "IT"),
-    ("Mateo García", "Calle Sol 5", "Sevilla", "41001", "ES"),
-    ("Sanne de Vries", "Kade 77", "Utrecht", "3511", "NL"),
+    ("Giulia Rossi", "Via Verdi 21", "Torino", "10124", "IT", "TO"),
+    ("Mateo García", "Calle Sol 5", "Sevilla", "41001", "ES", "Sevilla"),
+    ("Sanne de Vries", "Kade 77", "Utrecht", "3511 AB", "NL"),
     ("Freja Nielsen", "Havnegade 3", "Aarhus", "8000", "DK"),
     ("Elsa Lindqvist", "Storgatan 19", "Umeå", "90325", "SE"),
     ("Aino Virtanen", "Rantatie 6", "Oulu", "90100", "FI"),
-    ("Katarzyna Nowak", "ul. Długa 14", "Kraków", "31147", "PL"),
+    ("Katarzyna Nowak", "ul. Długa 14", "Kraków", "31-147", "PL"),
     ("Jakub Novák", "Na Kopci 2", "Brno", "60200", "CZ"),
     ("Zsófia Kovács", "Fő utca 31", "Győr", "9021", "HU"),
     ("Eleni Papadopoulou", "Odos Ermou 9", "Patras", "26221", "GR"),
-    ("João Silva", "Rua Nova 40", "Porto", "4050", "PT"),
+    ("João Silva", "Rua Nova 40", "Porto", "4050-345", "PT"),
     ("Maeve Byrne", "2 Quay St", "Galway", "H91 A1B2", "IE"),
     ("Thomas Gruber", "Ringweg 11", "Graz", "8010", "AT"),
     ("Nora Peeters", "Kerkstraat 52", "Gent", "9000", "BE"),
@@ -77,6 +78,5 @@ _PEOPLE = (
     ("Andrei Ionescu", "Str. Teilor 25", "Cluj-Napoca", "400001", "RO"),
 )
 CUSTOMERS = tuple(
-    DemoCustomer(name, f"customer{number:02d}@example.com", line1, city, postal_code, country)
-    for number, (name, line1, city, postal_code, country) in enumerate(_PEOPLE, start=1)
+    DemoCustomer(name, f"customer{number:02d}@example.com", *address) for number, (name, *address) in enumerate(_PEOPLE, start=1)
 )

@@ -42,5 +42,6 @@ def order_body(rng: random.Random, customer: DemoCustomer, items: list[tuple[str
             "city": customer.city,
             "postal_code": customer.postal_code,
             "country": customer.country,
-        },
+        }
+        | ({"state": customer.state} if customer.state else {}),
     }

@@ -49,5 +49,5 @@ def body() -> dict[str, Any]:
         "customer": {"email": "amara@example.com", "name": "Amara Okafor"},
         "lines": [{"sku": "TENT", "quantity": 1}, {"sku": "MUG", "quantity": 2}],
         "payment": {"token": "tok_ok"},
-        "shipping_address": {"name": "Amara", "line1": "12 Harbour Rd", "city": "Cork", "postal_code": "T12", "country": "IE"},
+        "shipping_address": {"name": "Amara", "line1": "12 Harbour Rd", "city": "Cork", "postal_code": "T12 X7YZ", "country": "IE"},
     }

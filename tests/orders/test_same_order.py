@@ -124,9 +124,12 @@ def test_a_digest_that_only_newer_code_can_make_falls_back_on_the_first_one(clie
 
 def test_what_a_digest_is_of_changes_with_a_new_version_only(body: dict[str, Any], db: None) -> None:
     """These stand in databases. Whoever makes them fail adds a version to ``orders.api.digest``; the earlier ones stay as they are."""
+    wanted = _checked(body)
+    wanted["shipping_address"]["postal_code"] = "T12"  # half a code: orders were placed with it before addresses had rules
+
     assert digest.VERSION == 2
-    assert digest.first(_checked(body)) == "0485de65475f713646372ed786a42e6852db4f764bb2f558f25387eb3e9d8458"
-    assert digest.newest(_checked(body)) == "2fc580ffa6f6c3e71c4591b327c5a9b75b9ea0b659b099b055b17bb06d3b93d8"
+    assert digest.first(wanted) == "0485de65475f713646372ed786a42e6852db4f764bb2f558f25387eb3e9d8458"
+    assert digest.newest(wanted) == "2fc580ffa6f6c3e71c4591b327c5a9b75b9ea0b659b099b055b17bb06d3b93d8"
 
 
 def _checked(body: dict[str, Any]) -> dict[str, Any]:

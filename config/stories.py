@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+from config.outside import FINAL
 from orders.management.demo_data import CUSTOMERS, PRODUCTS
 from orders.management.placing_client import ShopClient, order_body
 
@@ -122,9 +123,6 @@ def _while_paying(shop: ShopClient, number: str, within_s: float = 20) -> None:
 def kill_session(pid: int) -> None:
     """SIGKILL a worker whole: each is the leader of its own process group."""
     os.killpg(pid, signal.SIGKILL)
-
-
-FINAL = ("fulfilled", "payment_failed", "inventory_failed", "shipping_failed", "cancelled")
 
 
 def at_rest(order: dict[str, Any]) -> bool:

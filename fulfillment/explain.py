@@ -279,7 +279,7 @@ def _reason(saga: Saga, inside: bool = True) -> str:
     """As the history keeps it from the instant of turning back: what a step's record says may be of its undo by now."""
     if saga.failure == Status.CANCELLED:
         return "it was cancelled"
-    failed = f"{saga.failure.removesuffix('_failed')} failed"
+    failed = f"{saga.failed_at.replace('_', ' ') or 'a step'} failed"
     if not inside:
         return failed
     turned = TimelineEntry.objects.filter(order_id=saga.order_id, kind=Kind.SAGA, to_state=SagaState.COMPENSATING, code=saga.failure)

@@ -46,12 +46,13 @@ FINAL = (SagaState.COMPLETED, SagaState.COMPENSATED, SagaState.CLOSED_BY_OPERATO
 class Saga(models.Model):
     """One run of all steps for one order.
 
-    ``epoch`` numbers the runs: every journal write carries it. ``wake_at`` says when the sweep looks if nobody else has; NULL only when nothing is left to do
-    or an incident is open. ``launched_at``: when its message was published last; NULL: the broker did not take it. ``plan`` pins the steps as they were when
-    the saga was opened, providers included. ``failure`` is the status that the order will show once every undo is settled: set, the saga goes backward.
-    Past ``deadline_at`` it turns back, unless the pivot has succeeded. ``release``: of the code that opened it; older code leaves it to newer, and takes it over
-    only when none has come. ``left_since``: since when whoever has met it has left it to others, because their code does not serve it. ``held_by``: the open
-    circuit before which it waits, since ``held_at``. ``paused_s``: seconds that do not count towards the deadline of the step or undo where it stands.
+    ``epoch`` numbers the runs: every journal write carries it. ``wake_at`` says when the sweep looks if nobody else has; NULL only when nothing is left to do or
+    an incident is open. ``launched_at``: when its message was published last; NULL: the broker did not take it. ``plan`` pins the steps as they were when the
+    saga was opened, providers included. ``failure`` is the status that the order will show once every undo is settled: set, the saga goes backward;
+    ``failed_step``: where it turned back. Past ``deadline_at`` it turns back, unless the pivot has succeeded. ``release``: of the code that opened it; older code
+    leaves it to newer, and takes it over only when none has come. ``left_since``: since when whoever has met it has left it to others, because their code does
+    not serve it. ``held_by``: the open circuit before which it waits, since ``held_at``. ``paused_s``: seconds that do not count towards the deadline of the step
+    or undo where it stands.
     """
 
     order = models.OneToOneField("orders.Order", models.CASCADE, related_name="saga")
@@ -65,6 +66,7 @@ class Saga(models.Model):
     left_since = models.DateTimeField(null=True)
     cancel_requested_at = models.DateTimeField(null=True)
     failure = models.CharField(max_length=20, blank=True)
+    failed_step = models.CharField(max_length=40, blank=True, default="", db_default="")
     deadline_at = models.DateTimeField(null=True)
     held_by = models.CharField(max_length=120, blank=True, default="", db_default="")
     held_at = models.DateTimeField(null=True)
@@ -85,6 +87,13 @@ class Saga(models.Model):
 
     def __str__(self) -> str:
         return f"saga {self.pk} ({self.state}, epoch {self.epoch})"
+
+    @property
+    def failed_at(self) -> str:
+        """The step at which it turned back. Empty: it did not, it was cancelled, or older code did not keep which."""
+        if not self.failed_step and self.failure.endswith("_failed"):
+            return self.failure.removesuffix("_failed")
+        return self.failed_step
 
     @property
     def is_backward(self) -> bool:

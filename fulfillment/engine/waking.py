@@ -41,7 +41,7 @@ from fulfillment.engine.walking import (
     turn_back,
 )
 from fulfillment.errors import OWN_DATABASE
-from fulfillment.models import Saga, SagaState, StepRecord, StepState
+from fulfillment.models import FINAL, Saga, SagaState, StepRecord, StepState
 from orders.attention import IncidentKind
 from orders.durability import may_be_lost
 from orders.models import Status
@@ -228,8 +228,11 @@ def postpone(saga: Saga) -> None:
 def request_cancel(saga: Saga, actor: str) -> str:
     """Record a cancel at the locked saga; repeating the request repeats the answer.
 
-    "accepted"; "pending" (shipping is under way: it decides), "undoing" (it failed, and is being undone anyway), "too_late" (shipped, or closed).
+    "accepted"; "pending" (shipping is under way: it decides), "undoing" (it failed, and is being undone anyway), "too_late" (shipped, or it has ended
+    otherwise than cancelled).
     """
+    if saga.state in FINAL:
+        return "accepted" if saga.failure == Status.CANCELLED else "too_late"
     if saga.failure:
         return "accepted" if saga.failure == Status.CANCELLED else "undoing"
     at = standing(saga)

@@ -152,7 +152,8 @@ def turn_back(saga: Saga, why: str = "") -> None:
     at = _stands_at(saga)
     if saga.held_by:
         release(saga, at, "the order turns back")
-    failure = Status.CANCELLED if saga.cancel_requested_at else Status.failure_of(at.name if at else "")
+    name = at.name if at else ""
+    failure = Status.CANCELLED if saga.cancel_requested_at else Status.failure_of(name)
     if at is not None:
         goes_on(saga, at)
     for record in saga.records.all():
@@ -165,7 +166,14 @@ def turn_back(saga: Saga, why: str = "") -> None:
     saga.epoch += 1
     told = {"message": why or (at.error_message if at else "")}
     tell(saga, Kind.SAGA, from_state=saga.state, to_state=SagaState.COMPENSATING, code=failure, detail=told)
-    save(saga, state=SagaState.COMPENSATING, epoch=saga.epoch, failure=failure, wake_at=ShopNow())
+    save(
+        saga,
+        state=SagaState.COMPENSATING,
+        epoch=saga.epoch,
+        failure=failure,
+        failed_step="" if saga.cancel_requested_at else name,
+        wake_at=ShopNow(),
+    )
     grant_next_undo(saga)
 
 

@@ -319,8 +319,8 @@ VERBS: dict[str, Callable[[Saga, Request, LookedUp | None], None]] = {
 def cancel(order_number: str, actor: str) -> str:
     """Record a cancel under the saga's row lock, to be honoured at the next step border.
 
-    "accepted", "pending" (shipping is under way and decides), "undoing" (it failed, and is undone anyway), "too_late"; "unreadable" (nothing was recorded: a
-    person must look). Raises Saga.DoesNotExist.
+    "accepted", "pending" (shipping is under way and decides), "undoing" (it failed, and is undone anyway), "too_late" (shipped, or ended otherwise); "unreadable"
+    (nothing was recorded: a person must look). Raises Saga.DoesNotExist.
     """
     try:
         return _cancel(order_number, actor)

@@ -40,7 +40,7 @@ CANCELLED = {
         messages.SUCCESS,
         "The cancel is recorded. Shipping is under way, or waits for a decision, and decides: if it succeeds, it is too late.",
     ),
-    "undoing": (messages.WARNING, "The order has failed and is being undone already, or was. Nothing was done."),
+    "undoing": (messages.WARNING, "The order has failed and is being undone already. Nothing was done."),
     "unreadable": (messages.ERROR, "No process can work on this order now, so nothing was recorded. See why, below."),
     "too_late": (messages.WARNING, "The parcel has left, or the order has ended: too late to cancel. Nothing was done."),
 }
@@ -213,7 +213,7 @@ def _records(order: Order) -> list[StepRecord]:
 
 
 def _failed_here(record: StepRecord, order: Order) -> bool:
-    return bool(order.saga.failure == f"{record.name}_failed")
+    return bool(order.saga.failed_at == record.name)
 
 
 def _step_in_the_list(record: StepRecord, order: Order) -> tuple[str, str, str]:

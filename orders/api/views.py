@@ -20,7 +20,7 @@ from orders import tracing
 from orders.api import placing, shown
 from orders.api.fields import RequestedOrder
 from orders.api.problems import INVALID_STATE, request_id
-from orders.models import Order, Product
+from orders.models import Order, Product, Status
 
 
 class Pages(CursorPagination):
@@ -109,7 +109,9 @@ class OrderDetail(APIView):
 
 class Cancel(APIView):
     def post(self, request: Request, number: str) -> Response:
-        """202: recorded, and honoured at the next step border ("pending": shipping is under way and decides). 409: the parcel has left, or the order has ended."""
+        """202: recorded, and honoured at the next step border ("pending": shipping is under way and decides). 200: it is cancelled. 409: the parcel has left, or
+        the order has ended otherwise.
+        """
         only_parameters(request)
         order = _find(_own(request), number)
         outcome = recovery.cancel(order.number, request.user.get_username())
@@ -119,7 +121,7 @@ class Cancel(APIView):
             )
         if outcome == "too_late":
             raise ProblemError(INVALID_STATE, f"{order.number} has been shipped or has ended; it can no longer be cancelled.")
-        return Response({"number": order.number, "cancel": outcome}, status=202)
+        return Response({"number": order.number, "cancel": outcome}, status=200 if order.status == Status.CANCELLED else 202)
 
 
 class Products(APIView):

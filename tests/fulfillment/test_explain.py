@@ -5,8 +5,11 @@ from typing import Any
 
 import pytest
 from django.conf import settings
+from django.db import transaction
 
+from fulfillment import engine
 from fulfillment.clock import shop_now
+from fulfillment.engine import walking
 from fulfillment.explain import LATE_AFTER_S, explain
 from fulfillment.models import Saga, StepRecord
 from orders.models import Order
@@ -53,6 +56,26 @@ def test_the_reason_is_that_of_turning_back_not_of_a_failed_undo(saga: int, orde
 
     assert "(shipping failed: out of tries: no answer in time)" in explain(order).sentence
     assert "tries" not in explain(order).public
+
+
+@pytest.mark.parametrize(("name", "told"), [("insurance", "insurance failed"), ("gift_wrap", "gift wrap failed")])
+def test_an_order_that_fails_at_a_step_of_one_s_own_says_which(saga: int, order: Order, name: str, told: str) -> None:
+    """A step that somebody adds has no status of its own; its name is told all the same, inside and outside."""
+    StepRecord.objects.filter(name="payment").update(name=name)
+    with transaction.atomic():
+        walking.turn_back(engine.locking(Saga.objects.filter(pk=saga)).get(), "No paper left.")
+
+    assert f"The order is being undone ({told}: No paper left)." in explain(order).sentence
+    Saga.objects.filter(pk=saga).update(state="compensated", wake_at=None)
+    assert explain(order).sentence.startswith(f"The order ended because {told}: No paper left.")
+    assert explain(order).public.startswith(f"The order ended because {told}.")
+
+
+@pytest.mark.parametrize(("failure", "told"), [("failed", "a step failed"), ("shipping_failed", "shipping failed")])
+def test_an_order_that_turned_back_before_its_step_was_kept_says_what_is_known(saga: int, order: Order, failure: str, told: str) -> None:
+    Saga.objects.filter(pk=saga).update(failure=failure, state="compensated", wake_at=None)
+
+    assert f"because {told}." in explain(order).sentence
 
 
 def test_a_second_try_runs_since_its_own_start(saga: int, order: Order) -> None:

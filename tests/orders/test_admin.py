@@ -8,8 +8,11 @@ from typing import Any
 import pytest
 from django.contrib.admin.models import LogEntry
 from django.contrib.auth.models import Permission, User
+from django.db import transaction
 from django.test import Client as Browser
 
+from fulfillment import engine
+from fulfillment.engine import walking
 from fulfillment.models import Saga, StepRecord, StockLevel
 from orders.models import Fact, Order, Product, Status, TimelineEntry
 from sideeffects.models import Delivery
@@ -142,6 +145,20 @@ def test_the_step_at_which_an_order_failed_is_marked(operator: Browser, failed: 
     assert "None: the order was not fulfilled." in text
     assert "None yet" not in text
     assert "Nothing is left to do." in text
+
+
+@pytest.mark.parametrize("name", ["insurance", "gift_wrap"])
+def test_a_step_of_one_s_own_at_which_an_order_failed_is_marked_too(operator: Browser, order: Order, name: str) -> None:
+    """It has no status of its own, and a badge all the same."""
+    StepRecord.objects.filter(name="payment").update(name=name)
+    with transaction.atomic():
+        walking.turn_back(engine.locking(Saga.objects.all()).get())
+
+    assert f"✖ {name}" in operator.get("/admin/orders/order/").content.decode()
+    text = operator.get(page(order)).content.decode()
+    assert text.count(f'<th scope="row">{name}</th><td><span style') == 1
+    assert text.count("✖</span>Failed") == 1
+    assert "failed failed" not in text
 
 
 def test_a_dead_letter_is_something_left_to_do(operator: Browser, order: Order) -> None:

@@ -31,7 +31,7 @@ for scheme, transport in {"redis": "valkey", "rediss": "valkey", "amqp": "amqp"}
     kombu.transport.TRANSPORT_ALIASES[scheme] = f"config.poison.{transport}:Transport"
 
 app = Celery("shop")
-app.config_from_object("django.conf:settings", namespace="CELERY")
+app.config_from_object("config.celeryconfig")
 app.autodiscover_tasks()
 app.autodiscover_tasks(related_name="registry")
 
@@ -42,6 +42,7 @@ def refuse_what_checks_refuse(sender: Any, **_: Any) -> None:
     from config.checks import refuse_to_start
     from config.presence import Presence
 
+    _answer_without_passwords()
     presence = Presence(sender.hostname)
     presence.begin()
     signals.worker_ready.connect(lambda **_: presence.watch(), weak=False, dispatch_uid="config.presence.watch")
@@ -54,13 +55,25 @@ def refuse_what_checks_refuse(sender: Any, **_: Any) -> None:
     refuse_to_start("worker")
 
 
+def _answer_without_passwords() -> None:
+    """Whatever a worker is asked from outside, by ``celery inspect`` or by Flower. Its URLs stand in more places than Celery itself blots out."""
+    from celery.worker.control import Panel
+
+    from config.redaction import redacting
+
+    Panel.data.update({name: redacting(answer) for name, answer in Panel.data.items()})
+
+
 @signals.import_modules.connect(weak=False, dispatch_uid="config.checks.flower")
 def refuse_in_flower_too(**_: Any) -> None:
-    """Flower starts no worker: it only loads the tasks."""
+    """Flower starts no worker: it only loads the tasks. Without a login it would show them to everybody, and let everybody end them."""
+    if "flower" not in sys.argv[1:]:
+        return
+    from tornado.options import options
+
     from config.checks import refuse_to_start
 
-    if "flower" in sys.argv[1:]:
-        refuse_to_start("flower")
+    refuse_to_start("flower", has_login=bool(options.basic_auth or options.auth))
 
 
 @signals.before_task_publish.connect(weak=False, dispatch_uid="config.trace.stamp")

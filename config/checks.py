@@ -11,8 +11,8 @@ from django.core.checks import CheckMessage, Error, Tags, register, run_checks
 BOOT_ERROR = 3  # gunicorn gives up on a worker that ends with this, and would start any other again for ever
 
 
-def refuse_to_start(process: str) -> None:
-    """Exit 1 (a web process: 3) with every error of the system checks; warnings pass."""
+def refuse_to_start(process: str, has_login: bool = True) -> None:
+    """Exit 1 (a web process: 3) with every error of the system checks; warnings pass. ``has_login``: its pages ask who is there."""
     wrong = [found for found in run_checks(databases=["default"]) if found.is_serious()]
     if process == "web" and settings.SECRET_KEY_IS_MADE_UP and not settings.DEBUG:
         wrong.append(
@@ -20,6 +20,8 @@ def refuse_to_start(process: str) -> None:
                 "SECRET_KEY is not set.", hint="Set it to 50 or more random characters, the same for every web process.", id="config.E002"
             )
         )
+    if not has_login:
+        wrong.append(Error("Flower has no login.", hint="Set FLOWER_BASIC_AUTH to user:password, or configure --auth.", id="config.E003"))
     if wrong:
         told = "\n".join(f"  {found.id}: {found.msg}" + (f"\n      → {found.hint}" if found.hint else "") for found in wrong)
         sys.stderr.write(f"Refused to start ({process}):\n{told}\n")

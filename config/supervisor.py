@@ -26,6 +26,9 @@ from config.processes import Child, Command, end_leftovers, note, write_whole
 
 START_WITHIN_S = 60.0
 RESPAWN_DELAY_CAP_S = 10.0
+PRIVATE = (
+    0o077  # umask: what the shop writes (logs, mails, ledgers, messages) is read by the user who runs it, and by nobody else on the machine
+)
 STOP_ORDER = (("web", "sweep", "relay"), ("saga", "sideeffects"), ("flower", "sandbox", "mail"), ("valkey",))
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 ROLES = ("supervisor", "web", "saga", "sideeffects", "sweep", "relay", "flower", "sandbox", "mail", "postgres", "valkey")
@@ -88,9 +91,11 @@ class Stack:
 
     def start(self) -> None:
         """Return when web and Flower answer. Raises StackError: already running, a port is taken, or a part does not come up."""
+        os.umask(PRIVATE)
         self.run_dir.mkdir(parents=True, exist_ok=True)
         self._take_the_lock()
         (self.run_dir / "stack.json").unlink(missing_ok=True)
+        close_to_others(self.run_dir)
         if left := end_leftovers(self.run_dir / "processes.json"):
             self.tell(f"ended what an earlier run had left: {', '.join(left)}")
         self._reserve_ports()
@@ -133,6 +138,7 @@ class Stack:
             valkey = Command("valkey", embedded.valkey_command(self.run_dir), answers=lambda: embedded.valkey_answers(self.run_dir))
             self._spawn(valkey)
             self._wait_for(valkey)
+        embedded.close_folder(self.run_dir)
         self.tell(f"database and broker are up ({time.monotonic() - begun:.1f} s)")
 
     def _prepare(self) -> None:
@@ -197,6 +203,9 @@ class Stack:
             "PYTHONUNBUFFERED": "1",
         }
 
+    def _flower_login(self) -> dict[str, str]:
+        return {"username": "operator", "password": secret(self.run_dir / "flower_password")}
+
     def _url(self, role: str) -> str:
         return f"http://127.0.0.1:{self.ports[role].number}"
 
@@ -206,7 +215,8 @@ class Stack:
         celery = [python, "-m", "celery", "-A", "config"]
         worker = [*celery, "worker", "-P", "prefork", "-E", "--without-gossip", "--without-mingle", "-l", "INFO"]
         flower = ["--address=127.0.0.1", f"--port={self.ports['flower'].number}", "--persistent=True", f"--db={run_dir / 'flower'}"]
-        flower += ["--state_save_interval=10000", "--max_tasks=20000", "--purge_offline_workers=300"]
+        flower += ["--state_save_interval=10000", "--max_tasks=20000", "--purge_offline_workers=300", "--read_only=True"]
+        login = {"FLOWER_BASIC_AUTH": ":".join(self._flower_login().values())}  # a command line is read by everybody
         bind = f"127.0.0.1:{self.ports['web'].number}"
         return [
             Command(
@@ -247,7 +257,7 @@ class Stack:
                 env,
                 lambda: answers(self._url("web") + "/healthz"),
             ),
-            Command("flower", [*celery, "flower", *flower], env, lambda: answers(self._url("flower") + "/healthcheck")),
+            Command("flower", [*celery, "flower", *flower], env | login, lambda: answers(self._url("flower") + "/healthcheck")),
         ]
 
     def _spawn(self, command: Command) -> None:
@@ -308,6 +318,7 @@ class Stack:
             "web": web,
             "api": f"{web}/api/v1",
             "flower": self._url("flower"),
+            "flower_login": self._flower_login(),
             "sandbox": self._url("sandbox"),
             "database": self.database,
             "broker": self.broker,
@@ -484,6 +495,13 @@ def _holder(run_dir: Path) -> int | None:
         return None
     with locks.take(run_dir / "lock") or contextlib.nullcontext() as lock:
         return None if lock else int((run_dir / "supervisor.pid").read_text())
+
+
+def close_to_others(run_dir: Path) -> None:
+    """What an earlier release has left there under a wider umask. PostgreSQL closes its own folder; other folders are other stacks'."""
+    for entry in run_dir.iterdir():
+        if entry.is_file() or entry.name in ("log", "mail", "valkey", "alive"):
+            entry.chmod(entry.stat().st_mode & ~PRIVATE)
 
 
 def answers(url: str) -> bool:

@@ -4,10 +4,12 @@ All of these are our own trouble: they say nothing about a provider, and spend n
 Source: https://www.postgresql.org/docs/current/errcodes-appendix.html
 """
 
+import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TypeVar
 
+import psycopg
 from django.db import DatabaseError, InterfaceError, OperationalError, connection, transaction
 
 Key = TypeVar("Key")
@@ -28,6 +30,8 @@ UNUSABLE = (
     "57P05",  # idle_session_timeout
 )
 UNUSABLE_CLASS = "08"  # connection exceptions
+BAD_VALUE_CLASS = "22"  # data exceptions: here even the first sentence quotes the value
+QUOTED = re.compile(r'".*"', re.DOTALL)
 SHORTAGE_CLASS = "53"  # disk full, out of memory: the connection is well, the server is not
 
 START_IT = "start it (the whole shop: `make up`), or set DATABASE_URL to a server of yours"
@@ -45,6 +49,15 @@ TO_DO = (
 def sqlstate(error: BaseException) -> str:
     """PostgreSQL's own code of what went wrong; empty where the server was not heard."""
     return getattr(error.__cause__, "sqlstate", None) or getattr(error, "sqlstate", None) or ""
+
+
+def hide_values(error: psycopg.Error) -> None:
+    """Of the server's words the first sentence is kept, which names tables and constraints. What follows (DETAIL, CONTEXT, the statement) quotes rows: names and
+    addresses of customers would stand in every log and page that shows the error.
+    """
+    primary = error.diag.message_primary
+    if primary is not None:
+        error.args = (QUOTED.sub('"…"', primary) if sqlstate(error).startswith(BAD_VALUE_CLASS) else primary,)
 
 
 def advice(error: BaseException) -> str:

@@ -31,7 +31,7 @@ class OperatorCommand(BaseCommand):
         try:
             return super().execute(*args, **options)
         except ProgrammingError as foreign:
-            sys.exit(f"The database is not the shop's, or is older than this code: {foreign}→ python manage.py migrate")
+            sys.exit(f"The database is not the shop's, or is older than this code: {foreign}\n→ python manage.py migrate")
         except BrokenPipeError:  # whoever read the lines has seen enough
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             sys.exit(1)

@@ -5,6 +5,7 @@ Charges, labels, answers, tombstones and tries belong to a profile, by its name;
 """
 
 import json
+import os
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -25,6 +26,7 @@ class Ledger:
 
     def __init__(self, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))  # SQLite gives the files beside it the same mode
         self._db = sqlite3.connect(path, isolation_level=None, timeout=1.0)
         self._db.row_factory = sqlite3.Row
         for pragma in ("locking_mode=EXCLUSIVE", "journal_mode=WAL", "synchronous=FULL"):

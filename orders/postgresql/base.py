@@ -1,4 +1,5 @@
-"""Django's PostgreSQL backend, with one difference: a connection that cannot work any more is closed when that is noticed, and never kept.
+"""Django's PostgreSQL backend, with two differences: a connection that cannot work any more is closed when that is noticed, and never kept; and an error tells
+what is wrong with a row, and not what stands in it.
 
 Four things end a connection. The server says that it is of no use (``orders.database``). A command is interrupted, by a signal's exception, before its answer was
 read: nobody knows whether it took place, so the server must roll back what is open. A session turns out to be read-only when its owner begins something new: after
@@ -24,7 +25,7 @@ from django.db.utils import DatabaseErrorWrapper
 from django.utils.functional import cached_property
 from psycopg.pq import TransactionStatus
 
-from orders.database import is_unusable
+from orders.database import hide_values, is_unusable
 
 SILENCE = (
     psycopg.errors.ConnectionTimeout,
@@ -131,6 +132,8 @@ class _Watched(DatabaseErrorWrapper):
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         if kind is None:
             return
+        if isinstance(error, psycopg.Error):
+            hide_values(error)
         try:
             super().__exit__(kind, error, trace)
         except Error as told:

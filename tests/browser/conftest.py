@@ -34,7 +34,7 @@ def chrome() -> Iterator[Browser]:
 def admin(chrome: Browser, stack: RunningStack) -> Iterator[Page]:
     """The operator, logged in. Whatever breaks in a page's script fails the test."""
     info: dict[str, Any] = stack.info
-    page = chrome.new_page(viewport={"width": 1440, "height": 1000})
+    page = chrome.new_page(viewport={"width": 1440, "height": 1000}, http_credentials=info["flower_login"] | {"origin": info["flower"]})
     broken: list[str] = []
     page.on("pageerror", lambda error: broken.append(str(error)))
     page.goto(f"{info['web']}/admin/")

@@ -94,3 +94,13 @@ def test_a_command_without_a_database_names_make_up() -> None:
     assert run.returncode != 0
     assert "make up" in run.stdout + run.stderr
     assert "Traceback" not in run.stderr
+
+
+def test_a_flower_without_a_login_refuses_to_start() -> None:
+    """Started by hand it would show every task, and let everybody end them."""
+    outer = {name: value for name, value in os.environ.items() if not name.startswith("FLOWER_")}
+
+    run = subprocess.run([sys.executable, *PROCESSES["flower"]], cwd=ROOT, env=outer, capture_output=True, text=True, timeout=60)
+
+    assert run.returncode == 1
+    assert "config.E003: Flower has no login." in run.stderr

@@ -43,12 +43,12 @@ def interrupt(number: int, frame: FrameType | None) -> None:
 
 
 def links(info: dict[str, Any]) -> str:
-    admin = info["admin"]
+    admin, flower = info["admin"], info["flower_login"]
     return "\n".join(
         [
             f"  Admin    {info['web']}/admin/   user {admin['username']}, password {admin['password']}",
             f"  API      {info['api']}/orders   Authorization: Token {info['token']}",
-            f"  Flower   {info['flower']}",
+            f"  Flower   {info['flower']}   user {flower['username']}, password {flower['password']}",
             f"  Ledger   {info['sandbox']}/ledger   (the provider's own)",
         ]
     )

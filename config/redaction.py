@@ -1,0 +1,45 @@
+"""Passwords are blotted out, by value, in whatever a process tells others: its log, and what a worker answers to ``celery inspect`` and Flower."""
+
+import functools
+import logging
+from collections.abc import Callable
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+from django.conf import settings
+
+BLOT = "********"
+SHORTEST = 4  # blotting out less would make a log unreadable, and tell how little there is to guess
+
+
+@functools.cache
+def passwords() -> tuple[str, ...]:
+    """Of this process, the longest first; as they stand in a URL, and decoded."""
+    urls = [settings.EXTERNAL_DATABASE_URL, settings.EMAIL_URL, *settings.CELERY_BROKER_URL.split(";")]  # a broker may have several
+    written = [urlsplit(url).password or "" for url in urls] + [settings.SECRET_KEY, settings.EMAIL_HOST_PASSWORD or ""]
+    known = {form for password in written for form in (password, unquote(password)) if len(form) >= SHORTEST}
+    return tuple(sorted(known, key=len, reverse=True))
+
+
+def redacted(value: Any) -> Any:
+    """The same, without passwords: of a text, or of all values in what JSON can hold. Names stay: a password may be a common word."""
+    if isinstance(value, str):
+        return functools.reduce(lambda text, password: text.replace(password, BLOT), passwords(), value)
+    if isinstance(value, dict):
+        return {key: redacted(item) for key, item in value.items()}
+    return [redacted(item) for item in value] if isinstance(value, list | tuple) else value
+
+
+def redacting(answer: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(answer)
+    def redacted_answer(*args: Any, **asked: Any) -> Any:
+        return redacted(answer(*args, **asked))
+
+    return redacted_answer
+
+
+class Line(logging.Formatter):
+    """A line of the log, its traceback included."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return str(redacted(super().format(record)))

@@ -7,6 +7,7 @@ import functools
 import importlib
 import logging
 import uuid
+from collections import Counter
 from collections.abc import Callable, Iterator
 from datetime import datetime
 from importlib.util import find_spec
@@ -82,6 +83,15 @@ def audit() -> Iterator[tuple[str, str]]:
             log.exception("The audit of %s broke", name)
             found = [f"its audit broke: {type(error).__name__}"]
         yield from ((name, told) for told in found)
+
+
+def forget(email: str, write: bool) -> Counter[str]:
+    """Subscriber → rows that belong to this address: each room's own doing, by the function ``forget`` of its ``subscriber.py`` where it has one.
+
+    In the caller's transaction. Without ``write`` they are only counted.
+    """
+    doing = {name: getattr(importlib.import_module(s.handler.__module__), "forget", None) for name, s in subscriptions().items()}
+    return +Counter({name: do(email, write) for name, do in doing.items() if do is not None})
 
 
 def open_the_doors() -> None:

@@ -3,14 +3,16 @@ written to the ledger and added to the balance in one transaction.
 """
 
 import hashlib
+import secrets
 from collections.abc import Iterator
 
+import pgtrigger
 from django.db import connection
 
 from orders.events import OrderFulfilled, subscriber
 from orders.money import whole_units, whole_units_sql
 from sideeffects.models import HEARD, Delivery
-from sideeffects.subscribers.loyalty.models import PointsEntry
+from sideeffects.subscribers.loyalty.models import Balance, PointsEntry
 
 ADD_POINTS = """
 INSERT INTO sideeffects_loyalty_balance AS balance (account, points) VALUES (%s, %s)
@@ -43,6 +45,17 @@ def loyalty(event: OrderFulfilled, delivery: Delivery) -> None:
     PointsEntry.objects.create(account=account, order_number=event.number, points=points)
     with connection.cursor() as cursor:
         cursor.execute(ADD_POINTS, [account, points])
+
+
+def forget(email: str, write: bool) -> int:
+    """The account gets a random name: whoever knows the address finds it no more. Its points, and their sum, stay. Returns how many entries."""
+    account, nobody = account_of(email), secrets.token_hex(32)
+    entries = PointsEntry.objects.filter(account=account)
+    if not write:
+        return entries.count()
+    Balance.objects.filter(account=account).update(account=nobody)
+    with pgtrigger.ignore("sideeffects_loyalty.PointsEntry:append_only"):
+        return entries.update(account=nobody)
 
 
 def audit() -> Iterator[str]:

@@ -30,6 +30,7 @@ from orders import processes
 from orders.attention import RUNBOOKS
 from orders.database import advice, limited, was_not_granted, write
 from sideeffects import people, relay
+from sideeffects.models import DeliveryState
 
 OK, WARN, FAIL = "ok", "warn", "FAIL"
 ASK_FOR_S = 2.0
@@ -385,10 +386,13 @@ def _releases() -> Iterator[Finding]:
 def _deliveries() -> Iterator[Finding]:
     overdue, piles = relay.waiting(OVERDUE_S), people.piles()
     dead, held = (sum(pile.count for pile in piles if pile.state == state) for state in people.WAITING)
+    gone = ", ".join(sorted({pile.subscriber for pile in piles if pile.state == DeliveryState.HELD}))
     found = f"{relay.waiting()} waiting, {overdue} overdue, {dead} dead letters" + (
-        f", {held} held for a subscriber that is gone" if held else ""
+        f", {held} held for {gone}, which no code knows" if held else ""
     )
-    if piles:
+    silent = people.not_answering()
+    found += "".join(f"; {subscriber}: {sentence}" for subscriber, sentence in silent.items())
+    if piles or silent:
         yield Finding(level=WARN, what="deliveries", found=found, to_do="python manage.py deliveries", runbook=_book("dead_letter"))
     elif overdue:
         yield Finding(level=WARN, what="deliveries", found=found, to_do="they need the relay and a worker", runbook=_book("no-consumer"))

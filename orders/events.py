@@ -58,7 +58,9 @@ order_fulfilled = Signal()  # fact: OrderFulfilled
 
 @dataclass(frozen=True, kw_only=True)
 class Subscription:
-    """One subscriber's declaration. ``timeout_s`` and ``backoff_s`` in seconds before TIME_SCALE; ``outside``: it calls something that is not our database."""
+    """One subscriber's declaration. ``timeout_s`` and ``backoff_s`` in seconds before TIME_SCALE; ``outside``: it calls something that is not our database;
+    ``seen_by_customers``: its effect reaches them, so that nobody repeats it for a thousand orders without having said so.
+    """
 
     name: str
     fact: type[OrderFulfilled]
@@ -66,7 +68,9 @@ class Subscription:
     timeout_s: float
     backoff_s: float
     outside: bool
+    seen_by_customers: bool
     final: tuple[type[Exception], ...]
+    of_this_one: tuple[type[Exception], ...]
 
 
 Handler = TypeVar("Handler", bound=Callable[..., Any])
@@ -78,11 +82,14 @@ def subscriber(
     timeout_s: float = 10,
     backoff_s: float = 1,
     outside: bool = False,
+    seen_by_customers: bool = False,
     final: tuple[type[Exception], ...] = (),
+    of_this_one: tuple[type[Exception], ...] = (),
 ) -> Callable[[Handler], Handler]:
     """Declare ``handler(event, delivery)`` a subscriber of ``fact``, under the function's name.
 
-    A try is cut after ``timeout_s`` seconds. It is tried again for DELIVERY_LIMIT_S; exceptions listed in ``final`` dead-letter at once.
+    A try is cut after ``timeout_s`` seconds. It is tried again for DELIVERY_LIMIT_S; exceptions listed in ``final`` dead-letter at once. Outside,
+    any other says that the service does not answer, unless it is listed in ``of_this_one``: while three and more are not answered, all wait but one that asks.
     """
 
     def declare(handler: Handler) -> Handler:
@@ -93,7 +100,9 @@ def subscriber(
             timeout_s=timeout_s,
             backoff_s=backoff_s,
             outside=outside,
+            seen_by_customers=seen_by_customers,
             final=final,
+            of_this_one=of_this_one,
         )
         handler.subscription = declared  # type: ignore[attr-defined]
         return handler

@@ -10,8 +10,8 @@ from orders.clock import doubled, jittered
 from orders.database import CUT, is_our_trouble, sqlstate
 from orders.events import OrderFulfilled, Subscription
 from orders.soft_limit import interruptible
-from sideeffects import outbox
-from sideeffects.models import Delivery
+from sideeffects import circuit, outbox
+from sideeffects.models import Delivery, DeliveryState
 from sideeffects.outbox import Failure
 
 log = logging.getLogger(__name__)
@@ -44,10 +44,14 @@ def _deliver(subscription: Subscription, fact_id: uuid.UUID) -> str:
     started = outbox.start(fact_id, subscription.name, _lease_s(subscription), _cut_s(subscription))
     if started is None:
         return "nothing to deliver here"
+    if started.state != DeliveryState.STARTED:
+        return "waits: nobody is answered there"
     try:
         is_mine = _call_outside(subscription, started) if subscription.outside else _call_here(subscription, started)
     except Exception as error:
         return _failed(subscription, started, error)
+    if started.is_first_since_a_failure:
+        circuit.answered(started)
     return "delivered" if is_mine else "too late, somebody else owns it"
 
 
@@ -109,12 +113,22 @@ def _failed(subscription: Subscription, delivery: Delivery, error: Exception) ->
         return "waits for our own database"
     tries = outbox.tries_of(delivery)
     final = isinstance(error, subscription.final)
+    spends = not (subscription.outside and _was_not_answered(subscription, delivery, error))
     name = type(error).__name__
     message = str(error) if final else f"{name} in try {tries}"
-    failure = Failure(code=name, message=message, retry_in_s=None if final else _retry_in_s(subscription, tries))
+    failure = Failure(code=name, message=message, retry_in_s=None if final else _retry_in_s(subscription, tries), spends=spends)
     log.warning("%s failed with %s, try %d%s", subscription.name, name, tries, ", which is final" if final else "")
     outbox.failed(delivery, failure)
     return f"{name}: {'dead letter' if final else 'tried again later'}"
+
+
+def _was_not_answered(subscription: Subscription, started: Delivery, error: Exception) -> bool:
+    """Whether the circuit is open now. What the service says of this one delivery is an answer."""
+    if not isinstance(error, (*subscription.final, *subscription.of_this_one)):
+        return circuit.failed(started, type(error).__name__)
+    if started.is_first_since_a_failure:
+        circuit.answered(started)
+    return False
 
 
 def _not_served(delivery: Delivery) -> Failure:

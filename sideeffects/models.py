@@ -87,10 +87,37 @@ class Delivery(models.Model):
     def __str__(self) -> str:
         return f"{self.subscriber}: {self.state}"
 
+    is_first_since_a_failure = False  # no column: as the start of a try found the circuit; only then an answer has to be noted there
+
     @property
     def key(self) -> str:
         """Stable across retries: what an outside service may use to drop repeats."""
         return f"{self.fact_id}.{self.subscriber}"
+
+
+class Circuit(models.Model):
+    """Of a subscriber that calls outside and is not answered. No row: closed, and nothing has failed since the last answer.
+
+    ``failures``: the deliveries that have failed since then, each once, while it is closed. ``opened_at``: empty while it is closed. ``probe``: the delivery that
+    was sent ahead last; it may call until ``probe_until``. ``probes``: how many have failed. ``wakes``: it has closed, and those who wait have not been woken yet.
+    """
+
+    subscriber = models.CharField(max_length=40, primary_key=True)
+    failures = models.JSONField(default=list)
+    last_error = models.CharField(max_length=120, blank=True)
+    opened_at = models.DateTimeField(null=True)
+    next_probe_at = models.DateTimeField(null=True)
+    probes = models.PositiveIntegerField(default=0)
+    probe = models.BigIntegerField(null=True)
+    probe_until = models.DateTimeField(null=True)
+    wakes = models.BooleanField(default=False)
+
+    def __str__(self) -> str:
+        return f"{self.subscriber}: {'not answered' if self.is_open else 'closed'}"
+
+    @property
+    def is_open(self) -> bool:
+        return self.opened_at is not None
 
 
 class RelayBeat(models.Model):

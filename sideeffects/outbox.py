@@ -24,6 +24,12 @@ WAITING = (DeliveryState.PENDING, DeliveryState.RETRY_WAIT)
 BEGIN = """
 SELECT set_config('synchronous_commit', 'off', true), set_config('statement_timeout', %s, true), pg_try_advisory_xact_lock(hashtextextended(%s, 0))
 """
+BEGIN_OUTSIDE = f"""
+{BEGIN.strip()}, circuit.subscriber IS NOT NULL,
+    circuit.opened_at IS NOT NULL, CASE WHEN circuit.probe_until > shop_now() THEN circuit.probe END
+FROM (SELECT) AS one LEFT JOIN sideeffects_circuit AS circuit ON circuit.subscriber = %s
+"""  # in one statement: most of the time there is no circuit to look at
+NOT_ANSWERING = "not_answering"
 TRY_LOCK = "SELECT pg_try_advisory_xact_lock(hashtextextended(%s, 0))"
 
 
@@ -68,16 +74,31 @@ def untried(fact_id: uuid.UUID, subscriber: str) -> Delivery | None:
 
 
 def start(fact_id: uuid.UUID, subscriber: str, lease_s: float, timeout_s: float) -> Delivery | None:
-    """Claim a try and commit that it has started, so that a try that kills its worker is counted; None: there is nothing to deliver, or somebody else does."""
-    with transaction.atomic():
-        if not begin(fact_id, subscriber, timeout_s):
+    """Claim a try and commit that it has started, so that a try that kills its worker is counted; None: there is nothing to deliver, or somebody else does.
+
+    Before an open circuit nothing starts but its probe: what is returned then is still waiting, and no try is spent.
+    """
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute(BEGIN_OUTSIDE, [str(max(int(timeout_s * 1000), 1)), _lock_name(fact_id, subscriber), subscriber])
+        *_, is_mine, has_failed, is_open, probe = cursor.fetchone()
+        if not is_mine:
             return None
         delivery = _locked(Delivery.objects.filter(fact=fact_id, subscriber=subscriber)) or untried(fact_id, subscriber)
         if delivery is None or delivery.state not in WAITING:
             return None
+        if is_open and (delivery.pk is None or delivery.pk != probe):
+            _hold_back(delivery)
+            return delivery
         claimed: dict[str, Any] = {"claim": uuid.uuid4(), "tries": delivery.tries + 1, "wake_at": in_seconds(lease_s), "launched_at": None}
         move(delivery, DeliveryState.STARTED, **claimed)
+        delivery.is_first_since_a_failure = has_failed
         return delivery
+
+
+def _hold_back(delivery: Delivery) -> None:
+    waits: dict[str, Any] = {"unspent": delivery.unspent + 1, "wake_at": ShopNow(), "launched_at": None}
+    told = "Nobody is answered there; one asks, the others wait, and no try is spent"
+    move(delivery, DeliveryState.RETRY_WAIT, code=NOT_ANSWERING, **waits, error_code=NOT_ANSWERING, error_message=told)
 
 
 def mine(started: Delivery) -> Delivery | None:

@@ -24,7 +24,7 @@ from django.urls import URLPattern, URLResolver, include, path
 from orders import probes
 from orders.clock import shop_now
 from orders.events import OrderFulfilled, Subscription, order_fulfilled
-from sideeffects import relay
+from sideeffects import people, relay
 from sideeffects.delivering import HARD_AFTER_S, after_loss, deliver
 from sideeffects.outbox import Failure
 from sideeffects.relay import Message
@@ -68,10 +68,12 @@ def urlpatterns() -> list[URLResolver | URLPattern]:
 
 
 def audit() -> Iterator[tuple[str, str]]:
-    """(subscriber, what is off): each room's own word about its rows, from the function ``audit`` of its ``subscriber.py`` where it has one.
+    """(subscriber, what is off): what it is owed and has not heard; and each room's own word about its rows, that whatever it has heard was done once, from the
+    function ``audit`` of its ``subscriber.py`` where it has one.
 
     A room whose audit breaks is off, and hides nothing about the others.
     """
+    yield from people.owed({name: {final.__name__ for final in one.final} for name, one in subscriptions().items()})
     for name, subscription in subscriptions().items():
         ask = getattr(importlib.import_module(subscription.handler.__module__), "audit", None)
         if ask is None:
@@ -154,9 +156,12 @@ def relay_round(may_go_on: Callable[[], bool], marks: relay.Marks | None = None)
     for _ in range(LOOKS_A_ROUND):
         if not may_go_on() or not relay.owe(lost_before, marks):
             break
-    launched = 0
+    ahead = relay.look_after_circuits(names(), marks)
+    relay.not_published(publish(ahead))
+    launched = len(ahead)
+    known = [name for name in names() if name not in marks.at_work]
     while launched < LAUNCHES_A_ROUND and may_go_on():
-        messages = relay.due(names(), lost_before, _after_loss, marks)
+        messages = relay.due(known, lost_before, _after_loss, marks)
         left = publish(messages)
         launched += len(messages) - len(left)
         if left:

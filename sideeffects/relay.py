@@ -20,15 +20,22 @@ from orders.clock import ShopNow, in_seconds, shop_now
 from orders.durability import may_be_lost
 from orders.facts import Fact
 from orders.lowwater import A_PAGE, LowWater
-from sideeffects import outbox
+from sideeffects import circuit, outbox
 from sideeffects.containment import Containment
-from sideeffects.models import OPEN, Delivery, DeliveryState, RelayBeat, Subscriber, SubscriberState
+from sideeffects.models import OPEN, Circuit, Delivery, DeliveryState, RelayBeat, Subscriber, SubscriberState
 from sideeffects.outbox import Failure
 
 UNHEARD = """
 SELECT count(*) FROM orders_fact f JOIN sideeffects_subscriber s ON s.state = 'active' AND s.starts_at <= coalesce(f.number, s.starts_at)
 WHERE f.relayed_at IS NULL AND f.at <= shop_now() - %s * interval '1 second'
     AND NOT EXISTS (SELECT FROM sideeffects_delivery d WHERE d.event_id = f.id AND d.subscriber = s.name)
+"""
+UNHEARD_OF = """
+SELECT s.name, count(*), min(o.number) FROM orders_fact f JOIN orders_order o ON o.id = f.order_id
+JOIN sideeffects_subscriber s ON s.state = 'active' AND s.starts_at <= coalesce(f.number, s.starts_at)
+WHERE f.relayed_at IS NULL AND f.at <= shop_now() - %s * interval '1 second'
+    AND NOT EXISTS (SELECT FROM sideeffects_delivery d WHERE d.event_id = f.id AND d.subscriber = s.name)
+GROUP BY s.name
 """
 BATCH = A_PAGE
 NUMBERED_AT_ONCE = 1000
@@ -55,7 +62,8 @@ _facts, _deliveries = Containment("fact"), Containment("delivery")
 class Marks:
     """Up to where one relay has read its queues: facts without a number, facts below ``relayed`` (their numbers), what is due, what was launched.
 
-    ``looked``: the number up to which it has looked at facts since it last began with the oldest; 0: it begins with it.
+    ``looked``: the number up to which it has looked at facts since it last began with the oldest; 0: it begins with it. ``at_work``: the subscribers whose circuit
+    kept their deliveries back when it looked last.
     """
 
     unnumbered: LowWater = field(default_factory=LowWater)
@@ -63,6 +71,7 @@ class Marks:
     looked: int = 0
     due: LowWater = field(default_factory=LowWater)
     launched: LowWater = field(default_factory=LowWater)
+    at_work: frozenset[str] = frozenset()
 
 
 # --- who is owed what ---------------------------------------------------------------------------------------------------------
@@ -146,6 +155,24 @@ def due(known: Collection[str], lost_before: datetime | None, after_loss: AfterL
     return _deliveries.work(keys, lambda some: _take(some, lost_before, after_loss))
 
 
+def look_after_circuits(known: Collection[str], marks: Marks) -> list[Message]:
+    """The probes that are to be published now. Those who wait for a circuit that has closed are woken; nothing else of theirs is due before that."""
+    ahead = []
+    for one in circuit.all_at_work().filter(subscriber__in=known):
+        if one.wakes:
+            circuit.wake_those_who_wait(one.subscriber)
+            continue
+        with transaction.atomic():
+            if chosen := circuit.send_ahead(one.subscriber):
+                ahead.append(_published(chosen))
+    at_work = frozenset(circuit.all_at_work().values_list("subscriber", flat=True))
+    if at_work != marks.at_work:
+        marks.due.start_over()
+        marks.launched.start_over()
+        marks.at_work = at_work
+    return ahead
+
+
 def _waiting(ours: QuerySet[Delivery], instant: str, until: datetime, mark: LowWater) -> list[int]:
     """The oldest of them by ``instant``, each on a partial index of its own. Rows that somebody holds are passed: a page of them would keep all others back."""
 
@@ -184,6 +211,10 @@ def _launch(delivery: Delivery, after_loss: AfterLoss) -> Message | None:
         told = f"published {delivery.relaunches} times, started {started} times"
         outbox.record_failure(delivery, Failure(code=NO_PROGRESS, message=told, retry_in_s=None))
         return None
+    return _published(delivery)
+
+
+def _published(delivery: Delivery) -> Message:
     relaunches = delivery.relaunches + 1
     Delivery.objects.filter(pk=delivery.pk).update(relaunches=relaunches, launched_at=ShopNow(), wake_at=None)
     return Message(fact=delivery.fact_id, subscriber=delivery.subscriber, order=delivery.fact.order.number, attempt=relaunches + 1)
@@ -225,8 +256,20 @@ def register(names: Collection[str], release: int) -> bool:
                 Subscriber.objects.create(name=name, starts_at=facts.next_number(), release=release)
             elif row.release <= release:
                 _confirm(row, release)
+    rows |= {row.name: row for row in _unknown(names)}
     gone = [row for name, row in rows.items() if name not in names and row.release <= release and row.state == SubscriberState.ACTIVE]
     return all([_hand_back(names), *(_remove(row, release) for row in gone)])
+
+
+def _unknown(names: Collection[str]) -> Iterable[Subscriber]:
+    """Names that stand on deliveries and nowhere else, like one that only a worker of a newer release has used: after as long as an order waits for newer code
+    they get a row, and are removed like any other name that no code knows.
+    """
+    long_ago = in_seconds(-settings.UNKNOWN_STEP_AFTER_S)
+    waiting = Delivery.objects.filter(Q(wake_at__lt=long_ago) | Q(launched_at__lt=long_ago)).exclude(subscriber__in=names)
+    waiting = waiting.exclude(subscriber__in=Subscriber.objects.values("name"))
+    for name in waiting.order_by("subscriber").values_list("subscriber", flat=True).distinct():
+        yield Subscriber.objects.get_or_create(name=name, defaults={"starts_at": facts.next_number(), "release": 0})[0]
 
 
 def _confirm(row: Subscriber, release: int) -> None:
@@ -303,6 +346,7 @@ def move_with_the_clock(jumped_s: float) -> None:
         Delivery.objects.filter(failing_since__isnull=False).update(failing_since=F("failing_since") + by)
         if jumped_s < 0:
             Delivery.objects.filter(state__in=OPEN).update(wake_at=F("wake_at") + by, launched_at=F("launched_at") + by)
+            Circuit.objects.update(next_probe_at=F("next_probe_at") + by, probe_until=F("probe_until") + by)
 
 
 # --- how it stands ------------------------------------------------------------------------------------------------------------
@@ -316,6 +360,13 @@ def waiting(for_s: float = 0.0) -> int:
         (unheard,) = cursor.fetchone()
     due_at = Q(wake_at__lt=long_ago) if for_s else Q(wake_at__isnull=False)
     return int(unheard) + Delivery.objects.filter(due_at | Q(launched_at__lt=long_ago)).count()
+
+
+def not_begun(for_s: float) -> list[tuple[str, int, str]]:
+    """(subscriber, how many, the first order): facts that it is owed for so long, and of which no row tells."""
+    with connection.cursor() as cursor:
+        cursor.execute(UNHEARD_OF, [for_s])
+        return [(name, count, first) for name, count, first in cursor.fetchall()]
 
 
 # --- that it is at work -------------------------------------------------------------------------------------------------------

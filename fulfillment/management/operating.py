@@ -67,3 +67,14 @@ def words(text: str) -> str:
     if text.strip() in PLACEHOLDERS:
         raise ArgumentTypeError("replace … with your own words")
     return text.strip()
+
+
+def rate(text: str) -> float:
+    """So many a second."""
+    try:
+        found = float(text)
+    except ValueError:
+        found = 0.0
+    if not 0 < found <= 1000:
+        raise ArgumentTypeError(f"{text} is no rate: above 0, at most 1000 a second")
+    return found

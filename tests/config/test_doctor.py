@@ -25,7 +25,7 @@ from fulfillment.clock import shop_now
 from fulfillment.models import QueueProbe, Saga
 from orders.attention import IncidentKind, open_incident
 from sideeffects import relay
-from sideeffects.models import Delivery, RelayBeat, Subscriber
+from sideeffects.models import Circuit, Delivery, RelayBeat, Subscriber
 from tests.config.test_sessions import database_url
 from tests.engines import ROOT
 from tests.fulfillment.conftest import SandboxProcess
@@ -231,8 +231,17 @@ def test_dead_letters_and_overdue_deliveries_are_counted(well: None, tell: Tell)
 
     (deliveries,) = of("deliveries")
 
-    found = "1 waiting, 1 overdue, 1 dead letters, 1 held for a subscriber that is gone"
+    found = "1 waiting, 1 overdue, 1 dead letters, 1 held for survey, which no code knows"
     assert (deliveries.level, deliveries.found) == ("warn", found)
+
+
+def test_a_subscriber_that_is_not_answered_is_named(well: None) -> None:
+    Circuit.objects.create(subscriber="email", opened_at="2026-11-27T04:00Z", last_error="TimeoutError")
+
+    (deliveries,) = of("deliveries")
+
+    told = "email: no answer since 2026-11-27 04:00:00 UTC (TimeoutError); one asks again and again, 0 wait and spend no try"
+    assert (deliveries.level, deliveries.found) == ("warn", f"0 waiting, 0 overdue, 0 dead letters; {told}")
 
 
 def test_a_provider_that_does_not_answer_is_named(well: None, settings: Any) -> None:

@@ -1,7 +1,9 @@
 """Promise: a subscriber that fails or hangs changes nothing for the order or for the other subscribers."""
 
-from config.outside import wait_for
+from config.outside import standing_still, wait_for
 from tests.promises.conftest import Shop
+
+NOT_ANSWERED = "SELECT state FROM orders_incident WHERE subject = 'email' AND code = 'not_answering'"
 
 
 def states(shop: Shop, number: str) -> dict[str, str]:
@@ -36,6 +38,18 @@ def test_a_subscriber_that_hangs_is_cut_at_its_time_limit(shop: Shop) -> None:
         wait_for(lambda: states(shop, number)["analytics"] == "retry_wait")
 
     wait_for(lambda: states(shop, number)["analytics"] == "delivered", 30)
+
+
+def test_a_mail_server_that_is_away_loses_no_receipt_and_is_told_once(shop: Shop) -> None:
+    """The mail server stands still: the shop stops asking for every receipt of its own, and mine comes when it is back."""
+    with standing_still([shop.stack.pid("mail")]):
+        numbers = [shop.place() for _ in range(8)]
+        assert {shop.ends(number) for number in numbers} == {"fulfilled"}
+        wait_for(lambda: shop.sql(NOT_ANSWERED) == [("open",)])
+        wait_for(lambda: [states(shop, number)["email"] for number in numbers] == ["retry_wait"] * 8)
+
+    wait_for(lambda: [states(shop, number)["email"] for number in numbers] == ["delivered"] * 8, 30)
+    wait_for(lambda: shop.sql(NOT_ANSWERED) == [("resolved",)], 30)
 
 
 def test_a_mail_refused_for_good_is_a_dead_letter_and_the_order_stays_fulfilled(shop: Shop) -> None:

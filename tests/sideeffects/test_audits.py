@@ -1,5 +1,7 @@
 """Promise: each subscriber's effect happened exactly once, and where it did not, its own room says so."""
 
+from typing import Any
+
 import pytest
 from django.db import connection
 
@@ -8,6 +10,7 @@ from sideeffects import registry
 from sideeffects.models import Delivery
 from tests.sideeffects.conftest import Tell
 
+LONG_AGO, SOON = "2020-01-01T00:00Z", "2100-01-01T00:00Z"
 ANALYTICS, LOYALTY, PAIRS = "analytics", "loyalty", "recommendations"
 
 
@@ -73,3 +76,44 @@ def test_a_room_whose_audit_breaks_hides_nothing_about_the_others(two_orders: No
 
     assert told[LOYALTY] == "its audit broke: ProgrammingError"
     assert "counted 9 times" in told[PAIRS]
+
+
+@pytest.mark.parametrize(
+    ("row", "told"),
+    [
+        (
+            {"state": "dead", "error_code": "ProgrammingError"},
+            "1 owed and not delivered (dead letter, ProgrammingError), like that of ORD-3",
+        ),
+        ({"wake_at": LONG_AGO}, "1 owed and not delivered (pending), like that of ORD-3"),
+        ({"launched_at": LONG_AGO}, "1 owed and not delivered (pending), like that of ORD-3"),
+        (
+            {"state": "retry_wait", "wake_at": SOON, "failing_since": LONG_AGO, "error_code": "ProgrammingError"},
+            "1 owed and not delivered (waiting to retry, ProgrammingError), like that of ORD-3",
+        ),
+        ({"state": "discarded"}, ""),
+        ({"state": "held"}, ""),
+        ({"state": "retry_wait", "wake_at": SOON, "error_code": "ProgrammingError"}, ""),
+    ],
+)
+def test_points_that_were_never_heard_of_are_owed_until_a_person_gives_them_up(two_orders: None, row: dict[str, Any], told: str) -> None:
+    """A table was away, and my points with it: the audit does not ask only what was heard."""
+    Delivery.objects.create(fact=Fact.objects.get(order__number="ORD-3"), subscriber=LOYALTY, **row)
+
+    assert list(registry.audit()) == [(LOYALTY, told)] * bool(told)
+
+
+def test_what_nobody_has_begun_for_an_hour_is_owed_too(two_orders: None, settings: Any) -> None:
+    settings.QUEUE_UNSERVED_LIMIT_S = -1.0
+    Fact.objects.exclude(order__number="ORD-3").update(relayed_at=LONG_AGO)
+
+    told = dict(registry.audit())
+
+    assert told[LOYALTY] == "1 owed and not begun, like that of ORD-3"
+
+
+def test_a_recipient_who_does_not_exist_was_answered_and_is_owed_no_receipt(tell: Tell) -> None:
+    told = tell("email")
+    Delivery.objects.create(fact=told.fact, subscriber="email", state="dead", error_code="PermanentlyRefused")
+
+    assert list(registry.audit()) == []

@@ -236,9 +236,9 @@ def test_a_person_s_decision_reaches_every_batch(facts: list[Fact], monkeypatch:
     owe_all()
     Delivery.objects.update(state="dead", wake_at=None)
 
-    assert people.decide("retry", "email", "amara", "mended") == MANY
+    assert people.discard("email", "amara", "in vain") == MANY
 
-    assert set(Delivery.objects.values_list("state", flat=True)) == {"pending"}
+    assert set(Delivery.objects.values_list("state", flat=True)) == {"discarded"}
 
 
 def test_whoever_goes_or_comes_back_with_a_long_queue_is_written_down_a_page_a_round(tell: Tell) -> None:

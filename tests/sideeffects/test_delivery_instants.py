@@ -10,8 +10,9 @@ import pytest
 from orders import probes
 from orders.events import OrderFulfilled, Subscription
 from orders.models import Fact, QueueProbe
-from sideeffects import delivering, outbox, people, registry, relay
+from sideeffects import delivering, outbox, registry, relay, replaying
 from sideeffects.models import Delivery
+from sideeffects.replaying import Choice
 from tests.shop_clock import LIMITS_S, ShopClock
 from tests.sideeffects.conftest import Tell, Told
 
@@ -181,11 +182,11 @@ def stamp_comes_out(clock: ShopClock) -> None:
     probes.probe_came_out(registry.QUEUE, clock.now)
 
 
-def test_a_person_s_retry_is_due_now(told: Told, clock: ShopClock) -> None:
+def test_what_a_person_replays_is_due_now(told: Told, clock: ShopClock) -> None:
     delivering.deliver(declared("email", handler=fails, final=(RuntimeError,)), told.fact.pk)
     clock.passes(86_400)
 
-    assert people.decide("retry", "email", "amara", "mended") == 1
+    assert replaying.replay(Choice(), {"email"}, actor="amara", reason="mended", rate_per_s=20) == 1
 
     assert (clock.left(told.delivery.wake_at), told.delivery.tries, told.delivery.relaunches) == (0, 0, 0)
 

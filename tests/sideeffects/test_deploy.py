@@ -53,7 +53,7 @@ def deployed(transactional_db: None) -> Iterator[None]:
     call_command("migrate", "sideeffects", "0001", verbosity=0, fake=True)
     with connection.cursor() as cursor:
         cursor.execute("DROP VIEW sideeffects_event; DROP FUNCTION sideeffects_event_is_a_fact, sideeffects_without_names")
-        cursor.execute("DROP TABLE sideeffects_delivery, sideeffects_subscriber, sideeffects_relaybeat")
+        cursor.execute("DROP TABLE sideeffects_delivery, sideeffects_subscriber, sideeffects_relaybeat, sideeffects_circuit")
         cursor.execute("DELETE FROM django_migrations WHERE app = 'sideeffects'")
     call_command("migrate", "sideeffects", "0001", verbosity=0)
     an_order_is_fulfilled_by_the_first_release(1, "00000000-0000-0000-0000-000000000001")

@@ -4,19 +4,29 @@ from typing import Any
 
 import pytest
 from django.core.management import call_command
+from django.db import connection
 
+from orders.clock import shop_now
 from orders.models import Incident
-from orders.timeline import TimelineEntry
 from sideeffects import people, relay
 from sideeffects.models import Delivery
+from tests.shop_clock import LIMITS_S, ShopClock
 from tests.sideeffects.conftest import ALL_LOST, Tell, Told
 
 DECIDES = {"actor": "amara", "reason": "the mail server is back"}
 
 
-def dies(tell: Tell, subscriber: str, number: str, error: str = "The mail server refused the message for good (550)") -> Told:
+def dies(
+    tell: Tell,
+    subscriber: str,
+    number: str,
+    error: str = "The mail server refused the recipient for good (550)",
+    code: str = "PermanentlyRefused",
+) -> Told:
     told = tell(subscriber, number)
-    Delivery.objects.create(fact=told.fact, subscriber=subscriber, state="dead", tries=3, relaunches=9, error_message=error)
+    Delivery.objects.create(
+        fact=told.fact, subscriber=subscriber, state="dead", tries=3, relaunches=9, error_code=code, error_message=error
+    )
     return told
 
 
@@ -24,18 +34,22 @@ def incidents() -> list[tuple[str, str, str, str]]:
     return list(Incident.objects.order_by("id").values_list("subject", "code", "state", "message"))
 
 
-def test_dead_letters_of_one_subscriber_are_one_incident_that_counts_them(tell: Tell) -> None:
-    """A mail server that is away for a day is one thing to mend, not five thousand."""
+def test_dead_letters_of_one_cause_are_one_incident_that_counts_them(tell: Tell) -> None:
+    """A mail server that is away for a week is one thing to mend, not five thousand; an address that does not exist is another."""
     for number in range(3):
-        dies(tell, "email", f"ORD-{number}")
+        dies(tell, "email", f"ORD-{number}", "TimeoutError in try 300", "TimeoutError")
+    dies(tell, "email", "ORD-8")
     people.tell()
-    dies(tell, "email", "ORD-9", error="")
+    dies(tell, "email", "ORD-9", "", "TimeoutError")
 
     people.tell()
     people.tell()
 
-    assert incidents() == [("email", "out_of_tries", "open", "4 dead letters")]
-    assert "No money is at risk" in Incident.objects.get().sentence
+    assert incidents() == [
+        ("email", "PermanentlyRefused", "open", "1 dead letter; the last: The mail server refused the recipient for good (550)"),
+        ("email", "TimeoutError", "open", "4 dead letters"),
+    ]
+    assert "No money is at risk" in Incident.objects.first().sentence  # type: ignore[union-attr]
 
 
 def test_what_is_held_for_a_removed_subscriber_is_told(tell: Tell) -> None:
@@ -45,25 +59,48 @@ def test_what_is_held_for_a_removed_subscriber_is_told(tell: Tell) -> None:
 
     people.tell()
 
-    assert incidents() == [("survey", "subscriber_removed", "open", "1 deliveries are held, because the subscriber was removed")]
+    assert incidents() == [("survey", "subscriber_removed", "open", "no code knows this subscriber any more; held for it: 1")]
 
 
-def test_a_retry_gives_fresh_tries_and_the_incident_closes_itself(tell: Tell) -> None:
-    told, other = dies(tell, "email", "ORD-1"), dies(tell, "email", "ORD-2")
+def test_a_name_that_stands_on_deliveries_alone_is_told_and_decided_about(tell: Tell, clock: ShopClock) -> None:
+    """A deploy renamed a subscriber that had never been written down: what it was owed does not wait for ever in silence."""
+    relay.register(["email"], release=7)
+    told = tell("email")
+    Delivery.objects.create(fact=told.fact, subscriber="survey", wake_at=shop_now())
+    clock.passes(LIMITS_S["UNKNOWN_STEP_AFTER_S"])
+    relay.register(["email"], release=7)
+    people.tell()
+    assert incidents() == [], "a newer release may just be coming"
+    clock.passes(1)
+
+    relay.register(["email"], release=7)
+    people.tell()
+    assert incidents() == [("survey", "subscriber_removed", "open", "no code knows this subscriber any more; held for it: 1")]
+
+    call_command("deliveries", discard="survey", **DECIDES)
+    people.tell()
+    assert incidents()[0][2] == "resolved"
+
+
+def test_what_fails_for_an_hour_is_told_although_it_is_still_tried(tell: Tell, clock: ShopClock, settings: Any) -> None:
+    """Points whose table is away are not a secret until their three days are over."""
+    told = tell("loyalty")
+    with connection.cursor() as cursor:
+        cursor.execute("ALTER TABLE sideeffects_loyalty_balance RENAME TO gone")
+    told.run()
+    clock.passes(settings.QUEUE_UNSERVED_LIMIT_S - 1)
+    people.tell()
+    assert incidents() == []
+    clock.passes(1)
+
     people.tell()
 
-    call_command("deliveries", retry="email", order="ORD-1", **DECIDES)
+    assert incidents() == [("loyalty", "failing", "open", "failing for longer than 360 s, and still tried: 1")]
+    with connection.cursor() as cursor:
+        cursor.execute("ALTER TABLE gone RENAME TO sideeffects_loyalty_balance")
+    assert told.run() == "ORD-1: delivered"
     people.tell()
-    assert told.look() == ("pending", 0, "")
-    assert other.look()[0] == "dead"
-    assert incidents()[0][2:] == ("open", "1 dead letters; the last: The mail server refused the message for good (550)")
-
-    call_command("deliveries", retry="email", **DECIDES)
-    people.tell()
-    assert [state for _, _, state, _ in incidents()] == ["resolved"]
-    entry = TimelineEntry.objects.get(order=told.fact.order, code="retry")
-    assert (entry.actor, entry.from_state, entry.to_state) == ("amara", "dead", "pending")
-    assert "the mail server is back" in str(entry)
+    assert incidents()[0][2] == "resolved"
 
 
 def test_what_is_discarded_is_never_tried_again(tell: Tell, mailoutbox: list[Any]) -> None:
@@ -83,21 +120,62 @@ def test_the_command_shows_what_waits_and_why(tell: Tell, capsys: pytest.Capture
     call_command("deliveries")
 
     shown = capsys.readouterr().out.splitlines()
-    assert shown[0] == "email · 1 dead letter · the last: The mail server refused the message for good (550)"
+    assert shown[0] == "email · 1 dead letter · PermanentlyRefused · the last: The mail server refused the recipient for good (550)"
     assert shown[-1].endswith("on their way, 1 wait for a person.")
+
+
+@pytest.mark.parametrize(
+    ("filters", "found"),
+    [
+        ({"subscriber": "email"}, ["ORD-2", "ORD-1"]),
+        ({"state": "dead"}, ["ORD-2", "ORD-1"]),
+        ({"error": "TimeoutError"}, ["ORD-2"]),
+        ({"order": "ORD-1"}, ["ORD-1"]),
+        ({"state": "delivered"}, ["ORD-3"]),
+        ({"subscriber": "email", "state": "held"}, []),
+    ],
+)
+def test_deliveries_are_listed_by_subscriber_state_error_and_order(
+    tell: Tell, capsys: pytest.CaptureFixture[str], filters: dict[str, str], found: list[str]
+) -> None:
+    dies(tell, "email", "ORD-1")
+    dies(tell, "email", "ORD-2", "TimeoutError in try 300", "TimeoutError")
+    tell("loyalty", "ORD-3").run()
+
+    call_command("deliveries", **filters)
+
+    shown = capsys.readouterr().out.splitlines()
+    assert [line.split(" · ")[0] for line in shown if " · " in line] == found
+    assert found or shown == ["There is no such delivery. Of a fact that nobody has begun to deliver there is none yet."]
+
+
+def test_a_list_says_where_it_ends(tell: Tell, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("config.management.commands.deliveries.SHOWN", 1)
+    dies(tell, "email", "ORD-1")
+    dies(tell, "email", "ORD-2", "TimeoutError in try 300", "TimeoutError")
+
+    call_command("deliveries", subscriber="email")
+
+    assert capsys.readouterr().out.splitlines() == [
+        "ORD-2 · email · dead letter · tries: 3 · TimeoutError: TimeoutError in try 300",
+        "The newest 1 are shown; there are more.",
+    ]
 
 
 def test_a_decision_needs_a_person_and_something_to_decide(tell: Tell, capsys: pytest.CaptureFixture[str]) -> None:
     dies(tell, "email", "ORD-1")
 
     with pytest.raises(SystemExit) as usage:
-        call_command("deliveries", retry="email")
+        call_command("deliveries", discard="email")
     with pytest.raises(SystemExit) as nothing:
-        call_command("deliveries", retry="loyalty", **DECIDES)
+        call_command("deliveries", discard="loyalty", **DECIDES)
+    with pytest.raises(SystemExit) as no_order:
+        call_command("deliveries", order="ORD-77")
 
     assert usage.value.code == 2
-    assert "--retry needs --actor and --reason." in capsys.readouterr().err
+    assert "--discard needs --actor and --reason." in capsys.readouterr().err
     assert nothing.value.code == "Nothing of loyalty waits for a person. Nothing was done."
+    assert no_order.value.code == "There is no order ORD-77."
 
 
 def test_incidents_lead_to_the_command(tell: Tell, capsys: pytest.CaptureFixture[str]) -> None:
@@ -107,5 +185,5 @@ def test_incidents_lead_to_the_command(tell: Tell, capsys: pytest.CaptureFixture
     call_command("incidents")
 
     shown = capsys.readouterr().out
-    assert "dead_letter · email · out_of_tries · 1 subscriber · no money at risk" in shown
+    assert "dead_letter · email · PermanentlyRefused · 1 subscriber · no money at risk" in shown
     assert "python manage.py deliveries" in shown

@@ -11,8 +11,9 @@ from orders import facts
 from orders.clock import shop_now
 from orders.events import OrderFulfilled
 from orders.models import Fact, Order
-from sideeffects import delivering, outbox, people, registry, relay
+from sideeffects import delivering, outbox, people, registry, relay, replaying
 from sideeffects.models import Delivery, Subscriber
+from sideeffects.replaying import Choice
 from tests.holding import held
 from tests.sideeffects.conftest import ALL_LOST, NONE_LOST, Tell, Told
 from tests.sides import at_once
@@ -184,14 +185,14 @@ def test_two_relays_owe_one_row(tell: Tell) -> None:
     assert Fact.objects.get().relayed_at is not None
 
 
-def test_two_persons_who_retry_one_letter_give_it_one_life(tell: Tell) -> None:
+def test_two_persons_who_decide_about_one_letter_decide_once(tell: Tell) -> None:
     told = owed(tell)
     Delivery.objects.update(state="dead", tries=17, wake_at=None)
 
     decided = at_once(
-        lambda: people.decide("retry", "email", "amara", "mended"),
+        lambda: replaying.replay(Choice(subscriber="email"), {"email"}, actor="amara", reason="mended", rate_per_s=20),
         "FOR NO KEY UPDATE",
-        lambda: people.decide("discard", "email", "ben", "old"),
+        lambda: people.discard("email", "ben", "old"),
     )
 
     assert decided == (1, 0)

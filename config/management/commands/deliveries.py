@@ -1,4 +1,4 @@
-"""``manage.py deliveries``: side effects that wait for a person, and what the person decides about them."""
+"""``manage.py deliveries``: which side effects have not happened yet, and why; and what a person gives up."""
 
 import dataclasses
 import sys
@@ -6,51 +6,98 @@ from typing import Any
 
 from django.core.management.base import CommandParser
 
-from fulfillment.management.operating import OperatorCommand, words, wrong_usage
+from fulfillment.management.operating import OperatorCommand, find_order, words, wrong_usage
 from sideeffects import people, relay
-from sideeffects.people import DECISIONS, Pile
+from sideeffects.models import Delivery, DeliveryState
+from sideeffects.people import Pile
+
+FILTERS = ("subscriber", "state", "error", "order")
+SHOWN = 50
 
 
 class Command(OperatorCommand):
     help = (
-        "Show dead letters and what is held for a subscriber that is gone; with --retry or --discard, decide about one subscriber's. "
-        'Example: manage.py deliveries --retry email --actor amara --reason "the mail server is back"'
+        "Show the side effects that have not happened: without a filter how many there are by subscriber, state and error, with one each of them. "
+        "`manage.py replay` sends dead letters again; --discard gives up what waits for a person. "
+        "Examples: manage.py deliveries --subscriber email --state dead · "
+        'manage.py deliveries --discard survey --actor amara --reason "the survey is over"'
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
         super().add_arguments(parser)
-        decision = parser.add_mutually_exclusive_group()
-        decision.add_argument("--retry", metavar="SUBSCRIBER", help="with fresh tries")
-        decision.add_argument("--discard", metavar="SUBSCRIBER", help="for good: the effect will not happen")
-        parser.add_argument("--order", default="", help="of this order alone")
+        parser.add_argument("--subscriber", default="", help="of this one")
+        parser.add_argument("--state", choices=DeliveryState.values, default="", help="in this state")
+        parser.add_argument("--error", default="", help="with this code of the last error, like ConnectionRefusedError")
+        parser.add_argument("--order", default="", help="of this order, like ORD-1043")
+        parser.add_argument("--discard", metavar="SUBSCRIBER", help="dead letters, or what is held, for good: the effect will not happen")
         parser.add_argument("--actor", type=words, help="who decides")
         parser.add_argument("--reason", type=words, help="why, for whoever reads it later")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        decision = next((word for word in DECISIONS if options[word]), "")
-        if decision:
-            self._decide(decision, options)
-            return
-        piles, waiting = people.piles(), relay.waiting()
-        if options["json"]:
-            self.tell_json({"waiting": waiting, "for_a_person": [dataclasses.asdict(pile) for pile in piles]})
-            return
-        self.tell(*(_line(pile) for pile in piles), f"{waiting} on their way, {sum(pile.count for pile in piles)} wait for a person.")
-
-    def _decide(self, decision: str, options: dict[str, Any]) -> None:
-        if not (options["actor"] and options["reason"]):
-            wrong_usage(f"--{decision} needs --actor and --reason.")
-        subscriber = options[decision]
-        if not any(pile.subscriber == subscriber for pile in people.piles()):
-            sys.exit(f"Nothing of {subscriber} waits for a person. Nothing was done.")
-        count = people.decide(decision, subscriber, options["actor"], options["reason"], options["order"])
-        if options["json"]:
-            self.tell_json({"decision": decision, "subscriber": subscriber, "deliveries": count})
+        if options["order"]:
+            find_order(options["order"])
+        if options["discard"]:
+            self._discard(options)
+        elif any(options[name] for name in FILTERS):
+            self._list(options)
         else:
-            follows = "The relay publishes them within a second." if decision == "retry" else "They are not tried again."
-            self.tell(f"{subscriber}: {decision} of {count} deliveries is recorded. {follows}")
+            self._count(options["json"])
+
+    def _count(self, as_json: bool) -> None:
+        piles, waiting = people.all_piles(), relay.waiting()
+        for_a_person = [pile for pile in piles if pile.state in people.WAITING]
+        if as_json:
+            rows = [dataclasses.asdict(pile) for pile in piles]
+            self.tell_json(
+                {"waiting": waiting, "for_a_person": [row for row in rows if row["state"] in people.WAITING], "deliveries": rows}
+            )
+            return
+        self.tell(*map(_pile, piles), f"{waiting} on their way, {sum(pile.count for pile in for_a_person)} wait for a person.")
+
+    def _list(self, options: dict[str, Any]) -> None:
+        found = people.deliveries(**{name: options[name] for name in FILTERS})
+        shown = list(found[: SHOWN + 1])
+        if options["json"]:
+            self.tell_json({"deliveries": [_as_json(delivery) for delivery in shown[:SHOWN]], "more": len(shown) > SHOWN})
+            return
+        self.tell(*map(_line, shown[:SHOWN]))
+        if not shown:
+            self.tell("There is no such delivery. Of a fact that nobody has begun to deliver there is none yet.")
+        elif len(shown) > SHOWN:
+            self.tell(f"The newest {SHOWN} are shown; there are more.")
+
+    def _discard(self, options: dict[str, Any]) -> None:
+        if not (options["actor"] and options["reason"]):
+            wrong_usage("--discard needs --actor and --reason.")
+        if options["subscriber"] not in ("", options["discard"]):
+            wrong_usage("--discard names the subscriber already.")
+        chosen = {name: options[name] for name in ("state", "error", "order")}
+        count = people.discard(options["discard"], options["actor"], options["reason"], **chosen)
+        if not count:
+            sys.exit(f"Nothing of {options['discard']} waits for a person. Nothing was done.")
+        if options["json"]:
+            self.tell_json({"decision": "discard", "subscriber": options["discard"], "deliveries": count})
+        else:
+            self.tell(f"{options['discard']}: discard of {count} deliveries is recorded. They are not tried again.")
 
 
-def _line(pile: Pile) -> str:
-    error = f" · the last: {pile.error}" if pile.error else ""
-    return f"{pile.subscriber} · {pile.count} {pile.state.label.lower()}{error}"
+def _pile(pile: Pile) -> str:
+    error = " · ".join(filter(None, [pile.code, pile.error and f"the last: {pile.error}"]))
+    return f"{pile.subscriber} · {pile.count} {pile.state.label.lower()}{f' · {error}' if error else ''}"
+
+
+def _line(delivery: Delivery) -> str:
+    error = ": ".join(filter(None, [delivery.error_code, delivery.error_message]))
+    parts = (
+        delivery.fact.order.number,
+        delivery.subscriber,
+        DeliveryState(delivery.state).label.lower(),
+        f"tries: {delivery.tries}",
+        error,
+    )
+    return " · ".join(filter(None, parts))
+
+
+def _as_json(delivery: Delivery) -> dict[str, Any]:
+    names = ("subscriber", "state", "tries", "error_code", "error_message", "failing_since", "wake_at", "delivered_at")
+    return {"order": delivery.fact.order.number} | {name: getattr(delivery, name) for name in names}

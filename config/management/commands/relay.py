@@ -1,5 +1,6 @@
 """``manage.py relay``: says which subscriber is owed which fact, and publishes what is due."""
 
+import math
 import time
 from collections.abc import Callable
 from typing import Any
@@ -9,6 +10,8 @@ from config.loops import Loop, LoopCommand
 from fulfillment.release import RELEASE
 from sideeffects import people, registry, relay
 
+REGISTER_EVERY_S = 15.0  # names that no code knows turn up at any time
+
 
 class Relay(Loop):
     """``tell`` gets one line for each round that found something."""
@@ -17,7 +20,7 @@ class Relay(Loop):
 
     def __init__(self, tell: Callable[[str], Any]) -> None:
         super().__init__(tell)
-        self.is_registered = False
+        self.registered_at = -math.inf
         self.marks = relay.Marks()
 
     def work(self) -> int:
@@ -36,8 +39,8 @@ class Relay(Loop):
         self.marks = relay.Marks()
 
     def _round(self) -> int:
-        if not self.is_registered:
-            self.is_registered = relay.register(registry.names(), RELEASE)
+        if time.monotonic() - self.registered_at >= REGISTER_EVERY_S and relay.register(registry.names(), RELEASE):
+            self.registered_at = time.monotonic()
         launched = self.part("the deliveries", lambda: registry.relay_round(self.turn.keep, self.marks))
         if launched:
             self.tell(f"relay: published {launched} deliveries")

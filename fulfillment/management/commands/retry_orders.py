@@ -2,7 +2,6 @@
 
 import dataclasses
 import sys
-from argparse import ArgumentTypeError
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -12,7 +11,7 @@ from django.core.management.base import CommandParser
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from fulfillment.management.operating import OperatorCommand, words, wrong_usage
+from fulfillment.management.operating import OperatorCommand, rate, words, wrong_usage
 from fulfillment.recovery import bulk
 from fulfillment.recovery.bulk import Candidate, Result
 from orders.attention import IncidentKind
@@ -35,7 +34,7 @@ class Command(OperatorCommand):
         parser.add_argument("--yes", action="store_true", help="do it; needs --actor and --reason")
         parser.add_argument("--actor", type=words, help="who decides")
         parser.add_argument("--reason", type=words, help="why, for whoever reads it later")
-        parser.add_argument("--rate", type=_rate, default=20.0, help="at most so many orders a second (default 20)")
+        parser.add_argument("--rate", type=rate, default=20.0, help="at most so many orders a second (default 20)")
 
     def handle(self, *args: Any, **options: Any) -> None:
         filters = {name: options[name] for name in FILTERS}
@@ -77,16 +76,6 @@ def _counts(results: list[Result], taken: int) -> str:
     told = ", ".join(f"{count} {outcome}" for outcome, count in sorted(outcomes.items())) or "nothing to do"
     left = taken - len(results)
     return f"{told}, {left} not reached." if left else f"{told}."
-
-
-def _rate(text: str) -> float:
-    try:
-        rate = float(text)
-    except ValueError:
-        rate = 0.0
-    if not 0 < rate <= 1000:
-        raise ArgumentTypeError(f"{text} is no rate: above 0, at most 1000 a second")
-    return rate
 
 
 @contextmanager

@@ -12,12 +12,18 @@ from sideeffects.models import Delivery
 
 NO_SUCH_RECIPIENT = re.compile(rb"5\.1\.(?![78]\b)\d")  # 5.1.7 and 5.1.8 speak of the sender, who is ourselves. Source: RFC 3463
 
+OF_THE_RECIPIENT = re.compile(rb"[45]\.[12]\.")  # the address, or the mailbox
+
 
 class PermanentlyRefused(Exception):
     """The recipient's server says that there is no such recipient (5.1.x on RCPT): another try would be refused as well."""
 
 
-@subscriber(OrderFulfilled, outside=True, final=(PermanentlyRefused,))
+class NotNow(Exception):
+    """The mailbox is full, or its server is not sure: another try may succeed, and others have theirs meanwhile."""
+
+
+@subscriber(OrderFulfilled, outside=True, seen_by_customers=True, final=(PermanentlyRefused,), of_this_one=(NotNow,))
 def email(event: OrderFulfilled, delivery: Delivery) -> None:
     """Raises PermanentlyRefused; anything else is tried again: a login, a quota or a list of addresses is for us to mend, and a full mailbox may be emptied.
 
@@ -38,4 +44,6 @@ def email(event: OrderFulfilled, delivery: Delivery) -> None:
         (answer,) = refused.recipients.values()
         if NO_SUCH_RECIPIENT.match(answer[1]):
             raise PermanentlyRefused(f"The mail server refused the recipient for good ({answer[0]})") from refused
+        if OF_THE_RECIPIENT.match(answer[1]):
+            raise NotNow(f"The mail server did not take the recipient ({answer[0]})") from refused
         raise

@@ -1,0 +1,95 @@
+"""``manage.py replay``: dead letters are sent again. Shows first what it would do; ``--yes`` does it."""
+
+import dataclasses
+import sys
+from argparse import ArgumentTypeError
+from datetime import UTC, datetime
+from typing import Any
+
+from django.core.management.base import CommandParser
+
+from fulfillment.management.operating import OperatorCommand, find_order, rate, words, wrong_usage
+from sideeffects import registry, replaying
+from sideeffects.replaying import Batch, Choice
+
+SEEN, UNKNOWN = "customers see it: add --customers-see-it", "no code knows this subscriber: deploy code that does, or discard them"
+FILTERS = ("subscriber", "error", "order", "since", "until")
+
+
+class Command(OperatorCommand):
+    help = (
+        "Send dead letters again; without --yes nothing is done. What customers see, like a mail, goes out only with --customers-see-it. "
+        "Killed half-way it loses nothing: what was recorded goes out, and the same command goes on with the rest. "
+        'Example: manage.py replay --subscriber email --error ConnectionRefusedError --customers-see-it --yes --actor amara --reason "the mail server is back"'
+    )
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        super().add_arguments(parser)
+        parser.add_argument("--subscriber", default="", help="of this one, as `manage.py deliveries` names it")
+        parser.add_argument("--error", default="", help="of this cause: the code that `manage.py deliveries` shows")
+        parser.add_argument("--order", default="", help="of this order")
+        parser.add_argument("--since", type=_instant, help="of orders fulfilled then or later, like 2026-11-27T04:00 (UTC)")
+        parser.add_argument("--until", type=_instant, help="of orders fulfilled then or earlier")
+        parser.add_argument("--all", action="store_true", help="whichever")
+        parser.add_argument("--customers-see-it", action="store_true", help="also what customers see, like a mail that now comes late")
+        parser.add_argument("--rate", type=rate, default=20.0, help="at most so many a second (default 20)")
+        parser.add_argument("--yes", action="store_true", help="do it; needs --actor and --reason")
+        parser.add_argument("--actor", type=words, help="who decides")
+        parser.add_argument("--reason", type=words, help="why, for whoever reads it later")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        if any(options[name] for name in FILTERS) == options["all"]:
+            wrong_usage("Which dead letters? Give --subscriber, --error, --order, --since or --until; or --all.")
+        if options["yes"] and not (options["actor"] and options["reason"]):
+            wrong_usage("--yes needs --actor and --reason.")
+        if options["order"]:
+            find_order(options["order"])
+        choice = Choice(**{name: options[name] for name in FILTERS})
+        found = replaying.batches(choice)
+        taken = [batch for batch in found if not _left_out(batch, options["customers_see_it"])]
+        if not options["yes"]:
+            self._show(found, options, 0)
+            return
+        if found and not taken:
+            sys.exit("\n".join([*(_line(batch, options["customers_see_it"]) for batch in found), "Nothing was done."]))
+        decided = {"actor": options["actor"], "reason": options["reason"], "rate_per_s": options["rate"]}
+        self._show(found, options, replaying.replay(choice, {batch.subscriber for batch in taken}, **decided))
+
+    def _show(self, found: list[Batch], options: dict[str, Any], replayed: int) -> None:
+        seen = options["customers_see_it"]
+        count = sum(batch.count for batch in found if not _left_out(batch, seen))
+        if options["json"]:
+            rows = [dataclasses.asdict(batch) | {"left_out": _left_out(batch, seen)} for batch in found]
+            self.tell_json({"replayed": replayed, "dead_letters": rows})
+            return
+        self.tell(*(_line(batch, seen) for batch in found))
+        if not found:
+            self.tell("There is no such dead letter. Nothing was done.")
+        elif options["yes"]:
+            self.tell(
+                f"{replayed} are sent again, {options['rate']:g} a second at most. `manage.py deliveries` shows what becomes of them."
+            )
+        else:
+            self.tell(f'{count} would be sent again. Nothing was done. To do it, add: --yes --actor "$USER" --reason "…"')
+
+
+def _left_out(batch: Batch, customers_see_it: bool) -> str:
+    """Why these stay as they are; empty: they do not."""
+    subscription = registry.subscriptions().get(batch.subscriber)
+    if subscription is None:
+        return UNKNOWN
+    return SEEN if subscription.seen_by_customers and not customers_see_it else ""
+
+
+def _line(batch: Batch, customers_see_it: bool) -> str:
+    why = _left_out(batch, customers_see_it)
+    letters = "1 dead letter" if batch.count == 1 else f"{batch.count} dead letters"
+    return f"{batch.subscriber} · {batch.error or 'no error is recorded'} · {letters}{f' · left out: {why}' if why else ''}"
+
+
+def _instant(text: str) -> datetime:
+    try:
+        instant = datetime.fromisoformat(text)
+    except ValueError:
+        raise ArgumentTypeError(f"{text} is no instant: write it like 2026-11-27T04:00") from None
+    return instant if instant.tzinfo else instant.replace(tzinfo=UTC)

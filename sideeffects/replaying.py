@@ -1,0 +1,76 @@
+"""Replay: dead letters are sent again, once a person has seen which, and no faster than they say.
+
+Each batch is one transaction that gives its letters their instants, one after the other. Whoever is killed half-way has lost nothing: what was given an instant goes
+out at it, the rest are dead letters as before, and the same command goes on with them, behind those that still wait.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.db import transaction
+from django.db.models import Count, Max, QuerySet
+
+from orders.clock import shop_now
+from sideeffects import outbox
+from sideeffects.models import Delivery, DeliveryState
+
+AT_ONCE = 500
+
+
+@dataclass(frozen=True, kw_only=True)
+class Choice:
+    """Which dead letters; empty: whichever. ``error``: the last one's code. ``since``, ``until``: when the fact became true."""
+
+    subscriber: str = ""
+    error: str = ""
+    order: str = ""
+    since: datetime | None = None
+    until: datetime | None = None
+
+    def letters(self) -> "QuerySet[Delivery]":
+        asked: dict[str, Any] = {
+            "subscriber": self.subscriber,
+            "error_code": self.error,
+            "fact__order__number": self.order,
+            "fact__at__gte": self.since,
+            "fact__at__lte": self.until,
+        }
+        return Delivery.objects.filter(state=DeliveryState.DEAD, **{name: value for name, value in asked.items() if value})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Batch:
+    """Dead letters of one subscriber and one cause."""
+
+    subscriber: str
+    error: str
+    count: int
+
+
+def batches(choice: Choice) -> list[Batch]:
+    rows = choice.letters().order_by("subscriber", "error_code").values_list("subscriber", "error_code").annotate(Count("pk"))
+    return [Batch(subscriber=subscriber, error=error, count=count) for subscriber, error, count in rows]
+
+
+def replay(choice: Choice, subscribers: set[str], *, actor: str, reason: str, rate_per_s: float) -> int:
+    """Each letter of these subscribers gets fresh tries and a fresh limit in time. Returns how many; two at once replay none twice."""
+    replayed = 0
+    letters = choice.letters().filter(subscriber__in=subscribers).select_related("fact").order_by("id")
+    while True:
+        with transaction.atomic():
+            batch = list(letters.select_for_update(of=("self",), no_key=True)[:AT_ONCE])
+            start = _behind_those_that_wait(subscribers, rate_per_s)
+            for place, letter in enumerate(batch):
+                fresh = {"tries": 0, "unspent": 0, "relaunches": 0, "wake_at": start + timedelta(seconds=place / rate_per_s)}
+                outbox.move(letter, DeliveryState.PENDING, code="replay", detail={"message": reason}, actor=actor, **fresh)
+        if not batch:
+            return replayed
+        replayed += len(batch)
+
+
+def _behind_those_that_wait(subscribers: set[str], rate_per_s: float) -> datetime:
+    now = shop_now()
+    later = Delivery.objects.filter(subscriber__in=subscribers, state=DeliveryState.PENDING, wake_at__gt=now)
+    last = later.aggregate(last=Max("wake_at"))["last"]
+    return now if last is None else last + timedelta(seconds=1 / rate_per_s)

@@ -1,8 +1,8 @@
 """One talk with a provider, as its capability card allows: ask, look up before asking again, undo with a receipt or blind. Writes nothing.
 
 Note: doubt, resolved in this order. The same key again while the provider remembers it, counted from the grant. After that, and where keys are unknown, a
-look-up by key comes first; "nothing there" counts only once the provider's lag is over. Whoever turns back in doubt undoes blind: by tombstone, by burning the
-key, or by watching until nothing can land any more; a look-up that finds nothing never ends an undo.
+look-up by key comes first; "nothing there" counts only once the provider's lag is over, by the database's clock and by this process's own. Whoever turns back in
+doubt undoes blind: by tombstone, by burning the key, or by watching until nothing can land any more; a look-up that finds nothing never ends an undo.
 """
 
 import json
@@ -78,7 +78,7 @@ def _do(step: Step, order: Order, claim: Claim) -> Receipt:
         return step.execute(order, claim.key)
     if (found := step.resolve(order, claim.key)) is not None:
         return _untouched(step, order, claim.key, found)
-    if claim.quiet_s is not None and claim.quiet_s <= card.lookup_lag_s:
+    if (quiet_s := claim.surely_quiet_s) is not None and quiet_s <= card.lookup_lag_s:
         raise Busy("The provider shows nothing under this key yet; it may still land", code="lag")
     return step.execute(order, claim.key)
 

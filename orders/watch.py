@@ -25,15 +25,18 @@ class ClockWatch:
     @property
     def calm_s(self) -> float:
         """For how long this process has seen the clock go as it should: what counts as past since before that may not have passed."""
-        return time.monotonic() - self._calm_since
+        return time.monotonic() - self._calm_since if self._last else 0.0
 
     def look(self, ask: Callable[[], datetime] = shop_now) -> float:
         """By how many seconds the clock has jumped since the last look; 0.0: it has not."""
-        asked = time.monotonic()
-        now = ask()
+        return self.saw(time.monotonic(), ask())
+
+    def saw(self, asked: float, now: datetime) -> float:
+        """A look by whoever has just been told ``now`` and had asked at ``asked``, by the monotonic clock."""
         answered = time.monotonic()
         last, self._last = self._last, (asked, now, answered)
         if last is None:
+            self._believed_until, self._calm_since = asked, answered
             return 0.0
         elapsed_s = (now - last[1]).total_seconds()
         at_least_s, at_most_s = asked - last[2], answered - last[0]

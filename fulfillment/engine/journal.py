@@ -4,14 +4,17 @@ Every transition takes the saga's row lock first, so that no two of them can dea
 """
 
 import itertools
+import math
 import uuid
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from django.db import models
 
 from fulfillment import circuit
 from fulfillment.card import Card
+from fulfillment.clock import lease_s
 from fulfillment.errors import UnknownStep
 from fulfillment.gateways import card_of, chosen, exists
 from fulfillment.models import FINAL, Saga, SagaState, StepRecord, StepState
@@ -75,6 +78,8 @@ class Claim:
     undo_doubt: bool = False
     age_s: float = 0.0  # since the first grant under ``do_key``
     quiet_s: float | None = None  # since no earlier try can have sent anything; None: there was none
+    started_at: datetime | None = None
+    watched_s: float = math.inf  # for how long the process that started it has seen the database's clock go as it should
     role: str = ""
     gateway: str = ""
     version: int = 1
@@ -88,6 +93,11 @@ class Claim:
 
     def undo_of(self, order: Order) -> Undo:
         return Undo(key=self.key, do_key=self.do_key, receipt=self.receipt, amount_minor=self.undo_amount_minor, currency=order.currency)
+
+    @property
+    def surely_quiet_s(self) -> float | None:
+        """As ``quiet_s``, as far as this process has itself seen it pass: the database's clock may have been set since."""
+        return None if self.quiet_s is None else min(self.quiet_s, self.watched_s - lease_s())
 
     @property
     def card(self) -> Card | None:

@@ -1,7 +1,9 @@
 """One try of a step or an undo: start (claim it), settle (write what became of it and grant what comes next); or, on our own rows, both in one."""
 
 import json
+import time
 import uuid
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -43,8 +45,11 @@ from orders.database import is_our_trouble, wait_for_locks
 from orders.durability import may_be_lost
 from orders.models import Status
 from orders.timeline import Kind, TimelineEntry
+from orders.watch import ClockWatch
 
 BRIEFLY_S = 0.05
+
+watch = ClockWatch(settings.CLOCK_TOLERANCE_S)  # this process's own: what was asked before is past only if it has seen it pass
 
 # One statement: lock the saga if this epoch and direction still hold, start the granted step under a random claim, move wake_at to the end of the lease,
 # write the history, and move a placed order to processing. The saga's row is locked first, as everywhere, so that no two transitions can deadlock.
@@ -96,7 +101,7 @@ SELECT mine.order_id, orders_order.number, mine.plan::text, started.do_key, star
     extract(epoch FROM shop_now() - started.granted_at)::float,
     extract(epoch FROM shop_now() - CASE
         WHEN %(undo)s THEN coalesce(was.asked_until, started.undo_granted_at + %(lease)s) ELSE was.asked_until END)::float,
-    coalesce(was.troubled, false), coalesce(was.is_probe, false)
+    coalesce(was.troubled, false), coalesce(was.is_probe, false), shop_now()
 FROM mine JOIN started ON started.saga_id = mine.id JOIN was ON was.id = started.id JOIN orders_order ON orders_order.id = mine.order_id
 """
 
@@ -109,10 +114,14 @@ def start(saga_id: int, epoch: int, name: str, undo: bool, order: str = ANY) -> 
     that was called from one that never was.
     """
     crash_point("before_start", order, name, undo=undo)
+    asked = time.monotonic()
     claim = _start(saga_id, epoch, name, undo)
-    if claim is not None:
-        crash_point("after_start", claim.order, name, undo=undo)
-    return claim
+    if claim is None:
+        return None
+    if claim.started_at is not None:
+        watch.saw(asked, claim.started_at)
+    crash_point("after_start", claim.order, name, undo=undo)
+    return replace(claim, watched_s=watch.calm_s)
 
 
 @transition
@@ -137,7 +146,7 @@ def _start(saga_id: int, epoch: int, name: str, undo: bool) -> Claim | None:
         row = cursor.fetchone()
     if row is None:
         return None
-    order_id, order, plan, do_key, undo_key, tries, undo_tries, receipt, amount, undo_doubt, age_s, quiet_s, troubled, is_probe = row
+    order_id, order, plan, do_key, undo_key, tries, undo_tries, receipt, amount, undo_doubt, age_s, quiet_s, troubled, is_probe, now = row
     saga = Saga(plan=json.loads(plan))
     if step_of(saga, name) is None:
         raise UnknownStep(f"This code does not serve {name!r} as the plan of saga {saga_id} needs it", code="unknown_step")
@@ -158,6 +167,7 @@ def _start(saga_id: int, epoch: int, name: str, undo: bool) -> Claim | None:
         undo_doubt=undo_doubt,
         age_s=age_s or 0.0,
         quiet_s=quiet_s,
+        started_at=now,
         role=entry.get("role", ""),
         gateway=entry.get("gateway", ""),
         version=entry.get("version", 1),

@@ -1,6 +1,6 @@
 """Budgets: how often, and for how long, a step or an undo is tried before the saga does something else."""
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from django.conf import settings
@@ -28,7 +28,11 @@ def tries_spent(step: Step | None, record: StepRecord, undo: bool) -> bool:
 
 
 def give_time(saga: Saga, time: timedelta) -> None:
-    """Every deadline that runs is moved by ``time``: the saga's, and that of the step or undo where it stands. Facts (when it was started, granted) stay."""
+    """Every deadline that runs is moved by ``time``: the saga's, and that of the step or undo where it stands. Facts (when it was started, granted) stay.
+
+    Never back: between two instants with a jump of the clock between them, the time that has passed may look negative.
+    """
+    time = max(time, timedelta(0))
     save(
         saga,
         paused_s=saga.paused_s + time.total_seconds(),
@@ -42,8 +46,17 @@ def give_back_what_was_lost(saga: Saga, record: StepRecord) -> None:
     What is started is not meant (a take-over gives back all of its time), nor what is held (its release does). At most what a provider remembers a key for: an
     order that was lost for longer is to turn back, or to be told.
     """
-    since = saga.launched_at if record.state in GRANTED and saga.launched_at else saga.wake_at
-    if since is None or saga.held_by or record.state in STARTED:
+    if record.state not in STARTED:
+        _give_back_since(saga, saga.launched_at if record.state in GRANTED and saga.launched_at else saga.wake_at)
+
+
+def give_back_what_its_worker_lost(saga: Saga) -> None:
+    """Before a try is settled that nobody has taken over: beyond its lease its worker stood still, or the clock was set, and no sweep has seen either."""
+    _give_back_since(saga, saga.wake_at)
+
+
+def _give_back_since(saga: Saga, since: datetime | None) -> None:
+    if since is None or saga.held_by:
         return
     lost = shop_now() - since
     if lost > timedelta(seconds=LATE_AFTER_S):

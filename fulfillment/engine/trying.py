@@ -14,7 +14,7 @@ from fulfillment import circuit as circuits
 from fulfillment import ledger
 from fulfillment.clock import ShopNow, backoff_s, in_seconds, lease_s, patience_s
 from fulfillment.crashpoints import ANY, crash_point
-from fulfillment.engine.budget import LATE_AFTER_S, give_back_what_was_lost, most_given_back, tries_spent
+from fulfillment.engine.budget import LATE_AFTER_S, give_back_what_its_worker_lost, give_back_what_was_lost, most_given_back, tries_spent
 from fulfillment.engine.holding import hold, release
 from fulfillment.engine.journal import (
     Claim,
@@ -194,6 +194,7 @@ def _settle_success(claim: Claim, receipt: Receipt | None) -> Settled:
     if saga is None:
         _came_too_late(claim, StepState.UNDONE if claim.undo else StepState.SUCCEEDED)
         return Settled(mine=False)
+    give_back_what_its_worker_lost(saga)
     if claim.troubled:
         circuits.answered(claim.circuit, claim.saga)
     settled = _succeed(saga, claim.name, receipt, claim.undo)
@@ -216,6 +217,7 @@ def _settle_failure(claim: Claim, error: StepError) -> Settled:
     if saga is None:
         _came_too_late(claim, _state_after(error, claim.undo))
         return Settled(mine=False)
+    give_back_what_its_worker_lost(saga)
     settled = _fail(saga, claim, error)
     crash_point("before_settle_commit", claim.order, claim.name, undo=claim.undo)
     return settled

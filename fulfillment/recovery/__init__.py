@@ -9,7 +9,7 @@ from fulfillment.recovery.choices import Choice, choices, version_of
 from fulfillment.recovery.circuits import probes as circuit_probes
 from fulfillment.recovery.containing import ClockHasJumped, Due, Memory, contained
 from fulfillment.recovery.grouping import Group, amounts, awake, groups, snoozed
-from fulfillment.recovery.jumps import move_with_the_clock
+from fulfillment.recovery.jumps import Jump, move_with_the_clock
 from fulfillment.recovery.probes import probe_came_out, probe_not_sent, probes_due, tell_of_unserved_queues, unanswered_for_s
 from fulfillment.recovery.quarantine import HELD_BY_SOMEBODY, held_by_somebody, held_since
 from fulfillment.recovery.requests import Answer, Refused, Request
@@ -25,6 +25,7 @@ __all__ = [
     "ClockHasJumped",
     "Due",
     "Group",
+    "Jump",
     "Memory",
     "Refused",
     "Request",

@@ -3,17 +3,22 @@
 Note: which instants. Whatever was written before the jump is moved; what was written since, until the sweep noticed, bears the new clock already: that are a few
 seconds, and they are told apart by the instant itself. ``wake_at`` is never moved into the future: to look too early harms nobody. A stamp from a clock that was
 ahead proves nothing, and is forgotten.
+
+Note: nobody watched. Whether the clock was set while no sweep ran, nobody can tell, and nothing is moved then. Set forward, all that waits looks late, and is given
+that time back (``fulfillment.engine.budget``); leases and look-ups go by what a process has itself seen pass.
 """
 
 import logging
+import time
+from contextlib import suppress
+from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
 
-from django.db import DatabaseError, connection, transaction
+from django.db import DatabaseError, DataError, connection, transaction
 
 from fulfillment.models import FINAL, Saga
 from orders.database import was_not_granted
-from orders.durability import may_be_lost
 
 log = logging.getLogger(__name__)
 
@@ -53,24 +58,64 @@ THE_REST = (
 )
 
 
-def move_with_the_clock(jumped_s: float, unsure_s: float) -> int:
-    """Move what is open by ``jumped_s``; what was written in the last ``unsure_s`` seconds may bear either clock. Returns how many sagas were moved."""
-    by = timedelta(seconds=jumped_s)
-    log.warning("The database's clock has jumped by %+.1f s: what is open is moved with it", jumped_s)
-    for statement in THE_REST:
+@dataclass
+class Jump:
+    """The clock was set by ``seconds``; what was written since ``believed_until`` (monotonic) may bear either clock.
+
+    ``moved``: the sagas that were moved by it. ``last``: the transaction that moved some of them last, of which nobody knows yet whether it was committed.
+    """
+
+    seconds: float
+    believed_until: float
+    moved: set[int] = field(default_factory=set)
+    is_told: bool = False
+    last: tuple[str, list[int]] | None = None
+
+    @property
+    def unsure_s(self) -> float:
+        return time.monotonic() - self.believed_until
+
+
+def move_with_the_clock(jump: Jump) -> int:
+    """Move what is open by the jump. Returns how many sagas were moved. Whoever is interrupted calls it again, and nothing is moved twice."""
+    by = timedelta(seconds=jump.seconds)
+    _ask_what_became_of_the_last(jump)
+    if not jump.is_told:
+        log.warning("The database's clock has jumped by %+.1f s: what is open is moved with it", jump.seconds)
         with transaction.atomic(), connection.cursor() as cursor:
-            cursor.execute(statement, _values(by, unsure_s))
-    open_sagas = Saga.objects.exclude(state__in=FINAL).order_by("id").values_list("pk", flat=True)
-    left = [list(open_sagas[at : at + BATCH]) for at in range(0, open_sagas.count(), BATCH)]
-    moved = 0
+            for statement in THE_REST:
+                cursor.execute(statement, _values(by, jump.unsure_s))
+        jump.is_told = True
+    _move_all(by, jump)
+    return len(jump.moved)
+
+
+def _ask_what_became_of_the_last(jump: Jump) -> None:
+    """The line to the database may have broken in its COMMIT. Of a transaction that another server has never heard of, nothing is left."""
+    if jump.last is None:
+        return
+    transaction_id, sagas = jump.last
+    jump.last = None
+    with suppress(DataError), transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute("SELECT pg_xact_status(%s::xid8)", [transaction_id])
+        if cursor.fetchone()[0] == "committed":
+            jump.moved.update(sagas)
+
+
+def _move_all(by: timedelta, jump: Jump) -> None:
+    """Each page of open sagas in a transaction of its own, which waits for the disk: a server that crashes often comes back with another clock."""
+    found = Saga.objects.exclude(state__in=FINAL).order_by("id").values_list("pk", flat=True)
+    open_sagas = [saga for saga in found if saga not in jump.moved]
+    left = [open_sagas[at : at + BATCH] for at in range(0, len(open_sagas), BATCH)]
     for _ in range(ROUNDS):
-        held = [sagas for sagas in left if not _move(sagas, _values(by, unsure_s))]
-        moved += sum(map(len, left)) - sum(map(len, held))
-        left = [[saga] for sagas in held for saga in sagas]
+        held = []
+        for sagas in left:
+            if not _move(sagas, _values(by, jump.unsure_s), jump):
+                held += sagas
+        left = [[saga] for saga in held]
         if not left:
-            return moved
-    log.error("%d sagas are held by somebody else: their deadlines and waits are off by %+.1f s", len(left), jumped_s)
-    return moved
+            return
+    log.error("%d sagas are held by somebody else: their deadlines and waits are off by %s", len(left), by)
 
 
 def _values(by: timedelta, unsure_s: float) -> dict[str, Any]:
@@ -79,15 +124,19 @@ def _values(by: timedelta, unsure_s: float) -> dict[str, Any]:
         return {"by": by, "since": cursor.fetchone()[0]}
 
 
-def _move(sagas: list[int], values: dict[str, Any]) -> bool:
+def _move(sagas: list[int], values: dict[str, Any], jump: Jump) -> bool:
     """False: somebody holds one of them."""
     try:
         with transaction.atomic(), connection.cursor() as cursor:
-            may_be_lost()
+            cursor.execute("SELECT pg_current_xact_id()::text")
+            jump.last = cursor.fetchone()[0], sagas
             cursor.execute(SAGAS, values | {"sagas": sagas})
             cursor.execute(RECORDS, values | {"sagas": sagas})
     except DatabaseError as error:
         if not was_not_granted(error):
             raise
+        jump.last = None
         return False
+    jump.moved.update(sagas)
+    jump.last = None
     return True

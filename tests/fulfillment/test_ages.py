@@ -3,6 +3,7 @@ guess; and a talk stops trusting the key, and starts trusting a look-up, at the 
 """
 
 import math
+import time
 from dataclasses import replace
 from typing import Any
 
@@ -178,7 +179,7 @@ def test_a_clock_that_jumps_makes_nothing_older_or_younger(order: Order, clock: 
     expected = (35, 25 - LEASE) if not undo else (55, 45 - LEASE)
 
     clock.passes(jump_s)
-    recovery.move_with_the_clock(float(jump_s), 0.0)
+    recovery.move_with_the_clock(recovery.Jump(float(jump_s), time.monotonic()))
 
     after = StepRecord.objects.get(name="payment")
     claim = start(saga, undo=undo)

@@ -24,6 +24,7 @@ class Sweep(Loop):
     def __init__(self, tell: Callable[[str], Any]) -> None:
         super().__init__(tell)
         self.memory = recovery.Memory(watch=self.watch)
+        self.jumps: list[recovery.Jump] = []  # seen, and what is open is not yet moved by them
         self.reconciling: subprocess.Popen[bytes] | None = None
         self.reconciling_since = 0.0
         self.looked_after_at = 0.0
@@ -33,11 +34,12 @@ class Sweep(Loop):
 
     def work(self) -> int:
         alive.beat("sweep")
-        jumped_s = self.watch.look()
+        self._note(self.watch.look())
         try:
             if self.turn.take():
-                self._move_with_the_clock(jumped_s)
+                self._move_with_the_clock()
                 return self._round()
+            self.jumps.clear()
             self.forget()  # somebody else works: what is left to do then, only a look at everything tells
             return 0
         except recovery.ClockHasJumped as jump:
@@ -45,15 +47,22 @@ class Sweep(Loop):
 
     def _in_the_middle(self, jumped_s: float) -> int:
         """Of a round: it is over, and the next one goes by the clock as it is now."""
+        self._note(jumped_s)
         if self.turn.take():  # a clock set forward may have given it to somebody who saw the jump too
-            self._move_with_the_clock(jumped_s)
+            self._move_with_the_clock()
         return 0
 
-    def _move_with_the_clock(self, jumped_s: float) -> None:
+    def _note(self, jumped_s: float) -> None:
+        """Kept until what is open was moved: where the clock jumps, the database is often in trouble too."""
         if jumped_s:
-            moved = recovery.move_with_the_clock(jumped_s, self.watch.unsure_s)
+            self.jumps.append(recovery.Jump(jumped_s, time.monotonic() - self.watch.unsure_s))
+
+    def _move_with_the_clock(self) -> None:
+        while self.jumps:
+            moved = recovery.move_with_the_clock(self.jumps[0])
+            jump = self.jumps.pop(0)
             self.forget()
-            self.tell(f"sweep: the database's clock has jumped by {jumped_s:+.1f} s; {moved} open sagas were moved with it")
+            self.tell(f"sweep: the database's clock has jumped by {jump.seconds:+.1f} s; {moved} open sagas were moved with it")
 
     def _round(self) -> int:
         """Each part for itself: the trouble of one is no reason to leave out the others."""

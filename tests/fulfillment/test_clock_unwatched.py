@@ -1,0 +1,163 @@
+"""Where no sweep has seen a jump of the database's clock, or could not move at once what is open: nobody is turned back, nobody is charged twice."""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.conf import settings
+from django.db import OperationalError, connection, transaction
+
+from config.management.commands.sweep import Sweep
+from fulfillment import engine, recovery
+from fulfillment.clock import shop_now
+from fulfillment.engine import budget, trying
+from fulfillment.errors import Unavailable
+from fulfillment.models import Saga, SagaState, StepRecord
+from orders.watch import ClockWatch
+from tests.fulfillment.test_clock_jumps import HOUR, SetClock, set_clock, sweep
+
+__all__ = ["set_clock", "sweep"]
+pytestmark = pytest.mark.django_db(transaction=True)
+SECOND = timedelta(seconds=1)
+
+
+@pytest.fixture
+def process() -> Iterator[None]:
+    """A worker's process that has just begun."""
+    was, trying.watch = trying.watch, ClockWatch(settings.CLOCK_TOLERANCE_S)
+    yield
+    trying.watch = was
+
+
+def fail(saga: int) -> None:
+    claim = engine.start(saga, Saga.objects.get(pk=saga).epoch, "payment", False)
+    assert claim is not None
+    engine.settle_failure(claim, Unavailable("down", code="connect_failed"))
+
+
+def deadline(saga: int) -> Any:
+    return Saga.objects.get(pk=saga).deadline_at
+
+
+def test_a_jump_that_no_sweep_has_seen_is_given_back(saga: int, set_clock: SetClock) -> None:
+    """Whether an hour has passed, or the clock was set, nobody can tell: it is not the provider's."""
+    fail(saga)
+    before = Saga.objects.get(pk=saga)
+    set_clock(HOUR)
+    successor = Sweep(lambda _: None)
+
+    for _ in range(2):
+        successor.round()
+
+    after = Saga.objects.get(pk=saga)
+    assert after.state == SagaState.RUNNING
+    assert after.paused_s == pytest.approx(3600, abs=settings.BACKOFF_CAP_S)
+    assert after.deadline_at == before.deadline_at + timedelta(seconds=after.paused_s)  # type: ignore[operator]
+
+
+@pytest.mark.parametrize("succeeds", [False, True])
+def test_a_jump_in_the_middle_of_a_try_is_given_back_too(saga: int, set_clock: SetClock, succeeds: bool) -> None:
+    """No sweep runs, and the worker settles by the new clock: nothing looks late afterwards."""
+    before = deadline(saga)
+    claim = engine.start(saga, 1, "payment", False)
+    assert claim is not None
+    set_clock(HOUR)
+
+    if succeeds:
+        engine.settle_success(claim, {"charge_id": "ch_1", "amount_minor": 100})
+    else:
+        engine.settle_failure(claim, Unavailable("down", code="connect_failed"))
+
+    Saga.objects.filter(pk=saga, wake_at__isnull=False).update(wake_at=shop_now())
+    recovery.look(saga)
+    assert Saga.objects.get(pk=saga).state == SagaState.RUNNING
+    assert deadline(saga) == pytest.approx(before + HOUR, abs=timedelta(seconds=settings.LEASE_S + 5))
+
+
+@pytest.mark.parametrize("breaks", ["before", "after"])
+def test_a_move_that_the_database_interrupts_is_done_once(
+    saga: int, sweep: Sweep, set_clock: SetClock, monkeypatch: Any, breaks: str
+) -> None:
+    """The server fails over, its clock is another one, and the line breaks again while deadlines are moved: in the COMMIT, or behind it."""
+    before = deadline(saga)
+    atomic = transaction.atomic
+    written: list[str] = []
+
+    def sees(execute: Any, sql: str, *more: Any) -> Any:
+        written.extend(["moved"] if "UPDATE fulfillment_steprecord" in sql else [])
+        return execute(sql, *more)
+
+    @contextmanager
+    def breaking() -> Iterator[None]:
+        with atomic():
+            yield
+            if breaks == "before" and written:
+                raise OperationalError("the connection was closed in the middle")
+        if written:
+            raise OperationalError("the connection was closed in the middle")
+
+    jump = recovery.Jump(3600.0, time.monotonic())
+    set_clock(HOUR)
+    with monkeypatch.context() as patched, connection.execute_wrapper(sees), pytest.raises(OperationalError):
+        patched.setattr(transaction, "atomic", breaking)
+        recovery.move_with_the_clock(jump)
+
+    assert written
+    assert recovery.move_with_the_clock(jump) >= 1
+    assert deadline(saga) == pytest.approx(before + HOUR, abs=SECOND)
+
+
+def test_the_sweep_keeps_a_jump_until_what_is_open_was_moved(saga: int, sweep: Sweep, set_clock: SetClock, monkeypatch: Any) -> None:
+    before = deadline(saga)
+    set_clock(HOUR)
+
+    def trouble(*_: Any) -> bool:
+        raise OperationalError("the connection was closed in the middle")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(sweep.turn, "take", trouble)
+        sweep.round()
+    assert deadline(saga) == before
+    sweep.round()
+
+    assert deadline(saga) == pytest.approx(before + HOUR, abs=5 * SECOND)
+
+
+def test_time_is_never_taken_away(saga: int) -> None:
+    """The clock was set back while a step was held."""
+    with transaction.atomic():
+        row = Saga.objects.get(pk=saga)
+        before = row.deadline_at
+        budget.give_time(row, -HOUR)
+
+    assert deadline(saga) == before
+
+
+def test_a_look_up_counts_only_as_far_as_this_process_has_seen_the_clock(saga: int, set_clock: SetClock, process: None) -> None:
+    """The clock is set by an hour between two tries: that nothing is found yet proves nothing."""
+    first = engine.start(saga, 1, "payment", False)
+    assert first is not None
+    assert first.surely_quiet_s is None
+    set_clock(HOUR)
+    Saga.objects.filter(pk=saga).update(epoch=2)
+    StepRecord.objects.filter(saga=saga, name="payment").update(state="granted")
+
+    second = engine.start(saga, 2, "payment", False)
+
+    assert second is not None and second.quiet_s is not None and second.surely_quiet_s is not None
+    assert second.quiet_s > 3000
+    assert second.surely_quiet_s == pytest.approx(-settings.LEASE_S, abs=1)
+
+
+def test_a_process_that_has_seen_enough_believes_the_clock(saga: int, process: None) -> None:
+    engine.start(saga, 1, "payment", False)
+    trying.watch._calm_since -= 2 * settings.LEASE_S
+    StepRecord.objects.filter(saga=saga, name="payment").update(state="granted", asked_until=shop_now() - HOUR)
+
+    second = engine.start(saga, 1, "payment", False)
+
+    assert second is not None
+    assert second.surely_quiet_s == pytest.approx(settings.LEASE_S, abs=1)

@@ -6,6 +6,7 @@ from config.simulation.history import Course, History
 from config.simulation.threads import WorkerThread
 from config.simulation.world import GATEWAY
 from fulfillment import circuit as circuits
+from fulfillment.models import SagaState
 
 CARRIER = circuits.name_of("carrier", GATEWAY, undo=False)
 
@@ -112,8 +113,96 @@ def started_and_lost_before_an_open_circuit(history: History) -> None:
         history.act("crash", history.database_crash)
     history.act("kill", partial(history.kill, first))
     history.act("outage", partial(history.outage, circuits.name_of("payments", GATEWAY, False)))
-    history.act("sweep", history.sweep)
+    for _ in range(3):  # the first ones find that its message may still wait in its queue
+        history.act("sweep", history.sweep)
     history.act("cancel", history.cancel)
+    history.act("sweep", history.sweep)
+    deliver_all(history)
+
+
+def taken_over_after_the_key_is_forgotten(history: History) -> None:
+    """A charge is made, and nobody of ours is there for longer than the provider remembers its key."""
+    first = go_until(history, "payment", "after_call")
+    history.act("long wait", partial(history.long_wait, 90_000.0))
+    history.act("sweep", history.sweep)
+    second = go_until(history, "payment", "after_call")
+    run_out(history, second)
+    run_out(history, first)
+    deliver_all(history)
+
+
+def killed_when_its_order_is_fulfilled(history: History) -> None:
+    """The worker dies right after the commit that fulfils the order."""
+    for _ in range(60):
+        busy = next((worker for worker in history.workers if not worker.is_idle), None)
+        if busy is not None and history.seen.state == SagaState.COMPLETED:
+            history.act("kill", partial(history.kill, busy))
+            break
+        if busy is not None:
+            history.act("go on", partial(history.go_on, busy))
+        else:
+            history.act("deliver", partial(history.deliver, history.workers[0]))
+    deliver_all(history)
+
+
+# --- wrong clocks ----------------------------------------------------------------------------------------------------------
+
+HOUR_S = 3600.0
+
+
+def set_forward_under_a_worker(history: History) -> None:
+    """A worker stands before its call when the clock is set; by that clock its lease is over, and without keys a second one would charge again."""
+    first = go_until(history, "payment", "before_call")
+    history.act("clock", partial(history.clocks.set, HOUR_S))
+    for _ in range(3):
+        history.act("sweep", history.sweep)
+        if history.broker.messages:
+            history.act("deliver", partial(history.deliver, history.workers[1]))
+            run_out(history, history.workers[1])
+    run_out(history, first)
+    deliver_all(history)
+
+
+def set_forward_while_it_waits(history: History) -> None:
+    """By that clock the deadline of its step is over."""
+    history.next_fault = "unavailable"
+    deliver_all(history)
+    history.act("clock", partial(history.clocks.set, HOUR_S))
+    for _ in range(2):
+        history.act("sweep", history.sweep)
+    deliver_all(history)
+
+
+def set_forward_while_a_charge_is_in_the_air(history: History) -> None:
+    """Nothing is found, and by that clock nothing can land any more; no sweep has looked yet."""
+    history.next_fault = "air"
+    deliver_all(history)
+    history.act("sweep", history.sweep)
+    history.act("clock", partial(history.clocks.set, HOUR_S))
+    deliver_all(history)
+    if history.provider.air:
+        history.act("late", history.late)
+
+
+def set_forward_while_nobody_sweeps(history: History) -> None:
+    """Nobody has seen it, and by that clock the deadline is over."""
+    history.next_fault = "unavailable"
+    deliver_all(history)
+    history.act("no sweep", history.clocks.sweep_ends)
+    history.act("clock", partial(history.clocks.set, HOUR_S))
+    history.act("a sweep begins", history.clocks.sweep_begins)
+    history.act("sweep", history.sweep)
+    deliver_all(history)
+
+
+def set_forward_under_a_try_while_nobody_sweeps(history: History) -> None:
+    """As before; but a worker is in the middle of its call, and settles by the new clock, so that nothing looks late."""
+    history.next_fault = "unavailable"
+    worker = go_until(history, "payment", "before_call")
+    history.act("no sweep", history.clocks.sweep_ends)
+    history.act("clock", partial(history.clocks.set, HOUR_S))
+    run_out(history, worker)
+    history.act("a sweep begins", history.clocks.sweep_begins)
     history.act("sweep", history.sweep)
     deliver_all(history)
 
@@ -125,4 +214,11 @@ COURSES = {
     "cancelled before an open circuit": Course("tombstone", cancelled_before_an_open_circuit),
     "probe that is lost with the database": Course("tombstone", probe_that_is_lost_with_the_database),
     "started and lost before an open circuit": Course("tombstone", started_and_lost_before_an_open_circuit),
+    "taken over after the key is forgotten": Course("tombstone", taken_over_after_the_key_is_forgotten),
+    "killed when its order is fulfilled": Course("tombstone", killed_when_its_order_is_fulfilled),
+    "set forward under a worker": Course("keyless", set_forward_under_a_worker),
+    "set forward while it waits": Course("tombstone", set_forward_while_it_waits),
+    "set forward while a charge is in the air": Course("keyless", set_forward_while_a_charge_is_in_the_air),
+    "set forward while nobody sweeps": Course("tombstone", set_forward_while_nobody_sweeps),
+    "set forward under a try while nobody sweeps": Course("tombstone", set_forward_under_a_try_while_nobody_sweeps),
 }

@@ -8,6 +8,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
+from django.conf import settings
 from django.contrib.auth.models import User
 from django.db import DatabaseError, connection, transaction
 from django.db.backends.signals import connection_created
@@ -15,6 +16,7 @@ from django.test import override_settings
 
 from config.simulation import journal, judge
 from config.simulation.broker import Broker, Message
+from config.simulation.clocks import Clocks
 from config.simulation.interruptions import Interruptions, LineBroke
 from config.simulation.journal import Seen
 from config.simulation.provider import CARDS, DAY_S, LAG_S, Provider
@@ -22,17 +24,19 @@ from config.simulation.threads import Killed, WorkerThread
 from config.simulation.world import GATEWAY, Clock, Commits, Surroundings, replaced
 from fulfillment import circuit as circuits
 from fulfillment import recovery, tasks
-from fulfillment.engine import Launch
+from fulfillment.engine import Launch, trying
 from fulfillment.errors import Rejected
-from fulfillment.models import Circuit, QueueProbe, Saga, SagaState, StockLevel
+from fulfillment.models import FINAL, Circuit, QueueProbe, Saga, SagaState, StockLevel
 from orders.connections import start_clean
 from orders.database import is_unusable
 from orders.models import Order, OrderLine
+from orders.watch import ClockWatch
 
 WORKERS = 2
 CALM_MOVES = 400  # more than any order needs once faults have stopped
 PAUSES = ("before_start", "after_start", "before_call", "after_call", "after_settle_commit", "before_publish")
 PARKED = SagaState.NEEDS_ATTENTION
+OF_THE_SWEEP = ("sweep", "probe")
 OPERATIONS = tuple(circuits.name_of(role, GATEWAY, undo) for role in ("payments", "carrier") for undo in (False, True))
 
 
@@ -124,6 +128,8 @@ class History:
         self.broker = surroundings.broker = Broker()
         self.provider = surroundings.provider = Provider(CARDS[self.card], self._decide, lambda: self.clock.now)
         self.verdict = Verdict(seed, self.card)
+        self.clocks = Clocks(seed, self.clock)
+        self._begin_a_process(ago_s=1000.0)
         self.carried: dict[WorkerThread, Message] = {}
         self.past: list[Seen] = []
         self.faultiness = self.rng.choice((0.05, 0.2, 0.5))
@@ -133,6 +139,14 @@ class History:
         self.obeys = False
         self.next_fault = ""
         self.was_answered: set[str] = set()
+
+    def _begin_a_process(self, ago_s: float = 0.0) -> None:
+        """A worker that has just begun has never seen the database's clock."""
+        trying.watch = ClockWatch(settings.CLOCK_TOLERANCE_S)
+        if ago_s:
+            self.clock.now -= ago_s
+            trying.watch.saw(self.clock.now, self.clock.of_the_database)
+            self.clock.now += ago_s
 
     # --- the course of it ---
 
@@ -145,7 +159,18 @@ class History:
         if until_rest and not self.verdict.breach:
             self._come_to_rest()
         self.verdict.ending = self.seen.state
+        self._forget()
         return self.verdict
+
+    def _forget(self) -> None:
+        """What is left open here would be moved with the clock in every later history."""
+        if self.seen.state in FINAL:
+            return
+        try:
+            self.clock.tell_the_database()
+            Saga.objects.filter(pk=self.saga).update(state=SagaState.CLOSED_BY_OPERATOR)
+        except DatabaseError as error:  # a row is still locked, by a connection that a worker has left behind
+            self._breach(f"at the end nobody can write: {type(error).__name__}: {str(error).splitlines()[0]}")
 
     def _follow(self, course: "Course") -> None:
         """The course alone decides: providers answer well unless it says otherwise."""
@@ -215,6 +240,8 @@ class History:
                 self._tell(act() or name)
         except Killed:
             self._tell(f"{name}: killed inside its transaction")
+            if name in OF_THE_SWEEP:
+                self.clocks.sweep_ends()
         except LineBroke:
             self._tell(f"{name}: its line to the database broke")
         except Exception as error:
@@ -236,11 +263,13 @@ class History:
         if self.provider.air:
             moves.append(("late", self.late, 0.5 if not self.calm else 2))
         alive = bool(self.broker.messages or busy)
-        if self.seen.wake_at is not None and (not alive or not self.calm):
+        if self.clocks.watch is None:
+            moves.append(("a sweep begins", self.clocks.sweep_begins, 1.0 if not self.calm else 5))
+        elif self.seen.wake_at is not None and (not alive or not self.calm):
             moves.append(("sweep", self.sweep, 0.5 * self._liking("sweep") if alive else 5))
         elif not moves:
             moves.append(("wait", self._wait, 1))
-        if any(circuit["state"] != "closed" or circuit["wakes"] for circuit in self.seen.circuits):
+        if self.clocks.watch is not None and any(circuit["state"] != "closed" or circuit["wakes"] for circuit in self.seen.circuits):
             moves.append(("probe", self.look_after_circuits, 1.5 * self._liking("probe") if not self.calm else 5))
         if not self.calm:
             moves += [(name, act, weight * self.faultiness * self._liking(name)) for name, act, weight in self._faults(busy)]
@@ -272,6 +301,10 @@ class History:
             faults.append(("handed over", self._hand_over, 0.3))
         faults.append(("outage", lambda: self.outage(self.rng.choice(OPERATIONS)), 0.5))
         faults.append(("long wait", self.long_wait, 0.15))
+        if self.clocks.go_wrong:
+            faults.append(("clock", self.clocks.set, 0.7))
+        if self.clocks.go_wrong and self.clocks.watch is not None:
+            faults.append(("no sweep", self.clocks.sweep_ends, 0.2))
         return faults
 
     # --- moves ---
@@ -293,6 +326,7 @@ class History:
     def kill(self, worker: WorkerThread) -> str:
         at, message = worker.at, self.carried[worker]
         worker.kill()
+        self._begin_a_process()
         heard = self.rng.random() < 0.5
         if heard and not message.errback:
             self.broker.put(message.failed())
@@ -325,16 +359,30 @@ class History:
 
     def sweep(self) -> str:
         """Time goes on to when the sweep looks, or a little further; a probe has just come out, mostly."""
-        assert self.seen.wake_at is not None
-        self._pass_time(self.seen.wake_at + (self._until_watching_ends() or self.rng.choice((0.0, 1.0, 30.0))))
+        if told := self.clocks.are_seen():
+            return told
+        self._pass_time(self._due_at() + (self._until_watching_ends() or self.rng.choice((0.0, 1.0, 30.0))))
+        if self.clocks.go_wrong and not self.calm and not self.obeys and self.clocks.die.random() < 0.05 * self.faultiness:
+            self._tell(f"in the middle of a round {self.clocks.set()}")
         if self.rng.random() < 0.9 or self.calm or self.obeys:
             self._a_probe_comes_out()
-        launch = recovery.look(self.saga)
+        try:
+            launch = recovery.look(self.saga, self.clocks.watch)
+        except recovery.ClockHasJumped as jump:
+            self.clocks.note(jump.seconds)
+            return self.clocks.move()
         its_commit_may_be_lost = self.simulator.commits.may_be_lost
         told = self._publish_what_the_sweep_found(launch)
         recovery.probes_due()
         self.simulator.commits.may_be_lost = its_commit_may_be_lost
         return told
+
+    def _due_at(self) -> float:
+        """What wakes up later than any rule says is due."""
+        assert self.seen.wake_at is not None
+        furthest_s = 2 * max(settings.LEASE_S, settings.PATIENCE_CAP_S, settings.BACKOFF_CAP_S)
+        due_at = self.seen.wake_at - self.clock.ahead_s
+        return due_at if due_at <= self.clock.now + furthest_s else self.clock.now
 
     def outage(self, name: str) -> str:
         """Orders of others have failed at one operation of the provider."""
@@ -345,6 +393,8 @@ class History:
 
     def look_after_circuits(self) -> str:
         """Time goes on to the next probe, mostly."""
+        if told := self.clocks.are_seen():
+            return told
         self._pass_time(self.clock.now + (100.0 if self.obeys else self.rng.choice((0.0, 1.0, 100.0))))
         launches = list(recovery.circuit_probes())
         for launch in launches:
@@ -372,16 +422,21 @@ class History:
         return f"the sweep looks, launches e{launch.epoch}"
 
     def _wait(self) -> str:
+        if told := self.clocks.are_seen():
+            return told
         self._pass_time(self.clock.now + 5)
         return "time passes"
 
-    def long_wait(self) -> str:
-        self._pass_time(self.clock.now + self.rng.choice((40.0, 1000.0, 8000.0, 90_000.0)))
+    def long_wait(self, wait_s: float | None = None) -> str:
+        if told := self.clocks.are_seen():
+            return told
+        self._pass_time(self.clock.now + (wait_s or self.rng.choice((40.0, 1000.0, 8000.0, 90_000.0))))
         return "a long time passes"
 
     def _pass_time(self, to: float) -> None:
         """Requests that a card has promised to be over by then are; a worker before its send is past its lease long before a key is forgotten."""
         self.clock.jump(to)
+        self.clocks.time_has_passed()
         self.provider.pass_time()
         self.clock.tell_the_database()
 
@@ -478,6 +533,7 @@ class History:
         if (before.saga, before.records) != (after.saga, after.records) and name != "crash":
             self.past = [*self.past, before] if self.simulator.commits.may_be_lost else []
             self._conforms(before, after)
+            self._breach(self.clocks.see(before, after, name))
         self.seen = after
         self._breach(judge.always(after, self.provider))
 

@@ -4,6 +4,7 @@ Each is a context in which the engine of this process breaks its rule; tests run
 """
 
 import contextlib
+import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -13,14 +14,16 @@ from typing import Any
 from django.db import transaction
 
 from config.simulation import history
-from fulfillment import talk
+from fulfillment import engine, talk
 from fulfillment.clock import ShopNow
 from fulfillment.crashpoints import crash_point
-from fulfillment.engine import journal, probing, trying, waking, walking
+from fulfillment.engine import budget, journal, probing, trying, waking, walking
 from fulfillment.models import Saga, SagaState, StepState
+from fulfillment.recovery import jumps
 from orders.connections import start_clean
 from orders.durability import may_be_lost
 from orders.postgresql.base import DatabaseWrapper
+from orders.watch import ClockWatch
 
 FAR_FUTURE = "9999-01-01T00:00Z"
 
@@ -207,6 +210,50 @@ def event_in_its_own_commit() -> contextlib.AbstractContextManager[None]:
     return replacing(walking, facts=SimpleNamespace(record=later))
 
 
+# --- the clock -------------------------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def jumps_not_noticed() -> Iterator[None]:
+    """The database's clock is believed, whatever it says."""
+    saw, calm_s = ClockWatch.saw, vars(ClockWatch)["calm_s"]
+    setattr(ClockWatch, "saw", lambda watch, asked, now: 0.0)  # noqa: B010
+    setattr(ClockWatch, "calm_s", math.inf)  # noqa: B010
+    try:
+        yield
+    finally:
+        setattr(ClockWatch, "saw", saw)  # noqa: B010
+        setattr(ClockWatch, "calm_s", calm_s)  # noqa: B010
+
+
+def deadlines_not_moved() -> contextlib.AbstractContextManager[None]:
+    """A jump is noticed, and what is open is due; nothing else of it is moved."""
+    due = f"UPDATE fulfillment_saga SET {jumps._due_as_ever('wake_at')} WHERE id = ANY(%(sagas)s)"
+    return replacing(jumps, SAGAS=due, RECORDS="SELECT 1")
+
+
+def lost_time_counts() -> contextlib.AbstractContextManager[None]:
+    """Time in which nobody looked, or that a jump unseen by any sweep made of nothing, is the provider's."""
+    return replacing(budget, _give_back_since=lambda saga, since: None)
+
+
+def takes_over_by_the_clock() -> contextlib.AbstractContextManager[None]:
+    """A lease is over when the database's clock says so."""
+    look = engine.look
+    return replacing(engine, look=lambda saga, poison_after, calm_s: look(saga, poison_after, None))
+
+
+@contextmanager
+def look_up_by_the_clock() -> Iterator[None]:
+    """That nothing is found counts once the lag is over by the database's clock."""
+    was = vars(journal.Claim)["surely_quiet_s"]
+    setattr(journal.Claim, "surely_quiet_s", property(lambda claim: claim.quiet_s))  # noqa: B010
+    try:
+        yield
+    finally:
+        setattr(journal.Claim, "surely_quiet_s", was)  # noqa: B010
+
+
 # --- between two tasks -----------------------------------------------------------------------------------------------------
 
 
@@ -242,5 +289,10 @@ BROKEN: dict[str, Callable[[], contextlib.AbstractContextManager[None]]] = {
     "grant without wake_at": grant_without_wake_at,
     "undo_blocks ignored": undo_blocks_ignored,
     "event in its own commit": event_in_its_own_commit,
+    "jumps not noticed": jumps_not_noticed,
+    "deadlines not moved": deadlines_not_moved,
+    "lost time counts": lost_time_counts,
+    "taken over by the clock": takes_over_by_the_clock,
+    "looked up by the clock": look_up_by_the_clock,
     "dirty connection kept": dirty_connection_kept,
 }

@@ -12,7 +12,10 @@ from psycopg.adapt import Loader
 
 from config.simulation.provider import VirtualCarrier, VirtualPayments
 from fulfillment import crashpoints, gateways, tasks
+from fulfillment.engine import trying
 from fulfillment.gateways import lease
+from fulfillment.recovery import jumps
+from orders import watch
 from sideeffects import registry
 
 START = datetime(2030, 1, 1, tzinfo=UTC).timestamp()
@@ -21,23 +24,36 @@ STATEMENTS = 1000
 
 
 class Clock:
-    """Virtual seconds. Each thread tells its database connection before it goes on."""
+    """Virtual seconds. ``now`` is true, and what every monotonic clock goes by; the database's may have been set ``ahead_s``, or back.
+    Each thread tells its database connection before it goes on.
+    """
 
     def __init__(self) -> None:
         self.now = START
+        self.ahead_s = 0.0
+        self.is_shared = False  # the workers stand on the database's machine: what sets its clock sets theirs
         self._told = threading.local()
 
     def jump(self, to: float) -> None:
         self.now = max(self.now, to)
 
+    @property
+    def of_the_database(self) -> datetime:
+        return datetime.fromtimestamp(self.now + self.ahead_s, UTC)
+
+    @property
+    def of_the_workers(self) -> float:
+        return self.now + (self.ahead_s if self.is_shared else 0.0)
+
     def tell_the_database(self) -> None:
-        if getattr(self._told, "now", None) != self.now or connection.connection is None:
+        now = self.of_the_database
+        if getattr(self._told, "now", None) != now or connection.connection is None:
             with connection.cursor() as cursor:
                 if connection.connection is not getattr(self._told, "connection", None):
                     _make_fast(cursor)
                     self._told.connection = connection.connection
-                cursor.execute("SELECT set_config('shop.now', %s, false)", [datetime.fromtimestamp(self.now, UTC).isoformat()])
-            self._told.now = self.now
+                cursor.execute("SELECT set_config('shop.now', %s, false)", [now.isoformat()])
+            self._told.now = now
 
     def tell_a_new_connection(self, **_: Any) -> None:
         """One that is opened within a move, after the last one was lost."""
@@ -84,10 +100,12 @@ class Commits:
 def replaced(clock: Clock, listener: Any) -> Iterator["Surroundings"]:
     """Everything outside the engine is ours in the block, and put back after it."""
     surroundings = Surroundings()
-    was = (tasks.publish, registry.publish, crashpoints.listener, vars(lease)["time"], dict(gateways.ROLES))
+    was = (tasks.publish, registry.publish, crashpoints.listener, trying.watch, dict(gateways.ROLES))
+    times = {module: vars(module)["time"] for module in (lease, watch, trying, jumps)}
     vars(tasks)["publish"] = lambda what: surroundings.broker.publish(what)
     vars(registry)["publish"] = lambda messages: []
-    vars(lease)["time"] = SimpleNamespace(monotonic=lambda: clock.now, time=lambda: clock.now)
+    for module in times:
+        vars(module)["time"] = SimpleNamespace(monotonic=lambda: clock.now, time=lambda: clock.of_the_workers)
     crashpoints.listener = listener
     payments, carrier = gateways.ROLES["payments"], gateways.ROLES["carrier"]
     gateways.ROLES["payments"] = payments._replace(
@@ -97,7 +115,9 @@ def replaced(clock: Clock, listener: Any) -> Iterator["Surroundings"]:
     try:
         yield surroundings
     finally:
-        vars(tasks)["publish"], vars(registry)["publish"], crashpoints.listener, vars(lease)["time"], roles = was
+        vars(tasks)["publish"], vars(registry)["publish"], crashpoints.listener, trying.watch, roles = was
+        for module, time in times.items():
+            vars(module)["time"] = time
         gateways.ROLES.update(roles)
 
 

@@ -32,8 +32,11 @@ def _moved(column: str, known_by: str = "") -> str:
 
 
 def _due_as_ever(column: str) -> str:
-    """``column`` moved back; set forward, what would not be due yet is due now, and no more overdue than it was: lateness is counted."""
-    return f"""{column} = CASE WHEN %(by)s < interval '0' THEN {column} + %(by)s
+    """``column`` moved back; set forward, what would not be due yet is due now, and no more overdue than it was: lateness is counted.
+
+    What waits for a person has none, and gets none.
+    """
+    return f"""{column} = CASE WHEN %(by)s < interval '0' OR {column} IS NULL THEN {column} + %(by)s
         ELSE greatest({column}, least({column} + %(by)s, shop_now())) END"""
 
 

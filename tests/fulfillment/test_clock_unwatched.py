@@ -161,3 +161,13 @@ def test_a_process_that_has_seen_enough_believes_the_clock(saga: int, process: N
 
     assert second is not None
     assert second.surely_quiet_s == pytest.approx(settings.LEASE_S, abs=1)
+
+
+def test_an_order_that_waits_for_a_person_is_not_woken_by_a_jump(saga: int, set_clock: SetClock) -> None:
+    """It has no ``wake_at``, and gets none: else the sweep would find nothing to do at it, and take its journal for broken."""
+    Saga.objects.filter(pk=saga).update(state=SagaState.NEEDS_ATTENTION, wake_at=None)
+    set_clock(HOUR)
+
+    recovery.move_with_the_clock(recovery.Jump(3600.0, time.monotonic()))
+
+    assert Saga.objects.get(pk=saga).wake_at is None

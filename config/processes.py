@@ -14,7 +14,7 @@ from pathlib import Path
 
 import psutil
 
-GRACE_S = 20.0  # a warm shutdown finishes the running tasks, which their hard limit ends before this
+GRACE_S = 20.0  # for a warm shutdown: a call that runs is over by then; a task that stands still is killed, and its lease takes it over
 
 
 @dataclass(frozen=True)

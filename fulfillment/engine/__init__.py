@@ -1,4 +1,7 @@
-"""The engine: open, start, settle, turn back, take over, park. The only writer of the journal; it never calls a provider and never publishes.
+"""The engine: open, start, settle, turn back, take over, park. It never calls a provider and never publishes.
+
+The only writer of a saga's and a step's states, fences, keys, receipts and budgets. Recovery moves instants (when a saga is looked at; all of them with a clock
+that has jumped) and counts launches; whoever tells of something adds to the history.
 
 Each transition takes the saga's row lock, checks the fence (``epoch``, and for a settle ``claim``), and writes state and history in one transaction.
 docs/semantics.md lists the transitions; tests/model searches them.

@@ -63,6 +63,26 @@ def test_the_environment_is_read_in_one_file() -> None:
     assert readers - READS_THE_ENVIRONMENT <= choosing
 
 
+def test_states_and_fences_are_written_by_the_engine_alone() -> None:
+    """Others move instants and count launches. What decides about money has one writer."""
+    columns = "state|epoch|claim|failure|failed_step|plan|release|receipt|undo_receipt|do_key|undo_key|undo_amount_minor|tries|undo_tries"
+    written = re.compile(rf"\b(?:{columns})\s*=(?!=)")
+    updates = re.compile(
+        r"(?:Saga|StepRecord)\.objects[^\n]*\.(?:update|create|bulk_create|bulk_update)\(.*$"
+        r"|UPDATE fulfillment_(?:saga|steprecord)\b[^;]*?(?=WHERE|FROM)",
+        re.MULTILINE,
+    )
+    others = [(name, text) for name, text in code() if name.startswith(("config/", "fulfillment/", "orders/", "sideeffects/"))]
+    outside = [(name, found.group(0)) for name, text in others for found in updates.finditer(text) if not _may_write(name)]
+
+    assert len(outside) >= 6, "it looks where somebody writes"
+    assert [(name, sql) for name, sql in outside if written.search(sql.rpartition(".update(")[2])] == []
+
+
+def _may_write(name: str) -> bool:
+    return name.startswith("fulfillment/engine/") or "/migrations/" in name
+
+
 def test_nothing_runs_eagerly() -> None:
     """An eager task has no queue, no redelivery and no errback worth trusting."""
     word = "task_always" + "_eager"

@@ -77,6 +77,17 @@ def test_a_command_knows_which_kind_it_is_whatever_it_was_started_by(words: str,
     assert run.stdout.strip() == role, run.stderr
 
 
+@pytest.mark.parametrize("command", sorted(set(doctor.CONSUMERS.values())))
+@pytest.mark.parametrize("started_by", [{}, {"SAGA_PROCESS": "web"}], ids=["by hand", "from a web process"])
+def test_a_worker_that_is_started_as_doctor_says_knows_that_it_is_one(command: str, started_by: dict[str, str]) -> None:
+    program = f"import sys; sys.argv = ['/usr/bin/' + word if word == 'celery' else word for word in {command.split()!r}]\n"
+    program += "import config.celery; from django.conf import settings; print(settings.SAGA_PROCESS)"
+    environment = {name: value for name, value in os.environ.items() if name != "SAGA_PROCESS"} | started_by
+    run = subprocess.run([sys.executable, "-c", program], cwd=ROOT, env=environment, capture_output=True, text=True, timeout=60)
+
+    assert run.stdout.strip() == "worker", run.stderr
+
+
 @pytest.mark.parametrize(("lease_s", "wrong"), [(3.0, 0), (0.9, 3), (0.4, 3)])
 def test_limits_that_outlast_the_lease_are_refused(lease_s: float, wrong: int) -> None:
     assert len(list(wrong_limits(settings.SESSION_LIMITS_S, lease_s))) == wrong

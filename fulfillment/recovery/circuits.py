@@ -15,7 +15,7 @@ from fulfillment.engine import Launch
 from fulfillment.gateways import ROLES
 from fulfillment.models import Quarantine, Saga
 from fulfillment.recovery.containing import Due, Memory, contained
-from fulfillment.recovery.requests import Refused
+from fulfillment.recovery.requests import Refused, refuse_a_card_number
 from fulfillment.release import RELEASE
 from orders.attention import Incident, IncidentKind, IncidentState, resolve
 from orders.database import is_unusable, sqlstate, wait_for_locks
@@ -172,6 +172,7 @@ def _decide(name: str, actor: str, reason: str, *, is_hold: bool) -> str:
         raise Refused(f"There is no circuit {name!r}: choose one of {', '.join(names())}.")
     if not actor or not reason:
         raise Refused("Who decides, and why? Name the actor and the reason.")
+    refuse_a_card_number(reason)
     circuit = circuits.locked(name)
     if is_hold:
         circuits.hold_open(circuit, actor[:80], reason)

@@ -6,6 +6,7 @@ from datetime import datetime
 
 from fulfillment.clock import shop_now
 from fulfillment.recovery.choices import NEEDS_NO_REASON, Choice
+from orders.text import has_card_number
 
 LONGEST = {"actor": 80, "owner": 80, "evidence": 300}  # characters: what the journal's columns hold
 
@@ -37,6 +38,12 @@ class Refused(Exception):
     """Nothing was done; the message says why, and what to do."""
 
 
+def refuse_a_card_number(*texts: str) -> None:
+    """Raises Refused: a person has typed one."""
+    if any(map(has_card_number, texts)):
+        raise Refused("This looks like a card number. It was not kept: name the charge by its id at the provider.")
+
+
 def refuse_what_is_not_legal(request: Request, legal: Mapping[str, Choice], where: str) -> None:
     """``where``: where the order stands, in words. Raises Refused: the verb is not legal there, or lacks what it needs."""
     if request.verb not in legal:
@@ -48,6 +55,7 @@ def refuse_what_is_not_legal(request: Request, legal: Mapping[str, Choice], wher
     given = {"evidence": request.evidence, "amount": request.amount_minor is not None, "owner": request.owner, "until": request.until}
     if missing := [name for name in legal[request.verb].needs if not given[name]]:
         raise Refused(f"{request.verb} needs {' and '.join(missing)}.")
+    refuse_a_card_number(request.reason, request.evidence, request.owner)
     if long := [f"{name} has more than {most} characters" for name, most in LONGEST.items() if len(getattr(request, name)) > most]:
         raise Refused(f"{' and '.join(long).capitalize()}.")
     if request.until is not None and request.until <= shop_now():

@@ -1,17 +1,37 @@
-"""The body of a request as it is read: JSON, and nothing that would break the reader."""
+"""The body of a request as it is read: JSON, and nothing that would break the reader or could be read in two ways."""
 
+import codecs
+import json
+from collections import Counter
 from collections.abc import Mapping
 from typing import IO, Any
 
 from rest_framework.exceptions import ParseError
-from rest_framework.parsers import JSONParser
+from rest_framework.parsers import JSONParser, get_encoding  # type: ignore[attr-defined]  # newer than the stubs
+from rest_framework.utils.json import strict_constant
+
+
+class Members(dict[str, Any]):
+    """A JSON object. ``doubled``: names that stand in it more than once; readers differ in which value they take, so its field refuses it by name."""
+
+    doubled: tuple[str, ...] = ()
 
 
 class Body(JSONParser):
-    """DRF's reader; what is nested too deeply for Python is the client's mistake, as any other malformed JSON is."""
+    """As DRF's reader; objects are ``Members``. What is nested too deeply for Python is the client's mistake, as any other malformed JSON is."""
 
     def parse(self, stream: IO[Any], media_type: str | None = None, parser_context: Mapping[str, Any] | None = None) -> Any:
+        text = codecs.getreader(get_encoding(parser_context or {}))(stream)
         try:
-            return super().parse(stream, media_type, parser_context)
+            return json.load(text, parse_constant=strict_constant, object_pairs_hook=_members)
+        except ValueError as malformed:
+            raise ParseError(f"JSON parse error - {malformed}") from None
         except RecursionError:
             raise ParseError("JSON parse error - nested too deeply") from None
+
+
+def _members(pairs: list[tuple[str, Any]]) -> Members:
+    members = Members(pairs)
+    if len(members) < len(pairs):
+        members.doubled = tuple(name for name, times in Counter(name for name, _ in pairs).items() if times > 1)
+    return members

@@ -1,43 +1,117 @@
-"""What the body of an order may hold. Unknown fields are refused by name, at every level: a misspelt field must not be ignored in silence."""
+"""What the body of an order may hold. Unknown fields are refused by name, at every level: a misspelt field must not be ignored in silence.
+
+A value has the type that it is written with: nothing is turned into text, and no text into a number.
+"""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
+from unicodedata import category
 
 from django.conf import settings
 from rest_framework import serializers
+from rest_framework.exceptions import ErrorDetail
+from rest_framework.fields import empty
 
 from orders.api import addresses
+from orders.api.body import Members
 from orders.money import MAX_TOTAL_MINOR
+from orders.text import can_be_seen, has_card_number, has_control
 
 MAX_LINES = 50
 MAX_QUANTITY = 1000
 TEST_TOKEN = "tok_"
 NOT_EVERYWHERE = ("city", "state", "postal_code")
+CARD_NUMBER = "This looks like a card number. It was not kept: send the token that your payment provider has given for it."
 
 
 class Strict(serializers.Serializer[Any]):
-    """Refuses what it does not know."""
+    """Refuses what it does not know, and what stands there twice."""
 
     def to_internal_value(self, data: Any) -> Any:
-        if isinstance(data, Mapping) and (unknown := [name for name in data if name not in self.fields]):
+        if isinstance(data, Members) and data.doubled:
             raise serializers.ValidationError(
-                {name: serializers.ErrorDetail("This field is not known.", "unknown_field") for name in unknown}
+                {_shown(name): ErrorDetail("This field stands here more than once.", "duplicate_field") for name in data.doubled}
             )
+        if isinstance(data, Mapping) and (unknown := [name for name in data if name not in self.fields]):
+            raise serializers.ValidationError({_shown(name): ErrorDetail("This field is not known.", "unknown_field") for name in unknown})
+        return super().to_internal_value(data)
+
+
+def _shown(name: Any) -> str:
+    """A name that an answer can hold: half a surrogate pair is no text, and a card number is told to nobody."""
+    text = str(name).encode("utf-8", "replace").decode()
+    return "a card number" if has_card_number(text) else text
+
+
+class Text(serializers.CharField):
+    """A text of which something can be seen, without control characters. Of a client's own references and names of things: their digits are its business."""
+
+    default_error_messages: ClassVar = {
+        "invalid": "Must be a text, in quotes.",
+        "control_character": "Control characters are refused: line breaks, tabs, and what turns the direction of writing.",
+        "invisible": "Nothing of this can be seen.",
+    }
+
+    def run_validation(self, data: Any = empty) -> Any:
+        """Before anything is trimmed. A NUL has a code of its own, by a validator of Django."""
+        if isinstance(data, str) and has_control(data.replace("\x00", "")):
+            self.fail("control_character")
+        return super().run_validation(data)
+
+    def to_internal_value(self, data: Any) -> str:
+        if not isinstance(data, str):
+            self.fail("invalid")
+        if not can_be_seen(data):
+            self.fail("invisible")
+        return super().to_internal_value(data)
+
+
+class FreeText(Text):
+    """What a person types. A card number does not belong there, and is not kept."""
+
+    default_error_messages: ClassVar = {"card_number": CARD_NUMBER}
+
+    def to_internal_value(self, data: Any) -> str:
+        text = super().to_internal_value(data)
+        if has_card_number(text):
+            self.fail("card_number")
+        return text
+
+
+class Email(serializers.EmailField):
+    default_error_messages: ClassVar = {"card_number": CARD_NUMBER}
+
+    def to_internal_value(self, data: Any) -> str:
+        if not isinstance(data, str) or has_control(data) or any(category(letter) == "Cf" for letter in data):
+            self.fail("invalid")
+        if has_card_number(data):
+            self.fail("card_number")
+        return super().to_internal_value(data)
+
+
+class Count(serializers.IntegerField):
+    """A whole number as JSON writes it. A text is none, whatever digits it holds; neither is 2.0, because 1.99999999999999999 is read as that."""
+
+    default_error_messages: ClassVar = {"invalid": "Must be a whole number, without quotes, fraction or exponent."}
+
+    def to_internal_value(self, data: Any) -> int:
+        if type(data) is not int:
+            self.fail("invalid")
         return super().to_internal_value(data)
 
 
 class Customer(Strict):
-    email = serializers.EmailField(max_length=254)
-    name = serializers.CharField(max_length=120)
+    email = Email(max_length=254)
+    name = FreeText(max_length=120)
 
 
 class RequestedLine(Strict):
-    sku = serializers.CharField(max_length=40)
-    quantity = serializers.IntegerField(min_value=1, max_value=MAX_QUANTITY)
+    sku = Text(max_length=40)
+    quantity = Count(min_value=1, max_value=MAX_QUANTITY)
 
 
 class Payment(Strict):
-    token = serializers.CharField(max_length=80)
+    token = FreeText(max_length=80)
 
     def validate_token(self, value: str) -> str:
         if value.startswith(TEST_TOKEN) and not settings.DEMO_VALUES:
@@ -46,12 +120,12 @@ class Payment(Strict):
 
 
 class Address(Strict):
-    name = serializers.CharField(max_length=120)
-    line1 = serializers.CharField(max_length=200)
-    line2 = serializers.CharField(max_length=200, required=False, allow_blank=True)
-    city = serializers.CharField(max_length=100, required=False, allow_blank=True)
-    state = serializers.CharField(max_length=100, required=False, allow_blank=True)
-    postal_code = serializers.CharField(max_length=20, required=False, allow_blank=True)
+    name = FreeText(max_length=120)
+    line1 = FreeText(max_length=200)
+    line2 = FreeText(max_length=200, required=False, allow_blank=True)
+    city = FreeText(max_length=100, required=False, allow_blank=True)
+    state = FreeText(max_length=100, required=False, allow_blank=True)
+    postal_code = FreeText(max_length=20, required=False, allow_blank=True)
     country = serializers.RegexField(r"\A[A-Z]{2}\Z", error_messages={"invalid": "Two capital letters (ISO 3166-1), like IE."})
 
     def validate(self, attrs: dict[str, str]) -> dict[str, str]:
@@ -64,13 +138,13 @@ class Address(Strict):
 class RequestedOrder(Strict):
     """Prices are not here: they come from the catalogue. ``expected_total_minor``: the order is placed only if it costs just this."""
 
-    reference = serializers.CharField(max_length=80, required=False, allow_blank=True, default="")
-    currency = serializers.CharField()
+    reference = Text(max_length=80, required=False, allow_blank=True, default="")
+    currency = Text()
     customer = Customer()
     lines = RequestedLine(many=True, allow_empty=False, max_length=MAX_LINES)  # type: ignore[call-arg]
     payment = Payment()
     shipping_address = Address()
-    expected_total_minor = serializers.IntegerField(required=False, min_value=1, max_value=MAX_TOTAL_MINOR)
+    expected_total_minor = Count(required=False, min_value=1, max_value=MAX_TOTAL_MINOR)
 
     def validate_currency(self, value: str) -> str:
         if value != settings.SHOP_CURRENCY:

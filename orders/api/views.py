@@ -30,7 +30,7 @@ class Pages(CursorPagination):
     page_size_query_param = "page_size"
     max_page_size = 100
     ordering = "-id"
-    position = re.compile(r"\d+")  # what a cursor of ours holds: a value of the column that orders
+    position = re.compile(r"[0-9]+")  # what a cursor of ours holds: a value of the column that orders
 
     def decode_cursor(self, request: Request) -> Cursor | None:
         """Raises QueryParamError: a cursor that was not made here."""
@@ -38,6 +38,13 @@ class Pages(CursorPagination):
         if cursor is not None and cursor.position is not None and not self.position.fullmatch(str(cursor.position)):
             raise QueryParamError({self.cursor_query_param: [ErrorDetail("Must be a cursor that this list has given.", "invalid")]})
         return cursor
+
+    def get_page_size(self, request: Request) -> int | None:
+        """Raises QueryParamError: also for what only Python takes for a number ("1_0", "٣")."""
+        asked = request.query_params.get(self.page_size_query_param)
+        if asked is not None and not (asked.isascii() and asked.isdecimal()):
+            raise QueryParamError({self.page_size_query_param: [ErrorDetail("Must be a positive integer.", "invalid")]})
+        return super().get_page_size(request)
 
     def answer(self, data: list[dict[str, Any]]) -> Response:
         following = self.get_next_link() if self.has_next else None

@@ -319,13 +319,13 @@ def test_what_is_in_quarantine_is_left_alone_until_its_next_look(saga: int, orde
 
 @pytest.mark.django_db(transaction=True)
 def test_a_round_survives_whatever_goes_wrong_in_it(saga: int, monkeypatch: pytest.MonkeyPatch, no_broker: list[str]) -> None:
-    """Beat and probes each fail alone, and the log is told once a minute."""
+    """Probes and reconciliation each fail alone, and the log is told once a minute."""
     now_due(saga)
 
     def broken(*_: Any) -> Any:
         raise KeyError("a bug")
 
-    monkeypatch.setattr(recovery, "beat", broken)
+    monkeypatch.setattr(recovery, "reconciliation_is_due", broken)
     monkeypatch.setattr(recovery, "probes_due", broken)
 
     told = rounds(20)

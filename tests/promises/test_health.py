@@ -34,7 +34,8 @@ def test_a_database_that_stands_still_is_answered_for_within_two_seconds(shop: S
             assert (code, page["status"]) == (503, "not ready")
             assert page["why"] in ("the database has not answered within 1.5 s", "the database does not answer")
         code, page = ask(shop, "status")
-    assert (code, page["level"], levels(page)["status"], page["numbers"]) == (503, "FAIL", "FAIL", {})
+    assert (code, page["level"], page["numbers"]) == (503, "FAIL", {})
+    assert "FAIL" in (levels(page).get("database"), levels(page).get("status"))  # it says so itself, or it has not got further
 
     wait_for(lambda: ask(shop, "readyz")[0] == 200, 20)
 

@@ -7,7 +7,7 @@ import pytest
 from tests.promises.test_storm_small import OF_MANY, holds
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(480)
 @pytest.mark.parametrize("name", OF_MANY)
 def test_a_small_storm_of_many_holds(name: str, tell: Callable[[str], None]) -> None:
     """However many wait, lie about or come from another release: my order is served beside them, and ends as it must."""

@@ -45,7 +45,7 @@ def storm(folder: Path, run_dir: Path, name: str) -> tuple[int, dict[str, Any], 
     """(exit code, what the one storm told, what a person sees)."""
     env = os.environ | {"RUN_DIR": str(run_dir)}
     words = [sys.executable, "manage.py", "storm", "--size", "small", "--only", name, "--json"]
-    run = subprocess.run(words, cwd=folder, env=env, capture_output=True, text=True, timeout=240)
+    run = subprocess.run(words, cwd=folder, env=env, capture_output=True, text=True, timeout=420)
     assert run.stdout, run.stderr
     return run.returncode, json.loads(run.stdout)["storms"][0], run.stderr
 
@@ -74,7 +74,7 @@ def holds(name: str, tell: Callable[[str], None]) -> None:
     tell(f"storm {name}: {', '.join(f'{what} {count}' for what, count in told['counts'].items())}; {time.monotonic() - begun:.0f} s")
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(480)
 @pytest.mark.parametrize("name", [name for name in MET if name not in OF_MONEY + OF_MANY])
 def test_a_small_storm_holds(name: str, tell: Callable[[str], None]) -> None:
     """Whatever is down, killed, wiped or left behind: my order ends as it must, paid once or not at all."""

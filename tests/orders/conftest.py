@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
+from django.test import Client as Browser
 from knox.models import AuthToken
 from rest_framework.test import APIClient
 
@@ -51,3 +52,11 @@ def body() -> dict[str, Any]:
         "payment": {"token": "tok_ok"},
         "shipping_address": {"name": "Amara", "line1": "12 Harbour Rd", "city": "Cork", "postal_code": "T12 X7YZ", "country": "IE"},
     }
+
+
+@pytest.fixture
+def operator(client: Client) -> Browser:
+    """Logged in; what fails in a page is answered, as it is to a person."""
+    browser = Browser(raise_request_exception=False)
+    browser.force_login(User.objects.create_superuser("operator"))
+    return browser

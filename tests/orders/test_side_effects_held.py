@@ -5,7 +5,6 @@ import uuid
 from typing import Any
 
 import pytest
-from django.contrib.auth.models import User
 from django.db import connection
 from django.test import Client as Browser
 
@@ -24,13 +23,6 @@ WITHIN_S = 2.0
 @pytest.fixture
 def client(transactional_db: None, catalogue: None) -> Client:
     return Client("web-shop")
-
-
-@pytest.fixture
-def operator(client: Client) -> Browser:
-    browser = Browser(raise_request_exception=False)
-    browser.force_login(User.objects.create_superuser("operator"))
-    return browser
 
 
 @pytest.fixture

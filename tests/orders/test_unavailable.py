@@ -5,7 +5,6 @@ from typing import Any
 
 import pytest
 from django.conf import settings
-from django.contrib.auth.models import User
 from django.db import connection
 from django.test import Client as Browser
 
@@ -23,13 +22,6 @@ def client(transactional_db: None, catalogue: None) -> Client:
         for name, seconds in settings.SESSION_LIMITS_S["web"].items():
             cursor.execute("SELECT set_config(%s, %s, false)", [name, f"{seconds * 1000:.0f}"])
     return Client("web-shop")
-
-
-@pytest.fixture
-def operator(client: Client) -> Browser:
-    browser = Browser(raise_request_exception=False)
-    browser.force_login(User.objects.create_superuser("operator"))
-    return browser
 
 
 @pytest.fixture

@@ -27,12 +27,14 @@ from fulfillment import recovery, tasks
 from fulfillment.engine import Launch, trying
 from fulfillment.errors import Rejected
 from fulfillment.models import FINAL, Circuit, QueueProbe, Saga, SagaState, StockLevel
+from orders.attention import Incident
 from orders.connections import start_clean
 from orders.database import is_unusable
 from orders.models import Order, OrderLine
 from orders.watch import ClockWatch
 
 WORKERS = 2
+AMARA, BELA = "amara", "bela"
 CALM_MOVES = 400  # more than any order needs once faults have stopped
 PAUSES = ("before_start", "after_start", "before_call", "after_call", "after_settle_commit", "before_publish")
 PARKED = SagaState.NEEDS_ATTENTION
@@ -367,7 +369,7 @@ class History:
         if self.rng.random() < 0.9 or self.calm or self.obeys:
             self._a_probe_comes_out()
         try:
-            launch = recovery.look(self.saga, self.clocks.watch)
+            launch = self._look()
         except recovery.ClockHasJumped as jump:
             self.clocks.note(jump.seconds)
             return self.clocks.move()
@@ -376,6 +378,13 @@ class History:
         recovery.probes_due()
         self.simulator.commits.may_be_lost = its_commit_may_be_lost
         return told
+
+    def _look(self) -> Launch | None:
+        """As a round does: a page is put off first, in a transaction of its own."""
+        if recovery.postpone([self.saga], self.clocks.watch):
+            return None
+        self.simulator.commits.may_be_lost = False
+        return recovery.look(self.saga, self.clocks.watch)
 
     def _due_at(self) -> float:
         """What wakes up later than any rule says is due."""
@@ -463,7 +472,10 @@ class History:
         if given is None:
             return "the operator looks, and waits"
         sentence = ""
-        for actor in ("amara", "bela"):
+        has_proposed = Incident.objects.filter(
+            order=self.order, state="open", proposal__actor=AMARA
+        ).exists()  # and was killed before another agreed
+        for actor in (BELA,) if has_proposed else (AMARA, BELA):
             request = recovery.Request(
                 order=self.order.number, verb=verb, version=recovery.version_of(self.order.pk), actor=actor, reason="simulated", **given
             )

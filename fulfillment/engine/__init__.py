@@ -34,11 +34,12 @@ from fulfillment.engine.journal import (
 )
 from fulfillment.engine.leaving import message_dropped
 from fulfillment.engine.opening import open_saga
+from fulfillment.engine.postponing import postpone, postpone_all
 from fulfillment.engine.probing import probe
 from fulfillment.engine.putting_off import is_put_off, put_off, waiting_for_our_database
 from fulfillment.engine.transition import transition
 from fulfillment.engine.trying import may_settle, run_local, settle_failure, settle_success, start
-from fulfillment.engine.waking import chain_stopped, could_not_start, look, postpone, request_cancel
+from fulfillment.engine.waking import chain_stopped, could_not_start, look, request_cancel
 from fulfillment.engine.walking import at_risk_minor, left_at_its_end
 
 __all__ = [
@@ -65,6 +66,7 @@ __all__ = [
     "pivot_succeeded",
     "planned",
     "postpone",
+    "postpone_all",
     "probe",
     "put_off",
     "request_cancel",

@@ -220,11 +220,6 @@ def _taken_over(saga: Saga, record: StepRecord, undo: bool) -> dict[str, Any]:
     return try_given_back(record, undo) | told
 
 
-def postpone(saga: Saga) -> None:
-    """Granted, and its message may still wait in a queue: backlog is not loss, so nothing is published and no patience grows."""
-    save(saga, wake_at=in_seconds(patience_s(saga.relaunches)))
-
-
 def request_cancel(saga: Saga, actor: str) -> str:
     """Record a cancel at the locked saga; repeating the request repeats the answer.
 

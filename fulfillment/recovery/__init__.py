@@ -13,7 +13,7 @@ from fulfillment.recovery.jumps import Jump, move_with_the_clock
 from fulfillment.recovery.probes import probe_came_out, probe_not_sent, probes_due, tell_of_unserved_queues, unanswered_for_s
 from fulfillment.recovery.quarantine import HELD_BY_SOMEBODY, held_by_somebody, held_since
 from fulfillment.recovery.requests import Answer, Refused, Request
-from fulfillment.recovery.sweeping import BEAT_EVERY, beat, due, look, not_published, reconciliation_is_due, sweep_age_s
+from fulfillment.recovery.sweeping import BEAT_EVERY, beat, due, look, not_published, postpone, reconciliation_is_due, sweep_age_s
 from fulfillment.recovery.verbs import VERBS, cancel, decide, retry_now
 
 __all__ = [
@@ -44,6 +44,7 @@ __all__ = [
     "look",
     "move_with_the_clock",
     "not_published",
+    "postpone",
     "probe_came_out",
     "probe_not_sent",
     "probes_due",

@@ -59,7 +59,7 @@ class Memory:
 
     ``aside``: saga → (failures in a row, until when it is left alone, in monotonic seconds). ``lost``: saga → connections lost in a row while it was looked at.
     ``traced``: places whose traceback was logged. ``contained``: failures since somebody last asked. ``mark``: up to when it has looked at what is due.
-    ``watch``: on the database's clock; None: nobody watches, and the clock is believed.
+    ``one_by_one``: a page could not be put off as one in this round. ``watch``: on the database's clock; None: nobody watches, and the clock is believed.
     """
 
     watch: ClockWatch | None = None
@@ -68,6 +68,7 @@ class Memory:
     lost: OrderedDict[int, int] = field(default_factory=OrderedDict)
     traced: OrderedDict[tuple[str, int], bool] = field(default_factory=OrderedDict)
     contained: int = 0
+    one_by_one: bool = False
 
     def leaves_alone(self, saga_id: int) -> bool:
         return saga_id in self.aside and time.monotonic() < self.aside[saga_id][1]

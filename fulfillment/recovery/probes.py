@@ -2,14 +2,24 @@
 
 from django.conf import settings
 
-from orders.probes import Probes, probe_came_out, probe_not_sent, unanswered_for_s
+from orders.probes import Probes, lost_before, probe_came_out, probe_not_sent, unanswered_for_s
 
-__all__ = ["probe_came_out", "probe_not_sent", "probes_due", "proves_lost", "tell_of_unserved_queues", "unanswered_for_s"]
+__all__ = [
+    "QUEUES",
+    "lost_before",
+    "probe_came_out",
+    "probe_not_sent",
+    "probes_due",
+    "proves_lost",
+    "tell_of_unserved_queues",
+    "unanswered_for_s",
+    "want",
+]
 
 QUEUES = ("saga", "undo")
 
 _of_the_sweep = Probes()
-proves_lost, probes_due = _of_the_sweep.proves_lost, _of_the_sweep.due
+proves_lost, probes_due, want = _of_the_sweep.proves_lost, _of_the_sweep.due, _of_the_sweep.want
 
 
 def tell_of_unserved_queues() -> None:

@@ -1,11 +1,11 @@
 """The sweep: looks at every saga that is due and says what is to be published."""
 
 import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from datetime import datetime, timedelta
 
 from django.conf import settings
-from django.db import connection, transaction
+from django.db import DatabaseError, InterfaceError, connection, transaction
 from django.db.models import Exists, F, OuterRef, Q
 
 from fulfillment import engine
@@ -14,11 +14,13 @@ from fulfillment.engine import Launch
 from fulfillment.models import Quarantine, Saga, SweepBeat
 from fulfillment.recovery import probes, quarantine
 from fulfillment.recovery.containing import ClockHasJumped, Due, HeldBySomebody, Memory, contained, ends_the_connection
+from orders.database import is_unusable
 from orders.durability import may_be_lost
-from orders.lowwater import A_PAGE, LowWater
+from orders.lowwater import A_PAGE
 from orders.watch import ClockWatch
 
 BATCH = A_PAGE
+MANY = 5  # fewer are looked at one by one
 BEAT_EVERY = timedelta(seconds=5)
 BEGIN = "SELECT set_config('lock_timeout', %s, true), set_config('idle_in_transaction_session_timeout', %s, true), shop_now()"
 WAIT_FOR_A_ROW = "500ms"
@@ -33,29 +35,45 @@ class JournalIsBroken(Exception):
 
 
 def due(may_go_on: Callable[[], bool] = lambda: True, memory: Memory | None = None) -> Iterator[Launch | None]:
-    """Look at every saga that is due, oldest first, each in a transaction of its own, and yield what is to be published; None: nothing, for this one.
-    Then at those in quarantine whose next look is due.
+    """Look at every saga that is due, oldest first, each in a transaction of its own, and yield what is to be published; None: nothing, for this one, or for a
+    page of those that only wait in their queue. Then at those in quarantine whose next look is due.
 
     ``may_go_on`` is asked before each look: whoever has lost its turn stops there. ``memory``: of this sweep's earlier rounds.
     Pages by (wake_at, id), so that a saga which cannot be worked on (locked, or broken) never blocks the rest; from the low-water mark of the rounds before.
     """
     memory = memory or Memory()
     now = shop_now()
-    for saga in itertools.chain(_waiting(now, memory.mark), _left_alone(now, memory), _in_quarantine(now), _too_far_away()):
+    for saga in itertools.chain(_waiting(now, memory), _left_alone(now, memory), _in_quarantine(now), _too_far_away()):
         if not may_go_on():
             return
         if not memory.leaves_alone(saga.saga) and not ends_the_connection(saga, memory):
             yield _look_safely(saga, memory)
     memory.mark.reached(now)
+    memory.one_by_one = False
 
 
-def _waiting(now: datetime, mark: LowWater) -> Iterator[Due]:
+def _waiting(now: datetime, memory: Memory) -> Iterator[Due]:
     """What has become due since the mark, and whatever a slice of what lies behind it shows."""
+    mark = memory.mark
     after = (mark.since, 0) if mark.since else None
     while page := _page(now, after):
-        yield from (Due(saga=saga_id, order=order_id) for _, saga_id, order_id in page)
+        waits = _postponed([saga_id for _, saga_id, _ in page], memory)
+        yield from (Due(saga=saga_id, order=order_id) for _, saga_id, order_id in page if saga_id not in waits)
         after = page[-1][:2]
     yield from (Due(saga=saga_id, order=order_id) for _, saga_id, order_id in mark.behind(_slice))
+
+
+def _postponed(sagas: list[int], memory: Memory) -> set[int]:
+    """Those that may still wait in their queue. Where one of them makes that fail, none, for the rest of the round: each look tells what is its own saga's."""
+    if len(sagas) < MANY or memory.one_by_one:
+        return set()
+    try:
+        return postpone(sagas, memory.watch)
+    except (DatabaseError, InterfaceError) as error:
+        memory.one_by_one = True
+        if is_unusable(error):
+            raise
+        return set()
 
 
 def _slice(after: datetime | None, up_to: datetime) -> list[tuple[datetime, int, int]]:
@@ -104,10 +122,7 @@ def look(saga_id: int, watch: ClockWatch | None = None, wait: str = WAIT_FOR_A_R
 
     Raises HeldBySomebody: its own; JournalIsBroken; ClockHasJumped. What the ``watch`` has not seen pass is not taken for past.
     """
-    if watch is None:
-        _begin(wait)
-    elif jumped_s := watch.look(lambda: _begin(wait)):
-        raise ClockHasJumped(jumped_s)
+    _begin(watch, wait)
     waiting = Saga.objects.filter(Q(wake_at__lte=ShopNow()) | Q(wake_at__gt=in_seconds(_furthest_s())), pk=saga_id)
     saga = engine.locking(waiting, skip_locked=True).first()
     if saga is None:
@@ -124,12 +139,29 @@ def look(saga_id: int, watch: ClockWatch | None = None, wait: str = WAIT_FOR_A_R
     return engine.look(saga, settings.POISON_AFTER, None if watch is None else watch.calm_s)
 
 
-def _begin(wait: str) -> datetime:
-    """First statement of a look: the limits that are its own, and the instant at which it takes place."""
-    with connection.cursor() as cursor:
-        cursor.execute(BEGIN, [wait, STANDS_STILL_AFTER])
-        instant: datetime = cursor.fetchone()[-1]
-    return instant
+@engine.transition
+def postpone(sagas: Collection[int], watch: ClockWatch | None = None) -> set[int]:
+    """Those that may still wait in their queue are due later, in one transaction. Raises ClockHasJumped."""
+    _begin(watch, WAIT_FOR_A_ROW)
+    waits = engine.postpone_all(sagas, {queue: probes.lost_before(queue) for queue in probes.QUEUES})
+    for undo in {undo for _, undo in waits}:
+        probes.want("undo" if undo else "saga")
+    return {saga_id for saga_id, _ in waits}
+
+
+def _begin(watch: ClockWatch | None, wait: str) -> None:
+    """First statement of a look: the limits that are its own, and the instant at which it takes place. Raises ClockHasJumped."""
+
+    def ask() -> datetime:
+        with connection.cursor() as cursor:
+            cursor.execute(BEGIN, [wait, STANDS_STILL_AFTER])
+            instant: datetime = cursor.fetchone()[-1]
+        return instant
+
+    if watch is None:
+        ask()
+    elif jumped_s := watch.look(ask):
+        raise ClockHasJumped(jumped_s)
 
 
 def _furthest_s() -> float:

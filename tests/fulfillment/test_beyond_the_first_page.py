@@ -2,9 +2,12 @@
 
 import time
 from datetime import timedelta
+from typing import Any
 
 import pytest
+from django.db import DatabaseError, OperationalError, connection
 from django.db.models import F
+from django.test.utils import CaptureQueriesContext
 
 from fulfillment import engine, recovery
 from fulfillment.circuit import Circuit, CircuitState
@@ -16,10 +19,11 @@ from orders.models import Order
 from orders.probes import QueueProbe
 from tests.fulfillment.driving import copy_of
 from tests.holding import held
-from tests.shop_clock import ShopClock
+from tests.shop_clock import LIMITS_S, ShopClock
 
 PAGE = 10  # small, so that a test has many
 MANY = 2 * PAGE + 5
+LONG_AGO = "2020-01-01T00:00Z"
 
 
 @pytest.fixture(autouse=True)
@@ -88,6 +92,65 @@ def test_a_round_that_was_stopped_goes_on_where_it_was(sagas: list[int]) -> None
 
     assert first == sagas[: PAGE + 2]
     assert launched(memory) == sagas[PAGE + 2 :]
+
+
+def test_those_that_only_wait_in_their_queue_are_put_off_by_the_page(sagas: list[int], clock: ShopClock) -> None:
+    """A backlog of ten thousand orders costs the sweep pages, and not ten thousand transactions."""
+    Saga.objects.update(launched_at=clock.now)
+
+    with CaptureQueriesContext(connection) as asked:
+        assert list(recovery.due()) == []
+
+    pages = -(-MANY // PAGE)
+    assert len([one for one in asked if "WITH waits" in one["sql"]]) == pages
+    assert len(asked) < 12 * pages
+    assert {clock.left(at) for at in Saga.objects.values_list("wake_at", flat=True)} == {LIMITS_S["PATIENCE_S"]}
+    assert set(Saga.objects.values_list("relaunches", flat=True)) == {0}
+    assert dict(recovery.probes_due()).keys() == {"saga"}
+
+
+ALONE = [
+    {"launched_at": LONG_AGO},
+    {"launched_at": None},
+    {"cancel_requested_at": LONG_AGO},
+    {"release": 999},
+    {"state": "compensating", "failure": "cancelled"},
+]
+
+
+@pytest.mark.parametrize("change", ALONE, ids=["lost", "never sent", "cancelled", "newer", "backward"])
+def test_a_page_of_waiting_ones_keeps_nothing_from_one_that_does_not_wait(
+    sagas: list[int], clock: ShopClock, change: dict[str, Any]
+) -> None:
+    Saga.objects.update(launched_at=clock.now)
+    Saga.objects.filter(pk=sagas[3]).update(**change)
+
+    assert recovery.postpone(sagas) == {saga for saga in sagas if saga != sagas[3]}
+
+
+def test_a_page_that_cannot_be_put_off_is_looked_at_one_by_one(sagas: list[int], monkeypatch: pytest.MonkeyPatch) -> None:
+    """One damaged row is no reason to launch none of the others."""
+
+    def broken(*_: Any) -> None:
+        raise DatabaseError("a damaged row")
+
+    monkeypatch.setattr(engine, "postpone_all", broken)
+
+    assert launched() == sagas
+
+
+def test_a_page_that_takes_the_connection_with_it_is_looked_at_one_by_one_afterwards(
+    sagas: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def lost(*_: Any) -> None:
+        raise OperationalError("the server has closed the connection")
+
+    monkeypatch.setattr(engine, "postpone_all", lost)
+    memory = Memory()
+
+    with pytest.raises(OperationalError):
+        launched(memory)
+    assert launched(memory) == sagas
 
 
 def test_all_pages_of_the_quarantine_are_looked_at(sagas: list[int], clock: ShopClock) -> None:

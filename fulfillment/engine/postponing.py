@@ -1,0 +1,56 @@
+"""What may still wait in its queue is looked at later: backlog is not loss, so nothing is published and no patience grows."""
+
+from collections.abc import Collection
+from datetime import datetime
+from typing import Any
+
+from django.conf import settings
+from django.db import connection
+
+from fulfillment.clock import in_seconds, patience_s
+from fulfillment.engine.journal import save
+from fulfillment.engine.transition import transition
+from fulfillment.models import Saga
+from fulfillment.release import RELEASE
+from orders.durability import may_be_lost
+
+# The conditions are those of ``recovery.sweeping._may_still_wait_in_its_queue``: one statement, because a long queue is looked at once each patience.
+POSTPONE = """
+WITH waits AS (
+    SELECT s.id, s.failure <> '' AS undo FROM fulfillment_saga AS s
+    WHERE s.id = ANY(%(sagas)s) AND s.wake_at <= shop_now() AND s.release <= %(release)s AND s.cancel_requested_at IS NULL
+        AND s.state IN ('running', 'compensating')
+        AND s.launched_at >= coalesce(CASE WHEN s.failure = '' THEN %(saga)s::timestamptz ELSE %(undo)s::timestamptz END, '-infinity')
+        AND EXISTS (
+            SELECT FROM fulfillment_steprecord AS r
+            WHERE r.saga_id = s.id AND r.state = CASE WHEN s.failure = '' THEN 'granted' ELSE 'undo_granted' END)
+    FOR UPDATE OF s SKIP LOCKED
+)
+UPDATE fulfillment_saga AS s
+SET wake_at = shop_now() + least(%(patience_s)s * 2 ^ least(s.relaunches, 16), %(cap_s)s) * interval '1 second'
+FROM waits WHERE s.id = waits.id
+RETURNING s.id, waits.undo
+"""
+
+
+def postpone(saga: Saga) -> None:
+    """One that is locked."""
+    save(saga, wake_at=in_seconds(patience_s(saga.relaunches)))
+
+
+@transition
+def postpone_all(sagas: Collection[int], lost_before: dict[str, datetime | None]) -> list[tuple[int, bool]]:
+    """Those of ``sagas`` that are due, granted, and may still wait: (saga, whether it is an undo). Whoever holds a row is not waited for.
+
+    ``lost_before``: by queue ("saga", "undo"), the instant before which a message was published that cannot be there any more; None: nobody knows.
+    """
+    may_be_lost()
+    values: dict[str, Any] = lost_before | {
+        "sagas": list(sagas),
+        "release": RELEASE,
+        "patience_s": settings.PATIENCE_S,
+        "cap_s": settings.PATIENCE_CAP_S,
+    }
+    with connection.cursor() as cursor:
+        cursor.execute(POSTPONE, values)
+        return [(saga, undo) for saga, undo in cursor.fetchall()]

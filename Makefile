@@ -4,6 +4,8 @@ PY := $(VENV)/bin/python
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 # Demo, stack and tests run ten times faster than production would: every limit is multiplied by this.
 export TIME_SCALE ?= 0.1
+# A stack is a dozen processes and each command is one: what they import is compiled once, whatever the environment says.
+unexport PYTHONDONTWRITEBYTECODE
 
 # Where something may run, or was left by what was killed: the shop's own stack, and those of prove, storm and simulate.
 run_dirs = "$(1)" "$(1)/prove" "$(1)"/storm/commands/* "$(1)"/storm/* "$(1)/simulate"

@@ -50,7 +50,7 @@ def somebody_was_told(storm: Storm) -> None:
     ended = datetime.fromtimestamp(storm.fault_ended_at, UTC)
     then = ended + timedelta(seconds=TOLD_AFTER_S)
     time.sleep(max(0.0, then.timestamp() - time.time()))
-    now = datetime.now(UTC)
+    now = _now()
     found = storm.shop.sql(NOT_AT_REST, ended, then, list(ABOUT_ONE_ORDER))
     untold = {order: (number, closed_at or now) for order, number, closed_at, told in found if not told}
     last = max((until for _, until in untold.values()), default=ended)
@@ -59,10 +59,14 @@ def somebody_was_told(storm: Storm) -> None:
         "of them told to a person": len(found) - len(untold),
         "the others moved for (s)": round((last - ended).total_seconds()),
     }
-    stood = [(number, wait) for number, wait in _waits(storm, untold, ended) if wait.seconds > STANDS_AFTER_S]
+    stood = [(number, wait) for number, wait in _waits(storm, untold, ended) if wait.seconds > storm.within(STANDS_AFTER_S)]
     waited = [one for one in stood if one[1].state in WAITING_FOR_A_WORKER]
     _none(storm, "stood still, and nobody was told", [one for one in stood if one not in waited])
     _none(storm, "waited for a worker while nothing moved, and nobody was told", _unserved(storm, waited, ended, now))
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
 
 
 def _waits(storm: Storm, untold: dict[int, tuple[str, datetime]], ended: datetime) -> Iterator[tuple[str, Wait]]:

@@ -52,7 +52,8 @@ class SmallStorm(Storm):
 
 
 @pytest.fixture
-def storm(tmp_path: Path) -> Storm:
+def storm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Storm:
+    monkeypatch.setattr(told, "_now", lambda: NOW)  # however long ago this file was read
     scenario = Scenario(name="calm", promise="", happens=lambda _: None, sizes={SMALL: {}}, minutes={SMALL: 0})
     found = SmallStorm(scenario, SMALL, 1, tmp_path, lambda *_: None)
     (found.run_dir / "log").mkdir(parents=True)
@@ -158,4 +159,4 @@ def test_a_pool_process_that_finishes_nothing_is_counted(storm: Storm, monkeypat
 
     storm.shop.working = [11]  # type: ignore[attr-defined]
     working.every_pool_process_works(storm)
-    assert storm.breaches == ["pool processes that work: 1 of 2 after 1 s"]
+    assert storm.breaches == ["pool processes that work: 1 of 2 after 3 s"]

@@ -42,7 +42,11 @@ class Shop(outside.Shop):
         return str(self.order(number)["status"])
 
     def until_paying(self, number: str) -> None:
-        wait_for(lambda: self.step(number, "payment")["state"] == "started", every_s=0.01)
+        """Its payment is being asked for right now. A worker may be on its way back still."""
+        state = wait_for(
+            lambda: (found := str(self.step(number, "payment")["state"])) not in ("pending", "granted") and found, 60, every_s=0.01
+        )
+        assert state == "started", state
 
     def ledger(self, number: str) -> list[tuple[str, int | None]]:
         """(operation, amount in minor units) of everything that the provider did for this order."""

@@ -141,7 +141,7 @@ def _cancel(storm: Storm, number: str, may_wait: bool) -> None:
     storm.counts["slowest cancel (s)"] = max(storm.counts.get("slowest cancel (s)", 0.0), round(seconds, 1))
     storm.counts.setdefault("cancelled", 0)
     storm.counts.setdefault("told to come again", 0)
-    storm.expect(seconds < ANSWERED_WITHIN_S, f"a cancel was answered after {seconds:.1f} s")
+    storm.expect(seconds < storm.within(ANSWERED_WITHIN_S), f"a cancel was answered after {seconds:.1f} s")
     if answer.status_code == 202:
         storm.counts["cancelled"] += 1
     elif may_wait and answer.status_code == 503:

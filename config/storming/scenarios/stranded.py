@@ -82,7 +82,7 @@ def happens(storm: Storm) -> None:
         "lines in its log": lines,
         "tracebacks": tracebacks,
     }
-    storm.expect(silent_s < SWEEP_DEAD_AFTER_S, f"the sweep was silent for {silent_s:.0f} s")
+    storm.expect(silent_s < storm.within(SWEEP_DEAD_AFTER_S), f"the sweep was silent for {silent_s:.0f} s")
     storm.expect(lines < told + LOG_LINES_OF_ITS_OWN, f"the sweep's log has {lines} lines for {told} incidents")
     storm.expect(tracebacks <= 2, f"the sweep's log has {tracebacks} tracebacks of one trouble")
     _people_hear_the_truth(storm, poison)

@@ -9,6 +9,13 @@ import pytest
 from tests.shop_clock import LIMITS_S, ShopClock
 
 
+LONG = ("test_storm_small", "test_storm_many", "test_storm_money", "test_prove")  # minutes each: what begins last would keep one core waiting
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: LONG.index(item.path.stem) if item.path.stem in LONG else len(LONG))
+
+
 @pytest.fixture
 def clock(db: None, settings: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[ShopClock]:
     """It stands still, every limit is a number of its own, and jitter is nil until a test wants it."""

@@ -75,7 +75,7 @@ def test_every_kind_of_breach_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "1 sessions stand still in a transaction" in told
     assert "1 statements do not end" in told
     assert "clients saw: ORD-GONE: it was there, and was answered 404 later" in told
-    assert "waiting in vain: 0 of 1 after 0.1 s" in told
+    assert "waiting in vain: 0 of 1 after 0.3 s" in told
     assert "the storm does not say when its fault ended" in told
     assert "reconcile: " in told
     seen = io.StringIO()

@@ -28,7 +28,7 @@ MET = {
     "leases": {"late at the provider": 5, "frozen": 10, "zombies that woke up": 10, "charges": 15},
     "divergences": {"clean orders": 60, "planted": 20, "found": 20},
     "broker": {"faults": 4},  # and a half-open line, where there are the means for it
-    "stranded": {"stranded": 1000, "poisonous told": 250, "relaunched": 750},
+    "stranded": {"stranded": 400, "poisonous told": 100, "relaunched": 300},
     "backlog": {"messages needed": 420},
     "starved": {"deliveries due": 1000, "delivered": 1000},
     "locked": {"cancelled": 1, "told to come again": 2, "put off": 4},

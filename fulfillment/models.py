@@ -46,6 +46,7 @@ FINAL = (SagaState.COMPLETED, SagaState.COMPENSATED, SagaState.CLOSED_BY_OPERATO
 class Saga(models.Model):
     """One run of all steps for one order.
 
+    ``nonce``: what makes its keys its own (``fulfillment.keys``); empty: it is older than they are.
     ``epoch`` numbers the runs: every journal write carries it. ``wake_at`` says when the sweep looks if nobody else has; NULL only when nothing is left to do or
     an incident is open. ``launched_at``: when its message was published last; NULL: the broker did not take it. ``plan`` pins the steps as they were when the
     saga was opened, providers included. ``failure`` is the status that the order will show once every undo is settled: set, the saga goes backward;
@@ -56,6 +57,7 @@ class Saga(models.Model):
     """
 
     order = models.OneToOneField("orders.Order", models.CASCADE, related_name="saga")
+    nonce = models.CharField(max_length=10, blank=True, default="", db_default="")
     state = models.CharField(max_length=20, choices=SagaState, default=SagaState.RUNNING)
     epoch = models.PositiveIntegerField(default=1)
     wake_at = models.DateTimeField(null=True)

@@ -12,7 +12,7 @@ from config.invariants import parcels
 from config.invariants.facts import Facts
 from config.invariants.finding import Finding, Rule
 from config.invariants.incidents import ACTOR
-from fulfillment import engine, ledger
+from fulfillment import engine, keys, ledger
 from fulfillment.errors import StepError
 from fulfillment.gateways import pinned
 from fulfillment.ledger import LedgerEntry
@@ -54,7 +54,7 @@ def _is_ours_to_undo(facts: Facts, record: StepRecord) -> bool:
 def _undo(facts: Facts, record: StepRecord) -> bool:
     step, plan = engine.step_of(facts.saga, record.name), facts.plans[record.name]
     assert step is not None
-    undo_key = f"{facts.order.number}:{record.name}:undo:orphan"
+    undo_key = keys.undo_key(facts.saga, record.name, "orphan")
     try:
         with pinned(plan["role"], plan["gateway"]):
             undone = _talk(facts, step, record.do_key, undo_key)

@@ -3,6 +3,7 @@
 from fulfillment.clock import ShopNow, in_seconds, patience_s, saga_deadline
 from fulfillment.crashpoints import crash_point
 from fulfillment.engine.journal import Launch, plan_entry
+from fulfillment.keys import do_key, new_nonce
 from fulfillment.models import Saga, SagaState, StepRecord, StepState
 from fulfillment.release import RELEASE
 from fulfillment.steps import STEPS
@@ -14,7 +15,13 @@ def open_saga(order: Order) -> Launch:
     """Open the saga in the caller's transaction, the one that creates the order: plan pinned, first step granted. Publish the result on commit."""
     plan = [plan_entry(step) for step in STEPS]
     saga = Saga.objects.create(
-        order=order, plan=plan, release=RELEASE, wake_at=in_seconds(patience_s(0)), launched_at=ShopNow(), deadline_at=saga_deadline()
+        order=order,
+        nonce=new_nonce(),
+        plan=plan,
+        release=RELEASE,
+        wake_at=in_seconds(patience_s(0)),
+        launched_at=ShopNow(),
+        deadline_at=saga_deadline(),
     )
     first = STEPS[0].name
     StepRecord.objects.bulk_create(
@@ -22,7 +29,7 @@ def open_saga(order: Order) -> Launch:
             saga=saga,
             position=position,
             name=step.name,
-            do_key=f"{order.number}:{step.name}:do:1",
+            do_key=do_key(saga, step.name),
             **({"state": StepState.GRANTED, "granted_at": ShopNow()} if step.name == first else {}),
         )
         for position, step in enumerate(STEPS)

@@ -38,6 +38,7 @@ from fulfillment.engine.transition import transition
 from fulfillment.engine.walking import grant_next, grant_next_undo, park_undo, turn_back
 from fulfillment.errors import OWN_DATABASE, Busy, Changed, InDoubt, Rejected, StepError, Throttled, Unavailable, UnknownStep
 from fulfillment.ledger import LedgerEntry
+from fulfillment.keys import undo_key
 from fulfillment.models import Saga, SagaState, StepRecord, StepState
 from fulfillment.step import Receipt
 from orders.attention import IncidentKind, open_incident
@@ -439,7 +440,7 @@ def _fix_anew(saga: Saga, record: StepRecord, changed: Changed) -> None:
     attempt = record.undo_attempt + 1
     fixed: dict[str, Any] = {
         "undo_attempt": attempt,
-        "undo_key": f"{saga.order.number}:{record.name}:undo:{attempt}",
+        "undo_key": undo_key(saga, record.name, attempt),
         "undo_amount_minor": ledger.remaining(saga.order_id, record.name),
         "undo_doubt": False,
     }

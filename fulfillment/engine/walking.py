@@ -24,6 +24,7 @@ from fulfillment.engine.journal import (
 )
 from fulfillment.engine.putting_off import goes_on
 from fulfillment.errors import WATCHED_IN_VAIN
+from fulfillment.keys import undo_key
 from fulfillment.models import Saga, SagaState, StepRecord, StepState
 from fulfillment.release import RELEASE
 from orders import facts
@@ -212,12 +213,13 @@ def grant_undo(saga: Saga, record: StepRecord, **changes: Any) -> None:
         return
     is_new = bool(record.undo_key) and amount != record.undo_amount_minor
     attempt = record.undo_attempt + is_new
+    key = record.undo_key if record.undo_key and not is_new else undo_key(saga, record.name, attempt)  # whoever has made it
     move(
         saga,
         record,
         StepState.UNDO_GRANTED,
         undo_attempt=attempt,
-        undo_key=f"{saga.order.number}:{record.name}:undo:{attempt}",
+        undo_key=key,
         undo_amount_minor=amount,
         undo_granted_at=ShopNow(),
         waits=0,

@@ -20,7 +20,7 @@ from orders.timeline import TimelineEntry
 from orders.turns import Turn, TurnLost
 from tests.config.conftest import TOTAL, Run, Shop, as_json
 
-CHARGE, LABEL = "ORD-1:payment:do:1", "ORD-1:shipping:do:1"
+CHARGE, LABEL = "ORD-1:payment:do:1:testsnonce", "ORD-1:shipping:do:1:testsnonce"
 
 
 @pytest.fixture
@@ -51,7 +51,7 @@ def test_a_charge_that_landed_late_is_refunded_once(shop: Shop, declined: Order)
     assert shop.provider.effects("ORD-1") == [("charge", CHARGE, TOTAL), ("refund", CHARGE, TOTAL)]
     assert list(LedgerEntry.objects.values_list("operation", "key", "amount_minor")) == [
         ("captured", CHARGE, TOTAL),
-        ("refunded", "ORD-1:payment:undo:orphan", TOTAL),
+        ("refunded", "ORD-1:payment:undo:orphan:testsnonce", TOTAL),
     ]
     assert outcome() == ("resolved", "refunded")
     told = [str(entry) for entry in TimelineEntry.objects.filter(order=declined)]
@@ -135,7 +135,7 @@ def test_without_repair_nothing_is_undone(shop: Shop, declined: Order) -> None:
     assert operations(shop) == ["charge"]
 
 
-@pytest.mark.parametrize("key", ["ORD-1:payment:do:2", "stray"])
+@pytest.mark.parametrize("key", ["ORD-1:payment:do:2:testsnonce", "stray"])
 def test_a_charge_under_another_key_is_never_repaired(shop: Shop, declined: Order, key: str) -> None:
     shop.plant("charge", "ORD-1", key)
 

@@ -130,7 +130,7 @@ def test_a_refund_by_hand_may_have_gone_another_way(shop: Shop, elsewhere: bool)
     shop.drive(order)
     assert order.status == "shipping_failed"
     if not elsewhere:
-        shop.plant("refund", "ORD-1", "ORD-1:payment:do:1")
+        shop.plant("refund", "ORD-1", "ORD-1:payment:do:1:testsnonce")
 
     assert shop.found() == []
     assert len(shop.provider.effects("ORD-1")) == (1 if elsewhere else 2)
@@ -179,20 +179,20 @@ def test_an_order_on_the_edge_is_judged_with_its_entries(shop: Shop, fulfilled: 
 
 # --- what the providers hold ---------------------------------------------------------------------------------------------
 
-OWN_CHARGE, OWN_LABEL = "ORD-1:payment:do:1", "ORD-1:shipping:do:1"
+OWN_CHARGE, OWN_LABEL = "ORD-1:payment:do:1:testsnonce", "ORD-1:shipping:do:1:testsnonce"
 
 
 @pytest.mark.parametrize(
     ("which", "planted", "rule", "amount"),
     [
-        ("fulfilled", ("charge", "ORD-1:payment:do:2", TOTAL), Rule.CHARGE_NOBODY_OWNS, TOTAL),
+        ("fulfilled", ("charge", "ORD-1:payment:do:2:testsnonce", TOTAL), Rule.CHARGE_NOBODY_OWNS, TOTAL),
         ("fulfilled", ("charge", OWN_CHARGE, TOTAL), Rule.CHARGED_TOO_MUCH, TOTAL),
         ("fulfilled", ("refund", OWN_CHARGE, 420), Rule.REFUNDED_THOUGH_FULFILLED, 420),
-        ("fulfilled", ("label", "ORD-1:shipping:do:2", 1), Rule.LABEL_NOBODY_OWNS, TOTAL),
+        ("fulfilled", ("label", "ORD-1:shipping:do:2:testsnonce", 1), Rule.LABEL_NOBODY_OWNS, TOTAL),
         ("fulfilled", ("label", OWN_LABEL, 1), Rule.BOOKED_TWICE, TOTAL),
         ("fulfilled", ("cancel_label", OWN_LABEL, 1), Rule.LABEL_MISSING, 0),
-        ("failed", ("charge", "ORD-1:payment:do:2", 99), Rule.CHARGE_NOBODY_OWNS, 99),
-        ("failed", ("label", "ORD-1:shipping:do:2", 1), Rule.LABEL_NOBODY_OWNS, TOTAL),
+        ("failed", ("charge", "ORD-1:payment:do:2:testsnonce", 99), Rule.CHARGE_NOBODY_OWNS, 99),
+        ("failed", ("label", "ORD-1:shipping:do:2:testsnonce", 1), Rule.LABEL_NOBODY_OWNS, TOTAL),
         ("failed", ("charge", OWN_CHARGE, TOTAL), Rule.LATE, TOTAL),
         ("failed", ("label", OWN_LABEL, 1), Rule.LATE, TOTAL),
         ("closed", ("refund", OWN_CHARGE, 420), Rule.MONEY_MISSING, 420),
@@ -222,7 +222,7 @@ def test_a_charge_of_another_provider_or_in_another_currency_is_not_the_order_s(
     settings.PAYMENTS_GATEWAY = "sandbox"
     shop.place("ORD-1")
     shop.plant("charge", "ORD-1", OWN_CHARGE, profile="burn")
-    shop.plant("charge", "ORD-2", "ORD-2:payment:do:1", 50, profile="burn", currency="USD")
+    shop.plant("charge", "ORD-2", "ORD-2:payment:do:1:testsnonce", 50, profile="burn", currency="USD")
 
     assert sorted(shop.found()) == [("ORD-1", Rule.CHARGE_NOBODY_OWNS, TOTAL), ("ORD-2", Rule.CHARGE_NOBODY_OWNS, 50)]
     assert Incident.objects.get(subject="ORD-2").currency == "USD"

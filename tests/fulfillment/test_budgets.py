@@ -170,13 +170,13 @@ def test_what_somebody_else_gave_back_makes_a_new_business_attempt(saga: int, or
     engine.settle_failure(first, Changed("40 were given back", "remainder_changed", 40))
 
     now = record(saga)
-    assert (now.undo_key, now.undo_amount_minor) == ("ORD-1:payment:undo:2", 60)
-    assert first.key == "ORD-1:payment:undo:1"
+    assert (now.undo_key, now.undo_amount_minor) == ("ORD-1:payment:undo:2:testsnonce", 60)
+    assert first.key == "ORD-1:payment:undo:1:testsnonce"
     now_due(saga)
     assert recovery.look(saga) is not None
     again = engine.start(saga, 3, "payment", undo=True)
     assert again is not None
-    assert (again.key, again.undo_amount_minor) == ("ORD-1:payment:undo:2", 60)
+    assert (again.key, again.undo_amount_minor) == ("ORD-1:payment:undo:2:testsnonce", 60)
 
 
 def test_a_blind_undo_that_gave_something_back_enters_what_it_had_found(saga: int, order: Order) -> None:

@@ -130,7 +130,7 @@ def test_a_retry_gives_the_refund_a_fresh_budget_under_the_same_key(saga: int, m
     assert manage(decide("retry")).code == 0
 
     record = StepRecord.objects.get(saga=saga, name="payment")
-    assert (record.state, record.undo_tries, record.undo_key) == (StepState.UNDO_GRANTED, 0, "ORD-1:payment:undo:1")
+    assert (record.state, record.undo_tries, record.undo_key) == (StepState.UNDO_GRANTED, 0, "ORD-1:payment:undo:1:testsnonce")
     refund_goes_on(saga)
     assert (state(saga), ledger.remaining(Saga.objects.get(pk=saga).order_id)) == (SagaState.COMPENSATED, 0)
 
@@ -359,12 +359,12 @@ def provider(sandbox: SandboxProcess, settings: Any) -> SandboxProcess:
 def test_look_up_shows_the_provider_s_answer_and_moves_nothing(saga: int, manage: Manage, provider: SandboxProcess) -> None:
     in_doubt(saga)
     nothing = manage(decide("look_up"))
-    provider.charge("ORD-1", amount=100)
+    provider.charge("ORD-1", amount=100, key="ORD-1:payment:do:1:testsnonce")
 
     found = manage(decide("look_up"))
 
-    assert nothing.out == "ORD-1: the provider shows no payment under ORD-1:payment:do:1\n"
-    assert "the provider shows payment under ORD-1:payment:do:1 (charge_id ch_" in found.out
+    assert nothing.out == "ORD-1: the provider shows no payment under ORD-1:payment:do:1:testsnonce\n"
+    assert "the provider shows payment under ORD-1:payment:do:1:testsnonce (charge_id ch_" in found.out
     assert "€1.00 of it is left" in found.out
     assert StepRecord.objects.get(saga=saga, name="payment").state == StepState.IN_DOUBT
     assert "amara: look up (payment), answer the provider shows no payment" in manage("timeline ORD-1").out
@@ -382,7 +382,7 @@ def test_look_up_at_a_provider_that_is_down_is_refused(saga: int, manage: Manage
 
 def test_it_happened_takes_the_provider_s_receipt_and_goes_on(saga: int, manage: Manage, provider: SandboxProcess) -> None:
     in_doubt(saga)
-    provider.charge("ORD-1", amount=100)
+    provider.charge("ORD-1", amount=100, key="ORD-1:payment:do:1:testsnonce")
 
     assert manage(decide("it_happened", "--evidence statement-11")).code == 0
 
@@ -403,7 +403,7 @@ def test_it_did_not_happen_runs_it_again_under_the_same_key(saga: int, manage: M
     assert launch is not None
     claim = engine.start(saga, launch.epoch, "payment", undo=False)
     assert claim is not None
-    assert (claim.key, claim.tries) == ("ORD-1:payment:do:1", 1)
+    assert (claim.key, claim.tries) == ("ORD-1:payment:do:1:testsnonce", 1)
 
 
 def test_what_waits_is_tried_now(saga: int, manage: Manage) -> None:

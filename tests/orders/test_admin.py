@@ -107,7 +107,9 @@ def test_the_page_of_an_order_that_needs_attention_shows_what_may_be_decided(
     assert "Close the order as it is" in text
     assert "(€214.00 will be written off)" in text
     assert "Money, as we know it" in text
-    assert f'<td>Captured</td><td>payment</td><td class="n">€214.00</td><td><code>{order.number}:payment:do:1</code></td>' in text
+    assert (
+        f'<td>Captured</td><td>payment</td><td class="n">€214.00</td><td><code>{order.number}:payment:do:1:testsnonce</code></td>' in text
+    )
 
 
 def test_the_list_tells_apart_what_needs_attention(operator: Browser, client: Client, body: dict[str, Any]) -> None:

@@ -100,10 +100,9 @@ def test_after_the_key_window_it_is_looked_up_before_it_is_asked_again(shop: Sho
     with shop.provider_down("labels"):
         number = shop.place(token="tok_timeout_charged")
         wait_for(lambda: shop.step(number, "payment")["state"] in ("in_doubt", "granted"), every_s=0.005)
-        shop.run(
-            "UPDATE fulfillment_steprecord SET granted_at = granted_at - interval '25 hours' WHERE do_key = %s", f"{number}:payment:do:1"
-        )
-        forgotten = shop.provider.post("/control/forget", json={"profile": "", "key": f"{number}:payment:do:1"})
+        key = shop.key(number, "payment")
+        shop.run("UPDATE fulfillment_steprecord SET granted_at = granted_at - interval '25 hours' WHERE do_key = %s", key)
+        forgotten = shop.provider.post("/control/forget", json={"profile": "", "key": key})
         assert forgotten.status_code == 200, forgotten.text
         wait_for(lambda: shop.step(number, "payment")["state"] == "succeeded", 30)
 

@@ -73,8 +73,8 @@ def test_what_lands_after_its_undo_is_given_back_and_shown_as_an_orphan(own: Sho
     assert own.ends(other) == "payment_failed"
 
     with own.stopped("sweep"):
-        own.plant("charge", other, f"{other}:payment:do:1", own.total(other))
-        own.plant("label", number, f"{number}:shipping:do:1")
+        own.plant("charge", other, own.key(other, "payment"), own.total(other))
+        own.plant("label", number, own.key(number, "shipping"))
         code, report = own.reconcile()
 
     assert code == 1

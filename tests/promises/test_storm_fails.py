@@ -34,7 +34,7 @@ def everything_is_broken(storm: Storm) -> None:
     """A second charge, an order at which nobody will look, one that is gone, a lock that is never granted, a wait in vain."""
     twice, stranded, gone = storm.place(3)
     storm.rest(30)
-    storm.shop.plant("charge", twice, f"{twice}:payment:do:2", 1000)
+    storm.shop.plant("charge", twice, storm.shop.key(twice, "payment", 2), 1000)
     storm.shop.run(STRAND, stranded)
     storm.numbers[storm.numbers.index(gone)] = "ORD-GONE"
     storm.history.append(Exchange(method="POST", path="/api/v1/orders", status=201, number="ORD-GONE", begun=0, ended=1))

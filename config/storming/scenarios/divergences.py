@@ -49,10 +49,10 @@ def _plant(storm: Storm, fulfilled: list[str], failed: list[str], each: int) -> 
         second, refunded, doubled = fulfilled[n], fulfilled[each + n], fulfilled[2 * each + n]
         charged, booked, unknown = failed[n], failed[each + n], f"ORD-NOBODY{n}"
         parcel = doubled if n % 2 else booked
-        shop.plant("charge", second, f"{second}:payment:do:2", 1000 + n)
-        shop.plant("refund", refunded, f"{refunded}:payment:do:1", 1 + n)
-        shop.plant("charge", charged, f"{charged}:payment:do:2", 3000 + n)
-        shop.plant("label", parcel, f"{parcel}:shipping:do:2")
+        shop.plant("charge", second, shop.key(second, "payment", 2), 1000 + n)
+        shop.plant("refund", refunded, shop.key(refunded, "payment"), 1 + n)
+        shop.plant("charge", charged, shop.key(charged, "payment", 2), 3000 + n)
+        shop.plant("label", parcel, shop.key(parcel, "shipping", 2))
         shop.plant("charge", unknown, f"{unknown}:payment:do:1", 5000 + n)
         storm.planted |= {second, refunded, charged, parcel, unknown}
         found += [

@@ -26,7 +26,7 @@ WITH told AS (
     RETURNING id, order_id
 )
 INSERT INTO fulfillment_steprecord (SELECT (jsonb_populate_record(NULL::fulfillment_steprecord, to_jsonb(r) || jsonb_build_object(
-    'id', nextval('fulfillment_steprecord_id_seq'), 'saga_id', sagas.id, 'do_key', told.number || ':' || r.name || ':do:1',
+    'id', nextval('fulfillment_steprecord_id_seq'), 'saga_id', sagas.id, 'do_key', told.number || ':' || r.name || ':do:1:' || s.nonce,
     'state', CASE WHEN r.position = 0 THEN 'granted' ELSE 'pending' END, 'tries', 0, 'claim', NULL, 'receipt', NULL,
     'granted_at', CASE WHEN r.position = 0 THEN shop_now() END, 'first_started_at', NULL, 'started_at', NULL, 'asked_until', NULL,
     'settled_at', NULL))).*

@@ -9,12 +9,18 @@ import pytest
 from fulfillment.engine import opening
 from tests.shop_clock import LIMITS_S, ShopClock
 
-
-LONG = ("test_storm_small", "test_storm_many", "test_storm_money", "test_prove")  # minutes each: what begins last would keep one core waiting
+LONG = (
+    "test_storm_small",
+    "test_storm_many",
+    "test_storm_money",
+    "test_prove",
+)  # minutes each: what begins last would keep one core waiting
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: LONG.index(item.path.stem) if item.path.stem in LONG else len(LONG))
+
+
 @pytest.fixture(autouse=True)
 def one_nonce(monkeypatch: pytest.MonkeyPatch) -> None:
     """Every key of a test can be written down beforehand."""

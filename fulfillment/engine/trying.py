@@ -37,8 +37,8 @@ from fulfillment.engine.putting_off import goes_on
 from fulfillment.engine.transition import transition
 from fulfillment.engine.walking import grant_next, grant_next_undo, park_undo, turn_back
 from fulfillment.errors import OWN_DATABASE, Busy, Changed, InDoubt, Rejected, StepError, Throttled, Unavailable, UnknownStep
-from fulfillment.ledger import LedgerEntry
 from fulfillment.keys import undo_key
+from fulfillment.ledger import LedgerEntry
 from fulfillment.models import Saga, SagaState, StepRecord, StepState
 from fulfillment.step import Receipt
 from orders.attention import IncidentKind, open_incident

@@ -193,7 +193,10 @@ class Shop:
 
     def key(self, number: str, step: str, attempt: int = 1) -> str:
         """Under which the step is asked for; another ``attempt`` has never been."""
-        query = "SELECT do_key FROM fulfillment_steprecord r JOIN fulfillment_saga s ON s.id = r.saga_id JOIN orders_order o ON o.id = s.order_id WHERE o.number = %s AND r.name = %s"
+        query = (
+            "SELECT do_key FROM fulfillment_steprecord r JOIN fulfillment_saga s ON s.id = r.saga_id"
+            " JOIN orders_order o ON o.id = s.order_id WHERE o.number = %s AND r.name = %s"
+        )
         return str(self.sql(query, number, step)[0][0]).replace(":do:1", f":do:{attempt}")
 
     def plant(self, operation: str, number: str, key: str, amount: int = 0) -> None:

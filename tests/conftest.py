@@ -9,12 +9,8 @@ import pytest
 from fulfillment.engine import opening
 from tests.shop_clock import LIMITS_S, ShopClock
 
-LONG = (
-    "test_storm_small",
-    "test_storm_many",
-    "test_storm_money",
-    "test_prove",
-)  # minutes each: what begins last would keep one core waiting
+# Minutes each: what begins last would keep one core waiting.
+LONG = ("test_storm_small", "test_storm_many", "test_storm_money", "test_prove")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

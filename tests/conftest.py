@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from fulfillment.engine import opening
+from fulfillment import keys
 from tests.shop_clock import LIMITS_S, ShopClock
 
 # Minutes each: what begins last would keep one core waiting.
@@ -20,7 +20,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.fixture(autouse=True)
 def one_nonce(monkeypatch: pytest.MonkeyPatch) -> None:
     """Every key of a test can be written down beforehand."""
-    monkeypatch.setattr(opening, "new_nonce", lambda: "testsnonce")
+    monkeypatch.setattr(keys, "new_nonce", lambda: "testsnonce")
 
 
 @pytest.fixture

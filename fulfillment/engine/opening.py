@@ -1,9 +1,9 @@
 """Open: the saga is born in the transaction that creates its order, with its first step already granted."""
 
+from fulfillment import keys
 from fulfillment.clock import ShopNow, in_seconds, patience_s, saga_deadline
 from fulfillment.crashpoints import crash_point
 from fulfillment.engine.journal import Launch, plan_entry
-from fulfillment.keys import do_key, new_nonce
 from fulfillment.models import Saga, SagaState, StepRecord, StepState
 from fulfillment.release import RELEASE
 from fulfillment.steps import STEPS
@@ -16,7 +16,7 @@ def open_saga(order: Order) -> Launch:
     plan = [plan_entry(step) for step in STEPS]
     saga = Saga.objects.create(
         order=order,
-        nonce=new_nonce(),
+        nonce=keys.new_nonce(),
         plan=plan,
         release=RELEASE,
         wake_at=in_seconds(patience_s(0)),
@@ -29,7 +29,7 @@ def open_saga(order: Order) -> Launch:
             saga=saga,
             position=position,
             name=step.name,
-            do_key=do_key(saga, step.name),
+            do_key=keys.do_key(saga, step.name),
             **({"state": StepState.GRANTED, "granted_at": ShopNow()} if step.name == first else {}),
         )
         for position, step in enumerate(STEPS)

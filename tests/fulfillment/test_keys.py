@@ -4,16 +4,18 @@ from typing import Any
 
 import pytest
 
-from fulfillment import engine, keys, recovery
+from fulfillment import keys, recovery
 from fulfillment.models import Saga, StepRecord
 from orders.models import Order
 from tests.fulfillment.conftest import now_due
 from tests.fulfillment.driving import copy_of, found, paid, record
 
+REAL = keys.new_nonce
+
 
 @pytest.fixture(autouse=True)
 def real_nonces(monkeypatch: pytest.MonkeyPatch, one_nonce: None) -> None:
-    monkeypatch.setattr(engine.opening, "new_nonce", keys.new_nonce)
+    monkeypatch.setattr(keys, "new_nonce", REAL)
 
 
 def keys_of(saga: int) -> set[str]:

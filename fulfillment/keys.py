@@ -6,10 +6,6 @@ with the attempt.
 """
 
 import secrets
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from fulfillment.models import Saga
 
 ALPHABET = "abcdefghijklmnopqrstuvwxyz234567"
 NONCE_LENGTH = 10  # 50 bits; the longest key, of an order number of 20 characters and a step's name of 40, has 80
@@ -19,14 +15,14 @@ def new_nonce() -> str:
     return "".join(secrets.choice(ALPHABET) for _ in range(NONCE_LENGTH))
 
 
-def do_key(saga: "Saga", step: str) -> str:
-    return _key(saga, f"{step}:do:1")
+def do_key(order: str, nonce: str, step: str) -> str:
+    return _key(order, nonce, f"{step}:do:1")
 
 
-def undo_key(saga: "Saga", step: str, attempt: int | str) -> str:
+def undo_key(order: str, nonce: str, step: str, attempt: int | str) -> str:
     """``attempt``: its number; ``orphan``: of what landed after its undo."""
-    return _key(saga, f"{step}:undo:{attempt}")
+    return _key(order, nonce, f"{step}:undo:{attempt}")
 
 
-def _key(saga: "Saga", call: str) -> str:
-    return ":".join(filter(None, (saga.order.number, call, saga.nonce)))
+def _key(order: str, nonce: str, call: str) -> str:
+    return ":".join(filter(None, (order, call, nonce)))

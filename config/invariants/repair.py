@@ -54,7 +54,7 @@ def _is_ours_to_undo(facts: Facts, record: StepRecord) -> bool:
 def _undo(facts: Facts, record: StepRecord) -> bool:
     step, plan = engine.step_of(facts.saga, record.name), facts.plans[record.name]
     assert step is not None
-    undo_key = keys.undo_key(facts.saga, record.name, "orphan")
+    undo_key = keys.undo_key(facts.order.number, facts.saga.nonce, record.name, "orphan")
     try:
         with pinned(plan["role"], plan["gateway"]):
             undone = _talk(facts, step, record.do_key, undo_key)

@@ -29,7 +29,7 @@ def open_saga(order: Order) -> Launch:
             saga=saga,
             position=position,
             name=step.name,
-            do_key=keys.do_key(saga, step.name),
+            do_key=keys.do_key(order.number, saga.nonce, step.name),
             **({"state": StepState.GRANTED, "granted_at": ShopNow()} if step.name == first else {}),
         )
         for position, step in enumerate(STEPS)

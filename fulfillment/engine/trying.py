@@ -440,7 +440,7 @@ def _fix_anew(saga: Saga, record: StepRecord, changed: Changed) -> None:
     attempt = record.undo_attempt + 1
     fixed: dict[str, Any] = {
         "undo_attempt": attempt,
-        "undo_key": undo_key(saga, record.name, attempt),
+        "undo_key": undo_key(saga.order.number, saga.nonce, record.name, attempt),
         "undo_amount_minor": ledger.remaining(saga.order_id, record.name),
         "undo_doubt": False,
     }

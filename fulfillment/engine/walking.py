@@ -213,7 +213,9 @@ def grant_undo(saga: Saga, record: StepRecord, **changes: Any) -> None:
         return
     is_new = bool(record.undo_key) and amount != record.undo_amount_minor
     attempt = record.undo_attempt + is_new
-    key = record.undo_key if record.undo_key and not is_new else undo_key(saga, record.name, attempt)  # whoever has made it
+    key = (
+        record.undo_key if record.undo_key and not is_new else undo_key(saga.order.number, saga.nonce, record.name, attempt)
+    )  # whoever has made it
     move(
         saga,
         record,

@@ -27,7 +27,7 @@ from fulfillment.gateways import ROLES
 from fulfillment.models import Circuit, Saga, SagaState, StepRecord, StepState
 from fulfillment.release import RELEASE
 from orders import processes
-from orders.attention import RUNBOOKS
+from orders.attention import RUNBOOKS, Incident, IncidentKind, IncidentState
 from orders.database import advice, limited, was_not_granted, write
 from sideeffects import people, relay
 from sideeffects.models import DeliveryState
@@ -80,7 +80,7 @@ def examine(ask_for_s: float = ASK_FOR_S) -> Iterator[Finding]:
         yield from _read(_queues)
     yield from provider.result()
     if knows:
-        for look in (_circuits, _incidents, _quarantine, _orders, _releases):
+        for look in (_circuits, _forgotten, _incidents, _quarantine, _orders, _releases):
             yield from _read(look)
         yield from _read(_deliveries, within_s=READ_OF_SIDE_EFFECTS_FOR_S)
     yield from _crash_points()
@@ -324,6 +324,15 @@ def _circuits() -> Iterator[Finding]:
 
 
 # --- what waits for somebody ---------------------------------------------------------------------------------------------
+
+
+def _forgotten() -> Iterator[Finding]:
+    """Says nothing while all is well: mostly there is no such thing."""
+    told = Incident.objects.filter(kind=IncidentKind.FORGOTTEN_ORDERS).exclude(state=IncidentState.RESOLVED).first()
+    if told is not None:
+        found = f"no orders are taken: {told.message}. This database has lost its last commits, or another took over that lacked them"
+        to_do = "stop web, workers, sweep and relay; python manage.py recover --restored"
+        yield Finding(level=FAIL, what="recovery", found=found, to_do=to_do, runbook=told.runbook)
 
 
 def _incidents() -> Iterator[Finding]:

@@ -1,18 +1,52 @@
 """Idempotency keys: what a provider tells a repeated request from a new one by.
 
 ``<order>:<step>:<do|undo>:<attempt>:<nonce>``. Order numbers come from a sequence, and a database that was restored from a backup, or a replica that took over
-without the last commits, issues them again: without the nonce, a new order would be answered with a stranger's charge. Keys of sagas from before the nonce end
-with the attempt.
+without the last commits, issues them again: without the nonce, a new order would be answered with a stranger's charge. The nonce begins with who issued it, so
+that another system in the same account of a provider is not taken for us. Keys of sagas from before the nonce end with the attempt.
 """
 
+import functools
+import re
 import secrets
+from typing import NamedTuple
+
+from django.db import models
 
 ALPHABET = "abcdefghijklmnopqrstuvwxyz234567"
-NONCE_LENGTH = 10  # 50 bits; the longest key, of an order number of 20 characters and a step's name of 40, has 80
+ISSUER_LENGTH = 3
+NONCE_LENGTH = 10  # the issuer, and 35 random bits; the longest key, of an order number of 20 characters and a step's name of 40, has 80
+KEY = re.compile(rf"(?P<order>[^:\s]+):[^:\s]+:(?:do|undo):(?:\d+|orphan):(?P<nonce>[{ALPHABET}]{{{NONCE_LENGTH}}})")
+
+
+class KeyIssuer(models.Model):
+    """Who issues keys: one row, drawn once. A backup of this database, and each replica, have the same."""
+
+    name = models.CharField(max_length=ISSUER_LENGTH)
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class Issued(NamedTuple):
+    """What a key of our form says: for which order it was issued, and the nonce of that order's saga."""
+
+    order: str
+    nonce: str
 
 
 def new_nonce() -> str:
-    return "".join(secrets.choice(ALPHABET) for _ in range(NONCE_LENGTH))
+    return issuer() + _drawn(NONCE_LENGTH - ISSUER_LENGTH)
+
+
+@functools.cache
+def issuer() -> str:
+    return KeyIssuer.objects.get_or_create(pk=1, defaults={"name": _drawn(ISSUER_LENGTH)})[0].name
+
+
+def issued(key: str) -> Issued | None:
+    """None: it is not of our form, or another system's."""
+    found = KEY.fullmatch(key)
+    return Issued(found["order"], found["nonce"]) if found and found["nonce"].startswith(issuer()) else None
 
 
 def do_key(order: str, nonce: str, step: str) -> str:
@@ -26,3 +60,7 @@ def undo_key(order: str, nonce: str, step: str, attempt: int | str) -> str:
 
 def _key(order: str, nonce: str, call: str) -> str:
     return ":".join(filter(None, (order, call, nonce)))
+
+
+def _drawn(length: int) -> str:
+    return "".join(secrets.choice(ALPHABET) for _ in range(length))

@@ -7,6 +7,7 @@ from django.db.models import Q
 
 from fulfillment.circuit import Circuit, CircuitEntry
 from fulfillment.clock import ShopNow
+from fulfillment.keys import KeyIssuer
 from fulfillment.ledger import LedgerEntry
 from fulfillment.stock import Reservation, StockLevel
 from orders.probes import QueueProbe
@@ -14,6 +15,7 @@ from orders.probes import QueueProbe
 __all__ = [
     "Circuit",
     "CircuitEntry",
+    "KeyIssuer",
     "LedgerEntry",
     "Quarantine",
     "QueueProbe",

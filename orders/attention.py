@@ -32,6 +32,7 @@ class IncidentKind(models.TextChoices):
     DEAD_LETTER = "dead_letter", "Side effects wait for a person"
     CRASH_LOOP = "crash_loop", "A process ends again and again"
     QUEUE_UNSERVED = "queue_unserved", "A queue is not served in time"
+    FORGOTTEN_ORDERS = "forgotten_orders", "Providers hold orders that this database has forgotten"
 
 
 def kind_label(kind: str) -> str:

@@ -32,6 +32,7 @@ class Rule(StrEnum):
     # of the shop as a whole
     NOT_LISTED = "not_listed"
     UNKNOWN_ORDER = "unknown_order"
+    FORGOTTEN_ORDERS = "forgotten_orders"
     STOCK_ADDS_UP = "stock_adds_up"
     STOCK_IS_CONSERVED = "stock_is_conserved"
     EACH_EFFECT_ONCE = "each_effect_once"
@@ -41,6 +42,8 @@ class Rule(StrEnum):
 
     @property
     def kind(self) -> IncidentKind:
+        if self is Rule.FORGOTTEN_ORDERS:
+            return IncidentKind.FORGOTTEN_ORDERS
         return IncidentKind.ORPHAN_PAYMENT if self in HELD_FOR_NOBODY else IncidentKind.MISMATCH
 
 
@@ -56,7 +59,7 @@ OF_THE_SHOP = (
     Rule.NO_FAILURE_IS_SHOWN_EARLY,
     Rule.EVERY_ORDER_HAS_A_SAGA,
 )
-OF_AN_ORDER = tuple(rule for rule in Rule if rule not in (*OF_THE_SHOP, Rule.UNKNOWN_ORDER, Rule.NOT_LISTED))
+OF_AN_ORDER = tuple(rule for rule in Rule if rule not in (*OF_THE_SHOP, Rule.UNKNOWN_ORDER, Rule.FORGOTTEN_ORDERS, Rule.NOT_LISTED))
 
 
 @dataclass(kw_only=True)

@@ -1,7 +1,7 @@
 """What the providers list, by order: streamed page by page, and kept as one small tuple for each charge and label."""
 
 import logging
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import datetime
 from typing import NamedTuple
 
@@ -98,6 +98,11 @@ class Listings:
     def of(self, number: str) -> tuple[tuple[Charged, ...], tuple[Booked, ...]]:
         """What is listed for one order."""
         return self._charges.get(number, ()), self._labels.get(number, ())
+
+    def entries_by_number(self) -> Iterator[tuple[str, tuple[Charged | Booked, ...]]]:
+        """What was listed and not forgotten."""
+        for number in list(self._charges.keys() | self._labels.keys()):
+            yield number, (*self._charges.get(number, ()), *self._labels.get(number, ()))
 
     def forget(self, numbers: Iterable[str]) -> None:
         for number in numbers:

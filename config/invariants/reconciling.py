@@ -14,7 +14,7 @@ from functools import partial
 from django.conf import settings
 from django.db.models import Count, Max, Q, QuerySet
 
-from config.invariants import journal, money, parcels, whole
+from config.invariants import forgotten, journal, money, parcels, whole
 from config.invariants.facts import Facts, gather, starts
 from config.invariants.finding import OF_AN_ORDER, Finding, Report, Rule
 from config.invariants.incidents import is_gone, settle
@@ -217,12 +217,16 @@ def _judge(facts: Facts) -> list[Finding]:
 def _shop(scope: Scope, listings: Listings, unjudged: Mapping[Place, int]) -> list[Finding]:
     """What was listed long ago is no part of a limited run: there an unknown order that is no longer found proves nothing. Nor does a silent provider's."""
     found = [finding for rule in whole.RULES for finding in _of_the_shop(rule)]
+    lost = forgotten.look(listings)
+    told = list(forgotten.findings(lost))
+    settle(told, ())  # nothing but ``manage.py recover`` resolves it
+    listings.forget(lost.orders)
     silent = [_not_listed(place, why, unjudged[place]) for place, why in listings.silent.items()]
     settle(silent, ())
     is_gone(Incident.objects.filter(code=Rule.NOT_LISTED, subject__in=[_named(place) for place in listings.providers]))
-    unknown = list(whole.unknown_order(listings))
+    unknown = list(whole.unknown_order(listings))  # without what is told as one
     settle(unknown, () if scope.placed_from or silent else (Rule.UNKNOWN_ORDER,))
-    return found + silent + unknown
+    return found + told + silent + unknown
 
 
 def _of_the_shop(rule: Rule) -> list[Finding]:

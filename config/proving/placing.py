@@ -18,6 +18,7 @@ from django.contrib.auth.models import User  # noqa: E402
 from django.db import connection  # noqa: E402
 
 from fulfillment.gateways import ROLES  # noqa: E402
+from orders import numbers  # noqa: E402
 from orders.api import placing  # noqa: E402
 from orders.api.fields import RequestedOrder  # noqa: E402
 from orders.management.commands.seed import CLIENT  # noqa: E402
@@ -28,7 +29,7 @@ _server.set_forkserver_preload([__name__])
 
 def next_number() -> str:
     """Drawn before the order exists, so that its boundary and its fault can be armed first."""
-    return placing._next_number()
+    return numbers.next_number()
 
 
 def begin(number: str, body: dict[str, Any], key: str, pins: dict[str, str]) -> BaseProcess:
@@ -43,7 +44,7 @@ def _place(number: str, body: dict[str, Any], key: str, pins: dict[str, str]) ->
     os.setsid()  # a crash point may kill its whole group
     for role, name in pins.items():
         setattr(settings, ROLES[role].setting, name)
-    placing._next_number = lambda: number
+    vars(placing)["next_number"] = lambda: number
     wanted = RequestedOrder(data=body)
     wanted.is_valid(raise_exception=True)
     placing.place(User.objects.get(username=CLIENT), key, wanted.validated_data, uuid.uuid4().hex)

@@ -8,16 +8,17 @@ from typing import Any
 
 from django.conf import settings
 from django.contrib.auth.models import User
-from django.db import IntegrityError, connection, transaction
+from django.db import IntegrityError, transaction
 from drf_canon.errors import HeaderError
 from rest_framework.exceptions import ErrorDetail, ValidationError
 
 from fulfillment import tasks
 from orders.api import digest
-from orders.api.problems import KEY_REUSED, REFERENCE_TAKEN, TOTAL_DIFFERS, OrderProblem
+from orders.api.problems import KEY_REUSED, NOT_TAKEN, REFERENCE_TAKEN, TOTAL_DIFFERS, OrderProblem
 from orders.clients import lock_reference
 from orders.models import Order, OrderLine, Product
 from orders.money import MAX_TOTAL_MINOR, money
+from orders.numbers import OrdersAreNotTaken, next_number
 
 MAX_KEY = 255
 
@@ -48,7 +49,7 @@ def place(client: User, key: str, wanted: dict[str, Any], correlation_id: str) -
     """Place the order that ``wanted`` describes (a valid ``RequestedOrder``), or find the one that this key has placed.
 
     Raises ValidationError (a product is unknown or not sold, the total is above its bound), OrderProblem: the key was used for another order, the total is not
-    the expected one, or the client wants its references unique and this one is taken.
+    the expected one, the client wants its references unique and this one is taken, or the shop takes no orders.
     """
     if (earlier := _earlier(client, key, wanted)) is not None:
         return Placed(earlier, replayed=True)
@@ -64,6 +65,9 @@ def place(client: User, key: str, wanted: dict[str, Any], correlation_id: str) -
         if (winner := _earlier(client, key, wanted)) is None:
             raise
         return Placed(winner, replayed=True)
+    except OrdersAreNotTaken:
+        told = "The shop takes no orders until a person has looked at something. Nothing was placed. Ask again later, under the same key."
+        raise OrderProblem(NOT_TAKEN, told) from None
     return Placed(order, replayed=False)
 
 
@@ -138,7 +142,7 @@ def _total_minor(lines: list[dict[str, Any]], products: dict[str, Product]) -> i
 
 def _create(client: User, key: str, wanted: dict[str, Any], products: dict[str, Product], total_minor: int, correlation_id: str) -> Order:
     order = Order.objects.create(
-        number=_next_number(),
+        number=next_number(),
         reference=wanted["reference"],
         currency=wanted["currency"],
         total_minor=total_minor,
@@ -162,9 +166,3 @@ def _create(client: User, key: str, wanted: dict[str, Any], products: dict[str, 
         for line in wanted["lines"]
     )
     return order
-
-
-def _next_number() -> str:
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT nextval('orders_order_number')")
-        return f"ORD-{cursor.fetchone()[0]}"

@@ -23,6 +23,7 @@ BAD_REQUEST = Problem("bad-request", "The request cannot be served as it was sen
 TOO_LARGE = Problem("body-too-large", "The body is too large", 413)
 TOTAL_DIFFERS = Problem("total-differs", "The order does not cost what was expected", 409)
 REFERENCE_TAKEN = Problem("reference-taken", "Another order has this reference", 409)
+NOT_TAKEN = Problem("orders-not-taken", "The shop takes no orders now", 503)
 INVALID_STATE = Problem("invalid-state", "The order's state does not allow this", 409)
 
 
@@ -45,6 +46,8 @@ def problem_handler(error: Exception, context: dict[str, Any]) -> Response | Htt
     response.data["request_id"] = request_id(context["request"])
     if isinstance(error, OrderProblem):
         response.data |= error.members
+        if response.status_code == NOT_TAKEN.status:
+            return unavailable.retry_later(response)
     if isinstance(error, ValidationError):
         codes = get_violations(error.get_codes(), "")
         for violation, code in zip(response.data.get("errors", []), codes, strict=True):

@@ -46,7 +46,7 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         refuse_to_start("reconcile")
         try:
-            with _progress() as watch:
+            with progress() as watch:
                 report = invariants.reconcile(options["since"], not options["no_repair"], watch)
         except TurnLost as lost:
             sys.exit(str(lost))
@@ -66,7 +66,7 @@ def _told(report: invariants.Report) -> str:
 
 
 @contextmanager
-def _progress() -> Iterator[Watch]:
+def progress() -> Iterator[Watch]:
     """On a terminal only, and beside the output, so that a pipe gets nothing but the answer."""
     console = Console(stderr=True)
     columns = (TextColumn("{task.description:30}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())

@@ -1,0 +1,149 @@
+"""The way forward after a restored backup, or a failover to a replica that lacked the last commits: what providers list against what this database remembers.
+
+Read once, before anything is written: what a person is shown is what is done. Nobody's money is moved: what only a provider knows becomes a person's.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from django.db import connection, transaction
+
+from config.invariants import forgotten, whole
+from config.invariants.finding import Finding
+from config.invariants.incidents import ACTOR, settle
+from config.invariants.listings import Booked, Charged, Listings, Watch, providers, read
+from fulfillment import engine, ledger
+from fulfillment.engine import Shown
+from fulfillment.models import FINAL, Saga, SagaState, StepRecord
+from orders import numbers
+from orders.attention import Incident, IncidentKind, IncidentState, resolve
+from orders.money import money
+
+A_PAGE = 500
+ROOM = 1000  # numbers and ids that are left out behind the last one that a provider knows: the newest may never have come so far
+RESUMED_PER_S = 20
+LEAVES_US = ("orders_order", "fulfillment_saga", "orders_fact")  # tables whose ids stand in messages
+AT_WORK = (
+    "SELECT DISTINCT application_name FROM pg_stat_activity WHERE datname = current_database() AND application_name = ANY(%s) ORDER BY 1"
+)
+OF_THE_SHOP = ["shop-web", "shop-worker", "shop-sweep", "shop-relay"]
+
+
+class NotNow(Exception):
+    """Nothing was done; the sentence says what is in the way."""
+
+
+@dataclass(kw_only=True)
+class OpenOrder:
+    """One that had not ended when the backup was taken. ``differs``: a sentence for each step of which the provider shows something else."""
+
+    saga: int
+    number: str
+    at_risk: str
+    shown: dict[str, Shown]
+    differs: list[str]
+
+    @property
+    def sentence(self) -> str:
+        return f"{self.number}: {'; '.join(self.differs)} ({self.at_risk} at risk)"
+
+
+@dataclass(kw_only=True)
+class Recovery:
+    """What was found, and what would be done. ``unknown``: of the orders that only providers know."""
+
+    forgotten: forgotten.Forgotten
+    unknown: list[Finding]
+    open_orders: list[OpenOrder] = field(default_factory=list)
+
+    @property
+    def a_person_s(self) -> list[OpenOrder]:
+        return [one for one in self.open_orders if one.differs]
+
+
+def find(watch: Watch) -> Recovery:
+    """Raises NotNow: somebody works on this database, or a provider does not list what it holds."""
+    if names := _at_work():
+        raise NotNow(f"{', '.join(names)} still at work on this database: stop web, workers, sweep and relay first. Nothing was done.")
+    listings = read(providers(Saga.objects.all()), None, watch)
+    if listings.silent:
+        silent = "; ".join(f"{' '.join(place)}: {why}" for place, why in sorted(listings.silent.items()))
+        raise NotNow(f"What a provider does not list cannot be compared ({silent}). Try again when it answers. Nothing was done.")
+    unknown = list(whole.unknown_order(listings))
+    found = Recovery(forgotten=forgotten.look(listings), unknown=unknown)
+    for saga in _open_sagas():
+        found.open_orders.append(_compared(saga, listings))
+        watch("comparing open orders", len(found.open_orders), None)
+    return found
+
+
+def recover(found: Recovery, watch: Watch) -> None:
+    """May be repeated: whoever was killed half-way runs it again, and orders are taken only at its end."""
+    _go_on_behind(found.forgotten)
+    for place, one in enumerate(found.open_orders, 1):
+        engine.restored(one.saga, one.shown, place / RESUMED_PER_S)
+        watch("open orders", place, len(found.open_orders))
+    with transaction.atomic():
+        settle(found.unknown, ())
+        closed = Incident.objects.filter(kind=IncidentKind.FORGOTTEN_ORDERS).exclude(state=IncidentState.RESOLVED)
+        resolve(closed, "recovered", f"{len(found.unknown)} orders that only providers know are incidents of their own", ACTOR)
+
+
+def _at_work() -> list[str]:
+    with connection.cursor() as cursor:
+        cursor.execute(AT_WORK, [OF_THE_SHOP])
+        return [name for (name,) in cursor.fetchall()]
+
+
+def _open_sagas() -> Iterator[Saga]:
+    last = 0
+    while page := list(
+        Saga.objects.exclude(state__in=FINAL)
+        .filter(pk__gt=last)
+        .select_related("order")
+        .prefetch_related("records")
+        .order_by("pk")[:A_PAGE]
+    ):
+        yield from page
+        last = page[-1].pk
+
+
+def _compared(saga: Saga, listings: Listings) -> OpenOrder:
+    charges, labels = listings.of(saga.order.number)
+    records = [record for record in saga.records.all() if not engine.is_local(saga, record)]
+    shown = {record.name: _shown(saga, record, (*charges, *labels)) for record in records}
+    is_moving = saga.state in (SagaState.RUNNING, SagaState.COMPENSATING)
+    off = [
+        f"{record.name} is {record.get_state_display().lower()} here, and the provider shows {shown[record.name]}"
+        for record in records
+        if is_moving and engine.differs(record, shown[record.name])
+    ]
+    at_risk = money(engine.at_risk_minor(saga), saga.order.currency)
+    return OpenOrder(saga=saga.pk, number=saga.order.number, at_risk=at_risk, shown=shown, differs=off)
+
+
+def _shown(saga: Saga, record: StepRecord, entries: tuple[Charged | Booked, ...]) -> Shown:
+    mine = [entry for entry in entries if (entry.provider, entry.key) == (engine.planned(saga, record.name)["gateway"], record.do_key)]
+    if not mine:
+        return Shown.NOTHING
+    return Shown.WHOLE if any(_is_whole(saga, record, entry) for entry in mine) else Shown.OTHER
+
+
+def _is_whole(saga: Saga, record: StepRecord, entry: Charged | Booked) -> bool:
+    if isinstance(entry, Booked):
+        return entry.is_open
+    held = ledger.remaining(saga.order_id, record.name) or saga.order.total_minor
+    return (entry.left_minor, entry.currency) == (held, saga.order.currency)
+
+
+def _go_on_behind(found: forgotten.Forgotten) -> None:
+    """Nothing that went out bears an id, or a number, that is issued again: messages of forgotten orders mean nobody."""
+    newest = numbers.newest()
+    last = max([newest, *(numbers.place_of(number) or 0 for number in found.orders)])
+    numbers.go_on_behind(last + ROOM)
+    with connection.cursor() as cursor:
+        for table in LEAVES_US:
+            cursor.execute(
+                "SELECT setval(pg_get_serial_sequence(%s, 'id'), nextval(pg_get_serial_sequence(%s, 'id')) + %s)",
+                [table, table, last - newest + ROOM],
+            )

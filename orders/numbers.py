@@ -1,0 +1,49 @@
+"""Order numbers: from a sequence, so that people can read them out. Nothing may depend on one being issued once: a database that was restored forgets."""
+
+import re
+
+from django.db import connection
+
+from orders.attention import IncidentKind, IncidentState
+
+PREFIX = "ORD-"
+NUMBER = re.compile(rf"{PREFIX}(\d{{1,15}})")
+NEXT = """
+SELECT nextval('orders_order_number'), EXISTS (SELECT FROM orders_incident WHERE kind = %s AND state <> %s)
+"""
+
+
+class OrdersAreNotTaken(Exception):
+    """Providers hold orders that this database has forgotten: a new one could be served with theirs. Nothing was done.
+
+    What the operator does: the runbook forgotten_orders.
+    """
+
+
+def next_number() -> str:
+    """Raises OrdersAreNotTaken."""
+    with connection.cursor() as cursor:
+        cursor.execute(NEXT, [IncidentKind.FORGOTTEN_ORDERS, IncidentState.RESOLVED])
+        number, is_closed = cursor.fetchone()
+    if is_closed:
+        raise OrdersAreNotTaken
+    return f"{PREFIX}{number}"
+
+
+def newest() -> int:
+    """The last that was issued; 1000: none."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT last_value - CASE WHEN is_called THEN 0 ELSE 1 END FROM orders_order_number")
+        return int(cursor.fetchone()[0])
+
+
+def place_of(number: str) -> int | None:
+    """In the sequence. None: it is not from there."""
+    found = NUMBER.fullmatch(number)
+    return int(found[1]) if found else None
+
+
+def go_on_behind(place: int) -> None:
+    """Never back."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT setval('orders_order_number', greatest(%s, last_value)) FROM orders_order_number", [place])

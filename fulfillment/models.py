@@ -8,6 +8,7 @@ from django.db.models import Q
 from fulfillment.circuit import Circuit, CircuitEntry
 from fulfillment.clock import ShopNow
 from fulfillment.ledger import LedgerEntry
+from fulfillment.movements import StockMovement
 from fulfillment.stock import Reservation, StockLevel
 from orders.probes import QueueProbe
 
@@ -23,6 +24,7 @@ __all__ = [
     "StepRecord",
     "StepState",
     "StockLevel",
+    "StockMovement",
     "SweepBeat",
 ]
 

@@ -15,7 +15,7 @@ from django.contrib.admin.models import LogEntry
 from django.db import transaction
 from django.db.models import Model, Q, QuerySet
 
-from fulfillment.models import Saga, SagaState, StepRecord
+from fulfillment.models import Saga, SagaState, StepRecord, StockMovement
 from orders.attention import Incident, IncidentState
 from orders.events import OrderFulfilled
 from orders.models import Fact, Order
@@ -27,7 +27,11 @@ FORGOTTEN = "forgotten"
 KEPT_OF_ADDRESS = ("country", "state")  # taxes depend on them
 AT_REST = (DeliveryState.DELIVERED, DeliveryState.DISCARDED)
 SHORTEST_WORD = 3  # of a name: less is an initial, or a word of any sentence
-GUARDS = ("orders.TimelineEntry:append_only", "orders.Fact:frozen")  # lifted for the statements of this module alone
+GUARDS = (
+    "orders.TimelineEntry:append_only",
+    "orders.Fact:frozen",
+    "fulfillment.StockMovement:append_only",
+)  # lifted for the statements of this module alone
 PUBLIC = set(OrderFulfilled.__dataclass_fields__)  # what a fact may tell
 
 
@@ -135,6 +139,7 @@ def _forget_order(order: Order, by: tuple[str, str] | None) -> Counter[str]:
         "steps": _changed(StepRecord.objects.filter(saga__order=order), marks, "error_message", "evidence", "receipt", "undo_receipt"),
         "incidents": _changed(Incident.objects.filter(Q(order=order) | Q(subject=order.number)), marks, "message", "reason", "proposal"),
         "deliveries": _changed(Delivery.objects.filter(fact__order=order), marks, "error_message"),
+        "stock movements": _changed(StockMovement.objects.filter(note__icontains=order.number), marks, "note"),
     }
     with pgtrigger.ignore(*GUARDS):
         for what, rows in about.items():
@@ -164,12 +169,15 @@ def _pseudonym(order: Order, marks: re.Pattern[str]) -> dict[str, Any]:
 
 
 def _forget_mentions(email: str, write: bool) -> Counter[str]:
-    """Where an address may stand beside orders: what operators did in the admin, and incidents about many orders."""
+    """Where an address may stand beside orders: what operators did in the admin, incidents about many orders, notes of stock movements."""
     marks = _any_of([email])
     named = Q(object_repr__icontains=email.strip()) | Q(change_message__icontains=email.strip())
     log = _changed(LogEntry.objects.filter(named), marks, "object_repr", "change_message")
     incidents = _changed(Incident.objects.filter(message__icontains=email.strip()), marks, "message", "reason", "subject")
-    return +Counter({"admin log": _write(log, write=write), "incidents": _write(incidents, write=write)})
+    movements = _changed(StockMovement.objects.filter(note__icontains=email.strip()), marks, "note")
+    with pgtrigger.ignore(*GUARDS):
+        named_in = {"admin log": log, "incidents": incidents, "stock movements": movements}
+        return +Counter({what: _write(rows, write=write) for what, rows in named_in.items()})
 
 
 def _facts(order: Order, marks: re.Pattern[str]) -> Iterator[tuple[Model, dict[str, Any]]]:

@@ -9,6 +9,7 @@ from fulfillment.circuit import Circuit, CircuitEntry
 from fulfillment.clock import ShopNow
 from fulfillment.keys import KeyIssuer
 from fulfillment.ledger import LedgerEntry
+from fulfillment.movements import StockMovement
 from fulfillment.stock import Reservation, StockLevel
 from orders.probes import QueueProbe
 
@@ -25,6 +26,7 @@ __all__ = [
     "StepRecord",
     "StepState",
     "StockLevel",
+    "StockMovement",
     "SweepBeat",
 ]
 

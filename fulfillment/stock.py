@@ -1,17 +1,18 @@
-"""Stock: changed by conditional UPDATEs only, SKUs in sorted order, every reservation a row that is released or consumed once."""
+"""Stock, as orders take it: changed by conditional UPDATEs only, SKUs in sorted order, every reservation a row that is released or consumed once."""
 
 from collections.abc import Mapping
 from typing import ClassVar
 
 import pgtrigger
 from django.db import models
-from django.db.models import F
+from django.db.models import Exists, F, OuterRef
 
 
 class StockLevel(models.Model):
     """``on_hand`` pieces are in the warehouse, ``reserved`` of them are promised to orders.
 
-    ``received`` pieces were ever put in, by counting too: less what orders have consumed, they are on hand.
+    Pieces come, and are lost, by movements (``fulfillment.movements``); they leave with orders. ``received``: what all movements come to. Code from before the
+    movements adds to it alone; ``movement_owed`` makes a movement of that.
     """
 
     sku = models.CharField(max_length=40, unique=True)
@@ -23,7 +24,21 @@ class StockLevel(models.Model):
         triggers: ClassVar = [
             pgtrigger.Trigger(
                 name="first_received", when=pgtrigger.Before, operation=pgtrigger.Insert, func="NEW.received = NEW.on_hand; RETURN NEW;"
-            )
+            ),
+            pgtrigger.Trigger(
+                name="movement_owed",
+                when=pgtrigger.After,
+                operation=pgtrigger.Insert | pgtrigger.UpdateOf("received"),  # type: ignore[no-untyped-call]
+                declare=[("recorded", "integer")],
+                func="""
+                    SELECT coalesce(sum(pieces), 0) INTO recorded FROM fulfillment_stockmovement WHERE level_id = NEW.id;
+                    IF NEW.received <> recorded THEN
+                        INSERT INTO fulfillment_stockmovement (level_id, reason, pieces, on_hand, actor, note)
+                        VALUES (NEW.id, CASE TG_OP WHEN 'INSERT' THEN 'received' ELSE 'counted' END, NEW.received - recorded, NEW.on_hand, '', '');
+                    END IF;
+                    RETURN NULL;
+                """,
+            ),
         ]
         ordering: ClassVar = ["sku"]
         constraints: ClassVar = [
@@ -58,6 +73,11 @@ class Reservation(models.Model):
         return f"{self.quantity} × {self.sku} for {self.order_number} ({self.state})"
 
 
+def is_kept() -> Exists:
+    """Of a row with a ``sku``: the shop keeps stock of it. Nothing else is sold: nobody could reserve it."""
+    return Exists(StockLevel.objects.filter(sku=OuterRef("sku")))
+
+
 class OutOfStock(Exception):
     """Too few pieces of ``sku`` are available."""
 
@@ -77,11 +97,6 @@ def reserve(order_number: str, quantities: Mapping[str, int]) -> list[int]:
             raise OutOfStock(sku)
     held = [Reservation(order_number=order_number, sku=sku, quantity=quantity) for sku, quantity in sorted(quantities.items())]
     return [reservation.pk for reservation in Reservation.objects.bulk_create(held)]
-
-
-def count(sku: str, on_hand: int) -> None:
-    """Somebody has counted: so many are on hand, and the difference was received, or lost."""
-    StockLevel.objects.filter(sku=sku).update(received=F("received") + on_hand - F("on_hand"), on_hand=on_hand)
 
 
 def release(reservation_ids: list[int]) -> None:

@@ -1,9 +1,13 @@
-"""What an amount is. Everywhere it is integer minor units and an ISO currency; here is how many of them are a whole unit, how it is shown, and its bound."""
+"""What an amount is. Everywhere it is integer minor units and an ISO currency; here is how many of them are a whole unit, how it is shown and written, and its
+bound.
+"""
 
+import re
 from copy import copy
 from decimal import Decimal
 
 from babel import Locale
+from babel.numbers import get_currency_symbol
 
 LOCALE = Locale.parse("en_GB")
 
@@ -47,3 +51,43 @@ def money(minor: int, currency: str) -> str:
     pattern = copy(LOCALE.currency_formats["standard"])
     pattern.frac_prec = (places, places)
     return str(pattern.apply(Decimal(minor).scaleb(-places), LOCALE, currency=currency, currency_digits=False))
+
+
+def written(minor: int, currency: str) -> str:
+    """What a person writes for it: 84.20 from 8420 and EUR, 8420 from 8420 and JPY."""
+    return f"{Decimal(minor).scaleb(-exponent(currency)):f}"
+
+
+class NotAnAmount(ValueError):
+    """What was written is no amount of the currency, or could be another one. The sentence says how to write it."""
+
+
+LONGEST = 40  # characters
+DIGITS = "[0-9]+|[1-9][0-9]{0,2}(?:,[0-9]{3})+"  # Source: the shop's locale; 1,890 is a group of thousands
+
+
+def minor_of(text: str, currency: str) -> int:
+    """8420 from "84.20" and EUR: what ``written`` and ``money`` make of it, and nothing else.
+
+    Every decimal place is written. So neither a comma, nor a point that is left out, nor a person who thinks in minor units makes another amount of it. Raises
+    NotAnAmount.
+    """
+    places = exponent(currency)
+    fraction = rf"\.(?P<fraction>[0-9]{{{places}}})" if places else ""
+    digits = _without_currency(text, currency) if len(text) <= LONGEST else ""
+    found = re.fullmatch(f"(?P<whole>{DIGITS}){fraction}", digits)
+    if found is None:
+        raise NotAnAmount(_how_to_write(currency))
+    return int("".join(found.groupdict().values()).replace(",", ""))
+
+
+def _without_currency(text: str, currency: str) -> str:
+    for sign in (currency, get_currency_symbol(currency, LOCALE)):
+        text = text.strip().removeprefix(sign)
+    return text.strip()
+
+
+def _how_to_write(currency: str) -> str:
+    places, example = exponent(currency), 1_890 * minor_per_unit(currency)
+    how = f"with a point and {places} digits after it" if places else "in digits alone"
+    return f"Write an amount in {currency} {how}: {written(example, currency)} is {money(example, currency)}."

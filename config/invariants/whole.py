@@ -10,7 +10,7 @@ from config.invariants.finding import Finding, Rule
 from config.invariants.listings import Listings
 from config.invariants.money import left
 from fulfillment import engine
-from fulfillment.models import FINAL, Reservation, Saga, StockLevel
+from fulfillment.models import FINAL, Reservation, Saga, StockLevel, StockMovement
 from orders.attention import Incident, IncidentState
 from orders.database import is_our_trouble
 from orders.models import Order, Status
@@ -31,12 +31,16 @@ def stock_adds_up() -> Iterator[Finding]:
 
 
 def stock_is_conserved() -> Iterator[Finding]:
-    """What was ever received is on hand, or has left with an order."""
+    """What has come by movements is on hand, or has left with an order."""
     left_with_orders = Reservation.objects.filter(sku=OuterRef("sku"), state=Reservation.State.CONSUMED).order_by().values("sku")
-    levels = StockLevel.objects.annotate(shipped=Coalesce(Subquery(left_with_orders.annotate(pieces=Sum("quantity")).values("pieces")), 0))
-    off = levels.exclude(received=F("on_hand") + F("shipped"))
-    for sku, received, on_hand, shipped in off.values_list("sku", "received", "on_hand", "shipped"):
-        told = f"{received} received, {on_hand} on hand and {shipped} shipped"
+    movements = StockMovement.objects.filter(level=OuterRef("pk")).order_by().values("level")
+    levels = StockLevel.objects.annotate(
+        shipped=Coalesce(Subquery(left_with_orders.annotate(sum=Sum("quantity")).values("sum")), 0),
+        moved=Coalesce(Subquery(movements.annotate(sum=Sum("pieces")).values("sum")), 0),
+    )
+    off = levels.exclude(moved=F("on_hand") + F("shipped"))
+    for sku, moved, on_hand, shipped in off.values_list("sku", "moved", "on_hand", "shipped"):
+        told = f"movements come to {moved}, {on_hand} on hand and {shipped} shipped"
         yield Finding(subject=sku, rule=Rule.STOCK_IS_CONSERVED, found=told, currency=settings.SHOP_CURRENCY)
 
 

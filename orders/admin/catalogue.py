@@ -1,13 +1,13 @@
-"""What operators may edit: names, prices and whether a product is sold; how many pieces are in the warehouse."""
+"""What is sold, and who may come in. Stock has a page of its own (``orders.admin.stock``)."""
 
 from typing import Any, ClassVar
 
-from django import forms
 from django.conf import settings
 from django.contrib import admin
 from django.contrib.auth.admin import GroupAdmin as DjangoGroupAdmin
 from django.contrib.auth.admin import UserAdmin as DjangoUserAdmin
 from django.contrib.auth.models import Group, User
+from django.db.models import QuerySet
 from django.http import HttpRequest
 from knox.models import AuthToken
 from unfold.admin import ModelAdmin
@@ -15,7 +15,7 @@ from unfold.decorators import display
 from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
 
 from fulfillment import stock
-from fulfillment.models import StockLevel
+from orders.admin.product_form import ProductForm
 from orders.models import Product
 from orders.money import money
 
@@ -24,71 +24,49 @@ admin.site.unregister(Group)
 admin.site.unregister(AuthToken)  # a token is shown once, to whoever makes it: a form can only make useless ones
 
 
-class ProductForm(forms.ModelForm):
-    def clean_price_minor(self) -> int:
-        """Raises ValidationError: nothing is given away, and nobody is paid for taking it."""
-        price = int(self.cleaned_data["price_minor"])
-        if price <= 0:
-            raise forms.ValidationError(f"A price must be above 0, in minor units: 8420 is {money(8420, settings.SHOP_CURRENCY)}.")
-        return price
-
-
 @admin.register(Product)
 class ProductAdmin(ModelAdmin):
-    """An order keeps the price of its day: editing one here changes later orders only."""
+    """An order keeps the price of its day: editing one here changes later orders only. A new price is saved once it has been shown beside the old one."""
 
     form = ProductForm
-    list_display: ClassVar = ["sku", "name", "shown_price", "is_active"]
+    change_form_after_template = "orders/confirm_price.html"
+    list_display: ClassVar = ["sku", "name", "shown_price", "shown_sold"]
     list_filter: ClassVar = ["is_active"]
     search_fields: ClassVar = ["=sku", "name"]
-    fields: ClassVar = ["sku", "name", "price_minor", "currency", "is_active"]
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Product]:
+        return super().get_queryset(request).annotate(in_stock=stock.is_kept())
+
+    def get_fields(self, request: HttpRequest, obj: Any = None) -> list[str]:
+        """Whoever may only look has no form, and sees the price as everywhere else."""
+        price = "price" if self._may_save(request, obj) else "shown_price"
+        return ["sku", "name", price, "currency", "is_active"]
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> list[str]:
-        return ["sku", "currency"] if obj else []
+        looking = [] if self._may_save(request, obj) else ["shown_price"]
+        return ["sku", "currency", *looking] if obj else looking
+
+    def _may_save(self, request: HttpRequest, obj: Any) -> bool:
+        return bool(self.has_change_permission(request, obj) if obj else self.has_add_permission(request))
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return False
+
+    def save_model(self, request: HttpRequest, obj: Product, form: Any, change: bool) -> None:
+        obj.price_minor = form.cleaned_data["price_minor"]
+        obj.save()
 
     @display(description="Price", ordering="price_minor")
     def shown_price(self, product: Product) -> str:
         return money(product.price_minor, product.currency)
 
-
-class StockForm(forms.ModelForm):
-    def clean_on_hand(self) -> int:
-        """Raises ValidationError: fewer than orders under way hold at this moment."""
-        on_hand = int(self.cleaned_data["on_hand"])
-        reserved = StockLevel.objects.filter(pk=self.instance.pk).values_list("reserved", flat=True).first() or 0
-        if on_hand < reserved:
-            raise forms.ValidationError(f"Orders under way hold {reserved}: there cannot be fewer on hand.")
-        return on_hand
-
-
-@admin.register(StockLevel)
-class StockLevelAdmin(ModelAdmin):
-    """``reserved`` belongs to orders that are under way."""
-
-    form = StockForm
-    list_display: ClassVar = ["sku", "on_hand", "reserved", "available"]
-    search_fields: ClassVar = ["=sku"]
-    fields: ClassVar = ["sku", "on_hand", "reserved"]
-
-    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> list[str]:
-        return ["sku", "reserved"] if obj else ["reserved"]
-
-    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
-
-    def save_model(self, request: HttpRequest, obj: StockLevel, form: Any, change: bool) -> None:
-        """Writes what was edited and nothing else: an order may have reserved a piece since the page was opened."""
-        if not change:
-            obj.save()
-        elif "on_hand" in form.changed_data:
-            stock.count(obj.sku, obj.on_hand)
-
-    @display(description="Available")
-    def available(self, level: StockLevel) -> int:
-        return level.available
+    @display(description="Sold")
+    def shown_sold(self, product: Any) -> str:
+        if not product.is_active:
+            return "No: it is not active"
+        if product.currency != settings.SHOP_CURRENCY:
+            return f"No: the shop sells in {settings.SHOP_CURRENCY}"
+        return "Yes" if product.in_stock else "No: it has no stock level"
 
 
 @admin.register(User)

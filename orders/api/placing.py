@@ -12,7 +12,7 @@ from django.db import IntegrityError, transaction
 from drf_canon.errors import HeaderError
 from rest_framework.exceptions import ErrorDetail, ValidationError
 
-from fulfillment import tasks
+from fulfillment import stock, tasks
 from orders.api import digest
 from orders.api.problems import KEY_REUSED, NOT_TAKEN, REFERENCE_TAKEN, TOTAL_DIFFERS, OrderProblem
 from orders.clients import lock_reference
@@ -122,13 +122,19 @@ def _refuse_a_reference_that_is_taken(client: User, key: str, reference: str) ->
 
 
 def _products(lines: list[dict[str, Any]]) -> dict[str, Product]:
-    sold = Product.objects.filter(is_active=True, currency=settings.SHOP_CURRENCY).in_bulk(
-        [line["sku"] for line in lines], field_name="sku"
-    )
-    if all(line["sku"] in sold for line in lines):
-        return sold
-    unknown = ErrorDetail("No product has this SKU.", "unknown_sku")
-    raise ValidationError({"lines": [{} if line["sku"] in sold else {"sku": [unknown]} for line in lines]})
+    """Raises ValidationError: of one at least there is no such product, or no stock level, so that it could be paid and not reserved."""
+    offered = Product.objects.filter(is_active=True, currency=settings.SHOP_CURRENCY).annotate(in_stock=stock.is_kept())
+    found: dict[str, Any] = offered.in_bulk([line["sku"] for line in lines], field_name="sku")
+    faults = [_unsold(line["sku"], found.get(line["sku"])) for line in lines]
+    if any(faults):
+        raise ValidationError({"lines": [{"sku": [fault]} if fault else {} for fault in faults]})
+    return found
+
+
+def _unsold(sku: str, product: Any) -> ErrorDetail | None:
+    if product is None:
+        return ErrorDetail("No product has this SKU.", "unknown_sku")
+    return None if product.in_stock else ErrorDetail(f"{sku} is not sold: the shop keeps no stock of it.", "no_stock_level")
 
 
 def _total_minor(lines: list[dict[str, Any]], products: dict[str, Product]) -> int:

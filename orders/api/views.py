@@ -15,7 +15,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from fulfillment import recovery
+from fulfillment import recovery, stock
 from orders import tracing
 from orders.api import placing, shown
 from orders.api.fields import RequestedOrder
@@ -135,8 +135,8 @@ class Products(APIView):
     def get(self, request: Request) -> Response:
         only_parameters(request, "cursor", "page_size")
         pages = ProductPages()
-        found = pages.paginate_queryset(Product.objects.filter(is_active=True, currency=settings.SHOP_CURRENCY), request, view=self) or []
-        return pages.answer([shown.product(item) for item in found])
+        sold = Product.objects.filter(stock.is_kept(), is_active=True, currency=settings.SHOP_CURRENCY)
+        return pages.answer([shown.product(item) for item in pages.paginate_queryset(sold, request, view=self) or []])
 
 
 def _client(request: Request) -> User:

@@ -12,7 +12,8 @@ from django.contrib.contenttypes.models import ContentType
 from django.core.management import call_command
 from django.db import DatabaseError, connection, transaction
 
-from fulfillment.models import Saga, SagaState, StepRecord, StepState
+from fulfillment import movements
+from fulfillment.models import Saga, SagaState, StepRecord, StepState, StockLevel, StockMovement
 from orders import facts
 from orders.attention import Incident, IncidentKind, IncidentState
 from orders.clock import ShopNow
@@ -73,6 +74,9 @@ def an_order(number: str, email: str = EMAIL, **changes: Any) -> Order:
     LogEntry.objects.create(
         user=admin, content_type=ContentType.objects.get_for_model(Order), object_id=str(order.pk), object_repr=email, action_flag=CHANGE, change_message=email
     )  # fmt: skip
+    StockLevel.objects.get_or_create(sku="MUG", defaults={"on_hand": 0})
+    for note in (f"{number} came back from Amara Okafor", f"asked by {email}"):
+        movements.record("MUG", movements.Reason.RETURNED, 1, actor="kim", note=note)
     PointsEntry.objects.create(account=account_of(email), order_number=number, points=84)
     balance, _ = Balance.objects.get_or_create(account=account_of(email), defaults={"points": 0})
     Balance.objects.filter(pk=balance.pk).update(points=balance.points + 84)
@@ -145,7 +149,17 @@ def test_first_it_only_counts() -> None:
     said = run(EMAIL)
 
     assert everything() == before
-    for counted in ("1 orders", "1 history entries", "1 steps", "1 incidents", "1 deliveries", "1 admin log", "1 loyalty", "1 facts"):
+    for counted in (
+        "1 orders",
+        "1 history entries",
+        "1 steps",
+        "1 incidents",
+        "1 deliveries",
+        "1 admin log",
+        "1 loyalty",
+        "1 facts",
+        "2 stock movements",
+    ):
         assert counted in said
     assert "Nothing was written" in said
 
@@ -197,6 +211,7 @@ def test_history_and_facts_are_still_closed_to_everybody_else() -> None:
             (TimelineEntry.objects.filter(order=order), {"detail": {}}),
             (Fact.objects.filter(order=order), {"payload": {}}),
             (PointsEntry.objects.all(), {"account": "x"}),
+            (StockMovement.objects.all(), {"note": ""}),
         ):
             with pytest.raises(DatabaseError, match="Cannot update"), transaction.atomic():
                 rows.update(**change)

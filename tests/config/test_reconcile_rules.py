@@ -12,7 +12,7 @@ from django.test.utils import CaptureQueriesContext
 from config.invariants import Rule
 from config.invariants.listings import Listings
 from config.invariants.reconciling import Scope
-from fulfillment import engine, ledger, recovery, stock
+from fulfillment import engine, ledger, movements, recovery
 from fulfillment.gateways import Charge, Label
 from fulfillment.gateways.sandbox import LOOKUP_LAG_S
 from fulfillment.ledger import LedgerEntry
@@ -369,7 +369,8 @@ def test_pieces_that_were_received_and_are_nowhere_are_found(shop: Shop, fulfill
 
 
 def test_whoever_counts_the_warehouse_is_believed(shop: Shop, fulfilled: Order) -> None:
-    stock.count("MUG", 40)
+    before = movements.seen(StockLevel.objects.get())
+    movements.record("MUG", movements.Reason.COUNTED, 40, actor="amara", since=before)
 
     assert StockLevel.objects.get().on_hand == 40
     assert shop.found() == []

@@ -107,6 +107,7 @@ def test_what_leaves_and_is_given_back_at_once_does_one_of_both(levels: None) ->
 @pytest.fixture
 def wanted(transactional_db: None) -> dict[str, Any]:
     Product.objects.create(sku="TENT", name="Tent", price_minor=18_900, currency="EUR")
+    StockLevel.objects.create(sku="TENT", on_hand=10)
     return {
         "reference": "", "currency": "EUR", "customer": {"email": "a@example.com", "name": "A"}, "lines": [{"sku": "TENT", "quantity": 1}],
         "payment": {"token": "tok_ok"}, "shipping_address": {},

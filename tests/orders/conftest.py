@@ -34,7 +34,9 @@ def catalogue(db: None) -> None:
     Product.objects.create(sku="TENT", name="Tent", price_minor=18_900, currency="EUR")
     Product.objects.create(sku="MUG", name="Mug", price_minor=1_250, currency="EUR")
     Product.objects.create(sku="GONE", name="No longer sold", price_minor=100, currency="EUR", is_active=False)
-    StockLevel.objects.create(sku="TENT", on_hand=10)
+    Product.objects.create(sku="UNCOUNTED", name="Of which nobody knows how many there are", price_minor=100, currency="EUR")
+    for sku in ("TENT", "MUG", "GONE"):
+        StockLevel.objects.create(sku=sku, on_hand=10)
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from fulfillment.models import Saga, StepRecord
+from fulfillment.models import Saga, StepRecord, StockLevel
 from orders.models import Order, Product
 from tests.orders.conftest import Client
 
@@ -53,6 +53,7 @@ def _set(path: str, value: Any) -> Any:
     [
         (_set("lines/0/sku", "NO-SUCH"), "/lines/0/sku", "unknown_sku"),
         (_set("lines/1/sku", "GONE"), "/lines/1/sku", "unknown_sku"),
+        (_set("lines/1/sku", "UNCOUNTED"), "/lines/1/sku", "no_stock_level"),
         (_set("lines/1/sku", "TENT"), "/lines/1/sku", "duplicate_sku"),
         (_set("lines/0/quantity", 0), "/lines/0/quantity", "min_value"),
         (_set("lines/0/quantity", -3), "/lines/0/quantity", "min_value"),
@@ -84,6 +85,21 @@ def test_a_bad_body_is_refused_by_name_and_nothing_is_stored(
     assert {"type", "title", "status", "code", "detail", "request_id", "errors"} <= set(document)
     assert (pointer, code) in [(error["pointer"], error["code"]) for error in document["errors"]], document
     assert not Order.objects.exists()
+
+
+def test_a_product_of_which_there_is_no_stock_level_is_not_sold(client: Client, body: dict[str, Any]) -> None:
+    """I am told so before my card is charged. One of which nothing is left may be ordered: it may be back before the order is packed."""
+    body["lines"] = [{"sku": "UNCOUNTED", "quantity": 1}]
+
+    answer = client.post(body)
+
+    assert answer.status_code == 400
+    [error] = answer.json()["errors"]
+    assert (error["pointer"], error["code"]) == ("/lines/0/sku", "no_stock_level")
+    assert error["detail"] == "UNCOUNTED is not sold: the shop keeps no stock of it."
+    assert "UNCOUNTED" not in client.get("/products").content.decode()
+    StockLevel.objects.create(sku="UNCOUNTED", on_hand=0)
+    assert client.post(body).status_code == 201
 
 
 @pytest.mark.parametrize("raw", ["{", "[]", '"order"', "null", "\x00"])

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from django.core.management import call_command
 
+from fulfillment.models import StockLevel, StockMovement
 from orders.management.commands import seed
 from orders.management.demo_data import CUSTOMERS, PRODUCTS
 from orders.management.placing_client import order_body
@@ -42,3 +43,14 @@ def test_a_catalogue_of_another_currency_is_told(settings: Any, tmp_path: Any, c
 
     assert f"{len(PRODUCTS)} of the demo's products have prices in another currency than JPY: they are not sold." in capsys.readouterr().out
     assert set(Product.objects.values_list("currency", flat=True)) == {"EUR"}
+
+
+@pytest.mark.django_db
+def test_what_is_in_the_demo_s_warehouse_has_come_by_movements() -> None:
+    """Seeding again moves nothing."""
+    for _ in range(2):
+        seed.stock_the_shop()
+
+    moved = list(StockMovement.objects.order_by("level__sku").values_list("level__sku", "reason", "pieces", "on_hand", "actor"))
+    assert moved == [(item.sku, "received", item.on_hand, item.on_hand, "seed") for item in sorted(PRODUCTS) if item.on_hand]
+    assert StockLevel.objects.values_list("on_hand", "received").get(sku="OUT-OF-STOCK") == (0, 0)

@@ -14,6 +14,7 @@ from django.db import transaction
 from knox.models import AuthToken
 from knox.settings import CONSTANTS
 
+from fulfillment import movements
 from fulfillment.models import StockLevel
 from orders.management.demo_data import PRODUCTS
 from orders.models import Product
@@ -50,7 +51,10 @@ def stock_the_shop() -> None:
         [Product(sku=item.sku, name=item.name, price_minor=item.price_minor(currency), currency=currency) for item in PRODUCTS],
         ignore_conflicts=True,
     )
-    StockLevel.objects.bulk_create([StockLevel(sku=item.sku, on_hand=item.on_hand) for item in PRODUCTS], ignore_conflicts=True)
+    for item in PRODUCTS:
+        _, is_new = StockLevel.objects.get_or_create(sku=item.sku, defaults={"on_hand": 0})
+        if is_new and item.on_hand:
+            movements.record(item.sku, movements.Reason.RECEIVED, item.on_hand, actor="seed", note="the demo's first stock")
 
 
 def token_of(known: dict[str, Any]) -> str:

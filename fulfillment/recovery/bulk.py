@@ -11,11 +11,13 @@ from django.db.models import Max
 from fulfillment.models import Quarantine, Saga, SagaState
 from fulfillment.recovery.choices import choices
 from fulfillment.recovery.grouping import awake, snoozed
-from fulfillment.recovery.requests import Refused, Request
+from fulfillment.recovery.requests import Refused, Request, refuse_whom_it_is_not_for
 from fulfillment.recovery.verbs import decide
+from orders import refusals
 from orders.attention import Incident
 from orders.database import is_our_trouble
 from orders.models import Order
+from orders.operators import Actor
 from orders.timeline import TimelineEntry
 
 log = logging.getLogger(__name__)
@@ -94,8 +96,12 @@ def told(found: list[Candidate]) -> str:
     return f"{len(found)} selected: {taken} will be retried, {skipped.total()} skipped" + (f" ({why})" if why else "")
 
 
-def retry(found: Iterable[Candidate], *, actor: str, reason: str, rate_per_s: float) -> Iterator[Result]:
-    """Decide each that is not to be skipped, at most ``rate_per_s`` of them a second. One that has moved on since it was judged is refused, and says so."""
+def retry(found: Iterable[Candidate], *, actor: Actor, reason: str, rate_per_s: float) -> Iterator[Result]:
+    """Decide each that is not to be skipped, at most ``rate_per_s`` of them a second. One that has moved on since it was judged is refused, and says so.
+    Raises Refused: none is for this actor.
+    """
+    with refusals.kept(actor, "retry", ""):
+        refuse_whom_it_is_not_for(actor, "retry")
     due = time.monotonic()
     for candidate in found:
         if candidate.skip:
@@ -105,7 +111,7 @@ def retry(found: Iterable[Candidate], *, actor: str, reason: str, rate_per_s: fl
         yield _retried(candidate, actor, reason)
 
 
-def _retried(candidate: Candidate, actor: str, reason: str) -> Result:
+def _retried(candidate: Candidate, actor: Actor, reason: str) -> Result:
     request = Request(order=candidate.order, verb="retry", version=candidate.version, actor=actor, reason=reason)
     try:
         answer = decide(request)

@@ -20,6 +20,8 @@ from fulfillment.recovery import bulk
 from orders.attention import IncidentKind, open_incident
 from orders.models import Incident, Order
 from orders.timeline import TimelineEntry
+from tests.actors import AMARA, TUNDE
+from tests.conftest import SignIn
 from tests.fulfillment.conftest import SandboxProcess
 from tests.fulfillment.driving import in_doubt, paid, parked_forward, refund_goes_on, undo_failed
 
@@ -42,10 +44,12 @@ Manage = Callable[[str], Run]
 
 
 @pytest.fixture
-def manage(capsys: pytest.CaptureFixture[str]) -> Manage:
-    """``manage("why ORD-1")``: as from a terminal, with its exit code, in this process and its transaction."""
+def manage(capsys: pytest.CaptureFixture[str], sign_in: SignIn) -> Manage:
+    """``manage("why ORD-1")``: as from a terminal, with its exit code, in this process and its transaction. By amara, or whom ``OPERATOR=`` before it names."""
 
     def run(line: str) -> Run:
+        operator, line = re.fullmatch(r"(?:OPERATOR=(\w+) )?(.*)", line).groups("amara")  # type: ignore[union-attr]
+        sign_in(operator)
         name, *words = shlex.split(line)
         capsys.readouterr()
         command: Any = load_command_class(str(get_commands()[name]), name)
@@ -67,12 +71,12 @@ def version() -> int:
 
 
 def decide(verb: str, more: str = "", actor: str = "amara") -> str:
-    return f"decide ORD-1 {verb} --version {version()} --actor {actor} --reason 'ticket 7' {more}"
+    return f"OPERATOR={actor} decide ORD-1 {verb} --version {version()} --reason 'ticket 7' {more}"
 
 
 def pasted(line: str, **given: str) -> str:
     """A line of ``why``, with what only the person knows typed into its gaps."""
-    line = line.strip().removeprefix("python manage.py ").replace('"$USER"', "amara")
+    line = line.strip().removeprefix("python manage.py ")
     for option, value in given.items():
         line = line.replace(f'--{option} "…"', f'--{option} "{value}"').replace(f"--{option} …", f"--{option} {value}")
     assert "…" not in line
@@ -182,7 +186,7 @@ def test_money_by_a_person_s_word_needs_two(saga: int, manage: Manage, settings:
     assert (himself.code, "a second person must agree to €1.00" in himself.err) == (1, True)
     assert state(saga) == SagaState.NEEDS_ATTENTION
     (line,) = re.findall(r"→ (.*)", proposed.out)
-    agreed = manage(pasted(line, reason="I agree", evidence="re_77").replace("--actor amara", "--actor tunde"))
+    agreed = manage(f"OPERATOR=tunde {pasted(line, reason='I agree', evidence='re_77')}")
     assert (agreed.code, agreed.err) == (0, "")
     assert state(saga) == {"undone_by_hand": SagaState.COMPENSATED, "close": SagaState.CLOSED_BY_OPERATOR}[verb]
     assert ledger.remaining(Saga.objects.get(pk=saga).order_id) == 0
@@ -216,6 +220,25 @@ def test_to_close_while_nobody_knows_whether_money_was_taken_needs_two(saga: int
     assert state(saga) == SagaState.CLOSED_BY_OPERATOR
 
 
+def test_what_is_at_risk_counts_and_not_what_was_typed(saga: int, manage: Manage, settings: Any) -> None:
+    """Nobody knows whether the charge exists: a person who says "0 was given back" ends the search for all of it."""
+    settings.SECOND_PERSON_ABOVE_MINOR = 99
+    in_doubt(saga)
+    recovery.cancel("ORD-1", "amara")
+    launch = recovery.look(saga)
+    assert launch is not None
+    claim = engine.start(saga, launch.epoch, "payment", undo=True)
+    assert claim is not None
+    engine.settle_failure(claim, TOO_LATE)
+
+    for typed in (0, 1):
+        proposed = manage(decide("undone_by_hand", f"--amount-minor {typed} --evidence re_77"))
+        assert "is proposed, with €1.00 at risk. A second person must ask for the same." in proposed.out
+        assert state(saga) == SagaState.NEEDS_ATTENTION
+    assert "is recorded" in manage(decide("undone_by_hand", "--amount-minor 1 --evidence re_77", actor="tunde")).out
+    assert state(saga) == SagaState.COMPENSATED
+
+
 # --- every verb's refusals -------------------------------------------------------------------------------------------------
 
 
@@ -225,7 +248,7 @@ def running(saga: int) -> None:
 
 def refunded(saga: int) -> None:
     undo_failed(saga)
-    recovery.decide(recovery.Request(order="ORD-1", verb="retry", version=version(), actor="a", reason="r"))
+    recovery.decide(recovery.Request(order="ORD-1", verb="retry", version=version(), actor=AMARA, reason="r"))
     refund_goes_on(saga)
 
 
@@ -302,13 +325,13 @@ def test_a_wrong_amount_for_a_step_without_money_is_refused(saga: int, manage: M
 @pytest.mark.parametrize(
     "line",
     [
-        "decide ORD-1 retry --actor a --reason r",
-        "decide ORD-1 retry --version 1 --actor a --reason …",
-        "decide ORD-1 retry --version 1 --actor '' --reason r",
-        "decide ORD-1 retry --version one --actor a --reason r",
-        "decide ORD-1 explode --version 1 --actor a --reason r",
-        "decide ORD-1 snooze --version 1 --actor a --reason r --until tomorrow",
-        "decide ORD-1 close --version 1 --actor a --reason r --amount-minor …",
+        "decide ORD-1 retry --reason r",
+        "decide ORD-1 retry --version 1 --reason …",
+        "decide ORD-1 retry --version 1 --reason r --actor amara",
+        "decide ORD-1 retry --version one --reason r",
+        "decide ORD-1 explode --version 1 --reason r",
+        "decide ORD-1 snooze --version 1 --reason r --until tomorrow",
+        "decide ORD-1 close --version 1 --reason r --amount-minor …",
         "why",
         "timeline",
         "incidents everything",
@@ -316,8 +339,7 @@ def test_a_wrong_amount_for_a_step_without_money_is_refused(saga: int, manage: M
         "retry_orders --all --kind stuck",
         "retry_orders --kind nonsense",
         "retry_orders --all --yes",
-        "retry_orders --all --yes --actor a",
-        "retry_orders --all --yes --actor a --reason …",
+        "retry_orders --all --yes --reason …",
         "retry_orders --all --rate 0",
         "retry_orders --all --rate fast",
     ],
@@ -333,7 +355,7 @@ def test_wrong_usage_ends_with_2_and_does_nothing(saga: int, manage: Manage, lin
     assert journal(saga) == before
 
 
-@pytest.mark.parametrize("line", ["why ORD-9", "timeline ORD-9", "decide ORD-9 retry --version 1 --actor a --reason r"])
+@pytest.mark.parametrize("line", ["why ORD-9", "timeline ORD-9", "decide ORD-9 retry --version 1 --reason r"])
 def test_an_unknown_order_is_named(saga: int, manage: Manage, line: str) -> None:
     assert manage(line) == Run(1, "", "There is no order ORD-9.")
 
@@ -483,7 +505,7 @@ def many(saga: int) -> dict[str, int]:
     sagas |= {"ORD-6": place("ORD-6", 30_000), "ORD-7": place("ORD-7", 500, "JPY")}
     for number, one in sagas.items():
         undo_failed(one, *([TOO_LATE] if number == "ORD-6" else []))
-    recovery.decide(recovery.Request(order="ORD-5", verb="retry", version=_version("ORD-5"), actor="a", reason="r"))
+    recovery.decide(recovery.Request(order="ORD-5", verb="retry", version=_version("ORD-5"), actor=AMARA, reason="r"))
     refund_goes_on(sagas["ORD-5"])
     order = Order.objects.get(number="ORD-5")
     open_incident(
@@ -538,7 +560,7 @@ def test_a_preview_counts_and_does_nothing(many: dict[str, int], manage: Manage)
 
 def test_a_bulk_retry_answers_for_each_order_and_leaves_the_rest_alone(many: dict[str, int], manage: Manage) -> None:
     """The provider is back: one command, one line per order."""
-    run = manage("retry_orders --code refund_declined --yes --actor amara --reason 'provider is back' --rate 1000")
+    run = manage("retry_orders --code refund_declined --yes --reason 'provider is back' --rate 1000")
 
     lines = run.out.splitlines()
     assert (run.code, run.err) == (0, "")
@@ -550,15 +572,15 @@ def test_a_bulk_retry_answers_for_each_order_and_leaves_the_rest_alone(many: dic
         assert state(many[number]) == SagaState.COMPENSATED
     assert state(many["ORD-6"]) == SagaState.NEEDS_ATTENTION
     assert "amara: retry (payment): provider is back" in manage("timeline ORD-3").out
-    again = manage("retry_orders --code refund_declined --yes --actor amara --reason 'provider is back'")
+    again = manage("retry_orders --code refund_declined --yes --reason 'provider is back'")
     assert again.out.splitlines()[-1] == "nothing to do."
 
 
 def test_an_order_that_moves_on_meanwhile_is_refused_and_the_others_are_done(many: dict[str, int]) -> None:
     found = bulk.candidates(code="refund_declined")
-    recovery.decide(recovery.Request(order="ORD-2", verb="note", version=_version("ORD-2"), actor="tunde", reason="not this one"))
+    recovery.decide(recovery.Request(order="ORD-2", verb="note", version=_version("ORD-2"), actor=TUNDE, reason="not this one"))
 
-    results = list(bulk.retry(found, actor="amara", reason="back", rate_per_s=1000))
+    results = list(bulk.retry(found, actor=AMARA, reason="back", rate_per_s=1000))
 
     assert [(result.order, result.outcome) for result in results if result.outcome != "done"] == [("ORD-2", "refused")]
     assert len(results) == 5
@@ -576,7 +598,7 @@ def test_one_that_breaks_does_not_stop_the_others_and_the_command_fails(
 
     monkeypatch.setattr("fulfillment.recovery.bulk.decide", breaks)
 
-    run = manage("retry_orders --code refund_declined --yes --actor amara --reason back --rate 1000 --json")
+    run = manage("retry_orders --code refund_declined --yes --reason back --rate 1000 --json")
 
     assert run.code == 1
     assert [(result["order"], result["outcome"]) for result in run.json["results"]][:2] == [("ORD-1", "done"), ("ORD-2", "failed")]
@@ -588,7 +610,7 @@ def test_no_more_than_the_rate_are_decided_in_a_second(many: dict[str, int], mon
     monkeypatch.setattr("fulfillment.recovery.bulk.time.monotonic", lambda: now[0])
     monkeypatch.setattr("fulfillment.recovery.bulk.time.sleep", lambda seconds: now.append(now.pop() + seconds))
 
-    results = list(bulk.retry(bulk.candidates(code="refund_declined"), actor="amara", reason="back", rate_per_s=2))
+    results = list(bulk.retry(bulk.candidates(code="refund_declined"), actor=AMARA, reason="back", rate_per_s=2))
 
     assert (len(results), now[0]) == (5, 2.0)
 

@@ -18,7 +18,9 @@ from fulfillment.recovery import circuits as caring
 from orders.api import placing
 from orders.attention import Incident, IncidentKind, open_incident
 from orders.models import Order, Product
+from orders.operators import Actor
 from orders.timeline import TimelineEntry
+from tests.actors import AMARA, BELA
 from tests.fulfillment.conftest import now_due
 from tests.fulfillment.driving import copy_of, found, in_doubt, paid, parked_forward, undo_failed
 from tests.sides import at_once
@@ -340,7 +342,7 @@ def test_a_transition_keeps_nobody_who_writes_about_its_order_waiting(saga: int,
 # --- persons ------------------------------------------------------------------------------------------------------------------
 
 
-def asks(order: Order, verb: str, actor: str, **more: Any) -> Any:
+def asks(order: Order, verb: str, actor: Actor, **more: Any) -> Any:
     request = Request(order=order.number, verb=verb, version=version_of(order.pk), actor=actor, reason="because", **more)
     return lambda: decide(request)
 
@@ -361,9 +363,9 @@ def test_of_two_decisions_about_one_version_one_is_refused(saga: int, order: Ord
     undo_failed(saga)
 
     first, second = at_once(
-        asks(order, "retry", "amara"),
+        asks(order, "retry", AMARA),
         "FOR UPDATE",
-        asks(order, "undone_by_hand", "ben", amount_minor=100, evidence="receipt"),
+        asks(order, "undone_by_hand", BELA, amount_minor=100, evidence="receipt"),
         must_wait=True,
     )
 
@@ -376,7 +378,7 @@ def test_one_person_s_two_presses_at_once_are_one_decision(saga: int, order: Ord
     undo_failed(saga)
     epoch = found(saga).epoch
 
-    first, second = at_once(asks(order, "retry", "amara"), "FOR UPDATE", asks(order, "retry", "amara"), must_wait=True)
+    first, second = at_once(asks(order, "retry", AMARA), "FOR UPDATE", asks(order, "retry", AMARA), must_wait=True)
 
     assert (first.outcome, second.outcome) == ("done", "repeated")
     assert found(saga).epoch == epoch + 1
@@ -387,7 +389,7 @@ def test_two_persons_who_propose_at_once_have_not_agreed(saga: int, order: Order
     undo_failed(saga)
 
     first, second = at_once(
-        asks(order, "close", "amara", amount_minor=100), "FOR UPDATE", asks(order, "close", "ben", amount_minor=100), must_wait=True
+        asks(order, "close", AMARA, amount_minor=100), "FOR UPDATE", asks(order, "close", BELA, amount_minor=100), must_wait=True
     )
 
     assert first.outcome == "proposed"
@@ -399,7 +401,7 @@ def test_two_persons_who_propose_at_once_have_not_agreed(saga: int, order: Order
 def test_a_customer_s_cancel_and_a_person_s_retry_at_once_are_both_heard(saga: int, order: Order) -> None:
     parked_forward(saga, settings.POISON_AFTER)
 
-    _, answer = at_once(asks(order, "retry", "amara"), "FOR UPDATE", lambda: recovery.cancel(order.number, "web-shop"), must_wait=True)
+    _, answer = at_once(asks(order, "retry", AMARA), "FOR UPDATE", lambda: recovery.cancel(order.number, "web-shop"), must_wait=True)
 
     assert answer == "accepted"
     now_due(saga)

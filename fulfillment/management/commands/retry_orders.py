@@ -11,10 +11,11 @@ from django.core.management.base import CommandParser
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from fulfillment.management.operating import OperatorCommand, rate, words, wrong_usage
-from fulfillment.recovery import bulk
+from fulfillment.management.operating import OperatorCommand, authenticated, rate, words, wrong_usage
+from fulfillment.recovery import Refused, bulk
 from fulfillment.recovery.bulk import Candidate, Result
 from orders.attention import IncidentKind
+from orders.operators import Actor
 
 FILTERS = ("kind", "step", "code")
 
@@ -22,7 +23,7 @@ FILTERS = ("kind", "step", "code")
 class Command(OperatorCommand):
     help = (
         "Retry every order with an open incident that fits the filters; without --yes nothing is done. "
-        'Example: manage.py retry_orders --kind undo_exhausted --step payment --yes --actor amara --reason "the provider is back"'
+        'Example: manage.py retry_orders --kind undo_exhausted --step payment --yes --reason "the provider is back"'
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
@@ -31,8 +32,7 @@ class Command(OperatorCommand):
         parser.add_argument("--step", default="", help="of the incident, like payment")
         parser.add_argument("--code", default="", help="of the incident, as `manage.py incidents` shows it")
         parser.add_argument("--all", action="store_true", help="whatever the incident")
-        parser.add_argument("--yes", action="store_true", help="do it; needs --actor and --reason")
-        parser.add_argument("--actor", type=words, help="who decides")
+        parser.add_argument("--yes", action="store_true", help="do it; needs --reason")
         parser.add_argument("--reason", type=words, help="why, for whoever reads it later")
         parser.add_argument("--rate", type=rate, default=20.0, help="at most so many orders a second (default 20)")
 
@@ -40,28 +40,34 @@ class Command(OperatorCommand):
         filters = {name: options[name] for name in FILTERS}
         if any(filters.values()) == options["all"]:
             wrong_usage("Which orders? Give --kind, --step or --code; or --all, for every open incident.")
-        if options["yes"] and not (options["actor"] and options["reason"]):
-            wrong_usage("--yes needs --actor and --reason.")
+        if options["yes"] and not options["reason"]:
+            wrong_usage("--yes needs --reason.")
+        actor = authenticated("retry") if options["yes"] else None
         found = bulk.candidates(**filters)
-        if not options["yes"]:
+        if actor is None:
             self._preview(found, options["json"])
-        elif not self._do(found, options):
+            return
+        try:
+            went_well = self._do(found, actor, options)
+        except Refused as refused:
+            sys.exit(str(refused))
+        if not went_well:
             sys.exit(1)
 
     def _preview(self, found: list[Candidate], as_json: bool) -> None:
         if as_json:
             self.tell_json({"told": bulk.told(found), "orders": [dataclasses.asdict(candidate) for candidate in found]})
         else:
-            self.tell(f"{bulk.told(found)}.", 'Nothing was done. To do it, add: --yes --actor "$USER" --reason "…"')
+            self.tell(f"{bulk.told(found)}.", 'Nothing was done. To do it, add: --yes --reason "…"')
 
-    def _do(self, found: list[Candidate], options: dict[str, Any]) -> bool:
+    def _do(self, found: list[Candidate], actor: Actor, options: dict[str, Any]) -> bool:
         """Whether each went well. Interrupted, it says how many it has not reached."""
         results: list[Result] = []
         taken = sum(not candidate.skip for candidate in found)
         if not options["json"]:
             self.tell(f"{bulk.told(found)}.")
         with suppress(KeyboardInterrupt), _shown(taken, self.stdout.write, not options["json"]) as show:
-            for result in bulk.retry(found, actor=options["actor"], reason=options["reason"], rate_per_s=options["rate"]):
+            for result in bulk.retry(found, actor=actor, reason=options["reason"], rate_per_s=options["rate"]):
                 results.append(result)
                 show(result.sentence)
         if options["json"]:

@@ -5,6 +5,7 @@ from typing import ClassVar
 from django.db import models
 from django.db.models import Q
 
+from fulfillment.batch import RetryBatch, RetryItem
 from fulfillment.circuit import Circuit, CircuitEntry
 from fulfillment.clock import ShopNow
 from fulfillment.ledger import LedgerEntry
@@ -18,6 +19,8 @@ __all__ = [
     "Quarantine",
     "QueueProbe",
     "Reservation",
+    "RetryBatch",
+    "RetryItem",
     "Saga",
     "SagaState",
     "StepRecord",

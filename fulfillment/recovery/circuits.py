@@ -15,12 +15,12 @@ from fulfillment.engine import Launch
 from fulfillment.gateways import ROLES
 from fulfillment.models import Quarantine, Saga
 from fulfillment.recovery.containing import Due, Memory, contained
-from fulfillment.recovery.requests import Refused, refuse_a_card_number
+from fulfillment.recovery.requests import refuse_a_card_number
 from fulfillment.release import RELEASE
 from orders import refusals
 from orders.attention import Incident, IncidentKind, IncidentState, resolve
 from orders.database import is_unusable, sqlstate, wait_for_locks
-from orders.operators import Actor
+from orders.operators import Actor, Refused
 
 log = logging.getLogger(__name__)
 

@@ -10,9 +10,10 @@ from django.db import transaction
 from fulfillment.models import Quarantine
 from fulfillment.recovery import quarantine
 from fulfillment.recovery.choices import Choice, version_of, whatever_its_rows_say
-from fulfillment.recovery.requests import Answer, Refused, Request, refuse_what_is_not_legal
+from fulfillment.recovery.requests import Answer, Request, refuse_what_is_not_legal
 from orders.attention import Incident, IncidentKind, IncidentState, open_incidents, resolve_incidents
 from orders.models import Order
+from orders.operators import Refused
 from orders.timeline import Kind, TimelineEntry
 
 TOLD = {

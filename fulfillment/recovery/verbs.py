@@ -17,7 +17,7 @@ from fulfillment.errors import StepError
 from fulfillment.models import Quarantine, Saga, StepRecord
 from fulfillment.recovery import held, quarantine
 from fulfillment.recovery.choices import choices, held_minor, version_of
-from fulfillment.recovery.requests import Answer, Refused, Request, refuse_what_is_not_legal, refuse_whom_it_is_not_for
+from fulfillment.recovery.requests import Answer, Request, refuse_what_is_not_legal, refuse_whom_it_is_not_for
 from fulfillment.step import Receipt
 from fulfillment.talk import with_provider_of
 from orders import refusals
@@ -25,7 +25,7 @@ from orders.attention import Incident, IncidentKind, IncidentState, open_inciden
 from orders.database import is_our_trouble
 from orders.models import Order
 from orders.money import money
-from orders.operators import Actor
+from orders.operators import Actor, Refused
 from orders.timeline import Kind, TimelineEntry
 
 log = logging.getLogger(__name__)

@@ -5,6 +5,7 @@ from contextlib import suppress
 from typing import Any, ClassVar
 
 from django.contrib import admin, messages
+from django.contrib.auth.models import User
 from django.db.models import Exists, OuterRef, Prefetch, QuerySet, prefetch_related_objects
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect
@@ -116,7 +117,7 @@ class OrderAdmin(ModelAdmin):
         if request.user.has_perm(permission):
             return True
         if request.method == "POST" and object_id is not None:
-            actor, number = operators.of_user(request.user), Order.objects.filter(pk=object_id).values_list("number", flat=True).first()
+            actor, number = _actor(request), Order.objects.filter(pk=object_id).values_list("number", flat=True).first()
             with suppress(operators.Refused), refusals.kept(actor, verb, number or ""):
                 actor.must_have(permission, verb.replace("_", " "))
         return False
@@ -212,7 +213,7 @@ class OrderAdmin(ModelAdmin):
     ) -> HttpResponse:
         order = get_object_or_404(Order, pk=object_id)
         try:
-            level, text = told[verb(order.number, operators.of_user(request.user))]
+            level, text = told[verb(order.number, _actor(request))]
         except Saga.DoesNotExist:
             level, text = messages.ERROR, "This order has no saga: it was not placed through the shop. Nothing was done."
         messages.add_message(request, level, f"{order.number}: {text}")
@@ -220,6 +221,12 @@ class OrderAdmin(ModelAdmin):
         if "HX-Request" in request.headers:  # the dialog posts by script, which would follow a redirect inside the dialog
             return HttpResponse(headers={"HX-Redirect": page})
         return redirect(page)
+
+
+def _actor(request: HttpRequest) -> Actor:
+    """Whom the session has authenticated: the admin lets nobody else in."""
+    assert isinstance(request.user, User)
+    return operators.of_user(request.user)
 
 
 def history() -> "Prefetch[str, QuerySet[TimelineEntry], str]":

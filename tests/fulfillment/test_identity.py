@@ -16,7 +16,7 @@ from rest_framework.test import APIClient
 from fulfillment import recovery
 from fulfillment.management import operating
 from fulfillment.models import DECIDED_BY_PERSONS, Saga, SagaState
-from fulfillment.recovery import Refused, Request, bulk, circuits
+from fulfillment.recovery import Refused, Request, circuits
 from orders import operators
 from orders.models import Incident, OperatorToken, Order, RefusedAttempt
 from orders.timeline import TimelineEntry
@@ -27,7 +27,14 @@ from tests.fulfillment.driving import undo_failed
 PAY = "payments.sandbox.do"
 
 
-def request(order: Order, verb: str = "note", by: operators.Actor = AMARA, **given: Any) -> Request:
+@pytest.fixture(autouse=True)
+def opened(request: pytest.FixtureRequest) -> None:
+    """Whatever is decided about the order is decided about its saga."""
+    if "order" in request.fixturenames:
+        request.getfixturevalue("saga")
+
+
+def asks(order: Order, verb: str = "note", by: operators.Actor = AMARA, **given: Any) -> Request:
     return Request(order=order.number, verb=verb, version=recovery.version_of(order.pk), actor=by, **{"reason": "r"} | given)
 
 
@@ -144,10 +151,16 @@ def test_without_a_token_and_without_a_terminal_nobody_decides(order: Order, set
 
 
 def test_on_a_terminal_it_is_asked_for_and_never_shown(order: Order, amara: User, settings: Any, monkeypatch: Any) -> None:
-    token, asked = operators.issue(amara), []
+    token = operators.issue(amara)
+    asked: list[str] = []
+
+    def unseen(prompt: str) -> str:
+        asked.append(prompt)
+        return f"{token}\n"
+
     settings.OPERATOR_TOKEN = ""
     monkeypatch.setattr("sys.stdin", Terminal())
-    monkeypatch.setattr(operating, "getpass", lambda prompt: asked.append(prompt) or f"{token}\n")
+    monkeypatch.setattr(operating, "getpass", unseen)
 
     note(order)
 
@@ -184,7 +197,7 @@ def test_a_verb_is_refused_without_its_permission_whatever_else_one_may(order: O
     before = list(Saga.objects.values()), list(TimelineEntry.objects.values()), list(Incident.objects.values())
 
     with pytest.raises(Refused, match=f"kim may not decide .*fulfillment.decide_{verb} is missing"):
-        recovery.decide(request(order, verb, almost, evidence="e", amount_minor=100, owner="kim"))
+        recovery.decide(asks(order, verb, almost, evidence="e", amount_minor=100, owner="kim"))
 
     assert (list(Saga.objects.values()), list(TimelineEntry.objects.values()), list(Incident.objects.values())) == before
     assert refused() == [("kim", verb, "ORD-1")]
@@ -194,7 +207,7 @@ def test_a_verb_is_refused_without_its_permission_whatever_else_one_may(order: O
     ("words", "permission"),
     [
         (("decide", "ORD-1", "retry", "--version", "1", "--reason", "r"), "fulfillment.decide_retry"),
-        (("retry_orders", "--all", "--yes", "--reason", "r"), "fulfillment.decide_retry"),
+        (("retry_orders", "--batch", "1", "--yes", "--reason", "r"), "fulfillment.decide_retry"),
         (("circuit", "hold", PAY, "--reason", "r"), "fulfillment.hold_circuit"),
         (("circuit", "release", PAY, "--reason", "r"), "fulfillment.release_circuit"),
         (("replay", "--all", "--yes", "--reason", "r"), "sideeffects.replay_delivery"),
@@ -229,14 +242,14 @@ def test_a_user_with_just_that_permission_may(order: Order, sign_in: SignIn) -> 
 def test_two_persons_are_two_users_however_they_are_called(order: Order, saga: int) -> None:
     """A renamed user is the same person; a second user with the same name is a second one."""
     undo_failed(saga)
-    closing = {"verb": "close", "amount_minor": 100}
-    assert recovery.decide(request(order, **closing)).outcome == "proposed"
+    closing: dict[str, Any] = {"verb": "close", "amount_minor": 100}
+    assert recovery.decide(asks(order, **closing)).outcome == "proposed"
 
     with pytest.raises(Refused, match="You have proposed this yourself"):
-        recovery.decide(request(order, by=actor(AMARA.user, "Amara O."), **closing))
+        recovery.decide(asks(order, by=actor(AMARA.user, "Amara O."), **closing))
 
     assert Saga.objects.get().state == SagaState.NEEDS_ATTENTION
-    assert recovery.decide(request(order, by=actor(TUNDE.user, "amara"), **closing)).outcome == "done"
+    assert recovery.decide(asks(order, by=actor(TUNDE.user, "amara"), **closing)).outcome == "done"
 
 
 def test_a_proposal_of_older_code_names_nobody_who_can_be_told_apart(order: Order, saga: int) -> None:
@@ -244,23 +257,25 @@ def test_a_proposal_of_older_code_names_nobody_who_can_be_told_apart(order: Orde
     undo_failed(saga)
     Incident.objects.update(proposal={"verb": "close", "amount_minor": 100, "actor": "amara", "reason": "r"})
 
-    assert recovery.decide(request(order, "close", TUNDE, amount_minor=100)).outcome == "proposed"
-    assert recovery.decide(request(order, "close", AMARA, amount_minor=100)).outcome == "done"
+    assert recovery.decide(asks(order, "close", TUNDE, amount_minor=100)).outcome == "proposed"
+    assert recovery.decide(asks(order, "close", AMARA, amount_minor=100)).outcome == "done"
 
 
 def test_who_agrees_agrees_to_what_is_at_risk_now(order: Order, saga: int) -> None:
     undo_failed(saga)
-    recovery.decide(request(order, "close", amount_minor=100))
-    Incident.objects.update(proposal=Incident.objects.get().proposal | {"at_risk_minor": 1})  # type: ignore[operator]
+    recovery.decide(asks(order, "close", amount_minor=100))
+    proposal = Incident.objects.get().proposal
+    assert proposal is not None
+    Incident.objects.update(proposal=proposal | {"at_risk_minor": 1})
 
-    assert recovery.decide(request(order, "close", TUNDE, amount_minor=100)).outcome == "proposed"
+    assert recovery.decide(asks(order, "close", TUNDE, amount_minor=100)).outcome == "proposed"
 
 
 def test_the_same_press_is_the_same_user_s(order: Order) -> None:
     """Somebody else with my name has not pressed my button."""
-    mine = request(order)
+    mine = asks(order)
     assert [recovery.decide(mine).outcome for _ in range(2)] == ["done", "repeated"]
-    assert recovery.decide(request(order, by=actor(AMARA.user, "Amara O."))).outcome == "done"
+    assert recovery.decide(asks(order, by=actor(AMARA.user, "Amara O."))).outcome == "done"
 
     with pytest.raises(Refused, match="has changed while you were looking"):
         recovery.decide(Request(order="ORD-1", verb="note", version=mine.version, actor=actor(7, "amara"), reason="r"))
@@ -272,10 +287,10 @@ def test_the_same_press_is_the_same_user_s(order: Order) -> None:
 def test_a_refused_attempt_is_in_the_audit_log_and_makes_nobody_s_version_stale(order: Order, saga: int, sign_in: SignIn) -> None:
     """I see who has tried what; and whoever tries a hundred times keeps nobody from deciding."""
     undo_failed(saga)
-    waiting = request(order, "retry", TUNDE)
+    waiting = asks(order, "retry", TUNDE)
 
     with pytest.raises(Refused):
-        recovery.decide(request(order, "skip"))
+        recovery.decide(asks(order, "skip"))
 
     told = io.StringIO()
     call_command("timeline", "ORD-1", stdout=told)
@@ -291,7 +306,7 @@ def test_nothing_of_what_was_typed_is_kept(order: Order, saga: int, typed: str) 
     undo_failed(saga)
 
     with pytest.raises(Refused):
-        recovery.decide(request(order, "skip", reason=typed, evidence=typed, owner=typed))
+        recovery.decide(asks(order, "skip", reason=typed, evidence=typed, owner=typed))
     with pytest.raises(Refused):
         circuits.hold("4242 4242 4242 4242", AMARA, "r")
 
@@ -300,20 +315,10 @@ def test_nothing_of_what_was_typed_is_kept(order: Order, saga: int, typed: str) 
     assert "4242 4242" not in kept
 
 
-def test_a_bulk_that_is_not_for_you_is_one_attempt_and_touches_nothing(order: Order, saga: int) -> None:
-    undo_failed(saga)
-
-    with pytest.raises(Refused):
-        list(bulk.retry(bulk.candidates(), actor=actor(7, "kim", frozenset()), reason="r", rate_per_s=1000))
-
-    assert refused() == [("kim", "retry", "")]
-    assert Saga.objects.get().state == SagaState.NEEDS_ATTENTION
-
-
 @pytest.mark.parametrize("change", ["update", "delete"])
 def test_the_audit_log_is_append_only(order: Order, change: str) -> None:
     with pytest.raises(Refused):
-        recovery.decide(request(order, "skip"))
+        recovery.decide(asks(order, "skip"))
 
     with pytest.raises(DatabaseError, match="Cannot update or delete"), transaction.atomic():
         RefusedAttempt.objects.all().delete() if change == "delete" else RefusedAttempt.objects.update(actor="nobody")

@@ -15,9 +15,10 @@ from rest_framework.test import APIClient
 
 from config import doctor
 from fulfillment import plans, recovery
+from fulfillment.batch import RetryBatch
 from fulfillment.explain import explain
 from fulfillment.models import Quarantine, Saga, StepRecord
-from fulfillment.recovery import Refused, Request
+from fulfillment.recovery import Refused, Request, bulk
 from orders.api import shown
 from orders.attention import Incident, IncidentKind, open_incident
 from orders.models import Order
@@ -243,7 +244,11 @@ def test_many_are_looked_at_again_with_one_command(saga: int, order: Order, sign
     held(saga, order)
     Saga.objects.filter(pk=saga).update(plan=["poison"])
 
-    call_command("retry_orders", "--kind", "quarantined", "--yes", "--reason", "code is back")
+    call_command("retry_orders", "--kind", "quarantined")
+    batch = RetryBatch.objects.get()
+    call_command("retry_orders", "--batch", str(batch.pk), "--yes", "--reason", "code is back")
+    assert bulk.work() == 1
 
-    assert "1 done" in capsys.readouterr().out
+    assert "1 selected: 1 will be retried (€1.00 at risk), 0 skipped." in capsys.readouterr().out
+    assert bulk.counted(bulk.outcomes(batch)) == "1 waiting"
     assert not Incident.objects.get().is_open

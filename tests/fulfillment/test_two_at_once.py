@@ -221,7 +221,7 @@ def test_who_begins_to_wait_while_a_circuit_closes_is_woken(order: Order) -> Non
     late = copy_of(order, "ORD-9")
 
     def closes() -> None:
-        caring.release(PAY, "amara", "it is back")
+        caring.release(PAY, AMARA, "it is back")
         list(recovery.circuit_probes())
 
     at_once(lambda: engine.could_not_start(late, 1), "FOR SHARE", closes, must_wait=True)
@@ -242,7 +242,7 @@ def test_a_probe_s_answer_and_a_person_s_hold_at_once_end_as_the_later_one_says(
     at_once(
         lambda: engine.settle_success(claim, {"charge_id": "c", "amount_minor": 100}),
         'FROM "fulfillment_circuit"',
-        lambda: caring.hold(PAY, "amara", "audit"),
+        lambda: caring.hold(PAY, AMARA, "audit"),
         must_wait=True,
     )
 

@@ -212,4 +212,4 @@ def test_an_operator_s_card_number_is_not_kept_either(field: str) -> None:
 
 def test_a_circuit_is_not_held_for_a_card_number(db: None) -> None:
     with pytest.raises(Refused, match="card number"):
-        hold("payments.sandbox.do", "amara", CARDS["spaces"])
+        hold("payments.sandbox.do", AMARA, CARDS["spaces"])

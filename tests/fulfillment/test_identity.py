@@ -50,7 +50,8 @@ def refused() -> list[tuple[str, str, str]]:
 
 
 @pytest.fixture
-def amara(db: None) -> User:
+def amara(db: None, settings: Any) -> User:
+    settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]  # the real one takes its time on purpose
     return User.objects.create_superuser("amara", password="right horse battery")
 
 

@@ -20,8 +20,9 @@ BAD = ("refused", "failed", bulk.FAILED_AGAIN)
 class Command(OperatorCommand):
     help = (
         "Retry every order with an open incident that fits the filters. With filters it shows and stores which these are; nothing is done. "
-        'Then that set is confirmed: manage.py retry_orders --batch 12 --yes --reason "the provider is back". The sweep works it off, also when this command is '
-        "killed; manage.py retry_orders --batch 12 says what has become of each order, and --follow stays until none waits."
+        "Then that set is confirmed by its number (--batch, --yes, --reason). The sweep works it off, also when this command is killed; "
+        "--batch alone says what has become of each order, and --follow stays until none waits. "
+        'Example: manage.py retry_orders --kind undo_exhausted, then: manage.py retry_orders --batch 12 --yes --reason "the provider is back"'
     )
 
     def add_arguments(self, parser: CommandParser) -> None:

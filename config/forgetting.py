@@ -16,9 +16,12 @@ from django.db import transaction
 from django.db.models import Model, Q, QuerySet
 
 from fulfillment.models import Saga, SagaState, StepRecord, StockMovement
+from orders import refusals
 from orders.attention import Incident, IncidentState
 from orders.events import OrderFulfilled
 from orders.models import Fact, Order
+from orders.operators import Actor, Refused
+from orders.refusals import RefusedAttempt
 from orders.timeline import Kind, TimelineEntry
 from sideeffects import registry
 from sideeffects.models import Delivery, DeliveryState
@@ -31,11 +34,12 @@ GUARDS = (
     "orders.TimelineEntry:append_only",
     "orders.Fact:frozen",
     "fulfillment.StockMovement:append_only",
+    "orders.RefusedAttempt:refused_append_only",
 )  # lifted for the statements of this module alone
 PUBLIC = set(OrderFulfilled.__dataclass_fields__)  # what a fact may tell
 
 
-class UnderWay(Exception):
+class UnderWay(Refused):
     """Orders that still need to know for whom they are: {number: what is left to do}."""
 
     def __init__(self, orders: dict[str, str]) -> None:
@@ -56,16 +60,21 @@ def preview(email: str) -> Forgotten:
     return _walk(email, None)
 
 
-def forget(email: str, actor: str, reason: str) -> Forgotten:
-    """One transaction for each order, so that it may be stopped and started again: what is forgotten is not found any more. Raises UnderWay: nothing was done."""
-    return _walk(email, (actor, reason))
+def forget(email: str, actor: Actor, reason: str) -> Forgotten:
+    """One transaction for each order, so that it may be stopped and started again: what is forgotten is not found any more.
+
+    Raises UnderWay, Refused: nothing was done.
+    """
+    with refusals.kept(actor, "forget", ""):
+        actor.must_have("orders.forget_customer", "have a customer forgotten")
+        return _walk(email, (actor, reason))
 
 
 def orders_of(email: str) -> QuerySet[Order]:
     return Order.objects.filter(customer_email__iexact=email.strip()).order_by("id")
 
 
-def _walk(email: str, by: tuple[str, str] | None) -> Forgotten:
+def _walk(email: str, by: tuple[Actor, str] | None) -> Forgotten:
     _refuse_if_under_way(orders_of(email))
     touched: Counter[str] = Counter()
     numbers = []
@@ -130,7 +139,7 @@ def _without(marks: re.Pattern[str], value: Any) -> Any:
     return [_without(marks, item) for item in value] if isinstance(value, list) else value
 
 
-def _forget_order(order: Order, by: tuple[str, str] | None) -> Counter[str]:
+def _forget_order(order: Order, by: tuple[Actor, str] | None) -> Counter[str]:
     """``by``: who forgets, and why; None: only count."""
     marks, touched = _marks(order), Counter(orders=1)
     about = {
@@ -138,6 +147,7 @@ def _forget_order(order: Order, by: tuple[str, str] | None) -> Counter[str]:
         "history entries": _changed(TimelineEntry.objects.filter(order=order), marks, "detail"),
         "steps": _changed(StepRecord.objects.filter(saga__order=order), marks, "error_message", "evidence", "receipt", "undo_receipt"),
         "incidents": _changed(Incident.objects.filter(Q(order=order) | Q(subject=order.number)), marks, "message", "reason", "proposal"),
+        "refused attempts": _changed(RefusedAttempt.objects.filter(subject=order.number), marks, "sentence"),
         "deliveries": _changed(Delivery.objects.filter(fact__order=order), marks, "error_message"),
         "stock movements": _changed(StockMovement.objects.filter(note__icontains=order.number), marks, "note"),
     }
@@ -147,8 +157,8 @@ def _forget_order(order: Order, by: tuple[str, str] | None) -> Counter[str]:
     if by is not None:
         Order.objects.filter(pk=order.pk).update(**_pseudonym(order, marks))
         actor, reason = by
-        detail = {"reason": _without(marks, reason)}
-        TimelineEntry.objects.create(order=order, kind=Kind.OPERATOR, code=FORGOTTEN, actor=actor[:80], detail=detail)
+        detail = {"user": actor.user, "reason": _without(marks, reason)}
+        TimelineEntry.objects.create(order=order, kind=Kind.OPERATOR, code=FORGOTTEN, actor=actor.name, detail=detail)
     return +touched
 
 

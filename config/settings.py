@@ -100,6 +100,7 @@ _delivery_backoff_cap: float = env.float("DELIVERY_BACKOFF_CAP_S", 900.0, valida
 _delivery_limit: float = env.float(
     "DELIVERY_LIMIT_S", 259_200.0, validate=Range(min=0.1)
 )  # from a side effect's first failure: it is tried for so long, a weekend and a day, before it is a dead letter
+OPERATOR_TOKEN: str = env.str("OPERATOR_TOKEN", "")  # who decides, for a command that decides; empty: it asks on the terminal
 SECOND_PERSON_ABOVE_MINOR: int = env.int(
     "SECOND_PERSON_ABOVE_MINOR", 50_000, validate=Range(min=0)
 )  # an amount settled by hand above this needs two

@@ -200,6 +200,7 @@ class Stack:
             "SECRET_KEY": secret(self.run_dir / "secret_key"),
             "TIME_SCALE": str(self.options.time_scale),
             "DEMO_VALUES": "1",
+            "OPERATOR_TOKEN": "",  # a person's, whose shell starts us: no process decides in their name
             "PYTHONUNBUFFERED": "1",
         }
 
@@ -324,6 +325,7 @@ class Stack:
             "broker": self.broker,
             "token": self.credentials["token"],
             "admin": self.credentials["admin"],
+            "operator_token": self.credentials["operator_token"],
             "processes": self._everybody(),
         }
         write_whole(self.run_dir / "stack.json", json.dumps(self.info, indent=2))

@@ -45,6 +45,9 @@ class Circuit(models.Model):
     reason = models.CharField(max_length=300, blank=True)
     wakes = models.BooleanField(default=False)
 
+    class Meta:
+        permissions: ClassVar = [("hold_circuit", "Can hold a circuit open"), ("release_circuit", "Can release a circuit")]
+
     def __str__(self) -> str:
         return f"circuit {self.name} ({self.state})"
 

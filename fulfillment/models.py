@@ -5,6 +5,7 @@ from typing import ClassVar
 from django.db import models
 from django.db.models import Q
 
+from fulfillment.batch import RetryBatch, RetryItem
 from fulfillment.circuit import Circuit, CircuitEntry
 from fulfillment.clock import ShopNow
 from fulfillment.keys import KeyIssuer
@@ -21,6 +22,8 @@ __all__ = [
     "Quarantine",
     "QueueProbe",
     "Reservation",
+    "RetryBatch",
+    "RetryItem",
     "Saga",
     "SagaState",
     "StepRecord",
@@ -45,6 +48,10 @@ class SagaState(models.TextChoices):
 
 
 FINAL = (SagaState.COMPLETED, SagaState.COMPENSATED, SagaState.CLOSED_BY_OPERATOR)
+DECIDED_BY_PERSONS = (
+    *("retry_now", "retry", "look_up", "it_happened", "it_did_not", "start_undo"),
+    *("undone_by_hand", "skip", "close", "assign", "snooze", "note"),
+)  # each verb of fulfillment.recovery has a permission of its own
 
 
 class Saga(models.Model):
@@ -81,6 +88,7 @@ class Saga(models.Model):
     closed_at = models.DateTimeField(null=True)
 
     class Meta:
+        permissions: ClassVar = [(f"decide_{verb}", f"Can decide: {verb.replace('_', ' ')}") for verb in DECIDED_BY_PERSONS]
         indexes: ClassVar = [
             models.Index(fields=["wake_at", "id"], condition=Q(wake_at__isnull=False), name="saga_due"),
             models.Index(fields=["held_by", "id"], condition=~Q(held_by=""), name="saga_held"),

@@ -10,8 +10,10 @@ from orders.attention import Incident
 from orders.clients import ClientSettings
 from orders.clock import ShopNow
 from orders.facts import Fact
+from orders.operators import OperatorToken
 from orders.probes import QueueProbe
 from orders.processes import ProcessRow
+from orders.refusals import RefusedAttempt
 from orders.timeline import TimelineEntry
 from orders.turns import TurnRow
 
@@ -19,11 +21,13 @@ __all__ = [
     "ClientSettings",
     "Fact",
     "Incident",
+    "OperatorToken",
     "Order",
     "OrderLine",
     "ProcessRow",
     "Product",
     "QueueProbe",
+    "RefusedAttempt",
     "Status",
     "TimelineEntry",
     "TurnRow",
@@ -113,6 +117,7 @@ class Order(models.Model):
 
     class Meta:
         ordering: ClassVar = ["-id"]
+        permissions: ClassVar = [("cancel_order", "Can cancel an order"), ("forget_customer", "Can have a customer forgotten")]
         constraints: ClassVar = [
             models.UniqueConstraint(fields=["client", "idempotency_key"], name="order_once_per_key"),
             models.CheckConstraint(condition=models.Q(total_minor__gt=0), name="order_total_positive"),

@@ -71,6 +71,7 @@ class Delivery(models.Model):
     class Meta:
         ordering: ClassVar = ["subscriber"]
         verbose_name_plural = "deliveries"
+        permissions: ClassVar = [("replay_delivery", "Can replay dead letters"), ("discard_delivery", "Can discard deliveries")]
         constraints: ClassVar = [
             models.UniqueConstraint(fields=["fact", "subscriber"], name="delivery_once_per_subscriber"),
             models.CheckConstraint(

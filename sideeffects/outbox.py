@@ -175,7 +175,7 @@ def _locked(deliveries: QuerySet[Delivery]) -> Delivery | None:
 
 
 def move(
-    delivery: Delivery, to: DeliveryState, *, code: str = "", detail: dict[str, str] | None = None, actor: str = "", **changes: Any
+    delivery: Delivery, to: DeliveryState, *, code: str = "", detail: dict[str, Any] | None = None, actor: str = "", **changes: Any
 ) -> None:
     """Write the row and its line of history, in the caller's transaction."""
     TimelineEntry.objects.create(

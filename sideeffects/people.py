@@ -11,8 +11,10 @@ from django.conf import settings
 from django.db import transaction
 from django.db.models import Count, Max, Min, Q, QuerySet
 
+from orders import refusals
 from orders.attention import Incident, IncidentKind, IncidentState, open_incident, resolve
 from orders.clock import in_seconds
+from orders.operators import Actor
 from sideeffects import circuit, outbox, relay
 from sideeffects.models import Circuit, Delivery, DeliveryState
 
@@ -149,15 +151,19 @@ def owed(answered: Mapping[str, Collection[str]]) -> Iterator[tuple[str, str]]:
 # --- what a person gives up -----------------------------------------------------------------------------------------------
 
 
-def discard(subscriber: str, actor: str, reason: str, state: str = "", error: str = "", order: str = "") -> int:
-    """Dead letters, or what is held: it will not happen. Each with its line of history. Returns how many."""
+def discard(subscriber: str, actor: Actor, reason: str, state: str = "", error: str = "", order: str = "") -> int:
+    """Dead letters, or what is held: it will not happen. Each with its line of history. Returns how many. Raises Refused."""
+    with refusals.kept(actor, "discard", order or subscriber):
+        actor.must_have("sideeffects.discard_delivery", "discard deliveries")
     discarded = 0
     waiting = deliveries(subscriber, state, error, order).filter(state__in=WAITING).order_by("id")
     while True:
         with transaction.atomic():
             batch = list(waiting.select_for_update(of=("self",), no_key=True)[:AT_ONCE])
             for delivery in batch:
-                outbox.move(delivery, DeliveryState.DISCARDED, code="discard", detail={"message": reason}, actor=actor)
+                outbox.move(
+                    delivery, DeliveryState.DISCARDED, code="discard", detail={"user": actor.user, "message": reason}, actor=actor.name
+                )
         if not batch:
             return discarded
         discarded += len(batch)

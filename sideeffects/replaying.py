@@ -11,7 +11,9 @@ from typing import Any
 from django.db import transaction
 from django.db.models import Count, Max, QuerySet
 
+from orders import refusals
 from orders.clock import shop_now
+from orders.operators import Actor
 from sideeffects import outbox
 from sideeffects.models import Delivery, DeliveryState
 
@@ -53,9 +55,12 @@ def batches(choice: Choice) -> list[Batch]:
     return [Batch(subscriber=subscriber, error=error, count=count) for subscriber, error, count in rows]
 
 
-def replay(choice: Choice, subscribers: set[str], *, actor: str, reason: str, rate_per_s: float) -> int:
-    """Each letter of these subscribers gets fresh tries and a fresh limit in time. Returns how many; two at once replay none twice."""
+def replay(choice: Choice, subscribers: set[str], *, actor: Actor, reason: str, rate_per_s: float) -> int:
+    """Each letter of these subscribers gets fresh tries and a fresh limit in time. Returns how many; two at once replay none twice. Raises Refused."""
+    with refusals.kept(actor, "replay", choice.order or choice.subscriber):
+        actor.must_have("sideeffects.replay_delivery", "replay dead letters")
     replayed = 0
+    told = {"user": actor.user, "message": reason}
     letters = choice.letters().filter(subscriber__in=subscribers).select_related("fact").order_by("id")
     while True:
         with transaction.atomic():
@@ -63,7 +68,7 @@ def replay(choice: Choice, subscribers: set[str], *, actor: str, reason: str, ra
             start = _behind_those_that_wait(subscribers, rate_per_s)
             for place, letter in enumerate(batch):
                 fresh = {"tries": 0, "unspent": 0, "relaunches": 0, "wake_at": start + timedelta(seconds=place / rate_per_s)}
-                outbox.move(letter, DeliveryState.PENDING, code="replay", detail={"message": reason}, actor=actor, **fresh)
+                outbox.move(letter, DeliveryState.PENDING, code="replay", detail=told, actor=actor.name, **fresh)
         if not batch:
             return replayed
         replayed += len(batch)

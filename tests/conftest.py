@@ -2,11 +2,13 @@
 
 import random
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Protocol
 
 import pytest
+from django.contrib.auth.models import Permission, User
 
 from fulfillment import keys
+from orders import operators
 from tests.shop_clock import LIMITS_S, ShopClock
 
 # Minutes each: what begins last would keep one core waiting.
@@ -21,6 +23,24 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def one_nonce(monkeypatch: pytest.MonkeyPatch) -> None:
     """Every key of a test can be written down beforehand."""
     monkeypatch.setattr(keys, "new_nonce", lambda: "testsnonce")
+
+
+class SignIn(Protocol):
+    """``sign_in("amara")``: the commands that follow are this operator's. Without ``permissions``: whatever there is may be done."""
+
+    def __call__(self, name: str = "amara", *permissions: str) -> User: ...
+
+
+@pytest.fixture
+def sign_in(db: None, settings: Any) -> SignIn:
+    def by_token(name: str = "amara", *permissions: str) -> User:
+        user, is_new = User.objects.get_or_create(username=name, defaults={"is_staff": True, "is_superuser": not permissions})
+        if is_new:
+            user.user_permissions.add(*Permission.objects.filter(codename__in=permissions))
+        settings.OPERATOR_TOKEN = operators.issue(user)
+        return user
+
+    return by_token
 
 
 @pytest.fixture

@@ -1,20 +1,27 @@
-"""What the operators' commands share: wrong wiring is refused, an unknown order is named, and everything can be had as one JSON document."""
+"""What the operators' commands share: wrong wiring is refused, who decides is authenticated, an unknown order is named, and all can be had as one JSON document."""
 
 import json
 import os
 import sys
+import warnings
 from argparse import ArgumentTypeError
+from getpass import GetPassWarning, getpass
 from typing import Any, NoReturn
 
+from django.conf import settings
 from django.core.management.base import BaseCommand, CommandParser
 from django.core.serializers.json import DjangoJSONEncoder
 from django.db import ProgrammingError
 
+from orders import operators, refusals
 from orders.attention import Incident
 from orders.models import Order
+from orders.operators import Actor, Refused
+from orders.refusals import RefusedAttempt
 
 WRONG_USAGE = 2
 PLACEHOLDERS = ("", "…", "...")
+NOBODY = "Who decides? Put your operator token into OPERATOR_TOKEN, or run this on a terminal, which asks for it. `manage.py operator_token create NAME` makes one."
 
 
 class OperatorCommand(BaseCommand):
@@ -44,6 +51,30 @@ class OperatorCommand(BaseCommand):
         self.stdout.write(json.dumps(document, cls=DjangoJSONEncoder, ensure_ascii=False))
 
 
+def authenticated(verb: str) -> Actor:
+    """Whose operator token was given. Exit 2: none was; 1: it is not known, and the attempt is in the audit log."""
+    token = settings.OPERATOR_TOKEN or hidden("Operator token: ")
+    if not token:
+        wrong_usage(NOBODY)
+    try:
+        with refusals.kept(None, verb, operators.prefix_of(token)):
+            return operators.by_token(token)
+    except Refused as refused:
+        sys.exit(f"{refused} Nothing was done.")
+
+
+def hidden(prompt: str) -> str:
+    """Typed on a terminal and shown on none; empty: there is no terminal, or none that can hide it."""
+    if not sys.stdin.isatty():
+        return ""
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", GetPassWarning)
+        try:
+            return getpass(prompt).strip()
+        except (GetPassWarning, EOFError):
+            return ""
+
+
 def find_order(number: str) -> Order:
     """With its incidents. Exit 1: there is none."""
     order = Order.objects.prefetch_related("incidents").filter(number=number).first()
@@ -55,6 +86,10 @@ def find_order(number: str) -> Order:
 def incident_as_json(incident: Incident) -> dict[str, Any]:
     names = ("kind", "step", "code", "sentence", "amount_minor", "currency", "state", "owner", "snoozed_until", "opened_at", "proposal")
     return {"order": incident.subject} | {name: getattr(incident, name) for name in names} | {"runbook": incident.runbook}
+
+
+def attempt_as_json(attempt: RefusedAttempt) -> dict[str, Any]:
+    return {name: getattr(attempt, name) for name in ("at", "user", "actor", "verb", "subject", "sentence")}
 
 
 def wrong_usage(sentence: str) -> NoReturn:

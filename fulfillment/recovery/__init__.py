@@ -2,9 +2,10 @@
 
 ``sweeping`` finds what is due, ``containing`` keeps the trouble of one saga from the others, ``quarantine`` is where those are on which nobody can work,
 ``circuits`` looks after providers that are out, ``probes`` tell loss from backlog, ``choices`` says what may be decided about an order, ``verbs`` does it,
-``bulk`` does it to many, ``grouping`` shows what one cause has brought about.
+``bulk`` does it to many, as a set that was previewed, ``grouping`` shows what one cause has brought about.
 """
 
+from fulfillment.recovery.bulk import work as work_off_batches
 from fulfillment.recovery.choices import Choice, choices, version_of
 from fulfillment.recovery.circuits import probes as circuit_probes
 from fulfillment.recovery.containing import ClockHasJumped, Due, Memory, contained
@@ -12,9 +13,10 @@ from fulfillment.recovery.grouping import Group, amounts, awake, groups, snoozed
 from fulfillment.recovery.jumps import Jump, move_with_the_clock
 from fulfillment.recovery.probes import probe_came_out, probe_not_sent, probes_due, tell_of_unserved_queues, unanswered_for_s
 from fulfillment.recovery.quarantine import HELD_BY_SOMEBODY, held_by_somebody, held_since
-from fulfillment.recovery.requests import Answer, Refused, Request
+from fulfillment.recovery.requests import Answer, Request
 from fulfillment.recovery.sweeping import BEAT_EVERY, beat, due, look, not_published, postpone, reconciliation_is_due, sweep_age_s
 from fulfillment.recovery.verbs import VERBS, cancel, decide, retry_now
+from orders.operators import Refused
 
 __all__ = [
     "BEAT_EVERY",
@@ -55,4 +57,5 @@ __all__ = [
     "tell_of_unserved_queues",
     "unanswered_for_s",
     "version_of",
+    "work_off_batches",
 ]

@@ -1,69 +1,86 @@
-"""One verb over many orders: every order whose open incident fits a filter is tried again with a fresh budget, one decision and one result each."""
+"""One verb over many orders: those whose open incident fits a filter are tried again with a fresh budget.
+
+First a preview: the set is stored, with the version and the amount of each order. A person confirms that set, and exactly it is touched. The sweep works it off, so
+many orders a second and no more, whoever is killed meanwhile; what becomes of each order is read from the order.
+"""
 
 import logging
-import time
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 
-from django.db.models import Max
+from django.conf import settings
+from django.contrib.auth.models import User
+from django.db import transaction
+from django.db.models import F, Max
 
-from fulfillment.models import Quarantine, Saga, SagaState
+from fulfillment.batch import RetryBatch, RetryItem
+from fulfillment.clock import ShopNow, shop_now
+from fulfillment.models import FINAL, Quarantine, Saga, SagaState
 from fulfillment.recovery.choices import choices
-from fulfillment.recovery.grouping import awake, snoozed
-from fulfillment.recovery.requests import Refused, Request
+from fulfillment.recovery.grouping import amounts, awake, snoozed
+from fulfillment.recovery.requests import Request, refuse_a_card_number, refuse_whom_it_is_not_for
 from fulfillment.recovery.verbs import decide
+from orders import operators, refusals
 from orders.attention import Incident
-from orders.database import is_our_trouble
+from orders.database import is_our_trouble, is_unusable
 from orders.models import Order
+from orders.operators import Actor, Refused
 from orders.timeline import TimelineEntry
 
 log = logging.getLogger(__name__)
 
 PAGE = 200
+FASTEST_PER_S = 50.0  # of all batches together: each decision costs the sweep about 10 ms, and each order its provider a call
+WAITING, FAILED_AGAIN = "waiting", "failed again"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Candidate:
-    """An order that the filter has found. ``version``: as it was judged. ``skip``: why retry is not legal for it; empty: it will be retried."""
+    """An order that the filter has found. ``version``: as it was judged. ``amount_minor``: at risk. ``skip``: why retry is not legal for it; empty: it will be
+    retried.
+    """
 
     order: str
+    order_id: int | None = None
     version: int = 0
+    amount_minor: int = 0
+    currency: str = ""
     skip: str = ""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Result:
-    """What became of one order: ``done``, ``repeated``, ``refused`` (the sentence says why) or ``failed``."""
-
-    order: str
-    outcome: str
-    sentence: str
-
-    @property
-    def went_well(self) -> bool:
-        return self.outcome in ("done", "repeated")
+# --- the preview ----------------------------------------------------------------------------------------------------------
 
 
 def candidates(*, kind: str = "", step: str = "", code: str = "") -> list[Candidate]:
     """Every order with an open incident that fits all filters given, oldest order first; an empty filter fits everything."""
     wanted = {name: value for name, value in {"kind": kind, "step": step, "code": code}.items() if value}
     fitting = awake().filter(**wanted).order_by()
-    ids = list(fitting.filter(order__isnull=False).order_by("order_id").values_list("order_id", flat=True).distinct())
-    found = [candidate for start in range(0, len(ids), PAGE) for candidate in _judged(ids[start : start + PAGE])]
+    rows = fitting.filter(order__isnull=False).values_list("order_id").annotate(Max("amount_minor")).order_by("order_id")
+    at_risk = {order_id: amount for order_id, amount in rows if order_id is not None}
+    ids = list(at_risk)
+    found = [candidate for start in range(0, len(ids), PAGE) for candidate in _judged(ids[start : start + PAGE], at_risk)]
     asleep = snoozed().filter(**wanted, order__isnull=False).exclude(order_id__in=ids)
     strangers = fitting.filter(order__isnull=True)
     return found + _skipped(asleep, "snoozed") + _skipped(strangers, "no order of ours")
 
 
-def _judged(order_ids: list[int]) -> Iterator[Candidate]:
+def _judged(order_ids: list[int], at_risk: dict[int, int]) -> Iterator[Candidate]:
     versions = dict(TimelineEntry.objects.filter(order_id__in=order_ids).order_by().values_list("order_id").annotate(Max("id")))
-    held = Quarantine.objects.filter(order_id__in=order_ids).values_list("order_id", flat=True)
-    for order_id, number in Order.objects.filter(pk__in=held).order_by("pk").values_list("pk", "number"):
-        yield Candidate(order=number, version=versions.get(order_id, 0))
-    sagas = Saga.objects.filter(order_id__in=order_ids).exclude(order_id__in=held)
-    for saga in sagas.select_related("order").prefetch_related("records").order_by("order_id"):
-        yield Candidate(order=saga.order.number, version=versions.get(saga.order_id, 0), skip=_why_not_safely(saga))
+    held = {pk for pk in Quarantine.objects.filter(order_id__in=order_ids).values_list("order_id", flat=True) if pk is not None}
+    sagas = Saga.objects.filter(order_id__in=order_ids).exclude(order_id__in=held).prefetch_related("records").select_related("order")
+    known = {saga.order_id: saga for saga in sagas}
+    for order in Order.objects.filter(pk__in=held | set(known)).order_by("pk"):
+        skip = "" if order.pk in held else _why_not_safely(known[order.pk])
+        yield Candidate(
+            order=order.number,
+            order_id=order.pk,
+            version=versions.get(order.pk, 0),
+            amount_minor=at_risk[order.pk],
+            currency=order.currency,
+            skip=skip,
+        )
 
 
 def _why_not_safely(saga: Saga) -> str:
@@ -86,34 +103,132 @@ def _skipped(incidents: Iterable[Incident], why: str) -> list[Candidate]:
     return [Candidate(order=subject, skip=why) for subject in sorted({incident.subject for incident in incidents})]
 
 
-def told(found: list[Candidate]) -> str:
-    """38 selected: 31 will be retried, 7 skipped (5 completed, 2 running)."""
-    skipped = Counter(candidate.skip for candidate in found if candidate.skip)
+@transaction.atomic
+def preview(*, kind: str = "", step: str = "", code: str = "") -> RetryBatch:
+    """What would be retried, stored as it is judged now. Nothing is done."""
+    batch = RetryBatch.objects.create(filters={"kind": kind, "step": step, "code": code})
+    names = ("order", "order_id", "version", "amount_minor", "currency", "skip")
+    found = candidates(kind=kind, step=step, code=code)
+    RetryItem.objects.bulk_create([RetryItem(batch=batch, **{name: getattr(one, name) for name in names}) for one in found])
+    return batch
+
+
+def told(batch: RetryBatch) -> str:
+    """38 selected: 31 will be retried (€2,604.00 at risk), 7 skipped (5 completed, 2 running)."""
+    items = list(batch.items.all())
+    taken = [item for item in items if not item.skip]
+    skipped = Counter(item.skip for item in items if item.skip)
     why = ", ".join(f"{count} {reason}" for reason, count in skipped.most_common())
-    taken = len(found) - skipped.total()
-    return f"{len(found)} selected: {taken} will be retried, {skipped.total()} skipped" + (f" ({why})" if why else "")
+    risk = amounts(_at_risk(taken))
+    retried = f"{len(taken)} will be retried" + (f" ({risk} at risk)" if risk else "")
+    return f"{len(items)} selected: {retried}, {skipped.total()} skipped" + (f" ({why})" if why else "")
 
 
-def retry(found: Iterable[Candidate], *, actor: str, reason: str, rate_per_s: float) -> Iterator[Result]:
-    """Decide each that is not to be skipped, at most ``rate_per_s`` of them a second. One that has moved on since it was judged is refused, and says so."""
-    due = time.monotonic()
-    for candidate in found:
-        if candidate.skip:
-            continue
-        time.sleep(max(0.0, due - time.monotonic()))
-        due = max(due, time.monotonic()) + 1 / rate_per_s
-        yield _retried(candidate, actor, reason)
+def _at_risk(items: list[RetryItem]) -> dict[str, int]:
+    found: Counter[str] = Counter()
+    for item in items:
+        found[item.currency] += item.amount_minor
+    return dict(found)
 
 
-def _retried(candidate: Candidate, actor: str, reason: str) -> Result:
-    request = Request(order=candidate.order, verb="retry", version=candidate.version, actor=actor, reason=reason)
+# --- a person confirms it -------------------------------------------------------------------------------------------------
+
+
+def confirm(number: int, actor: Actor, reason: str, rate_per_s: float) -> RetryBatch:
+    """The sweep begins with it; once is enough, and twice is once. Raises Refused: there is no such batch, or not for this actor."""
+    with refusals.kept(actor, "retry", f"batch {number}"):
+        refuse_whom_it_is_not_for(actor, "retry")
+        refuse_a_card_number(reason)
+        if not RetryBatch.objects.filter(pk=number).exists():
+            raise Refused(f"There is no batch {number}: `manage.py retry_orders` with a filter previews one, and tells its number.")
+        by = {"user": actor.user, "actor": actor.name, "reason": reason, "rate_per_s": min(rate_per_s, FASTEST_PER_S)}
+        RetryBatch.objects.filter(pk=number, confirmed_at=None).update(confirmed_at=ShopNow(), next_at=ShopNow(), **by)
+    return RetryBatch.objects.get(pk=number)
+
+
+# --- the sweep works it off -----------------------------------------------------------------------------------------------
+
+
+def work(may_go_on: Callable[[], bool] = lambda: True) -> int:
+    """One round: so many orders of the confirmed batch whose turn it is as its rate allows. How many were decided.
+
+    Killed anywhere, the next round goes on: a decision that was recorded and not noted here is answered "repeated", and nothing is done twice.
+    """
+    batch = RetryBatch.objects.filter(confirmed_at__isnull=False, ended_at=None).order_by("next_at", "id").first()
+    if batch is None or batch.next_at is None or batch.next_at > shop_now():
+        return 0
+    waiting = batch.items.filter(skip="", outcome="").order_by(F("tried_at").asc(nulls_first=True), "id")
+    decided = 0
+    for item in list(waiting[: max(1, int(batch.rate_per_s * settings.SWEEP_EVERY_S))]):
+        if not may_go_on() or not _decided(batch, item):
+            break
+        decided += 1
+    after = timedelta(seconds=max(decided, 1) / batch.rate_per_s)
+    RetryBatch.objects.filter(pk=batch.pk).update(next_at=shop_now() + after, ended_at=None if waiting.exists() else ShopNow())
+    return decided
+
+
+def _decided(batch: RetryBatch, item: RetryItem) -> bool:
+    """False: somebody holds its rows, which has cost this round enough; the others go first, and then it is its turn again."""
+    RetryItem.objects.filter(pk=item.pk).update(tried_at=ShopNow())
     try:
-        answer = decide(request)
-    except Refused as refused:
-        return Result(order=candidate.order, outcome="refused", sentence=str(refused))
+        outcome, sentence = _outcome(batch, item)
     except Exception as error:
+        if is_unusable(error):
+            raise
         if is_our_trouble(error):
-            raise  # the database's trouble, and not this order's
-        log.exception("%s could not be retried", candidate.order)
-        return Result(order=candidate.order, outcome="failed", sentence=f"{candidate.order}: {type(error).__name__}. Nothing was done.")
-    return Result(order=candidate.order, outcome=answer.outcome, sentence=answer.sentence)
+            return False
+        log.exception("%s could not be retried", item.order)
+        outcome, sentence = "failed", f"{item.order}: {type(error).__name__}. Nothing was done."
+    RetryItem.objects.filter(pk=item.pk, outcome="").update(outcome=outcome, sentence=sentence, decided_at=ShopNow())
+    return True
+
+
+def _outcome(batch: RetryBatch, item: RetryItem) -> tuple[str, str]:
+    try:
+        actor = _still(batch)
+        answer = decide(Request(order=item.order, verb="retry", version=item.version, actor=actor, reason=batch.reason))
+    except Refused as refused:
+        return "refused", str(refused)
+    return answer.outcome, answer.sentence
+
+
+def _still(batch: RetryBatch) -> Actor:
+    """Who has confirmed it, with what they may do now. Raises Refused: they may not operate any more."""
+    user = User.objects.filter(pk=batch.user).first() if batch.user else None
+    if user is None or not operators.may_operate(user):
+        raise Refused(f"{batch.actor}, who has confirmed {batch}, may not operate any more. Nothing was done.")
+    return operators.of_user(user)
+
+
+# --- what became of them --------------------------------------------------------------------------------------------------
+
+
+def outcomes(batch: RetryBatch) -> dict[str, str]:
+    """Of each order that was not skipped, as it stands now: refunded, undone, completed, closed by operator, failed again, refused, failed, or waiting."""
+    items = list(batch.items.filter(skip=""))
+    ids = [item.order_id for item in items if item.order_id is not None]
+    states = dict(Saga.objects.filter(order_id__in=ids).values_list("order_id", "state"))
+    held = dict(Quarantine.objects.filter(order_id__in=ids).values_list("order_id", "last_at"))
+    return {item.order: _became(item, str(states.get(item.order_id or 0, "")), held.get(item.order_id)) for item in items}
+
+
+def _became(item: RetryItem, state: str, held_at: datetime | None) -> str:
+    if item.outcome in ("refused", "failed"):
+        return item.outcome
+    if not item.outcome or item.decided_at is None:
+        return WAITING
+    if held_at is not None:
+        return FAILED_AGAIN if held_at > item.decided_at else WAITING
+    if state == SagaState.COMPENSATED:
+        return "refunded" if item.amount_minor else "undone"
+    if state in FINAL:
+        return str(SagaState(state).label).lower()
+    return FAILED_AGAIN if state == SagaState.NEEDS_ATTENTION else WAITING
+
+
+def counted(became: dict[str, str]) -> str:
+    """160 refunded, 40 failed again, 0 waiting."""
+    counts = Counter(became.values())
+    waiting = counts.pop(WAITING, 0)
+    return ", ".join([*(f"{count} {what}" for what, count in counts.most_common()), f"{waiting} waiting"])

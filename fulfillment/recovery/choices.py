@@ -28,7 +28,7 @@ class Choice:
         """The command line that decides it, to be pasted; … stands for what only the person knows, and is refused as it is."""
         amount = self.amount_minor if amount_minor is None else amount_minor
         options = OPTIONS | {"amount": f"--amount-minor {'…' if amount is None else amount}"}
-        line = f'python manage.py decide {order} {self.verb} --version {version} --actor "$USER"'
+        line = f"python manage.py decide {order} {self.verb} --version {version}"
         line += "" if self.verb in NEEDS_NO_REASON else ' --reason "…"'
         return " ".join([line, *(options[name] for name in self.needs)])
 

@@ -15,10 +15,12 @@ from fulfillment.engine import Launch
 from fulfillment.gateways import ROLES
 from fulfillment.models import Quarantine, Saga
 from fulfillment.recovery.containing import Due, Memory, contained
-from fulfillment.recovery.requests import Refused, refuse_a_card_number
+from fulfillment.recovery.requests import refuse_a_card_number
 from fulfillment.release import RELEASE
+from orders import refusals
 from orders.attention import Incident, IncidentKind, IncidentState, resolve
 from orders.database import is_unusable, sqlstate, wait_for_locks
+from orders.operators import Actor, Refused
 
 log = logging.getLogger(__name__)
 
@@ -156,29 +158,33 @@ def names() -> list[str]:
     )
 
 
-def hold(name: str, actor: str, reason: str) -> str:
+def hold(name: str, actor: Actor, reason: str) -> str:
     """Keep a circuit open until somebody releases it: a stop by a person. Raises Refused."""
-    return _decide(name, actor, reason, is_hold=True)
+    with refusals.kept(actor, "hold", name):
+        actor.must_have("fulfillment.hold_circuit", "hold a circuit")
+        return _decide(name, actor, reason, is_hold=True)
 
 
-def release(name: str, actor: str, reason: str) -> str:
+def release(name: str, actor: Actor, reason: str) -> str:
     """Close an open circuit, whoever has opened it: the next failures open it again. Raises Refused."""
-    return _decide(name, actor, reason, is_hold=False)
+    with refusals.kept(actor, "release", name):
+        actor.must_have("fulfillment.release_circuit", "release a circuit")
+        return _decide(name, actor, reason, is_hold=False)
 
 
 @engine.transition
-def _decide(name: str, actor: str, reason: str, *, is_hold: bool) -> str:
+def _decide(name: str, actor: Actor, reason: str, *, is_hold: bool) -> str:
     if name not in names():
         raise Refused(f"There is no circuit {name!r}: choose one of {', '.join(names())}.")
-    if not actor or not reason:
-        raise Refused("Who decides, and why? Name the actor and the reason.")
+    if not reason:
+        raise Refused("Why? Name the reason.")
     refuse_a_card_number(reason)
     circuit = circuits.locked(name)
     if is_hold:
-        circuits.hold_open(circuit, actor[:80], reason)
+        circuits.hold_open(circuit, actor.name, reason)
         engine.tell_of(circuit)
         return f"{name} is held open. Orders that need it wait; nothing of them is spent."
     if not circuit.is_open:
         return f"{name} is closed. Nothing was done."
-    circuits.close(circuit, actor[:80], reason)
+    circuits.close(circuit, actor.name, reason)
     return f"{name} is closed. Those who wait go on, {WOKEN_PER_S} a second at most."

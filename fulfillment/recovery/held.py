@@ -10,9 +10,10 @@ from django.db import transaction
 from fulfillment.models import Quarantine
 from fulfillment.recovery import quarantine
 from fulfillment.recovery.choices import Choice, version_of, whatever_its_rows_say
-from fulfillment.recovery.requests import Answer, Refused, Request, refuse_what_is_not_legal
+from fulfillment.recovery.requests import Answer, Request, refuse_what_is_not_legal
 from orders.attention import Incident, IncidentKind, IncidentState, open_incidents, resolve_incidents
 from orders.models import Order
+from orders.operators import Refused
 from orders.timeline import Kind, TimelineEntry
 
 TOLD = {
@@ -46,7 +47,7 @@ def decide(request: Request) -> Answer:
 
 
 def _repeated_or_stale(order_id: int, request: Request) -> Answer:
-    asked = {"detail__version": request.version, "detail__verb": request.verb, "actor": request.actor}
+    asked = {"detail__user": request.actor.user, "detail__version": request.version, "detail__verb": request.verb}
     if TimelineEntry.objects.filter(order_id=order_id, kind=Kind.OPERATOR, **asked).exists():
         return Answer(outcome="repeated", sentence=f"{request.order}: {request.verb} was done already. Nothing was done twice.")
     raise Refused(
@@ -55,16 +56,16 @@ def _repeated_or_stale(order_id: int, request: Request) -> Answer:
 
 
 def _audit(order_id: int, request: Request) -> None:
-    detail: dict[str, Any] = {"verb": request.verb, "version": request.version, "reason": request.reason}
+    detail: dict[str, Any] = {"user": request.actor.user, "verb": request.verb, "version": request.version, "reason": request.reason}
     detail |= {"owner": request.owner} if request.owner else {}
     detail |= {"until": request.until.isoformat()} if request.until else {}
-    TimelineEntry.objects.create(order_id=order_id, kind=Kind.OPERATOR, code=request.verb, actor=request.actor, detail=detail)
+    TimelineEntry.objects.create(order_id=order_id, kind=Kind.OPERATOR, code=request.verb, actor=request.actor.name, detail=detail)
 
 
 def _do(order_id: int, held: Quarantine | None, request: Request) -> None:
     waiting = Incident.objects.exclude(state=IncidentState.RESOLVED).filter(order_id=order_id)
     if request.verb == "retry" and held:
-        resolve_incidents(order_id, request.verb, request.reason, request.actor, kind=IncidentKind.QUARANTINED)
+        resolve_incidents(order_id, request.verb, request.reason, request.actor.name, kind=IncidentKind.QUARANTINED)
         quarantine.look_now(held)
     elif request.verb == "assign":
         waiting.update(owner=request.owner)

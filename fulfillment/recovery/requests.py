@@ -6,19 +6,22 @@ from datetime import datetime
 
 from fulfillment.clock import shop_now
 from fulfillment.recovery.choices import NEEDS_NO_REASON, Choice
+from orders.operators import Actor, Refused
 from orders.text import has_card_number
 
-LONGEST = {"actor": 80, "owner": 80, "evidence": 300}  # characters: what the journal's columns hold
+LONGEST = {"owner": 80, "evidence": 300}  # characters: what the journal's columns hold
 
 
 @dataclass(frozen=True, kw_only=True)
 class Request:
-    """A decision. ``version``: the number of the last timeline entry that the person has seen. ``amount_minor`` in the order's currency."""
+    """A decision. ``actor``: whom a door has authenticated. ``version``: the number of the last timeline entry that they have seen. ``amount_minor`` in the
+    order's currency.
+    """
 
     order: str
     verb: str
     version: int
-    actor: str
+    actor: Actor
     reason: str = ""
     evidence: str = ""
     amount_minor: int | None = None
@@ -34,8 +37,9 @@ class Answer:
     sentence: str
 
 
-class Refused(Exception):
-    """Nothing was done; the message says why, and what to do."""
+def refuse_whom_it_is_not_for(actor: Actor, verb: str) -> None:
+    """Raises Refused: each verb about an order has a permission of its own."""
+    actor.must_have(f"fulfillment.decide_{verb}", f"decide {verb.replace('_', ' ')}")
 
 
 def refuse_a_card_number(*texts: str) -> None:
@@ -48,8 +52,6 @@ def refuse_what_is_not_legal(request: Request, legal: Mapping[str, Choice], wher
     """``where``: where the order stands, in words. Raises Refused: the verb is not legal there, or lacks what it needs."""
     if request.verb not in legal:
         raise Refused(f"{request.order} {where}: {request.verb} is not legal now. Legal: {', '.join(sorted(legal))}.")
-    if not request.actor:
-        raise Refused("Who decides? Name the actor.")
     if not request.reason and request.verb not in NEEDS_NO_REASON:
         raise Refused(f"{request.verb} needs a reason.")
     given = {"evidence": request.evidence, "amount": request.amount_minor is not None, "owner": request.owner, "until": request.until}

@@ -17,13 +17,15 @@ from fulfillment.errors import StepError
 from fulfillment.models import Quarantine, Saga, StepRecord
 from fulfillment.recovery import held, quarantine
 from fulfillment.recovery.choices import choices, held_minor, version_of
-from fulfillment.recovery.requests import Answer, Refused, Request, refuse_what_is_not_legal
+from fulfillment.recovery.requests import Answer, Request, refuse_what_is_not_legal, refuse_whom_it_is_not_for
 from fulfillment.step import Receipt
 from fulfillment.talk import with_provider_of
+from orders import refusals
 from orders.attention import Incident, IncidentKind, IncidentState, open_incidents, resolve_incidents
 from orders.database import is_our_trouble
 from orders.models import Order
 from orders.money import money
+from orders.operators import Actor, Refused
 from orders.timeline import Kind, TimelineEntry
 
 log = logging.getLogger(__name__)
@@ -37,9 +39,17 @@ MOVES_NOTHING = ("assign", "snooze", "note", "close")
 
 
 def decide(request: Request) -> Answer:
-    """Do what ``request`` says. Raises Refused: no such order, a stale version, not legal as the order stands, or something is missing."""
+    """Do what ``request`` says. Raises Refused, once the refusal is in the audit log: no such order, a stale version, not legal as the order stands, not for this
+    actor, or something is missing.
+    """
+    with refusals.kept(request.actor, request.verb, request.order):
+        return _decide_whatever_its_rows_say(request)
+
+
+def _decide_whatever_its_rows_say(request: Request) -> Answer:
     if request.verb not in VERBS:
         raise Refused(f"There is no verb {request.verb!r}: choose one of {', '.join(sorted(VERBS))}.")
+    refuse_whom_it_is_not_for(request.actor, request.verb)
     if Quarantine.objects.filter(order_id=Subquery(Order.objects.filter(number=request.order).values("pk"))).exists():
         return held.decide(request)
     try:
@@ -81,9 +91,8 @@ def _told(request: Request, found: "LookedUp | None") -> str:
 
 def _repeated_or_stale(saga: Saga, request: Request) -> Answer:
     """A second press of the same button is answered as the first; a decision about an order that has moved on is refused."""
-    mine = TimelineEntry.objects.filter(
-        order_id=saga.order_id, kind=Kind.OPERATOR, actor=request.actor, detail__version=request.version, detail__verb=request.verb
-    )
+    asked = {"detail__user": request.actor.user, "detail__version": request.version, "detail__verb": request.verb}
+    mine = TimelineEntry.objects.filter(order_id=saga.order_id, kind=Kind.OPERATOR, **asked)
     entry = mine.order_by("id").first()
     if entry is not None and entry.code != request.verb:
         return Answer(
@@ -134,40 +143,39 @@ def _both(saga: Saga, minor: int) -> str:
 
 
 def _needs_a_second_person(saga: Saga, request: Request) -> Answer | None:
-    """The first one proposes; another one who asks for the same does it."""
-    amount = request.amount_minor or 0
-    over = amount > settings.SECOND_PERSON_ABOVE_MINOR or (request.verb == "close" and (amount > 0 or engine.at_risk_minor(saga) > 0))
-    if request.verb not in MOVES_MONEY or not over:
+    """The first one proposes; another one who asks for the same, while the same is at risk, does it."""
+    if request.verb not in MOVES_MONEY:
+        return None
+    amount, at_risk = request.amount_minor or 0, engine.at_risk_minor(saga)
+    if max(amount, at_risk) <= (0 if request.verb == "close" else settings.SECOND_PERSON_ABOVE_MINOR):
         return None
     incident = next((found for found in open_incidents(saga.order_id) if found.kind in STOPS), None)
     if incident is None:
         raise Refused(f"{request.order} has no open incident under which two persons could agree.")
-    asked = {"verb": request.verb, "amount_minor": amount}
+    asked = {"verb": request.verb, "amount_minor": amount, "at_risk_minor": at_risk}
     proposal = incident.proposal or {}
-    if asked.items() <= proposal.items() and _same_person(proposal["actor"]) != _same_person(request.actor):
+    is_proposed = asked.items() <= proposal.items() and "user" in proposal  # one of older code says by a name alone who has proposed it
+    if is_proposed and proposal["user"] != request.actor.user:
         return None
     shown = money(amount, saga.order.currency)
-    if asked.items() <= proposal.items():
+    if is_proposed:
         raise Refused(f"You have proposed this yourself: a second person must agree to {shown}.")
-    Incident.objects.filter(pk=incident.pk).update(proposal=asked | {"actor": request.actor, "reason": request.reason})
+    by = {"user": request.actor.user, "actor": request.actor.name, "reason": request.reason}
+    Incident.objects.filter(pk=incident.pk).update(proposal=asked | by)
     _audit(saga, request, f"proposes_{request.verb}", incident.step, None)
+    risk = f", with {money(at_risk, saga.order.currency)} at risk" if at_risk != amount else ""
     return Answer(
         outcome="proposed",
-        sentence=f"{request.order}: {request.verb.replace('_', ' ')} of {shown} is proposed. A second person must ask for the same.",
+        sentence=f"{request.order}: {request.verb.replace('_', ' ')} of {shown} is proposed{risk}. A second person must ask for the same.",
     )
 
 
-def _same_person(actor: str) -> str:
-    """However it is typed."""
-    return " ".join(actor.casefold().split())
-
-
 def _audit(saga: Saga, request: Request, code: str, name: str, found: "LookedUp | None") -> None:
-    detail: dict[str, Any] = {"verb": request.verb, "version": request.version, "reason": request.reason}
+    detail: dict[str, Any] = {"user": request.actor.user, "verb": request.verb, "version": request.version, "reason": request.reason}
     detail |= {name: given for name, given in _given(saga, request).items() if given}
     detail |= {"answer": found.sentence} if found else {}
     TimelineEntry.objects.create(
-        order_id=saga.order_id, kind=Kind.OPERATOR, name=name, code=code, epoch=saga.epoch, actor=request.actor, detail=detail
+        order_id=saga.order_id, kind=Kind.OPERATOR, name=name, code=code, epoch=saga.epoch, actor=request.actor.name, detail=detail
     )
 
 
@@ -242,7 +250,7 @@ def _where(saga: Saga) -> tuple[StepRecord, bool]:
 
 def _settle_incidents(saga: Saga, request: Request) -> None:
     """Those that stopped the saga; what reconciliation has found is settled by what it finds next."""
-    resolve_incidents(saga.order_id, request.verb, request.reason, request.actor, kind__in=STOPS)
+    resolve_incidents(saga.order_id, request.verb, request.reason, request.actor.name, kind__in=STOPS)
 
 
 def _retry_now(saga: Saga, request: Request, found: LookedUp | None) -> None:
@@ -337,11 +345,13 @@ def _cancel(order_number: str, actor: str) -> str:
     return engine.request_cancel(saga, actor)
 
 
-def retry_now(order_number: str, actor: str) -> str:
-    """Make a saga that waits for its next try, or for its next look in quarantine, due now. Raises Saga.DoesNotExist.
+def retry_now(order_number: str, actor: Actor) -> str:
+    """Make a saga that waits for its next try, or for its next look in quarantine, due now. Raises Saga.DoesNotExist; Refused: not for this actor.
 
     "due"; "held" (it waits before an open circuit, which decides), or "nothing_waits".
     """
+    with refusals.kept(actor, "retry_now", order_number):
+        refuse_whom_it_is_not_for(actor, "retry_now")
     order_id = Subquery(Order.objects.filter(number=order_number).values("pk"))
     if waiting := Quarantine.objects.filter(order_id=order_id).first():
         quarantine.look_now(waiting)
@@ -350,7 +360,7 @@ def retry_now(order_number: str, actor: str) -> str:
 
 
 @engine.transition
-def _retry_now_of(order_number: str, actor: str) -> str:
+def _retry_now_of(order_number: str, actor: Actor) -> str:
     saga = engine.locking(Saga.objects.filter(order__number=order_number)).get()
     at = engine.border(saga)
     if at is None or (at[0].state not in engine.WAITING and not saga.held_by):
@@ -358,5 +368,5 @@ def _retry_now_of(order_number: str, actor: str) -> str:
     if saga.held_by:
         return "held"
     deciding.due_now(saga)
-    engine.tell(saga, Kind.OPERATOR, name=at[0].name, code="retry_now", actor=actor)
+    engine.tell(saga, Kind.OPERATOR, name=at[0].name, code="retry_now", actor=actor.name, detail={"user": actor.user})
     return "due"

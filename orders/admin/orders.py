@@ -1,9 +1,11 @@
 """Orders: a list that tells states apart at a glance, and a page that says why an order is where it is."""
 
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, ClassVar
 
 from django.contrib import admin, messages
+from django.contrib.auth.models import User
 from django.db.models import Exists, OuterRef, Prefetch, QuerySet, prefetch_related_objects
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect
@@ -17,11 +19,14 @@ from unfold.decorators import action, display
 from fulfillment import recovery
 from fulfillment.explain import explain
 from fulfillment.models import Saga, StepRecord
+from orders import operators, refusals
 from orders.admin import flower
 from orders.admin.badges import FAILED, attention_badge, failed_badge, icon_of, state_badge, status_badge
 from orders.attention import Incident, IncidentState
 from orders.models import Order
 from orders.money import money
+from orders.operators import Actor
+from orders.refusals import RefusedAttempt
 from orders.timeline import TimelineEntry, sentence
 from sideeffects import reading
 from sideeffects.models import Delivery, DeliveryState
@@ -101,8 +106,21 @@ class OrderAdmin(ModelAdmin):
     def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return bool(request.user.has_perm("orders.view_order"))
 
-    def has_act_permission(self, request: HttpRequest, object_id: Any = None) -> bool:
-        return bool(request.user.has_perm("orders.change_order"))
+    def has_retry_now_permission(self, request: HttpRequest, object_id: Any = None) -> bool:
+        return self._may(request, "retry_now", "fulfillment.decide_retry_now", object_id)
+
+    def has_cancel_permission(self, request: HttpRequest, object_id: Any = None) -> bool:
+        return self._may(request, "cancel", "orders.cancel_order", object_id)
+
+    def _may(self, request: HttpRequest, verb: str, permission: str, object_id: Any) -> bool:
+        """Whoever lacks it sees no button; whoever posts all the same is refused, and that is in the audit log."""
+        if request.user.has_perm(permission):
+            return True
+        if request.method == "POST" and object_id is not None:
+            actor, number = _actor(request), Order.objects.filter(pk=object_id).values_list("number", flat=True).first()
+            with suppress(operators.Refused), refusals.kept(actor, verb, number or ""):
+                actor.must_have(permission, verb.replace("_", " "))
+        return False
 
     # --- the list ---
 
@@ -166,7 +184,7 @@ class OrderAdmin(ModelAdmin):
         description="Retry now",
         url_path="retry-now",
         icon="replay",
-        permissions=["act"],
+        permissions=["retry_now"],
         dialog={
             "title": "Retry now?",
             "description": "If a step waits for its next try, that try starts at once, under the same key: nothing can happen twice.",
@@ -180,7 +198,7 @@ class OrderAdmin(ModelAdmin):
         description="Cancel order",
         url_path="cancel",
         icon="cancel",
-        permissions=["act"],
+        permissions=["cancel"],
         dialog={
             "title": "Cancel this order?",
             "description": "A running call is finished first. Then what was done is undone in reverse order: stock released, money refunded.",
@@ -188,12 +206,14 @@ class OrderAdmin(ModelAdmin):
         },
     )
     def cancel(self, request: HttpRequest, form: Any, object_id: int) -> HttpResponse:
-        return self._act(request, object_id, recovery.cancel, CANCELLED)
+        return self._act(request, object_id, lambda number, actor: recovery.cancel(number, actor.name), CANCELLED)
 
-    def _act(self, request: HttpRequest, object_id: int, verb: Callable[[str, str], str], told: dict[str, tuple[int, str]]) -> HttpResponse:
+    def _act(
+        self, request: HttpRequest, object_id: int, verb: Callable[[str, Actor], str], told: dict[str, tuple[int, str]]
+    ) -> HttpResponse:
         order = get_object_or_404(Order, pk=object_id)
         try:
-            level, text = told[verb(order.number, request.user.get_username())]
+            level, text = told[verb(order.number, _actor(request))]
         except Saga.DoesNotExist:
             level, text = messages.ERROR, "This order has no saga: it was not placed through the shop. Nothing was done."
         messages.add_message(request, level, f"{order.number}: {text}")
@@ -201,6 +221,12 @@ class OrderAdmin(ModelAdmin):
         if "HX-Request" in request.headers:  # the dialog posts by script, which would follow a redirect inside the dialog
             return HttpResponse(headers={"HX-Redirect": page})
         return redirect(page)
+
+
+def _actor(request: HttpRequest) -> Actor:
+    """Whom the session has authenticated: the admin lets nobody else in."""
+    assert isinstance(request.user, User)
+    return operators.of_user(request.user)
 
 
 def history() -> "Prefetch[str, QuerySet[TimelineEntry], str]":
@@ -256,6 +282,7 @@ def page_of(order: Order) -> dict[str, Any]:
         "side_effects_cannot_be_read": deliveries is None,
         "left_to_do": _left_to_do(deliveries),
         "timeline": [(entry, sentence(entry)) for entry in entries],
+        "refused": list(RefusedAttempt.objects.filter(subject=order.number).order_by("id")),
         "epoch": getattr(getattr(order, "saga", None), "epoch", 0),
         "in_flower": flower.everything_of(order),
     }

@@ -16,6 +16,7 @@ from fulfillment.gateways.lease import Lease
 from fulfillment.models import Saga, SagaState, StockLevel
 from fulfillment.talk import talk
 from orders.models import Incident, Order, OrderLine
+from tests.actors import AMARA, BELA
 from tests.fulfillment.conftest import ADDRESS, SandboxProcess
 
 TOTAL = 8_420
@@ -129,7 +130,7 @@ def closed(shop: Shop) -> Order:
     order = shop.place(postal_code="00422", token="tok_refund_declined")
     saga = Saga.objects.get(order=order)
     assert saga.state == SagaState.NEEDS_ATTENTION
-    for actor in ("amara", "lukas"):
+    for actor in (AMARA, BELA):
         recovery.decide(
             recovery.Request(
                 order=order.number,

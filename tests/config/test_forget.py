@@ -19,10 +19,12 @@ from orders.attention import Incident, IncidentKind, IncidentState
 from orders.clock import ShopNow
 from orders.events import Line, OrderFulfilled
 from orders.models import Fact, Order, OrderLine
+from orders.refusals import RefusedAttempt
 from orders.timeline import Kind, TimelineEntry
 from sideeffects.models import Delivery, DeliveryState
 from sideeffects.subscribers.loyalty.models import Balance, PointsEntry
 from sideeffects.subscribers.loyalty.subscriber import account_of, audit
+from tests.conftest import SignIn
 
 EMAIL = "Amara.Okafor@example.com"
 ADDRESS = {
@@ -34,6 +36,12 @@ ADDRESS = {
     "country": "IE",
 }
 MARKS = ("amara", "okafor", "harbour", "cork", "t12 x7yz", "card_1234", account_of(EMAIL))
+
+
+@pytest.fixture(autouse=True)
+def kim(sign_in: SignIn) -> None:
+    """Of another name than the customer."""
+    sign_in("kim")
 
 
 def an_order(number: str, email: str = EMAIL, **changes: Any) -> Order:
@@ -84,10 +92,10 @@ def an_order(number: str, email: str = EMAIL, **changes: Any) -> Order:
 
 
 def everything() -> str:
-    """Every row of every table of the shop, as text."""
+    """Every row of every table of the shop, as text; but for what was refused, which is written down."""
     rows = []
     with connection.cursor() as cursor:
-        for table in sorted({model._meta.db_table for model in apps.get_models()}):
+        for table in sorted({model._meta.db_table for model in apps.get_models()} - {RefusedAttempt._meta.db_table}):
             cursor.execute(f'SELECT row_to_json(t)::text FROM "{table}" t')
             rows += [f"{table}: {row}" for (row,) in cursor.fetchall()]
     return "\n".join(rows).lower()
@@ -99,7 +107,7 @@ def run(*words: str) -> str:
     return said.getvalue()
 
 
-BY = ("--yes", "--actor", "kim", "--reason", "Amara Okafor asked, ticket 512")
+BY = ("--yes", "--reason", "Amara Okafor asked, ticket 512")
 
 
 @pytest.mark.django_db
@@ -199,6 +207,18 @@ def test_an_order_that_is_under_way_is_refused(model: Any, changes: dict[str, An
         assert why in str(refused.value)
 
     assert everything() == before
+    assert [(one.actor, one.verb, why in one.sentence) for one in RefusedAttempt.objects.all()] == [("kim", "forget", True)]
+
+
+@pytest.mark.django_db
+def test_what_was_refused_about_an_order_names_nobody_afterwards() -> None:
+    """The provider's words in a refusal are forgotten too."""
+    an_order("ORD-1")
+    RefusedAttempt.objects.create(verb="look_up", subject="ORD-1", sentence="The provider could not be asked: no card of Okafor.")
+
+    run(EMAIL, *BY)
+
+    assert RefusedAttempt.objects.get().sentence == "The provider could not be asked: no card of forgotten."
 
 
 @pytest.mark.django_db

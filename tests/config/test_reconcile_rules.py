@@ -20,6 +20,7 @@ from fulfillment.models import Reservation, Saga, SagaState, StepRecord, StepSta
 from orders.models import Incident, Order, Status
 from sideeffects import registry, relay
 from sideeffects.models import Delivery
+from tests.actors import AMARA
 from tests.config.conftest import TOTAL, Shop
 from tests.engines import ROOT
 from tests.sideeffects.conftest import ALL_LOST
@@ -126,7 +127,7 @@ def test_a_refund_by_hand_may_have_gone_another_way(shop: Shop, elsewhere: bool)
     order = shop.place(postal_code="00422", token="tok_refund_declined")
     version = recovery.version_of(order.pk)
     given: dict[str, Any] = {"evidence": "transfer 4711", "reason": "the bank refused", "amount_minor": TOTAL}
-    recovery.decide(recovery.Request(order="ORD-1", verb="undone_by_hand", version=version, actor="amara", **given))
+    recovery.decide(recovery.Request(order="ORD-1", verb="undone_by_hand", version=version, actor=AMARA, **given))
     shop.drive(order)
     assert order.status == "shipping_failed"
     if not elsewhere:

@@ -18,6 +18,7 @@ from fulfillment.recovery import Request, decide, version_of
 from fulfillment.step import Kind, Receipt, Step, Undo
 from fulfillment.talk import talk
 from orders.models import Order
+from tests.actors import AMARA
 from tests.fulfillment.driving import refused
 from tests.shop_clock import LIMITS_S, ShopClock
 
@@ -121,7 +122,7 @@ def test_a_person_s_retry_makes_no_key_younger(order: Order, clock: ShopClock, s
     recovery.look(saga)
     assert Saga.objects.get().state == SagaState.NEEDS_ATTENTION
     clock.passes(5000)
-    decide(Request(order=order.number, verb="retry", version=version_of(order.pk), actor="amara", reason="it is back"))
+    decide(Request(order=order.number, verb="retry", version=version_of(order.pk), actor=AMARA, reason="it is back"))
     look(saga, clock)
 
     claim = start(saga)

@@ -17,6 +17,7 @@ from fulfillment.recovery import Memory, circuits, jumps, quarantine, sweeping
 from orders import lowwater
 from orders.models import Order
 from orders.probes import QueueProbe
+from tests.actors import AMARA
 from tests.fulfillment.driving import copy_of
 from tests.holding import held
 from tests.shop_clock import LIMITS_S, ShopClock
@@ -221,7 +222,7 @@ def test_whoever_waits_before_a_circuit_is_woken_in_every_batch_at_one_rate(
     waiting: list[int], clock: ShopClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(circuits, "BATCH", 5)
-    circuits.release("payments.sandbox.do", "amara", "it is back")
+    circuits.release("payments.sandbox.do", AMARA, "it is back")
 
     assert list(recovery.circuit_probes()) == []
 

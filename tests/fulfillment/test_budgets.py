@@ -17,6 +17,7 @@ from fulfillment.step import Kind, Receipt, Step, Undo
 from fulfillment.talk import storable
 from orders.models import Incident, Order
 from orders.timeline import TimelineEntry
+from tests.actors import AMARA
 from tests.fulfillment.conftest import now_due
 from tests.fulfillment.driving import found, paid, record
 
@@ -259,7 +260,7 @@ def test_after_the_pivot_nothing_turns_back_and_a_person_may_do_without_the_step
 
     version = recovery.version_of(order.pk)
     recovery.decide(
-        recovery.Request(order="ORD-1", verb="skip", version=version, actor="amara", reason="no survey needed", evidence="ticket 7")
+        recovery.Request(order="ORD-1", verb="skip", version=version, actor=AMARA, reason="no survey needed", evidence="ticket 7")
     )
 
     order.refresh_from_db()
@@ -316,7 +317,7 @@ def test_closing_an_order_leaves_no_stock_held(saga: int, order: Order, parcel_l
 
     recovery.decide(
         recovery.Request(
-            order="ORD-1", verb="close", version=recovery.version_of(order.pk), actor="amara", reason="agreed", evidence="", amount_minor=0
+            order="ORD-1", verb="close", version=recovery.version_of(order.pk), actor=AMARA, reason="agreed", evidence="", amount_minor=0
         )
     )
 

@@ -19,6 +19,8 @@ from fulfillment.models import Quarantine, Saga, SagaState, StepRecord, StepStat
 from fulfillment.recovery import circuits
 from fulfillment.release import RELEASE
 from orders.models import Incident, Order, OrderLine
+from tests.actors import AMARA, BELA
+from tests.conftest import SignIn
 from tests.fulfillment.conftest import now_due
 from tests.holding import held
 
@@ -416,7 +418,7 @@ def test_after_the_limit_a_person_decides_about_what_was_never_called(place: Pla
     assert "start_undo" in {choice.verb for choice in explain(found(called).order).choices}
 
     version = recovery.version_of(order.pk)
-    recovery.decide(recovery.Request(order="ORD-4", verb="start_undo", version=version, actor="amara", reason="they wait no longer"))
+    recovery.decide(recovery.Request(order="ORD-4", verb="start_undo", version=version, actor=AMARA, reason="they wait no longer"))
 
     assert found(saga).state == SagaState.COMPENSATED
     assert not Incident.objects.exclude(state="resolved").exclude(order=None).exists()
@@ -440,7 +442,7 @@ def test_what_was_told_is_over_when_the_provider_answers(place: Place) -> None:
 
 
 def test_a_person_holds_a_circuit_and_releases_it(place: Place) -> None:
-    circuits.hold(PAY, "amara", "the bank has asked us to stop")
+    circuits.hold(PAY, AMARA, "the bank has asked us to stop")
     saga = place(1)
 
     assert not tries(saga)
@@ -448,7 +450,7 @@ def test_a_person_holds_a_circuit_and_releases_it(place: Place) -> None:
     assert list(recovery.circuit_probes()) == [], "nobody is sent ahead"
     assert "held back by amara" in Incident.objects.get().sentence
 
-    circuits.release(PAY, "bela", "they are ready")
+    circuits.release(PAY, BELA, "they are ready")
     list(recovery.circuit_probes())
     now_due(saga)
     assert recovery.look(saga) is not None
@@ -457,9 +459,10 @@ def test_a_person_holds_a_circuit_and_releases_it(place: Place) -> None:
     assert list(told) == [("open", "amara", "the bank has asked us to stop"), ("closed", "bela", "they are ready")]
 
 
-def test_the_command_shows_holds_and_releases(place: Place, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_command_shows_holds_and_releases(place: Place, sign_in: SignIn, capsys: pytest.CaptureFixture[str]) -> None:
     """An operator's stop is one line, and undone by one."""
-    call_command("circuit", "hold", PAY, "--actor", "amara", "--reason", "asked to")
+    sign_in()
+    call_command("circuit", "hold", PAY, "--reason", "asked to")
     assert not tries(place(1))
     call_command("circuit")
     told = capsys.readouterr().out
@@ -472,18 +475,17 @@ def test_the_command_shows_holds_and_releases(place: Place, capsys: pytest.Captu
     assert "(asked to); 1 order waits, €1.00 in all. Runbook docs/runbooks/provider_down.md" in told
     assert told.splitlines()[-1] == "1 circuit in 1 group, no money at risk."
 
-    call_command("circuit", "release", PAY, "--actor", "amara", "--reason", "over")
-    call_command("circuit", "release", PAY, "--actor", "amara", "--reason", "over")
+    call_command("circuit", "release", PAY, "--reason", "over")
+    call_command("circuit", "release", PAY, "--reason", "over")
 
     told = capsys.readouterr().out
     assert "Those who wait go on, 20 a second at most." in told
     assert "is closed. Nothing was done." in told
 
 
-@pytest.mark.parametrize(
-    "words", [("hold", "payments.nobody.do", "--actor", "a", "--reason", "r"), ("hold", PAY)], ids=["no such circuit", "no reason"]
-)
-def test_the_command_refuses_what_it_cannot_do(place: Place, words: tuple[str, ...]) -> None:
+@pytest.mark.parametrize("words", [("hold", "payments.nobody.do", "--reason", "r"), ("hold", PAY)], ids=["no such circuit", "no reason"])
+def test_the_command_refuses_what_it_cannot_do(place: Place, sign_in: SignIn, words: tuple[str, ...]) -> None:
+    sign_in()
     with pytest.raises(SystemExit):
         call_command("circuit", *words)
 
@@ -494,7 +496,7 @@ def test_a_button_that_changes_nothing_says_so(place: Place) -> None:
     """Retry now does not reach a provider that is out."""
     opened(place)
 
-    assert recovery.retry_now("ORD-1", "amara") == "held"
+    assert recovery.retry_now("ORD-1", AMARA) == "held"
 
 
 def test_a_circuit_closes_when_nobody_waits_for_it(place: Place) -> None:

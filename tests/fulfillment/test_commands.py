@@ -11,15 +11,23 @@ import pytest
 from django.conf import settings as shop_settings
 from django.contrib.auth.models import User
 from django.core.management import get_commands, load_command_class
+from django.db import OperationalError
+from django.db.models import F
 
+from config.management.commands.sweep import Sweep
 from fulfillment import engine, ledger, recovery
+from fulfillment.batch import RetryBatch
 from fulfillment.errors import Rejected
 from fulfillment.ledger import LedgerEntry
 from fulfillment.models import Saga, SagaState, StepRecord, StepState
-from fulfillment.recovery import bulk
+from fulfillment.recovery import Refused, bulk
+from orders import operators
 from orders.attention import IncidentKind, open_incident
-from orders.models import Incident, Order
+from orders.clock import shop_now
+from orders.models import Incident, Order, RefusedAttempt
 from orders.timeline import TimelineEntry
+from tests.actors import AMARA, TUNDE, actor
+from tests.conftest import SignIn
 from tests.fulfillment.conftest import SandboxProcess
 from tests.fulfillment.driving import in_doubt, paid, parked_forward, refund_goes_on, undo_failed
 
@@ -42,10 +50,12 @@ Manage = Callable[[str], Run]
 
 
 @pytest.fixture
-def manage(capsys: pytest.CaptureFixture[str]) -> Manage:
-    """``manage("why ORD-1")``: as from a terminal, with its exit code, in this process and its transaction."""
+def manage(capsys: pytest.CaptureFixture[str], sign_in: SignIn) -> Manage:
+    """``manage("why ORD-1")``: as from a terminal, with its exit code, in this process and its transaction. By amara, or whom ``OPERATOR=`` before it names."""
 
     def run(line: str) -> Run:
+        operator, line = re.fullmatch(r"(?:OPERATOR=(\w+) )?(.*)", line).groups("amara")  # type: ignore[union-attr]
+        sign_in(operator)
         name, *words = shlex.split(line)
         capsys.readouterr()
         command: Any = load_command_class(str(get_commands()[name]), name)
@@ -67,12 +77,12 @@ def version() -> int:
 
 
 def decide(verb: str, more: str = "", actor: str = "amara") -> str:
-    return f"decide ORD-1 {verb} --version {version()} --actor {actor} --reason 'ticket 7' {more}"
+    return f"OPERATOR={actor} decide ORD-1 {verb} --version {version()} --reason 'ticket 7' {more}"
 
 
 def pasted(line: str, **given: str) -> str:
     """A line of ``why``, with what only the person knows typed into its gaps."""
-    line = line.strip().removeprefix("python manage.py ").replace('"$USER"', "amara")
+    line = line.strip().removeprefix("python manage.py ")
     for option, value in given.items():
         line = line.replace(f'--{option} "…"', f'--{option} "{value}"').replace(f"--{option} …", f"--{option} {value}")
     assert "…" not in line
@@ -182,7 +192,7 @@ def test_money_by_a_person_s_word_needs_two(saga: int, manage: Manage, settings:
     assert (himself.code, "a second person must agree to €1.00" in himself.err) == (1, True)
     assert state(saga) == SagaState.NEEDS_ATTENTION
     (line,) = re.findall(r"→ (.*)", proposed.out)
-    agreed = manage(pasted(line, reason="I agree", evidence="re_77").replace("--actor amara", "--actor tunde"))
+    agreed = manage(f"OPERATOR=tunde {pasted(line, reason='I agree', evidence='re_77')}")
     assert (agreed.code, agreed.err) == (0, "")
     assert state(saga) == {"undone_by_hand": SagaState.COMPENSATED, "close": SagaState.CLOSED_BY_OPERATOR}[verb]
     assert ledger.remaining(Saga.objects.get(pk=saga).order_id) == 0
@@ -216,6 +226,25 @@ def test_to_close_while_nobody_knows_whether_money_was_taken_needs_two(saga: int
     assert state(saga) == SagaState.CLOSED_BY_OPERATOR
 
 
+def test_what_is_at_risk_counts_and_not_what_was_typed(saga: int, manage: Manage, settings: Any) -> None:
+    """Nobody knows whether the charge exists: a person who says "0 was given back" ends the search for all of it."""
+    settings.SECOND_PERSON_ABOVE_MINOR = 99
+    in_doubt(saga)
+    recovery.cancel("ORD-1", "amara")
+    launch = recovery.look(saga)
+    assert launch is not None
+    claim = engine.start(saga, launch.epoch, "payment", undo=True)
+    assert claim is not None
+    engine.settle_failure(claim, TOO_LATE)
+
+    for typed in (0, 1):
+        proposed = manage(decide("undone_by_hand", f"--amount-minor {typed} --evidence re_77"))
+        assert "is proposed, with €1.00 at risk. A second person must ask for the same." in proposed.out
+        assert state(saga) == SagaState.NEEDS_ATTENTION
+    assert "is recorded" in manage(decide("undone_by_hand", "--amount-minor 1 --evidence re_77", actor="tunde")).out
+    assert state(saga) == SagaState.COMPENSATED
+
+
 # --- every verb's refusals -------------------------------------------------------------------------------------------------
 
 
@@ -225,7 +254,7 @@ def running(saga: int) -> None:
 
 def refunded(saga: int) -> None:
     undo_failed(saga)
-    recovery.decide(recovery.Request(order="ORD-1", verb="retry", version=version(), actor="a", reason="r"))
+    recovery.decide(recovery.Request(order="ORD-1", verb="retry", version=version(), actor=AMARA, reason="r"))
     refund_goes_on(saga)
 
 
@@ -302,22 +331,23 @@ def test_a_wrong_amount_for_a_step_without_money_is_refused(saga: int, manage: M
 @pytest.mark.parametrize(
     "line",
     [
-        "decide ORD-1 retry --actor a --reason r",
-        "decide ORD-1 retry --version 1 --actor a --reason …",
-        "decide ORD-1 retry --version 1 --actor '' --reason r",
-        "decide ORD-1 retry --version one --actor a --reason r",
-        "decide ORD-1 explode --version 1 --actor a --reason r",
-        "decide ORD-1 snooze --version 1 --actor a --reason r --until tomorrow",
-        "decide ORD-1 close --version 1 --actor a --reason r --amount-minor …",
+        "decide ORD-1 retry --reason r",
+        "decide ORD-1 retry --version 1 --reason …",
+        "decide ORD-1 retry --version 1 --reason r --actor amara",
+        "decide ORD-1 retry --version one --reason r",
+        "decide ORD-1 explode --version 1 --reason r",
+        "decide ORD-1 snooze --version 1 --reason r --until tomorrow",
+        "decide ORD-1 close --version 1 --reason r --amount-minor …",
         "why",
         "timeline",
         "incidents everything",
         "retry_orders",
         "retry_orders --all --kind stuck",
         "retry_orders --kind nonsense",
-        "retry_orders --all --yes",
-        "retry_orders --all --yes --actor a",
-        "retry_orders --all --yes --actor a --reason …",
+        "retry_orders --all --yes --reason r",
+        "retry_orders --batch 1 --yes",
+        "retry_orders --batch 1 --yes --reason …",
+        "retry_orders --batch 1 --all",
         "retry_orders --all --rate 0",
         "retry_orders --all --rate fast",
     ],
@@ -333,7 +363,7 @@ def test_wrong_usage_ends_with_2_and_does_nothing(saga: int, manage: Manage, lin
     assert journal(saga) == before
 
 
-@pytest.mark.parametrize("line", ["why ORD-9", "timeline ORD-9", "decide ORD-9 retry --version 1 --actor a --reason r"])
+@pytest.mark.parametrize("line", ["why ORD-9", "timeline ORD-9", "decide ORD-9 retry --version 1 --reason r"])
 def test_an_unknown_order_is_named(saga: int, manage: Manage, line: str) -> None:
     assert manage(line) == Run(1, "", "There is no order ORD-9.")
 
@@ -483,7 +513,7 @@ def many(saga: int) -> dict[str, int]:
     sagas |= {"ORD-6": place("ORD-6", 30_000), "ORD-7": place("ORD-7", 500, "JPY")}
     for number, one in sagas.items():
         undo_failed(one, *([TOO_LATE] if number == "ORD-6" else []))
-    recovery.decide(recovery.Request(order="ORD-5", verb="retry", version=_version("ORD-5"), actor="a", reason="r"))
+    recovery.decide(recovery.Request(order="ORD-5", verb="retry", version=_version("ORD-5"), actor=AMARA, reason="r"))
     refund_goes_on(sagas["ORD-5"])
     order = Order.objects.get(number="ORD-5")
     open_incident(
@@ -521,79 +551,255 @@ def test_an_order_with_two_incidents_is_one_order_and_what_a_provider_holds_is_n
     assert len([line for line in lines if "retry_orders" in line]) == 2
 
 
-def test_a_preview_counts_and_does_nothing(many: dict[str, int], manage: Manage) -> None:
-    """I see how many would be retried, how many not and why."""
+FIVE = ["ORD-1", "ORD-2", "ORD-3", "ORD-4", "ORD-7"]
+
+
+@pytest.fixture
+def amara(sign_in: SignIn) -> operators.Actor:
+    """A user of the database: who confirms must still be one when the sweep works."""
+    return operators.of_user(sign_in("amara"))
+
+
+def confirmed(by: operators.Actor, rate_per_s: float = 50) -> RetryBatch:
+    return bulk.confirm(bulk.preview(code="refund_declined").pk, by, "the bank is back", rate_per_s)
+
+
+def work_off(batch: RetryBatch) -> None:
+    while not RetryBatch.objects.filter(pk=batch.pk, ended_at__isnull=False).exists():
+        RetryBatch.objects.update(next_at="2020-01-01T00:00Z")
+        bulk.work()
+
+
+def decided(batch: RetryBatch) -> list[tuple[str, str]]:
+    return list(batch.items.exclude(outcome="").order_by("id").values_list("order", "outcome"))
+
+
+def retries() -> int:
+    return TimelineEntry.objects.filter(kind="operator", code="retry").exclude(order__number="ORD-5").count()
+
+
+def fails_again(saga: int) -> None:
+    launch = recovery.look(saga)
+    assert launch is not None
+    claim = engine.start(saga, launch.epoch, "payment", undo=True)
+    assert claim is not None
+    engine.settle_failure(claim, TOO_LATE)
+
+
+# --- many: the set ----------------------------------------------------------------------------------------------------------------
+
+
+def test_a_preview_counts_with_amounts_is_stored_and_does_nothing(many: dict[str, int], manage: Manage) -> None:
+    """I see how many would be retried, for how much money, how many not and why; and the line that does just this."""
     before = TimelineEntry.objects.count()
 
     preview = manage("retry_orders --kind undo_exhausted --step payment --code refund_declined")
 
+    batch = RetryBatch.objects.get()
     assert preview.code == 0
-    assert preview.out.splitlines()[0] == "6 selected: 5 will be retried, 1 skipped (1 compensated)."
-    assert "Nothing was done." in preview.out
+    assert preview.out.splitlines() == [
+        "6 selected: 5 will be retried (€4.00 + JP¥500 at risk), 1 skipped (1 compensated).",
+        "Nothing was done. To do it to just these, as they are now:",
+        f'    python manage.py retry_orders --batch {batch.pk} --yes --reason "…"',
+    ]
+    assert list(batch.items.filter(skip="").values_list("order", "version", "amount_minor", "currency")) == [
+        (number, _version(number), 500 if number == "ORD-7" else 100, "JPY" if number == "ORD-7" else "EUR") for number in FIVE
+    ]
+    assert bulk.work() == 0
     assert TimelineEntry.objects.count() == before
+    assert "Nobody has confirmed it: nothing was done." in manage(f"retry_orders --batch {batch.pk}").out
     as_json = manage("retry_orders --code too_late --json").json
     assert [(order["order"], order["skip"]) for order in as_json["orders"]] == [("ORD-6", "")]
     assert manage("retry_orders --step shipping").out.startswith("0 selected: 0 will be retried, 0 skipped.")
 
 
-def test_a_bulk_retry_answers_for_each_order_and_leaves_the_rest_alone(many: dict[str, int], manage: Manage) -> None:
-    """The provider is back: one command, one line per order."""
-    run = manage("retry_orders --code refund_declined --yes --actor amara --reason 'provider is back' --rate 1000")
+def test_exactly_what_was_previewed_is_touched(many: dict[str, int], amara: operators.Actor) -> None:
+    """One that has failed since I looked waits for a look of its own; one that somebody has touched since is not touched by me."""
+    batch = bulk.preview(code="refund_declined")
+    undo_failed(place("ORD-8"))
+    recovery.decide(recovery.Request(order="ORD-2", verb="note", version=_version("ORD-2"), actor=TUNDE, reason="not this one"))
 
-    lines = run.out.splitlines()
-    assert (run.code, run.err) == (0, "")
-    assert lines[0] == "6 selected: 5 will be retried, 1 skipped (1 compensated)."
-    assert [line.split(":")[0] for line in lines[1:-1]] == ["ORD-1", "ORD-2", "ORD-3", "ORD-4", "ORD-7"]
-    assert lines[-1] == "5 done."
-    for number in ("ORD-1", "ORD-2", "ORD-3", "ORD-4", "ORD-7"):
-        refund_goes_on(many[number])
-        assert state(many[number]) == SagaState.COMPENSATED
-    assert state(many["ORD-6"]) == SagaState.NEEDS_ATTENTION
-    assert "amara: retry (payment): provider is back" in manage("timeline ORD-3").out
-    again = manage("retry_orders --code refund_declined --yes --actor amara --reason 'provider is back'")
-    assert again.out.splitlines()[-1] == "nothing to do."
+    work_off(bulk.confirm(batch.pk, amara, "the bank is back", 50))
 
-
-def test_an_order_that_moves_on_meanwhile_is_refused_and_the_others_are_done(many: dict[str, int]) -> None:
-    found = bulk.candidates(code="refund_declined")
-    recovery.decide(recovery.Request(order="ORD-2", verb="note", version=_version("ORD-2"), actor="tunde", reason="not this one"))
-
-    results = list(bulk.retry(found, actor="amara", reason="back", rate_per_s=1000))
-
-    assert [(result.order, result.outcome) for result in results if result.outcome != "done"] == [("ORD-2", "refused")]
-    assert len(results) == 5
-
-
-def test_one_that_breaks_does_not_stop_the_others_and_the_command_fails(
-    many: dict[str, int], manage: Manage, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    really = recovery.decide
-
-    def breaks(request: recovery.Request) -> recovery.Answer:
-        if request.order == "ORD-2":
-            raise ValueError("a bug")
-        return really(request)
-
-    monkeypatch.setattr("fulfillment.recovery.bulk.decide", breaks)
-
-    run = manage("retry_orders --code refund_declined --yes --actor amara --reason back --rate 1000 --json")
-
-    assert run.code == 1
-    assert [(result["order"], result["outcome"]) for result in run.json["results"]][:2] == [("ORD-1", "done"), ("ORD-2", "failed")]
-    assert len(run.json["results"]) == 5
-
-
-def test_no_more_than_the_rate_are_decided_in_a_second(many: dict[str, int], monkeypatch: pytest.MonkeyPatch) -> None:
-    now = [0.0]
-    monkeypatch.setattr("fulfillment.recovery.bulk.time.monotonic", lambda: now[0])
-    monkeypatch.setattr("fulfillment.recovery.bulk.time.sleep", lambda seconds: now.append(now.pop() + seconds))
-
-    results = list(bulk.retry(bulk.candidates(code="refund_declined"), actor="amara", reason="back", rate_per_s=2))
-
-    assert (len(results), now[0]) == (5, 2.0)
+    assert decided(batch) == [(number, "refused" if number == "ORD-2" else "done") for number in FIVE]
+    assert (Saga.objects.get(order__number="ORD-8").state, retries()) == (SagaState.NEEDS_ATTENTION, 4)
+    assert "has changed while you were looking" in batch.items.get(order="ORD-2").sentence
 
 
 def test_what_is_no_order_of_ours_is_skipped_by_name(saga: int, manage: Manage) -> None:
     open_incident(IncidentKind.ORPHAN_PAYMENT, subject="ORD-77", currency="EUR", amount_minor=500)
 
     assert manage("retry_orders --kind orphan_payment").out.startswith("1 selected: 0 will be retried, 1 skipped (1 no order of ours).")
+
+
+# --- many: who, and how often --------------------------------------------------------------------------------------------------------
+
+
+def test_only_who_may_retry_confirms_and_twice_is_once(many: dict[str, int], amara: operators.Actor) -> None:
+    batch = bulk.preview(code="refund_declined")
+    with pytest.raises(Refused, match="decide_retry is missing"):
+        bulk.confirm(batch.pk, actor(7, "kim", frozenset()), "r", 20)
+    with pytest.raises(Refused, match="There is no batch 999999"):
+        bulk.confirm(999_999, AMARA, "r", 20)
+    assert bulk.work() == 0
+    assert RefusedAttempt.objects.count() == 2
+
+    work_off(bulk.confirm(batch.pk, amara, "the bank is back", 20))
+    again = bulk.confirm(batch.pk, TUNDE, "me too", 50)
+
+    assert (again.actor, again.reason, bulk.work(), retries()) == ("amara", "the bank is back", 0, 5)
+    entry = TimelineEntry.objects.get(kind="operator", code="retry", order__number="ORD-3")
+    assert (entry.actor, entry.detail["user"], entry.detail["reason"]) == ("amara", amara.user, "the bank is back")
+
+
+@pytest.mark.parametrize("change", [{"is_active": False}, {"is_superuser": False}], ids=["left", "lost the permission"])
+def test_who_may_not_any_more_retries_nothing(many: dict[str, int], amara: operators.Actor, change: dict[str, bool]) -> None:
+    """A batch that was confirmed by somebody who was sent away half-way ends there."""
+    batch = confirmed(amara, rate_per_s=2)
+    bulk.work()
+    User.objects.filter(pk=amara.user).update(**change)
+
+    work_off(batch)
+
+    assert [outcome for _, outcome in decided(batch)] == ["done", "done", "refused", "refused", "refused"]
+    assert retries() == 2
+
+
+# --- many: its rate, and what may happen to it -----------------------------------------------------------------------------------------
+
+
+def test_no_more_than_the_rate_are_decided_in_a_second(many: dict[str, int], amara: operators.Actor) -> None:
+    """And never more than the sweep can carry, whatever is asked for."""
+    batch = confirmed(amara, rate_per_s=2)
+
+    assert (bulk.work(), bulk.work()) == (2, 0)
+    batch.refresh_from_db()
+    assert batch.next_at is not None
+    RetryBatch.objects.update(next_at=F("next_at") - (batch.next_at - shop_now()))
+    assert (bulk.work(), bulk.work()) == (2, 0)
+    assert confirmed(amara, rate_per_s=1000).rate_per_s == bulk.FASTEST_PER_S
+
+
+def test_slower_than_one_a_second_is_kept_too(many: dict[str, int], amara: operators.Actor) -> None:
+    batch = confirmed(amara, rate_per_s=0.1)
+
+    assert (bulk.work(), bulk.work()) == (1, 0)
+    batch.refresh_from_db()
+    assert 9 < (batch.next_at - shop_now()).total_seconds() <= 10  # type: ignore[operator]
+
+
+def test_killed_half_way_it_goes_on_by_itself_and_does_nothing_twice(
+    many: dict[str, int],
+    amara: operators.Actor,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The sweep dies after a decision, before it has noted it here: the next one finds that it was done."""
+    batch = confirmed(amara)
+    really = recovery.decide
+
+    def dies(request: recovery.Request) -> recovery.Answer:
+        answer = really(request)
+        if request.order == "ORD-3":
+            raise KeyboardInterrupt
+        return answer
+
+    monkeypatch.setattr("fulfillment.recovery.bulk.decide", dies)
+    with pytest.raises(KeyboardInterrupt):
+        bulk.work()
+    monkeypatch.setattr("fulfillment.recovery.bulk.decide", really)
+
+    work_off(batch)
+
+    assert decided(batch) == [(number, "repeated" if number == "ORD-3" else "done") for number in FIVE]
+    assert retries() == 5
+
+
+def test_the_sweep_works_it_off_beside_everything_else(
+    many: dict[str, int], amara: operators.Actor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody has to keep a terminal open."""
+    batch = confirmed(amara)
+    monkeypatch.setattr("config.management.commands.sweep.tasks.launch", lambda launch: True)
+    monkeypatch.setattr("config.management.commands.sweep.tasks.send_probe", lambda queue, stamp: True)
+    monkeypatch.setattr(Sweep, "_reconcile", lambda self: 0)
+
+    Sweep(lambda line: None).round()
+
+    assert [outcome for _, outcome in decided(batch)] == ["done"] * 5
+
+
+@pytest.mark.parametrize(("error", "outcome"), [(ValueError("a bug"), "failed"), (OperationalError("held"), "")])
+def test_one_that_breaks_or_is_held_does_not_stop_the_others(
+    many: dict[str, int],
+    amara: operators.Actor,
+    monkeypatch: pytest.MonkeyPatch,
+    error: Exception,
+    outcome: str,
+) -> None:
+    """One that is held ends the round, and is tried again after the others."""
+    batch = confirmed(amara)
+    really = recovery.decide
+
+    def breaks(request: recovery.Request) -> recovery.Answer:
+        if request.order == "ORD-2":
+            raise error
+        return really(request)
+
+    monkeypatch.setattr("fulfillment.recovery.bulk.decide", breaks)
+    monkeypatch.setattr(bulk, "is_our_trouble", lambda error: isinstance(error, OperationalError))
+    monkeypatch.setattr(bulk, "is_unusable", lambda error: False)
+    for _ in range(3):
+        RetryBatch.objects.update(next_at="2020-01-01T00:00Z")
+        bulk.work()
+
+    assert dict(batch.items.filter(skip="").values_list("order", "outcome")) == dict.fromkeys(FIVE, "done") | {"ORD-2": outcome}
+    batch.refresh_from_db()
+    assert (batch.ended_at is None) == (outcome == "")
+
+
+# --- many: what became of them ---------------------------------------------------------------------------------------------------------
+
+
+def test_what_became_of_each_order_is_told(many: dict[str, int], manage: Manage, amara: operators.Actor) -> None:
+    """ "Decided" is not "refunded": I see both, and which ones failed again."""
+    batch = bulk.preview(code="refund_declined")
+    assert bulk.counted(bulk.outcomes(batch)) == "5 waiting"
+    told = manage(f"retry_orders --batch {batch.pk} --yes --reason 'the bank is back'")
+    assert told.code == 0
+    assert "Confirmed by amara (the bank is back), 20 a second at most: 5 waiting." in told.out
+    assert "No sweep runs, and only the sweep goes on with it: manage.py doctor." in told.out
+
+    work_off(batch)
+    assert bulk.counted(bulk.outcomes(batch)) == "5 waiting"
+    for number in ("ORD-1", "ORD-3"):
+        refund_goes_on(many[number])
+    assert bulk.counted(bulk.outcomes(batch)) == "2 refunded, 3 waiting"
+    fails_again(many["ORD-2"])
+    for number in ("ORD-4", "ORD-7"):
+        refund_goes_on(many[number])
+
+    shown = manage(f"retry_orders --batch {batch.pk}")
+    assert shown.code == 0
+    assert "4 refunded, 1 failed again, 0 waiting." in shown.out
+    assert "ORD-2: failed again." in shown.out
+    followed = manage(f"retry_orders --batch {batch.pk} --follow --json")
+    assert followed.code == 1
+    assert followed.json["counted"] == "4 refunded, 1 failed again, 0 waiting"
+    assert {one["order"]: one["became"] for one in followed.json["orders"] if not one["skip"]}["ORD-2"] == "failed again"
+
+
+def test_following_tells_each_change_and_ends_when_none_waits(
+    many: dict[str, int],
+    manage: Manage,
+    amara: operators.Actor,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    batch = confirmed(amara)
+    work_off(batch)
+    left = [*FIVE]
+    monkeypatch.setattr("fulfillment.management.commands.retry_orders.time.sleep", lambda seconds: refund_goes_on(many[left.pop()]))
+
+    followed = manage(f"retry_orders --batch {batch.pk} --follow")
+
+    assert (followed.code, followed.err.splitlines()[:2]) == (0, ["5 waiting", "1 refunded, 4 waiting"])
+    assert "5 refunded, 0 waiting." in followed.out

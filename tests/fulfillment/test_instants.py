@@ -11,6 +11,7 @@ from fulfillment.errors import Busy, InDoubt, Rejected, StepError, Throttled, Un
 from fulfillment.models import Saga, StepRecord, StockLevel
 from fulfillment.recovery import Request, decide, version_of
 from orders.models import Fact, Order
+from tests.actors import AMARA
 from tests.fulfillment.driving import found, paid, record, refused, start
 from tests.shop_clock import LIMITS_S, ShopClock
 
@@ -305,7 +306,7 @@ def test_a_person_s_retry_gives_time_anew_and_the_provider_s_memory_no_time_at_a
     assert found(saga).wake_at is None
     clock.passes(10_000)
 
-    decide(Request(order=order.number, verb="retry", version=version_of(order.pk), actor="amara", reason="it is back"))
+    decide(Request(order=order.number, verb="retry", version=version_of(order.pk), actor=AMARA, reason="it is back"))
 
     it, step = found(saga), record(saga)
     assert [clock.left(at) for at in (it.wake_at, it.deadline_at)] == [0, SAGA_DEADLINE]

@@ -7,6 +7,7 @@ import pytest
 from fulfillment import keys, recovery
 from fulfillment.models import Saga, StepRecord
 from orders.models import Order
+from tests.actors import AMARA
 from tests.fulfillment.conftest import now_due
 from tests.fulfillment.driving import copy_of, found, paid, record
 
@@ -82,7 +83,7 @@ def test_a_refund_that_an_older_release_has_granted_keeps_its_key(order: Order) 
 
 def _retried_by_a_person(order: Order, saga: int) -> Any:
     number = found(saga).order.number
-    request = recovery.Request(order=number, verb="retry", version=recovery.version_of(found(saga).order_id), actor="amara", reason="again")
+    request = recovery.Request(order=number, verb="retry", version=recovery.version_of(found(saga).order_id), actor=AMARA, reason="again")
     return recovery.decide(request)
 
 

@@ -10,6 +10,7 @@ from fulfillment.models import Saga, SagaState, StepState, StockLevel
 from fulfillment.recovery import circuits, sweeping
 from orders.models import Order
 from orders.probes import QueueProbe
+from tests.actors import AMARA
 from tests.fulfillment.driving import found, paid, record, refused, start
 from tests.shop_clock import LIMITS_S, ShopClock
 
@@ -107,11 +108,11 @@ def test_an_undo_whose_message_was_lost_while_nobody_looked_has_all_of_its_time(
 def test_a_worker_that_dies_before_an_open_circuit_and_a_late_sweep_cost_no_time(saga: int, clock: ShopClock) -> None:
     start(saga)
     before = found(saga).deadline_at
-    circuits.hold("payments.sandbox.do", "amara", "maintenance")
+    circuits.hold("payments.sandbox.do", AMARA, "maintenance")
     clock.passes(STEP_DEADLINE)
     recovery.look(saga)
     assert (record(saga).state, found(saga).held_by) == (StepState.IN_DOUBT, "payments.sandbox.do")
-    circuits.release("payments.sandbox.do", "amara", "done")
+    circuits.release("payments.sandbox.do", AMARA, "done")
     clock.passes(5)
     Saga.objects.filter(pk=saga).update(wake_at=clock.now)
 

@@ -15,13 +15,16 @@ from rest_framework.test import APIClient
 
 from config import doctor
 from fulfillment import plans, recovery
+from fulfillment.batch import RetryBatch
 from fulfillment.explain import explain
 from fulfillment.models import Quarantine, Saga, StepRecord
-from fulfillment.recovery import Refused, Request
+from fulfillment.recovery import Refused, Request, bulk
 from orders.api import shown
 from orders.attention import Incident, IncidentKind, open_incident
 from orders.models import Order
 from orders.timeline import TimelineEntry
+from tests.actors import AMARA
+from tests.conftest import SignIn
 from tests.fulfillment.driving import copy_of
 from tests.holding import held as held_rows
 
@@ -55,7 +58,7 @@ def fresh(order: Order) -> Order:
 
 
 def request(order: Order, verb: str, **given: Any) -> Request:
-    return Request(order=order.number, verb=verb, version=recovery.version_of(order.pk), actor="amara", **given)
+    return Request(order=order.number, verb=verb, version=recovery.version_of(order.pk), actor=AMARA, **given)
 
 
 def plan_becomes_corrupt(saga: int) -> None:
@@ -193,7 +196,7 @@ def test_a_decision_in_quarantine_is_made_once_and_under_the_version_that_was_se
     assert recovery.decide(once).outcome == "done"
     assert recovery.decide(once).outcome == "repeated"
     with pytest.raises(Refused, match="has changed while you were looking"):
-        recovery.decide(Request(order="ORD-1", verb="retry", version=1, actor="amara", reason="now"))
+        recovery.decide(Request(order="ORD-1", verb="retry", version=1, actor=AMARA, reason="now"))
     with pytest.raises(Refused, match="needs a reason"):
         recovery.decide(request(order, "retry"))
 
@@ -236,11 +239,16 @@ def test_a_cancel_that_cannot_be_judged_is_answered_and_recorded_nowhere(saga: i
     assert Saga.objects.values_list("cancel_requested_at", flat=True).get() is None
 
 
-def test_many_are_looked_at_again_with_one_command(saga: int, order: Order, capsys: pytest.CaptureFixture[str]) -> None:
+def test_many_are_looked_at_again_with_one_command(saga: int, order: Order, sign_in: SignIn, capsys: pytest.CaptureFixture[str]) -> None:
+    sign_in()
     held(saga, order)
     Saga.objects.filter(pk=saga).update(plan=["poison"])
 
-    call_command("retry_orders", "--kind", "quarantined", "--yes", "--actor", "amara", "--reason", "code is back")
+    call_command("retry_orders", "--kind", "quarantined")
+    batch = RetryBatch.objects.get()
+    call_command("retry_orders", "--batch", str(batch.pk), "--yes", "--reason", "code is back")
+    assert bulk.work() == 1
 
-    assert "1 done" in capsys.readouterr().out
+    assert "1 selected: 1 will be retried (€1.00 at risk), 0 skipped." in capsys.readouterr().out
+    assert bulk.counted(bulk.outcomes(batch)) == "1 waiting"
     assert not Incident.objects.get().is_open

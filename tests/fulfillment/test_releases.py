@@ -16,6 +16,7 @@ from fulfillment.release import RELEASE
 from fulfillment.steps import STEPS
 from orders.api import shown
 from orders.models import Incident, Order, TimelineEntry
+from tests.actors import AMARA
 from tests.fulfillment.conftest import now_due
 from tests.fulfillment.driving import paid
 
@@ -121,7 +122,7 @@ def test_what_a_person_decides_with_old_code_is_done_by_old_code(newer: int, ord
     recovery.look(newer)
 
     def decide(verb: str, **given: Any) -> None:
-        asked: dict[str, Any] = {"order": "ORD-1", "version": recovery.version_of(order.pk), "actor": "amara", "reason": "taken back"}
+        asked: dict[str, Any] = {"order": "ORD-1", "version": recovery.version_of(order.pk), "actor": AMARA, "reason": "taken back"}
         recovery.decide(recovery.Request(verb=verb, **asked, **given))
 
     decide("start_undo")

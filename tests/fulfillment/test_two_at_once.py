@@ -18,7 +18,9 @@ from fulfillment.recovery import circuits as caring
 from orders.api import placing
 from orders.attention import Incident, IncidentKind, open_incident
 from orders.models import Order, Product
+from orders.operators import Actor
 from orders.timeline import TimelineEntry
+from tests.actors import AMARA, BELA
 from tests.fulfillment.conftest import now_due
 from tests.fulfillment.driving import copy_of, found, in_doubt, paid, parked_forward, undo_failed
 from tests.sides import at_once
@@ -220,7 +222,7 @@ def test_who_begins_to_wait_while_a_circuit_closes_is_woken(order: Order) -> Non
     late = copy_of(order, "ORD-9")
 
     def closes() -> None:
-        caring.release(PAY, "amara", "it is back")
+        caring.release(PAY, AMARA, "it is back")
         list(recovery.circuit_probes())
 
     at_once(lambda: engine.could_not_start(late, 1), "FOR SHARE", closes, must_wait=True)
@@ -241,7 +243,7 @@ def test_a_probe_s_answer_and_a_person_s_hold_at_once_end_as_the_later_one_says(
     at_once(
         lambda: engine.settle_success(claim, {"charge_id": "c", "amount_minor": 100}),
         'FROM "fulfillment_circuit"',
-        lambda: caring.hold(PAY, "amara", "audit"),
+        lambda: caring.hold(PAY, AMARA, "audit"),
         must_wait=True,
     )
 
@@ -341,7 +343,7 @@ def test_a_transition_keeps_nobody_who_writes_about_its_order_waiting(saga: int,
 # --- persons ------------------------------------------------------------------------------------------------------------------
 
 
-def asks(order: Order, verb: str, actor: str, **more: Any) -> Any:
+def asks(order: Order, verb: str, actor: Actor, **more: Any) -> Any:
     request = Request(order=order.number, verb=verb, version=version_of(order.pk), actor=actor, reason="because", **more)
     return lambda: decide(request)
 
@@ -362,9 +364,9 @@ def test_of_two_decisions_about_one_version_one_is_refused(saga: int, order: Ord
     undo_failed(saga)
 
     first, second = at_once(
-        asks(order, "retry", "amara"),
+        asks(order, "retry", AMARA),
         "FOR UPDATE",
-        asks(order, "undone_by_hand", "ben", amount_minor=100, evidence="receipt"),
+        asks(order, "undone_by_hand", BELA, amount_minor=100, evidence="receipt"),
         must_wait=True,
     )
 
@@ -377,7 +379,7 @@ def test_one_person_s_two_presses_at_once_are_one_decision(saga: int, order: Ord
     undo_failed(saga)
     epoch = found(saga).epoch
 
-    first, second = at_once(asks(order, "retry", "amara"), "FOR UPDATE", asks(order, "retry", "amara"), must_wait=True)
+    first, second = at_once(asks(order, "retry", AMARA), "FOR UPDATE", asks(order, "retry", AMARA), must_wait=True)
 
     assert (first.outcome, second.outcome) == ("done", "repeated")
     assert found(saga).epoch == epoch + 1
@@ -388,7 +390,7 @@ def test_two_persons_who_propose_at_once_have_not_agreed(saga: int, order: Order
     undo_failed(saga)
 
     first, second = at_once(
-        asks(order, "close", "amara", amount_minor=100), "FOR UPDATE", asks(order, "close", "ben", amount_minor=100), must_wait=True
+        asks(order, "close", AMARA, amount_minor=100), "FOR UPDATE", asks(order, "close", BELA, amount_minor=100), must_wait=True
     )
 
     assert first.outcome == "proposed"
@@ -400,7 +402,7 @@ def test_two_persons_who_propose_at_once_have_not_agreed(saga: int, order: Order
 def test_a_customer_s_cancel_and_a_person_s_retry_at_once_are_both_heard(saga: int, order: Order) -> None:
     parked_forward(saga, settings.POISON_AFTER)
 
-    _, answer = at_once(asks(order, "retry", "amara"), "FOR UPDATE", lambda: recovery.cancel(order.number, "web-shop"), must_wait=True)
+    _, answer = at_once(asks(order, "retry", AMARA), "FOR UPDATE", lambda: recovery.cancel(order.number, "web-shop"), must_wait=True)
 
     assert answer == "accepted"
     now_due(saga)

@@ -17,6 +17,7 @@ from fulfillment.gateways.lease import current_lease
 from fulfillment.models import Saga, StepRecord, StepState, StockLevel
 from fulfillment.recovery import Request, decide, version_of
 from orders.models import Order
+from tests.actors import AMARA
 from tests.fulfillment.conftest import SandboxProcess, now_due
 from tests.fulfillment.driving import copy_of, paid, start, undo_failed
 
@@ -105,7 +106,7 @@ def test_an_errback_that_fences_a_worker_off_waits(saga: int) -> None:
 def test_a_person_s_decision_and_a_customer_s_cancel_wait(saga: int, order: Order) -> None:
     other = copy_of(order, "ORD-2")
     undo_failed(saga)
-    request = Request(order=order.number, verb="retry", version=version_of(order.pk), actor="amara", reason="mended")
+    request = Request(order=order.number, verb="retry", version=version_of(order.pk), actor=AMARA, reason="mended")
 
     assert waits_for_the_disk(lambda: decide(request))
     assert waits_for_the_disk(lambda: recovery.cancel("ORD-2", "web-shop"))

@@ -16,6 +16,7 @@ from fulfillment.errors import InDoubt, Rejected
 from fulfillment.models import Saga, StockLevel
 from fulfillment.recovery import Request, decide, version_of
 from orders.models import Order
+from tests.actors import AMARA
 from tests.fulfillment.conftest import ADDRESS, SandboxProcess, now_due
 from tests.fulfillment.driving import REFUSED
 from tests.witness import Door, Witness
@@ -237,7 +238,7 @@ def test_a_decision_ends_its_incident_and_moves_the_order_in_one_change(saga: in
     test_who_waits_for_a_person_is_told_in_the_same_change(saga, witness)
 
     with witness.watching() as saw:
-        decide(Request(order=order.number, verb="retry", version=version_of(order.pk), actor="amara", reason="mended"))
+        decide(Request(order=order.number, verb="retry", version=version_of(order.pk), actor=AMARA, reason="mended"))
 
     assert saw == ["placed needs_attention/2 payment=granted incident:stuck", "placed running/3 payment=granted"]
 

@@ -14,7 +14,7 @@ from django.test import Client as Browser
 from fulfillment import engine
 from fulfillment.engine import walking
 from fulfillment.models import Saga, StepRecord
-from orders.models import Fact, Order, Product, Status, TimelineEntry
+from orders.models import Fact, Order, Product, RefusedAttempt, Status, TimelineEntry
 from sideeffects.models import Delivery
 from tests.fulfillment.driving import undo_failed
 from tests.orders.admin_form import opened
@@ -77,7 +77,7 @@ def test_an_order_is_found_by_its_number(operator: Browser, order: Order) -> Non
 
 
 def test_the_page_says_why_and_shows_everything_in_few_queries(operator: Browser, order: Order, django_assert_max_num_queries: Any) -> None:
-    with django_assert_max_num_queries(15):
+    with django_assert_max_num_queries(16):
         text = operator.get(page(order)).content.decode()
 
     assert "Payment may start: its message is on the way to a worker." in text
@@ -96,7 +96,7 @@ def test_the_page_of_an_order_that_needs_attention_shows_what_may_be_decided(
     undo_failed(Saga.objects.get().pk)
     version = TimelineEntry.objects.order_by("id").last().pk  # type: ignore[union-attr]
 
-    with django_assert_max_num_queries(17):
+    with django_assert_max_num_queries(18):
         text = html.unescape(operator.get(page(order)).content.decode())
 
     assert "⚠</span>Needs attention" in text
@@ -104,7 +104,7 @@ def test_the_page_of_an_order_that_needs_attention_shows_what_may_be_decided(
     assert "Nothing is left to do." not in text
     assert "Payment: an undo could not be completed (The provider refuses the refund). €214.00 at risk." in text
     assert "docs/runbooks/undo_exhausted.md" in text
-    assert f'python manage.py decide {order.number} retry --version {version} --actor "$USER" --reason "…"' in text
+    assert f'python manage.py decide {order.number} retry --version {version} --reason "…"' in text
     assert "Close the order as it is" in text
     assert "(€214.00 will be written off)" in text
     assert "Money, as we know it" in text
@@ -233,3 +233,25 @@ def test_a_viewer_has_no_buttons(client: Client, order: Order) -> None:
 
     assert "Cancel order" not in browser.get(page(order)).content.decode()
     assert browser.post(page(order, "cancel"), {"_form_submitted": "True"}).status_code == 403
+    assert [(one.actor, one.user, one.verb, one.subject) for one in RefusedAttempt.objects.all()] == [
+        ("viewer", viewer.pk, "cancel", order.number)
+    ]
+    assert "viewer may not cancel: the permission orders.cancel_order is missing." in browser.get(page(order)).content.decode()
+
+
+@pytest.mark.parametrize(
+    ("permission", "mine", "other"), [("cancel_order", "cancel", "retry-now"), ("decide_retry_now", "retry-now", "cancel")]
+)
+def test_each_button_has_a_permission_of_its_own(client: Client, order: Order, permission: str, mine: str, other: str) -> None:
+    """Who may cancel may not therefore retry; and what they do is theirs by number, whatever they are called later."""
+    kim = User.objects.create_user("kim", is_staff=True)
+    kim.user_permissions.add(*Permission.objects.filter(codename__in=["view_order", permission]))
+    browser = Browser()
+    browser.force_login(kim)
+    StepRecord.objects.filter(name="payment").update(state="retry_wait")
+
+    assert browser.post(page(order, mine), {"_form_submitted": "True"}).status_code == 302
+    assert browser.post(page(order, other), {"_form_submitted": "True"}).status_code == 403
+
+    assert TimelineEntry.objects.filter(actor="kim").count() == 1
+    assert [one.verb for one in RefusedAttempt.objects.all()] == [other.replace("-", "_")]

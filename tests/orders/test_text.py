@@ -13,6 +13,7 @@ from fulfillment.recovery.circuits import hold
 from fulfillment.recovery.requests import refuse_what_is_not_legal
 from orders.models import Order
 from orders.text import has_card_number
+from tests.actors import AMARA
 from tests.orders.conftest import Client
 from tests.orders.test_placing import _set
 
@@ -201,7 +202,7 @@ def test_a_page_s_size_is_a_number(client: Client, asked: str) -> None:
 @pytest.mark.parametrize("field", ["reason", "evidence", "owner"])
 def test_an_operator_s_card_number_is_not_kept_either(field: str) -> None:
     """Whoever copies a whole line from the bank's portal is told so."""
-    asked: dict[str, Any] = {"order": "ORD-1", "verb": "retry", "version": 1, "actor": "amara", "reason": "the bank is back"}
+    asked: dict[str, Any] = {"order": "ORD-1", "verb": "retry", "version": 1, "actor": AMARA, "reason": "the bank is back"}
     request = Request(**asked | {field: CARDS["spaces"]})
     legal: Any = {"retry": SimpleNamespace(needs=())}
 
@@ -211,4 +212,4 @@ def test_an_operator_s_card_number_is_not_kept_either(field: str) -> None:
 
 def test_a_circuit_is_not_held_for_a_card_number(db: None) -> None:
     with pytest.raises(Refused, match="card number"):
-        hold("payments.sandbox.do", "amara", CARDS["spaces"])
+        hold("payments.sandbox.do", AMARA, CARDS["spaces"])

@@ -36,7 +36,12 @@ print(json.dumps([asked.conf(with_defaults=True), asked.stats(), asked.report(),
 BASE64 = re.compile(rb"[A-Za-z0-9+/]{40,}")
 RULE = f"canary_{uuid.uuid4().hex[:8]}"  # a constraint that rows with marked values break
 ALONE = stat.S_IRWXG | stat.S_IRWXO  # what nobody but the owner may have
-SAID_TO_THE_PERSON = ("API token", "admin password", "Flower password")  # `make up` tells them the terminal that it was started from
+SAID_TO_THE_PERSON = (
+    "API token",
+    "operator token",
+    "admin password",
+    "Flower password",
+)  # `make up` tells them the terminal that it was started from
 
 
 def mark() -> str:
@@ -72,6 +77,7 @@ def planted(shop: Shop) -> Planted:
     info, run_dir = shop.stack.info, shop.stack.run_dir
     planted = Planted()
     planted.plant("API token", info["token"])
+    planted.plant("operator token", info["operator_token"])
     planted.plant("admin password", info["admin"]["password"])
     for what, name in (("mail password", "mail_password"), ("secret key", "secret_key"), ("Flower password", "flower_password")):
         if (run_dir / name).exists():

@@ -14,6 +14,7 @@ from sideeffects import outbox, people, registry, relay
 from sideeffects.containment import Containment
 from sideeffects.models import Delivery, Subscriber
 from sideeffects.relay import Marks, Message
+from tests.actors import AMARA
 from tests.holding import held, outside
 from tests.shop_clock import ShopClock
 from tests.sideeffects.conftest import ALL_LOST, NONE_LOST, Tell
@@ -236,7 +237,7 @@ def test_a_person_s_decision_reaches_every_batch(facts: list[Fact], monkeypatch:
     owe_all()
     Delivery.objects.update(state="dead", wake_at=None)
 
-    assert people.discard("email", "amara", "in vain") == MANY
+    assert people.discard("email", AMARA, "in vain") == MANY
 
     assert set(Delivery.objects.values_list("state", flat=True)) == {"discarded"}
 

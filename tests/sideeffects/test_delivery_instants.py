@@ -13,6 +13,7 @@ from orders.models import Fact, QueueProbe
 from sideeffects import delivering, outbox, registry, relay, replaying
 from sideeffects.models import Delivery
 from sideeffects.replaying import Choice
+from tests.actors import AMARA
 from tests.shop_clock import LIMITS_S, ShopClock
 from tests.sideeffects.conftest import Tell, Told
 
@@ -186,7 +187,7 @@ def test_what_a_person_replays_is_due_now(told: Told, clock: ShopClock) -> None:
     delivering.deliver(declared("email", handler=fails, final=(RuntimeError,)), told.fact.pk)
     clock.passes(86_400)
 
-    assert replaying.replay(Choice(), {"email"}, actor="amara", reason="mended", rate_per_s=20) == 1
+    assert replaying.replay(Choice(), {"email"}, actor=AMARA, reason="mended", rate_per_s=20) == 1
 
     assert (clock.left(told.delivery.wake_at), told.delivery.tries, told.delivery.relaunches) == (0, 0, 0)
 

@@ -10,10 +10,16 @@ from orders.clock import shop_now
 from orders.models import Incident
 from sideeffects import people, relay
 from sideeffects.models import Delivery
+from tests.conftest import SignIn
 from tests.shop_clock import LIMITS_S, ShopClock
 from tests.sideeffects.conftest import ALL_LOST, Tell, Told
 
-DECIDES = {"actor": "amara", "reason": "the mail server is back"}
+DECIDES = {"reason": "the mail server is back"}
+
+
+@pytest.fixture(autouse=True)
+def amara(sign_in: SignIn) -> None:
+    sign_in("amara")
 
 
 def dies(
@@ -173,7 +179,7 @@ def test_a_decision_needs_a_person_and_something_to_decide(tell: Tell, capsys: p
         call_command("deliveries", order="ORD-77")
 
     assert usage.value.code == 2
-    assert "--discard needs --actor and --reason." in capsys.readouterr().err
+    assert "--discard needs --reason." in capsys.readouterr().err
     assert nothing.value.code == "Nothing of loyalty waits for a person. Nothing was done."
     assert no_order.value.code == "There is no order ORD-77."
 

@@ -10,11 +10,17 @@ from orders.models import Fact
 from orders.timeline import TimelineEntry
 from sideeffects import outbox, people, registry, relay, replaying
 from sideeffects.models import Delivery
+from tests.conftest import SignIn
 from tests.shop_clock import ShopClock
 from tests.sideeffects.conftest import Tell, Told
 
-DECIDES = {"yes": True, "actor": "amara", "reason": "the mail server is back"}
+DECIDES = {"yes": True, "reason": "the mail server is back"}
 MAILS = DECIDES | {"customers_see_it": True}
+
+
+@pytest.fixture(autouse=True)
+def amara(sign_in: SignIn) -> None:
+    sign_in("amara")
 
 
 def dies(tell: Tell, subscriber: str, number: str, code: str = "TimeoutError") -> Told:
@@ -40,7 +46,7 @@ def test_it_is_shown_first_and_nothing_is_done(tell: Tell, capsys: pytest.Captur
     assert capsys.readouterr().out.splitlines() == [
         "email · TimeoutError · 1 dead letter · left out: customers see it: add --customers-see-it",
         "loyalty · ProgrammingError · 1 dead letter",
-        '1 would be sent again. Nothing was done. To do it, add: --yes --actor "$USER" --reason "…"',
+        '1 would be sent again. Nothing was done. To do it, add: --yes --reason "…"',
     ]
     assert states(points, mail) == ["dead", "dead"]
 
@@ -145,7 +151,7 @@ def test_a_name_that_no_code_knows_is_left_out_and_says_so(tell: Tell) -> None:
     [
         ({}, "Which dead letters? Give --subscriber, --error, --order, --since or --until; or --all.\n"),
         ({"all": True, "order": "ORD-1"}, "Which dead letters? Give --subscriber, --error, --order, --since or --until; or --all.\n"),
-        ({"all": True, "yes": True}, "--yes needs --actor and --reason.\n"),
+        ({"all": True, "yes": True}, "--yes needs --reason.\n"),
     ],
 )
 def test_wrong_usage_is_told(db: None, capsys: pytest.CaptureFixture[str], options: dict[str, Any], told: str) -> None:

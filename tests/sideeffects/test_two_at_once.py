@@ -14,6 +14,7 @@ from orders.models import Fact, Order
 from sideeffects import delivering, outbox, people, registry, relay, replaying
 from sideeffects.models import Delivery, Subscriber
 from sideeffects.replaying import Choice
+from tests.actors import AMARA, BELA
 from tests.holding import held
 from tests.sideeffects.conftest import ALL_LOST, NONE_LOST, Tell, Told
 from tests.sides import at_once
@@ -190,9 +191,9 @@ def test_two_persons_who_decide_about_one_letter_decide_once(tell: Tell) -> None
     Delivery.objects.update(state="dead", tries=17, wake_at=None)
 
     decided = at_once(
-        lambda: replaying.replay(Choice(subscriber="email"), {"email"}, actor="amara", reason="mended", rate_per_s=20),
+        lambda: replaying.replay(Choice(subscriber="email"), {"email"}, actor=AMARA, reason="mended", rate_per_s=20),
         "FOR NO KEY UPDATE",
-        lambda: people.discard("email", "ben", "old"),
+        lambda: people.discard("email", BELA, "old"),
     )
 
     assert decided == (1, 0)

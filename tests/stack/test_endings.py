@@ -84,7 +84,7 @@ def test_a_closed_terminal_and_a_signal_to_make_stop_everything(in_a_terminal: I
 class Open:
     """A stack that stands open until Ctrl-C, which comes at once."""
 
-    info: dict[str, Any] = dict.fromkeys(("web", "api", "flower", "sandbox", "token"), "") | {
+    info: dict[str, Any] = dict.fromkeys(("web", "api", "flower", "sandbox", "token", "operator_token"), "") | {
         "admin": {"username": "", "password": ""},
         "flower_login": {"username": "", "password": ""},
     }

@@ -19,7 +19,7 @@ from config.outside import RunningStack, body, wait_for
 from tests.engines import ROOT, RUN_DIR
 
 HERE = RUN_DIR / "own"
-KEYS = ["web", "api", "flower", "flower_login", "sandbox", "database", "broker", "token", "admin", "processes"]
+KEYS = ["web", "api", "flower", "flower_login", "sandbox", "database", "broker", "token", "admin", "operator_token", "processes"]
 ROLES = ["supervisor", "web", "saga", "sideeffects", "sweep", "relay", "flower", "sandbox", "mail", "postgres", "valkey"]
 
 

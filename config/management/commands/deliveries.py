@@ -6,7 +6,8 @@ from typing import Any
 
 from django.core.management.base import CommandParser
 
-from fulfillment.management.operating import OperatorCommand, find_order, words, wrong_usage
+from fulfillment.management.operating import OperatorCommand, authenticated, find_order, words, wrong_usage
+from orders.operators import Refused
 from sideeffects import people, relay
 from sideeffects.models import Delivery, DeliveryState
 from sideeffects.people import Pile
@@ -20,7 +21,7 @@ class Command(OperatorCommand):
         "Show the side effects that have not happened: without a filter how many there are by subscriber, state and error, with one each of them. "
         "`manage.py replay` sends dead letters again; --discard gives up what waits for a person. "
         "Examples: manage.py deliveries --subscriber email --state dead · "
-        'manage.py deliveries --discard survey --actor amara --reason "the survey is over"'
+        'manage.py deliveries --discard survey --reason "the survey is over"'
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
@@ -30,7 +31,6 @@ class Command(OperatorCommand):
         parser.add_argument("--error", default="", help="with this code of the last error, like ConnectionRefusedError")
         parser.add_argument("--order", default="", help="of this order, like ORD-1043")
         parser.add_argument("--discard", metavar="SUBSCRIBER", help="dead letters, or what is held, for good: the effect will not happen")
-        parser.add_argument("--actor", type=words, help="who decides")
         parser.add_argument("--reason", type=words, help="why, for whoever reads it later")
 
     def handle(self, *args: Any, **options: Any) -> None:
@@ -67,12 +67,16 @@ class Command(OperatorCommand):
             self.tell(f"The newest {SHOWN} are shown; there are more.")
 
     def _discard(self, options: dict[str, Any]) -> None:
-        if not (options["actor"] and options["reason"]):
-            wrong_usage("--discard needs --actor and --reason.")
+        if not options["reason"]:
+            wrong_usage("--discard needs --reason.")
         if options["subscriber"] not in ("", options["discard"]):
             wrong_usage("--discard names the subscriber already.")
         chosen = {name: options[name] for name in ("state", "error", "order")}
-        count = people.discard(options["discard"], options["actor"], options["reason"], **chosen)
+        actor = authenticated("discard")
+        try:
+            count = people.discard(options["discard"], actor, options["reason"], **chosen)
+        except Refused as refused:
+            sys.exit(str(refused))
         if not count:
             sys.exit(f"Nothing of {options['discard']} waits for a person. Nothing was done.")
         if options["json"]:

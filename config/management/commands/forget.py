@@ -7,7 +7,8 @@ from django.core.management.base import CommandParser
 
 from config import forgetting
 from config.forgetting import Forgotten, UnderWay
-from fulfillment.management.operating import OperatorCommand, words, wrong_usage
+from fulfillment.management.operating import OperatorCommand, authenticated, words, wrong_usage
+from orders.operators import Refused
 
 KEPT = "Kept, because tax and accounting law ask for it: order numbers, dates, products, amounts, currency, country and state, charges and parcels by reference."
 BEYOND = "Not reached from here: the records of the payment provider and of the carrier, mails that were sent, and backups (see docs/personal-data.md)."
@@ -17,26 +18,28 @@ SHOWN = 10
 class Command(OperatorCommand):
     help = (
         "Pseudonymise a customer in orders, facts, history, deliveries, incidents and the admin's log. Without --yes it only counts. "
-        'Example: manage.py forget amara@example.com --yes --actor kim --reason "asked by mail, ticket 512"'
+        'Example: manage.py forget amara@example.com --yes --reason "asked by mail, ticket 512"'
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
         super().add_arguments(parser)
         parser.add_argument("email", help="whom to forget; - reads it from standard input, so that it stands in no process list")
         parser.add_argument("--yes", action="store_true", help="do it; there is no way back")
-        parser.add_argument("--actor", type=words, help="who does it")
         parser.add_argument("--reason", type=words, help="why, for whoever reads it later; the address in it is left out")
 
     def handle(self, *args: Any, **options: Any) -> None:
         email = sys.stdin.readline().strip() if options["email"] == "-" else options["email"].strip()
         if "@" not in email:
             wrong_usage("Whom to forget is an e-mail address.")
-        if options["yes"] and not (options["actor"] and options["reason"]):
-            wrong_usage("--yes needs --actor and --reason.")
+        if options["yes"] and not options["reason"]:
+            wrong_usage("--yes needs --reason.")
+        actor = authenticated("forget") if options["yes"] else None
         try:
-            done = forgetting.forget(email, options["actor"], options["reason"]) if options["yes"] else forgetting.preview(email)
+            done = forgetting.forget(email, actor, options["reason"]) if actor else forgetting.preview(email)
         except UnderWay as busy:
             sys.exit(f"Refused: {_first(list(busy.orders))} still needed. {busy}. Nothing was forgotten; ask again when it is at rest.")
+        except Refused as refused:
+            sys.exit(str(refused))
         if options["json"]:
             self.tell_json({"orders": done.orders, "touched": dict(done.touched), "written": options["yes"]})
             return
@@ -49,7 +52,7 @@ def _lines(done: Forgotten, written: bool) -> list[str]:
     counts = [f"  {count:>6} {what}" for what, count in sorted(done.touched.items())]
     of = f" of {_first(done.orders)}" if done.orders else ""
     if not written:
-        return [f"Would be pseudonymised{of}:", *counts, KEPT, BEYOND, "Nothing was written. Repeat it with --yes, --actor and --reason."]
+        return [f"Would be pseudonymised{of}:", *counts, KEPT, BEYOND, "Nothing was written. Repeat it with --yes and --reason."]
     return [f"Pseudonymised{of}:", *counts, KEPT, BEYOND]
 
 

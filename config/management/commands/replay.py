@@ -8,7 +8,8 @@ from typing import Any
 
 from django.core.management.base import CommandParser
 
-from fulfillment.management.operating import OperatorCommand, find_order, rate, words, wrong_usage
+from fulfillment.management.operating import OperatorCommand, authenticated, find_order, rate, words, wrong_usage
+from orders.operators import Refused
 from sideeffects import registry, replaying
 from sideeffects.replaying import Batch, Choice
 
@@ -20,7 +21,7 @@ class Command(OperatorCommand):
     help = (
         "Send dead letters again; without --yes nothing is done. What customers see, like a mail, goes out only with --customers-see-it. "
         "Killed half-way it loses nothing: what was recorded goes out, and the same command goes on with the rest. "
-        'Example: manage.py replay --subscriber email --error ConnectionRefusedError --customers-see-it --yes --actor amara --reason "the mail server is back"'
+        'Example: manage.py replay --subscriber email --error ConnectionRefusedError --customers-see-it --yes --reason "the mail server is back"'
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
@@ -33,27 +34,31 @@ class Command(OperatorCommand):
         parser.add_argument("--all", action="store_true", help="whichever")
         parser.add_argument("--customers-see-it", action="store_true", help="also what customers see, like a mail that now comes late")
         parser.add_argument("--rate", type=rate, default=20.0, help="at most so many a second (default 20)")
-        parser.add_argument("--yes", action="store_true", help="do it; needs --actor and --reason")
-        parser.add_argument("--actor", type=words, help="who decides")
+        parser.add_argument("--yes", action="store_true", help="do it; needs --reason")
         parser.add_argument("--reason", type=words, help="why, for whoever reads it later")
 
     def handle(self, *args: Any, **options: Any) -> None:
         if any(options[name] for name in FILTERS) == options["all"]:
             wrong_usage("Which dead letters? Give --subscriber, --error, --order, --since or --until; or --all.")
-        if options["yes"] and not (options["actor"] and options["reason"]):
-            wrong_usage("--yes needs --actor and --reason.")
+        if options["yes"] and not options["reason"]:
+            wrong_usage("--yes needs --reason.")
+        actor = authenticated("replay") if options["yes"] else None
         if options["order"]:
             find_order(options["order"])
         choice = Choice(**{name: options[name] for name in FILTERS})
         found = replaying.batches(choice)
         taken = [batch for batch in found if not _left_out(batch, options["customers_see_it"])]
-        if not options["yes"]:
+        if actor is None:
             self._show(found, options, 0)
             return
         if found and not taken:
             sys.exit("\n".join([*(_line(batch, options["customers_see_it"]) for batch in found), "Nothing was done."]))
-        decided = {"actor": options["actor"], "reason": options["reason"], "rate_per_s": options["rate"]}
-        self._show(found, options, replaying.replay(choice, {batch.subscriber for batch in taken}, **decided))
+        decided = {"reason": options["reason"], "rate_per_s": options["rate"]}
+        try:
+            replayed = replaying.replay(choice, {batch.subscriber for batch in taken}, actor=actor, **decided)
+        except Refused as refused:
+            sys.exit(str(refused))
+        self._show(found, options, replayed)
 
     def _show(self, found: list[Batch], options: dict[str, Any], replayed: int) -> None:
         seen = options["customers_see_it"]
@@ -70,7 +75,7 @@ class Command(OperatorCommand):
                 f"{replayed} are sent again, {options['rate']:g} a second at most. `manage.py deliveries` shows what becomes of them."
             )
         else:
-            self.tell(f'{count} would be sent again. Nothing was done. To do it, add: --yes --actor "$USER" --reason "…"')
+            self.tell(f'{count} would be sent again. Nothing was done. To do it, add: --yes --reason "…"')
 
 
 def _left_out(batch: Batch, customers_see_it: bool) -> str:

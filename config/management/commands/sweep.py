@@ -66,6 +66,7 @@ class Sweep(Loop):
 
     def _round(self) -> int:
         """Each part for itself: the trouble of one is no reason to leave out the others."""
+        self.part("bulk retries", lambda: recovery.work_off_batches(self.turn.keep))
         sagas = self._look_after_others() + self.part("the sagas", self._sagas)
         self.part("the probes", self._probes)
         self.part("unserved queues", self._unserved_queues)

@@ -47,6 +47,7 @@ def links(info: dict[str, Any]) -> str:
     return "\n".join(
         [
             f"  Admin    {info['web']}/admin/   user {admin['username']}, password {admin['password']}",
+            f"  Operator OPERATOR_TOKEN={info['operator_token']}   for manage.py decide and the like",
             f"  API      {info['api']}/orders   Authorization: Token {info['token']}",
             f"  Flower   {info['flower']}   user {flower['username']}, password {flower['password']}",
             f"  Ledger   {info['sandbox']}/ledger   (the provider's own)",

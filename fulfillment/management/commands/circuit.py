@@ -6,7 +6,7 @@ from typing import Any
 from django.core.management.base import CommandParser
 
 from fulfillment.engine.holding import sentence
-from fulfillment.management.operating import OperatorCommand, words, wrong_usage
+from fulfillment.management.operating import OperatorCommand, authenticated, words, wrong_usage
 from fulfillment.models import Circuit
 from fulfillment.recovery import Refused, circuits
 from orders.attention import RUNBOOKS, IncidentKind
@@ -18,24 +18,24 @@ VERBS = {"hold": circuits.hold, "release": circuits.release}
 class Command(OperatorCommand):
     help = (
         "Show the circuits to the providers; hold one open (nothing is asked there any more, orders wait), or release it. "
-        'Example: manage.py circuit hold payments.sandbox.do --actor amara --reason "the bank has asked us to stop"'
+        'Example: manage.py circuit hold payments.sandbox.do --reason "the bank has asked us to stop"'
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
         super().add_arguments(parser)
         parser.add_argument("verb", nargs="?", choices=[*VERBS, "list"], default="list", help="list (default), hold or release")
         parser.add_argument("name", nargs="?", default="", help="like payments.sandbox.do")
-        parser.add_argument("--actor", type=words, help="who decides")
         parser.add_argument("--reason", type=words, help="why, for whoever reads it later")
 
     def handle(self, *args: Any, **options: Any) -> None:
         if options["verb"] == "list":
             self._list(options["json"])
             return
-        if not (options["name"] and options["actor"] and options["reason"]):
-            wrong_usage(f"circuit {options['verb']} needs a name, --actor and --reason. Names: {', '.join(circuits.names())}.")
+        if not (options["name"] and options["reason"]):
+            wrong_usage(f"circuit {options['verb']} needs a name and --reason. Names: {', '.join(circuits.names())}.")
+        actor = authenticated(options["verb"])
         try:
-            told = VERBS[options["verb"]](options["name"], options["actor"], options["reason"])
+            told = VERBS[options["verb"]](options["name"], actor, options["reason"])
         except Refused as refused:
             sys.exit(str(refused))
         self.tell_json({"told": told}) if options["json"] else self.tell(told)

@@ -10,14 +10,14 @@ from django.core.management.base import CommandParser
 
 from fulfillment import recovery
 from fulfillment.explain import explain
-from fulfillment.management.operating import OperatorCommand, find_order, words
+from fulfillment.management.operating import OperatorCommand, authenticated, find_order, words
 from fulfillment.recovery import VERBS, Refused, Request
 
 
 class Command(OperatorCommand):
     help = (
-        "Decide about an order, as `manage.py why` offers it. "
-        'Example: manage.py decide ORD-1043 retry --version 5120 --actor amara --reason "the provider is back"'
+        "Decide about an order, as `manage.py why` offers it. Who you are is told by your operator token, in OPERATOR_TOKEN or typed when asked. "
+        'Example: manage.py decide ORD-1043 retry --version 5120 --reason "the provider is back"'
     )
 
     def create_parser(self, prog_name: str, subcommand: str, **options: Any) -> CommandParser:
@@ -29,7 +29,6 @@ class Command(OperatorCommand):
         parser.add_argument("order", help="its number, like ORD-1043")
         parser.add_argument("verb", choices=sorted(VERBS), help="what to do; `manage.py why` shows which are legal")
         parser.add_argument("--version", type=int, required=True, help="the order's version that you have seen")
-        parser.add_argument("--actor", type=words, required=True, help="who decides")
         parser.add_argument("--reason", type=words, help="why, for whoever reads it later; most verbs need one")
         parser.add_argument("--evidence", type=words, help="where it can be looked up: a provider's reference, a ticket")
         parser.add_argument("--amount-minor", type=int, help="in the minor units of the order's currency: 8420 for €84.20")
@@ -38,8 +37,8 @@ class Command(OperatorCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         order = find_order(options["order"])
-        given = {field.name: options[field.name] for field in dataclasses.fields(Request)}
-        request = Request(**{name: value for name, value in given.items() if value is not None})
+        given = {field.name: options[field.name] for field in dataclasses.fields(Request) if field.name != "actor"}
+        request = Request(actor=authenticated(options["verb"]), **{name: value for name, value in given.items() if value is not None})
         try:
             answer = recovery.decide(request)
         except Refused as refused:

@@ -1,28 +1,28 @@
-"""``manage.py retry_orders``: many orders at once, tried again with a fresh budget. Shows first what it would do; ``--yes`` does it."""
+"""``manage.py retry_orders``: many orders at once, tried again with a fresh budget. First a preview, which is stored; that set is confirmed, and followed."""
 
-import dataclasses
 import sys
-from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+import time
 from typing import Any
 
 from django.core.management.base import CommandParser
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from fulfillment.management.operating import OperatorCommand, rate, words, wrong_usage
-from fulfillment.recovery import bulk
-from fulfillment.recovery.bulk import Candidate, Result
+from fulfillment.batch import RetryBatch, RetryItem
+from fulfillment.management.operating import OperatorCommand, authenticated, rate, words, wrong_usage
+from fulfillment.recovery import Refused, bulk, sweep_age_s
 from orders.attention import IncidentKind
 
 FILTERS = ("kind", "step", "code")
+LOOK_EVERY_S = 1.0
+NO_SWEEP_AFTER_S = 30.0
+BAD = ("refused", "failed", bulk.FAILED_AGAIN)
 
 
 class Command(OperatorCommand):
     help = (
-        "Retry every order with an open incident that fits the filters; without --yes nothing is done. "
-        'Example: manage.py retry_orders --kind undo_exhausted --step payment --yes --actor amara --reason "the provider is back"'
+        "Retry every order with an open incident that fits the filters. With filters it shows and stores which these are; nothing is done. "
+        "Then that set is confirmed by its number (--batch, --yes, --reason). The sweep works it off, also when this command is killed; "
+        "--batch alone says what has become of each order, and --follow stays until none waits. "
+        'Example: manage.py retry_orders --kind undo_exhausted, then: manage.py retry_orders --batch 12 --yes --reason "the provider is back"'
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
@@ -31,67 +31,89 @@ class Command(OperatorCommand):
         parser.add_argument("--step", default="", help="of the incident, like payment")
         parser.add_argument("--code", default="", help="of the incident, as `manage.py incidents` shows it")
         parser.add_argument("--all", action="store_true", help="whatever the incident")
-        parser.add_argument("--yes", action="store_true", help="do it; needs --actor and --reason")
-        parser.add_argument("--actor", type=words, help="who decides")
+        parser.add_argument("--batch", type=int, help="a set that was previewed, by its number")
+        parser.add_argument("--yes", action="store_true", help="do it; needs --batch and --reason")
         parser.add_argument("--reason", type=words, help="why, for whoever reads it later")
-        parser.add_argument("--rate", type=rate, default=20.0, help="at most so many orders a second (default 20)")
+        parser.add_argument(
+            "--rate", type=rate, default=20.0, help=f"at most so many orders a second (default 20, at most {bulk.FASTEST_PER_S:g})"
+        )
+        parser.add_argument("--follow", action="store_true", help="with --batch: stay until no order waits")
 
     def handle(self, *args: Any, **options: Any) -> None:
         filters = {name: options[name] for name in FILTERS}
-        if any(filters.values()) == options["all"]:
-            wrong_usage("Which orders? Give --kind, --step or --code; or --all, for every open incident.")
-        if options["yes"] and not (options["actor"] and options["reason"]):
-            wrong_usage("--yes needs --actor and --reason.")
-        found = bulk.candidates(**filters)
-        if not options["yes"]:
-            self._preview(found, options["json"])
-        elif not self._do(found, options):
+        if [any(filters.values()), options["all"], options["batch"] is not None].count(True) != 1:
+            wrong_usage(
+                "Which orders? Give --kind, --step or --code; or --all, for every open incident; or --batch, for a set that was previewed."
+            )
+        if options["yes"] and (options["batch"] is None or not options["reason"]):
+            wrong_usage("--yes needs --batch and --reason: without --yes the set is shown, and gets its number.")
+        if options["batch"] is None:
+            self._preview(bulk.preview(**filters), options["json"])
+            return
+        batch = self._confirmed(options) if options["yes"] else _stored(options["batch"])
+        if options["follow"]:
+            self._follow(batch)
+        self._show(batch, options["json"])
+        if options["follow"] and any(what in BAD for what in bulk.outcomes(batch).values()):
             sys.exit(1)
 
-    def _preview(self, found: list[Candidate], as_json: bool) -> None:
+    def _preview(self, batch: RetryBatch, as_json: bool) -> None:
         if as_json:
-            self.tell_json({"told": bulk.told(found), "orders": [dataclasses.asdict(candidate) for candidate in found]})
-        else:
-            self.tell(f"{bulk.told(found)}.", 'Nothing was done. To do it, add: --yes --actor "$USER" --reason "…"')
+            self.tell_json({"batch": batch.pk, "told": bulk.told(batch), "orders": [_item(item) for item in batch.items.all()]})
+            return
+        self.tell(f"{bulk.told(batch)}.", "Nothing was done. To do it to just these, as they are now:")
+        self.tell(f'    python manage.py retry_orders --batch {batch.pk} --yes --reason "…"')
 
-    def _do(self, found: list[Candidate], options: dict[str, Any]) -> bool:
-        """Whether each went well. Interrupted, it says how many it has not reached."""
-        results: list[Result] = []
-        taken = sum(not candidate.skip for candidate in found)
-        if not options["json"]:
-            self.tell(f"{bulk.told(found)}.")
-        with suppress(KeyboardInterrupt), _shown(taken, self.stdout.write, not options["json"]) as show:
-            for result in bulk.retry(found, actor=options["actor"], reason=options["reason"], rate_per_s=options["rate"]):
-                results.append(result)
-                show(result.sentence)
-        if options["json"]:
-            self.tell_json({"told": bulk.told(found), "results": [dataclasses.asdict(result) for result in results]})
-        else:
-            self.tell(_counts(results, taken))
-        return len(results) == taken and all(result.went_well for result in results)
+    def _confirmed(self, options: dict[str, Any]) -> RetryBatch:
+        try:
+            return bulk.confirm(options["batch"], authenticated("retry"), options["reason"], options["rate"])
+        except Refused as refused:
+            sys.exit(str(refused))
+
+    def _follow(self, batch: RetryBatch) -> None:
+        """A line whenever something has changed. Interrupted, it only stops looking."""
+        if batch.confirmed_at is None:
+            return
+        shown = ""
+        try:
+            while bulk.WAITING in (became := bulk.outcomes(batch)).values():
+                if (line := bulk.counted(became)) != shown:
+                    self.stderr.write(shown := line)
+                time.sleep(LOOK_EVERY_S)
+        except KeyboardInterrupt:
+            self.stderr.write("It goes on by itself.")
+
+    def _show(self, batch: RetryBatch, as_json: bool) -> None:
+        batch.refresh_from_db()
+        became = bulk.outcomes(batch)
+        if as_json:
+            orders = [_item(item) | {"became": became.get(item.order, "")} for item in batch.items.all()]
+            self.tell_json({"batch": batch.pk, "told": bulk.told(batch), "counted": bulk.counted(became), "orders": orders})
+            return
+        self.tell(
+            *(f"{item.order}: {became[item.order]}. {item.sentence}" for item in batch.items.filter(skip="") if became[item.order] in BAD)
+        )
+        self.tell(f"Batch {batch.pk}, {bulk.told(batch)}.", _state(batch, became))
 
 
-def _counts(results: list[Result], taken: int) -> str:
-    outcomes = Counter(result.outcome for result in results)
-    told = ", ".join(f"{count} {outcome}" for outcome, count in sorted(outcomes.items())) or "nothing to do"
-    left = taken - len(results)
-    return f"{told}, {left} not reached." if left else f"{told}."
+def _item(item: RetryItem) -> dict[str, Any]:
+    return {
+        name: getattr(item, name) for name in ("order", "version", "amount_minor", "currency", "skip", "outcome", "sentence", "decided_at")
+    }
 
 
-@contextmanager
-def _shown(total: int, write: Callable[[str], Any], lines: bool) -> Iterator[Callable[[str], None]]:
-    """A line for each result; on a terminal with a bar below them."""
-    if not lines:
-        yield lambda line: None
-    elif not sys.stdout.isatty():
-        yield lambda line: write(line)
-    else:
-        columns = (TextColumn("retrying"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-        with Progress(*columns, console=Console(), transient=True) as progress:
-            bar = progress.add_task("retrying", total=total)
+def _state(batch: RetryBatch, became: dict[str, str]) -> str:
+    if batch.confirmed_at is None:
+        return "Nobody has confirmed it: nothing was done."
+    by = f"Confirmed by {batch.actor} ({batch.reason}), {batch.rate_per_s:g} a second at most: {bulk.counted(became)}."
+    age = sweep_age_s()
+    if bulk.WAITING in became.values() and (age is None or age > NO_SWEEP_AFTER_S):
+        return f"{by} No sweep runs, and only the sweep goes on with it: manage.py doctor."
+    return by
 
-            def show(line: str) -> None:
-                progress.console.print(line, highlight=False, markup=False, soft_wrap=True)
-                progress.advance(bar)
 
-            yield show
+def _stored(number: int) -> RetryBatch:
+    batch = RetryBatch.objects.filter(pk=number).first()
+    if batch is None:
+        sys.exit(f"There is no batch {number}.")
+    return batch

@@ -1,10 +1,11 @@
-"""``manage.py timeline ORD-…``: the history of an order, people's decisions included. The number of the last entry is the order's version."""
+"""``manage.py timeline ORD-…``: the history of an order, people's decisions included; what was refused comes last. Its last number is the order's version."""
 
 from typing import Any
 
 from django.core.management.base import CommandParser
 
-from fulfillment.management.operating import OperatorCommand, find_order
+from fulfillment.management.operating import OperatorCommand, attempt_as_json, find_order
+from orders.refusals import RefusedAttempt
 from orders.timeline import TimelineEntry, sentence
 
 COLUMNS = ("id", "at", "kind", "name", "from_state", "to_state", "epoch", "code", "actor", "detail")
@@ -20,15 +21,19 @@ class Command(OperatorCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         order = find_order(options["order"])
         entries = list(order.timeline.order_by("id"))
+        refused = RefusedAttempt.objects.filter(subject=order.number).order_by("id")
         version = entries[-1].pk if entries else 0
         if options["json"]:
-            self.tell_json({"order": order.number, "version": version, "entries": [_entry(entry) for entry in entries]})
+            told = {"entries": [_entry(entry) for entry in entries], "refused": [attempt_as_json(attempt) for attempt in refused]}
+            self.tell_json({"order": order.number, "version": version} | told)
             return
         self.tell(f"{'entry':>8}  {'time (UTC)':23}  epoch  what happened")
         for entry in entries:
             self.tell(
                 f"{entry.pk:>8}  {entry.at:%Y-%m-%d %H:%M:%S}.{entry.at.microsecond // 1000:03}  {entry.epoch or '':>5}  {sentence(entry)}"
             )
+        for attempt in refused:
+            self.tell(f"{'refused':>8}  {attempt.at:%Y-%m-%d %H:%M:%S}.{attempt.at.microsecond // 1000:03}  {'':>5}  {attempt}")
         self.tell(f"{order.number} is at version {version}.")
 
 

@@ -1,5 +1,6 @@
 """``manage.py seed``: the demo's catalogue, an operator and an API client. Running it again adds what is missing and resets nothing."""
 
+import contextlib
 import json
 import os
 import secrets
@@ -16,6 +17,7 @@ from knox.settings import CONSTANTS
 
 from fulfillment import movements
 from fulfillment.models import StockLevel
+from orders import operators
 from orders.management.demo_data import PRODUCTS
 from orders.models import Product
 
@@ -28,7 +30,7 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument(
-            "--credentials", type=Path, required=True, help="JSON file for token and admin password; readable by its owner alone"
+            "--credentials", type=Path, required=True, help="JSON file for tokens and admin password; readable by its owner alone"
         )
 
     @transaction.atomic
@@ -36,7 +38,8 @@ class Command(BaseCommand):
         stock_the_shop()
         file: Path = options["credentials"]
         known = json.loads(file.read_text()) if file.exists() else {}
-        found = {"token": token_of(known), "admin": {"username": OPERATOR, "password": password_of(known)}}
+        found: dict[str, Any] = {"token": token_of(known), "admin": {"username": OPERATOR, "password": password_of(known)}}
+        found["operator_token"] = operator_token_of(known)
         write_private(file, json.dumps(found))
         self.stdout.write(f"{len(PRODUCTS)} products, operator {OPERATOR!r}, API client {CLIENT!r}; credentials in {file.name}")
         if foreign := Product.objects.filter(sku__in=[item.sku for item in PRODUCTS]).exclude(currency=settings.SHOP_CURRENCY).count():
@@ -74,6 +77,16 @@ def password_of(known: dict[str, Any]) -> str:
         operator.set_password(password)
         operator.save(update_fields=["password"])
     return password
+
+
+def operator_token_of(known: dict[str, Any]) -> str:
+    """The operator's token of the file, while it opens something; else a new one."""
+    operator = User.objects.get(username=OPERATOR)
+    token = str(known.get("operator_token", ""))
+    with contextlib.suppress(operators.Refused):
+        if operators.by_token(token).user == operator.pk:
+            return token
+    return operators.issue(operator)
 
 
 def write_private(file: Path, text: str) -> None:

@@ -11,7 +11,7 @@ class Migration(migrations.Migration):
     """Only adds: an older release counts on, and each of its counts becomes a movement (``movement_owed``)."""
 
     dependencies = [
-        ('fulfillment', '0009_nonce'),
+        ('fulfillment', '0010_key_issuer'),
     ]
 
     operations = [

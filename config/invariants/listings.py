@@ -1,7 +1,7 @@
 """What the providers list, by order: streamed page by page, and kept as one small tuple for each charge and label."""
 
 import logging
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import datetime
 from typing import NamedTuple
 
@@ -103,6 +103,10 @@ class Listings:
         for number in numbers:
             self._charges.pop(number, None)
             self._labels.pop(number, None)
+
+    def charges(self) -> Iterator[tuple[str, tuple[Charged, ...]]]:
+        """Of all orders not forgotten, given back or not."""
+        yield from self._charges.items()
 
     def open_numbers(self) -> list[str]:
         """Orders not forgotten for which a provider still holds something."""

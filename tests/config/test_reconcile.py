@@ -281,7 +281,7 @@ def test_one_order_that_cannot_be_read_does_not_end_reconciliation_for_all(shop:
 
 
 def test_a_rule_that_breaks_is_told_and_hides_nothing(shop: Shop, fulfilled: Order, monkeypatch: Any) -> None:
-    def broken() -> Any:
+    def broken(since: Any) -> Any:
         raise TypeError("a bug")
 
     monkeypatch.setitem(whole.RULES, Rule.STOCK_ADDS_UP, broken)

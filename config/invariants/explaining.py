@@ -64,10 +64,10 @@ WITH listed AS (
 ), orders AS (
     SELECT both_sides.*, placed.total_minor, saga.state,
         coalesce(saga.closed_at > %(cutoff)s OR saga.closed_at IS NULL AND saga.state NOT IN ('completed', 'compensated', 'closed_by_operator')
-            AND coalesce(saga.deadline_at, saga.opened_at) + %(at_most)s > shop_now(), false) AS is_moving,
+            AND coalesce(saga.deadline_at, saga.opened_at) + %(at_most)s > %(cutoff)s, false) AS is_moving,
         both_sides.number = ANY(%(told)s) OR EXISTS (
             SELECT FROM orders_incident incident WHERE incident.state <> 'resolved' AND incident.code <> 'unexplained'
-                AND incident.order_id = placed.id
+                AND (incident.order_id = placed.id OR incident.subject = both_sides.number)
         ) OR EXISTS (
             SELECT FROM orders_incident incident WHERE incident.state <> 'resolved' AND incident.kind = 'provider_down'
                 AND incident.subject = saga.held_by AND saga.held_by <> ''
@@ -112,7 +112,7 @@ class Explained:
             return money(minor, self.currency)
 
         kept = f" ({shown(self.written_off)} of it written off)" if self.written_off else ""
-        other = f"; the providers list {shown(self.listed)}" if self.listed not in (None, self.captured) else ""  # type: ignore[arg-type]
+        other = f"; the providers list {shown(self.listed)}" if self.listed not in (None, self.captured) else ""
         return (
             f"{shown(self.captured)} captured = {shown(self.earned)} earned{kept} + {shown(self.given_back)} given back + {shown(self.in_flight)} in flight"
             f" + {shown(self.at_risk)} at risk with an incident; {shown(self.unexplained)} unexplained{other}"

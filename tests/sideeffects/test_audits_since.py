@@ -24,9 +24,9 @@ def two_days(tell: Tell) -> None:
         "UPDATE orders_fact SET at = '2026-11-24T10:00Z' WHERE payload->>'number' LIKE '%2'",
         "UPDATE sideeffects_analytics_dailyrevenue SET orders = 1, revenue_minor = revenue_minor / 2",
         "UPDATE sideeffects_analytics_dailyunits SET units = 1",
-        "INSERT INTO sideeffects_analytics_dailyrevenue (day, currency, orders, revenue_minor) SELECT '2026-11-20', currency, orders, revenue_minor"
+        "INSERT INTO sideeffects_analytics_dailyrevenue (day, currency, orders, revenue_minor) SELECT date '2026-11-20', currency, orders, revenue_minor"
         " FROM sideeffects_analytics_dailyrevenue",
-        "INSERT INTO sideeffects_analytics_dailyunits (day, sku, units) SELECT '2026-11-20', sku, 1 FROM sideeffects_analytics_dailyunits",
+        "INSERT INTO sideeffects_analytics_dailyunits (day, sku, units) SELECT date '2026-11-20', sku, 1 FROM sideeffects_analytics_dailyunits",
         "SET LOCAL session_replication_role = origin",
     )
     assert Fact.objects.count() == 6
@@ -42,7 +42,10 @@ def test_what_is_well_is_well_since_any_instant(two_days: None) -> None:
     [
         ("UPDATE sideeffects_analytics_dailyrevenue SET orders = 3 WHERE day = '2026-11-24'", "2026-11-24: 3 orders"),
         ("DELETE FROM sideeffects_analytics_dailyunits WHERE day = '2026-11-24' AND sku = 'A'", "2026-11-24: 0 units of A, heard of 1"),
-        ("ALTER TABLE sideeffects_loyalty_pointsentry DISABLE TRIGGER USER; DELETE FROM sideeffects_loyalty_pointsentry", "ORD-l2: nothing"),
+        (
+            "ALTER TABLE sideeffects_loyalty_pointsentry DISABLE TRIGGER USER; DELETE FROM sideeffects_loyalty_pointsentry",
+            "ORD-l2: nothing",
+        ),
     ],
 )
 def test_what_is_off_since_then_is_told(two_days: None, damage: str, found: str) -> None:

@@ -32,7 +32,9 @@ def charge_one(shop: Shop, number: str = "ORD-1") -> Order:
     order = shop.open(number)
     claim = engine.start(Saga.objects.get(order=order).pk, 1, "payment", undo=False)
     assert claim is not None
-    engine.settle_success(claim, {"charge_id": shop.provider.charge(number, key=f"{number}:payment:do:1:testsnonce").json()["id"], "amount_minor": TOTAL})
+    engine.settle_success(
+        claim, {"charge_id": shop.provider.charge(number, key=f"{number}:payment:do:1:testsnonce").json()["id"], "amount_minor": TOTAL}
+    )
     return order
 
 
@@ -91,8 +93,8 @@ def test_no_provider_s_way_to_undo_leaves_money_unexplained(shop: Shop, settings
     found = explained(shop)
 
     assert "unexplained" not in found
-    assert found["captured"] == sum(found.get(place, 0) for place in PLACES)
-    assert found["captured"] == found["listed"]
+    assert found.get("captured") == found.get("listed")
+    assert found.get("captured", 0) == sum(found.get(place, 0) for place in PLACES)
 
 
 # --- planted divergences -------------------------------------------------------------------------------------------------

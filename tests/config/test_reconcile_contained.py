@@ -26,7 +26,7 @@ class Bank:
             raise self.breaks
 
 
-GOOD = Charge(id="ch_1", amount_minor=TOTAL, currency="EUR", order_number="ORD-1", key="ORD-1:payment:do:1")
+GOOD = Charge(id="ch_1", amount_minor=TOTAL, currency="EUR", order_number="ORD-1", key="ORD-1:payment:do:1:testsnonce")
 
 
 def wrong(**fields: Any) -> Charge:

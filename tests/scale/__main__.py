@@ -14,6 +14,7 @@ from datetime import UTC
 from pathlib import Path
 
 import django
+import psutil
 import psycopg
 
 from config import embedded
@@ -60,12 +61,23 @@ def _run(folder: Path, command: list[str]) -> int:
 
     provider = SandboxProcess(folder / "sandbox.sqlite3")
     try:
-        begun = time.monotonic()
+        begun, before = time.monotonic(), (_cpu_s(os.getpid()), _cpu_s(embedded.postgres_pid(folder)))
         code = subprocess.run([sys.executable, *command], env=os.environ | {"SANDBOX_URL": provider.url}).returncode
-        print(f"{' '.join(command)}: exit {code}, {time.monotonic() - begun:.1f} s", flush=True)
+        took_s = time.monotonic() - begun
+        time.sleep(1)  # until its session has ended, too
+        own, database = _cpu_s(os.getpid()) - before[0], _cpu_s(embedded.postgres_pid(folder)) - before[1]
+        print(
+            f"{' '.join(command)}: exit {code}, {took_s:.1f} s (CPU: {own:.1f} s of its own, {database:.1f} s of the database)", flush=True
+        )
     finally:
         provider.end()
     return code
+
+
+def _cpu_s(pid: int | None) -> float:
+    """Of a process and of all its children that have ended: on a busy machine the clock on the wall says little."""
+    times = psutil.Process(pid).cpu_times()
+    return float(times.user + times.system + times.children_user + times.children_system)
 
 
 def _make(folder: Path, url: str, orders: int, newest: int) -> None:

@@ -20,13 +20,14 @@ def two_days(tell: Tell) -> None:
             tell(subscriber, f"ORD-{subscriber[0]}{number}", skus=("A", "B")).run()
     sql(
         "SET LOCAL session_replication_role = replica",
-        """UPDATE orders_fact SET at = '2026-11-20T10:00Z', payload = payload || '{"fulfilled_on": "2026-11-20"}' WHERE payload->>'number' LIKE '%1'""",
-        "UPDATE orders_fact SET at = '2026-11-24T10:00Z' WHERE payload->>'number' LIKE '%2'",
+        """UPDATE orders_fact SET at = '2026-11-20T10:00Z', relayed_at = at, payload = payload || '{"fulfilled_on": "2026-11-20"}'
+        WHERE payload->>'number' LIKE '%1'""",
+        "UPDATE orders_fact SET at = '2026-11-24T10:00Z', relayed_at = at WHERE payload->>'number' LIKE '%2'",
         "UPDATE sideeffects_analytics_dailyrevenue SET orders = 1, revenue_minor = revenue_minor / 2",
-        "UPDATE sideeffects_analytics_dailyunits SET units = 1",
+        "UPDATE sideeffects_analytics_dailyunits SET units = 2",
         "INSERT INTO sideeffects_analytics_dailyrevenue (day, currency, orders, revenue_minor) SELECT date '2026-11-20', currency, orders, revenue_minor"
         " FROM sideeffects_analytics_dailyrevenue",
-        "INSERT INTO sideeffects_analytics_dailyunits (day, sku, units) SELECT date '2026-11-20', sku, 1 FROM sideeffects_analytics_dailyunits",
+        "INSERT INTO sideeffects_analytics_dailyunits (day, sku, units) SELECT date '2026-11-20', sku, 2 FROM sideeffects_analytics_dailyunits",
         "SET LOCAL session_replication_role = origin",
     )
     assert Fact.objects.count() == 6
@@ -41,9 +42,9 @@ def test_what_is_well_is_well_since_any_instant(two_days: None) -> None:
     ("damage", "found"),
     [
         ("UPDATE sideeffects_analytics_dailyrevenue SET orders = 3 WHERE day = '2026-11-24'", "2026-11-24: 3 orders"),
-        ("DELETE FROM sideeffects_analytics_dailyunits WHERE day = '2026-11-24' AND sku = 'A'", "2026-11-24: 0 units of A, heard of 1"),
+        ("DELETE FROM sideeffects_analytics_dailyunits WHERE day = '2026-11-24' AND sku = 'A'", "2026-11-24: 0 units of A, heard of 2"),
         (
-            "ALTER TABLE sideeffects_loyalty_pointsentry DISABLE TRIGGER USER; DELETE FROM sideeffects_loyalty_pointsentry",
+            "SET LOCAL session_replication_role = replica; DELETE FROM sideeffects_loyalty_pointsentry",
             "ORD-l2: nothing",
         ),
     ],

@@ -15,10 +15,11 @@ Outcome = Reconciliation.Outcome
 
 def reconciliation_begins() -> None:
     """Of the one that has the turn."""
+    begun = {"began_at": ShopNow(), "ended_at": None, "outcome": Outcome.AT_WORK, "told": ""}
     with transaction.atomic():
         may_be_lost()
-        Reconciliation.objects.update_or_create(
-            pk=1, defaults={"began_at": ShopNow(), "ended_at": None, "outcome": Outcome.AT_WORK, "told": ""}
+        Reconciliation.objects.bulk_create(
+            [Reconciliation(pk=1, **begun)], update_conflicts=True, unique_fields=["id"], update_fields=list(begun)
         )
 
 

@@ -30,7 +30,8 @@ GOOD = Charge(id="ch_1", amount_minor=TOTAL, currency="EUR", order_number="ORD-1
 
 
 def wrong(**fields: Any) -> Charge:
-    return Charge(**({"id": "ch_2", "amount_minor": 1, "currency": "EUR", "order_number": "ORD-404", "key": "k"} | fields))
+    given: dict[str, Any] = {"id": "ch_2", "amount_minor": 1, "currency": "EUR", "order_number": "ORD-404", "key": "k"}
+    return Charge(**(given | fields))
 
 
 @pytest.mark.parametrize(

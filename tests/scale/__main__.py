@@ -1,4 +1,4 @@
-"""``python -m tests.scale FOLDER``: a run directory with a million orders, made once. ``RUN_DIR=FOLDER manage.py up`` opens that shop.
+"""``python -m tests.scale FOLDER``: a run directory with a million orders, made once. ``RUN_DIR=FOLDER manage.py up`` opens that shop. Options come before FOLDER.
 
 ``python -m tests.scale FOLDER manage.py reconcile --since 48``: a command on it, with its database and its provider, and how long it took.
 """

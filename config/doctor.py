@@ -24,7 +24,7 @@ from fulfillment.circuit import CircuitState
 from fulfillment.clock import shop_now
 from fulfillment.engine.holding import sentence
 from fulfillment.gateways import ROLES
-from fulfillment.models import Circuit, Saga, SagaState, StepRecord, StepState
+from fulfillment.models import Circuit, Reconciliation, Saga, SagaState, StepRecord, StepState
 from fulfillment.release import RELEASE
 from orders import processes
 from orders.attention import RUNBOOKS, Incident, IncidentKind, IncidentState
@@ -41,6 +41,7 @@ QUEUE_SILENT_AFTER_S = 30.0
 SKEW_S = 2.0
 ENOUGH_ROOM = 0.8  # of the server's connections: the rest is for a deploy, in which old and new processes run side by side
 OVERDUE_S = 60.0
+RECONCILE_MAY_TAKE_S = 600.0  # also where it is due every few seconds
 CONSUMERS = {
     "undo": "celery -A config worker -P prefork -Q undo,saga -n saga@%h",
     "saga": "celery -A config worker -P prefork -Q undo,saga -n saga@%h",
@@ -80,7 +81,7 @@ def examine(ask_for_s: float = ASK_FOR_S) -> Iterator[Finding]:
         yield from _read(_queues)
     yield from provider.result()
     if knows:
-        for look in (_circuits, _forgotten, _incidents, _quarantine, _orders, _releases):
+        for look in (_circuits, _forgotten, _incidents, _reconciliation, _quarantine, _orders, _releases):
             yield from _read(look)
         yield from _read(_deliveries, within_s=READ_OF_SIDE_EFFECTS_FOR_S)
     yield from _crash_points()
@@ -346,6 +347,39 @@ def _incidents() -> Iterator[Finding]:
             at_risk[currency] = at_risk.get(currency, 0) + minor
     found = f"{recovery.awake().count()} open, {recovery.amounts(at_risk) or 'no money'} at risk"
     yield Finding(level=WARN, what="incidents", found=found, to_do="python manage.py incidents", runbook=groups[0].runbook)
+
+
+def _reconciliation() -> Iterator[Finding]:
+    """Its age, and what became of it. What it has found is told by incidents; that it does not run is told by nobody else."""
+    last, age_s, every_s = recovery.last_reconciliation(), recovery.not_compared_for_s(), settings.RECONCILE_EVERY_S
+    ended = f"one came to its end {_long(age_s)} ago" if last and last.compared_at and age_s is not None else "none has come to its end yet"
+    found = f"{ended} (one is due every {_long(every_s)})"
+    if last is None:
+        yield _reconciliation_is(OK if age_s is None or age_s <= _too_old_s() else FAIL, found)
+    elif age_s is not None and age_s > _too_old_s():
+        yield _reconciliation_is(FAIL, f"{found}; of the last: {last.told or last.get_outcome_display().lower()}")
+    elif last.outcome == Reconciliation.Outcome.FAILED:
+        yield _reconciliation_is(WARN if last.compared_at else FAIL, f"the last one did not come to its end: {last.told}; {found}")
+    elif last.unexplained:
+        yield _reconciliation_is(WARN, f"{found}; {recovery.amounts(last.unexplained)} nobody can explain; {last.told}")
+    elif last.outcome == Reconciliation.Outcome.IN_PART:
+        yield _reconciliation_is(WARN, f"{found}; not everything could be compared: {last.told}")
+    else:
+        at_work = "; one is at work" if last.outcome == Reconciliation.Outcome.AT_WORK else ""
+        yield _reconciliation_is(OK, f"{found}{at_work}{f': {last.told}' if last.told else ''}")
+
+
+def _reconciliation_is(level: str, found: str) -> Finding:
+    if level == OK:
+        return Finding(level=OK, what="reconciliation", found=found)
+    return Finding(
+        level=level, what="reconciliation", found=found, to_do="python manage.py reconcile --since 48", runbook=_book("mismatch")
+    )
+
+
+def _too_old_s() -> float:
+    """One was left out, and the next one is late too."""
+    return float(2 * settings.RECONCILE_EVERY_S + RECONCILE_MAY_TAKE_S)
 
 
 def _quarantine() -> Iterator[Finding]:

@@ -67,6 +67,7 @@ def numbers() -> dict[str, Any]:
                 "incidents": _incidents(),
                 "orders": _orders(),
                 "sweep_age_s": _rounded(recovery.sweep_age_s()),
+                "reconciliation": _reconciliation(),
             }
             silent = recovery.unanswered_for_s()
     except DatabaseError:
@@ -91,6 +92,16 @@ def _of_side_effects() -> dict[str, Any]:
 def _incidents() -> dict[str, Any]:
     rows = recovery.awake().order_by().values_list("currency").annotate(Count("pk"), Sum("amount_minor"))
     return {"open": sum(count for _, count, _ in rows), "at_risk_minor": {currency: minor for currency, _, minor in rows if minor}}
+
+
+def _reconciliation() -> dict[str, Any]:
+    last = recovery.last_reconciliation()
+    return {
+        "age_s": _rounded(recovery.not_compared_for_s()),
+        "outcome": last.outcome if last else None,
+        "findings": last.findings if last else None,
+        "unexplained_minor": last.unexplained if last else {},
+    }
 
 
 def _orders() -> dict[str, Any]:

@@ -21,6 +21,7 @@ __all__ = [
     "LedgerEntry",
     "Quarantine",
     "QueueProbe",
+    "Reconciliation",
     "Reservation",
     "RetryBatch",
     "RetryItem",
@@ -52,6 +53,7 @@ DECIDED_BY_PERSONS = (
     *("retry_now", "retry", "look_up", "it_happened", "it_did_not", "start_undo"),
     *("undone_by_hand", "skip", "close", "assign", "snooze", "note"),
 )  # each verb of fulfillment.recovery has a permission of its own
+OPEN = (SagaState.RUNNING, SagaState.COMPENSATING, SagaState.NEEDS_ATTENTION)
 
 
 class Saga(models.Model):
@@ -92,6 +94,7 @@ class Saga(models.Model):
         indexes: ClassVar = [
             models.Index(fields=["wake_at", "id"], condition=Q(wake_at__isnull=False), name="saga_due"),
             models.Index(fields=["held_by", "id"], condition=~Q(held_by=""), name="saga_held"),
+            models.Index(fields=["state", "opened_at"], condition=Q(state__in=OPEN), name="saga_open"),
         ]
         constraints: ClassVar = [
             models.CheckConstraint(
@@ -216,3 +219,28 @@ class SweepBeat(models.Model):
 
     def __str__(self) -> str:
         return f"swept at {self.at:%H:%M:%S}"
+
+
+class Reconciliation(models.Model):
+    """The last reconciliation. One row: it is shown everywhere, so that a silent end is noticed.
+
+    ``ended_at``: NULL while it is at work, or where it died. ``told``: how it ended, a sentence. ``findings`` and ``unexplained`` (minor units by currency) are what
+    it found. ``compared_at``: when one last came to its end, whatever it found.
+    """
+
+    class Outcome(models.TextChoices):
+        AT_WORK = "at_work", "At work"
+        WHOLE = "whole", "Everything was compared"
+        IN_PART = "in_part", "Some orders could not be compared"
+        FAILED = "failed", "It did not come to its end"
+
+    began_at = models.DateTimeField()
+    ended_at = models.DateTimeField(null=True)
+    outcome = models.CharField(max_length=10, choices=Outcome)
+    told = models.CharField(max_length=300, blank=True)
+    findings = models.PositiveIntegerField(default=0)
+    unexplained = models.JSONField(default=dict)
+    compared_at = models.DateTimeField(null=True)
+
+    def __str__(self) -> str:
+        return f"reconciliation of {self.began_at:%H:%M:%S} ({self.outcome})"

@@ -50,6 +50,7 @@ class Incident(models.Model):
     """One thing that a person must settle. ``subject`` is the order's number, also where the order itself does not exist (``order`` is empty then).
 
     ``amount_minor``: what is at risk, in ``currency``'s minor units. ``proposal``: what a first person has asked for and a second must confirm.
+    ``count``: how many things of one cause it tells of.
     """
 
     order = models.ForeignKey("orders.Order", models.PROTECT, null=True, related_name="incidents")
@@ -60,6 +61,7 @@ class Incident(models.Model):
     message = models.CharField(max_length=300, blank=True)
     amount_minor = models.BigIntegerField(default=0)
     currency = models.CharField(max_length=3)
+    count = models.PositiveIntegerField(db_default=1)
     state = models.CharField(max_length=10, choices=IncidentState, default=IncidentState.OPEN)
     owner = models.CharField(max_length=80, blank=True)
     snoozed_until = models.DateTimeField(null=True)
@@ -121,16 +123,18 @@ def open_incident(
     code: str = "",
     message: str = "",
     amount_minor: int = 0,
+    count: int = 1,
     epoch: int = 0,
 ) -> Incident:
-    """Tell a person, in the caller's transaction; the same thing is told once until it is resolved (its amount and message are kept up to date)."""
+    """Tell a person, in the caller's transaction; the same thing is told once until it is resolved (its amount, count and message are kept up to date)."""
+    told: dict[str, Any] = {"amount_minor": amount_minor, "count": count, "message": message[:300]}
     found, is_new = Incident.objects.exclude(state=IncidentState.RESOLVED).update_or_create(
         subject=subject,
         kind=kind,
         step=step,
         code=code[:60],
-        defaults={"amount_minor": amount_minor, "message": message[:300]},
-        create_defaults={"order_id": order_id, "currency": currency, "amount_minor": amount_minor, "message": message[:300]},
+        defaults=told,
+        create_defaults=told | {"order_id": order_id, "currency": currency},
     )
     if is_new:
         _log_on_commit(logging.ERROR, "incident opened", found)

@@ -52,6 +52,7 @@ class Fact(models.Model):
         indexes: ClassVar = [
             models.Index(fields=["at", "id"], condition=Q(number__isnull=True), name="fact_unnumbered"),
             models.Index(fields=["number"], condition=Q(relayed_at__isnull=True), name="fact_not_relayed"),
+            models.Index(fields=["at"], name="fact_at"),
         ]
         triggers: ClassVar = [
             pgtrigger.ReadOnly(name="frozen", exclude=["number", "relayed_at"]),

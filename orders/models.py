@@ -125,6 +125,7 @@ class Order(models.Model):
         indexes: ClassVar = [
             models.Index(fields=["client", "-id"], name="order_client_newest"),
             models.Index(fields=["status", "-id"], name="order_status_newest"),
+            models.Index(fields=["placed_at"], name="order_placed"),
             models.Index(fields=["client", "reference", "id"], condition=~models.Q(reference=""), name="order_client_reference"),
         ]
         triggers: ClassVar = [_status_machine()]

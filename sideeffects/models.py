@@ -10,6 +10,7 @@ from orders.facts import Fact
 HEARD = """
 SELECT f.payload FROM orders_fact f JOIN sideeffects_delivery d ON d.event_id = f.id WHERE d.subscriber = %s AND d.state = 'delivered'
 """  # for a room's audit: every fact that its subscriber has heard, once
+HEARD_SINCE = f"{HEARD} AND f.at >= %s"  # of those that became true from then on
 
 
 class SubscriberState(models.TextChoices):

@@ -5,10 +5,11 @@ A subscriber is a folder in ``sideeffects/subscribers/`` whose ``subscriber.py``
 
 import functools
 import importlib
+import inspect
 import logging
 import uuid
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from datetime import datetime
 from importlib.util import find_spec
 from typing import Any
@@ -67,10 +68,11 @@ def urlpatterns() -> list[URLResolver | URLPattern]:
     return [path("", include(f"{room.name}.urls")) for room in rooms() if find_spec(f"{room.name}.urls")]
 
 
-def audit() -> Iterator[tuple[str, str]]:
+def audit(since: datetime | None = None, doubted: Collection[str] = ()) -> Iterator[tuple[str, str]]:
     """(subscriber, what is off): what it is owed and has not heard; and each room's own word about its rows, that whatever it has heard was done once, from the
     function ``audit`` of its ``subscriber.py`` where it has one.
 
+    ``since``: a room whose ``audit`` takes it is asked only about facts from then on (None: about all), unless it is ``doubted``.
     A room whose audit breaks is off, and hides nothing about the others.
     """
     yield from people.owed({name: {final.__name__ for final in one.final} for name, one in subscriptions().items()})
@@ -80,7 +82,7 @@ def audit() -> Iterator[tuple[str, str]]:
             continue
         try:
             with transaction.atomic():
-                found = list(ask())
+                found = list(ask(None if name in doubted else since) if "since" in inspect.signature(ask).parameters else ask())
         except Exception as error:
             log.exception("The audit of %s broke", name)
             found = [f"its audit broke: {type(error).__name__}"]

@@ -2,10 +2,13 @@
 
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from orders.attention import IncidentKind
 from orders.money import money
+
+if TYPE_CHECKING:
+    from config.invariants.explaining import Explained
 
 
 class Rule(StrEnum):
@@ -33,6 +36,7 @@ class Rule(StrEnum):
     NOT_LISTED = "not_listed"
     UNKNOWN_ORDER = "unknown_order"
     FORGOTTEN_ORDERS = "forgotten_orders"
+    UNEXPLAINED = "unexplained"  # ``explaining`` names it in its query
     STOCK_ADDS_UP = "stock_adds_up"
     STOCK_IS_CONSERVED = "stock_is_conserved"
     EACH_EFFECT_ONCE = "each_effect_once"
@@ -59,7 +63,8 @@ OF_THE_SHOP = (
     Rule.NO_FAILURE_IS_SHOWN_EARLY,
     Rule.EVERY_ORDER_HAS_A_SAGA,
 )
-OF_AN_ORDER = tuple(rule for rule in Rule if rule not in (*OF_THE_SHOP, Rule.UNKNOWN_ORDER, Rule.FORGOTTEN_ORDERS, Rule.NOT_LISTED))
+NOT_OF_AN_ORDER = (*OF_THE_SHOP, Rule.UNKNOWN_ORDER, Rule.FORGOTTEN_ORDERS, Rule.UNEXPLAINED, Rule.NOT_LISTED)
+OF_AN_ORDER = tuple(rule for rule in Rule if rule not in NOT_OF_AN_ORDER)
 
 
 @dataclass(kw_only=True)
@@ -103,6 +108,7 @@ class Report:
 
     ``entries``: charges and labels that the providers listed. ``gone``: orders of a provider that this code no longer knows; they cannot be judged.
     ``silent``: orders that were not judged because a provider of theirs does not list what it holds; ``unreadable``: whose rows cannot be read.
+    ``money``: where it is, by currency.
     """
 
     judged: int = 0
@@ -113,10 +119,16 @@ class Report:
     unreadable: int = 0
     entries: int = 0
     findings: list[Finding] = field(default_factory=list)
+    money: "list[Explained]" = field(default_factory=list)
 
     @property
     def repaired(self) -> int:
         return sum(finding.repaired for finding in self.findings)
+
+    @property
+    def is_whole(self) -> bool:
+        """Every order at rest was compared with every provider of its own."""
+        return not (self.silent or self.unreadable or any(finding.rule is Rule.NOT_LISTED for finding in self.findings))
 
     @property
     def sentence(self) -> str:
@@ -125,6 +137,15 @@ class Report:
             f"{len(self.findings)} findings, {self.repaired} repaired"
         )
 
+    @property
+    def money_sentence(self) -> str:
+        """One line, whatever the number of currencies."""
+        return f"Money: {' | '.join(one.sentence for one in self.money) or 'nothing was captured'}"
+
     def as_json(self) -> dict[str, Any]:
         counts = ("judged", "open", "waiting", "gone", "silent", "unreadable", "entries", "repaired")
-        return {name: getattr(self, name) for name in counts} | {"findings": [finding.as_json() for finding in self.findings]}
+        money = {one.currency: one.as_json() for one in self.money}
+        return {name: getattr(self, name) for name in counts} | {
+            "money": money,
+            "findings": [finding.as_json() for finding in self.findings],
+        }

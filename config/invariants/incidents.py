@@ -1,6 +1,13 @@
-"""Findings become incidents, each told once; one that a later run no longer finds is resolved."""
+"""Findings become incidents: each told once, many of one cause told together; what a later run no longer finds is resolved.
 
-from collections.abc import Collection
+Note: together. A provider that lists nothing, or a fault in our own code, is found once for each order. Nobody reads fifty thousand incidents, and they would bury
+those about something else. So the findings of one cause (rule, step and currency) are told one by one only up to ``TELL_ALONE`` of them. Beyond, one incident has
+their number and the sum that is at risk, and those that were told alone are resolved. A run over a part of the orders only adds to such an incident.
+"""
+
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Sequence
+from typing import NamedTuple
 
 from django.db import transaction
 from django.db.models import QuerySet
@@ -10,17 +17,72 @@ from orders.attention import Incident, IncidentState, open_incident, resolve
 
 ACTOR = "reconcile"
 GONE = "a later reconciliation no longer found it"
+TELL_ALONE = 50  # findings of one cause in one run
+SHOWN = 3  # orders that are named
+TOGETHER = "many at once"  # how the subject of an incident about many begins
 
 
-def settle(findings: Collection[Finding], rules: Collection[Rule], judged: Collection[int] | None = None) -> None:
-    """In one transaction: what was found is told; what was told under ``rules`` (of the orders ``judged``, if given) and not found now is resolved."""
-    incidents = Incident.objects.exclude(state=IncidentState.RESOLVED).filter(code__in=rules, kind__in={rule.kind for rule in rules})
-    if judged is not None:
-        incidents = incidents.filter(order_id__in=judged)
-    with transaction.atomic():
+class Cause(NamedTuple):
+    rule: Rule
+    step: str
+    currency: str
+
+    @property
+    def subject(self) -> str:
+        """Of the incident that tells of many. One currency each: their sum is one amount."""
+        return f"{TOGETHER}, {self.currency}"
+
+
+class Telling:
+    """What one run tells. ``is_whole``: it has looked at every order."""
+
+    def __init__(self, is_whole: bool) -> None:
+        self._is_whole = is_whole
+        self._found: dict[Cause, list[Finding]] = defaultdict(list)
+        self._piles = {_cause_of(incident) for incident in _piles()}  # told together, by an earlier run or this one
+        self._mine: set[Cause] = set()  # by this one
+
+    def settle(self, findings: Iterable[Finding], rules: Collection[Rule], judged: Collection[int] | None = None) -> None:
+        """In one transaction: what was found is told; what was told under ``rules`` (of the orders ``judged``, if given) and not found now is resolved."""
+        by_cause: dict[Cause, list[Finding]] = defaultdict(list)
         for finding in findings:
-            _tell(finding)
-        _resolve_others(incidents, {finding.fingerprint for finding in findings})
+            by_cause[Cause(finding.rule, finding.step, finding.currency)].append(finding)
+        with transaction.atomic():
+            for cause, found in by_cause.items():
+                self._found[cause] += found
+                self._tell(cause, found)
+            _resolve_others(_told_alone(rules, judged), {finding.fingerprint for found in by_cause.values() for finding in found})
+
+    def finish(self) -> None:
+        """At the end, when everything was found and repaired: the numbers of those told together are right, and what has become few is told one by one."""
+        for cause in self._piles:
+            with transaction.atomic():
+                self._finish(cause, [finding for finding in self._found[cause] if not finding.repaired])
+
+    def _tell(self, cause: Cause, found: Sequence[Finding]) -> None:
+        if cause in self._piles:
+            if len(self._found[cause]) > TELL_ALONE:
+                _fold(cause, found)
+        elif len(self._found[cause]) > TELL_ALONE:
+            self._piles.add(cause)
+            self._mine.add(cause)
+            _tell_together(cause, self._found[cause])
+            _fold(cause, self._found[cause])
+        else:
+            for finding in found:
+                _tell_alone(finding)
+
+    def _finish(self, cause: Cause, left: Sequence[Finding]) -> None:
+        told = _piles().filter(code=cause.rule, step=cause.step, currency=cause.currency)
+        knows_all = self._is_whole or cause in self._mine
+        if len(left) > TELL_ALONE:
+            if knows_all or not told.filter(count__gte=len(left)).exists():
+                _tell_together(cause, left)
+            _fold(cause, left)
+        elif knows_all:
+            for finding in left:
+                _tell_alone(finding)
+            resolve(told, "gone", GONE, ACTOR)
 
 
 @transaction.atomic
@@ -29,7 +91,24 @@ def is_gone(incidents: QuerySet[Incident]) -> None:
     resolve(incidents, "gone", GONE, ACTOR)
 
 
-def _tell(finding: Finding) -> None:
+def _open_incidents() -> QuerySet[Incident]:
+    return Incident.objects.exclude(state=IncidentState.RESOLVED)
+
+
+def _piles() -> QuerySet[Incident]:
+    return _open_incidents().filter(subject__startswith=TOGETHER, code__in=list(Rule))
+
+
+def _cause_of(incident: Incident) -> Cause:
+    return Cause(Rule(incident.code), incident.step, incident.currency)
+
+
+def _told_alone(rules: Collection[Rule], judged: Collection[int] | None) -> QuerySet[Incident]:
+    incidents = _open_incidents().filter(code__in=rules, kind__in={rule.kind for rule in rules}).exclude(subject__startswith=TOGETHER)
+    return incidents if judged is None else incidents.filter(order_id__in=judged)
+
+
+def _tell_alone(finding: Finding) -> None:
     open_incident(
         finding.kind,
         subject=finding.subject,
@@ -40,6 +119,26 @@ def _tell(finding: Finding) -> None:
         currency=finding.currency,
         amount_minor=finding.amount_minor,
     )
+
+
+def _tell_together(cause: Cause, found: Sequence[Finding]) -> None:
+    like = ", ".join(finding.subject for finding in found[:SHOWN])
+    open_incident(
+        cause.rule.kind,
+        subject=cause.subject,
+        step=cause.step,
+        code=cause.rule,
+        message=f"{len(found)} of one cause, like {like}: {found[0].found}",
+        currency=cause.currency,
+        amount_minor=sum(finding.amount_minor for finding in found),
+        count=len(found),
+    )
+
+
+def _fold(cause: Cause, found: Iterable[Finding]) -> None:
+    """What an incident about many tells is told by no other one."""
+    alone = _told_alone([cause.rule], None).filter(step=cause.step, subject__in=[finding.subject for finding in found])
+    resolve(alone, "told_together", f"it is one of many of one cause: see the incident “{cause.subject}”", ACTOR)
 
 
 def _resolve_others(incidents: QuerySet[Incident], found: set[tuple[str, str, str, str]]) -> None:

@@ -78,9 +78,11 @@ class Listings:
         self._labels: dict[str, tuple[Booked, ...]] = {}
 
     def add(self, provider: str, entry: Charge | Label) -> None:
+        """Raises TypeError, ValueError: it is no list of charges, or of labels. That is this provider's trouble, and must not be met later."""
         number, key = (_storable(text) for text in (entry.order_number or entry.key or entry.id, entry.key))
         if isinstance(entry, Charge):
-            charged = Charged(provider, key, entry.amount_minor, entry.refunded_minor, entry.currency)
+            amount, refunded = _minor(entry.amount_minor), _minor(entry.refunded_minor)
+            charged = Charged(provider, key, amount, min(refunded, amount), _storable(entry.currency)[:3])
             self._charges[number] = (*self._charges.get(number, ()), charged)
         else:
             self._labels[number] = (*self._labels.get(number, ()), Booked(provider, key, entry.is_open))
@@ -109,11 +111,21 @@ class Listings:
             self._charges.pop(number, None)
             self._labels.pop(number, None)
 
+    def charges(self) -> Iterator[tuple[str, tuple[Charged, ...]]]:
+        """Of all orders not forgotten, given back or not."""
+        yield from self._charges.items()
+
     def open_numbers(self) -> list[str]:
         """Orders not forgotten for which a provider still holds something."""
         money = {number for number, charges in self._charges.items() if any(charge.is_open for charge in charges)}
         parcels = {number for number, labels in self._labels.items() if any(label.is_open for label in labels)}
         return sorted(money | parcels)
+
+
+def _minor(amount: int) -> int:
+    if type(amount) is not int or amount < 0:
+        raise ValueError(f"{amount!r} is no amount in minor units")
+    return amount
 
 
 def _storable(text: str) -> str:

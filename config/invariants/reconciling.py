@@ -7,25 +7,28 @@ Reconciliations take turns, so that none judges what another one has just repair
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import partial
 
 from django.conf import settings
+from django.db import DatabaseError, InterfaceError
 from django.db.models import Count, Max, Q, QuerySet
 
 from config.invariants import forgotten, journal, money, parcels, whole
+from config.invariants.explaining import Listed, explain, unexplained
 from config.invariants.facts import Facts, gather, starts
 from config.invariants.finding import OF_AN_ORDER, Finding, Report, Rule
-from config.invariants.incidents import is_gone, settle
+from config.invariants.incidents import Telling, is_gone
 from config.invariants.listings import Listings, Place, Watch, lag_s, providers, read
 from config.invariants.repair import undo_late_landings
-from fulfillment import engine
+from fulfillment import engine, recovery
 from fulfillment.clock import shop_now
 from fulfillment.models import FINAL, Saga, SagaState
 from fulfillment.release import RELEASE
 from orders.attention import Incident
-from orders.database import readable
+from orders.database import readable, sqlstate
 from orders.turns import Turn, TurnLost
 
 CHUNK = 500
@@ -76,9 +79,25 @@ def reconcile(since_h: float | None, repair: bool, watch: Watch) -> Report:
     turn = Turn("reconcile", RELEASE, LEASE_S)
     _await(turn, watch)
     try:
-        return _reconciled(since_h, repair, _keeping(turn, watch))
+        return _told_how_it_ended(lambda: _reconciled(since_h, repair, _keeping(turn, watch)))
     finally:
         turn.give_back()
+
+
+def _told_how_it_ended(run: Callable[[], Report]) -> Report:
+    """Whoever asks doctor hears of it, whatever ended it. One that has lost its turn says nothing: another one is at work."""
+    recovery.reconciliation_begins()
+    try:
+        report = run()
+    except TurnLost:
+        raise
+    except BaseException as error:
+        with suppress(DatabaseError, InterfaceError):  # where the database is the trouble, whoever has started this process tells
+            recovery.reconciliation_failed(f"{type(error).__name__} {sqlstate(error)}".strip())
+        raise
+    unexplained = {one.currency: one.unexplained for one in report.money if one.unexplained}
+    recovery.reconciliation_ended(report.sentence, len(report.findings), unexplained, report.is_whole)
+    return report
 
 
 def _await(turn: Turn, watch: Watch) -> None:
@@ -99,6 +118,20 @@ def _keeping(turn: Turn, watch: Watch) -> Watch:
     return watching
 
 
+@dataclass(kw_only=True)
+class _Run:
+    """What one reconciliation knows as it goes on. ``at_rest``: the sagas to be judged. ``unjudged``: minor units of orders that a silent provider keeps from it."""
+
+    scope: Scope
+    at_rest: list[int]
+    listings: Listings
+    report: Report
+    telling: Telling
+    watch: Watch
+    listed: Listed = field(default_factory=Listed)
+    unjudged: dict[Place, int] = field(default_factory=dict)
+
+
 def _reconciled(since_h: float | None, repair: bool, watch: Watch) -> Report:
     cutoff = shop_now()
     placed_from = cutoff - timedelta(hours=since_h) if since_h is not None else None
@@ -106,12 +139,21 @@ def _reconciled(since_h: float | None, repair: bool, watch: Watch) -> Report:
     places = providers(scope.sagas)
     _wait_until_listed(scope, lag_s(places), watch)
     listings = read(places, scope.listed_from, watch)
-    report = _counted(scope, listings)
-    unjudged: dict[Place, int] = dict.fromkeys(listings.silent, 0)
-    for findings in _orders(scope, listings, report, unjudged, watch):
-        report.findings += findings
-    report.findings += _shop(scope, listings, unjudged)
-    return report
+    run = _Run(
+        scope=scope,
+        at_rest=sorted(scope.at_rest.values_list("pk", flat=True)),
+        listings=listings,
+        report=_counted(scope, listings),
+        telling=Telling(is_whole=placed_from is None and not listings.silent),
+        watch=watch,
+        unjudged=dict.fromkeys(listings.silent, 0),
+    )
+    for findings in _orders(run):
+        run.report.findings += findings
+    run.report.findings += _shop(run)
+    run.report.findings += _money(run)
+    run.telling.finish()
+    return run.report
 
 
 def _wait_until_listed(scope: Scope, lag_s: float, watch: Watch) -> None:
@@ -150,38 +192,37 @@ class _Judged:
         return [finding for _, findings in self.facts for finding in findings] + self.unreadable
 
 
-def _orders(scope: Scope, listings: Listings, report: Report, unjudged: dict[Place, int], watch: Watch) -> Iterator[list[Finding]]:
+def _orders(run: _Run) -> Iterator[list[Finding]]:
     """The findings of each chunk, told and repaired before the next one is read."""
-    total, told = scope.at_rest.count(), starts()
-    for ids in _chunks(scope):
-        watch("judging orders", report.judged + report.gone, total)
+    total, told, report = len(run.at_rest), starts(), run.report
+    for start in range(0, total, CHUNK):
+        run.watch("judging orders", start, total)
         broken: list[int] = []
-        judged = readable(ids, partial(_judged, listings=listings, report=report, unjudged=unjudged, told=told), broken.append)
+        judged = readable(run.at_rest[start : start + CHUNK], partial(_judged, run=run, told=told), broken.append)
         chunk = _Judged(judged, [_unreadable(saga) for saga in broken])
         report.judged += len(chunk.facts)
         report.unreadable += len(chunk.unreadable)
-        listings.forget(facts.order.number for facts, _ in chunk.facts)
-        settle(chunk.findings, OF_AN_ORDER, [facts.saga.order_id for facts, _ in chunk.facts])
+        run.listings.forget(facts.order.number for facts, _ in chunk.facts)
+        run.telling.settle(chunk.findings, OF_AN_ORDER, [facts.saga.order_id for facts, _ in chunk.facts])
         for facts, findings in chunk.facts:
-            if scope.repair and findings:
-                watch("undoing what landed late", report.judged + report.gone, total)
+            if run.scope.repair and findings:
+                run.watch("undoing what landed late", start, total)
                 undo_late_landings(facts, findings)
+            run.listed.judged(facts, findings)
         yield chunk.findings
 
 
-def _judged(
-    ids: Sequence[int], *, listings: Listings, report: Report, unjudged: dict[Place, int], told: Mapping[str, int]
-) -> list[tuple[Facts, list[Finding]]]:
+def _judged(ids: Sequence[int], *, run: _Run, told: Mapping[str, int]) -> list[tuple[Facts, list[Finding]]]:
     sagas = list(Saga.objects.filter(pk__in=ids).select_related("order").prefetch_related("records").order_by("pk"))
     places = [(saga, _places(saga)) for saga in sagas]
-    able = [saga for saga, needs in places if needs <= listings.providers]
-    judged = [(facts, _judge(facts)) for facts in gather(able, listings, told)]
+    able = [saga for saga, needs in places if needs <= run.listings.providers]
+    judged = [(facts, _judge(facts)) for facts in gather(able, run.listings, told)]
     for saga, needs in places:  # counted last: what cannot be read is tried again in halves
-        silent = needs & unjudged.keys()
+        silent = needs & run.unjudged.keys()
         for place in silent:
-            unjudged[place] += saga.order.total_minor
-        report.silent += bool(silent)
-        report.gone += not silent and not needs <= listings.providers
+            run.unjudged[place] += saga.order.total_minor
+        run.report.silent += bool(silent)
+        run.report.gone += not silent and not needs <= run.listings.providers
     return judged
 
 
@@ -192,13 +233,6 @@ def _unreadable(saga_id: int) -> Finding:
     order_id, number, currency, total_minor = rows[0] if rows else (None, f"saga {saga_id}", settings.SHOP_CURRENCY, 0)
     found = "its rows cannot be read, so nobody can say whether it agrees"
     return Finding(subject=number, order_id=order_id, rule=Rule.UNREADABLE, found=found, amount_minor=total_minor, currency=currency)
-
-
-def _chunks(scope: Scope) -> Iterator[list[int]]:
-    last = 0
-    while chunk := list(scope.at_rest.filter(pk__gt=last).order_by("pk").values_list("pk", flat=True)[:CHUNK]):
-        yield chunk
-        last = chunk[-1]
 
 
 def _places(saga: Saga) -> set[Place]:
@@ -214,30 +248,43 @@ def _judge(facts: Facts) -> list[Finding]:
 # --- the shop as a whole -------------------------------------------------------------------------------------------------
 
 
-def _shop(scope: Scope, listings: Listings, unjudged: Mapping[Place, int]) -> list[Finding]:
+def _shop(run: _Run) -> list[Finding]:
     """What was listed long ago is no part of a limited run: there an unknown order that is no longer found proves nothing. Nor does a silent provider's."""
-    found = [finding for rule in whole.RULES for finding in _of_the_shop(rule)]
-    lost = forgotten.look(listings)
+    found = [finding for rule in whole.RULES for finding in _of_the_shop(rule, run)]
+    lost = forgotten.look(run.listings)
     told = list(forgotten.findings(lost))
-    settle(told, ())  # nothing but ``manage.py recover`` resolves it
-    listings.forget(lost.orders)
-    silent = [_not_listed(place, why, unjudged[place]) for place, why in listings.silent.items()]
-    settle(silent, ())
-    is_gone(Incident.objects.filter(code=Rule.NOT_LISTED, subject__in=[_named(place) for place in listings.providers]))
-    unknown = list(whole.unknown_order(listings))  # without what is told as one
-    settle(unknown, () if scope.placed_from or silent else (Rule.UNKNOWN_ORDER,))
+    run.telling.settle(told, ())  # nothing but ``manage.py recover`` resolves it
+    run.listings.forget(lost.orders)
+    silent = [_not_listed(place, why, run.unjudged[place]) for place, why in run.listings.silent.items()]
+    run.telling.settle(silent, ())
+    is_gone(Incident.objects.filter(code=Rule.NOT_LISTED, subject__in=[_named(place) for place in run.listings.providers]))
+    unknown = list(whole.unknown_order(run.listings))  # without what is told as one
+    run.telling.settle(unknown, () if run.scope.placed_from or silent else (Rule.UNKNOWN_ORDER,))
     return found + told + silent + unknown
 
 
-def _of_the_shop(rule: Rule) -> list[Finding]:
+def _of_the_shop(rule: Rule, run: _Run) -> list[Finding]:
     """One rule that breaks keeps nobody from judging by the others."""
+    run.watch("judging the shop", len(run.at_rest), len(run.at_rest))
     broken: list[Rule] = []
-    found = readable([rule], lambda _: list(whole.RULES[rule]()), broken.append)
+    found = readable([rule], lambda _: list(whole.RULES[rule](run.scope.placed_from)), broken.append)
     told = "it could not be judged: its rows cannot be read"
     found += [Finding(subject=rule, rule=Rule.UNREADABLE, found=told, currency=settings.SHOP_CURRENCY) for rule in broken]
-    settle(found, () if broken else (rule,))
+    run.telling.settle(found, () if broken else (rule,))
     if not broken:
         is_gone(Incident.objects.filter(code=Rule.UNREADABLE, subject=rule))
+    return found
+
+
+def _money(run: _Run) -> list[Finding]:
+    """Where it is: after everything was told, because an incident of this very run explains what is at risk. A limited run has not looked at all of it."""
+    run.watch("explaining the money", len(run.at_rest), len(run.at_rest))
+    run.listed.others(run.listings)
+    told = {finding.subject for finding in run.report.findings if not finding.repaired}
+    is_complete = not any(role == money.ROLE for role, _ in run.listings.silent)
+    run.report.money = explain(run.listed, told, run.scope.cutoff, run.scope.placed_from, is_complete)
+    found = list(unexplained(run.report.money))
+    run.telling.settle(found, () if run.scope.placed_from else (Rule.UNEXPLAINED,))
     return found
 
 

@@ -10,7 +10,7 @@ from django.db import connection, transaction
 
 from config.invariants import forgotten, whole
 from config.invariants.finding import Finding
-from config.invariants.incidents import ACTOR, settle
+from config.invariants.incidents import ACTOR, Telling
 from config.invariants.listings import Booked, Charged, Listings, Watch, providers, read
 from fulfillment import engine, ledger
 from fulfillment.engine import Shown
@@ -84,7 +84,7 @@ def recover(found: Recovery, watch: Watch) -> None:
         engine.restored(one.saga, one.shown, place / RESUMED_PER_S)
         watch("open orders", place, len(found.open_orders))
     with transaction.atomic():
-        settle(found.unknown, ())
+        Telling(is_whole=False).settle(found.unknown, ())
         closed = Incident.objects.filter(kind=IncidentKind.FORGOTTEN_ORDERS).exclude(state=IncidentState.RESOLVED)
         resolve(closed, "recovered", f"{len(found.unknown)} orders that only providers know are incidents of their own", ACTOR)
 

@@ -1,4 +1,5 @@
-"""Did it hold? What every storm must leave behind, whatever its scenario: nothing lost, nobody stranded, nobody charged twice, and a clean reconciliation.
+"""Did it hold? What every storm must leave behind, whatever its scenario: nothing lost, nobody stranded, nobody charged twice, all money explained, and a
+clean reconciliation.
 
 And three questions: was somebody told, does every process that lives still work, are the database's sessions back? Then what clients saw, by itself.
 """
@@ -7,11 +8,12 @@ import json
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from typing import Any
 
 import httpx
 
 from config.outside import wait_for
-from config.storming import checking, settled, told, working
+from config.storming import checking, explained, settled, told, working
 from config.storming.storm import Storm
 
 SIDE_BY_SIDE = 8
@@ -34,8 +36,9 @@ def judge(storm: Storm) -> None:
     _nothing_is_lost(storm)
     _nobody_is_stranded(storm)
     _nobody_is_charged_twice(storm)
+    code, report = explained.money_is_explained(storm)
     if not storm.scenario.lies:
-        _all_agree(storm)
+        _all_agree(storm, code, report)
 
 
 def _somebody_asked(storm: Storm) -> None:
@@ -90,8 +93,7 @@ def _nobody_is_charged_twice(storm: Storm) -> None:
         _none(storm, f"have more than one {operation}", {order for (order, what), times in done.items() if what == operation and times > 1})
 
 
-def _all_agree(storm: Storm) -> None:
-    code, report = storm.shop.reconcile()
+def _all_agree(storm: Storm, code: int, report: dict[str, Any]) -> None:
     for finding in report["findings"]:
         storm.expect(False, f"reconcile: {finding['subject']}: {finding['rule']}")
     storm.expect(code == 0 or bool(report["findings"]), f"reconcile exits with {code}")

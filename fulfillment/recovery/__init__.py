@@ -2,7 +2,8 @@
 
 ``sweeping`` finds what is due, ``containing`` keeps the trouble of one saga from the others, ``quarantine`` is where those are on which nobody can work,
 ``circuits`` looks after providers that are out, ``probes`` tell loss from backlog, ``choices`` says what may be decided about an order, ``verbs`` does it,
-``bulk`` does it to many, as a set that was previewed, ``grouping`` shows what one cause has brought about.
+``bulk`` does it to many, as a set that was previewed, ``grouping`` shows what one cause has brought about, ``reconciliations`` says what became of the last
+one.
 """
 
 from fulfillment.recovery.bulk import work as work_off_batches
@@ -13,6 +14,14 @@ from fulfillment.recovery.grouping import Group, amounts, awake, groups, snoozed
 from fulfillment.recovery.jumps import Jump, move_with_the_clock
 from fulfillment.recovery.probes import probe_came_out, probe_not_sent, probes_due, tell_of_unserved_queues, unanswered_for_s
 from fulfillment.recovery.quarantine import HELD_BY_SOMEBODY, held_by_somebody, held_since
+from fulfillment.recovery.reconciliations import (
+    last_reconciliation,
+    not_compared_for_s,
+    reconciliation_begins,
+    reconciliation_ended,
+    reconciliation_exited,
+    reconciliation_failed,
+)
 from fulfillment.recovery.requests import Answer, Request
 from fulfillment.recovery.sweeping import BEAT_EVERY, beat, due, look, not_published, postpone, reconciliation_is_due, sweep_age_s
 from fulfillment.recovery.verbs import VERBS, cancel, decide, retry_now
@@ -43,13 +52,19 @@ __all__ = [
     "groups",
     "held_by_somebody",
     "held_since",
+    "last_reconciliation",
     "look",
     "move_with_the_clock",
+    "not_compared_for_s",
     "not_published",
     "postpone",
     "probe_came_out",
     "probe_not_sent",
     "probes_due",
+    "reconciliation_begins",
+    "reconciliation_ended",
+    "reconciliation_exited",
+    "reconciliation_failed",
     "reconciliation_is_due",
     "retry_now",
     "snoozed",

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from django.db.models import Count, Max, Min, Q, QuerySet, Sum
+from django.db.models import Max, Min, Q, QuerySet, Sum
 
 from orders.attention import RUNBOOKS, Incident, IncidentState, kind_label
 from orders.clock import ShopNow
@@ -44,9 +44,7 @@ def groups() -> list[Group]:
     """One query; most money first, then the oldest."""
     rows = awake().order_by().values("kind", "step", "code", "currency")
     found: dict[tuple[str, str, str], Group] = {}
-    for row in rows.annotate(
-        orders=Count("subject", distinct=True), minor=Sum("amount_minor"), first=Min("opened_at"), last=Max("opened_at")
-    ):
+    for row in rows.annotate(orders=Sum("count"), minor=Sum("amount_minor"), first=Min("opened_at"), last=Max("opened_at")):
         key = (row["kind"], row["step"], row["code"])
         group = found.setdefault(key, Group(kind=key[0], step=key[1], code=key[2], first=row["first"], last=row["last"]))
         group.orders += row["orders"]

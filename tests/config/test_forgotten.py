@@ -12,7 +12,7 @@ from rest_framework.test import APIClient
 
 from config import doctor
 from config.invariants import Rule, reconciling, restored
-from config.invariants.incidents import settle
+from config.invariants.incidents import Telling
 from config.invariants.listings import Listings
 from config.outside import body
 from fulfillment import engine, keys, recovery
@@ -146,10 +146,11 @@ def test_afterwards_each_forgotten_order_is_a_person_s_and_new_ones_are_taken(
 
 def test_whoever_was_killed_half_way_runs_it_again(shop: Shop, forgotten: None, monkeypatch: pytest.MonkeyPatch) -> None:
     order = shop.open()
-    monkeypatch.setattr(restored, "settle", _killed)
+    settle = Telling.settle
+    monkeypatch.setattr(Telling, "settle", _killed)
     with pytest.raises(KeyboardInterrupt):
         recover("--yes")
-    monkeypatch.setattr(restored, "settle", settle)
+    monkeypatch.setattr(Telling, "settle", settle)
 
     recover("--yes")
     shop.drive(order)

@@ -114,7 +114,9 @@ def test_the_status_page_is_what_doctor_finds_with_the_numbers(
     assert numbers.pop("sweep_age_s") < 60
     assert numbers.pop("relay_age_s") < 60
     assert numbers["orders"].pop("oldest_s") < 60
+    assert numbers["reconciliation"].pop("age_s") < 60
     assert numbers == {
+        "reconciliation": {"outcome": None, "findings": None, "unexplained_minor": {}},
         "incidents": {"open": 1, "at_risk_minor": {"EUR": 8420}},
         "orders": {"under_way": 1},
         "deliveries": {"waiting": 0, "dead": 0, "held": 0},

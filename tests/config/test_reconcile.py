@@ -281,7 +281,7 @@ def test_one_order_that_cannot_be_read_does_not_end_reconciliation_for_all(shop:
 
 
 def test_a_rule_that_breaks_is_told_and_hides_nothing(shop: Shop, fulfilled: Order, monkeypatch: Any) -> None:
-    def broken() -> Any:
+    def broken(since: Any) -> Any:
         raise TypeError("a bug")
 
     monkeypatch.setitem(whole.RULES, Rule.STOCK_ADDS_UP, broken)
@@ -315,11 +315,14 @@ def test_a_reconciliation_that_stood_still_ends_when_another_has_begun(shop: Sho
 # --- the command ---------------------------------------------------------------------------------------------------------
 
 
-def test_nothing_found_is_one_line_and_exit_0(shop: Shop, fulfilled: Order, command: Run) -> None:
+def test_nothing_found_is_exit_0(shop: Shop, fulfilled: Order, command: Run) -> None:
     code, told = command()
 
     assert code == 0
-    assert told == "1 orders judged, 0 open, 0 waiting for a person, 2 provider entries read, 0 findings, 0 repaired\n"
+    assert told.splitlines() == [
+        "Money: €84.20 captured = €84.20 earned + €0.00 given back + €0.00 in flight + €0.00 at risk with an incident; €0.00 unexplained",
+        "1 orders judged, 0 open, 0 waiting for a person, 2 provider entries read, 0 findings, 0 repaired",
+    ]
 
 
 def test_each_finding_is_a_line_with_the_amount_and_exit_1(shop: Shop, fulfilled: Order, command: Run) -> None:
@@ -330,6 +333,7 @@ def test_each_finding_is_a_line_with_the_amount_and_exit_1(shop: Shop, fulfilled
     assert code == 1
     assert told.splitlines() == [
         "ORD-1: charge_nobody_owns: charged under stray of €84.20 with sandbox (€84.20 at risk)",
+        "Money: €168.40 captured = €84.20 earned + €0.00 given back + €0.00 in flight + €84.20 at risk with an incident; €0.00 unexplained",
         "1 orders judged, 0 open, 0 waiting for a person, 3 provider entries read, 1 findings, 0 repaired",
     ]
 

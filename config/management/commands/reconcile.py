@@ -40,7 +40,7 @@ class Command(BaseCommand):
         parser.add_argument(
             "--json",
             action="store_true",
-            help="one JSON object: judged, open, waiting, gone, silent, unreadable, entries, repaired, findings",
+            help="one JSON object: judged, open, waiting, gone, silent, unreadable, entries, repaired, money, findings",
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
@@ -56,13 +56,13 @@ class Command(BaseCommand):
 
 
 def _told(report: invariants.Report) -> str:
-    """One line for each finding; the last line counts."""
+    """One line for each finding; the last line but one says where the money is, the last one counts."""
     lines = [finding.sentence for finding in report.findings]
     if report.gone:
         lines.append(f"{report.gone} orders could not be judged: this code no longer knows a provider that their plans name")
     if report.silent:
         lines.append(f"{report.silent} orders could not be judged: a provider of theirs does not list what it holds")
-    return "\n".join([*lines, report.sentence])
+    return "\n".join([*lines, report.money_sentence, report.sentence])
 
 
 @contextmanager

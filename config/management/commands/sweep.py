@@ -134,11 +134,19 @@ class Sweep(Loop):
         if self.reconciling is not None and self.reconciling.poll() is None:
             self._end_one_that_stands_still(self.reconciling)
             return 0
+        if self.reconciling is not None:
+            self._say_how_it_ended(self.reconciling)
+            self.reconciling = None
         if recovery.reconciliation_is_due():
             self.reconciling_since = time.monotonic()
             self.reconciling = subprocess.Popen([sys.executable, str(settings.BASE_DIR / "manage.py"), "reconcile", "--since", "48"])
             return 1
         return 0
+
+    def _say_how_it_ended(self, child: "subprocess.Popen[bytes]") -> None:
+        """Whoever ends without a word is told of all the same: exit 1 alone may be findings, or a crash."""
+        if told := recovery.reconciliation_exited(child.pid, child.returncode):
+            self.tell(f"sweep: the reconciliation (pid {child.pid}) did not come to its end: {told}; the next one begins on schedule")
 
     def _end_one_that_stands_still(self, child: "subprocess.Popen[bytes]") -> None:
         """It runs, and nobody has the turn: it has long lost its own, and there would never be another one."""

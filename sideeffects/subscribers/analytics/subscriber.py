@@ -1,11 +1,12 @@
 """Analytics: daily revenue, and units per product. The sums commit with the delivery, so an event told twice counts once."""
 
 from collections.abc import Iterator
+from datetime import UTC, date, datetime, time, timedelta
 
 from django.db import connection
 
 from orders.events import OrderFulfilled, subscriber
-from sideeffects.models import HEARD, Delivery
+from sideeffects.models import HEARD_SINCE, Delivery
 
 ADD_REVENUE = """
 INSERT INTO sideeffects_analytics_dailyrevenue AS sums (day, currency, orders, revenue_minor) VALUES (%s, %s, 1, %s)
@@ -16,22 +17,24 @@ INSERT INTO sideeffects_analytics_dailyunits AS sums (day, sku, units) VALUES (%
 ON CONFLICT (day, sku) DO UPDATE SET units = sums.units + excluded.units
 """
 
+EVER = datetime.min.replace(tzinfo=UTC)
+# Days from the given one on.
 REVENUE_IS_OFF = f"""
-WITH heard AS ({HEARD}), due AS (
+WITH heard AS ({HEARD_SINCE}), due AS (
   SELECT (payload->>'fulfilled_on')::date AS day, payload->>'currency' AS currency, count(*) AS orders, sum((payload->>'total_minor')::bigint) AS revenue_minor
-  FROM heard GROUP BY 1, 2
-)
+  FROM heard WHERE (payload->>'fulfilled_on')::date >= %s GROUP BY 1, 2
+), sums AS (SELECT * FROM sideeffects_analytics_dailyrevenue WHERE day >= %s)
 SELECT day, currency, coalesce(sums.orders, 0), coalesce(sums.revenue_minor, 0), coalesce(due.orders, 0), coalesce(due.revenue_minor, 0)
-FROM due FULL JOIN sideeffects_analytics_dailyrevenue sums USING (day, currency)
+FROM due FULL JOIN sums USING (day, currency)
 WHERE (sums.orders, sums.revenue_minor) IS DISTINCT FROM (due.orders, due.revenue_minor) ORDER BY 1, 2
 """
 UNITS_ARE_OFF = f"""
-WITH heard AS ({HEARD}), due AS (
+WITH heard AS ({HEARD_SINCE}), due AS (
   SELECT (payload->>'fulfilled_on')::date AS day, line->>'sku' AS sku, sum((line->>'quantity')::bigint) AS units
-  FROM heard, jsonb_array_elements(payload->'lines') AS line GROUP BY 1, 2
-)
+  FROM heard, jsonb_array_elements(payload->'lines') AS line WHERE (payload->>'fulfilled_on')::date >= %s GROUP BY 1, 2
+), sums AS (SELECT * FROM sideeffects_analytics_dailyunits WHERE day >= %s)
 SELECT day, sku, coalesce(sums.units, 0), coalesce(due.units, 0)
-FROM due FULL JOIN sideeffects_analytics_dailyunits sums USING (day, sku) WHERE sums.units IS DISTINCT FROM due.units ORDER BY 1, 2
+FROM due FULL JOIN sums USING (day, sku) WHERE sums.units IS DISTINCT FROM due.units ORDER BY 1, 2
 """
 
 
@@ -44,12 +47,14 @@ def analytics(event: OrderFulfilled, delivery: Delivery) -> None:
             cursor.execute(ADD_UNITS, [event.fulfilled_on, line.sku, line.quantity])
 
 
-def audit() -> Iterator[str]:
-    """Every day's sums are those of the orders that were heard of, each once."""
+def audit(since: datetime | None) -> Iterator[str]:
+    """Every day's sums are those of the orders that were heard of, each once. The first day is the first that has begun since then: of no day only a part."""
+    day = (since.astimezone(UTC) + timedelta(days=1)).date() if since else date.min
+    begins = datetime.combine(day, time.min, UTC) if since else EVER
     with connection.cursor() as cursor:
-        cursor.execute(REVENUE_IS_OFF, ["analytics"])
-        for day, currency, orders, revenue, due_orders, due_revenue in cursor.fetchall():
-            yield f"{day}: {orders} orders and {revenue} {currency}, heard of {due_orders} and {due_revenue} (minor units)"
-        cursor.execute(UNITS_ARE_OFF, ["analytics"])
-        for day, sku, units, due in cursor.fetchall():
-            yield f"{day}: {units} units of {sku}, heard of {due}"
+        cursor.execute(REVENUE_IS_OFF, ["analytics", begins, day, day])
+        for found, currency, orders, revenue, due_orders, due_revenue in cursor.fetchall():
+            yield f"{found}: {orders} orders and {revenue} {currency}, heard of {due_orders} and {due_revenue} (minor units)"
+        cursor.execute(UNITS_ARE_OFF, ["analytics", begins, day, day])
+        for found, sku, units, due in cursor.fetchall():
+            yield f"{found}: {units} units of {sku}, heard of {due}"

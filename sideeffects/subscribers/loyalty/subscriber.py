@@ -5,13 +5,14 @@ written to the ledger and added to the balance in one transaction.
 import hashlib
 import secrets
 from collections.abc import Iterator
+from datetime import datetime
 
 import pgtrigger
 from django.db import connection
 
 from orders.events import OrderFulfilled, subscriber
 from orders.money import whole_units, whole_units_sql
-from sideeffects.models import HEARD, Delivery
+from sideeffects.models import HEARD, HEARD_SINCE, Delivery
 from sideeffects.subscribers.loyalty.models import Balance, PointsEntry
 
 ADD_POINTS = """
@@ -24,6 +25,13 @@ WITH heard AS ({HEARD}), due AS (
   SELECT payload->>'number' AS order_number, {whole_units_sql("(payload->>'total_minor')::bigint", "payload->>'currency'")} AS points FROM heard
 )
 SELECT order_number, entry.points, due.points FROM due FULL JOIN sideeffects_loyalty_pointsentry entry USING (order_number)
+WHERE entry.points IS DISTINCT FROM due.points ORDER BY 1
+"""
+NEW_ENTRIES_ARE_OFF = f"""
+WITH heard AS ({HEARD_SINCE}), due AS (
+  SELECT payload->>'number' AS order_number, {whole_units_sql("(payload->>'total_minor')::bigint", "payload->>'currency'")} AS points FROM heard
+)
+SELECT order_number, entry.points, due.points FROM due LEFT JOIN sideeffects_loyalty_pointsentry entry USING (order_number)
 WHERE entry.points IS DISTINCT FROM due.points ORDER BY 1
 """
 BALANCES_ARE_OFF = """
@@ -58,12 +66,17 @@ def forget(email: str, write: bool) -> int:
         return entries.update(account=nobody)
 
 
-def audit() -> Iterator[str]:
-    """One entry for each order that was heard of, and every balance is the sum of its entries."""
+def audit(since: datetime | None) -> Iterator[str]:
+    """One entry for each order that was heard of; asked about all of them, also no other entry, and every balance is the sum of its entries."""
     with connection.cursor() as cursor:
-        cursor.execute(ENTRIES_ARE_OFF, ["loyalty"])
+        if since is None:
+            cursor.execute(ENTRIES_ARE_OFF, ["loyalty"])
+        else:
+            cursor.execute(NEW_ENTRIES_ARE_OFF, ["loyalty", since])
         for number, points, due in cursor.fetchall():
             yield f"{number}: {_points(points)} in the ledger, {_points(due)} earned"
+        if since is not None:
+            return
         cursor.execute(BALANCES_ARE_OFF)
         for account, points, due in cursor.fetchall():
             yield f"account {account[:8]}…: a balance of {points}, its entries add up to {due}"

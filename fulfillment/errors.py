@@ -93,6 +93,21 @@ class Changed(InDoubt):
         self.given_back_minor = given_back_minor
 
 
+class Differs(InDoubt):
+    """The provider did something, and not what it was asked for: another amount, another currency, or an amount that is none.
+
+    Has money or stock moved? Yes, ``amount_minor`` of it in the order's currency; None: that cannot be said, so it is in no ledger.
+    What the operator does: nothing where there is an amount (what was taken is given back, what was not given back is asked for again); else they decide.
+    """
+
+    provider_failed = False
+
+    def __init__(self, message: str, code: str, amount_minor: int | None = None, receipt: dict[str, Any] | None = None) -> None:
+        super().__init__(message, code)
+        self.amount_minor = amount_minor
+        self.receipt = receipt  # of the step: what its undo needs
+
+
 class UnknownStep(StepError):
     """The journal names a step that this version of the code does not have: a saga keeps the plan that it was opened with.
 

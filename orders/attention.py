@@ -10,6 +10,7 @@ from django.db.models import Q, QuerySet
 
 from orders.clock import ShopNow
 from orders.money import money
+from orders.text import kept
 from orders.timeline import Kind, TimelineEntry
 
 log = logging.getLogger(__name__)
@@ -123,13 +124,14 @@ def open_incident(
     epoch: int = 0,
 ) -> Incident:
     """Tell a person, in the caller's transaction; the same thing is told once until it is resolved (its amount and message are kept up to date)."""
+    subject, step, code, message, currency = kept(subject, 80), kept(step, 40), kept(code, 60), kept(message, 300), kept(currency, 3)
     found, is_new = Incident.objects.exclude(state=IncidentState.RESOLVED).update_or_create(
         subject=subject,
         kind=kind,
         step=step,
-        code=code[:60],
-        defaults={"amount_minor": amount_minor, "message": message[:300]},
-        create_defaults={"order_id": order_id, "currency": currency, "amount_minor": amount_minor, "message": message[:300]},
+        code=code,
+        defaults={"amount_minor": amount_minor, "message": message},
+        create_defaults={"order_id": order_id, "currency": currency, "amount_minor": amount_minor, "message": message},
     )
     if is_new:
         _log_on_commit(logging.ERROR, "incident opened", found)
@@ -148,6 +150,7 @@ def resolve_incidents(order_id: int, outcome: str, reason: str, actor: str, **wh
 
 def resolve(incidents: QuerySet[Incident], outcome: str, reason: str, actor: str) -> int:
     """Close those that are not resolved yet, in the caller's transaction; returns how many."""
+    reason = kept(reason, 300)
     waiting = incidents.exclude(state=IncidentState.RESOLVED)
     closing = list(waiting.select_for_update())
     for incident in closing:
@@ -163,7 +166,7 @@ def resolve(incidents: QuerySet[Incident], outcome: str, reason: str, actor: str
                 actor=actor,
                 detail={"message": reason},
             )
-    resolved = {"state": IncidentState.RESOLVED, "outcome": outcome, "reason": reason[:300], "resolved_at": ShopNow(), "proposal": None}
+    resolved = {"state": IncidentState.RESOLVED, "outcome": outcome, "reason": reason, "resolved_at": ShopNow(), "proposal": None}
     waiting.filter(pk__in=[incident.pk for incident in closing]).update(**resolved)
     return len(closing)
 

@@ -13,6 +13,7 @@ from fulfillment.errors import StepError
 from fulfillment.gateways import Charge, Label, card_of, carrier, chosen, payments, pinned
 from fulfillment.models import Saga
 from orders.database import readable
+from orders.text import kept
 from orders.turns import TurnLost
 
 log = logging.getLogger(__name__)
@@ -23,6 +24,7 @@ FROM fulfillment_saga, jsonb_array_elements(CASE jsonb_typeof(plan) WHEN 'array'
 WHERE id = ANY(%s) AND entry->>'role' <> '' AND entry->>'gateway' <> ''
 """
 AT_ONCE = 10_000  # plans
+LONGEST = 80  # characters: what an incident's subject holds; our own numbers and keys are shorter
 
 WATCH_EVERY = 200  # entries
 
@@ -78,9 +80,9 @@ class Listings:
         self._labels: dict[str, tuple[Booked, ...]] = {}
 
     def add(self, provider: str, entry: Charge | Label) -> None:
-        number, key = (_storable(text) for text in (entry.order_number or entry.key or entry.id, entry.key))
+        number, key = kept(entry.order_number or entry.key or entry.id, LONGEST), kept(entry.key, LONGEST)
         if isinstance(entry, Charge):
-            charged = Charged(provider, key, entry.amount_minor, entry.refunded_minor, entry.currency)
+            charged = Charged(provider, key, entry.amount_minor, entry.refunded_minor, kept(entry.currency, LONGEST))
             self._charges[number] = (*self._charges.get(number, ()), charged)
         else:
             self._labels[number] = (*self._labels.get(number, ()), Booked(provider, key, entry.is_open))
@@ -109,11 +111,6 @@ class Listings:
         money = {number for number, charges in self._charges.items() if any(charge.is_open for charge in charges)}
         parcels = {number for number, labels in self._labels.items() if any(label.is_open for label in labels)}
         return sorted(money | parcels)
-
-
-def _storable(text: str) -> str:
-    """A database refuses this one character, and what a provider lists is not ours to choose."""
-    return text.replace("\0", "")
 
 
 def providers(sagas: QuerySet[Saga]) -> set[Place]:

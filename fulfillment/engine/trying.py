@@ -407,7 +407,7 @@ def _fail(saga: Saga, claim: Claim, error: StepError) -> Settled:
     waits = record.waits + 1 if waits_only else 0
     counted: dict[str, Any] = {"undo_tries": tries} if undo else {"tries": tries}
     counted |= {"undo_doubt": record.undo_doubt or doubt} if undo else {"doubt": record.doubt or doubt}
-    told: dict[str, Any] = {"error_code": error.code[:60], "error_message": str(error)[:300], "detail": {"message": str(error)[:300]}}
+    told: dict[str, Any] = {"error_code": error.code, "error_message": str(error), "detail": {"message": str(error)}}
     move(saga, record, state, **counted, waits=waits, claim=None, settled_at=ShopNow(), **told)
     if isinstance(error, Changed):
         fix_anew(saga, record, f"{record.undo_key}:elsewhere", error.given_back_minor)

@@ -2,6 +2,9 @@
 
 from typing import Any
 
+from orders.text import kept
+
+LONGEST_CODE, LONGEST_MESSAGE = 60, 300  # characters: what the journal's columns hold
 WATCHING = "watching"  # the code of an undo that looks for an effect which may still land
 OWN_DATABASE = "own_database"  # the code of a step or an undo that our own database could not serve: no try and no deadline is spent
 WATCHED_IN_VAIN = "watched_in_vain"  # the code of an undo that looked for an effect until none could come any more, and found none
@@ -10,15 +13,16 @@ WATCHED_IN_VAIN = "watched_in_vain"  # the code of an undo that looked for an ef
 class StepError(Exception):
     """A step or its undo did not succeed; do not raise this directly.
 
-    ``code`` is stable and made for machines ("card_declined"); the message is one sentence for people. ``provider_failed``: the provider did not answer as one
+    ``code`` is stable and made for machines ("card_declined"); the message is one sentence for people. Both may quote a stranger: they are kept as columns hold
+    them. ``provider_failed``: the provider did not answer as one
     that works does, so this counts towards its circuit; else it says something about this request, or about us.
     """
 
     provider_failed = False
 
     def __init__(self, message: str, code: str = "", *, provider_failed: bool | None = None) -> None:
-        super().__init__(message)
-        self.code = code
+        super().__init__(kept(message, LONGEST_MESSAGE))
+        self.code = kept(code, LONGEST_CODE)
         if provider_failed is not None:
             self.provider_failed = provider_failed
 
@@ -91,6 +95,21 @@ class Changed(InDoubt):
     def __init__(self, message: str, code: str = "", given_back_minor: int = 0) -> None:
         super().__init__(message, code)
         self.given_back_minor = given_back_minor
+
+
+class Differs(InDoubt):
+    """The provider did something, and not what it was asked for: another amount, another currency, or an amount that is none.
+
+    Has money or stock moved? Yes, ``amount_minor`` of it in the order's currency; None: that cannot be said, so it is in no ledger.
+    What the operator does: nothing where there is an amount (what was taken is given back, what was not given back is asked for again); else they decide.
+    """
+
+    provider_failed = False
+
+    def __init__(self, message: str, code: str, amount_minor: int | None = None, receipt: dict[str, Any] | None = None) -> None:
+        super().__init__(message, code)
+        self.amount_minor = amount_minor
+        self.receipt = receipt  # of the step: what its undo needs
 
 
 class UnknownStep(StepError):

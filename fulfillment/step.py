@@ -50,12 +50,19 @@ class Step:
     formerly: ClassVar[tuple[str, ...]] = ()  # earlier names, under which sagas in flight know it
     receipt_fields: ClassVar[tuple[str, ...]] = ()  # what an undo needs of a receipt; one without them counts as no receipt
 
+    def asks_minor(self, order: Order) -> int | None:
+        """Minor units of the order's currency that ``execute`` takes: an answer with another amount does not count as done. None: it takes no money."""
+        return None
+
     def execute(self, order: Order, key: str) -> Receipt:
-        """Do it, under ``key``; money in the receipt is ``amount_minor``. Raises Rejected, Unavailable, InDoubt."""
+        """Do it, under ``key``; money in the receipt is ``amount_minor``, and its ``currency`` if the provider says so. Raises Rejected, Unavailable, InDoubt."""
         raise NotImplementedError
 
     def compensate(self, order: Order, undo: Undo) -> Receipt | None:
-        """Undo what ``undo`` describes; harmless when repeated. Money given back is ``amount_minor`` of the result. Raises Rejected, Unavailable, InDoubt."""
+        """Undo what ``undo`` describes; harmless when repeated. Money given back is ``amount_minor`` of the result, and ``currency``.
+
+        Raises Rejected, Unavailable, InDoubt.
+        """
         raise NotImplementedError
 
     def resolve(self, order: Order, key: str) -> Receipt | None:

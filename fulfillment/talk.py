@@ -5,15 +5,14 @@ look-up by key comes first; "nothing there" counts only once the provider's lag 
 doubt undoes blind: by tombstone, by burning the key, or by watching until nothing can land any more; a look-up that finds nothing never ends an undo.
 """
 
-import json
 import logging
 from contextlib import AbstractContextManager, nullcontext
 
+from fulfillment.answers import UNUSABLE, as_asked, as_granted, storable
 from fulfillment.card import Blind, Card
-from fulfillment.clock import lease_s
 from fulfillment.crashpoints import crash_point
 from fulfillment.engine import Claim
-from fulfillment.errors import WATCHED_IN_VAIN, WATCHING, Busy, Changed, InDoubt, Rejected, StepError
+from fulfillment.errors import WATCHED_IN_VAIN, WATCHING, Busy, Changed, Differs, InDoubt, Rejected, StepError
 from fulfillment.gateways import pinned
 from fulfillment.gateways.lease import Lease, leased
 from fulfillment.step import Receipt, Step, Undo
@@ -22,8 +21,6 @@ from orders.models import Order
 from orders.soft_limit import SoftTimeLimitExceeded, interruptible
 
 log = logging.getLogger(__name__)
-
-LARGEST_RECEIPT = 20_000  # characters of JSON
 
 
 def talk(step: Step, claim: Claim, lease: Lease) -> Receipt | StepError | None:
@@ -55,48 +52,41 @@ def with_provider_of(role: str, gateway: str) -> AbstractContextManager[None]:
     return pinned(role, gateway) if role else nullcontext()
 
 
-def storable(receipt: object) -> Receipt | None:
-    """A receipt that the journal can hold. Raises InDoubt: it took place, and what it left behind cannot be kept, so the same key must ask again."""
-    try:
-        if receipt is not None and not isinstance(receipt, dict):
-            raise TypeError(f"a receipt is a dict, not {type(receipt).__name__}")
-        text = json.dumps(receipt, allow_nan=False)
-    except (TypeError, ValueError, RecursionError) as wrong:
-        raise InDoubt(f"The step's receipt cannot be stored: {wrong}", code="receipt_unusable", provider_failed=False) from None
-    if "\\u0000" in text or len(text) > LARGEST_RECEIPT:
-        told = "The step's receipt cannot be stored: it is too long, or holds a null character"
-        raise InDoubt(told, code="receipt_unusable", provider_failed=False)
-    return receipt
-
-
 # --- forward -------------------------------------------------------------------------------------------------------------
 
 
 def _do(step: Step, order: Order, claim: Claim) -> Receipt:
     card = claim.card
-    if card is None or _remembers(card, claim.age_s):
-        return step.execute(order, claim.key)
+    if card is None or claim.is_once:
+        receipt = as_asked(step, order, step.execute(order, claim.key))
+        return receipt if card is None or claim.quiet_s is None else _still_there(step, order, claim.key, receipt)
     if (found := step.resolve(order, claim.key)) is not None:
-        return _untouched(step, order, claim.key, found)
+        return whole(step, order, found, step.left(order, claim.key))
     if (quiet_s := claim.surely_quiet_s) is not None and quiet_s <= card.lookup_lag_s:
         raise Busy("The provider shows nothing under this key yet; it may still land", code="lag")
-    return step.execute(order, claim.key)
+    return as_asked(step, order, step.execute(order, claim.key))
 
 
-def _untouched(step: Step, order: Order, key: str, found: Receipt) -> Receipt:
-    """What was found is adopted only if it is whole: going on with what somebody has undone since would ship for free."""
-    left = step.left(order, key)
+def _still_there(step: Step, order: Order, key: str, receipt: Receipt) -> Receipt:
+    """Asked before, so the answer may be that of an earlier try, from memory: what has become of the effect since, only a look-up says.
+
+    Within the lag it may show nothing yet; then the answer stands.
+    """
+    return receipt if step.resolve(order, key) is None else whole(step, order, receipt, step.left(order, key))
+
+
+def whole(step: Step, order: Order, found: Receipt, left: int | None) -> Receipt:
+    """What was found is adopted only if it is what was asked for, and all of it is ``left``: going on with what somebody has undone since would ship for free.
+
+    Raises Differs, Rejected, InDoubt.
+    """
+    as_asked(step, order, found)
     if left == 0:
         raise Rejected("It took place, and somebody else has undone it since", code="undone_elsewhere")
     if left is not None and left < found.get("amount_minor", left):
         told = "It took place, and somebody else has undone part of it since"
         raise InDoubt(told, code="partly_undone_elsewhere", provider_failed=False)
     return found
-
-
-def _remembers(card: Card, age_s: float) -> bool:
-    """Whatever is sent until the lease ends falls into the key's window."""
-    return card.has_keys and age_s + lease_s() < card.key_window_s
 
 
 # --- backward ------------------------------------------------------------------------------------------------------------
@@ -124,12 +114,12 @@ def _undo_known(step: Step, order: Order, undo: Undo, claim: Claim) -> Receipt |
     if left is not None and undo.amount_minor is not None and left < undo.amount_minor:
         given_back = undo.amount_minor - left
         raise Changed(f"{given_back} of {undo.amount_minor} had been given back by somebody else", "remainder_changed", given_back)
-    return step.compensate(order, undo)
+    return as_granted(undo, step.compensate(order, undo))
 
 
 def _undo_blind(step: Step, order: Order, undo: Undo, claim: Claim, card: Card) -> Receipt | None:
     if card.blind is Blind.TOMBSTONE:
-        return step.compensate(order, undo)
+        return as_granted(undo, step.compensate(order, undo))
     found = step.resolve(order, undo.do_key)
     if found is None and card.blind is Blind.BURN:
         found = _burn(step, order, undo.do_key)
@@ -137,10 +127,20 @@ def _undo_blind(step: Step, order: Order, undo: Undo, claim: Claim, card: Card) 
             return {"burnt": True}
     if found is None:
         raise _watch(claim, card)
-    if step.left(order, undo.do_key) == 0:
-        return {"found_undone": True}
-    known = Undo(key=undo.key, do_key=undo.do_key, receipt=found, amount_minor=found.get("amount_minor"), currency=undo.currency)
-    return step.compensate(order, known)
+    left = step.left(order, undo.do_key)
+    if left == 0:
+        return {"found_undone": True, "amount_minor": claim.undo_amount_minor}
+    currency = found.get("currency", undo.currency)
+    known = Undo(key=undo.key, do_key=undo.do_key, receipt=found, amount_minor=_amount_of(found, left), currency=currency)
+    return as_granted(known, step.compensate(order, known))
+
+
+def _amount_of(found: Receipt, left: int | None) -> int | None:
+    """What is to be given back of what was found: what is left of it. None: it is no money. Raises Differs: it is no amount."""
+    amount: int | None = found.get("amount_minor")
+    if amount is not None and amount <= 0:
+        raise Differs(f"The provider shows an amount of {amount} (minor units), which nobody can give back", UNUSABLE)
+    return left if amount is not None and left is not None else amount
 
 
 def _burn(step: Step, order: Order, do_key: str) -> Receipt | None:

@@ -10,6 +10,7 @@ from django.db.models import Q, QuerySet
 
 from orders.clock import ShopNow
 from orders.money import money
+from orders.text import kept
 from orders.timeline import Kind, TimelineEntry
 
 log = logging.getLogger(__name__)
@@ -127,12 +128,13 @@ def open_incident(
     epoch: int = 0,
 ) -> Incident:
     """Tell a person, in the caller's transaction; the same thing is told once until it is resolved (its amount, count and message are kept up to date)."""
-    told: dict[str, Any] = {"amount_minor": amount_minor, "count": count, "message": message[:300]}
+    subject, step, code, message, currency = kept(subject, 80), kept(step, 40), kept(code, 60), kept(message, 300), kept(currency, 3)
+    told: dict[str, Any] = {"amount_minor": amount_minor, "count": count, "message": message}
     found, is_new = Incident.objects.exclude(state=IncidentState.RESOLVED).update_or_create(
         subject=subject,
         kind=kind,
         step=step,
-        code=code[:60],
+        code=code,
         defaults=told,
         create_defaults=told | {"order_id": order_id, "currency": currency},
     )
@@ -153,6 +155,7 @@ def resolve_incidents(order_id: int, outcome: str, reason: str, actor: str, **wh
 
 def resolve(incidents: QuerySet[Incident], outcome: str, reason: str, actor: str) -> int:
     """Close those that are not resolved yet, in the caller's transaction; returns how many."""
+    reason = kept(reason, 300)
     waiting = incidents.exclude(state=IncidentState.RESOLVED)
     closing = list(waiting.select_for_update())
     for incident in closing:
@@ -168,7 +171,7 @@ def resolve(incidents: QuerySet[Incident], outcome: str, reason: str, actor: str
                 actor=actor,
                 detail={"message": reason},
             )
-    resolved = {"state": IncidentState.RESOLVED, "outcome": outcome, "reason": reason[:300], "resolved_at": ShopNow(), "proposal": None}
+    resolved = {"state": IncidentState.RESOLVED, "outcome": outcome, "reason": reason, "resolved_at": ShopNow(), "proposal": None}
     waiting.filter(pk__in=[incident.pk for incident in closing]).update(**resolved)
     return len(closing)
 

@@ -1,4 +1,4 @@
-"""What a person may write: nothing that controls a terminal or hides itself, something that can be seen, and no card number."""
+"""What a person may write: nothing that controls a terminal or hides itself, something that can be seen, and no card number. What is kept of a stranger's words."""
 
 import re
 from collections.abc import Iterator
@@ -8,6 +8,8 @@ from unicodedata import category, decimal
 CONTROLS = frozenset({"Cc", "Zl", "Zp"})
 REORDERING = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 EMPTY_LETTERS = frozenset("\u115f\u1160\u3164\uffa0\u2800")  # letters and symbols by their category, and blank on every screen
+
+UNPRINTABLE = "\N{REPLACEMENT CHARACTER}"
 
 SHORTEST, LONGEST = 13, 19  # digits of a card number, ISO/IEC 7812
 LONGEST_PHONE = 15  # digits, E.164; written with a + before them
@@ -37,6 +39,19 @@ BRANDS = tuple(
 def has_control(text: str) -> bool:
     """A character that is none: a line break, a tab, an escape, a change of direction."""
     return any(category(letter) in CONTROLS or letter in REORDERING for letter in text)
+
+
+def kept(text: object, longest: int) -> str:
+    """The one gate for words from outside (a provider's code, a mail server's answer, a listing) before they are stored: at most ``longest`` characters, and no
+    character that a database refuses (NUL, half of a surrogate pair), that controls a terminal, or that turns the text around it.
+    """
+    return "".join(map(_printable, str(text)[:longest]))
+
+
+def _printable(letter: str) -> str:
+    if letter in "\n\r\t":
+        return " "
+    return UNPRINTABLE if category(letter) in CONTROLS or category(letter) == "Cs" or letter in REORDERING else letter
 
 
 def can_be_seen(text: str) -> bool:

@@ -17,6 +17,7 @@ from django.db.models import Exists, OuterRef, QuerySet
 from orders.clock import ShopNow, in_seconds, shop_now
 from orders.durability import may_be_lost
 from orders.facts import Fact
+from orders.text import kept
 from orders.timeline import Kind, TimelineEntry
 from sideeffects.models import Delivery, DeliveryState
 
@@ -44,6 +45,11 @@ class Failure:
     message: str
     retry_in_s: float | None
     spends: bool = True
+
+    def __post_init__(self) -> None:
+        """A stranger's words may stand in both."""
+        object.__setattr__(self, "code", kept(self.code, 60))
+        object.__setattr__(self, "message", kept(self.message, 300))
 
 
 def begin(fact_id: uuid.UUID, subscriber: str, timeout_s: float) -> bool:
@@ -155,8 +161,8 @@ def record_failure(delivery: Delivery, failure: Failure) -> None:
         claim=None,
         launched_at=None,
         wake_at=None if dead else in_seconds(failure.retry_in_s or 0),
-        error_code=failure.code[:60],
-        error_message=failure.message[:300],
+        error_code=failure.code,
+        error_message=failure.message,
         **failing,
     )
 

@@ -13,6 +13,7 @@ from fulfillment.errors import StepError
 from fulfillment.gateways import Charge, Label, card_of, carrier, chosen, payments, pinned
 from fulfillment.models import Saga
 from orders.database import readable
+from orders.text import kept
 from orders.turns import TurnLost
 
 log = logging.getLogger(__name__)
@@ -23,6 +24,7 @@ FROM fulfillment_saga, jsonb_array_elements(CASE jsonb_typeof(plan) WHEN 'array'
 WHERE id = ANY(%s) AND entry->>'role' <> '' AND entry->>'gateway' <> ''
 """
 AT_ONCE = 10_000  # plans
+LONGEST = 80  # characters: what an incident's subject holds; our own numbers and keys are shorter
 
 WATCH_EVERY = 200  # entries
 
@@ -79,10 +81,10 @@ class Listings:
 
     def add(self, provider: str, entry: Charge | Label) -> None:
         """Raises TypeError, ValueError: it is no list of charges, or of labels. That is this provider's trouble, and must not be met later."""
-        number, key = (_storable(text) for text in (entry.order_number or entry.key or entry.id, entry.key))
+        number, key = kept(entry.order_number or entry.key or entry.id, LONGEST), kept(entry.key, LONGEST)
         if isinstance(entry, Charge):
             amount, refunded = _minor(entry.amount_minor), _minor(entry.refunded_minor)
-            charged = Charged(provider, key, amount, min(refunded, amount), _storable(entry.currency)[:3])
+            charged = Charged(provider, key, amount, min(refunded, amount), kept(entry.currency, 3))
             self._charges[number] = (*self._charges.get(number, ()), charged)
         else:
             self._labels[number] = (*self._labels.get(number, ()), Booked(provider, key, entry.is_open))
@@ -126,11 +128,6 @@ def _minor(amount: int) -> int:
     if type(amount) is not int or amount < 0:
         raise ValueError(f"{amount!r} is no amount in minor units")
     return amount
-
-
-def _storable(text: str) -> str:
-    """A database refuses this one character, and what a provider lists is not ours to choose."""
-    return text.replace("\0", "")
 
 
 def providers(sagas: QuerySet[Saga]) -> set[Place]:

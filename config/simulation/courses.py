@@ -145,6 +145,62 @@ def killed_when_its_order_is_fulfilled(history: History) -> None:
     deliver_all(history)
 
 
+# --- wrong answers, and support ---------------------------------------------------------------------------------------------
+
+
+def a_charge_of_another_amount(history: History) -> None:
+    """The bank takes less, or more, than it was asked for."""
+    history.oddities.next = "other amount"
+    deliver_all(history)
+
+
+def a_refund_of_a_part(history: History) -> None:
+    """The order is paid and cancelled, and the bank gives back a third of it."""
+    run_out(history, go_until(history, "payment", "after_call"))
+    history.act("cancel", history.cancel)
+    history.oddities.next = "a part"
+    history.act("sweep", history.sweep)
+    deliver_all(history)
+
+
+def a_blind_refund_of_a_part(history: History) -> None:
+    """As before, and nobody has heard of the charge."""
+    history.next_fault = "lost"
+    deliver_all(history)
+    history.act("cancel", history.cancel)
+    history.oddities.next = "a part"
+    history.act("sweep", history.sweep)
+    deliver_all(history)
+
+
+def refunded_by_support_before_it_is_asked_for_again(history: History) -> None:
+    """The answer to a charge is lost, and support gives it back: asked for again under its key, the bank says once more that it has taken the money."""
+    history.next_fault = "lost"
+    deliver_all(history)
+    history.act("support", history.support_refunds)
+    history.act("sweep", history.sweep)
+    deliver_all(history)
+
+
+def refunded_by_support_before_a_person_says_that_it_happened(history: History) -> None:
+    """As before; and somebody believes the bank's old mail."""
+    history.next_fault = "lost"
+    deliver_all(history)
+    history.act("support", history.support_refunds)
+    history.act("operator", partial(history.decides, "it_happened"))
+    history.act("sweep", history.sweep)
+    deliver_all(history)
+
+
+def refunded_in_part_by_support_before_its_undo(history: History) -> None:
+    """The order is cancelled, and support has given back a part by then."""
+    run_out(history, go_until(history, "payment", "after_call"))
+    history.act("cancel", history.cancel)
+    history.act("sweep", history.sweep)
+    history.act("support", history.support_refunds)
+    deliver_all(history)
+
+
 # --- wrong clocks ----------------------------------------------------------------------------------------------------------
 
 HOUR_S = 3600.0
@@ -216,6 +272,14 @@ COURSES = {
     "started and lost before an open circuit": Course("tombstone", started_and_lost_before_an_open_circuit),
     "taken over after the key is forgotten": Course("tombstone", taken_over_after_the_key_is_forgotten),
     "killed when its order is fulfilled": Course("tombstone", killed_when_its_order_is_fulfilled),
+    "a charge of another amount": Course("tombstone", a_charge_of_another_amount),
+    "a refund of a part": Course("tombstone", a_refund_of_a_part),
+    "a blind refund of a part": Course("burn", a_blind_refund_of_a_part),
+    "refunded by support before it is asked for again": Course("tombstone", refunded_by_support_before_it_is_asked_for_again),
+    "refunded by support before a person says that it happened": Course(
+        "tombstone", refunded_by_support_before_a_person_says_that_it_happened
+    ),
+    "refunded in part by support before its undo": Course("tombstone", refunded_in_part_by_support_before_its_undo),
     "set forward under a worker": Course("keyless", set_forward_under_a_worker),
     "set forward while it waits": Course("tombstone", set_forward_while_it_waits),
     "set forward while a charge is in the air": Course("keyless", set_forward_while_a_charge_is_in_the_air),

@@ -19,7 +19,8 @@ from config.simulation.broker import Broker, Message
 from config.simulation.clocks import Clocks
 from config.simulation.interruptions import Interruptions, LineBroke
 from config.simulation.journal import Seen
-from config.simulation.provider import CARDS, DAY_S, LAG_S, Provider
+from config.simulation.oddities import Oddities
+from config.simulation.provider import CARDS, DAY_S, LAG_S, Effect, Provider
 from config.simulation.threads import Killed, WorkerThread
 from config.simulation.world import GATEWAY, Clock, Commits, Surroundings, replaced
 from fulfillment import circuit as circuits
@@ -132,7 +133,8 @@ class History:
         self.card = self.rng.choice(list(CARDS))
         self.calm = False
         self.broker = surroundings.broker = Broker()
-        self.provider = surroundings.provider = Provider(CARDS[self.card], self._decide, lambda: self.clock.now)
+        self.oddities = Oddities(seed)
+        self.provider = surroundings.provider = Provider(CARDS[self.card], self._decide, lambda: self.clock.now, self.oddities)
         self.verdict = Verdict(seed, self.card)
         self.clocks = Clocks(seed, self.clock)
         self._begin_a_process(ago_s=1000.0)
@@ -181,6 +183,7 @@ class History:
     def _follow(self, course: "Course") -> None:
         """The course alone decides: providers answer well unless it says otherwise."""
         self.card, self.provider.card, self.obeys = course.card, CARDS[course.card], True
+        self.oddities.happen = False
         self._place()
         course.happens(self)
 
@@ -192,7 +195,7 @@ class History:
 
     def _come_to_rest(self) -> None:
         """Faults have stopped."""
-        self.calm = True
+        self.calm = self.oddities.are_over = True
         for _ in range(CALM_MOVES):
             if self.verdict.breach or self._is_at_rest():
                 break
@@ -305,6 +308,8 @@ class History:
             faults.append(("crash", self.database_crash, 2))
         if any(effect.what == "label" and effect.open_minor and not effect.handed_over for effect in self.provider.effects):
             faults.append(("handed over", self._hand_over, 0.3))
+        if self.oddities.happen and self._refundable():
+            faults.append(("support", self.support_refunds, 0.7))
         faults.append(("outage", lambda: self.outage(self.rng.choice(OPERATIONS)), 0.5))
         faults.append(("long wait", self.long_wait, 0.15))
         if self.clocks.go_wrong:
@@ -362,6 +367,26 @@ class History:
         for effect in self.provider.effects:
             effect.handed_over = effect.what == "label"
         return "the parcel is handed over"
+
+    def _refundable(self) -> list[Effect]:
+        """Charges of which something is left, and about which the journal knows that it has asked. Not once an answer about them is on its way into it, or there:
+        what is refunded then, nobody can know.
+        """
+        payment = self.seen.records[0]
+        was_asked = payment["asked_until"] is not None and payment["state"] in ("granted", "in_doubt", "retry_wait")
+        if not self.seen.saga["failure"] and not was_asked:
+            return []
+        if any(self.carried[worker].task == "payment" for worker in self.workers if not worker.is_idle):
+            return []
+        return [effect for effect in self.provider.effects if effect.what == "charge" and effect.open_minor > 0]
+
+    def support_refunds(self) -> str:
+        """At the provider's own pages: nobody tells the shop. No person is so fast that a commit of before is not on the disk by then."""
+        self.past = []
+        effect = self._refundable()[0]
+        given = self.oddities.by_support(effect.open_minor)
+        effect.open_minor -= given
+        return f"support gives back {given} of {effect.amount}"
 
     def sweep(self) -> str:
         """Time goes on to when the sweep looks, or a little further; a probe has just come out, mostly."""
@@ -473,8 +498,11 @@ class History:
             return "the operator waits"
         verb = self.rng.choice(legal)
         given = judge.what_an_operator_gives(verb, saga, self.provider)
-        if given is None:
-            return "the operator looks, and waits"
+        return "the operator looks, and waits" if given is None else self.decides(verb, **given)
+
+    def decides(self, verb: str, **given: Any) -> str:
+        """A second person agrees where one is not enough."""
+        given = given or ({"evidence": "an old mail"} if verb == "it_happened" else {})
         sentence = ""
         has_proposed = Incident.objects.filter(
             order=self.order, state="open", proposal__user=AMARA.user
@@ -483,7 +511,10 @@ class History:
             request = recovery.Request(
                 order=self.order.number, verb=verb, version=recovery.version_of(self.order.pk), actor=actor, reason="simulated", **given
             )
-            answer = recovery.decide(request)
+            try:
+                answer = recovery.decide(request)
+            except recovery.Refused as refused:
+                return f"{actor.name}: {verb}, refused: {refused}"
             sentence = f"{actor.name}: {verb}, {answer.outcome}"
             if answer.outcome == "done":
                 break

@@ -15,6 +15,8 @@ SELECT to_jsonb(s)::text, (SELECT jsonb_agg(to_jsonb(r) ORDER BY r.position)::te
     (SELECT coalesce(string_agg(v.state, ','), '') FROM fulfillment_reservation v WHERE v.order_number = o.number),
     (SELECT count(*) FROM orders_incident i WHERE i.order_id = o.id AND i.state <> 'resolved'),
     extract(epoch FROM CASE WHEN s.wake_at < '9000-01-01' THEN s.wake_at END)::float,
+    (SELECT coalesce(sum(CASE WHEN l.operation = 'captured' THEN l.amount_minor ELSE -l.amount_minor END), 0)
+        FROM fulfillment_ledgerentry l WHERE l.order_id = o.id)::int,
     (SELECT jsonb_agg(to_jsonb(c) ORDER BY c.name)::text FROM fulfillment_circuit c)
 FROM fulfillment_saga s JOIN orders_order o ON o.id = s.order_id WHERE s.id = %s
 """
@@ -22,7 +24,10 @@ FROM fulfillment_saga s JOIN orders_order o ON o.id = s.order_id WHERE s.id = %s
 
 @dataclass(frozen=True)
 class Seen:
-    """The rows of one order, as committed, and the circuits. ``wake_at``: seconds since the epoch of time; None: nobody looks."""
+    """The rows of one order, as committed, and the circuits. ``wake_at``: seconds since the epoch of time; None: nobody looks.
+
+    ``captured_minor``: what our ledger says remains captured.
+    """
 
     saga: dict[str, Any]
     records: list[dict[str, Any]]
@@ -32,6 +37,7 @@ class Seen:
     reservations: str
     incidents: int
     wake_at: float | None
+    captured_minor: int
     circuits: list[dict[str, Any]]
 
     @property

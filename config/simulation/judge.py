@@ -4,6 +4,7 @@ import functools
 from typing import Any
 
 from config.simulation.journal import Seen
+from config.simulation.oddities import HOME
 from config.simulation.provider import Provider
 from fulfillment import engine, ledger
 from fulfillment.card import Card
@@ -12,6 +13,7 @@ from tests.model.saga_journal import transition as legal
 
 # What the simulation's operator may press.
 OPERATORS = ("retry", "it_happened", "it_did_not", "start_undo", "undone_by_hand", "close", "retry_now")
+TOTAL_MINOR = 100  # of every order
 FAILED = ("payment_failed", "inventory_failed", "shipping_failed", "failed", "cancelled")
 
 
@@ -33,6 +35,8 @@ def always(seen: Seen, provider: Provider) -> str:
         record["state"] not in ("undone", "undone_by_hand", "not_needed") for record in seen.records
     ):
         return "compensated while an undo is open"
+    if seen.state == SagaState.COMPENSATED and seen.captured_minor:
+        return f"compensated while our ledger says that {seen.captured_minor} is captured"
     if seen.status in FAILED and seen.state not in (SagaState.COMPENSATED, SagaState.CLOSED_BY_OPERATOR):
         return f"shown as {seen.status} while its saga is {seen.state}"
     if not SagaState(seen.state).is_final and seen.wake_at is None and not seen.incidents:
@@ -61,6 +65,11 @@ def _differs(seen: Seen, provider: Provider, charged: int, labels: int, *, due: 
         return f"{seen.state}, but {charged} charges and {labels} labels are open"
     if any(0 < effect.open_minor < effect.amount for effect in provider.effects):
         return f"{seen.state}, with a charge that is partly refunded"
+    taken = [(effect.open_minor, effect.currency) for effect in provider.effects if effect.what == "charge" and effect.open_minor]
+    if taken != [(TOTAL_MINOR, HOME)] * due:
+        return f"{seen.state}, and the customer has paid {taken}"
+    if seen.captured_minor != TOTAL_MINOR * due:
+        return f"{seen.state}, and our ledger says that {seen.captured_minor} is captured"
     if seen.events != events:
         return f"{seen.state}, but order.fulfilled was told {seen.events} times"
     if set(filter(None, seen.reservations.split(","))) - {reservations} or (due and not seen.reservations):
@@ -79,14 +88,15 @@ def what_an_operator_gives(verb: str, saga: Saga, provider: Provider) -> dict[st
     record, what = at[0], "label" if at[0].name == "shipping" else "charge"
     effect = provider.known(what, record.do_key)
     if verb == "it_happened":
-        return {"evidence": "seen at the provider"} if effect is not None and effect.open_minor else None
+        looks_away = provider.oddities.happen  # and believes an old mail: the provider is asked before that counts
+        return {"evidence": "seen at the provider"} if effect is not None and (effect.open_minor or looks_away) else None
     if verb == "it_did_not":
         return {} if effect is None else None
     if verb == "undone_by_hand":
         if record.name == "inventory":
             return None
         held = ledger.remaining(saga.order_id, record.name)  # all of it is back, whoever has given it back
-        given_back = held if held or what == "label" or effect is None else effect.open_minor
+        given_back = held if held or what == "label" or effect is None or effect.currency != HOME else effect.open_minor
         _close_the_door(provider, record.do_key)
         return {"evidence": "the provider has confirmed it", "amount_minor": given_back}
     if verb == "close":

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+from config.simulation.oddities import HOME, Oddities
 from fulfillment.card import Card
 from fulfillment.errors import Busy, InDoubt, Rejected, Unavailable
 from fulfillment.gateways.lease import check_lease
@@ -31,6 +32,7 @@ class Effect:
     amount: int
     open_minor: int
     handed_over: bool = False
+    currency: str = HOME
 
 
 @dataclass(frozen=True)
@@ -49,6 +51,7 @@ class Provider:
     card: Card
     decide: Callable[[str, Sequence[tuple[str, float]]], str]
     now: Callable[[], float]
+    oddities: Oddities
     effects: list[Effect] = field(default_factory=list)
     memory: dict[str, tuple[float, Any]] = field(default_factory=dict)
     tombs: set[str] = field(default_factory=set)
@@ -86,7 +89,8 @@ class Provider:
         if self.decide(f"decline {what}", (("no", 0.85), ("yes", 0.15))) == "yes":
             outcome = Rejected("Declined.", code="declined")
         else:
-            outcome = Effect(f"{what}_{len(self.effects)}", what, key, amount, amount)
+            taken, currency = self.oddities.of_charge(amount) if what == "charge" else (amount, HOME)
+            outcome = Effect(f"{what}_{len(self.effects)}", what, key, taken, taken, currency=currency)
             self.effects.append(outcome)
             self.effects_ever[key] = self.effects_ever.get(key, 0) + 1
         if self.card.has_keys and (isinstance(outcome, Effect) or self.card.keeps_rejections):
@@ -123,8 +127,9 @@ class Provider:
         wanted = effect.open_minor if amount is None else amount
         if wanted > effect.open_minor:
             raise InDoubt("The refund is more than what remains captured.", code="amount_exceeds_captured")
-        effect.open_minor -= wanted
-        return wanted
+        given = self.oddities.of_refund(wanted) if amount is not None else wanted  # a cancel by key promises all of it
+        effect.open_minor -= given
+        return given
 
     # --- look ---
 
@@ -169,18 +174,19 @@ class VirtualPayments:
         return self.provider.card
 
     def charge(self, order_number: str, amount_minor: int, currency: str, token: str, *, key: str) -> Charge:
-        return _charge(self.provider.do("charge", key, amount_minor), currency)
+        return _charge(self.provider.do("charge", key, amount_minor))
 
     def refund(self, charge_id: str, amount_minor: int, *, key: str) -> Refund:
         given = self.provider.undo("charge", lambda: self.provider.by_id(charge_id), amount_minor, key)
-        return Refund(id=f"re_{charge_id}", charge_id=charge_id, amount_minor=given)
+        charge = self.provider.by_id(charge_id)
+        return Refund(id=f"re_{charge_id}", charge_id=charge_id, amount_minor=given, currency=charge.currency if charge else "")
 
     def cancel_by_key(self, do_key: str, order_number: str, *, key: str) -> int:
         return self.provider.undo("charge", lambda: self.provider.known("charge", do_key), None, key, tomb=do_key)
 
     def find(self, key: str) -> Charge | None:
         found = self.provider.find_effect("charge", key)
-        return _charge(found, "EUR") if found else None
+        return _charge(found) if found else None
 
     def listing(self, since: datetime | None = None) -> Iterator[Charge]:
         return iter(())
@@ -215,10 +221,9 @@ class VirtualCarrier:
         return iter(())
 
 
-def _charge(effect: Effect, currency: str) -> Charge:
-    return Charge(
-        id=effect.id, amount_minor=effect.amount, currency=currency, refunded_minor=effect.amount - effect.open_minor, key=effect.key
-    )
+def _charge(effect: Effect) -> Charge:
+    refunded = effect.amount - effect.open_minor
+    return Charge(id=effect.id, amount_minor=effect.amount, currency=effect.currency, refunded_minor=refunded, key=effect.key)
 
 
 def _label(effect: Effect) -> Label:

@@ -19,7 +19,7 @@ from fulfillment.clock import ShopNow
 from fulfillment.crashpoints import crash_point
 from fulfillment.engine import budget, journal, probing, trying, waking, walking
 from fulfillment.models import Saga, SagaState, StepState
-from fulfillment.recovery import jumps
+from fulfillment.recovery import jumps, verbs
 from orders.connections import start_clean
 from orders.durability import may_be_lost
 from orders.postgresql.base import DatabaseWrapper
@@ -254,6 +254,31 @@ def look_up_by_the_clock() -> Iterator[None]:
         setattr(journal.Claim, "surely_quiet_s", was)  # noqa: B010
 
 
+# --- answers ---------------------------------------------------------------------------------------------------------------
+
+
+def answers_believed() -> contextlib.AbstractContextManager[None]:
+    """Whatever was taken counts as what was asked for."""
+    return replacing(talk, as_asked=lambda step, order, receipt: receipt)
+
+
+@contextmanager
+def part_is_all() -> Iterator[None]:
+    """Whatever was given back counts as all of it, and the ledger is not asked when the walk ends."""
+    with replacing(talk, as_granted=lambda undo, given_back: given_back), replacing(walking, _with_money_that_remains=lambda saga: None):
+        yield
+
+
+def repeated_answer_believed() -> contextlib.AbstractContextManager[None]:
+    """What a provider answers from memory counts as what it shows now."""
+    return replacing(talk, _still_there=lambda step, order, key, receipt: receipt)
+
+
+def a_word_is_enough() -> contextlib.AbstractContextManager[None]:
+    """A person's word counts, whatever the provider shows."""
+    return replacing(verbs, _refuse_what_is_not_whole=lambda *shown: None)
+
+
 # --- between two tasks -----------------------------------------------------------------------------------------------------
 
 
@@ -294,5 +319,9 @@ BROKEN: dict[str, Callable[[], contextlib.AbstractContextManager[None]]] = {
     "lost time counts": lost_time_counts,
     "taken over by the clock": takes_over_by_the_clock,
     "looked up by the clock": look_up_by_the_clock,
+    "answers believed": answers_believed,
+    "part is all": part_is_all,
+    "repeated answer believed": repeated_answer_believed,
+    "a word is enough": a_word_is_enough,
     "dirty connection kept": dirty_connection_kept,
 }

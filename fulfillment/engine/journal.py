@@ -100,6 +100,15 @@ class Claim:
         return None if self.quiet_s is None else min(self.quiet_s, self.watched_s - lease_s())
 
     @property
+    def is_once(self) -> bool:
+        """Whatever is sent under its key until its lease ends is one effect: the provider remembers the key for so long, or there is no provider.
+
+        An undo's key is younger than the step's, from whose grant this counts.
+        """
+        card = self.card
+        return card is None or (card.has_keys and self.age_s + lease_s() < card.key_window_s)
+
+    @property
     def card(self) -> Card | None:
         """Of the provider that was pinned when the saga was opened; None for a step that talks to nobody."""
         return card_of(self.role, self.gateway) if self.role else None

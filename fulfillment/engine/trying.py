@@ -15,6 +15,7 @@ from fulfillment import ledger
 from fulfillment.clock import ShopNow, backoff_s, in_seconds, lease_s, patience_s
 from fulfillment.crashpoints import ANY, crash_point
 from fulfillment.engine.budget import LATE_AFTER_S, give_back_what_its_worker_lost, give_back_what_was_lost, most_given_back, tries_spent
+from fulfillment.engine.differing import fix_anew, settle_difference
 from fulfillment.engine.holding import hold, release
 from fulfillment.engine.journal import (
     Claim,
@@ -36,8 +37,7 @@ from fulfillment.engine.leaving import drop
 from fulfillment.engine.putting_off import goes_on
 from fulfillment.engine.transition import transition
 from fulfillment.engine.walking import grant_next, grant_next_undo, park_undo, turn_back
-from fulfillment.errors import OWN_DATABASE, Busy, Changed, InDoubt, Rejected, StepError, Throttled, Unavailable, UnknownStep
-from fulfillment.keys import undo_key
+from fulfillment.errors import OWN_DATABASE, Busy, Changed, Differs, InDoubt, Rejected, StepError, Throttled, Unavailable, UnknownStep
 from fulfillment.ledger import LedgerEntry
 from fulfillment.models import Saga, SagaState, StepRecord, StepState
 from fulfillment.step import Receipt
@@ -111,8 +111,8 @@ def start(saga_id: int, epoch: int, name: str, undo: bool, order: str = ANY) -> 
     """Claim the granted step for this process, or None: a duplicate, an older epoch, or a cancel. ``order`` is what the message calls it, for crash points.
 
     Raises UnknownStep, and starts nothing: this code does not serve the step as the plan needs it.
-    Does not wait for the disk, unless the provider knows no keys: then a start that is lost could become a second effect. A probe's waits too: it tells an order
-    that was called from one that never was.
+    Does not wait for the disk, unless the provider knows no keys, or has forgotten this one: then a start that is lost could become a second effect. A probe's
+    waits too: it tells an order that was called from one that never was.
     """
     crash_point("before_start", order, name, undo=undo)
     asked = time.monotonic()
@@ -177,7 +177,7 @@ def _start(saga_id: int, epoch: int, name: str, undo: bool) -> Claim | None:
     )
     if is_probe:
         return started
-    if started.card is None or started.card.has_keys:
+    if started.is_once:
         may_be_lost()
     return started
 
@@ -212,11 +212,12 @@ def settle_failure(claim: Claim, error: StepError) -> Settled:
 
 @transition
 def _settle_failure(claim: Claim, error: StepError) -> Settled:
-    if not isinstance(error, Rejected | Changed):
+    if not isinstance(error, Rejected | Changed | Differs):
         may_be_lost()
     saga = _fenced(claim)
     if saga is None:
-        _came_too_late(claim, _state_after(error, claim.undo))
+        took_place = isinstance(error, Differs) and not claim.undo
+        _came_too_late(claim, StepState.SUCCEEDED if took_place else _state_after(error, claim.undo))
         return Settled(mine=False)
     give_back_what_its_worker_lost(saga)
     settled = _fail(saga, claim, error)
@@ -386,6 +387,8 @@ def _succeed(saga: Saga, name: str, receipt: Receipt | None, undo: bool) -> Sett
 def _enter_refund(saga: Saga, record: StepRecord, receipt: Receipt | None) -> None:
     """What an undo gave back. A blind one may give back what was never known to be captured: both are entered."""
     amount = (receipt or {}).get("amount_minor") or 0
+    if (receipt or {}).get("currency", saga.order.currency) != saga.order.currency:
+        return  # of a charge in another currency, which was never entered
     if amount > ledger.remaining(saga.order_id, record.name):
         ledger.enter(saga.order_id, record.name, LedgerEntry.Operation.CAPTURED, record.do_key, amount)
     if amount:
@@ -393,6 +396,8 @@ def _enter_refund(saga: Saga, record: StepRecord, receipt: Receipt | None) -> No
 
 
 def _fail(saga: Saga, claim: Claim, error: StepError) -> Settled:
+    if isinstance(error, Differs) and not is_newer(saga):  # else in doubt: newer code asks again under the same key, and judges for itself
+        return settle_difference(saga, claim, error)
     record, undo = record_of(saga, claim.name), claim.undo
     goes_on(saga, record)
     failed = _tell_the_circuit(saga, claim, error)
@@ -402,10 +407,10 @@ def _fail(saga: Saga, claim: Claim, error: StepError) -> Settled:
     waits = record.waits + 1 if waits_only else 0
     counted: dict[str, Any] = {"undo_tries": tries} if undo else {"tries": tries}
     counted |= {"undo_doubt": record.undo_doubt or doubt} if undo else {"doubt": record.doubt or doubt}
-    told: dict[str, Any] = {"error_code": error.code[:60], "error_message": str(error)[:300], "detail": {"message": str(error)[:300]}}
+    told: dict[str, Any] = {"error_code": error.code, "error_message": str(error), "detail": {"message": str(error)}}
     move(saga, record, state, **counted, waits=waits, claim=None, settled_at=ShopNow(), **told)
     if isinstance(error, Changed):
-        _fix_anew(saga, record, error)
+        fix_anew(saga, record, f"{record.undo_key}:elsewhere", error.given_back_minor)
     if state is StepState.UNDO_FAILED:
         saga.relaunches = 0
         return park_undo(saga, record)
@@ -431,20 +436,6 @@ def _tell_the_circuit(saga: Saga, claim: Claim, error: StepError) -> circuits.Fa
 def _asked_to_wait_s(error: StepError) -> float:
     """By a provider that wants us to come more slowly; never longer than anything else may wait."""
     return min(error.retry_after_s, settings.PATIENCE_CAP_S) if isinstance(error, Throttled) else 0.0
-
-
-def _fix_anew(saga: Saga, record: StepRecord, changed: Changed) -> None:
-    """Somebody else has given back part of it: the rest is a new business attempt, amount and key fixed together again."""
-    elsewhere = f"{record.undo_key}:elsewhere"
-    ledger.enter(saga.order_id, record.name, LedgerEntry.Operation.REFUNDED, elsewhere, changed.given_back_minor)
-    attempt = record.undo_attempt + 1
-    fixed: dict[str, Any] = {
-        "undo_attempt": attempt,
-        "undo_key": undo_key(saga.order.number, saga.nonce, record.name, attempt),
-        "undo_amount_minor": ledger.remaining(saga.order_id, record.name),
-        "undo_doubt": False,
-    }
-    StepRecord.objects.filter(pk=record.pk).update(**fixed)
 
 
 def _wait_s(saga: Saga, record: StepRecord, undo: bool, tries: int) -> float:

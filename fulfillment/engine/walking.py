@@ -31,8 +31,10 @@ from orders import facts
 from orders.attention import IncidentKind
 from orders.events import Line, OrderFulfilled, order_fulfilled
 from orders.models import Status
+from orders.money import money
 from orders.timeline import Kind
 
+MONEY_REMAINS = "money_remains"  # the code of an undo that has ended, and whose money our ledger still counts as captured
 STOPPED = "The worker stopped before an answer came"
 
 
@@ -142,15 +144,15 @@ def put_in_doubt(saga: Saga, record: StepRecord, undo: bool, columns: dict[str, 
 # --- backward ------------------------------------------------------------------------------------------------------------
 
 
-def turn_back(saga: Saga, why: str = "") -> None:
+def turn_back(saga: Saga, why: str = "", failed: StepRecord | None = None) -> None:
     """→ compensating under a new epoch: whatever succeeded or was perhaps called will be undone, in reverse order. Never once the pivot has succeeded.
 
-    ``why`` is kept in the history; without it, the error of the step where the saga stands.
+    ``why`` is kept in the history; without it, the error of the step where the saga stands. ``failed``: the step that is the cause, where it is another one.
     """
     if pivot_succeeded(saga):
         park(saga, IncidentKind.STUCK, _stands_at(saga), "after_pivot", "the parcel is on its way, so it can only go forward")
         return
-    at = _stands_at(saga)
+    at = failed or _stands_at(saga)
     if saga.held_by:
         release(saga, at, "the order turns back")
     name = at.name if at else ""
@@ -198,9 +200,28 @@ def grant_next_undo(saga: Saga) -> None:
     if not _may_end(saga, saga.failure):
         _leave_what_follows(saga)
         return
+    if unpaid := _with_money_that_remains(saga):
+        _park_with_money(saga, unpaid)
+        return
     tell(saga, Kind.SAGA, from_state=saga.state, to_state=SagaState.COMPENSATED)
     save(saga, state=SagaState.COMPENSATED, wake_at=None, closed_at=ShopNow(), relaunches=0, left_since=None)
     tell_order(saga, Status(saga.failure), finished_at=ShopNow())
+
+
+def _with_money_that_remains(saga: Saga) -> StepRecord | None:
+    """The step whose money our ledger still counts as captured, whatever its undo has answered."""
+    if ledger.remaining(saga.order_id) <= 0:
+        return None
+    records = list(saga.records.all())
+    return next((record for record in reversed(records) if ledger.remaining(saga.order_id, record.name) > 0), records[0])
+
+
+def _park_with_money(saga: Saga, record: StepRecord) -> None:
+    """No order ends as compensated with it: its undo counts as failed, and a person says where the money is."""
+    left = money(ledger.remaining(saga.order_id), saga.order.currency)
+    message = f"Every undo has ended, and our ledger says that {left} is still captured"
+    move(saga, record, StepState.UNDO_FAILED, claim=None, error_code=MONEY_REMAINS, error_message=message, detail={"message": message})
+    _park_failed(saga, record)
 
 
 def grant_undo(saga: Saga, record: StepRecord, **changes: Any) -> None:

@@ -27,11 +27,12 @@ class Charge:
 
 @dataclass(frozen=True, kw_only=True)
 class Refund:
-    """Money given back, in minor units."""
+    """Money given back, in minor units. ``currency`` empty: the provider does not say, and it is the charge's."""
 
     id: str
     charge_id: str
     amount_minor: int
+    currency: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -78,7 +78,12 @@ class SandboxPayments(_Sandbox):
 
     def refund(self, charge_id: str, amount_minor: int, *, key: str) -> Refund:
         answer = self._post("/v1/refunds", {"charge": charge_id, "amount": amount_minor}, key)
-        return Refund(id=_field(answer, "id", str), charge_id=_field(answer, "charge", str), amount_minor=_field(answer, "amount", int))
+        return Refund(
+            id=_field(answer, "id", str),
+            charge_id=_field(answer, "charge", str),
+            amount_minor=_field(answer, "amount", int),
+            currency=_text(answer, "currency"),
+        )
 
     def cancel_by_key(self, do_key: str, order_number: str, *, key: str) -> int:
         answer = self._post("/v1/charges/cancel_by_key", {"key": do_key, "order": order_number}, key)

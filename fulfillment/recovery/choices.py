@@ -8,6 +8,7 @@ from orders.money import money
 from orders.timeline import TimelineEntry
 
 NEEDS_NO_REASON = ("retry_now", "look_up", "assign", "snooze")
+ASKED_FIRST = "the provider is asked first, and what it shows as undone, or as something else than was asked for, is refused"
 OPTIONS = {"evidence": '--evidence "…"', "owner": '--owner "…"', "until": "--until …"}
 
 
@@ -122,7 +123,7 @@ def _of_doubt(saga: Saga, record: StepRecord, undo: bool) -> list[Choice]:
     found = [Choice(verb="look_up", label=f"Ask the provider what became of {record.name}")] if engine.step_of(saga, record.name) else []
     if not undo and (record.state == StepState.IN_DOUBT or record.doubt):
         found += [
-            Choice(verb="it_happened", label=f"{record.name.capitalize()} did happen", needs=("evidence",)),
+            Choice(verb="it_happened", label=f"{record.name.capitalize()} did happen", needs=("evidence",), warns=ASKED_FIRST),
             Choice(verb="it_did_not", label=f"{record.name.capitalize()} did not happen: run it again under the same key"),
         ]
     return found

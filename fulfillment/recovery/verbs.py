@@ -18,8 +18,8 @@ from fulfillment.models import Quarantine, Saga, StepRecord
 from fulfillment.recovery import held, quarantine
 from fulfillment.recovery.choices import choices, held_minor, version_of
 from fulfillment.recovery.requests import Answer, Request, refuse_what_is_not_legal, refuse_whom_it_is_not_for
-from fulfillment.step import Receipt
-from fulfillment.talk import with_provider_of
+from fulfillment.step import Receipt, Step
+from fulfillment.talk import whole, with_provider_of
 from orders import refusals
 from orders.attention import Incident, IncidentKind, IncidentState, open_incidents, resolve_incidents
 from orders.database import is_our_trouble
@@ -82,8 +82,9 @@ def _decide(request: Request, found: "LookedUp | None") -> Answer:
 def _told(request: Request, found: "LookedUp | None") -> str:
     if request.verb == "look_up" and found:
         return f"{request.order}: {found.sentence}"
+    showed = f" {found.sentence[0].upper()}{found.sentence[1:]}." if found else ""
     follows = "" if request.verb in MOVES_NOTHING else " The sweep goes on from there within a second."
-    return f"{request.order}: {request.verb.replace('_', ' ')} is recorded.{follows}"
+    return f"{request.order}: {request.verb.replace('_', ' ')} is recorded.{showed}{follows}"
 
 
 # --- refusals ------------------------------------------------------------------------------------------------------------
@@ -201,26 +202,39 @@ class LookedUp:
 
 
 def _look_up(request: Request) -> LookedUp | None:
-    """Outside any transaction; a decision that will be refused, or was made before, asks nobody. Raises Refused: the provider does not answer."""
+    """Outside any transaction; a decision that will be refused, or was made before, asks nobody.
+
+    Raises Refused: the provider does not answer; or it shows that what a person says has happened is undone, or is not what was asked for.
+    """
     saga = Saga.objects.filter(order__number=request.order).select_related("order").prefetch_related("records", "order__lines").first()
     at = engine.standing(saga) if saga else None
     if saga is None or at is None or version_of(saga.order_id) != request.version:
         return None
-    if request.verb not in {choice.verb for choice in choices(saga, incident_is_open=False)}:
-        return None
+    legal = {choice.verb: choice for choice in choices(saga, incident_is_open=False)}
+    refuse_what_is_not_legal(request, legal, f"stands at “{saga.get_state_display()}”")
     step, plan = engine.step_of(saga, at[0].name), engine.planned(saga, at[0].name)
     if step is None:
-        return None
+        return LookedUp(None, f"nobody could be asked, because this code does not serve {at[0].name}")
     try:
         with with_provider_of(plan.get("role", ""), plan.get("gateway", "")):
             receipt = step.resolve(saga.order, at[0].do_key)
             left = step.left(saga.order, at[0].do_key) if receipt else 0
     except StepError as error:
-        if request.verb == "it_happened":
-            return None
         raise Refused(f"The provider could not be asked: {error} Nothing was done.") from None
     currency = saga.order.currency if plan.get("role") == "payments" else ""
-    return LookedUp(receipt, _what_the_provider_shows(at[0], receipt, left, currency))
+    shown = _what_the_provider_shows(at[0], receipt, left, currency)
+    if request.verb == "it_happened" and receipt:
+        _refuse_what_is_not_whole(step, saga.order, receipt, left, shown)
+    return LookedUp(receipt, shown)
+
+
+def _refuse_what_is_not_whole(step: Step, order: Order, receipt: Receipt, left: int | None, shown: str) -> None:
+    """As the automatic path does it: what somebody has undone since, or what is not what was asked for, is not gone on with."""
+    try:
+        whole(step, order, receipt, left)
+    except StepError as error:
+        told = f"{shown[0].upper()}{shown[1:]}. {str(error).rstrip('.')}"
+        raise Refused(f"{told}: the order would go on with what it does not have. Nothing was done.") from None
 
 
 def _what_the_provider_shows(record: StepRecord, receipt: Receipt | None, left: int | None, currency: str) -> str:

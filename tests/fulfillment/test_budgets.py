@@ -7,6 +7,7 @@ import pytest
 from django.conf import settings
 
 from fulfillment import engine, ledger, recovery, steps, stock, tasks
+from fulfillment.answers import storable
 from fulfillment.engine.walking import turn_back
 from fulfillment.errors import Busy, Changed, InDoubt, Rejected, StepError, Unavailable
 from fulfillment.explain import explain
@@ -14,7 +15,6 @@ from fulfillment.ledger import LedgerEntry
 from fulfillment.models import QueueProbe, Saga, SagaState, StepRecord, StepState, StockLevel
 from fulfillment.recovery import probes
 from fulfillment.step import Kind, Receipt, Step, Undo
-from fulfillment.talk import storable
 from orders.models import Incident, Order
 from orders.timeline import TimelineEntry
 from tests.actors import AMARA

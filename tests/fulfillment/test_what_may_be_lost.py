@@ -19,7 +19,8 @@ from fulfillment.recovery import Request, decide, version_of
 from orders.models import Order
 from tests.actors import AMARA
 from tests.fulfillment.conftest import SandboxProcess, now_due
-from tests.fulfillment.driving import copy_of, paid, start, undo_failed
+from tests.fulfillment.driving import copy_of, paid, refused, start, undo_failed
+from tests.shop_clock import ShopClock
 
 
 def waits_for_the_disk(work: Callable[[], Any]) -> bool:
@@ -44,6 +45,29 @@ def test_a_start_waits_where_the_provider_knows_no_keys(order: Order, settings: 
     saga = engine.open_saga(order).saga
 
     assert waits_for_the_disk(lambda: start(saga)) is waits
+
+
+@pytest.mark.parametrize(("before_s", "waits"), [(1.0, False), (0.0, True)], ids=["just within it", "at its end"])
+@pytest.mark.parametrize("undo", [False, True], ids=["do", "undo"])
+def test_a_start_waits_once_the_provider_has_forgotten_its_key(
+    clock: ShopClock, order: Order, undo: bool, before_s: float, waits: bool
+) -> None:
+    """A message that waited for a day: from then on a provider with keys is as one without, for a lease before the window ends already."""
+    saga = engine.open_saga(order).saga
+    granted_at = clock.now
+    if undo:
+        refused(saga)
+    clock.until(granted_at, settings.KEY_WINDOW_S - settings.LEASE_S - before_s)
+
+    assert waits_for_the_disk(lambda: start(saga, undo=undo)) is waits
+
+
+def test_a_start_of_what_talks_to_nobody_never_waits(clock: ShopClock, order: Order) -> None:
+    saga = engine.open_saga(order).saga
+    Saga.objects.filter(pk=saga).update(plan=[entry | {"role": "", "gateway": ""} for entry in Saga.objects.get(pk=saga).plan])
+    clock.passes(settings.KEY_WINDOW_S * 2)
+
+    assert not waits_for_the_disk(lambda: start(saga))
 
 
 def test_opening_waits(order: Order) -> None:

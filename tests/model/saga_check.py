@@ -42,6 +42,8 @@ def breach(world: World) -> str | None:
         return "shipped for free"
     if journal.saga == "completed" and world.asked and not journal.cancel:
         return "an accepted cancel was forgotten"
+    if journal.saga == "completed" and not all(e.whole for e in ledger if e.open):
+        return "completed, and another amount was taken"
     due = {"completed": (1, 1, True, 1), "compensated": (0, 0, False, 0)}.get(journal.saga)
     if due and due != (charged, labels, journal.reserved, journal.events):
         stock = f"reserved {journal.reserved}, events {journal.events}"
@@ -114,6 +116,9 @@ MUTATIONS = (
     "cancel_waits=False",
     "withdraws=any grant",
     "probe_waits=False",
+    "amounts_compared=False",
+    "rest_is_asked_for=False",
+    "replay_is_checked=False",
 )
 READINGS = (
     "withdraws=no grant",

@@ -46,6 +46,8 @@ KINDS = (
     "started settles rejected",
     "started settles unavailable",
     "started settles doubt",
+    "started settles other amount",
+    "started settles unusable",
     "started: errback, in doubt",
     "started: sweep",
     "retry_wait: sweep",
@@ -155,6 +157,10 @@ def _moves(rules: Rules, was: Projection) -> Iterator[tuple[str, Journal]]:
             yield f"{state} settles {answer}", settle(rules, journal, Worker(step, undo, was.epoch, 0, "settle", "k", answer=answer))
         if state in ("started", "undo_started"):
             yield f"{state}: errback, in doubt", stopped(journal)
+        if state == "started":
+            other = Worker(step, undo, was.epoch, 0, "settle", "k", answer="other")
+            yield f"{state} settles other amount", settle_do(rules, journal, other)
+            yield f"{state} settles unusable", give_up(rules, put(journal, step, record._replace(state="in_doubt", doubt=True)))
     if not undo and state == "granted" and step != INVENTORY:
         unasked = put(journal, step, Record("pending"), epoch=was.epoch + 1)
         yield "granted: withdrawn before an open circuit", unasked

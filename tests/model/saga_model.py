@@ -6,10 +6,10 @@ go wrong; ``saga_check.py`` holds the invariants and searches the whole space. V
 
 One circuit stands before whatever step talks to the provider, forward; while it is open nothing starts but a probe.
 
-Not modelled: deliveries, most operators' verbs, deploys, amounts, the lag of a look-up, that a 409 spends no try, more
-than one order. Time is order only: a wake-up is free when nothing of the current epoch is left that could move, and a fault before that. Assumed
-of the world: no request is in the air, and no worker stands between its last look at the clock and its send, for a whole
-key window.
+Of an amount it is known whether it is the one that was asked for. Not modelled: deliveries, most operators' verbs, deploys, other currencies, the lag of a
+look-up, that a 409 spends no try, more than one order. Time is order only: a wake-up is free
+when nothing of the current epoch is left that could move, and a fault before that. Assumed of the world:
+no request is in the air, and no worker stands between its last look at the clock and its send, for a whole key window.
 """
 
 from __future__ import annotations
@@ -58,6 +58,9 @@ class Rules:
         "never asked"  # before an open circuit a grant is withdrawn: never asked: it came when the circuit was open | any grant | no grant
     )
     probe_waits: bool = True  # the start of a probe waits for the disk
+    amounts_compared: bool = True  # a charge of another amount turns the order back
+    rest_is_asked_for: bool = True  # a refund of a part is not the end
+    replay_is_checked: bool = True  # an answer that may come from memory is followed by a look at what has become of it
     provider_keys: bool = True  # (provider) it knows idempotency keys, and not only look-up
     keeps_rejections: bool = True  # (provider) a rejection is remembered under its key
     max_faults: int = 2
@@ -99,7 +102,8 @@ class Message(NamedTuple):
 class Worker(NamedTuple):
     """A process between start and settle, at ``pc`` "call" or "settle".
 
-    ``careful``: a do looks its key up once the key's window is over; an undo has no receipt and goes by the step's key.
+    ``again``: the journal knows of an earlier try. ``careful``: a do looks its key up once the key's window is over;
+    an undo has no receipt and goes by the step's key.
     """
 
     step: int
@@ -110,14 +114,16 @@ class Worker(NamedTuple):
     key: str
     careful: bool = False
     answer: str = ""
+    again: bool = False
 
 
 class Entry(NamedTuple):
-    """A charge or a label in the provider's ledger; open until refunded or cancelled."""
+    """A charge or a label in the provider's ledger; open until refunded or cancelled. Not ``whole``: of another amount than was asked for."""
 
     step: int
     key: str
     open: bool = True
+    whole: bool = True
 
 
 class Provider(NamedTuple):
@@ -233,6 +239,10 @@ def launch(journal: Journal) -> Message | None:
     return border and Message("undo" if border[1] else "do", border[0], journal.epoch)
 
 
+def asked_before(record: Record) -> bool:
+    return record.tries > 0 or record.doubt
+
+
 def take_over(rules: Rules, journal: Journal) -> Journal:
     """A new epoch for a saga that nobody seems to run. What was granted or started may have been called: in doubt.
 
@@ -288,7 +298,9 @@ def held(rules: Rules, world: World) -> Journal:
 def settle_do(rules: Rules, journal: Journal, worker: Worker) -> Journal:
     """The outcome of a step, and the grant of the next, in one transaction."""
     step, answer, record = worker.step, worker.answer, journal.steps[worker.step]
-    if answer == "ok":
+    if answer == "other" and rules.amounts_compared:
+        return turn_back(rules, put(journal, step, Record("succeeded", record.tries, receipt=worker.key)))
+    if answer in ("ok", "other"):
         journal = put(journal, step, Record("succeeded", record.tries, receipt=worker.key))
         if journal.cancel and (step != SHIPPING or rules.cancel_beats_pivot):
             return turn_back(rules, journal)
@@ -306,7 +318,7 @@ def settle_do(rules: Rules, journal: Journal, worker: Worker) -> Journal:
 def settle_undo(rules: Rules, journal: Journal, worker: Worker) -> Journal:
     """The outcome of an undo, and the grant of the next."""
     step, answer, record = worker.step, worker.answer, journal.steps[worker.step]
-    if answer == "ok":
+    if answer == "ok" or (answer == "part" and not rules.rest_is_asked_for):
         return grant_next_undo(rules, put(journal, step, Record("undone")))
     if answer == "rejected":
         journal = put(journal, step, record._replace(state="undo_failed"))
@@ -390,7 +402,7 @@ def start(rules: Rules, world: World, message: Message) -> World:
         world = commit(world, journal, waits=rules.start_waits or (world.probe and rules.probe_waits))
         world = world._replace(probe=False)
     key = record.receipt or key if undo else key
-    worker = Worker(step, undo, message.epoch, claim, "call", key, careful)
+    worker = Worker(step, undo, message.epoch, claim, "call", key, careful, again=asked_before(record))
     return world._replace(workers=tuple(sorted(world.workers + (worker,))))
 
 
@@ -437,7 +449,7 @@ def settle(rules: Rules, world: World, worker: Worker) -> Iterator[tuple[str, Wo
     after = (settle_undo if worker.undo else settle_do)(rules, journal, worker)
     errback = Message("failed", worker.step, worker.epoch)
     raised = errback if worker.answer == "rejected" and after.saga == "running" else None
-    waits = {"ok": rules.settle_waits, "rejected": True}.get(worker.answer, False)
+    waits = {"ok": rules.settle_waits, "other": rules.settle_waits, "rejected": True, "part": True}.get(worker.answer, False)
     settled = transact(rules, gone, after, waits, raised)
     yield name + f"settles {worker.answer}", settled
     if world.faults < rules.max_faults and not raised:

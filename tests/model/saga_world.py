@@ -3,6 +3,7 @@
 What is a fault, and costs one: a message lost or doubled; a worker killed (with or without an errback); an errback while
 the worker lives; a lease that runs out while a worker or a message is alive (pause, backlog, zombie); a database crash
 that takes the commits that did not wait; a provider that is unavailable, loses the answer, or applies the request later;
+a charge of another amount, a refund of a part, a charge that support gives back;
 a circuit that opens because of other orders; a key window that ends; a parcel handed over early; a refund refused; a retry by an operator. Free: order of messages,
 speed of workers, stock and card decisions, when a late request lands, one cancel by the customer, that a circuit closes or sends this order ahead.
 """
@@ -14,6 +15,7 @@ from typing import Iterator
 from tests.model.saga_model import (
     DO_BUDGET,
     NAMES,
+    PAYMENT,
     SHIPPING,
     Entry,
     Journal,
@@ -22,6 +24,7 @@ from tests.model.saga_model import (
     Rules,
     Worker,
     World,
+    asked_before,
     before_an_open_circuit,
     commit,
     current,
@@ -81,7 +84,8 @@ def call(rules: Rules, world: World, worker: Worker) -> Iterator[tuple[str, Worl
 
     if worker.careful and not worker.undo and (worker.key in provider.expired or not rules.provider_keys):
         if any(e.key == worker.key for e in provider.ledger):
-            yield answered("look-up finds it", "ok", provider)
+            shown = shows_now(provider, worker, "ok")
+            yield answered("look-up finds it", shown, provider)
             return
         if (worker.step, worker.key) in provider.air:
             yield answered("look-up finds nothing yet, the lag is not over", "doubt", provider)
@@ -89,7 +93,8 @@ def call(rules: Rules, world: World, worker: Worker) -> Iterator[tuple[str, Worl
     applied = apply_undo(rules, provider, worker) if worker.undo else apply_do(rules, provider, worker.step, worker.key)
     outcomes = list(applied)
     for answer, after in outcomes:
-        yield answered(f"provider answers {answer}", answer, after)
+        checked = shows_now(after, worker, answer) if rules.replay_is_checked and worker.again and not worker.undo else answer
+        yield answered(f"provider answers {answer}", checked, after)
     if not worker.undo and (worker.step, worker.key) in provider.air:
         yield answered("provider answers 409, in progress", "doubt" if rules.busy_is_doubt else "unavailable", provider)
     if world.faults < rules.max_faults:
@@ -98,8 +103,28 @@ def call(rules: Rules, world: World, worker: Worker) -> Iterator[tuple[str, Worl
         if not worker.undo:
             air = tuple(sorted(provider.air + ((worker.step, worker.key),)))
             yield answered("no answer, the request is still in the air", "doubt", provider._replace(air=air), 1)
+            if worker.step == PAYMENT and outcomes[0][0] == "ok" and outcomes[0][1].ledger != provider.ledger:
+                yield answered("provider takes another amount", "other", of_another_amount(outcomes[0][1], worker.key), 1)
         elif outcomes[0][0] == "ok":
             yield answered("provider refuses the undo", "rejected", provider, 1)
+            if worker.step == PAYMENT and outcomes[0][1].ledger != provider.ledger:
+                yield answered("provider gives back a part", "part", provider, 1)
+
+
+def shows_now(provider: Provider, worker: Worker, answer: str) -> str:
+    """What has become of the effect under this key since: given back, it counts as refused."""
+    mine = [e for e in provider.ledger if (e.step, e.key) == (worker.step, worker.key)]
+    if answer not in ("ok", "other") or not mine:
+        return answer
+    if not any(e.open for e in mine):
+        return "rejected"
+    return "ok" if all(e.whole for e in mine) else "other"
+
+
+def of_another_amount(provider: Provider, key: str) -> Provider:
+    """The charge that has just been made, and what is remembered of it."""
+    ledger = tuple(sorted(e._replace(whole=False) if (e.step, e.key) == (PAYMENT, key) else e for e in provider.ledger))
+    return provider._replace(ledger=ledger, memory=frozenset(provider.memory - {(key, "ok")} | {(key, "other")}))
 
 
 # --- what may happen next ---------------------------------------------------------------------------------------------
@@ -212,5 +237,22 @@ def faults(rules: Rules, world: World) -> Iterator[tuple[str, World]]:
             memory = frozenset(item for item in provider.memory if item[0] != key)
             forgotten = provider._replace(memory=memory, expired=provider.expired | {key})
             yield f"the key window of {key} ends", world._replace(provider=forgotten)
+    yield from support_refunds(world)
     if not provider.handed_over and any(e.step == SHIPPING and e.open for e in provider.ledger):
         yield "the parcel is handed over", world._replace(provider=provider._replace(handed_over=True))
+
+
+def support_refunds(world: World) -> Iterator[tuple[str, World]]:
+    """At the provider's own pages, of a charge about which the journal knows that it has asked; by then its commits are on the disk. Not once an answer about it
+    is on its way into the journal, or there: what is refunded then, nobody can know.
+    """
+    journal, provider = world.journal, world.provider
+    payment = journal.steps[PAYMENT]
+    was_asked = asked_before(payment) and payment.state in ("granted", "in_doubt", "retry_wait")
+    if journal.saga in ("running", "completed") and not was_asked:
+        return
+    if any(worker.step == PAYMENT and not worker.undo for worker in world.workers):
+        return
+    if any(e.step == PAYMENT and e.open for e in provider.ledger):
+        ledger = tuple(sorted(e._replace(open=False) if e.step == PAYMENT else e for e in provider.ledger))
+        yield "support gives the charge back", world._replace(provider=provider._replace(ledger=ledger), past=())

@@ -1,0 +1,73 @@
+"""What a provider answers is looked at where it arrives: whether the journal can hold it, and whether amount and currency are what was asked for.
+
+In the order's currency another amount is a fact that our ledger can hold: it is entered, and what follows is a refund of it, or of what is left. Another currency,
+nothing, or less than nothing cannot be entered: a person must look.
+"""
+
+import json
+
+from fulfillment.errors import Differs, InDoubt
+from fulfillment.step import Receipt, Step, Undo
+from orders.models import Order
+from orders.money import money
+
+LARGEST_RECEIPT = 20_000  # characters of JSON
+LARGEST_AMOUNT = 2**63 - 1  # minor units: what our ledger's column holds
+OTHER_AMOUNT, OTHER_CURRENCY, UNUSABLE = "other_amount", "other_currency", "unusable_amount"
+PARTLY_GIVEN_BACK, GAVE_TOO_MUCH = "partly_given_back", "gave_back_too_much"
+
+
+def storable(receipt: object) -> Receipt | None:
+    """A receipt that the journal can hold. Raises InDoubt: it took place, and what it left behind cannot be kept, so the same key must ask again."""
+    try:
+        if receipt is not None and not isinstance(receipt, dict):
+            raise TypeError(f"a receipt is a dict, not {type(receipt).__name__}")
+        text = json.dumps(receipt, allow_nan=False, ensure_ascii=False)
+        text.encode()  # half of a surrogate pair has no bytes
+    except (TypeError, ValueError, RecursionError) as wrong:
+        raise InDoubt(f"The step's receipt cannot be stored: {wrong}", code="receipt_unusable", provider_failed=False) from None
+    if "\\u0000" in text or len(text) > LARGEST_RECEIPT:
+        told = "The step's receipt cannot be stored: it is too long, or holds a null character"
+        raise InDoubt(told, code="receipt_unusable", provider_failed=False)
+    return receipt
+
+
+def as_asked(step: Step, order: Order, receipt: Receipt) -> Receipt:
+    """The receipt of a step that took what was asked for, or takes no money. Raises Differs; InDoubt: the journal cannot hold it."""
+    storable(receipt)
+    asked = step.asks_minor(order)
+    if asked is None:
+        return receipt
+    amount = _usable(receipt, order.currency, f"{step.name.capitalize()} was asked for {money(asked, order.currency)}")
+    if amount != asked:
+        told = f"{step.name.capitalize()} took {money(amount, order.currency)} where {money(asked, order.currency)} was asked for"
+        raise Differs(told, OTHER_AMOUNT, amount, receipt)
+    return receipt
+
+
+def as_granted(undo: Undo, given_back: Receipt | None) -> Receipt | None:
+    """What an undo has given back, if it is all that it was granted for; without an amount, whatever was there, nothing included. Raises Differs."""
+    if not given_back or "amount_minor" not in given_back:
+        return given_back  # what remains in our ledger is seen where the walk ends
+    if undo.amount_minor is None:
+        if given_back["amount_minor"] != 0:
+            _usable(given_back, undo.currency, "Whatever was there was to be given back")
+        return given_back
+    asked = money(undo.amount_minor, undo.currency)
+    amount = _usable(given_back, undo.currency, f"{asked} was to be given back")
+    if amount < undo.amount_minor:
+        raise Differs(f"{money(amount, undo.currency)} of {asked} was given back", PARTLY_GIVEN_BACK, amount, undo.receipt)
+    if amount > undo.amount_minor:
+        raise Differs(f"{money(amount, undo.currency)} was given back where {asked} was granted", GAVE_TOO_MUCH, amount, undo.receipt)
+    return given_back
+
+
+def _usable(answer: Receipt, currency: str, asked: str) -> int:
+    """The amount that was answered, in ``currency``. Raises Differs: there is none that our ledger can hold."""
+    amount, answered_in = answer.get("amount_minor"), answer.get("currency") or currency
+    told = f"{asked}, and the provider answered {amount} {answered_in} (minor units)"
+    if answered_in != currency:
+        raise Differs(told, OTHER_CURRENCY)
+    if type(amount) is not int or not 0 < amount <= LARGEST_AMOUNT:
+        raise Differs(told, UNUSABLE)
+    return amount

@@ -1,0 +1,84 @@
+"""Differing: a provider has done something, and not what it was asked for. What our ledger can hold is entered, and the rest is settled by what follows; what it
+cannot hold is a person's.
+"""
+
+from typing import Any
+
+from fulfillment import circuit as circuits
+from fulfillment import ledger
+from fulfillment.answers import PARTLY_GIVEN_BACK
+from fulfillment.clock import ShopNow, backoff_s, in_seconds
+from fulfillment.engine.holding import release
+from fulfillment.engine.journal import Claim, Settled, launch_of, move, pivot_succeeded, record_of, save
+from fulfillment.engine.putting_off import goes_on
+from fulfillment.engine.walking import park, park_undo, turn_back
+from fulfillment.errors import Differs
+from fulfillment.keys import undo_key
+from fulfillment.ledger import LedgerEntry
+from fulfillment.models import Saga, StepRecord, StepState
+from orders.attention import IncidentKind
+
+
+def settle_difference(saga: Saga, claim: Claim, error: Differs) -> Settled:
+    """The settle of a try whose answer differs from what was asked for. It is an answer: the provider works."""
+    record = record_of(saga, claim.name)
+    goes_on(saga, record)
+    if claim.troubled:
+        circuits.answered(claim.circuit, claim.saga)
+    if saga.held_by:
+        release(saga, record)
+    told: dict[str, Any] = {"error_code": error.code, "error_message": str(error), "detail": {"message": str(error)}}
+    told |= {"claim": None, "waits": 0, "settled_at": ShopNow()}
+    return (_undo if claim.undo else _do)(saga, record, error, told)
+
+
+def _do(saga: Saga, record: StepRecord, error: Differs, told: dict[str, Any]) -> Settled:
+    """It took place, so it is undone as what it was; or nobody can tell what it was, or nothing may be undone any more."""
+    if error.amount_minor is None or pivot_succeeded(saga):
+        move(saga, record, StepState.IN_DOUBT, doubt=True, **told)
+        park(saga, IncidentKind.IN_DOUBT, record, error.code, str(error))
+        return Settled(mine=True)
+    ledger.enter(saga.order_id, record.name, LedgerEntry.Operation.CAPTURED, record.do_key, error.amount_minor)
+    move(saga, record, StepState.SUCCEEDED, receipt=error.receipt, **told)
+    turn_back(saga, str(error), record)
+    return Settled(mine=True, turned=launch_of(saga))
+
+
+def _undo(saga: Saga, record: StepRecord, error: Differs, told: dict[str, Any]) -> Settled:
+    """A part was given back: the rest is asked for. Anything else is a person's; whoever tries again asks first what is left."""
+    if error.amount_minor is not None:
+        _adopt(saga, record, error)
+    if error.code != PARTLY_GIVEN_BACK:
+        _enter_refund(saga, record, record.undo_key, error.amount_minor or 0)
+        move(saga, record, StepState.UNDO_FAILED, undo_doubt=True, **told)
+        return park_undo(saga, record)
+    move(saga, record, StepState.UNDO_IN_DOUBT, **told)
+    fix_anew(saga, record, record.undo_key, error.amount_minor or 0, undo_doubt=True)
+    save(saga, relaunches=0, wake_at=in_seconds(backoff_s(record.undo_tries)))
+    return Settled(mine=True)
+
+
+def _adopt(saga: Saga, record: StepRecord, error: Differs) -> None:
+    """A blind undo has found what it undoes: from here on it is known."""
+    found = error.receipt
+    if record.receipt is None and found:
+        ledger.enter(saga.order_id, record.name, LedgerEntry.Operation.CAPTURED, record.do_key, found["amount_minor"])
+        StepRecord.objects.filter(pk=record.pk).update(receipt=found)
+        record.receipt = found
+
+
+def fix_anew(saga: Saga, record: StepRecord, key: str, given_back_minor: int, *, undo_doubt: bool = False) -> None:
+    """A part of it was given back, under ``key``: the rest is a new business attempt, amount and key fixed together again."""
+    _enter_refund(saga, record, key, given_back_minor)
+    attempt = record.undo_attempt + 1
+    fixed: dict[str, Any] = {
+        "undo_attempt": attempt,
+        "undo_key": undo_key(saga.order.number, saga.nonce, record.name, attempt),
+        "undo_amount_minor": ledger.remaining(saga.order_id, record.name),
+        "undo_doubt": undo_doubt,
+    }
+    StepRecord.objects.filter(pk=record.pk).update(**fixed)
+
+
+def _enter_refund(saga: Saga, record: StepRecord, key: str, amount_minor: int) -> None:
+    ledger.enter(saga.order_id, record.name, LedgerEntry.Operation.REFUNDED, key, amount_minor)

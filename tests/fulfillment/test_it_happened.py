@@ -1,0 +1,166 @@
+"""Promise: nobody ships what the provider shows as given back: it is asked before a person's word counts, and before an answer that was repeated does."""
+
+import zlib
+from typing import Any
+
+import pytest
+
+from fulfillment import engine, ledger, recovery
+from fulfillment.clock import lease_s
+from fulfillment.errors import InDoubt, StepError
+from fulfillment.gateways.lease import Lease
+from fulfillment.models import SagaState, StepState
+from fulfillment.recovery import Refused, Request, decide, version_of
+from fulfillment.steps import known
+from fulfillment.talk import talk
+from orders.models import Order
+from orders.timeline import Kind, TimelineEntry
+from tests.actors import AMARA
+from tests.fulfillment.conftest import ADDRESS, SandboxProcess, now_due
+from tests.fulfillment.driving import copy_of, found, in_doubt, record, start
+
+SILENCE = InDoubt("No answer.")
+
+
+@pytest.fixture
+def number(request: pytest.FixtureRequest) -> str:
+    return f"ORD-{zlib.crc32(request.node.name.encode())}"
+
+
+@pytest.fixture
+def saga(order: Order, number: str, sandbox: SandboxProcess, settings: Any) -> int:
+    """Of an order whose charge is in doubt, and took place."""
+    settings.SANDBOX_URL = sandbox.url
+    saga = copy_of(order, number)
+    in_doubt(saga)
+    plant(sandbox, "charge", number, amount=100)
+    return saga
+
+
+def plant(sandbox: SandboxProcess, operation: str, number: str, step: str = "payment", **more: Any) -> None:
+    planted = {"operation": operation, "order": number, "key": f"{number}:{step}:do:1:testsnonce", "currency": "EUR"} | more
+    assert sandbox.client.post("/control/plant", json=planted).status_code == 201
+
+
+def happened(saga: int, **more: Any) -> recovery.Answer:
+    order = found(saga).order
+    given: dict[str, Any] = {"evidence": "the bank's page"} | more
+    return decide(Request(order=order.number, verb="it_happened", version=version_of(order.pk), actor=AMARA, reason="seen", **given))
+
+
+def work(saga: int, name: str = "payment") -> Any:
+    claim, step = start(saga, name), known(name)
+    assert step is not None
+    answer = talk(step, claim, Lease.begin(lease_s()))
+    if isinstance(answer, StepError):
+        engine.settle_failure(claim, answer)
+    else:
+        engine.settle_success(claim, answer)
+    return answer
+
+
+def audited(saga: int) -> list[TimelineEntry]:
+    return list(TimelineEntry.objects.filter(order_id=found(saga).order_id, kind=Kind.OPERATOR))
+
+
+@pytest.mark.parametrize(("given_back", "left"), [(100, "nothing of it is left"), (40, "€0.60 of it is left")], ids=["all of it", "a part"])
+def test_what_was_given_back_did_not_happen(saga: int, number: str, sandbox: SandboxProcess, given_back: int, left: str) -> None:
+    """Support has refunded the charge; somebody else says that it happened."""
+    plant(sandbox, "refund", number, amount=given_back)
+
+    with pytest.raises(Refused, match=left):
+        happened(saga)
+
+    assert record(saga).state == StepState.IN_DOUBT
+    assert ledger.remaining(found(saga).order_id) == 0
+    assert audited(saga) == []
+
+
+def test_what_the_provider_shows_is_part_of_the_decision(saga: int, number: str) -> None:
+    answer = happened(saga)
+
+    (entry,) = audited(saga)
+    shown = f"the provider shows payment under {number}:payment:do:1:testsnonce (charge_id ch_"
+    assert entry.detail["answer"].startswith(shown)
+    assert "€1.00 of it is left" in entry.detail["answer"]
+    assert shown[1:] in answer.sentence
+    assert record(saga).state == StepState.DONE_BY_HAND
+
+
+def test_a_charge_of_another_amount_did_not_happen(order: Order, sandbox: SandboxProcess, settings: Any) -> None:
+    settings.SANDBOX_URL = sandbox.url
+    saga = copy_of(order, "ORD-71001")
+    in_doubt(saga)
+    plant(sandbox, "charge", "ORD-71001", amount=1)
+
+    with pytest.raises(Refused, match=r"Payment took €0\.01 where €1\.00 was asked for"):
+        happened(saga)
+
+
+def test_a_label_that_somebody_has_cancelled_was_not_booked(order: Order, sandbox: SandboxProcess, settings: Any) -> None:
+    settings.SANDBOX_URL = sandbox.url
+    number = "ORD-71002"
+    saga = copy_of(order, number)
+    Order.objects.filter(number=number).update(shipping_address=ADDRESS)
+    work(saga)
+    engine.run_local(saga, 1, "inventory", undo=False)
+    plant(sandbox, "label", number, "shipping")
+    in_doubt_at(saga, "shipping")
+    plant(sandbox, "cancel_label", number, "shipping")
+
+    with pytest.raises(Refused, match="nothing of it is left"):
+        happened(saga)
+
+    assert found(saga).state == SagaState.RUNNING
+
+
+def in_doubt_at(saga: int, name: str) -> None:
+    engine.settle_failure(start(saga, name), SILENCE)
+
+
+def test_without_an_answer_nobody_s_word_counts(saga: int, settings: Any) -> None:
+    settings.SANDBOX_URL = "http://127.0.0.1:9"
+
+    with pytest.raises(Refused, match="The provider could not be asked"):
+        happened(saga)
+
+    assert record(saga).state == StepState.IN_DOUBT
+
+
+def test_nobody_is_asked_for_a_decision_that_lacks_something(saga: int, settings: Any) -> None:
+    settings.SANDBOX_URL = "http://127.0.0.1:9"
+
+    with pytest.raises(Refused, match="it_happened needs evidence"):
+        happened(saga, evidence="")
+
+
+def test_that_the_provider_shows_nothing_is_part_of_the_decision(order: Order, sandbox: SandboxProcess, settings: Any) -> None:
+    """Paid another way, says the person: that is their word, and what the provider showed stands beside it."""
+    settings.SANDBOX_URL = sandbox.url
+    saga = copy_of(order, "ORD-71003")
+    in_doubt(saga)
+
+    happened(saga)
+
+    (entry,) = audited(saga)
+    assert entry.detail["answer"] == "the provider shows no payment under ORD-71003:payment:do:1:testsnonce"
+
+
+@pytest.mark.parametrize("gateway", ["sandbox", "sandbox_forgetful", "sandbox_burn", "sandbox_watch"])
+def test_an_answer_that_is_only_repeated_is_not_believed(order: Order, sandbox: SandboxProcess, settings: Any, gateway: str) -> None:
+    """The answer was lost, support has refunded the charge, and the same key is answered with "charged" again."""
+    settings.SANDBOX_URL, settings.PAYMENTS_GATEWAY = sandbox.url, gateway
+    number = f"ORD-72{len(gateway)}"
+    saga = copy_of(order, number)
+    claim, payment = start(saga), known("payment")
+    assert payment is not None
+    assert isinstance(talk(payment, claim, Lease.begin(lease_s())), dict)
+    engine.settle_failure(claim, SILENCE)
+    plant(sandbox, "refund", number, amount=100, profile=gateway.removeprefix("sandbox").lstrip("_"))
+    now_due(saga)
+    recovery.look(saga)
+
+    answer = work(saga)
+
+    assert getattr(answer, "code", answer) == "undone_elsewhere"
+    assert record(saga, "inventory").state == StepState.PENDING

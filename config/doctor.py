@@ -81,7 +81,7 @@ def examine(ask_for_s: float = ASK_FOR_S) -> Iterator[Finding]:
         yield from _read(_queues)
     yield from provider.result()
     if knows:
-        for look in (_circuits, _forgotten, _incidents, _reconciliation, _quarantine, _orders, _releases):
+        for look in (_circuits, _incidents, _reconciliation, _quarantine, _orders, _releases):
             yield from _read(look)
         yield from _read(_deliveries, within_s=READ_OF_SIDE_EFFECTS_FOR_S)
     yield from _crash_points()
@@ -337,6 +337,7 @@ def _forgotten() -> Iterator[Finding]:
 
 
 def _incidents() -> Iterator[Finding]:
+    yield from _forgotten()
     groups = recovery.groups()
     if not groups:
         yield Finding(level=OK, what="incidents", found="nothing waits for a person")

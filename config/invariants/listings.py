@@ -81,10 +81,10 @@ class Listings:
 
     def add(self, provider: str, entry: Charge | Label) -> None:
         """Raises TypeError, ValueError: it is no list of charges, or of labels. That is this provider's trouble, and must not be met later."""
-        number, key = kept(entry.order_number or entry.key or entry.id, LONGEST), kept(entry.key, LONGEST)
+        number, key = (_words(text, LONGEST) for text in (entry.order_number or entry.key or entry.id, entry.key))
         if isinstance(entry, Charge):
             amount, refunded = _minor(entry.amount_minor), _minor(entry.refunded_minor)
-            charged = Charged(provider, key, amount, min(refunded, amount), kept(entry.currency, 3))
+            charged = Charged(provider, key, amount, min(refunded, amount), _words(entry.currency, 3))
             self._charges[number] = (*self._charges.get(number, ()), charged)
         else:
             self._labels[number] = (*self._labels.get(number, ()), Booked(provider, key, entry.is_open))
@@ -122,6 +122,12 @@ class Listings:
         money = {number for number, charges in self._charges.items() if any(charge.is_open for charge in charges)}
         parcels = {number for number, labels in self._labels.items() if any(label.is_open for label in labels)}
         return sorted(money | parcels)
+
+
+def _words(text: str, longest: int) -> str:
+    if not isinstance(text, str):
+        raise TypeError(f"{text!r} is no text")
+    return kept(text, longest)
 
 
 def _minor(amount: int) -> int:

@@ -16,7 +16,7 @@ from config.invariants.incidents import Telling
 from config.invariants.listings import Listings
 from config.outside import body
 from fulfillment import engine, keys, recovery
-from fulfillment.models import LedgerEntry, Saga, StepRecord
+from fulfillment.models import LedgerEntry, Saga, StepRecord, StockLevel
 from orders import numbers
 from orders.attention import Incident, IncidentKind
 from orders.models import Order, Product
@@ -243,6 +243,7 @@ def test_not_while_a_provider_does_not_list_what_it_holds(shop: Shop, forgotten:
 def placed(shop: Shop) -> Callable[[], Any]:
     """An order over the API."""
     Product.objects.create(sku="TENT-2P-GRN", name="Tent", price_minor=TOTAL, currency="EUR")
+    StockLevel.objects.create(sku="TENT-2P-GRN", on_hand=10)
     client = APIClient()
     client.force_authenticate(User.objects.get(username="web-shop"))
     sent = iter(range(100))

@@ -64,10 +64,10 @@ class Shop(outside.Shop):
         return [line for log in logs for line in log.read_text(errors="replace").splitlines() if "Message refused" in line]
 
     @contextmanager
-    def locked(self, table: str) -> Iterator[None]:
-        """Whoever wants to use ``table`` hangs meanwhile."""
+    def locked(self, table: str, mode: str = "ACCESS EXCLUSIVE") -> Iterator[None]:
+        """Whoever wants to use ``table`` hangs meanwhile; with the mode EXCLUSIVE, whoever wants to write to it."""
         with psycopg.connect(self.stack.info["database"]) as connection:
-            connection.execute(f"LOCK TABLE {table} IN ACCESS EXCLUSIVE MODE")
+            connection.execute(f"LOCK TABLE {table} IN {mode} MODE")
             yield
 
     def forget_messages(self, queue: str) -> None:

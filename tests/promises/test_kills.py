@@ -40,7 +40,7 @@ def test_a_worker_killed_whole_inside_shipping(shop: Shop) -> None:
 
 def test_a_worker_killed_whole_between_the_steps(shop: Shop) -> None:
     """The machine died between two steps: the order goes on where it stood."""
-    with shop.locked("fulfillment_stocklevel"):
+    with shop.locked("fulfillment_stocklevel", "EXCLUSIVE"):  # an order that is placed reads it
         number = shop.place()
         wait_for(lambda: shop.step(number, "payment")["state"] == "succeeded")
         assert shop.step(number, "inventory")["state"] == "granted"

@@ -79,12 +79,14 @@ def find(watch: Watch) -> Recovery:
 
 def recover(found: Recovery, watch: Watch) -> None:
     """May be repeated: whoever was killed half-way runs it again, and orders are taken only at its end."""
+    telling = Telling(is_whole=False)
+    telling.settle(forgotten.findings(found.forgotten), ())  # from here to the end no order is taken, whoever dies
     _go_on_behind(found.forgotten)
     for place, one in enumerate(found.open_orders, 1):
         engine.restored(one.saga, one.shown, place / RESUMED_PER_S)
         watch("open orders", place, len(found.open_orders))
     with transaction.atomic():
-        Telling(is_whole=False).settle(found.unknown, ())
+        telling.settle(found.unknown, ())
         closed = Incident.objects.filter(kind=IncidentKind.FORGOTTEN_ORDERS).exclude(state=IncidentState.RESOLVED)
         resolve(closed, "recovered", f"{len(found.unknown)} orders that only providers know are incidents of their own", ACTOR)
 

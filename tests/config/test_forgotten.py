@@ -12,7 +12,6 @@ from rest_framework.test import APIClient
 
 from config import doctor
 from config.invariants import Rule, reconciling, restored
-from config.invariants.incidents import Telling
 from config.invariants.listings import Listings
 from config.outside import body
 from fulfillment import engine, keys, recovery
@@ -146,17 +145,19 @@ def test_afterwards_each_forgotten_order_is_a_person_s_and_new_ones_are_taken(
 
 def test_whoever_was_killed_half_way_runs_it_again(shop: Shop, forgotten: None, monkeypatch: pytest.MonkeyPatch) -> None:
     order = shop.open()
-    settle = Telling.settle
-    monkeypatch.setattr(Telling, "settle", _killed)
+    goes_on = engine.restored
+    monkeypatch.setattr(engine, "restored", _killed)
     with pytest.raises(KeyboardInterrupt):
         recover("--yes")
-    monkeypatch.setattr(Telling, "settle", settle)
+    assert closed().is_open, "nobody is served between the two"
+    monkeypatch.setattr(engine, "restored", goes_on)
 
     recover("--yes")
     shop.drive(order)
 
     assert order.status == "fulfilled"
-    assert [subject for subject, _, _, _, _ in shop.incidents()] == ["ORD-1001", "ORD-1002"]
+    assert [subject for subject, _, _, _, _ in shop.incidents()] == ["orders", "ORD-1001", "ORD-1002"]
+    assert not closed().is_open
 
 
 def _killed(*_: Any) -> None:

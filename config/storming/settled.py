@@ -29,11 +29,10 @@ NOT_LEFT = ("locks are waited for", "sessions stand still in a transaction", "st
 def sessions_are_back(storm: Storm) -> None:
     """No kind of process has more of them than it may open, no lock is waited for, and nobody stands still in a transaction or a statement."""
     deadline = time.monotonic() + SETTLED_WITHIN_S
-    while (too_many := _too_many(storm)) or any(_left(storm)):
-        if time.monotonic() > deadline:
-            break
+    too_many, left = _too_many(storm), _left(storm)
+    while (too_many or any(left)) and time.monotonic() < deadline:  # deliveries that are made right now wait for each other, briefly
         time.sleep(0.5)
-    left = _left(storm)
+        too_many, left = _too_many(storm), _left(storm)
     storm.counts |= {"database sessions": f"{sum(_open(storm).values())} of {sum(_allowed(storm).values())}", "locks not granted": left[0]}
     for told in too_many:
         storm.expect(False, told)

@@ -21,6 +21,8 @@ from orders.watch import ClockWatch
 
 BATCH = A_PAGE
 MANY = 5  # fewer are looked at one by one
+FAILING = 10  # looks of one page: what has befallen them has perhaps befallen the rest of it too
+LATER = 10_000  # at most so many are looked at after the others
 BEAT_EVERY = timedelta(seconds=5)
 BEGIN = "SELECT set_config('lock_timeout', %s, true), set_config('idle_in_transaction_session_timeout', %s, true), shop_now()"
 WAIT_FOR_A_ROW = "500ms"
@@ -39,7 +41,8 @@ def due(may_go_on: Callable[[], bool] = lambda: True, memory: Memory | None = No
     page of those that only wait in their queue. Then at those in quarantine whose next look is due.
 
     ``may_go_on`` is asked before each look: whoever has lost its turn stops there. ``memory``: of this sweep's earlier rounds.
-    Pages by (wake_at, id), so that a saga which cannot be worked on (locked, or broken) never blocks the rest; from the low-water mark of the rounds before.
+    Pages by (wake_at, id), so that a saga which cannot be worked on (locked, or broken) never blocks the rest; from the low-water mark of the rounds before. Nor
+    do thousands of them: where looks of a page fail, the rest of it comes after the other pages.
     """
     memory = memory or Memory()
     now = shop_now()
@@ -56,11 +59,24 @@ def _waiting(now: datetime, memory: Memory) -> Iterator[Due]:
     """What has become due since the mark, and whatever a slice of what lies behind it shows."""
     mark = memory.mark
     after = (mark.since, 0) if mark.since else None
+    later: list[Due] = []
     while page := _page(now, after):
         waits = _postponed([saga_id for _, saga_id, _ in page], memory)
-        yield from (Due(saga=saga_id, order=order_id) for _, saga_id, order_id in page if saga_id not in waits)
+        looks = iter([Due(saga=saga_id, order=order_id) for _, saga_id, order_id in page if saga_id not in waits])
+        yield from _until_many_fail(looks, memory) if len(later) < LATER else looks
+        later += looks
         after = page[-1][:2]
     yield from (Due(saga=saga_id, order=order_id) for _, saga_id, order_id in mark.behind(_slice))
+    yield from later
+
+
+def _until_many_fail(looks: Iterator[Due], memory: Memory) -> Iterator[Due]:
+    """``looks`` goes on from where this stops."""
+    failed_before = memory.contained
+    for saga in looks:
+        yield saga
+        if memory.contained - failed_before >= FAILING:
+            return
 
 
 def _postponed(sagas: list[int], memory: Memory) -> set[int]:

@@ -69,6 +69,17 @@ def test_a_page_that_somebody_holds_keeps_nobody_behind_it_waiting(sagas: list[i
     assert launched() == [saga for saga in sagas if saga <= last_held]
 
 
+def test_thousands_that_cannot_be_read_are_looked_at_after_the_others(sagas: list[int], monkeypatch: pytest.MonkeyPatch) -> None:
+    """The oldest of all, two pages of them: two of a page are tried, and then the others go first. All are looked at in the same round."""
+    monkeypatch.setattr(sweeping, "FAILING", 2)
+    unreadable, others = sagas[: 2 * PAGE], sagas[2 * PAGE :]
+    Saga.objects.filter(pk__in=unreadable).update(plan=["poison"])
+    looked = [launch.saga if launch else None for launch in recovery.due()]
+
+    assert looked == [None] * 4 + others + [None] * (2 * PAGE - 4)
+    assert set(Quarantine.objects.values_list("saga_id", flat=True)) == set(unreadable)
+
+
 def test_who_came_while_a_round_was_under_way_is_found_by_the_next(sagas: list[int], clock: ShopClock) -> None:
     """Committed late, with an instant that lies behind what was read already: more than a page of them."""
     memory = Memory()

@@ -27,7 +27,7 @@ from fulfillment.gateways import ROLES
 from fulfillment.models import Circuit, Reconciliation, Saga, SagaState, StepRecord, StepState
 from fulfillment.release import RELEASE
 from orders import processes
-from orders.attention import RUNBOOKS, Incident, IncidentKind, IncidentState
+from orders.attention import RUNBOOKS, IncidentKind, unresolved
 from orders.database import advice, limited, was_not_granted, write
 from sideeffects import people, relay
 from sideeffects.models import DeliveryState
@@ -329,7 +329,7 @@ def _circuits() -> Iterator[Finding]:
 
 def _forgotten() -> Iterator[Finding]:
     """Says nothing while all is well: mostly there is no such thing."""
-    told = Incident.objects.filter(kind=IncidentKind.FORGOTTEN_ORDERS).exclude(state=IncidentState.RESOLVED).first()
+    told = unresolved(kind=IncidentKind.FORGOTTEN_ORDERS).first()
     if told is not None:
         found = f"no orders are taken: {told.message}. This database has lost its last commits, or another took over that lacked them"
         to_do = "stop web, workers, sweep and relay; python manage.py recover --restored"

@@ -12,7 +12,7 @@ from django.db import transaction
 from django.db.models import Count, Max, Min, Q, QuerySet
 
 from orders import refusals
-from orders.attention import Incident, IncidentKind, IncidentState, open_incident, resolve
+from orders.attention import Incident, IncidentKind, open_incident, resolve, unresolved
 from orders.clock import in_seconds
 from orders.operators import Actor
 from sideeffects import circuit, outbox, relay
@@ -104,7 +104,7 @@ def _failing() -> "QuerySet[Delivery, tuple[str, int]]":
 
 def tell() -> None:
     """Open an incident for each cause, keep its count up to date, and close those whose cause is gone. Writes nothing where nothing has changed."""
-    told = {(incident.step, incident.code): incident for incident in _open_incidents()}
+    told = {(incident.step, incident.code): incident for incident in unresolved(kind=IncidentKind.DEAD_LETTER)}
     for subscriber, code, sentence in _causes():
         known = told.pop((subscriber, code[:60]), None)
         if known is None or known.message != sentence[:300]:
@@ -121,10 +121,6 @@ def tell() -> None:
         with transaction.atomic():
             gone = Incident.objects.filter(pk__in=[incident.pk for incident in told.values()])
             resolve(gone, "gone", "nothing waits for a person any more", "relay")
-
-
-def _open_incidents() -> QuerySet[Incident]:
-    return Incident.objects.exclude(state=IncidentState.RESOLVED).filter(kind=IncidentKind.DEAD_LETTER)
 
 
 # --- what is owed ---------------------------------------------------------------------------------------------------------

@@ -17,7 +17,7 @@ from fulfillment import engine, ledger
 from fulfillment.engine import Shown
 from fulfillment.models import FINAL, Saga, SagaState, StepRecord
 from orders import numbers
-from orders.attention import Incident, IncidentKind, IncidentState, resolve
+from orders.attention import IncidentKind, resolve, unresolved
 from orders.money import money
 
 A_PAGE = 500
@@ -84,8 +84,8 @@ def recover(found: Recovery, watch: Watch) -> None:
         watch("open orders", place, len(found.open_orders))
     with transaction.atomic():
         telling.settle(found.unknown, ())
-        closed = Incident.objects.filter(kind=IncidentKind.FORGOTTEN_ORDERS).exclude(state=IncidentState.RESOLVED)
-        resolve(closed, "recovered", f"{len(found.unknown)} orders that only providers know are incidents of their own", ACTOR)
+        told = f"{len(found.unknown)} orders that only providers know are incidents of their own"
+        resolve(unresolved(kind=IncidentKind.FORGOTTEN_ORDERS), "recovered", told, ACTOR)
 
 
 def _open_sagas() -> Iterator[Saga]:

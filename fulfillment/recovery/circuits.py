@@ -18,7 +18,7 @@ from fulfillment.recovery.containing import Due, Memory, contained
 from fulfillment.recovery.requests import refuse_a_card_number
 from fulfillment.release import RELEASE
 from orders import refusals
-from orders.attention import Incident, IncidentKind, IncidentState, resolve
+from orders.attention import Incident, IncidentKind, resolve, unresolved
 from orders.database import is_unusable, sqlstate, wait_for_locks
 from orders.operators import Actor, Refused
 
@@ -73,7 +73,7 @@ def _alone(circuit: Circuit, memory: Memory) -> Iterator[None]:
 
 
 def _told_of(name: OuterRef | str) -> "QuerySet[Incident]":
-    return Incident.objects.exclude(state=IncidentState.RESOLVED).filter(kind=IncidentKind.PROVIDER_DOWN, subject=name)
+    return unresolved(kind=IncidentKind.PROVIDER_DOWN, subject=name)
 
 
 def _tell(name: str) -> None:

@@ -22,7 +22,7 @@ from fulfillment.models import Saga, StepRecord
 from orders import operators, refusals
 from orders.admin import flower
 from orders.admin.badges import FAILED, attention_badge, failed_badge, icon_of, state_badge, status_badge
-from orders.attention import Incident, IncidentState
+from orders.attention import unresolved
 from orders.models import Order
 from orders.money import money
 from orders.operators import Actor
@@ -61,7 +61,7 @@ class NeedsAttention(admin.SimpleListFilter):
         return [("yes", "Needs attention"), ("no", "Needs none")]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Order]) -> QuerySet[Order]:
-        is_open = Exists(Incident.objects.exclude(state=IncidentState.RESOLVED).filter(order=OuterRef("pk")))
+        is_open = Exists(unresolved(order=OuterRef("pk")))
         wanted = {"yes": is_open, "no": ~is_open}.get(self.value() or "")
         return queryset if wanted is None else queryset.filter(wanted)
 

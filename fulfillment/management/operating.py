@@ -5,6 +5,7 @@ import os
 import sys
 import warnings
 from argparse import ArgumentTypeError
+from datetime import UTC, datetime
 from getpass import GetPassWarning, getpass
 from typing import Any, NoReturn
 
@@ -37,6 +38,8 @@ class OperatorCommand(BaseCommand):
     def execute(self, *args: Any, **options: Any) -> str | None:
         try:
             return super().execute(*args, **options)
+        except Refused as refused:
+            sys.exit(str(refused))
         except ProgrammingError as foreign:
             sys.exit(f"The database is not the shop's, or is older than this code: {foreign}\n→ python manage.py migrate")
         except BrokenPipeError:  # whoever read the lines has seen enough
@@ -102,6 +105,15 @@ def words(text: str) -> str:
     if text.strip() in PLACEHOLDERS:
         raise ArgumentTypeError("replace … with your own words")
     return text.strip()
+
+
+def instant(text: str) -> datetime:
+    """ISO 8601; UTC where no offset is given."""
+    try:
+        found = datetime.fromisoformat(text)
+    except ValueError:
+        raise ArgumentTypeError(f"{text!r} is no instant: write it like 2026-11-27T04:00") from None
+    return found if found.tzinfo else found.replace(tzinfo=UTC)
 
 
 def rate(text: str) -> float:

@@ -20,7 +20,6 @@ from sideeffects.models import Circuit, Delivery, DeliveryState
 
 WAITING = (DeliveryState.DEAD, DeliveryState.HELD)
 OUT_OF_TIME, REMOVED, FAILING = "out_of_time", "subscriber_removed", "failing"
-AT_ONCE = 500
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -151,15 +150,10 @@ def discard(subscriber: str, actor: Actor, reason: str, state: str = "", error: 
     """Dead letters, or what is held: it will not happen. Each with its line of history. Returns how many. Raises Refused."""
     with refusals.kept(actor, "discard", order or subscriber):
         actor.must_have("sideeffects.discard_delivery", "discard deliveries")
-    discarded = 0
-    waiting = deliveries(subscriber, state, error, order).filter(state__in=WAITING).order_by("id")
-    while True:
-        with transaction.atomic():
-            batch = list(waiting.select_for_update(of=("self",), no_key=True)[:AT_ONCE])
-            for delivery in batch:
-                outbox.move(
-                    delivery, DeliveryState.DISCARDED, code="discard", detail={"user": actor.user, "message": reason}, actor=actor.name
-                )
-        if not batch:
-            return discarded
-        discarded += len(batch)
+    told = {"user": actor.user, "message": reason}
+
+    def give_up(batch: list[Delivery]) -> None:
+        for delivery in batch:
+            outbox.move(delivery, DeliveryState.DISCARDED, code="discard", detail=told, actor=actor.name)
+
+    return outbox.change_in_batches(deliveries(subscriber, state, error, order).filter(state__in=WAITING), give_up)

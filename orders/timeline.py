@@ -56,6 +56,11 @@ class TimelineEntry(models.Model):
         return sentence(self)
 
 
+def history() -> "models.Prefetch[str, models.QuerySet[TimelineEntry], str]":
+    """To be prefetched with orders: as it happened."""
+    return models.Prefetch("timeline", TimelineEntry.objects.order_by("at", "id"))
+
+
 def sentence(entry: TimelineEntry, inside: bool = True) -> str:
     """One line for people, rendered from the columns; without ``inside``, without the provider's own words."""
     if not inside:

@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 
 from django.contrib import admin, messages
 from django.contrib.auth.models import User
-from django.db.models import Exists, OuterRef, Prefetch, QuerySet, prefetch_related_objects
+from django.db.models import Exists, OuterRef, QuerySet, prefetch_related_objects
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect
 from django.urls import reverse
@@ -18,7 +18,7 @@ from unfold.decorators import action, display
 
 from fulfillment import recovery
 from fulfillment.explain import explain
-from fulfillment.models import Saga, StepRecord
+from fulfillment.models import Saga, StepRecord, records_of
 from orders import operators, refusals
 from orders.admin import flower
 from orders.admin.badges import FAILED, attention_badge, failed_badge, icon_of, state_badge, status_badge
@@ -27,7 +27,7 @@ from orders.models import Order
 from orders.money import money
 from orders.operators import Actor
 from orders.refusals import RefusedAttempt
-from orders.timeline import TimelineEntry, sentence
+from orders.timeline import TimelineEntry, history, sentence
 from sideeffects import reading
 from sideeffects.models import Delivery, DeliveryState
 
@@ -147,7 +147,7 @@ class OrderAdmin(ModelAdmin):
 
     @display(description="Steps")
     def shown_steps(self, order: Order) -> SafeString:
-        parts = [_step_in_the_list(record, order) for record in _records(order)]
+        parts = [_step_in_the_list(record, order) for record in records_of(order)]
         return format_html_join("  ", '<span title="{}" style="white-space:nowrap">{} {}</span>', parts)
 
     @display(description="Side effects")
@@ -229,15 +229,6 @@ def _actor(request: HttpRequest) -> Actor:
     return operators.of_user(request.user)
 
 
-def history() -> "Prefetch[str, QuerySet[TimelineEntry], str]":
-    return Prefetch("timeline", TimelineEntry.objects.order_by("at", "id"))
-
-
-def _records(order: Order) -> list[StepRecord]:
-    saga = getattr(order, "saga", None)
-    return list(saga.records.all()) if saga else []
-
-
 def _failed_here(record: StepRecord, order: Order) -> bool:
     return bool(order.saga.failed_at == record.name)
 
@@ -277,7 +268,7 @@ def page_of(order: Order) -> dict[str, Any]:
         "ledger": [(entry, money(entry.amount_minor, order.currency)) for entry in order.ledger.all()],
         "address": _address_line(order.shipping_address),
         "lines": lines,
-        "steps": [_step(record, entries, order) for record in _records(order)],
+        "steps": [_step(record, entries, order) for record in records_of(order)],
         "side_effects": [(delivery, _delivery_badge(delivery), flower.published(delivery, order)) for delivery in deliveries or []],
         "side_effects_cannot_be_read": deliveries is None,
         "left_to_do": _left_to_do(deliveries),

@@ -8,7 +8,7 @@ from typing import Any
 from fulfillment.clock import shop_now
 from fulfillment.recovery.choices import NEEDS_NO_REASON, Choice, version_of
 from orders.operators import Actor, Refused
-from orders.text import has_card_number
+from orders.text import REFUSED, has_card_number
 from orders.timeline import Kind, TimelineEntry
 
 LONGEST = {"owner": 80, "evidence": 300}  # characters: what the journal's columns hold
@@ -69,7 +69,7 @@ def refuse_whom_it_is_not_for(actor: Actor, verb: str) -> None:
 def refuse_a_card_number(*texts: str) -> None:
     """Raises Refused: a person has typed one."""
     if any(map(has_card_number, texts)):
-        raise Refused("This looks like a card number. It was not kept: name the charge by its id at the provider.")
+        raise Refused(f"{REFUSED['card_number']} It was not kept: name the charge by its id at the provider.")
 
 
 def refuse_what_is_not_legal(request: Request, legal: Mapping[str, Choice], where: str) -> None:

@@ -65,7 +65,7 @@ def forget(email: str, actor: Actor, reason: str) -> Forgotten:
 
     Raises UnderWay, Refused: nothing was done.
     """
-    with refusals.kept(actor, "forget", ""):
+    with refusals.recorded(actor, "forget", ""):
         actor.must_have("orders.forget_customer", "have a customer forgotten")
         return _walk(email, (actor, reason))
 

@@ -148,7 +148,7 @@ def owed(answered: Mapping[str, Collection[str]]) -> Iterator[tuple[str, str]]:
 
 def discard(subscriber: str, actor: Actor, reason: str, state: str = "", error: str = "", order: str = "") -> int:
     """Dead letters, or what is held: it will not happen. Each with its line of history. Returns how many. Raises Refused."""
-    with refusals.kept(actor, "discard", order or subscriber):
+    with refusals.recorded(actor, "discard", order or subscriber):
         actor.must_have("sideeffects.discard_delivery", "discard deliveries")
     told = {"user": actor.user, "message": reason}
 

@@ -54,7 +54,7 @@ def batches(choice: Choice) -> list[Batch]:
 
 def replay(choice: Choice, subscribers: set[str], *, actor: Actor, reason: str, rate_per_s: float) -> int:
     """Each letter of these subscribers gets fresh tries and a fresh limit in time. Returns how many; two at once replay none twice. Raises Refused."""
-    with refusals.kept(actor, "replay", choice.order or choice.subscriber):
+    with refusals.recorded(actor, "replay", choice.order or choice.subscriber):
         actor.must_have("sideeffects.replay_delivery", "replay dead letters")
     told = {"user": actor.user, "message": reason}
 

@@ -60,7 +60,7 @@ def authenticated(verb: str) -> Actor:
     if not token:
         wrong_usage(NOBODY)
     try:
-        with refusals.kept(None, verb, operators.prefix_of(token)):
+        with refusals.recorded(None, verb, operators.prefix_of(token)):
             return operators.by_token(token)
     except Refused as refused:
         sys.exit(f"{refused} Nothing was done.")

@@ -136,7 +136,7 @@ def _at_risk(items: list[RetryItem]) -> dict[str, int]:
 
 def confirm(number: int, actor: Actor, reason: str, rate_per_s: float) -> RetryBatch:
     """The sweep begins with it; once is enough, and twice is once. Raises Refused: there is no such batch, or not for this actor."""
-    with refusals.kept(actor, "retry", f"batch {number}"):
+    with refusals.recorded(actor, "retry", f"batch {number}"):
         refuse_whom_it_is_not_for(actor, "retry")
         refuse_a_card_number(reason)
         if not RetryBatch.objects.filter(pk=number).exists():

@@ -160,14 +160,14 @@ def names() -> list[str]:
 
 def hold(name: str, actor: Actor, reason: str) -> str:
     """Keep a circuit open until somebody releases it: a stop by a person. Raises Refused."""
-    with refusals.kept(actor, "hold", name):
+    with refusals.recorded(actor, "hold", name):
         actor.must_have("fulfillment.hold_circuit", "hold a circuit")
         return _decide(name, actor, reason, is_hold=True)
 
 
 def release(name: str, actor: Actor, reason: str) -> str:
     """Close an open circuit, whoever has opened it: the next failures open it again. Raises Refused."""
-    with refusals.kept(actor, "release", name):
+    with refusals.recorded(actor, "release", name):
         actor.must_have("fulfillment.release_circuit", "release a circuit")
         return _decide(name, actor, reason, is_hold=False)
 

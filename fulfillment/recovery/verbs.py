@@ -50,7 +50,7 @@ def decide(request: Request) -> Answer:
     """Do what ``request`` says. Raises Refused, once the refusal is in the audit log: no such order, a stale version, not legal as the order stands, not for this
     actor, or something is missing.
     """
-    with refusals.kept(request.actor, request.verb, request.order):
+    with refusals.recorded(request.actor, request.verb, request.order):
         return _decide_whatever_its_rows_say(request)
 
 
@@ -360,7 +360,7 @@ def retry_now(order_number: str, actor: Actor) -> str:
 
     "due"; "held" (it waits before an open circuit, which decides), or "nothing_waits".
     """
-    with refusals.kept(actor, "retry_now", order_number):
+    with refusals.recorded(actor, "retry_now", order_number):
         refuse_whom_it_is_not_for(actor, "retry_now")
     order_id = Subquery(Order.objects.filter(number=order_number).values("pk"))
     if waiting := Quarantine.objects.filter(order_id=order_id).first():

@@ -118,7 +118,7 @@ class OrderAdmin(ModelAdmin):
             return True
         if request.method == "POST" and object_id is not None:
             actor, number = _actor(request), Order.objects.filter(pk=object_id).values_list("number", flat=True).first()
-            with suppress(operators.Refused), refusals.kept(actor, verb, number or ""):
+            with suppress(operators.Refused), refusals.recorded(actor, verb, number or ""):
                 actor.must_have(permission, verb.replace("_", " "))
         return False
 

@@ -39,7 +39,7 @@ class Command(OperatorCommand):
 
 def _create(name: str) -> dict[str, Any]:
     password = hidden(f"Password of {name}: ") if sys.stdin.isatty() else sys.stdin.readline().rstrip("\r\n")
-    with refusals.kept(None, VERB, _known(name)):
+    with refusals.recorded(None, VERB, _known(name)):
         user = authenticate(username=name, password=password)
         if not isinstance(user, User):
             raise Refused(WRONG)

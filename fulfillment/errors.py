@@ -14,8 +14,8 @@ class StepError(Exception):
     """A step or its undo did not succeed; do not raise this directly.
 
     ``code`` is stable and made for machines ("card_declined"); the message is one sentence for people. Both may quote a stranger: they are kept as columns hold
-    them. ``provider_failed``: the provider did not answer as one that works does, so this counts towards its circuit; else it says something about this
-    request, or about us.
+    them. ``provider_failed``: the provider did not answer as one
+    that works does, so this counts towards its circuit; else it says something about this request, or about us.
     """
 
     provider_failed = False

@@ -246,7 +246,7 @@ def _left_to_do(deliveries: list[Delivery] | None) -> str:
     if deliveries is None:
         return "The order is done; its side effects cannot be read now."
     if dead := [delivery.subscriber for delivery in deliveries if delivery.state == DeliveryState.DEAD]:
-        return f"The order is done, but out of tries are: {', '.join(dead)}."
+        return f"The order is done, but dead letters wait for a person: {', '.join(dead)}."
     if any(delivery.state != DeliveryState.DELIVERED for delivery in deliveries):
         return "The order is done; its side effects are on their way."
     return "Nothing is left to do."

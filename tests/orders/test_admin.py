@@ -172,7 +172,7 @@ def test_a_dead_letter_is_something_left_to_do(operator: Browser, order: Order) 
 
     text = operator.get(page(order)).content.decode()
 
-    assert "out of tries are: email." in text
+    assert "dead letters wait for a person: email." in text
     assert "Nothing is left to do." not in text
 
 

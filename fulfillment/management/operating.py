@@ -114,14 +114,3 @@ def instant(text: str) -> datetime:
     except ValueError:
         raise ArgumentTypeError(f"{text!r} is no instant: write it like 2026-11-27T04:00") from None
     return found if found.tzinfo else found.replace(tzinfo=UTC)
-
-
-def rate(text: str) -> float:
-    """So many a second."""
-    try:
-        found = float(text)
-    except ValueError:
-        found = 0.0
-    if not 0 < found <= 1000:
-        raise ArgumentTypeError(f"{text} is no rate: above 0, at most 1000 a second")
-    return found

@@ -6,7 +6,8 @@ from typing import Any
 
 from django.core.management.base import CommandParser
 
-from fulfillment.management.operating import OperatorCommand, authenticated, find_order, instant, rate, words, wrong_usage
+from fulfillment.management.numbers import rate
+from fulfillment.management.operating import OperatorCommand, authenticated, find_order, instant, words, wrong_usage
 from sideeffects import registry, replaying
 from sideeffects.replaying import Batch, Choice
 

@@ -7,7 +7,8 @@ from typing import Any
 from django.core.management.base import CommandParser
 
 from fulfillment.batch import RetryBatch, RetryItem
-from fulfillment.management.operating import OperatorCommand, authenticated, rate, words, wrong_usage
+from fulfillment.management.numbers import rate
+from fulfillment.management.operating import OperatorCommand, authenticated, words, wrong_usage
 from fulfillment.recovery import bulk, sweep_age_s
 from orders.attention import IncidentKind
 

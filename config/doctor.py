@@ -342,11 +342,8 @@ def _incidents() -> Iterator[Finding]:
     if not groups:
         yield Finding(level=OK, what="incidents", found="nothing waits for a person")
         return
-    at_risk: dict[str, int] = {}
-    for group in groups:
-        for currency, minor in group.at_risk.items():
-            at_risk[currency] = at_risk.get(currency, 0) + minor
-    found = f"{recovery.awake().count()} open, {recovery.amounts(at_risk) or 'no money'} at risk"
+    at_risk = recovery.amounts(*(group.at_risk for group in groups))
+    found = f"{recovery.awake().count()} open, {at_risk or 'no money'} at risk"
     yield Finding(level=WARN, what="incidents", found=found, to_do="python manage.py incidents", runbook=groups[0].runbook)
 
 

@@ -105,16 +105,9 @@ def told(batch: RetryBatch) -> str:
     taken = [item for item in items if not item.skip]
     skipped = Counter(item.skip for item in items if item.skip)
     why = ", ".join(f"{count} {reason}" for reason, count in skipped.most_common())
-    risk = amounts(_at_risk(taken))
+    risk = amounts(*({item.currency: item.amount_minor} for item in taken))
     retried = f"{len(taken)} will be retried" + (f" ({risk} at risk)" if risk else "")
     return f"{len(items)} selected: {retried}, {skipped.total()} skipped" + (f" ({why})" if why else "")
-
-
-def _at_risk(items: list[RetryItem]) -> dict[str, int]:
-    found: Counter[str] = Counter()
-    for item in items:
-        found[item.currency] += item.amount_minor
-    return dict(found)
 
 
 # --- a person confirms it -------------------------------------------------------------------------------------------------

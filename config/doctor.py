@@ -27,7 +27,7 @@ from fulfillment.gateways import ROLES
 from fulfillment.models import Circuit, Reconciliation, Saga, SagaState, StepRecord, StepState
 from fulfillment.release import RELEASE
 from orders import processes
-from orders.attention import RUNBOOKS, Incident, IncidentKind, IncidentState
+from orders.attention import RUNBOOKS, IncidentKind, unresolved
 from orders.database import advice, limited, was_not_granted, write
 from sideeffects import people, relay
 from sideeffects.models import DeliveryState
@@ -329,7 +329,7 @@ def _circuits() -> Iterator[Finding]:
 
 def _forgotten() -> Iterator[Finding]:
     """Says nothing while all is well: mostly there is no such thing."""
-    told = Incident.objects.filter(kind=IncidentKind.FORGOTTEN_ORDERS).exclude(state=IncidentState.RESOLVED).first()
+    told = unresolved(kind=IncidentKind.FORGOTTEN_ORDERS).first()
     if told is not None:
         found = f"no orders are taken: {told.message}. This database has lost its last commits, or another took over that lacked them"
         to_do = "stop web, workers, sweep and relay; python manage.py recover --restored"
@@ -342,11 +342,8 @@ def _incidents() -> Iterator[Finding]:
     if not groups:
         yield Finding(level=OK, what="incidents", found="nothing waits for a person")
         return
-    at_risk: dict[str, int] = {}
-    for group in groups:
-        for currency, minor in group.at_risk.items():
-            at_risk[currency] = at_risk.get(currency, 0) + minor
-    found = f"{recovery.awake().count()} open, {recovery.amounts(at_risk) or 'no money'} at risk"
+    at_risk = recovery.amounts(*(group.at_risk for group in groups))
+    found = f"{recovery.awake().count()} open, {at_risk or 'no money'} at risk"
     yield Finding(level=WARN, what="incidents", found=found, to_do="python manage.py incidents", runbook=groups[0].runbook)
 
 

@@ -17,7 +17,7 @@ from django.db.models import Model, Q, QuerySet
 
 from fulfillment.models import Saga, SagaState, StepRecord, StockMovement
 from orders import refusals
-from orders.attention import Incident, IncidentState
+from orders.attention import Incident, unresolved
 from orders.events import OrderFulfilled
 from orders.models import Fact, Order
 from orders.operators import Actor, Refused
@@ -65,7 +65,7 @@ def forget(email: str, actor: Actor, reason: str) -> Forgotten:
 
     Raises UnderWay, Refused: nothing was done.
     """
-    with refusals.kept(actor, "forget", ""):
+    with refusals.recorded(actor, "forget", ""):
         actor.must_have("orders.forget_customer", "have a customer forgotten")
         return _walk(email, (actor, reason))
 
@@ -105,7 +105,7 @@ def _left_to_do(order: Order) -> str:
     saga = Saga.objects.filter(order=order).defer("plan").first()
     if saga is not None and not SagaState(saga.state).is_final:
         return f"is under way ({saga.get_state_display().lower()})"
-    if Incident.objects.exclude(state=IncidentState.RESOLVED).filter(order=order).exists():
+    if unresolved(order=order).exists():
         return "has an open incident"
     if Fact.objects.filter(order=order, relayed_at=None).exists():
         return "has side effects that nobody has begun"

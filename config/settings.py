@@ -52,9 +52,7 @@ WEB_PORT: int | None = env.int("WEB_PORT", None, validate=PORT)  # None: 8000, o
 FLOWER_PORT: int | None = env.int("FLOWER_PORT", None, validate=PORT)  # None: 5555, or the next free one
 SANDBOX_PORT: int | None = env.int("SANDBOX_PORT", None, validate=PORT)  # None: 8900, or the next free one
 MAIL_PORT: int | None = env.int("MAIL_PORT", None, validate=PORT)  # None: 2525, or the next free one
-FLOWER_URL: str = env.str(
-    "FLOWER_URL", "", validate=HTTP
-)  # where the order page links to; empty: the running stack's, or http://127.0.0.1:5555
+FLOWER_URL: str = env.str("FLOWER_URL", "", validate=HTTP)  # where the order page links to; empty: the running stack's, or port 5555
 EMAIL_URL: str = env.str("EMAIL_URL", "smtp://127.0.0.1:2525", validate=MAIL)  # smtp:// or smtps://user:password@host:port
 DEFAULT_FROM_EMAIL: str = env.str("DEFAULT_FROM_EMAIL", "Meridian Outfitters <orders@shop.example>")
 
@@ -76,9 +74,7 @@ _patience: float = env.float("PATIENCE_S", 10.0, validate=Range(min=0.1))  # gra
 _patience_cap: float = env.float("PATIENCE_CAP_S", 300.0, validate=Range(min=0.1))
 _backoff: float = env.float("BACKOFF_S", 1.0, validate=Range(min=0.01))  # first wait of a retry; doubles, ± 20 %
 _backoff_cap: float = env.float("BACKOFF_CAP_S", 60.0, validate=Range(min=0.01))
-STEP_TRIES: int = env.int(
-    "STEP_TRIES", 8, validate=Range(min=1)
-)  # tries of a step before the saga turns back (after the pivot: before a person is told)
+STEP_TRIES: int = env.int("STEP_TRIES", 8, validate=Range(min=1))  # then the saga turns back; after the pivot, a person is told
 UNDO_TRIES: int = env.int("UNDO_TRIES", 12, validate=Range(min=1))  # tries of an undo before a person is told
 POISON_AFTER: int = env.int("POISON_AFTER", 12, validate=Range(min=2))  # launches without any progress before a person is told
 _step_deadline: float = env.float("STEP_DEADLINE_S", 900.0, validate=Range(min=0.1))  # from a step's first start
@@ -93,17 +89,13 @@ _outage_limit: float = env.float(
 _queue_unserved: float = env.float(
     "QUEUE_UNSERVED_LIMIT_S", 3600.0, validate=Range(min=0.1)
 )  # what was put into the queue of the side effects and does not come out for so long is told to a person
-_core_queue_unserved: float = env.float(
-    "CORE_QUEUE_UNSERVED_LIMIT_S", 300.0, validate=Range(min=0.1)
-)  # the same for the queues saga and undo
+_core_queue_unserved: float = env.float("CORE_QUEUE_UNSERVED_LIMIT_S", 300.0, validate=Range(min=0.1))  # the same of saga and undo
 _delivery_backoff_cap: float = env.float("DELIVERY_BACKOFF_CAP_S", 900.0, validate=Range(min=0.1))  # longest wait of a side effect's retry
 _delivery_limit: float = env.float(
     "DELIVERY_LIMIT_S", 259_200.0, validate=Range(min=0.1)
 )  # from a side effect's first failure: it is tried for so long, a weekend and a day, before it is a dead letter
 OPERATOR_TOKEN: str = env.str("OPERATOR_TOKEN", "")  # who decides, for a command that decides; empty: it asks on the terminal
-SECOND_PERSON_ABOVE_MINOR: int = env.int(
-    "SECOND_PERSON_ABOVE_MINOR", 50_000, validate=Range(min=0)
-)  # an amount settled by hand above this needs two
+SECOND_PERSON_ABOVE_MINOR: int = env.int("SECOND_PERSON_ABOVE_MINOR", 50_000, validate=Range(min=0))  # while more is at risk, two decide
 CRASH_POINTS: Path | None = env.path("CRASH_POINTS", None)  # a folder in which tests arm crash points; refused unless DEMO_VALUES is set
 _reconcile: float = env.float("RECONCILE_EVERY_S", 3600.0, validate=Range(min=1))  # journal against the providers' listings
 SWEEP_EVERY_S: float = env.float("SWEEP_EVERY_S", 1.0, validate=Range(min=0.05))  # never scaled

@@ -2,11 +2,11 @@
 
 from typing import Any
 
+from orders.database import OWN_DATABASE as OWN_DATABASE  # of a step or an undo: no try and no deadline is spent
 from orders.text import kept
 
 LONGEST_CODE, LONGEST_MESSAGE = 60, 300  # characters: what the journal's columns hold
 WATCHING = "watching"  # the code of an undo that looks for an effect which may still land
-OWN_DATABASE = "own_database"  # the code of a step or an undo that our own database could not serve: no try and no deadline is spent
 WATCHED_IN_VAIN = "watched_in_vain"  # the code of an undo that looked for an effect until none could come any more, and found none
 
 

@@ -12,6 +12,7 @@ from fulfillment.keys import KeyIssuer
 from fulfillment.ledger import LedgerEntry
 from fulfillment.movements import StockMovement
 from fulfillment.stock import Reservation, StockLevel
+from orders.models import Order
 from orders.probes import QueueProbe
 
 __all__ = [
@@ -244,3 +245,9 @@ class Reconciliation(models.Model):
 
     def __str__(self) -> str:
         return f"reconciliation of {self.began_at:%H:%M:%S} ({self.outcome})"
+
+
+def records_of(order: Order) -> list[StepRecord]:
+    """Empty: it was not placed through the shop."""
+    saga = getattr(order, "saga", None)
+    return list(saga.records.all()) if saga else []

@@ -109,7 +109,7 @@ def change(level: StockLevel, reason: Reason, pieces: int, since: Seen | None) -
 
 def _refuse_if_moved(level: StockLevel, since: Seen | None) -> None:
     if since is None:
-        raise MovementRefused("Whoever counts says what they started from. Open the page again.")
+        raise MovementRefused("Nobody can tell what was on hand when you began to count. Nothing was recorded. Open the page again.")
     if since != (now := seen(level)):
         raise HasMoved(since.on_hand, now.on_hand)
 

@@ -37,9 +37,7 @@ class Step:
     name: ClassVar[str]
     kind: ClassVar[Kind]
     local: ClassVar[bool] = False  # True: works on our own rows and commits together with the journal
-    role: ClassVar[str] = (
-        ""  # whose provider it talks to ("payments", "carrier"): its capability card is obeyed, and it is pinned on the plan
-    )
+    role: ClassVar[str] = ""  # whose provider it talks to ("payments", "carrier"), which the plan pins and whose card is obeyed
     undo_blocks: ClassVar[bool] = False  # True: while its undo has failed, no step before it is undone
     skippable: ClassVar[bool] = False  # True: after the pivot, a person may decide to do without it
     tries: ClassVar[int | None] = None  # None: STEP_TRIES

@@ -114,6 +114,11 @@ class Incident(models.Model):
         return f"{what}{why}. {risk}."
 
 
+def unresolved(**which: Any) -> QuerySet[Incident]:
+    """Those that are open, the snoozed ones included."""
+    return Incident.objects.exclude(state=IncidentState.RESOLVED).filter(**which)
+
+
 def open_incident(
     kind: IncidentKind,
     *,
@@ -130,7 +135,7 @@ def open_incident(
     """Tell a person, in the caller's transaction; the same thing is told once until it is resolved (its amount, count and message are kept up to date)."""
     subject, step, code, message, currency = kept(subject, 80), kept(step, 40), kept(code, 60), kept(message, 300), kept(currency, 3)
     told: dict[str, Any] = {"amount_minor": amount_minor, "count": count, "message": message}
-    found, is_new = Incident.objects.exclude(state=IncidentState.RESOLVED).update_or_create(
+    found, is_new = unresolved().update_or_create(
         subject=subject,
         kind=kind,
         step=step,
@@ -190,4 +195,4 @@ def _value(value: object) -> str:
 
 
 def open_incidents(order_id: int) -> list[Incident]:
-    return list(Incident.objects.exclude(state=IncidentState.RESOLVED).filter(order_id=order_id))
+    return list(unresolved(order_id=order_id))

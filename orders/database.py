@@ -15,6 +15,8 @@ from django.db import DatabaseError, InterfaceError, OperationalError, connectio
 Key = TypeVar("Key")
 Row = TypeVar("Row")
 
+OWN_DATABASE = "own_database"  # the code of whatever our own database could not serve
+
 RACES = ("40001", "40P01")  # serialization_failure, deadlock_detected: nothing was done, and the same again may well succeed
 CUT = "57014"  # query_canceled: a limit of the server has ended the statement
 NOT_GRANTED = ("55P03", CUT)  # lock_not_available

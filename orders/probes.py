@@ -13,7 +13,7 @@ from django.db import models, transaction
 from django.db.models import F
 from django.db.models.functions import Coalesce, Greatest
 
-from orders.attention import Incident, IncidentKind, IncidentState, open_incident, resolve
+from orders.attention import IncidentKind, open_incident, resolve, unresolved
 from orders.clock import ShopNow, doubled, in_seconds, shop_now
 from orders.durability import may_be_lost
 
@@ -84,7 +84,7 @@ class Probes:
         """
         waits = QueueProbe.objects.filter(queue__in=queues, awaited_since__lt=in_seconds(-after_s)).order_by("queue")
         unserved = {queue: since for queue, since in waits.values_list("queue", "awaited_since") if since}
-        told = Incident.objects.filter(kind=IncidentKind.QUEUE_UNSERVED, subject__in=queues).exclude(state=IncidentState.RESOLVED)
+        told = unresolved(kind=IncidentKind.QUEUE_UNSERVED, subject__in=queues)
         known = set(told.values_list("subject", flat=True))
         self._wanted |= unserved.keys()
         for queue in sorted(unserved.keys() - known):

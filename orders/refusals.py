@@ -43,16 +43,16 @@ class RefusedAttempt(models.Model):
 
 
 @contextmanager
-def kept(actor: Actor | None, verb: str, subject: str) -> Iterator[None]:
+def recorded(actor: Actor | None, verb: str, subject: str) -> Iterator[None]:
     """Whatever is refused within is in the audit log when the refusal is told. Around the transaction, which a refusal takes back."""
     try:
         yield
     except Refused as refused:
-        keep(actor, verb, subject, str(refused))
+        _record(actor, verb, subject, str(refused))
         raise
 
 
-def keep(actor: Actor | None, verb: str, subject: str, sentence: str) -> None:
+def _record(actor: Actor | None, verb: str, subject: str, sentence: str) -> None:
     name = actor.name if actor else ""
     columns = {"verb": verb[:40], "subject": _shown(subject)[:120], "sentence": _shown(sentence)[:300]}
     log.warning("refused actor=%r verb=%s subject=%r", name, columns["verb"], columns["subject"])

@@ -9,6 +9,12 @@ CONTROLS = frozenset({"Cc", "Zl", "Zp"})
 REORDERING = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 EMPTY_LETTERS = frozenset("\u115f\u1160\u3164\uffa0\u2800")  # letters and symbols by their category, and blank on every screen
 
+# By the code of the refusal, in the words of the API and of the admin.
+REFUSED = {
+    "control_character": "Control characters are refused: line breaks, tabs, and what turns the direction of writing.",
+    "invisible": "Nothing of this can be seen.",
+    "card_number": "This looks like a card number.",
+}
 UNPRINTABLE = "\N{REPLACEMENT CHARACTER}"
 
 SHORTEST, LONGEST = 13, 19  # digits of a card number, ISO/IEC 7812

@@ -11,8 +11,7 @@ import pgtrigger
 from django.db import models
 
 from orders.clock import ShopNow
-
-OWN_DATABASE = "own_database"  # the code of a step that our own database could not serve
+from orders.database import OWN_DATABASE
 
 
 class Kind(models.TextChoices):
@@ -54,6 +53,11 @@ class TimelineEntry(models.Model):
 
     def __str__(self) -> str:
         return sentence(self)
+
+
+def history() -> "models.Prefetch[str, models.QuerySet[TimelineEntry], str]":
+    """To be prefetched with orders: as it happened."""
+    return models.Prefetch("timeline", TimelineEntry.objects.order_by("at", "id"))
 
 
 def sentence(entry: TimelineEntry, inside: bool = True) -> str:

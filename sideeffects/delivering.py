@@ -7,7 +7,7 @@ from django.conf import settings
 from django.db import transaction
 
 from orders.clock import doubled, jittered
-from orders.database import CUT, is_our_trouble, sqlstate
+from orders.database import CUT, OWN_DATABASE, is_our_trouble, sqlstate
 from orders.events import OrderFulfilled, Subscription
 from orders.soft_limit import interruptible
 from sideeffects import circuit, outbox
@@ -19,7 +19,6 @@ log = logging.getLogger(__name__)
 CUT_BY_THE_DATABASE = 0.8  # of the time limit: the server ends a hanging statement before the worker gives up on it
 HARD_AFTER_S = 5.0  # a task that ignores its time limit is killed this much later, times TIME_SCALE
 LOST = "worker_lost"
-OWN_DATABASE = "own_database"
 
 
 def deliver(subscription: Subscription, fact_id: uuid.UUID) -> str:

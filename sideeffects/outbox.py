@@ -7,6 +7,7 @@ taken and ends at once; an INSERT on the unique key would make it wait for the w
 """
 
 import uuid
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,6 +23,7 @@ from orders.timeline import Kind, TimelineEntry
 from sideeffects.models import Delivery, DeliveryState
 
 WAITING = (DeliveryState.PENDING, DeliveryState.RETRY_WAIT)
+AT_ONCE = 500
 BEGIN = """
 SELECT set_config('synchronous_commit', 'off', true), set_config('statement_timeout', %s, true), pg_try_advisory_xact_lock(hashtextextended(%s, 0))
 """
@@ -178,6 +180,18 @@ def tries_of(delivery: Delivery) -> int:
 
 def _locked(deliveries: QuerySet[Delivery]) -> Delivery | None:
     return deliveries.select_for_update(of=("self",), no_key=True).select_related("fact").first()
+
+
+def change_in_batches(deliveries: QuerySet[Delivery], change: Callable[[list[Delivery]], None]) -> int:
+    """A transaction for each batch, oldest first, until none is left: ``change`` makes of each what is none of ``deliveries`` any more. Returns how many."""
+    changed = 0
+    while True:
+        with transaction.atomic():
+            batch = list(deliveries.select_for_update(of=("self",), no_key=True).select_related("fact").order_by("id")[:AT_ONCE])
+            change(batch)
+        if not batch:
+            return changed
+        changed += len(batch)
 
 
 def move(

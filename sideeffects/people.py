@@ -12,7 +12,7 @@ from django.db import transaction
 from django.db.models import Count, Max, Min, Q, QuerySet
 
 from orders import refusals
-from orders.attention import Incident, IncidentKind, IncidentState, open_incident, resolve
+from orders.attention import Incident, IncidentKind, open_incident, resolve, unresolved
 from orders.clock import in_seconds
 from orders.operators import Actor
 from sideeffects import circuit, outbox, relay
@@ -20,7 +20,6 @@ from sideeffects.models import Circuit, Delivery, DeliveryState
 
 WAITING = (DeliveryState.DEAD, DeliveryState.HELD)
 OUT_OF_TIME, REMOVED, FAILING = "out_of_time", "subscriber_removed", "failing"
-AT_ONCE = 500
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,7 +103,7 @@ def _failing() -> "QuerySet[Delivery, tuple[str, int]]":
 
 def tell() -> None:
     """Open an incident for each cause, keep its count up to date, and close those whose cause is gone. Writes nothing where nothing has changed."""
-    told = {(incident.step, incident.code): incident for incident in _open_incidents()}
+    told = {(incident.step, incident.code): incident for incident in unresolved(kind=IncidentKind.DEAD_LETTER)}
     for subscriber, code, sentence in _causes():
         known = told.pop((subscriber, code[:60]), None)
         if known is None or known.message != sentence[:300]:
@@ -121,10 +120,6 @@ def tell() -> None:
         with transaction.atomic():
             gone = Incident.objects.filter(pk__in=[incident.pk for incident in told.values()])
             resolve(gone, "gone", "nothing waits for a person any more", "relay")
-
-
-def _open_incidents() -> QuerySet[Incident]:
-    return Incident.objects.exclude(state=IncidentState.RESOLVED).filter(kind=IncidentKind.DEAD_LETTER)
 
 
 # --- what is owed ---------------------------------------------------------------------------------------------------------
@@ -153,17 +148,12 @@ def owed(answered: Mapping[str, Collection[str]]) -> Iterator[tuple[str, str]]:
 
 def discard(subscriber: str, actor: Actor, reason: str, state: str = "", error: str = "", order: str = "") -> int:
     """Dead letters, or what is held: it will not happen. Each with its line of history. Returns how many. Raises Refused."""
-    with refusals.kept(actor, "discard", order or subscriber):
+    with refusals.recorded(actor, "discard", order or subscriber):
         actor.must_have("sideeffects.discard_delivery", "discard deliveries")
-    discarded = 0
-    waiting = deliveries(subscriber, state, error, order).filter(state__in=WAITING).order_by("id")
-    while True:
-        with transaction.atomic():
-            batch = list(waiting.select_for_update(of=("self",), no_key=True)[:AT_ONCE])
-            for delivery in batch:
-                outbox.move(
-                    delivery, DeliveryState.DISCARDED, code="discard", detail={"user": actor.user, "message": reason}, actor=actor.name
-                )
-        if not batch:
-            return discarded
-        discarded += len(batch)
+    told = {"user": actor.user, "message": reason}
+
+    def give_up(batch: list[Delivery]) -> None:
+        for delivery in batch:
+            outbox.move(delivery, DeliveryState.DISCARDED, code="discard", detail=told, actor=actor.name)
+
+    return outbox.change_in_batches(deliveries(subscriber, state, error, order).filter(state__in=WAITING), give_up)

@@ -26,11 +26,6 @@ from sideeffects.models import OPEN, Circuit, Delivery, DeliveryState, RelayBeat
 from sideeffects.outbox import Failure
 
 UNHEARD = """
-SELECT count(*) FROM orders_fact f JOIN sideeffects_subscriber s ON s.state = 'active' AND s.starts_at <= coalesce(f.number, s.starts_at)
-WHERE f.relayed_at IS NULL AND f.at <= shop_now() - %s * interval '1 second'
-    AND NOT EXISTS (SELECT FROM sideeffects_delivery d WHERE d.event_id = f.id AND d.subscriber = s.name)
-"""
-UNHEARD_OF = """
 SELECT s.name, count(*), min(o.number) FROM orders_fact f JOIN orders_order o ON o.id = f.order_id
 JOIN sideeffects_subscriber s ON s.state = 'active' AND s.starts_at <= coalesce(f.number, s.starts_at)
 WHERE f.relayed_at IS NULL AND f.at <= shop_now() - %s * interval '1 second'
@@ -355,17 +350,14 @@ def move_with_the_clock(jumped_s: float) -> None:
 def waiting(for_s: float = 0.0) -> int:
     """How many deliveries are due, or under way, for at least so many seconds; those that no row tells of included."""
     long_ago = in_seconds(-for_s)
-    with connection.cursor() as cursor:
-        cursor.execute(UNHEARD, [for_s])
-        (unheard,) = cursor.fetchone()
     due_at = Q(wake_at__lt=long_ago) if for_s else Q(wake_at__isnull=False)
-    return int(unheard) + Delivery.objects.filter(due_at | Q(launched_at__lt=long_ago)).count()
+    return sum(count for _, count, _ in not_begun(for_s)) + Delivery.objects.filter(due_at | Q(launched_at__lt=long_ago)).count()
 
 
 def not_begun(for_s: float) -> list[tuple[str, int, str]]:
     """(subscriber, how many, the first order): facts that it is owed for so long, and of which no row tells."""
     with connection.cursor() as cursor:
-        cursor.execute(UNHEARD_OF, [for_s])
+        cursor.execute(UNHEARD, [for_s])
         return [(name, count, first) for name, count, first in cursor.fetchall()]
 
 

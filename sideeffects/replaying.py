@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from django.db import transaction
 from django.db.models import Count, Max, QuerySet
 
 from orders import refusals
@@ -16,8 +15,6 @@ from orders.clock import shop_now
 from orders.operators import Actor
 from sideeffects import outbox
 from sideeffects.models import Delivery, DeliveryState
-
-AT_ONCE = 500
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,21 +54,17 @@ def batches(choice: Choice) -> list[Batch]:
 
 def replay(choice: Choice, subscribers: set[str], *, actor: Actor, reason: str, rate_per_s: float) -> int:
     """Each letter of these subscribers gets fresh tries and a fresh limit in time. Returns how many; two at once replay none twice. Raises Refused."""
-    with refusals.kept(actor, "replay", choice.order or choice.subscriber):
+    with refusals.recorded(actor, "replay", choice.order or choice.subscriber):
         actor.must_have("sideeffects.replay_delivery", "replay dead letters")
-    replayed = 0
     told = {"user": actor.user, "message": reason}
-    letters = choice.letters().filter(subscriber__in=subscribers).select_related("fact").order_by("id")
-    while True:
-        with transaction.atomic():
-            batch = list(letters.select_for_update(of=("self",), no_key=True)[:AT_ONCE])
-            start = _behind_those_that_wait(subscribers, rate_per_s)
-            for place, letter in enumerate(batch):
-                fresh = {"tries": 0, "unspent": 0, "relaunches": 0, "wake_at": start + timedelta(seconds=place / rate_per_s)}
-                outbox.move(letter, DeliveryState.PENDING, code="replay", detail=told, actor=actor.name, **fresh)
-        if not batch:
-            return replayed
-        replayed += len(batch)
+
+    def send_again(batch: list[Delivery]) -> None:
+        start = _behind_those_that_wait(subscribers, rate_per_s)
+        for place, letter in enumerate(batch):
+            fresh = {"tries": 0, "unspent": 0, "relaunches": 0, "wake_at": start + timedelta(seconds=place / rate_per_s)}
+            outbox.move(letter, DeliveryState.PENDING, code="replay", detail=told, actor=actor.name, **fresh)
+
+    return outbox.change_in_batches(choice.letters().filter(subscriber__in=subscribers), send_again)
 
 
 def _behind_those_that_wait(subscribers: set[str], rate_per_s: float) -> datetime:

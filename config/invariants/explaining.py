@@ -78,9 +78,11 @@ WITH listed AS (
 """
 EXPLAIN = f"""
 {ORDERS} {IN_PLACES}
-SELECT currency, sum(units)::bigint, sum(listed_captured)::bigint, sum(earned)::bigint,
-    coalesce(sum(earned) FILTER (WHERE state = 'closed_by_operator'), 0)::bigint, sum(given_back)::bigint, sum(in_flight)::bigint, sum(at_risk)::bigint,
-    sum(unexplained)::bigint, count(*) FILTER (WHERE unexplained > 0), (array_agg(number ORDER BY number) FILTER (WHERE unexplained > 0))[1:3]
+SELECT currency, sum(units)::bigint AS captured, CASE WHEN %(is_complete)s THEN sum(listed_captured)::bigint END AS listed,
+    sum(earned)::bigint AS earned, coalesce(sum(earned) FILTER (WHERE state = 'closed_by_operator'), 0)::bigint AS written_off,
+    sum(given_back)::bigint AS given_back, sum(in_flight)::bigint AS in_flight, sum(at_risk)::bigint AS at_risk, sum(unexplained)::bigint AS unexplained,
+    count(*) FILTER (WHERE unexplained > 0) AS orders,
+    coalesce((array_agg(number ORDER BY number) FILTER (WHERE unexplained > 0))[1:3], '{{}}') AS "like"
 FROM in_places GROUP BY 1 HAVING sum(units) > 0 ORDER BY 1
 """
 PLACES = ("earned", "given_back", "in_flight", "at_risk", "unexplained")
@@ -104,7 +106,7 @@ class Explained:
     at_risk: int
     unexplained: int
     orders: int
-    like: tuple[str, ...]
+    like: list[str]
 
     @property
     def sentence(self) -> str:
@@ -156,25 +158,12 @@ def explain(listed: Listed, told: Collection[str], cutoff: datetime, placed_from
     values: dict[str, Any] = {
         name: list(column) for name, column in zip(("numbers", "currencies", "captured", "refunded"), columns, strict=True)
     }
-    values |= {"told": list(told), "cutoff": cutoff, "placed_from": placed_from, "at_most": timedelta(seconds=settings.SAGA_DEADLINE_S)}
+    values |= {"told": list(told), "cutoff": cutoff, "placed_from": placed_from, "is_complete": is_complete}
+    values["at_most"] = timedelta(seconds=settings.SAGA_DEADLINE_S)
     with connection.cursor() as cursor:
         cursor.execute(EXPLAIN, values)
-        return [
-            Explained(
-                currency=currency,
-                captured=captured,
-                listed=by_providers if is_complete else None,
-                earned=earned,
-                written_off=written_off,
-                given_back=given_back,
-                in_flight=in_flight,
-                at_risk=at_risk,
-                unexplained=unexplained,
-                orders=orders,
-                like=tuple(like or ()),
-            )
-            for currency, captured, by_providers, earned, written_off, given_back, in_flight, at_risk, unexplained, orders, like in cursor
-        ]
+        names = [column.name for column in cursor.description]
+        return [Explained(**dict(zip(names, row, strict=True))) for row in cursor]
 
 
 def unexplained(found: Iterable[Explained]) -> Iterator[Finding]:

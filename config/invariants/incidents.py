@@ -13,7 +13,7 @@ from django.db import transaction
 from django.db.models import QuerySet
 
 from config.invariants.finding import Finding, Rule
-from orders.attention import Incident, IncidentState, open_incident, resolve
+from orders.attention import Incident, open_incident, resolve, unresolved
 
 ACTOR = "reconcile"
 GONE = "a later reconciliation no longer found it"
@@ -91,12 +91,8 @@ def is_gone(incidents: QuerySet[Incident]) -> None:
     resolve(incidents, "gone", GONE, ACTOR)
 
 
-def _open_incidents() -> QuerySet[Incident]:
-    return Incident.objects.exclude(state=IncidentState.RESOLVED)
-
-
 def _piles() -> QuerySet[Incident]:
-    return _open_incidents().filter(subject__startswith=TOGETHER, code__in=list(Rule))
+    return unresolved(subject__startswith=TOGETHER, code__in=list(Rule))
 
 
 def _cause_of(incident: Incident) -> Cause:
@@ -104,7 +100,7 @@ def _cause_of(incident: Incident) -> Cause:
 
 
 def _told_alone(rules: Collection[Rule], judged: Collection[int] | None) -> QuerySet[Incident]:
-    incidents = _open_incidents().filter(code__in=rules, kind__in={rule.kind for rule in rules}).exclude(subject__startswith=TOGETHER)
+    incidents = unresolved(code__in=rules, kind__in={rule.kind for rule in rules}).exclude(subject__startswith=TOGETHER)
     return incidents if judged is None else incidents.filter(order_id__in=judged)
 
 

@@ -19,13 +19,14 @@ from django.db.models import Count, Max, Q, QuerySet
 from config.invariants import forgotten, journal, money, parcels, whole
 from config.invariants.explaining import Listed, explain, unexplained
 from config.invariants.facts import Facts, gather, starts
-from config.invariants.finding import OF_AN_ORDER, Finding, Report, Rule
+from config.invariants.finding import Finding, Report, Rule
 from config.invariants.incidents import Telling, is_gone
 from config.invariants.listings import Listings, Place, Watch, lag_s, providers, read
 from config.invariants.repair import undo_late_landings
 from fulfillment import engine, recovery
 from fulfillment.clock import shop_now
 from fulfillment.models import FINAL, Saga, SagaState
+from fulfillment.recovery.reconciliations import TURN
 from fulfillment.release import RELEASE
 from orders.attention import Incident
 from orders.database import readable, sqlstate
@@ -47,6 +48,8 @@ RULES: tuple[Callable[[Facts], Iterator[Finding]], ...] = (
     journal.reservations_settled,
     journal.history_rebuilds_the_journal,
 )
+OF_THE_SHOP = (*whole.RULES, Rule.UNKNOWN_ORDER, Rule.FORGOTTEN_ORDERS, Rule.UNEXPLAINED, Rule.NOT_LISTED)
+OF_AN_ORDER = tuple(rule for rule in Rule if rule not in OF_THE_SHOP)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,8 +70,12 @@ class Scope:
         return Saga.objects.filter(order__placed_at__gte=self.placed_from) if self.placed_from else Saga.objects.all()
 
     @property
+    def is_at_rest(self) -> Q:
+        return Q(state__in=FINAL, closed_at__lte=self.cutoff)
+
+    @property
     def at_rest(self) -> QuerySet[Saga]:
-        return self.sagas.filter(state__in=FINAL, closed_at__lte=self.cutoff)
+        return self.sagas.filter(self.is_at_rest)
 
 
 def reconcile(since_h: float | None, repair: bool, watch: Watch) -> Report:
@@ -76,7 +83,7 @@ def reconcile(since_h: float | None, repair: bool, watch: Watch) -> Report:
 
     Raises TurnLost: this process stood still, and another reconciliation has begun since.
     """
-    turn = Turn("reconcile", RELEASE, LEASE_S)
+    turn = Turn(TURN, RELEASE, LEASE_S)
     _await(turn, watch)
     try:
         return _told_how_it_ended(lambda: _reconciled(since_h, repair, _keeping(turn, watch)))
@@ -169,12 +176,8 @@ def _wait_until_listed(scope: Scope, lag_s: float, watch: Watch) -> None:
 def _counted(scope: Scope, listings: Listings) -> Report:
     """Orders that are not judged, and why."""
     a_person_s = Q(state=SagaState.NEEDS_ATTENTION)
-    counts = scope.sagas.aggregate(waiting=Count("pk", a_person_s), rest=Count("pk", ~a_person_s), at_rest=Count("pk", _is_at_rest(scope)))
+    counts = scope.sagas.aggregate(waiting=Count("pk", a_person_s), rest=Count("pk", ~a_person_s), at_rest=Count("pk", scope.is_at_rest))
     return Report(open=counts["rest"] - counts["at_rest"], waiting=counts["waiting"], entries=listings.entries)
-
-
-def _is_at_rest(scope: Scope) -> Q:
-    return Q(state__in=FINAL, closed_at__lte=scope.cutoff)
 
 
 # --- orders at rest ------------------------------------------------------------------------------------------------------

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from django.db import connection, transaction
 
+from config import releases
 from config.invariants import forgotten, whole
 from config.invariants.finding import Finding
 from config.invariants.incidents import ACTOR, Telling
@@ -16,17 +17,13 @@ from fulfillment import engine, ledger
 from fulfillment.engine import Shown
 from fulfillment.models import FINAL, Saga, SagaState, StepRecord
 from orders import numbers
-from orders.attention import Incident, IncidentKind, IncidentState, resolve
+from orders.attention import IncidentKind, resolve, unresolved
 from orders.money import money
 
 A_PAGE = 500
 ROOM = 1000  # numbers and ids that are left out behind the last one that a provider knows: the newest may never have come so far
 RESUMED_PER_S = 20
 LEAVES_US = ("orders_order", "fulfillment_saga", "orders_fact")  # tables whose ids stand in messages
-AT_WORK = (
-    "SELECT DISTINCT application_name FROM pg_stat_activity WHERE datname = current_database() AND application_name = ANY(%s) ORDER BY 1"
-)
-OF_THE_SHOP = ["shop-web", "shop-worker", "shop-sweep", "shop-relay"]
 
 
 class NotNow(Exception):
@@ -63,8 +60,8 @@ class Recovery:
 
 def find(watch: Watch) -> Recovery:
     """Raises NotNow: somebody works on this database, or a provider does not list what it holds."""
-    if names := _at_work():
-        raise NotNow(f"{', '.join(names)} still at work on this database: stop web, workers, sweep and relay first. Nothing was done.")
+    if kinds := sorted({kind for running in releases.running().values() for kind in running.kinds}):
+        raise NotNow(f"Still at work on this database: {', '.join(kinds)}. Stop web, workers, sweep and relay first. Nothing was done.")
     listings = read(providers(Saga.objects.all()), None, watch)
     if listings.silent:
         silent = "; ".join(f"{' '.join(place)}: {why}" for place, why in sorted(listings.silent.items()))
@@ -87,14 +84,8 @@ def recover(found: Recovery, watch: Watch) -> None:
         watch("open orders", place, len(found.open_orders))
     with transaction.atomic():
         telling.settle(found.unknown, ())
-        closed = Incident.objects.filter(kind=IncidentKind.FORGOTTEN_ORDERS).exclude(state=IncidentState.RESOLVED)
-        resolve(closed, "recovered", f"{len(found.unknown)} orders that only providers know are incidents of their own", ACTOR)
-
-
-def _at_work() -> list[str]:
-    with connection.cursor() as cursor:
-        cursor.execute(AT_WORK, [OF_THE_SHOP])
-        return [name for (name,) in cursor.fetchall()]
+        told = f"{len(found.unknown)} orders that only providers know are incidents of their own"
+        resolve(unresolved(kind=IncidentKind.FORGOTTEN_ORDERS), "recovered", told, ACTOR)
 
 
 def _open_sagas() -> Iterator[Saga]:

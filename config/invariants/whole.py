@@ -13,7 +13,7 @@ from config.invariants.listings import Listings
 from config.invariants.money import left
 from fulfillment import engine
 from fulfillment.models import OPEN, Reservation, Saga
-from orders.attention import Incident, IncidentState
+from orders.attention import unresolved
 from orders.database import is_our_trouble
 from orders.models import Order, Status
 from sideeffects import registry
@@ -53,7 +53,7 @@ def _stock(state: Reservation.State, due: str, shown: str) -> list[tuple[Any, ..
 
 def each_effect_once(since: datetime | None) -> Iterator[Finding]:
     """Every subscriber's effect happened once for each fact that it has heard, says its own room. Where it is told that one did not, everything is asked again."""
-    told = Incident.objects.exclude(state=IncidentState.RESOLVED).filter(code=Rule.EACH_EFFECT_ONCE)
+    told = unresolved(code=Rule.EACH_EFFECT_ONCE)
     off: dict[str, list[str]] = {}
     for subscriber, complaint in registry.audit(since, set(told.values_list("subject", flat=True))):
         off.setdefault(subscriber, []).append(complaint)
@@ -65,7 +65,7 @@ def each_effect_once(since: datetime | None) -> Iterator[Finding]:
 
 def somebody_looks(since: datetime | None) -> Iterator[Finding]:
     """Every saga that is not closed has a time at which the sweep looks, or an incident that tells a person; ours alone does not count."""
-    told = Incident.objects.exclude(state=IncidentState.RESOLVED).exclude(code=Rule.SOMEBODY_LOOKS).filter(order=OuterRef("order"))
+    told = unresolved(order=OuterRef("order")).exclude(code=Rule.SOMEBODY_LOOKS)
     stranded = Saga.objects.filter(~Exists(told), state__in=OPEN, wake_at__isnull=True)
     for saga in stranded.select_related("order").prefetch_related("records"):
         found = f"{saga.get_state_display().lower()}, no time to look at it and no incident"

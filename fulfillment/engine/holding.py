@@ -15,7 +15,7 @@ from fulfillment.clock import in_seconds, lease_s, shop_now
 from fulfillment.engine.budget import give_time
 from fulfillment.engine.journal import planned, save, tell
 from fulfillment.models import Saga, StepRecord
-from orders.attention import Incident, IncidentKind, IncidentState, open_incident, resolve_incidents
+from orders.attention import IncidentKind, open_incident, resolve_incidents, unresolved
 from orders.clock import jittered
 from orders.money import money
 from orders.timeline import Kind
@@ -68,8 +68,7 @@ def tell_of(circuit: Circuit) -> None:
     order_ids = Saga.objects.filter(held_by=circuit.name).values("order_id")
     at_risk = ledger.remaining_of(order_ids) if circuit.is_undo else {}
     currency, minor = max(at_risk.items(), key=lambda item: item[1], default=(settings.SHOP_CURRENCY, 0))
-    known = Incident.objects.filter(kind=IncidentKind.PROVIDER_DOWN, subject=circuit.name, message=told, amount_minor=minor)
-    if not known.exclude(state=IncidentState.RESOLVED).exists():
+    if not unresolved(kind=IncidentKind.PROVIDER_DOWN, subject=circuit.name, message=told, amount_minor=minor).exists():
         open_incident(
             IncidentKind.PROVIDER_DOWN, subject=circuit.name, code=circuit.name, currency=currency, message=told, amount_minor=minor
         )

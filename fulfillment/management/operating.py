@@ -5,6 +5,7 @@ import os
 import sys
 import warnings
 from argparse import ArgumentTypeError
+from datetime import UTC, datetime
 from getpass import GetPassWarning, getpass
 from typing import Any, NoReturn
 
@@ -37,6 +38,8 @@ class OperatorCommand(BaseCommand):
     def execute(self, *args: Any, **options: Any) -> str | None:
         try:
             return super().execute(*args, **options)
+        except Refused as refused:
+            sys.exit(str(refused))
         except ProgrammingError as foreign:
             sys.exit(f"The database is not the shop's, or is older than this code: {foreign}\n→ python manage.py migrate")
         except BrokenPipeError:  # whoever read the lines has seen enough
@@ -57,7 +60,7 @@ def authenticated(verb: str) -> Actor:
     if not token:
         wrong_usage(NOBODY)
     try:
-        with refusals.kept(None, verb, operators.prefix_of(token)):
+        with refusals.recorded(None, verb, operators.prefix_of(token)):
             return operators.by_token(token)
     except Refused as refused:
         sys.exit(f"{refused} Nothing was done.")
@@ -104,12 +107,10 @@ def words(text: str) -> str:
     return text.strip()
 
 
-def rate(text: str) -> float:
-    """So many a second."""
+def instant(text: str) -> datetime:
+    """ISO 8601; UTC where no offset is given."""
     try:
-        found = float(text)
+        found = datetime.fromisoformat(text)
     except ValueError:
-        found = 0.0
-    if not 0 < found <= 1000:
-        raise ArgumentTypeError(f"{text} is no rate: above 0, at most 1000 a second")
-    return found
+        raise ArgumentTypeError(f"{text!r} is no instant: write it like 2026-11-27T04:00") from None
+    return found if found.tzinfo else found.replace(tzinfo=UTC)

@@ -7,7 +7,6 @@ many orders a second and no more, whoever is killed meanwhile; what becomes of e
 import logging
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from django.conf import settings
@@ -36,44 +35,30 @@ FASTEST_PER_S = 50.0  # of all batches together: each decision costs the sweep a
 WAITING, FAILED_AGAIN = "waiting", "failed again"
 
 
-@dataclass(frozen=True, kw_only=True)
-class Candidate:
-    """An order that the filter has found. ``version``: as it was judged. ``amount_minor``: at risk. ``skip``: why retry is not legal for it; empty: it will be
-    retried.
-    """
-
-    order: str
-    order_id: int | None = None
-    version: int = 0
-    amount_minor: int = 0
-    currency: str = ""
-    skip: str = ""
-
-
 # --- the preview ----------------------------------------------------------------------------------------------------------
 
 
-def candidates(*, kind: str = "", step: str = "", code: str = "") -> list[Candidate]:
-    """Every order with an open incident that fits all filters given, oldest order first; an empty filter fits everything."""
+def _candidates(kind: str, step: str, code: str) -> list[RetryItem]:
+    """Every order with an open incident that fits all filters given, oldest order first; an empty filter fits everything. Not stored, and of no batch yet."""
     wanted = {name: value for name, value in {"kind": kind, "step": step, "code": code}.items() if value}
     fitting = awake().filter(**wanted).order_by()
     rows = fitting.filter(order__isnull=False).values_list("order_id").annotate(Max("amount_minor")).order_by("order_id")
     at_risk = {order_id: amount for order_id, amount in rows if order_id is not None}
     ids = list(at_risk)
-    found = [candidate for start in range(0, len(ids), PAGE) for candidate in _judged(ids[start : start + PAGE], at_risk)]
+    found = [item for start in range(0, len(ids), PAGE) for item in _judged(ids[start : start + PAGE], at_risk)]
     asleep = snoozed().filter(**wanted, order__isnull=False).exclude(order_id__in=ids)
     strangers = fitting.filter(order__isnull=True)
     return found + _skipped(asleep, "snoozed") + _skipped(strangers, "no order of ours")
 
 
-def _judged(order_ids: list[int], at_risk: dict[int, int]) -> Iterator[Candidate]:
+def _judged(order_ids: list[int], at_risk: dict[int, int]) -> Iterator[RetryItem]:
     versions = dict(TimelineEntry.objects.filter(order_id__in=order_ids).order_by().values_list("order_id").annotate(Max("id")))
     held = {pk for pk in Quarantine.objects.filter(order_id__in=order_ids).values_list("order_id", flat=True) if pk is not None}
     sagas = Saga.objects.filter(order_id__in=order_ids).exclude(order_id__in=held).prefetch_related("records").select_related("order")
     known = {saga.order_id: saga for saga in sagas}
     for order in Order.objects.filter(pk__in=held | set(known)).order_by("pk"):
         skip = "" if order.pk in held else _why_not_safely(known[order.pk])
-        yield Candidate(
+        yield RetryItem(
             order=order.number,
             order_id=order.pk,
             version=versions.get(order.pk, 0),
@@ -99,17 +84,18 @@ def _why_not(saga: Saga) -> str:
     return str(saga.get_state_display()).lower()
 
 
-def _skipped(incidents: Iterable[Incident], why: str) -> list[Candidate]:
-    return [Candidate(order=subject, skip=why) for subject in sorted({incident.subject for incident in incidents})]
+def _skipped(incidents: Iterable[Incident], why: str) -> list[RetryItem]:
+    return [RetryItem(order=subject, skip=why) for subject in sorted({incident.subject for incident in incidents})]
 
 
 @transaction.atomic
 def preview(*, kind: str = "", step: str = "", code: str = "") -> RetryBatch:
     """What would be retried, stored as it is judged now. Nothing is done."""
     batch = RetryBatch.objects.create(filters={"kind": kind, "step": step, "code": code})
-    names = ("order", "order_id", "version", "amount_minor", "currency", "skip")
-    found = candidates(kind=kind, step=step, code=code)
-    RetryItem.objects.bulk_create([RetryItem(batch=batch, **{name: getattr(one, name) for name in names}) for one in found])
+    found = _candidates(kind, step, code)
+    for item in found:
+        item.batch = batch
+    RetryItem.objects.bulk_create(found)
     return batch
 
 
@@ -119,16 +105,9 @@ def told(batch: RetryBatch) -> str:
     taken = [item for item in items if not item.skip]
     skipped = Counter(item.skip for item in items if item.skip)
     why = ", ".join(f"{count} {reason}" for reason, count in skipped.most_common())
-    risk = amounts(_at_risk(taken))
+    risk = amounts(*({item.currency: item.amount_minor} for item in taken))
     retried = f"{len(taken)} will be retried" + (f" ({risk} at risk)" if risk else "")
     return f"{len(items)} selected: {retried}, {skipped.total()} skipped" + (f" ({why})" if why else "")
-
-
-def _at_risk(items: list[RetryItem]) -> dict[str, int]:
-    found: Counter[str] = Counter()
-    for item in items:
-        found[item.currency] += item.amount_minor
-    return dict(found)
 
 
 # --- a person confirms it -------------------------------------------------------------------------------------------------
@@ -136,7 +115,7 @@ def _at_risk(items: list[RetryItem]) -> dict[str, int]:
 
 def confirm(number: int, actor: Actor, reason: str, rate_per_s: float) -> RetryBatch:
     """The sweep begins with it; once is enough, and twice is once. Raises Refused: there is no such batch, or not for this actor."""
-    with refusals.kept(actor, "retry", f"batch {number}"):
+    with refusals.recorded(actor, "retry", f"batch {number}"):
         refuse_whom_it_is_not_for(actor, "retry")
         refuse_a_card_number(reason)
         if not RetryBatch.objects.filter(pk=number).exists():

@@ -18,7 +18,7 @@ from fulfillment.recovery.containing import Due, Memory, contained
 from fulfillment.recovery.requests import refuse_a_card_number
 from fulfillment.release import RELEASE
 from orders import refusals
-from orders.attention import Incident, IncidentKind, IncidentState, resolve
+from orders.attention import Incident, IncidentKind, resolve, unresolved
 from orders.database import is_unusable, sqlstate, wait_for_locks
 from orders.operators import Actor, Refused
 
@@ -73,7 +73,7 @@ def _alone(circuit: Circuit, memory: Memory) -> Iterator[None]:
 
 
 def _told_of(name: OuterRef | str) -> "QuerySet[Incident]":
-    return Incident.objects.exclude(state=IncidentState.RESOLVED).filter(kind=IncidentKind.PROVIDER_DOWN, subject=name)
+    return unresolved(kind=IncidentKind.PROVIDER_DOWN, subject=name)
 
 
 def _tell(name: str) -> None:
@@ -160,14 +160,14 @@ def names() -> list[str]:
 
 def hold(name: str, actor: Actor, reason: str) -> str:
     """Keep a circuit open until somebody releases it: a stop by a person. Raises Refused."""
-    with refusals.kept(actor, "hold", name):
+    with refusals.recorded(actor, "hold", name):
         actor.must_have("fulfillment.hold_circuit", "hold a circuit")
         return _decide(name, actor, reason, is_hold=True)
 
 
 def release(name: str, actor: Actor, reason: str) -> str:
     """Close an open circuit, whoever has opened it: the next failures open it again. Raises Refused."""
-    with refusals.kept(actor, "release", name):
+    with refusals.recorded(actor, "release", name):
         actor.must_have("fulfillment.release_circuit", "release a circuit")
         return _decide(name, actor, reason, is_hold=False)
 

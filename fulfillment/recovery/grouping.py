@@ -1,5 +1,7 @@
 """Open incidents by fingerprint (kind, step, code): what one cause has brought about is one row, most money first. A snoozed one waits for its hour."""
 
+from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -53,6 +55,9 @@ def groups() -> list[Group]:
     return sorted(found.values(), key=lambda group: (-sum(group.at_risk.values()), group.first))
 
 
-def amounts(at_risk: dict[str, int]) -> str:
-    """€84.20 + US$10.00; empty where nothing is at risk."""
-    return " + ".join(money(minor, currency) for currency, minor in sorted(at_risk.items()) if minor)
+def amounts(*at_risk: Mapping[str, int]) -> str:
+    """€84.20 + US$10.00: what all of these come to, by currency; empty where nothing is at risk."""
+    total: Counter[str] = Counter()
+    for one in at_risk:
+        total.update(one)
+    return " + ".join(money(minor, currency) for currency, minor in sorted(total.items()) if minor)

@@ -3,25 +3,16 @@
 ``retry`` means: look again now. Money is moved by hand, and written down as a note, until its rows can be read again.
 """
 
-from typing import Any
-
 from django.db import transaction
 
 from fulfillment.models import Quarantine
 from fulfillment.recovery import quarantine
 from fulfillment.recovery.choices import Choice, version_of, whatever_its_rows_say
-from fulfillment.recovery.requests import Answer, Request, refuse_what_is_not_legal
-from orders.attention import Incident, IncidentKind, IncidentState, open_incidents, resolve_incidents
+from fulfillment.recovery.requests import Answer, Request, audit_entry, audited, refuse_what_is_not_legal, repeated, stale
+from orders.attention import IncidentKind, IncidentState, resolve_incidents, unresolved
 from orders.models import Order
 from orders.operators import Refused
 from orders.timeline import Kind, TimelineEntry
-
-TOLD = {
-    "retry": "is looked at again within a second",
-    "assign": "assign is recorded",
-    "snooze": "snooze is recorded",
-    "note": "note is recorded",
-}
 
 
 def choices_of(held: Quarantine | None, incident_is_open: bool) -> list[Choice]:
@@ -38,36 +29,29 @@ def decide(request: Request) -> Answer:
         raise Refused(f"There is no order {request.order}.")
     held = Quarantine.objects.select_for_update().filter(order_id=order_id).first()
     if version_of(order_id) != request.version:
-        return _repeated_or_stale(order_id, request)
-    legal = {choice.verb: choice for choice in choices_of(held, bool(open_incidents(order_id)))}
+        if audit_entry(order_id, request) is None:
+            raise stale(order_id, request)
+        return repeated(request)
+    legal = {choice.verb: choice for choice in choices_of(held, unresolved(order_id=order_id).exists())}
     refuse_what_is_not_legal(request, legal, "cannot be worked on by any process")
     _audit(order_id, request)
     _do(order_id, held, request)
-    return Answer(outcome="done", sentence=f"{request.order} {TOLD[request.verb]}.")
-
-
-def _repeated_or_stale(order_id: int, request: Request) -> Answer:
-    asked = {"detail__user": request.actor.user, "detail__version": request.version, "detail__verb": request.verb}
-    if TimelineEntry.objects.filter(order_id=order_id, kind=Kind.OPERATOR, **asked).exists():
-        return Answer(outcome="repeated", sentence=f"{request.order}: {request.verb} was done already. Nothing was done twice.")
-    raise Refused(
-        f"{request.order} has changed while you were looking (version {version_of(order_id)}, not {request.version}). Nothing was done."
-    )
+    told = " is looked at again within a second" if request.verb == "retry" else f": {request.verb} is recorded"
+    return Answer(outcome="done", sentence=f"{request.order}{told}.")
 
 
 def _audit(order_id: int, request: Request) -> None:
-    detail: dict[str, Any] = {"user": request.actor.user, "verb": request.verb, "version": request.version, "reason": request.reason}
+    detail = audited(request)
     detail |= {"owner": request.owner} if request.owner else {}
     detail |= {"until": request.until.isoformat()} if request.until else {}
     TimelineEntry.objects.create(order_id=order_id, kind=Kind.OPERATOR, code=request.verb, actor=request.actor.name, detail=detail)
 
 
 def _do(order_id: int, held: Quarantine | None, request: Request) -> None:
-    waiting = Incident.objects.exclude(state=IncidentState.RESOLVED).filter(order_id=order_id)
     if request.verb == "retry" and held:
         resolve_incidents(order_id, request.verb, request.reason, request.actor.name, kind=IncidentKind.QUARANTINED)
         quarantine.look_now(held)
     elif request.verb == "assign":
-        waiting.update(owner=request.owner)
+        unresolved(order_id=order_id).update(owner=request.owner)
     elif request.verb == "snooze":
-        waiting.update(state=IncidentState.SNOOZED, snoozed_until=request.until)
+        unresolved(order_id=order_id).update(state=IncidentState.SNOOZED, snoozed_until=request.until)

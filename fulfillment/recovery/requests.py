@@ -3,11 +3,13 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 from fulfillment.clock import shop_now
-from fulfillment.recovery.choices import NEEDS_NO_REASON, Choice
+from fulfillment.recovery.choices import NEEDS_NO_REASON, Choice, version_of
 from orders.operators import Actor, Refused
-from orders.text import has_card_number
+from orders.text import REFUSED, has_card_number
+from orders.timeline import Kind, TimelineEntry
 
 LONGEST = {"owner": 80, "evidence": 300}  # characters: what the journal's columns hold
 
@@ -37,6 +39,28 @@ class Answer:
     sentence: str
 
 
+def audited(request: Request) -> dict[str, Any]:
+    """What the audit entry of each request keeps of it."""
+    return {"user": request.actor.user, "verb": request.verb, "version": request.version, "reason": request.reason}
+
+
+def audit_entry(order_id: int, request: Request) -> TimelineEntry | None:
+    """What this request has left in the history before: the same verb, by the same person, about the same version."""
+    same = {f"detail__{name}": given for name, given in audited(request).items() if name != "reason"}
+    return TimelineEntry.objects.filter(order_id=order_id, kind=Kind.OPERATOR, **same).order_by("id").first()
+
+
+def repeated(request: Request) -> Answer:
+    told = f"{request.order}: {request.verb.replace('_', ' ')} was done already. Nothing was done twice."
+    return Answer(outcome="repeated", sentence=told)
+
+
+def stale(order_id: int, request: Request, now: str = "") -> Refused:
+    """``now``: where the order stands, in words."""
+    versions = f"{now}version {version_of(order_id)}, not {request.version}"
+    return Refused(f"{request.order} has changed while you were looking ({versions}). Nothing was done.")
+
+
 def refuse_whom_it_is_not_for(actor: Actor, verb: str) -> None:
     """Raises Refused: each verb about an order has a permission of its own."""
     actor.must_have(f"fulfillment.decide_{verb}", f"decide {verb.replace('_', ' ')}")
@@ -45,7 +69,7 @@ def refuse_whom_it_is_not_for(actor: Actor, verb: str) -> None:
 def refuse_a_card_number(*texts: str) -> None:
     """Raises Refused: a person has typed one."""
     if any(map(has_card_number, texts)):
-        raise Refused("This looks like a card number. It was not kept: name the charge by its id at the provider.")
+        raise Refused(f"{REFUSED['card_number']} It was not kept: name the charge by its id at the provider.")
 
 
 def refuse_what_is_not_legal(request: Request, legal: Mapping[str, Choice], where: str) -> None:

@@ -6,7 +6,6 @@ A verb locks the saga, compares version and from-state, writes, raises the epoch
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 from django.conf import settings
 from django.db.models import Subquery
@@ -17,11 +16,20 @@ from fulfillment.errors import StepError
 from fulfillment.models import Quarantine, Saga, StepRecord
 from fulfillment.recovery import held, quarantine
 from fulfillment.recovery.choices import choices, held_minor, version_of
-from fulfillment.recovery.requests import Answer, Request, refuse_what_is_not_legal, refuse_whom_it_is_not_for
+from fulfillment.recovery.requests import (
+    Answer,
+    Request,
+    audit_entry,
+    audited,
+    refuse_what_is_not_legal,
+    refuse_whom_it_is_not_for,
+    repeated,
+    stale,
+)
 from fulfillment.step import Receipt, Step
 from fulfillment.talk import whole, with_provider_of
 from orders import refusals
-from orders.attention import Incident, IncidentKind, IncidentState, open_incidents, resolve_incidents
+from orders.attention import Incident, IncidentKind, IncidentState, resolve_incidents, unresolved
 from orders.database import is_our_trouble
 from orders.models import Order
 from orders.money import money
@@ -42,7 +50,7 @@ def decide(request: Request) -> Answer:
     """Do what ``request`` says. Raises Refused, once the refusal is in the audit log: no such order, a stale version, not legal as the order stands, not for this
     actor, or something is missing.
     """
-    with refusals.kept(request.actor, request.verb, request.order):
+    with refusals.recorded(request.actor, request.verb, request.order):
         return _decide_whatever_its_rows_say(request)
 
 
@@ -92,25 +100,18 @@ def _told(request: Request, found: "LookedUp | None") -> str:
 
 def _repeated_or_stale(saga: Saga, request: Request) -> Answer:
     """A second press of the same button is answered as the first; a decision about an order that has moved on is refused."""
-    asked = {"detail__user": request.actor.user, "detail__version": request.version, "detail__verb": request.verb}
-    mine = TimelineEntry.objects.filter(order_id=saga.order_id, kind=Kind.OPERATOR, **asked)
-    entry = mine.order_by("id").first()
+    entry = audit_entry(saga.order_id, request)
     if entry is not None and entry.code != request.verb:
         return Answer(
             outcome="proposed", sentence=f"{request.order}: you have proposed this already. A second person must ask for the same."
         )
     if entry is not None and all(entry.detail.get(name, "") == given for name, given in _given(saga, request).items()):
-        return Answer(
-            outcome="repeated", sentence=f"{request.order}: {request.verb.replace('_', ' ')} was done already. Nothing was done twice."
-        )
-    state = saga.get_state_display()
-    raise Refused(
-        f"{request.order} has changed while you were looking (it is now: {state}; version {version_of(saga.order_id)}, not {request.version}). Nothing was done."
-    )
+        return repeated(request)
+    raise stale(saga.order_id, request, now=f"it is now: {saga.get_state_display()}; ")
 
 
 def _refuse_what_is_not_legal(saga: Saga, request: Request) -> None:
-    legal = {choice.verb: choice for choice in choices(saga, bool(open_incidents(saga.order_id)))}
+    legal = {choice.verb: choice for choice in choices(saga, unresolved(order_id=saga.order_id).exists())}
     refuse_what_is_not_legal(request, legal, f"stands at “{saga.get_state_display()}”")
     _refuse_a_wrong_amount(saga, request)
 
@@ -150,7 +151,7 @@ def _needs_a_second_person(saga: Saga, request: Request) -> Answer | None:
     amount, at_risk = request.amount_minor or 0, engine.at_risk_minor(saga)
     if max(amount, at_risk) <= (0 if request.verb == "close" else settings.SECOND_PERSON_ABOVE_MINOR):
         return None
-    incident = next((found for found in open_incidents(saga.order_id) if found.kind in STOPS), None)
+    incident = unresolved(order_id=saga.order_id, kind__in=STOPS).first()
     if incident is None:
         raise Refused(f"{request.order} has no open incident under which two persons could agree.")
     asked = {"verb": request.verb, "amount_minor": amount, "at_risk_minor": at_risk}
@@ -172,8 +173,7 @@ def _needs_a_second_person(saga: Saga, request: Request) -> Answer | None:
 
 
 def _audit(saga: Saga, request: Request, code: str, name: str, found: "LookedUp | None") -> None:
-    detail: dict[str, Any] = {"user": request.actor.user, "verb": request.verb, "version": request.version, "reason": request.reason}
-    detail |= {name: given for name, given in _given(saga, request).items() if given}
+    detail = audited(request) | {name: given for name, given in _given(saga, request).items() if given}
     detail |= {"answer": found.sentence} if found else {}
     TimelineEntry.objects.create(
         order_id=saga.order_id, kind=Kind.OPERATOR, name=name, code=code, epoch=saga.epoch, actor=request.actor.name, detail=detail
@@ -308,15 +308,11 @@ def _close(saga: Saga, request: Request, found: LookedUp | None) -> None:
 
 
 def _assign(saga: Saga, request: Request, found: LookedUp | None) -> None:
-    _open_of(saga).update(owner=request.owner)
+    unresolved(order_id=saga.order_id).update(owner=request.owner)
 
 
 def _snooze(saga: Saga, request: Request, found: LookedUp | None) -> None:
-    _open_of(saga).update(state=IncidentState.SNOOZED, snoozed_until=request.until)
-
-
-def _open_of(saga: Saga) -> Any:
-    return Incident.objects.exclude(state=IncidentState.RESOLVED).filter(order_id=saga.order_id)
+    unresolved(order_id=saga.order_id).update(state=IncidentState.SNOOZED, snoozed_until=request.until)
 
 
 VERBS: dict[str, Callable[[Saga, Request, LookedUp | None], None]] = {
@@ -364,7 +360,7 @@ def retry_now(order_number: str, actor: Actor) -> str:
 
     "due"; "held" (it waits before an open circuit, which decides), or "nothing_waits".
     """
-    with refusals.kept(actor, "retry_now", order_number):
+    with refusals.recorded(actor, "retry_now", order_number):
         refuse_whom_it_is_not_for(actor, "retry_now")
     order_id = Subquery(Order.objects.filter(number=order_number).values("pk"))
     if waiting := Quarantine.objects.filter(order_id=order_id).first():

@@ -7,18 +7,14 @@ from django import forms
 from django.http import QueryDict
 from unfold.widgets import UnfoldAdminTextInputWidget
 
-from orders.text import can_be_seen, has_card_number, has_control
+from orders.text import REFUSED, can_be_seen, has_card_number, has_control
 
 
 class TextField(forms.CharField):
     """Of which something can be seen. A card number does not belong there."""
 
     widget = UnfoldAdminTextInputWidget
-    default_error_messages: ClassVar = {
-        "control_character": "Control characters are refused: line breaks, tabs, and what turns the direction of writing.",
-        "invisible": "Nothing of this can be seen.",
-        "card_number": "This looks like a card number.",
-    }
+    default_error_messages: ClassVar = {**REFUSED}
 
     def clean(self, value: Any) -> str:
         text: str = super().clean(value)

@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 
 from django.contrib import admin, messages
 from django.contrib.auth.models import User
-from django.db.models import Exists, OuterRef, Prefetch, QuerySet, prefetch_related_objects
+from django.db.models import Exists, OuterRef, QuerySet, prefetch_related_objects
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect
 from django.urls import reverse
@@ -18,16 +18,16 @@ from unfold.decorators import action, display
 
 from fulfillment import recovery
 from fulfillment.explain import explain
-from fulfillment.models import Saga, StepRecord
+from fulfillment.models import Saga, StepRecord, records_of
 from orders import operators, refusals
 from orders.admin import flower
 from orders.admin.badges import FAILED, attention_badge, failed_badge, icon_of, state_badge, status_badge
-from orders.attention import Incident, IncidentState
+from orders.attention import unresolved
 from orders.models import Order
 from orders.money import money
 from orders.operators import Actor
 from orders.refusals import RefusedAttempt
-from orders.timeline import TimelineEntry, sentence
+from orders.timeline import TimelineEntry, history, sentence
 from sideeffects import reading
 from sideeffects.models import Delivery, DeliveryState
 
@@ -61,7 +61,7 @@ class NeedsAttention(admin.SimpleListFilter):
         return [("yes", "Needs attention"), ("no", "Needs none")]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Order]) -> QuerySet[Order]:
-        is_open = Exists(Incident.objects.exclude(state=IncidentState.RESOLVED).filter(order=OuterRef("pk")))
+        is_open = Exists(unresolved(order=OuterRef("pk")))
         wanted = {"yes": is_open, "no": ~is_open}.get(self.value() or "")
         return queryset if wanted is None else queryset.filter(wanted)
 
@@ -118,7 +118,7 @@ class OrderAdmin(ModelAdmin):
             return True
         if request.method == "POST" and object_id is not None:
             actor, number = _actor(request), Order.objects.filter(pk=object_id).values_list("number", flat=True).first()
-            with suppress(operators.Refused), refusals.kept(actor, verb, number or ""):
+            with suppress(operators.Refused), refusals.recorded(actor, verb, number or ""):
                 actor.must_have(permission, verb.replace("_", " "))
         return False
 
@@ -147,7 +147,7 @@ class OrderAdmin(ModelAdmin):
 
     @display(description="Steps")
     def shown_steps(self, order: Order) -> SafeString:
-        parts = [_step_in_the_list(record, order) for record in _records(order)]
+        parts = [_step_in_the_list(record, order) for record in records_of(order)]
         return format_html_join("  ", '<span title="{}" style="white-space:nowrap">{} {}</span>', parts)
 
     @display(description="Side effects")
@@ -229,15 +229,6 @@ def _actor(request: HttpRequest) -> Actor:
     return operators.of_user(request.user)
 
 
-def history() -> "Prefetch[str, QuerySet[TimelineEntry], str]":
-    return Prefetch("timeline", TimelineEntry.objects.order_by("at", "id"))
-
-
-def _records(order: Order) -> list[StepRecord]:
-    saga = getattr(order, "saga", None)
-    return list(saga.records.all()) if saga else []
-
-
 def _failed_here(record: StepRecord, order: Order) -> bool:
     return bool(order.saga.failed_at == record.name)
 
@@ -255,7 +246,7 @@ def _left_to_do(deliveries: list[Delivery] | None) -> str:
     if deliveries is None:
         return "The order is done; its side effects cannot be read now."
     if dead := [delivery.subscriber for delivery in deliveries if delivery.state == DeliveryState.DEAD]:
-        return f"The order is done, but out of tries are: {', '.join(dead)}."
+        return f"The order is done, but dead letters wait for a person: {', '.join(dead)}."
     if any(delivery.state != DeliveryState.DELIVERED for delivery in deliveries):
         return "The order is done; its side effects are on their way."
     return "Nothing is left to do."
@@ -277,7 +268,7 @@ def page_of(order: Order) -> dict[str, Any]:
         "ledger": [(entry, money(entry.amount_minor, order.currency)) for entry in order.ledger.all()],
         "address": _address_line(order.shipping_address),
         "lines": lines,
-        "steps": [_step(record, entries, order) for record in _records(order)],
+        "steps": [_step(record, entries, order) for record in records_of(order)],
         "side_effects": [(delivery, _delivery_badge(delivery), flower.published(delivery, order)) for delivery in deliveries or []],
         "side_effects_cannot_be_read": deliveries is None,
         "left_to_do": _left_to_do(deliveries),

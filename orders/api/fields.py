@@ -15,13 +15,13 @@ from rest_framework.fields import empty
 from orders.api import addresses
 from orders.api.body import Members
 from orders.money import MAX_TOTAL_MINOR
-from orders.text import can_be_seen, has_card_number, has_control
+from orders.text import REFUSED, can_be_seen, has_card_number, has_control
 
 MAX_LINES = 50
 MAX_QUANTITY = 1000
 TEST_TOKEN = "tok_"
 NOT_EVERYWHERE = ("city", "state", "postal_code")
-CARD_NUMBER = "This looks like a card number. It was not kept: send the token that your payment provider has given for it."
+CARD_NUMBER = f"{REFUSED['card_number']} It was not kept: send the token that your payment provider has given for it."
 
 
 class Strict(serializers.Serializer[Any]):
@@ -48,8 +48,8 @@ class Text(serializers.CharField):
 
     default_error_messages: ClassVar = {
         "invalid": "Must be a text, in quotes.",
-        "control_character": "Control characters are refused: line breaks, tabs, and what turns the direction of writing.",
-        "invisible": "Nothing of this can be seen.",
+        "control_character": REFUSED["control_character"],
+        "invisible": REFUSED["invisible"],
     }
 
     def run_validation(self, data: Any = empty) -> Any:

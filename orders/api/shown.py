@@ -2,20 +2,19 @@
 
 from typing import Any
 
-from django.db.models import Prefetch, QuerySet
+from django.db.models import QuerySet
 
 from fulfillment.explain import explain
-from fulfillment.models import StepRecord
+from fulfillment.models import StepRecord, records_of
 from orders.models import Order, Product, Status
-from orders.timeline import Kind, TimelineEntry, sentence
+from orders.timeline import Kind, TimelineEntry, history, sentence
 from sideeffects import reading
 from sideeffects.models import Delivery
 
 
 def whole(orders: QuerySet[Order]) -> QuerySet[Order]:
     """With everything that ``full`` shows, in a fixed number of queries. Without the plan, which is not shown: one that cannot be read hides nothing else."""
-    history = Prefetch("timeline", TimelineEntry.objects.order_by("at", "id"))
-    return brief(orders).select_related("saga").defer("saga__plan").prefetch_related("saga__records", "facts", history)
+    return brief(orders).select_related("saga").defer("saga__plan").prefetch_related("saga__records", "facts", history())
 
 
 def brief(orders: QuerySet[Order]) -> QuerySet[Order]:
@@ -46,15 +45,10 @@ def summary(order: Order) -> dict[str, Any]:
 
 def full(order: Order) -> dict[str, Any]:
     return summary(order) | {
-        "steps": [_step(record) for record in _records(order)],
+        "steps": [_step(record) for record in records_of(order)],
         "side_effects": _side_effects(order),
         "timeline": [_entry(entry) for entry in order.timeline.all()],
     }
-
-
-def _records(order: Order) -> list[StepRecord]:
-    saga = getattr(order, "saga", None)
-    return list(saga.records.all()) if saga else []
 
 
 def why(order: Order) -> dict[str, Any]:

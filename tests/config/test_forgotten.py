@@ -3,7 +3,6 @@
 from collections.abc import Callable
 from typing import Any
 
-import psycopg
 import pytest
 from django.contrib.auth.models import User
 from django.core.management import call_command
@@ -20,6 +19,7 @@ from orders import numbers
 from orders.attention import Incident, IncidentKind
 from orders.models import Order, Product
 from tests.config.conftest import TOTAL, Shop
+from tests.holding import outside
 
 OURS, ANOTHER = "tes", "abc"  # the issuer of the tests' nonce, and another system's
 
@@ -225,9 +225,7 @@ def _paid(shop: Shop, order: Order) -> None:
 
 @pytest.mark.django_db(transaction=True)
 def test_not_while_somebody_is_at_work(shop: Shop, forgotten: None, capsys: pytest.CaptureFixture[str]) -> None:
-    given = connection.get_connection_params()
-    given = {name: given[name] for name in ("dbname", "host", "user", "password", "port") if given.get(name)}
-    with psycopg.connect(**given, application_name="shop-worker"), pytest.raises(SystemExit, match="shop-worker still at work"):
+    with outside(application_name="shop-worker-r1"), pytest.raises(SystemExit, match="Still at work on this database: worker"):
         recover("--yes")
     assert numbers.newest() == 1000
 

@@ -10,8 +10,6 @@ from fulfillment import recovery
 from orders.models import Incident, Order
 from tests.config.conftest import TOTAL, Shop
 
-CAUSE = ("many at once, EUR", "mismatch", "ledger_agrees")
-
 
 @pytest.fixture(autouse=True)
 def few(monkeypatch: pytest.MonkeyPatch) -> None:

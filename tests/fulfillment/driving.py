@@ -1,10 +1,16 @@
 """Sagas driven by hand, one transition at a time."""
 
+from typing import Any
+
 import pytest
 
 from fulfillment import engine, recovery
+from fulfillment.clock import lease_s
 from fulfillment.errors import InDoubt, Rejected, StepError
+from fulfillment.gateways.lease import Lease
 from fulfillment.models import Saga, StepRecord, StepState, StockLevel
+from fulfillment.steps import known
+from fulfillment.talk import talk
 from orders.models import Order
 from tests.fulfillment.conftest import now_due
 
@@ -29,6 +35,18 @@ def start(saga: int, name: str = "payment", undo: bool = False) -> engine.Claim:
     return claim
 
 
+def work(saga: int, name: str = "payment", undo: bool = False) -> Any:
+    """What a worker does, with the answer that came."""
+    claim, step = start(saga, name, undo), known(name)
+    assert step is not None
+    answer = talk(step, claim, Lease.begin(lease_s()))
+    if isinstance(answer, StepError):
+        engine.settle_failure(claim, answer)
+    else:
+        engine.settle_success(claim, answer)
+    return answer
+
+
 def paid(saga: int) -> None:
     """Payment succeeded, with the order's total."""
     total = Saga.objects.select_related("order").get(pk=saga).order.total_minor
@@ -46,6 +64,14 @@ def refused(saga: int) -> None:
     assert engine.chain_stopped(saga, 1) is not None
 
 
+def cancelled(saga: int) -> None:
+    """Paid, and cancelled: the undo of payment is granted."""
+    paid(saga)
+    recovery.cancel(found(saga).order.number, "web-shop")
+    now_due(saga)
+    recovery.look(saga)
+
+
 def undo_failed(saga: int, error: StepError = REFUSED) -> None:
     """Paid, out of stock, and the refund failed for good: a person must decide."""
     paid(saga)
@@ -61,6 +87,14 @@ def in_doubt(saga: int) -> None:
     claim = engine.start(saga, 1, "payment", undo=False)
     assert claim is not None
     engine.settle_failure(claim, InDoubt("No answer within 1 s."))
+
+
+def cancel_refused(saga: int) -> None:
+    """In doubt, cancelled, and its blind undo was refused for good: nobody knows whether money was taken."""
+    in_doubt(saga)
+    recovery.cancel(found(saga).order.number, "amara")
+    assert recovery.look(saga) is not None
+    engine.settle_failure(start(saga, undo=True), REFUSED)
 
 
 def parked_forward(saga: int, poison_after: int) -> None:

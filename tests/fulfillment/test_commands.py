@@ -29,7 +29,7 @@ from orders.timeline import TimelineEntry
 from tests.actors import AMARA, TUNDE, actor
 from tests.conftest import SignIn
 from tests.fulfillment.conftest import SandboxProcess
-from tests.fulfillment.driving import in_doubt, paid, parked_forward, refund_goes_on, undo_failed
+from tests.fulfillment.driving import cancel_refused, in_doubt, paid, parked_forward, refund_goes_on, undo_failed
 
 
 @dataclass(frozen=True)
@@ -211,13 +211,7 @@ def test_an_amount_up_to_the_limit_is_one_person_s(saga: int, manage: Manage, se
 
 def test_to_close_while_nobody_knows_whether_money_was_taken_needs_two(saga: int, manage: Manage) -> None:
     """The ledger shows nothing captured, which proves nothing."""
-    in_doubt(saga)
-    recovery.cancel("ORD-1", "amara")
-    launch = recovery.look(saga)
-    assert launch is not None
-    claim = engine.start(saga, launch.epoch, "payment", undo=True)
-    assert claim is not None
-    engine.settle_failure(claim, TOO_LATE)
+    cancel_refused(saga)
 
     assert "Close the order as it is (nobody knows whether €1.00 was taken)" in manage("why ORD-1").out
     assert "is proposed" in manage(decide("close", "--amount-minor 0")).out
@@ -229,13 +223,7 @@ def test_to_close_while_nobody_knows_whether_money_was_taken_needs_two(saga: int
 def test_what_is_at_risk_counts_and_not_what_was_typed(saga: int, manage: Manage, settings: Any) -> None:
     """Nobody knows whether the charge exists: a person who says "0 was given back" ends the search for all of it."""
     settings.SECOND_PERSON_ABOVE_MINOR = 99
-    in_doubt(saga)
-    recovery.cancel("ORD-1", "amara")
-    launch = recovery.look(saga)
-    assert launch is not None
-    claim = engine.start(saga, launch.epoch, "payment", undo=True)
-    assert claim is not None
-    engine.settle_failure(claim, TOO_LATE)
+    cancel_refused(saga)
 
     for typed in (0, 1):
         proposed = manage(decide("undone_by_hand", f"--amount-minor {typed} --evidence re_77"))

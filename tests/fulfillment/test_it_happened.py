@@ -7,7 +7,7 @@ import pytest
 
 from fulfillment import engine, ledger, recovery
 from fulfillment.clock import lease_s
-from fulfillment.errors import InDoubt, StepError
+from fulfillment.errors import InDoubt
 from fulfillment.gateways.lease import Lease
 from fulfillment.models import SagaState, StepState
 from fulfillment.recovery import Refused, Request, decide, version_of
@@ -17,7 +17,7 @@ from orders.models import Order
 from orders.timeline import Kind, TimelineEntry
 from tests.actors import AMARA
 from tests.fulfillment.conftest import ADDRESS, SandboxProcess, now_due
-from tests.fulfillment.driving import copy_of, found, in_doubt, record, start
+from tests.fulfillment.driving import copy_of, found, in_doubt, record, start, work
 
 SILENCE = InDoubt("No answer.")
 
@@ -46,17 +46,6 @@ def happened(saga: int, **more: Any) -> recovery.Answer:
     order = found(saga).order
     given: dict[str, Any] = {"evidence": "the bank's page"} | more
     return decide(Request(order=order.number, verb="it_happened", version=version_of(order.pk), actor=AMARA, reason="seen", **given))
-
-
-def work(saga: int, name: str = "payment") -> Any:
-    claim, step = start(saga, name), known(name)
-    assert step is not None
-    answer = talk(step, claim, Lease.begin(lease_s()))
-    if isinstance(answer, StepError):
-        engine.settle_failure(claim, answer)
-    else:
-        engine.settle_success(claim, answer)
-    return answer
 
 
 def audited(saga: int) -> list[TimelineEntry]:

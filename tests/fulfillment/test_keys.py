@@ -8,8 +8,7 @@ from fulfillment import keys, recovery
 from fulfillment.models import Saga, StepRecord
 from orders.models import Order
 from tests.actors import AMARA
-from tests.fulfillment.conftest import now_due
-from tests.fulfillment.driving import copy_of, found, paid, record
+from tests.fulfillment.driving import cancelled, copy_of, found, record
 
 REAL = keys.new_nonce
 
@@ -40,10 +39,7 @@ def test_an_order_number_that_is_issued_again_has_other_keys(order: Order) -> No
 def test_refunds_too(order: Order) -> None:
     """What a stranger was refunded under ORD-7 says nothing about mine."""
     saga = copy_of(order, "ORD-7")
-    paid(saga)
-    recovery.cancel("ORD-7", "web-shop")
-    now_due(saga)
-    recovery.look(saga)
+    cancelled(saga)
 
     nonce = found(saga).nonce
     assert len(nonce) == keys.NONCE_LENGTH
@@ -56,10 +52,7 @@ def test_a_saga_from_before_the_nonce_keeps_its_keys(order: Order) -> None:
     saga = copy_of(order, "ORD-7")
     Saga.objects.filter(pk=saga).update(nonce="")
     StepRecord.objects.filter(saga=saga, name="payment").update(do_key="ORD-7:payment:do:1")
-    paid(saga)
-    recovery.cancel("ORD-7", "web-shop")
-    now_due(saga)
-    recovery.look(saga)
+    cancelled(saga)
 
     assert record(saga).undo_key == "ORD-7:payment:undo:1"
 
@@ -68,10 +61,7 @@ def test_a_saga_from_before_the_nonce_keeps_its_keys(order: Order) -> None:
 def test_a_refund_that_an_older_release_has_granted_keeps_its_key(order: Order) -> None:
     """It knows no nonce. Asked again under another key, the customer might be refunded twice."""
     saga = copy_of(order, "ORD-7")
-    paid(saga)
-    recovery.cancel("ORD-7", "web-shop")
-    now_due(saga)
-    recovery.look(saga)
+    cancelled(saga)
     StepRecord.objects.filter(saga=saga, name="payment").update(undo_key="ORD-7:payment:undo:1", state="undo_failed")
     Saga.objects.filter(pk=saga).update(state="needs_attention", wake_at=None)
 

@@ -16,14 +16,13 @@ from fulfillment.gateways.ports import Charge, Refund
 from fulfillment.ledger import LedgerEntry
 from fulfillment.models import SagaState, StepState, StockLevel
 from fulfillment.recovery import Request, decide, version_of
-from fulfillment.steps import known
 from fulfillment.steps.payment import Payment
 from fulfillment.talk import talk
 from orders.attention import Incident
 from orders.models import Order
 from tests.actors import AMARA
 from tests.fulfillment.conftest import now_due
-from tests.fulfillment.driving import found, paid, record, refused, start
+from tests.fulfillment.driving import found, paid, record, refused, start, work
 
 
 @dataclass
@@ -70,18 +69,6 @@ def bank(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Bank]:
         return it
 
     return opens
-
-
-def work(saga: int, name: str = "payment", undo: bool = False) -> Any:
-    """What a worker does, with the answer that came."""
-    claim, step = start(saga, name, undo), known(name)
-    assert step is not None
-    answer = talk(step, claim, Lease.begin(lease_s()))
-    if isinstance(answer, StepError):
-        engine.settle_failure(claim, answer)
-    else:
-        engine.settle_success(claim, answer)
-    return answer
 
 
 def goes_on(saga: int) -> None:

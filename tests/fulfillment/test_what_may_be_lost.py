@@ -19,7 +19,7 @@ from fulfillment.recovery import Request, decide, version_of
 from orders.models import Order
 from tests.actors import AMARA
 from tests.fulfillment.conftest import SandboxProcess, now_due
-from tests.fulfillment.driving import copy_of, paid, refused, start, undo_failed
+from tests.fulfillment.driving import cancelled, copy_of, paid, refused, start, undo_failed
 from tests.shop_clock import ShopClock
 
 
@@ -166,10 +166,7 @@ def test_a_worker_s_own_lease_begins_before_the_one_that_others_read(
     """However long its start takes: it sends nothing once it may have been taken over."""
     settings.SANDBOX_URL = sandbox.url
     if undo:
-        paid(saga)
-        recovery.cancel(order.number, "web-shop")
-        now_due(saga)
-        recovery.look(saga)
+        cancelled(saga)
     asked: list[float] = []
     leases: list[float] = []
 

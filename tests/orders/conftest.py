@@ -4,7 +4,7 @@ import uuid
 from typing import Any
 
 import pytest
-from django.contrib.auth.models import User
+from django.contrib.auth.models import Permission, User
 from django.test import Client as Browser
 from knox.models import AuthToken
 from rest_framework.test import APIClient
@@ -54,6 +54,15 @@ def body() -> dict[str, Any]:
         "payment": {"token": "tok_ok"},
         "shipping_address": {"name": "Amara", "line1": "12 Harbour Rd", "city": "Cork", "postal_code": "T12 X7YZ", "country": "IE"},
     }
+
+
+def browser_of(name: str, *permissions: str) -> Browser:
+    """Of an operator who may do just this."""
+    user = User.objects.create_user(name, is_staff=True)
+    user.user_permissions.add(*Permission.objects.filter(codename__in=permissions))
+    browser = Browser()
+    browser.force_login(user)
+    return browser
 
 
 @pytest.fixture

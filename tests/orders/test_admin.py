@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from django.contrib.admin.models import LogEntry
-from django.contrib.auth.models import Permission, User
+from django.contrib.auth.models import User
 from django.db import transaction
 from django.test import Client as Browser
 
@@ -18,14 +18,7 @@ from orders.models import Fact, Order, Product, RefusedAttempt, Status, Timeline
 from sideeffects.models import Delivery
 from tests.fulfillment.driving import undo_failed
 from tests.orders.admin_form import opened
-from tests.orders.conftest import Client
-
-
-@pytest.fixture
-def operator(client: Client) -> Browser:
-    browser = Browser()
-    browser.force_login(User.objects.create_superuser("operator"))
-    return browser
+from tests.orders.conftest import Client, browser_of
 
 
 @pytest.fixture
@@ -172,7 +165,7 @@ def test_a_dead_letter_is_something_left_to_do(operator: Browser, order: Order) 
 
     text = operator.get(page(order)).content.decode()
 
-    assert "out of tries are: email." in text
+    assert "dead letters wait for a person: email." in text
     assert "Nothing is left to do." not in text
 
 
@@ -226,15 +219,12 @@ def test_retry_makes_what_waits_due_now_and_says_when_nothing_waits(operator: Br
 
 
 def test_a_viewer_has_no_buttons(client: Client, order: Order) -> None:
-    viewer = User.objects.create_user("viewer", is_staff=True)
-    viewer.user_permissions.add(*Permission.objects.filter(codename="view_order"))
-    browser = Browser()
-    browser.force_login(viewer)
+    browser = browser_of("viewer", "view_order")
 
     assert "Cancel order" not in browser.get(page(order)).content.decode()
     assert browser.post(page(order, "cancel"), {"_form_submitted": "True"}).status_code == 403
     assert [(one.actor, one.user, one.verb, one.subject) for one in RefusedAttempt.objects.all()] == [
-        ("viewer", viewer.pk, "cancel", order.number)
+        ("viewer", User.objects.get(username="viewer").pk, "cancel", order.number)
     ]
     assert "viewer may not cancel: the permission orders.cancel_order is missing." in browser.get(page(order)).content.decode()
 
@@ -244,10 +234,7 @@ def test_a_viewer_has_no_buttons(client: Client, order: Order) -> None:
 )
 def test_each_button_has_a_permission_of_its_own(client: Client, order: Order, permission: str, mine: str, other: str) -> None:
     """Who may cancel may not therefore retry; and what they do is theirs by number, whatever they are called later."""
-    kim = User.objects.create_user("kim", is_staff=True)
-    kim.user_permissions.add(*Permission.objects.filter(codename__in=["view_order", permission]))
-    browser = Browser()
-    browser.force_login(kim)
+    browser = browser_of("kim", "view_order", permission)
     StepRecord.objects.filter(name="payment").update(state="retry_wait")
 
     assert browser.post(page(order, mine), {"_form_submitted": "True"}).status_code == 302

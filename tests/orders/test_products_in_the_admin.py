@@ -4,13 +4,12 @@ import re
 from typing import Any
 
 import pytest
-from django.contrib.auth.models import Permission, User
 from django.test import Client as Browser
 
 from orders.models import Product
 from orders.money import MAX_TOTAL_MINOR
 from tests.orders.admin_form import Form, opened
-from tests.orders.conftest import Client
+from tests.orders.conftest import Client, browser_of
 
 LIST = "/admin/orders/product/"
 ADD = f"{LIST}add/"
@@ -176,10 +175,7 @@ def test_the_list_says_what_is_sold(operator: Browser, settings: Any) -> None:
 
 
 def test_a_viewer_reads_a_product(client: Client) -> None:
-    viewer = User.objects.create_user("viewer", is_staff=True)
-    viewer.user_permissions.add(*Permission.objects.filter(codename="view_product"))
-    browser = Browser()
-    browser.force_login(viewer)
+    browser = browser_of("viewer", "view_product")
 
     answer = browser.get(page_of("TENT"))
 

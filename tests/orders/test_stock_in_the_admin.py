@@ -1,14 +1,13 @@
 """Promise: stock changes by movements with a reason. Nobody who counts overwrites somebody else, and what was sold meanwhile does not come back."""
 
 import pytest
-from django.contrib.auth.models import Permission, User
 from django.test import Client as Browser
 
 from fulfillment import stock
 from fulfillment.models import StockLevel, StockMovement
 from orders.models import Product
 from tests.orders.admin_form import Form, opened
-from tests.orders.conftest import Client
+from tests.orders.conftest import Client, browser_of
 
 LIST = "/admin/fulfillment/stocklevel/"
 
@@ -215,10 +214,7 @@ def test_movements_are_read_and_never_edited(operator: Browser, tents: Form) -> 
 
 
 def test_a_viewer_reads_stock_and_moves_nothing(client: Client) -> None:
-    viewer = User.objects.create_user("viewer", is_staff=True)
-    viewer.user_permissions.add(*Permission.objects.filter(codename="view_stocklevel"))
-    browser = Browser()
-    browser.force_login(viewer)
+    browser = browser_of("viewer", "view_stocklevel")
 
     answer = browser.get(page_of("TENT"))
 

@@ -12,7 +12,6 @@ from config.outside import FINAL, RunningStack, wait_for
 from tests.engines import RUN_DIR
 from tests.promises.conftest import Shop
 
-CLEAN = 200
 ORPHAN, MISMATCH = "orphan_payment", "mismatch"
 
 

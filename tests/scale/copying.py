@@ -6,6 +6,8 @@ from typing import Any
 
 import psycopg
 
+from orders.money import whole_units_sql
+
 AT_ONCE = 100_000  # copies in one transaction
 EARLIER_D, EARLIER_H, WINDOW_H = 730.0, 49.0, 47.0  # most were placed in two years until 49 hours ago, the newest in the last 47
 CUSTOMERS = 100_000
@@ -93,8 +95,8 @@ ROOMS = (
     count(*), sum((payload->>'total_minor')::bigint) FROM orders_fact GROUP BY 1, 2""",
     """INSERT INTO sideeffects_analytics_dailyunits (day, sku, units) SELECT (payload->>'fulfilled_on')::date, line->>'sku', sum((line->>'quantity')::bigint)
     FROM orders_fact, jsonb_array_elements(payload->'lines') AS line GROUP BY 1, 2""",
-    """INSERT INTO sideeffects_loyalty_pointsentry (account, order_number, points, at) SELECT encode(sha256(lower(o.customer_email)::bytea), 'hex'), o.number,
-    (payload->>'total_minor')::bigint / 100, f.at FROM orders_fact f JOIN orders_order o ON o.id = f.order_id""",
+    f"""INSERT INTO sideeffects_loyalty_pointsentry (account, order_number, points, at) SELECT encode(sha256(lower(o.customer_email)::bytea), 'hex'), o.number,
+    {whole_units_sql("(payload->>'total_minor')::bigint", "payload->>'currency'")}, f.at FROM orders_fact f JOIN orders_order o ON o.id = f.order_id""",
     "INSERT INTO sideeffects_loyalty_balance (account, points) SELECT account, sum(points) FROM sideeffects_loyalty_pointsentry GROUP BY 1",
     """INSERT INTO sideeffects_recommendations_copurchase (sku, other, orders) SELECT a.sku, b.sku, count(*)
     FROM (SELECT order_id, line->>'sku' AS sku FROM orders_fact, jsonb_array_elements(payload->'lines') AS line) a

@@ -233,7 +233,7 @@ def test_a_page_of_facts_on_which_nobody_can_work_is_passed(facts: list[Fact], m
 
 
 def test_a_person_s_decision_reaches_every_batch(facts: list[Fact], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(people, "AT_ONCE", 5)
+    monkeypatch.setattr(outbox, "AT_ONCE", 5)
     owe_all()
     Delivery.objects.update(state="dead", wake_at=None)
 

@@ -8,7 +8,7 @@ from django.core.management import CommandError, call_command
 
 from orders.models import Fact
 from orders.timeline import TimelineEntry
-from sideeffects import outbox, people, registry, relay, replaying
+from sideeffects import outbox, people, registry, relay
 from sideeffects.models import Delivery
 from tests.conftest import SignIn
 from tests.shop_clock import ShopClock
@@ -99,7 +99,7 @@ def test_they_are_chosen_by_cause_and_by_time(tell: Tell, clock: ShopClock) -> N
 
 def test_the_rate_is_kept_also_by_whoever_comes_second(tell: Tell, clock: ShopClock, monkeypatch: pytest.MonkeyPatch) -> None:
     """A mail server that has just come back is not met by everybody at once."""
-    monkeypatch.setattr(replaying, "AT_ONCE", 2)
+    monkeypatch.setattr(outbox, "AT_ONCE", 2)
     first = [dies(tell, "loyalty", f"ORD-{n}") for n in range(5)]
     replay(all=True, rate=10.0, **DECIDES)
     second = [dies(tell, "loyalty", f"ORD-{n}") for n in range(5, 8)]
@@ -117,7 +117,7 @@ def test_killed_half_way_what_was_recorded_goes_out_and_the_rest_is_replayed_by_
     tell: Tell, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     letters = [dies(tell, "loyalty", f"ORD-{n}") for n in range(5)]
-    monkeypatch.setattr(replaying, "AT_ONCE", 2)
+    monkeypatch.setattr(outbox, "AT_ONCE", 2)
     move, moved = outbox.move, iter(range(100))
 
     def killed(*args: Any, **changes: Any) -> None:

@@ -7,7 +7,6 @@ from typing import Any
 from django.core.management.base import CommandParser
 
 from fulfillment.management.operating import OperatorCommand, authenticated, find_order, words, wrong_usage
-from orders.operators import Refused
 from sideeffects import people, relay
 from sideeffects.models import Delivery, DeliveryState
 from sideeffects.people import Pile
@@ -72,11 +71,7 @@ class Command(OperatorCommand):
         if options["subscriber"] not in ("", options["discard"]):
             wrong_usage("--discard names the subscriber already.")
         chosen = {name: options[name] for name in ("state", "error", "order")}
-        actor = authenticated("discard")
-        try:
-            count = people.discard(options["discard"], actor, options["reason"], **chosen)
-        except Refused as refused:
-            sys.exit(str(refused))
+        count = people.discard(options["discard"], authenticated("discard"), options["reason"], **chosen)
         if not count:
             sys.exit(f"Nothing of {options['discard']} waits for a person. Nothing was done.")
         if options["json"]:

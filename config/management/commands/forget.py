@@ -8,7 +8,6 @@ from django.core.management.base import CommandParser
 from config import forgetting
 from config.forgetting import Forgotten, UnderWay
 from fulfillment.management.operating import OperatorCommand, authenticated, words, wrong_usage
-from orders.operators import Refused
 
 KEPT = "Kept, because tax and accounting law ask for it: order numbers, dates, products, amounts, currency, country and state, charges and parcels by reference."
 BEYOND = "Not reached from here: the records of the payment provider and of the carrier, mails that were sent, and backups (see docs/personal-data.md)."
@@ -38,8 +37,6 @@ class Command(OperatorCommand):
             done = forgetting.forget(email, actor, options["reason"]) if actor else forgetting.preview(email)
         except UnderWay as busy:
             sys.exit(f"Refused: {_first(list(busy.orders))} still needed. {busy}. Nothing was forgotten; ask again when it is at rest.")
-        except Refused as refused:
-            sys.exit(str(refused))
         if options["json"]:
             self.tell_json({"orders": done.orders, "touched": dict(done.touched), "written": options["yes"]})
             return

@@ -14,7 +14,6 @@ from marshmallow import ValidationError
 from rich.console import Console
 
 from config.management.commands.up import heed_signals
-from config.management.numbers import at_least_zero
 from config.proving import matrix, rabbitmq, selection
 from config.proving.cases import Case, sensible_cases
 from config.proving.proxy import STANDS
@@ -25,6 +24,7 @@ from config.proving.story import needs_proxy, sandboxed_roles
 from config.proving.trial import Field, Outcome
 from config.settings import HTTP, running_stack
 from config.supervisor import StackError
+from fulfillment.management.numbers import at_least_zero
 from fulfillment.steps import STEPS
 from orders.management.placing_client import ShopClient
 

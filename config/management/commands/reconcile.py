@@ -1,11 +1,11 @@
 """``manage.py reconcile``: does every order at rest agree with what its providers list, and with itself?"""
 
 import json
-import math
 import sys
-from argparse import ArgumentParser, ArgumentTypeError
+from argparse import ArgumentParser
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 from django.core.management.base import BaseCommand
@@ -15,17 +15,10 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from config import invariants
 from config.checks import refuse_to_start
 from config.invariants.listings import Watch
+from fulfillment.management.numbers import above_zero
 from orders.turns import TurnLost
 
-
-def hours(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
-    if not 0 < value <= 24 * 366 * 100:
-        raise ArgumentTypeError(f"{text!r} is no number of hours")
-    return value
+A_CENTURY_H = 24 * 366 * 100
 
 
 class Command(BaseCommand):
@@ -35,7 +28,12 @@ class Command(BaseCommand):
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        parser.add_argument("--since", type=hours, metavar="HOURS", help="only orders placed in the last HOURS (default: all)")
+        parser.add_argument(
+            "--since",
+            type=partial(above_zero, most=A_CENTURY_H),
+            metavar="HOURS",
+            help="only orders placed in the last HOURS (default: all)",
+        )
         parser.add_argument("--no-repair", action="store_true", help="report and open incidents only; undo nothing")
         parser.add_argument(
             "--json",

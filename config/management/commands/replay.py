@@ -2,14 +2,12 @@
 
 import dataclasses
 import sys
-from argparse import ArgumentTypeError
-from datetime import UTC, datetime
 from typing import Any
 
 from django.core.management.base import CommandParser
 
-from fulfillment.management.operating import OperatorCommand, authenticated, find_order, rate, words, wrong_usage
-from orders.operators import Refused
+from fulfillment.management.numbers import rate
+from fulfillment.management.operating import OperatorCommand, authenticated, find_order, instant, words, wrong_usage
 from sideeffects import registry, replaying
 from sideeffects.replaying import Batch, Choice
 
@@ -29,8 +27,8 @@ class Command(OperatorCommand):
         parser.add_argument("--subscriber", default="", help="of this one, as `manage.py deliveries` names it")
         parser.add_argument("--error", default="", help="of this cause: the code that `manage.py deliveries` shows")
         parser.add_argument("--order", default="", help="of this order")
-        parser.add_argument("--since", type=_instant, help="of orders fulfilled then or later, like 2026-11-27T04:00 (UTC)")
-        parser.add_argument("--until", type=_instant, help="of orders fulfilled then or earlier")
+        parser.add_argument("--since", type=instant, help="of orders fulfilled then or later, like 2026-11-27T04:00 (UTC)")
+        parser.add_argument("--until", type=instant, help="of orders fulfilled then or earlier")
         parser.add_argument("--all", action="store_true", help="whichever")
         parser.add_argument("--customers-see-it", action="store_true", help="also what customers see, like a mail that now comes late")
         parser.add_argument("--rate", type=rate, default=20.0, help="at most so many a second (default 20)")
@@ -54,10 +52,7 @@ class Command(OperatorCommand):
         if found and not taken:
             sys.exit("\n".join([*(_line(batch, options["customers_see_it"]) for batch in found), "Nothing was done."]))
         decided = {"reason": options["reason"], "rate_per_s": options["rate"]}
-        try:
-            replayed = replaying.replay(choice, {batch.subscriber for batch in taken}, actor=actor, **decided)
-        except Refused as refused:
-            sys.exit(str(refused))
+        replayed = replaying.replay(choice, {batch.subscriber for batch in taken}, actor=actor, **decided)
         self._show(found, options, replayed)
 
     def _show(self, found: list[Batch], options: dict[str, Any], replayed: int) -> None:
@@ -90,11 +85,3 @@ def _line(batch: Batch, customers_see_it: bool) -> str:
     why = _left_out(batch, customers_see_it)
     letters = "1 dead letter" if batch.count == 1 else f"{batch.count} dead letters"
     return f"{batch.subscriber} · {batch.error or 'no error is recorded'} · {letters}{f' · left out: {why}' if why else ''}"
-
-
-def _instant(text: str) -> datetime:
-    try:
-        instant = datetime.fromisoformat(text)
-    except ValueError:
-        raise ArgumentTypeError(f"{text} is no instant: write it like 2026-11-27T04:00") from None
-    return instant if instant.tzinfo else instant.replace(tzinfo=UTC)

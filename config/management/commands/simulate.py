@@ -15,11 +15,11 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, Ti
 from rich.table import Table
 
 from config.management.commands.up import heed_signals
-from config.management.numbers import above_zero, at_least_one, at_least_zero
 from config.simulation import pool
 from config.simulation.history import Simulator, Verdict
 from config.simulation.pool import NothingSimulated, Sum
 from config.simulation.sabotage import BROKEN
+from fulfillment.management.numbers import above_zero, at_least_one, at_least_zero
 from tests.model.saga_journal import KINDS
 
 HELD, BREACH, NOTHING = 0, 1, 2

@@ -11,6 +11,7 @@ from django.conf import settings
 from config import alive
 from config.loops import Loop, LoopCommand
 from fulfillment import recovery, tasks
+from fulfillment.recovery.reconciliations import TURN
 from orders.turns import holder_of
 
 RECONCILE_BEGINS_WITHIN_S = 120.0  # from its start until it takes its turn, on a slow machine
@@ -150,7 +151,7 @@ class Sweep(Loop):
 
     def _end_one_that_stands_still(self, child: "subprocess.Popen[bytes]") -> None:
         """It runs, and nobody has the turn: it has long lost its own, and there would never be another one."""
-        if time.monotonic() - self.reconciling_since > RECONCILE_BEGINS_WITHIN_S and not holder_of("reconcile"):
+        if time.monotonic() - self.reconciling_since > RECONCILE_BEGINS_WITHIN_S and not holder_of(TURN):
             self.tell(f"sweep: the reconciliation (pid {child.pid}) stands still and is ended; the next one begins on schedule")
             child.kill()
 

@@ -1,6 +1,5 @@
 """``manage.py circuit``: which providers are out, who waits for them; and a person's stop: hold one open, or release it."""
 
-import sys
 from typing import Any
 
 from django.core.management.base import CommandParser
@@ -8,7 +7,7 @@ from django.core.management.base import CommandParser
 from fulfillment.engine.holding import sentence
 from fulfillment.management.operating import OperatorCommand, authenticated, words, wrong_usage
 from fulfillment.models import Circuit
-from fulfillment.recovery import Refused, circuits
+from fulfillment.recovery import circuits
 from orders.attention import RUNBOOKS, IncidentKind
 
 RUNBOOK = f"{RUNBOOKS}/{IncidentKind.PROVIDER_DOWN}.md"
@@ -34,10 +33,7 @@ class Command(OperatorCommand):
         if not (options["name"] and options["reason"]):
             wrong_usage(f"circuit {options['verb']} needs a name and --reason. Names: {', '.join(circuits.names())}.")
         actor = authenticated(options["verb"])
-        try:
-            told = VERBS[options["verb"]](options["name"], actor, options["reason"])
-        except Refused as refused:
-            sys.exit(str(refused))
+        told = VERBS[options["verb"]](options["name"], actor, options["reason"])
         self.tell_json({"told": told}) if options["json"] else self.tell(told)
 
     def _list(self, as_json: bool) -> None:

@@ -1,17 +1,14 @@
 """``manage.py decide ORD-… VERB``: one decision of a person about one order. Pressed twice it is done once; about an order that has moved on it is refused."""
 
 import dataclasses
-import sys
-from argparse import ArgumentTypeError
-from datetime import UTC, datetime
 from typing import Any
 
 from django.core.management.base import CommandParser
 
 from fulfillment import recovery
 from fulfillment.explain import explain
-from fulfillment.management.operating import OperatorCommand, authenticated, find_order, words
-from fulfillment.recovery import VERBS, Refused, Request
+from fulfillment.management.operating import OperatorCommand, authenticated, find_order, instant, words
+from fulfillment.recovery import VERBS, Request
 
 
 class Command(OperatorCommand):
@@ -33,16 +30,13 @@ class Command(OperatorCommand):
         parser.add_argument("--evidence", type=words, help="where it can be looked up: a provider's reference, a ticket")
         parser.add_argument("--amount-minor", type=int, help="in the minor units of the order's currency: 8420 for €84.20")
         parser.add_argument("--owner", type=words, help="for assign: who takes care of it")
-        parser.add_argument("--until", type=_instant, help="for snooze: ISO 8601, UTC where no offset is given")
+        parser.add_argument("--until", type=instant, help="for snooze: ISO 8601, UTC where no offset is given")
 
     def handle(self, *args: Any, **options: Any) -> None:
         order = find_order(options["order"])
         given = {field.name: options[field.name] for field in dataclasses.fields(Request) if field.name != "actor"}
         request = Request(actor=authenticated(options["verb"]), **{name: value for name, value in given.items() if value is not None})
-        try:
-            answer = recovery.decide(request)
-        except Refused as refused:
-            sys.exit(str(refused))
+        answer = recovery.decide(request)
         if options["json"]:
             self.tell_json(
                 {"order": request.order, "verb": request.verb, "version": recovery.version_of(order.pk)} | dataclasses.asdict(answer)
@@ -51,14 +45,6 @@ class Command(OperatorCommand):
         self.tell(answer.sentence)
         if answer.outcome == "proposed":
             self.tell(*_for_the_second_person(request))
-
-
-def _instant(text: str) -> datetime:
-    try:
-        instant = datetime.fromisoformat(text)
-    except ValueError:
-        raise ArgumentTypeError(f"{text!r} is no instant, like 2026-11-25T09:00") from None
-    return instant if instant.tzinfo else instant.replace(tzinfo=UTC)
 
 
 def _for_the_second_person(request: Request) -> list[str]:

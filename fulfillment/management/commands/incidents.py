@@ -1,6 +1,7 @@
 """``manage.py incidents``: what waits for a person, by cause, most money first."""
 
 import dataclasses
+from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
@@ -89,14 +90,11 @@ def _incident_lines(incident: Incident) -> Iterator[str]:
 
 def _last_line(groups: list[Group], orders: int, asleep: int) -> str:
     """``orders``: how many subjects there are, whatever they are."""
-    total: dict[str, int] = {}
-    others: dict[str, int] = {}
+    others: Counter[str] = Counter()
     for group in groups:
-        for currency, minor in group.at_risk.items():
-            total[currency] = total.get(currency, 0) + minor
         if (what := _subject(group)) != ORDER:
-            others[what] = others.get(what, 0) + group.orders
-    amount = recovery.amounts(total)
+            others[what] += group.orders
+    amount = recovery.amounts(*(group.at_risk for group in groups))
     left = orders - sum(others.values())
     counted = [_count(left, ORDER)] * (left > 0) + [_count(count, what) for what, count in others.items()]
     waits = f"{', '.join(counted)} in {_count(len(groups), 'group')}, {amount or 'no money'} at risk." if groups else NOTHING

@@ -7,8 +7,9 @@ from typing import Any
 from django.core.management.base import CommandParser
 
 from fulfillment.batch import RetryBatch, RetryItem
-from fulfillment.management.operating import OperatorCommand, authenticated, rate, words, wrong_usage
-from fulfillment.recovery import Refused, bulk, sweep_age_s
+from fulfillment.management.numbers import rate
+from fulfillment.management.operating import OperatorCommand, authenticated, words, wrong_usage
+from fulfillment.recovery import bulk, sweep_age_s
 from orders.attention import IncidentKind
 
 FILTERS = ("kind", "step", "code")
@@ -50,7 +51,8 @@ class Command(OperatorCommand):
         if options["batch"] is None:
             self._preview(bulk.preview(**filters), options["json"])
             return
-        batch = self._confirmed(options) if options["yes"] else _stored(options["batch"])
+        number, reason = options["batch"], options["reason"]
+        batch = bulk.confirm(number, authenticated("retry"), reason, options["rate"]) if options["yes"] else _stored(number)
         if options["follow"]:
             self._follow(batch)
         self._show(batch, options["json"])
@@ -63,12 +65,6 @@ class Command(OperatorCommand):
             return
         self.tell(f"{bulk.told(batch)}.", "Nothing was done. To do it to just these, as they are now:")
         self.tell(f'    python manage.py retry_orders --batch {batch.pk} --yes --reason "…"')
-
-    def _confirmed(self, options: dict[str, Any]) -> RetryBatch:
-        try:
-            return bulk.confirm(options["batch"], authenticated("retry"), options["reason"], options["rate"])
-        except Refused as refused:
-            sys.exit(str(refused))
 
     def _follow(self, batch: RetryBatch) -> None:
         """A line whenever something has changed. Interrupted, it only stops looking."""

@@ -1,12 +1,14 @@
 """``manage.py sandbox``: the provider sandbox, in the foreground."""
 
 from argparse import ArgumentTypeError, BooleanOptionalAction
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
+from fulfillment.management.numbers import above_zero
 from fulfillment.sandbox.server import CannotStart, run
 
 MAX_TIME_SCALE = 100.0
@@ -24,7 +26,10 @@ class Command(BaseCommand):
         parser.add_argument("--port", type=_port, default=8900, help="0 takes a free one, and prints it (default: %(default)s)")
         parser.add_argument("--ledger", type=Path, default=settings.SANDBOX_LEDGER, help="its SQLite file (default: %(default)s)")
         parser.add_argument(
-            "--time-scale", type=_time_scale, default=settings.TIME_SCALE, help="multiplies all its delays (default: %(default)s)"
+            "--time-scale",
+            type=partial(above_zero, most=MAX_TIME_SCALE),
+            default=settings.TIME_SCALE,
+            help="multiplies all its delays (default: %(default)s)",
         )
         parser.add_argument(
             "--demo-values",
@@ -48,13 +53,3 @@ def _port(text: str) -> int:
     if not text.isdecimal() or int(text) > 65535:
         raise ArgumentTypeError(f"{text} is not a port: 0 to 65535.")
     return int(text)
-
-
-def _time_scale(text: str) -> float:
-    try:
-        scale = float(text)
-    except ValueError:
-        scale = 0.0
-    if not 0 < scale <= MAX_TIME_SCALE:
-        raise ArgumentTypeError(f"{text} is not a time scale: above 0, at most {MAX_TIME_SCALE:g}.")
-    return scale

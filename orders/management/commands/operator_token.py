@@ -33,16 +33,13 @@ class Command(OperatorCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         if (options["what"] != "list") != bool(options["which"]):
             wrong_usage("create needs the name of a user, revoke the prefix of a token, list neither.")
-        try:
-            told = {"create": _create, "list": _list, "revoke": _revoke}[options["what"]](options["which"])
-        except Refused as refused:
-            sys.exit(str(refused))
+        told = {"create": _create, "list": _list, "revoke": _revoke}[options["what"]](options["which"])
         self.tell_json(told) if options["json"] else self.tell(*told["told"])
 
 
 def _create(name: str) -> dict[str, Any]:
     password = hidden(f"Password of {name}: ") if sys.stdin.isatty() else sys.stdin.readline().rstrip("\r\n")
-    with refusals.kept(None, VERB, _known(name)):
+    with refusals.recorded(None, VERB, _known(name)):
         user = authenticate(username=name, password=password)
         if not isinstance(user, User):
             raise Refused(WRONG)

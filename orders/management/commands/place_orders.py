@@ -4,7 +4,7 @@ import json
 import random
 import sys
 import uuid
-from argparse import ArgumentParser, ArgumentTypeError
+from argparse import ArgumentParser
 from typing import Any
 
 import httpx
@@ -12,21 +12,16 @@ from django.conf import settings
 from django.core.management.base import BaseCommand
 from rich.progress import track
 
+from fulfillment.management.numbers import at_least_one
 from orders.management.demo_data import CUSTOMERS, PRODUCTS
 from orders.management.placing_client import ShopClient, order_body
-
-
-def positive(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise ArgumentTypeError(f"{text!r} is not a number of orders")
-    return int(text)
 
 
 class Command(BaseCommand):
     help = "Place orders with the running stack through its REST API. Example: manage.py place_orders 100 --seed 7"
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        parser.add_argument("count", type=positive, help="how many")
+        parser.add_argument("count", type=at_least_one, help="how many")
         parser.add_argument("--seed", type=int, default=7, help="the same seed places the same orders (default 7)")
         parser.add_argument("--json", action="store_true", help="print the numbers as one JSON list")
 

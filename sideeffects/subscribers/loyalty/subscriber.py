@@ -21,17 +21,10 @@ ON CONFLICT (account) DO UPDATE SET points = balance.points + excluded.points
 """
 
 ENTRIES_ARE_OFF = f"""
-WITH heard AS ({HEARD}), due AS (
+WITH heard AS ({{heard}}), due AS (
   SELECT payload->>'number' AS order_number, {whole_units_sql("(payload->>'total_minor')::bigint", "payload->>'currency'")} AS points FROM heard
 )
-SELECT order_number, entry.points, due.points FROM due FULL JOIN sideeffects_loyalty_pointsentry entry USING (order_number)
-WHERE entry.points IS DISTINCT FROM due.points ORDER BY 1
-"""
-NEW_ENTRIES_ARE_OFF = f"""
-WITH heard AS ({HEARD_SINCE}), due AS (
-  SELECT payload->>'number' AS order_number, {whole_units_sql("(payload->>'total_minor')::bigint", "payload->>'currency'")} AS points FROM heard
-)
-SELECT order_number, entry.points, due.points FROM due LEFT JOIN sideeffects_loyalty_pointsentry entry USING (order_number)
+SELECT order_number, entry.points, due.points FROM due {{join}} JOIN sideeffects_loyalty_pointsentry entry USING (order_number)
 WHERE entry.points IS DISTINCT FROM due.points ORDER BY 1
 """
 BALANCES_ARE_OFF = """
@@ -70,9 +63,9 @@ def audit(since: datetime | None) -> Iterator[str]:
     """One entry for each order that was heard of; asked about all of them, also no other entry, and every balance is the sum of its entries."""
     with connection.cursor() as cursor:
         if since is None:
-            cursor.execute(ENTRIES_ARE_OFF, ["loyalty"])
+            cursor.execute(ENTRIES_ARE_OFF.format(heard=HEARD, join="FULL"), ["loyalty"])
         else:
-            cursor.execute(NEW_ENTRIES_ARE_OFF, ["loyalty", since])
+            cursor.execute(ENTRIES_ARE_OFF.format(heard=HEARD_SINCE, join="LEFT"), ["loyalty", since])
         for number, points, due in cursor.fetchall():
             yield f"{number}: {_points(points)} in the ledger, {_points(due)} earned"
         if since is not None:

@@ -1,17 +1,21 @@
 """Numbers on a command line: one that makes no sense is refused in a sentence that names its option."""
 
-import math
+import sys
 from argparse import ArgumentTypeError
+from functools import partial
 
 
-def above_zero(text: str) -> float:
+def above_zero(text: str, most: float = sys.float_info.max) -> float:
     try:
         number = float(text)
     except ValueError:
         number = 0.0
-    if not 0 < number < math.inf:
-        raise ArgumentTypeError(f"{text!r} is not a number above 0")
+    if not 0 < number <= most:
+        raise ArgumentTypeError(f"{text!r} is not a number above 0" + (f", at most {most:g}" if most < sys.float_info.max else ""))
     return number
+
+
+rate = partial(above_zero, most=1000)  # so many a second
 
 
 def at_least_one(text: str) -> int:

@@ -7,8 +7,8 @@ export TIME_SCALE ?= 0.1
 # A stack is a dozen processes and each command is one: what they import is compiled once, whatever the environment says.
 unexport PYTHONDONTWRITEBYTECODE
 
-# Where something may run, or was left by what was killed: the shop's own stack, and those of prove, storm and simulate.
-run_dirs = "$(1)" "$(1)/prove" "$(1)"/storm/commands/* "$(1)"/storm/* "$(1)/simulate"
+# Where something may run, or was left by what was killed: the shop's own stack, the database that is prepared for others, and those of prove, storm and simulate.
+run_dirs = "$(1)" "$(1)"/prepared/* "$(1)/prove" "$(1)"/storm/commands/* "$(1)"/storm/* "$(1)/simulate"
 
 .PHONY: help demo up stop clean test prove storm check requirements
 help: ## show this list

@@ -26,6 +26,7 @@ FOLDER = Path(__file__).resolve().parent.parent
 FINAL = {"fulfilled", "payment_failed", "inventory_failed", "shipping_failed", "failed", "cancelled"}
 ADDRESS = {"name": "Amara Okafor", "line1": "12 Harbour Rd", "city": "Cork", "postal_code": "T12 X7YZ", "country": "IE"}
 UP_WITHIN_S, STOPPED_WITHIN_S = 90.0, 90.0
+SOON_S, RARELY_S = 0.05, 0.25  # between two questions, at first and later
 GOOD_CARD = "tok_ok"
 Found = TypeVar("Found")
 
@@ -34,13 +35,17 @@ class NothingCame(AssertionError):
     """What was waited for did not happen in time; the message says what was seen last."""
 
 
-def wait_for(question: Callable[[], Found], within_s: float = 20, every_s: float = 0.05) -> Found:
-    """The first truthy answer. Raises NothingCame with the last one after ``within_s`` seconds."""
-    deadline = time.monotonic() + within_s
+def wait_for(question: Callable[[], Found], within_s: float = 20, every_s: float | None = None) -> Found:
+    """The first truthy answer. Without ``every_s`` it asks less often the longer it waits, because each question costs the shop an answer.
+
+    Raises NothingCame with the last one after ``within_s`` seconds.
+    """
+    begun = time.monotonic()
     while not (answer := question()):
-        if time.monotonic() > deadline:
+        waited_s = time.monotonic() - begun
+        if waited_s > within_s:
             raise NothingCame(f"nothing after {within_s:g} s: {answer!r}")
-        time.sleep(every_s)
+        time.sleep(every_s or min(max(SOON_S, waited_s / 10), RARELY_S))
     return answer
 
 

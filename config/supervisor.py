@@ -48,7 +48,7 @@ class PortLost(Exception):
 
 @dataclass(frozen=True, kw_only=True)
 class StackOptions:
-    """Where and how to run. A port that is None may move when its default is taken; one that was asked for may not."""
+    """Where and how to run. A port that is None may move when its default is taken; one that was asked for may not. Flower only watches: nobody misses it."""
 
     folder: Path
     run_dir: Path
@@ -59,6 +59,7 @@ class StackOptions:
     flower_port: int | None = None
     sandbox_port: int | None = None
     mail_port: int | None = None
+    with_flower: bool = True
 
 
 class Stack:
@@ -90,7 +91,7 @@ class Stack:
     # --- start ---
 
     def start(self) -> None:
-        """Return when web and Flower answer. Raises StackError: already running, a port is taken, or a part does not come up."""
+        """Return when web answers, and Flower. Raises StackError: already running, a port is taken, or a part does not come up."""
         os.umask(PRIVATE)
         self.run_dir.mkdir(parents=True, exist_ok=True)
         self._take_the_lock()
@@ -144,8 +145,7 @@ class Stack:
     def _prepare(self) -> None:
         """Migrations, so that an older run directory is brought up to date; and the shop's catalogue, operator and API client."""
         begun = time.monotonic()
-        self._manage("migrate", "--noinput", "--verbosity=0")
-        self._manage("seed", "--credentials", str(self.run_dir / "credentials.json"))
+        self._manage("prepare", "--credentials", str(self.run_dir / "credentials.json"))
         self.credentials = json.loads((self.run_dir / "credentials.json").read_text())
         self.tell(f"database is migrated, the shop is stocked ({time.monotonic() - begun:.1f} s)")
 
@@ -194,7 +194,7 @@ class Stack:
             "DATABASE_URL": self.database,
             "CELERY_BROKER_URL": self.broker,
             "SANDBOX_URL": self._url("sandbox"),
-            "FLOWER_URL": self._url("flower"),
+            "FLOWER_URL": self._flower_url(),
             "EMAIL_URL": f"smtp://shop:{secret(self.run_dir / 'mail_password')}@127.0.0.1:{self.ports['mail'].number}",
             "RUN_DIR": str(self.run_dir),
             "SECRET_KEY": secret(self.run_dir / "secret_key"),
@@ -207,6 +207,10 @@ class Stack:
     def _flower_login(self) -> dict[str, str]:
         return {"username": "operator", "password": secret(self.run_dir / "flower_password")}
 
+    def _flower_url(self) -> str:
+        """Empty where there is none."""
+        return self._url("flower") if self.options.with_flower else ""
+
     def _url(self, role: str) -> str:
         return f"http://127.0.0.1:{self.ports[role].number}"
 
@@ -215,17 +219,9 @@ class Stack:
         python, run_dir, env = sys.executable, self.run_dir, self._env()
         celery = [python, "-m", "celery", "-A", "config"]
         worker = [*celery, "worker", "-P", "prefork", "-E", "--without-gossip", "--without-mingle", "-l", "INFO"]
-        flower = ["--address=127.0.0.1", f"--port={self.ports['flower'].number}", "--persistent=True", f"--db={run_dir / 'flower'}"]
-        flower += ["--state_save_interval=10000", "--max_tasks=20000", "--purge_offline_workers=300", "--read_only=True"]
-        login = {"FLOWER_BASIC_AUTH": ":".join(self._flower_login().values())}  # a command line is read by everybody
         bind = f"127.0.0.1:{self.ports['web'].number}"
         return [
-            Command(
-                "sandbox",
-                [python, "manage.py", "sandbox", "--port", str(self.ports["sandbox"].number), "--ledger", str(run_dir / "sandbox.sqlite3")],
-                env,
-                lambda: answers(self._url("sandbox") + "/healthz"),
-            ),
+            Command("sandbox", self._sandbox(), env, lambda: answers(self._url("sandbox") + "/healthz")),
             Command(
                 "mail",
                 [python, "-m", "config.embedded", "--port", str(self.ports["mail"].number), "--dir", str(run_dir / "mail")],
@@ -258,8 +254,25 @@ class Stack:
                 env,
                 lambda: answers(self._url("web") + "/healthz"),
             ),
-            Command("flower", [*celery, "flower", *flower], env | login, lambda: answers(self._url("flower") + "/healthcheck")),
+            *([self._flower([*celery, "flower"], env)] if self.options.with_flower else []),
         ]
+
+    def _sandbox(self) -> list[str]:
+        ledger, scale = self.run_dir / "sandbox.sqlite3", self.options.time_scale
+        words = ["--port", str(self.ports["sandbox"].number), "--ledger", str(ledger), "--time-scale", str(scale)]
+        return [sys.executable, "-m", "fulfillment.sandbox", *words]
+
+    def _flower(self, words: list[str], env: dict[str, str]) -> Command:
+        words = [
+            *words,
+            "--address=127.0.0.1",
+            f"--port={self.ports['flower'].number}",
+            "--persistent=True",
+            f"--db={self.run_dir / 'flower'}",
+        ]
+        words += ["--state_save_interval=10000", "--max_tasks=20000", "--purge_offline_workers=300", "--read_only=True"]
+        login = {"FLOWER_BASIC_AUTH": ":".join(self._flower_login().values())}  # a command line is read by everybody
+        return Command("flower", words, env | login, lambda: answers(self._url("flower") + "/healthcheck"))
 
     def _spawn(self, command: Command) -> None:
         self.children[command.role] = Child(command, self._folder_of(command.role), self.run_dir / "log" / f"{command.role}.log")
@@ -318,7 +331,7 @@ class Stack:
         self.info = {
             "web": web,
             "api": f"{web}/api/v1",
-            "flower": self._url("flower"),
+            "flower": self._flower_url(),
             "flower_login": self._flower_login(),
             "sandbox": self._url("sandbox"),
             "database": self.database,

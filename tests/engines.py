@@ -9,9 +9,10 @@ from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
 
-from config import embedded
+from config import embedded, prepared
 from config.outside import RunningStack
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -22,6 +23,7 @@ RUN_DIR = ROOT / ".run" / "test"
 def pytest_load_initial_conftests(early_config: pytest.Config) -> Generator[None, Any, Any]:
     """Give the settings a database of the tests' own, whatever runs in this checkout. A wrapper, because it must come before pytest-django's hook."""
     url = embedded.start_postgres(RUN_DIR / "unit")
+    _do_not_wait_for_the_disk(url)
     os.environ |= {
         "DATABASE_URL": url,
         "CELERY_BROKER_URL": f"redis+socket://{RUN_DIR}/no-broker",
@@ -32,6 +34,13 @@ def pytest_load_initial_conftests(early_config: pytest.Config) -> Generator[None
     if "PYTEST_XDIST_WORKER" not in os.environ:  # the workers share one server, and the first to finish must not stop it
         early_config.add_cleanup(lambda: embedded.stop_postgres(RUN_DIR / "unit"))
     return (yield)
+
+
+def _do_not_wait_for_the_disk(url: str) -> None:
+    """Every run makes its databases anew. What waits for the disk is asked on stacks, whose servers do."""
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute("ALTER SYSTEM SET fsync = off")
+        connection.execute("SELECT pg_reload_conf()")
 
 
 @pytest.fixture
@@ -58,6 +67,7 @@ def stack() -> Iterator[RunningStack]:
     folder = run_dir / "crash"
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
+    prepared.lay(run_dir)
     running = RunningStack(run_dir, CRASH_POINTS=str(folder), UNDO_TRIES="6")
     yield running
     running.stop()

@@ -94,4 +94,4 @@ class ProvingStack(Stack):
 
 def options(folder: Path, run_dir: Path, broker_url: str = "") -> StackOptions:
     """At the scale at which a lease is three seconds; the database is always its own."""
-    return StackOptions(folder=folder, run_dir=run_dir, time_scale=0.1, broker_url=broker_url)
+    return StackOptions(folder=folder, run_dir=run_dir, time_scale=0.1, broker_url=broker_url, with_flower=False)

@@ -17,7 +17,7 @@ from typing import Any, TypeAlias
 import psycopg
 from django.db.backends.signals import connection_created
 
-from config import embedded
+from config import embedded, prepared
 from config.supervisor import StackError, hold, in_one_go, start_postgres, undisturbed
 
 # What a crash may take is simulated: the real disk is not waited for. A statement is planned once, while tables are small; by index, as they will grow.
@@ -84,6 +84,8 @@ def _fresh(server: str, jobs: int, folder: Path) -> list[str]:
             return _made(connection, server, jobs, folder)
     except psycopg.Error as failed:
         raise NothingSimulated(f"PostgreSQL made no databases: {failed}") from failed
+    except StackError as failed:
+        raise NothingSimulated(str(failed)) from failed
 
 
 def _made(connection: "psycopg.Connection[Any]", server: str, jobs: int, folder: Path) -> list[str]:
@@ -93,21 +95,10 @@ def _made(connection: "psycopg.Connection[Any]", server: str, jobs: int, folder:
     for name in ["simulated", *(f"simulated_{job}" for job in range(jobs))]:
         connection.execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
     connection.execute("CREATE DATABASE simulated")
-    _migrate(server.replace("/postgres?", "/simulated?"), folder)
+    prepared.migrate(server.replace("/postgres?", "/simulated?"), folder)
     for job in range(jobs):
         connection.execute(f"CREATE DATABASE simulated_{job} TEMPLATE simulated")
     return [server.replace("/postgres?", f"/simulated_{job}?{PREPARED}&") for job in range(jobs)]
-
-
-def _migrate(database: str, folder: Path) -> None:
-    words = [sys.executable, "manage.py", "migrate", "--noinput", "--verbosity=0"]
-    run = subprocess.run(words, cwd=folder, env=_environment(database), capture_output=True, text=True, start_new_session=True)
-    if run.returncode:
-        raise NothingSimulated(f"manage.py migrate failed:\n{run.stderr[-3000:]}")
-
-
-def _environment(database: str) -> dict[str, str]:
-    return os.environ | {"DATABASE_URL": database, "CELERY_BROKER_URL": "redis+socket:///nobody", "DEMO_VALUES": "1", "TIME_SCALE": "1"}
 
 
 def run(seen: Sum, urls: list[str], folder: Path, words: list[str], until: Callable[[Sum], bool], progress: Callable[[Sum], None]) -> None:
@@ -133,7 +124,7 @@ def run(seen: Sum, urls: list[str], folder: Path, words: list[str], until: Calla
 
 def _child(command: list[str], folder: Path, url: str, told: "Queue[str | Child]") -> "Child":
     """In a session of its own: Ctrl-C reaches us, and we end it."""
-    child = subprocess.Popen(command, cwd=folder, env=_environment(url), stdout=subprocess.PIPE, text=True, start_new_session=True)
+    child = subprocess.Popen(command, cwd=folder, env=prepared.environment(url), stdout=subprocess.PIPE, text=True, start_new_session=True)
     threading.Thread(target=_listen, args=(child, told), daemon=True).start()
     return child
 

@@ -1,7 +1,7 @@
 """A stack whose processes can be deployed one by one: each is started again with the code of another folder. Saga worker and sweep stand there twice, so that
 an old one and a new one run side by side.
 
-``python -m config.storming.deploying`` runs it as ``manage.py up`` runs the shop's own.
+``python -m config.storming.deploying`` runs it as ``manage.py up --without-flower`` runs the shop's own.
 """
 
 import os
@@ -47,7 +47,7 @@ def main() -> None:
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
     heed_signals()
     try:
-        with DeployableStack(options_from_settings()) as stack:
+        with DeployableStack(options_from_settings(with_flower=False)) as stack:
             stack.wait()
     except KeyboardInterrupt:
         return

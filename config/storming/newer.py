@@ -2,6 +2,7 @@
 
 import re
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 
 from config.outside import FOLDER
@@ -36,14 +37,19 @@ class Migration(migrations.Migration):
 """
 
 
-def make(folder: Path) -> Path:
-    """The code of the next release, in ``folder``. Old code goes on working with its database: the new column is not empty, and has a default there."""
-    for name in CODE:
+def copy_code(folder: Path, names: Sequence[str] = CODE) -> None:
+    """Of this release, with the bytecode, so that no process compiles it again; but for what is being written there just now."""
+    for name in names:
         source = FOLDER / name
         if source.is_dir():
-            shutil.copytree(source, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+            shutil.copytree(source, folder / name, ignore=shutil.ignore_patterns("*.pyc.*"))
         else:
-            shutil.copy(source, folder / name)
+            shutil.copy2(source, folder / name)
+
+
+def make(folder: Path) -> Path:
+    """The code of the next release, in ``folder``. Old code goes on working with its database: the new column is not empty, and has a default there."""
+    copy_code(folder)
     core = folder / "fulfillment"
     (core / "steps" / "gift_wrap.py").write_text(GIFT_WRAP)
     _change(core / "steps" / "__init__.py", r"Payment\(\), ", "Payment(), GiftWrap(), ")

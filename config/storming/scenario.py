@@ -27,5 +27,5 @@ class Scenario:
     minutes: Mapping[str, float]
     variables: Mapping[str, str] = field(default_factory=dict)
     lies: bool = False
-    program: Sequence[str] = ("manage.py", "up")
+    program: Sequence[str] = ("manage.py", "up", "--without-flower")
     surroundings: Callable[["Storm"], AbstractContextManager[Mapping[str, str]]] = lambda _: nullcontext({})

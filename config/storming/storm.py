@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from config import prepared
 from config.outside import RunningStack, Shop
 from config.processes import end_leftovers
 from config.storming.asking import Asker, Said
@@ -58,6 +59,7 @@ class Storm:
             stop_running(self.run_dir)
             shutil.rmtree(self.run_dir, ignore_errors=True)
             crash.mkdir(parents=True)
+            prepared.lay(self.run_dir)
         self._stack = RunningStack(self.run_dir, self.scenario.program, CRASH_POINTS=str(crash), **self.scenario.variables, **variables)
         self._shop = Shop(self._stack, Recording(self.history))
 

@@ -1,16 +1,15 @@
 """Promise: arrows point down. The import contracts hold, and one that is broken is reported by name."""
 
 import os
-import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from config.storming.newer import CODE, copy_code
 from tests.engines import ROOT
 
-PACKAGES = ("config", "orders", "fulfillment", "sideeffects")
 BROKEN = [
     ("fulfillment/stock.py", "import fulfillment.engine", "Steps talk to gateways and stock, never to the engine, the journal or Celery"),
     ("fulfillment/explain.py", "import sideeffects.outbox", "Arrows point down: entry points, then core beside reactions"),
@@ -39,9 +38,7 @@ def test_all_contracts_are_kept() -> None:
 
 @pytest.mark.parametrize(("file", "forbidden", "contract"), BROKEN, ids=[file for file, _, _ in BROKEN])
 def test_a_contract_broken_on_purpose_is_reported(tmp_path: Path, file: str, forbidden: str, contract: str) -> None:
-    for package in PACKAGES:
-        shutil.copytree(ROOT / package, tmp_path / package, ignore=shutil.ignore_patterns("__pycache__"))
-    shutil.copy(ROOT / "pyproject.toml", tmp_path)
+    copy_code(tmp_path, (*CODE, "pyproject.toml"))
     target = tmp_path / file
     target.write_text(f"{target.read_text()}\n{forbidden}\n")
 

@@ -28,7 +28,7 @@ READS_THE_ENVIRONMENT = {
     "config/processes.py",
     "config/supervisor.py",
     "config/embedded.py",
-    "config/simulation/pool.py",
+    "config/prepared.py",
     "config/outside.py",
 }
 

@@ -5,7 +5,6 @@ import json
 import os
 import re
 import shlex
-import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -15,11 +14,11 @@ from typing import Any
 import pytest
 from django.core.management import CommandError, get_commands, load_command_class
 
+from config.storming.newer import copy_code
 from orders.api.fields import RequestedOrder
 from tests.architecture.test_docs import PAGES
 from tests.engines import ROOT
 
-PACKAGES = ("config", "orders", "fulfillment", "sideeffects")
 BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 COMMAND = re.compile(r"^(?:    |\$ )(?:python )?manage\.py (.*?)(?: {3,}.*| +# .*)?$", re.MULTILINE)
 SETTING = re.compile(r"`((\w+): str = env\.str[^`]*)`")
@@ -53,9 +52,7 @@ WITH_SNIPPETS = [page for page in PAGES if blocks(page, "python")]
 
 def house_with(page: Path, folder: Path) -> Path:
     """A copy of the house, in which somebody has done what ``page`` says."""
-    for package in PACKAGES:
-        shutil.copytree(ROOT / package, folder / package, ignore=shutil.ignore_patterns("__pycache__"))
-    shutil.copy(ROOT / "manage.py", folder)
+    copy_code(folder)
     steps = folder / "fulfillment" / "steps" / "__init__.py"
     for name, code in snippets(page):
         (folder / name).parent.mkdir(exist_ok=True)

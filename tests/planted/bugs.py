@@ -407,8 +407,8 @@ BUGS = (
         is_later=True,
         blindness=STRANGERS,
         file="sideeffects/replaying.py",
-        search="letters = choice.letters().filter(subscriber__in=subscribers)",
-        replace="letters = choice.letters()",
+        search="choice.letters().filter(subscriber__in=subscribers), send_again)",
+        replace="choice.letters(), send_again)",
     ),
     Bug(
         name="the digest of a body is that of its letters, however they are composed",

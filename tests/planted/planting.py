@@ -14,12 +14,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from config import embedded
-from tests.engines import ROOT
+from config.storming.newer import CODE, copy_code
 from tests.planted.bugs import Bug
 
 LONGEST_S = 400.0  # a bug that makes a test hang is seen too
-FOLDERS = ("config", "orders", "fulfillment", "sideeffects", "tests", "docs")
-FILES = ("manage.py", "pyproject.toml", "README.md")
+COPIED = (*CODE, "tests", "docs", "pyproject.toml", "README.md")
 SAW = re.compile(r"^(?:FAILED|ERROR) (\S+?)(?:\[.*?\])?(?: - .*)?$", re.MULTILINE)
 
 
@@ -41,10 +40,7 @@ def copied() -> Iterator[Path]:
     """The tree as it stands, in a folder of its own, with a PostgreSQL of its own when tests run there."""
     tree = Path(tempfile.mkdtemp(prefix="planted-"))
     try:
-        for name in FOLDERS:
-            shutil.copytree(ROOT / name, tree / name, ignore=shutil.ignore_patterns("__pycache__"))
-        for name in FILES:
-            shutil.copy2(ROOT / name, tree / name)
+        copy_code(tree, COPIED)
         yield tree
     finally:
         with suppress(*embedded.NO_SERVER):

@@ -76,19 +76,15 @@ class Shop(outside.Shop):
         assert broker.delete(queue) == 1
 
 
-@pytest.fixture(scope="session")
-def shop(stack: RunningStack) -> Shop:
-    return Shop(stack)
-
-
-@pytest.fixture(autouse=True, scope="module")
-def consistent(shop: Shop) -> Iterator[None]:
-    """After every file of promises: the journal, the stock and the provider's ledger agree, as ``manage.py reconcile`` sees them.
+@pytest.fixture(scope="module")
+def shop(stack: RunningStack) -> Iterator[Shop]:
+    """After every file of promises that uses it: the journal, the stock and the provider's ledger agree, as ``manage.py reconcile`` sees them.
 
     And no worker has refused a message that the shop itself has published.
     """
+    shop = Shop(stack)
     before = set(shop.refused())
-    yield
+    yield shop
     assert [line for line in shop.refused() if line not in before] == []
     run = shop.manage("reconcile")
     assert run.returncode == 0, run.stdout + run.stderr

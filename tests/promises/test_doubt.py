@@ -11,7 +11,8 @@ ALL = ("sandbox", "sandbox_forgetful", "sandbox_burn", "sandbox_watch", "sandbox
 def in_doubt_and_cancelled(shop: Shop, gateway: str, token: str) -> str:
     number = shop.place_with(gateway, token=token)
     wait_for(
-        lambda: shop.step(number, "payment")["state"] in ("in_doubt", "granted", "started") and shop.step(number, "payment")["tries"] > 0
+        lambda: shop.step(number, "payment")["state"] in ("in_doubt", "granted", "started") and shop.step(number, "payment")["tries"] > 0,
+        every_s=0.05,
     )
     wait_for(lambda: "in_doubt" in [entry["to"] for entry in shop.order(number)["timeline"]], every_s=0.02)
     assert shop.cancel(number).status_code == 202

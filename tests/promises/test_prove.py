@@ -31,6 +31,7 @@ from config.proving.proxy import Armed, Pace, Proxy
 from config.proving.record import Record
 from config.proving.stack import ProvingStack, options
 from config.proving.trial import Outcome
+from config.storming.newer import copy_code
 from fulfillment.crashpoints import BOUNDARIES
 from fulfillment.step import Kind, Step
 from fulfillment.steps import STEPS
@@ -118,9 +119,7 @@ def test_the_matrix_can_fail(tmp_path: Path, bug: str) -> None:
 
 def checkout_with(folder: Path, file: str, right: str, wrong: str) -> Path:
     """This checkout, with one line replaced."""
-    for package in ("config", "orders", "fulfillment", "sideeffects"):
-        shutil.copytree(ROOT / package, folder / package, ignore=shutil.ignore_patterns("__pycache__"))
-    shutil.copy(ROOT / "manage.py", folder)
+    copy_code(folder)
     replaced(folder / file, right, wrong)
     return folder
 

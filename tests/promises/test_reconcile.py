@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
+from config import prepared
 from config.outside import FINAL, RunningStack, wait_for
 from tests.engines import RUN_DIR
 from tests.promises.conftest import Shop
@@ -28,6 +29,7 @@ class Planted(NamedTuple):
 def own() -> Iterator[Shop]:
     """A shop of this file's own, which begins empty: a refund that was planted cannot be taken back. Its sweep stands still while it is meddled with."""
     shutil.rmtree(RUN_DIR / "reconciled", ignore_errors=True)
+    prepared.lay(RUN_DIR / "reconciled")
     running = RunningStack(RUN_DIR / "reconciled")
     yield Shop(running)
     running.stop()

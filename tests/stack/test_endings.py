@@ -19,7 +19,7 @@ from config.outside import wait_for
 from tests.engines import ROOT, RUN_DIR
 from tests.stack.test_stack import everybody, gone, manage
 
-HERE = RUN_DIR / "own"
+HERE = RUN_DIR / "terminal"
 UP = "make -o .venv/.runtime -o .venv/bin/python up; :"  # what it needs is installed: these tests run in it
 
 
@@ -58,9 +58,9 @@ class InATerminal:
 
 @pytest.fixture
 def in_a_terminal() -> Iterator[InATerminal]:
-    manage("up", "--stop")
+    manage("up", "--stop", str(HERE))
     yield InATerminal()
-    manage("up", "--stop")
+    manage("up", "--stop", str(HERE))
 
 
 @pytest.mark.parametrize("ending", ["close", "sigterm"])

@@ -117,13 +117,13 @@ def test_a_port_that_was_asked_for_and_is_taken_is_named() -> None:
 
 
 def test_servers_of_ones_own_are_used_and_nothing_embedded_starts(tmp_path: Path) -> None:
-    """With DATABASE_URL and CELERY_BROKER_URL the shop runs on them."""
+    """With DATABASE_URL and CELERY_BROKER_URL the shop runs on them; and without Flower, if somebody wants it so."""
     database = embedded.start_postgres(tmp_path)
     valkey = subprocess.Popen(embedded.valkey_command(tmp_path), stdout=subprocess.DEVNULL)
     try:
         wait_for(lambda: embedded.valkey_answers(tmp_path))
         variables = {"DATABASE_URL": database, "CELERY_BROKER_URL": embedded.valkey_url(tmp_path)}
-        running = RunningStack(tmp_path / "run", **variables)
+        running = RunningStack(tmp_path / "run", ("manage.py", "up", "--without-flower"), **variables)
         info = running.info
         number = _place(info)
         wait_for(lambda: _order(info, number).json()["status"] == "fulfilled")
@@ -131,6 +131,7 @@ def test_servers_of_ones_own_are_used_and_nothing_embedded_starts(tmp_path: Path
         running.process.wait(10)
         assert (info["database"], info["broker"]) == tuple(variables.values())
         assert info["processes"]["postgres"] == info["processes"]["valkey"] == []
+        assert (info["flower"], info["processes"]["flower"]) == ("", [])
         assert not (tmp_path / "run" / "postgres").exists()
         assert valkey.poll() is None
     finally:

@@ -14,7 +14,7 @@ from django.core.management.base import BaseCommand
 from config.supervisor import STOP_SIGNALS, Stack, StackError, StackOptions, stop_running
 
 
-def options_from_settings() -> StackOptions:
+def options_from_settings(with_flower: bool = True) -> StackOptions:
     return StackOptions(
         folder=settings.BASE_DIR,
         run_dir=settings.RUN_DIR,
@@ -25,6 +25,7 @@ def options_from_settings() -> StackOptions:
         flower_port=settings.FLOWER_PORT,
         sandbox_port=settings.SANDBOX_PORT,
         mail_port=settings.MAIL_PORT,
+        with_flower=with_flower,
     )
 
 
@@ -44,15 +45,15 @@ def interrupt(number: int, frame: FrameType | None) -> None:
 
 def links(info: dict[str, Any]) -> str:
     admin, flower = info["admin"], info["flower_login"]
-    return "\n".join(
-        [
-            f"  Admin    {info['web']}/admin/   user {admin['username']}, password {admin['password']}",
-            f"  Operator OPERATOR_TOKEN={info['operator_token']}   for manage.py decide and the like",
-            f"  API      {info['api']}/orders   Authorization: Token {info['token']}",
-            f"  Flower   {info['flower']}   user {flower['username']}, password {flower['password']}",
-            f"  Ledger   {info['sandbox']}/ledger   (the provider's own)",
-        ]
-    )
+    lines = [
+        f"  Admin    {info['web']}/admin/   user {admin['username']}, password {admin['password']}",
+        f"  Operator OPERATOR_TOKEN={info['operator_token']}   for manage.py decide and the like",
+        f"  API      {info['api']}/orders   Authorization: Token {info['token']}",
+        f"  Ledger   {info['sandbox']}/ledger   (the provider's own)",
+    ]
+    if info["flower"]:
+        lines.append(f"  Flower   {info['flower']}   user {flower['username']}, password {flower['password']}")
+    return "\n".join(lines)
 
 
 class Command(BaseCommand):
@@ -63,11 +64,12 @@ class Command(BaseCommand):
         parser.add_argument(
             "--stop", nargs="*", type=Path, metavar="FOLDER", help="stop what runs or was left in RUN_DIR, or in these run directories"
         )
+        parser.add_argument("--without-flower", action="store_true", help="which only watches")
 
     def handle(self, *args: Any, **options: Any) -> None:
         try:
             if options["stop"] is None:
-                self._run()
+                self._run(with_flower=not options["without_flower"])
             else:
                 self._stop(options["stop"] or [settings.RUN_DIR])
         except StackError as refused:
@@ -90,10 +92,10 @@ class Command(BaseCommand):
         if not stopped:
             self.tell("No stack is running in this checkout.")
 
-    def _run(self) -> None:
+    def _run(self, with_flower: bool) -> None:
         heed_signals()
         try:
-            with Stack(options_from_settings(), self.tell) as stack:
+            with Stack(options_from_settings(with_flower), self.tell) as stack:
                 self.tell(f"The shop is open.\n{links(stack.info)}\nLogs are in {settings.RUN_DIR.name}/log. Ctrl-C stops everything.")
                 stack.wait()
         except KeyboardInterrupt:

@@ -44,7 +44,7 @@ def _stop_postgres(storm: Storm, down_s: float, meanwhile: Callable[[], None] = 
     with standing_still([storm.stack.process.pid]):
         dead = storm.stack.pid("postgres")
         os.kill(dead, signal.SIGQUIT)
-        wait_for(lambda: not _is_alive(dead), 20)
+        wait_for(lambda: not _is_alive(dead), 20, every_s=0.05)
         meanwhile()
         time.sleep(down_s)
     wait_for(lambda: storm.stack.pid("postgres") != dead, 30)
@@ -66,7 +66,7 @@ def _stop_in_the_sweep(storm: Storm) -> bool:
         storm.numbers.append(shop.place_stubbornly(60))
         shop.arm(IN_THE_SWEEP, "stop")
         try:
-            stopped, _ = wait_for(lambda: shop.hit(IN_THE_SWEEP), 60) or (0, "")
+            stopped, _ = wait_for(lambda: shop.hit(IN_THE_SWEEP), 60, every_s=0.05) or (0, "")
             is_open = bool(shop.sql(OPEN_TRANSACTIONS)[0][0])
             _stop_postgres(storm, storm.rng.uniform(0, 1), lambda: os.kill(stopped, signal.SIGCONT))
         finally:

@@ -62,7 +62,7 @@ def _frozen_with_a_stock_row(storm: Storm, place: int) -> None:
     shop = storm.shop
     shop.arm(POINT, "stop")
     storm.numbers += shop.place_many(1, sku=HOT)
-    pid, _ = wait_for(lambda: shop.hit(POINT), 30) or (0, "")
+    pid, _ = wait_for(lambda: shop.hit(POINT), 30, every_s=0.05) or (0, "")
     main = psutil.Process(pid).parent()
     assert main is not None
     with standing_still([main.pid, *(child.pid for child in main.children())]):

@@ -71,9 +71,9 @@ def token_of(known: dict[str, Any]) -> str:
 
 
 def password_of(known: dict[str, Any]) -> str:
-    operator, _ = User.objects.get_or_create(username=OPERATOR, defaults={"is_staff": True, "is_superuser": True})
+    operator, is_new = User.objects.get_or_create(username=OPERATOR, defaults={"is_staff": True, "is_superuser": True})
     password = str(known.get("admin", {}).get("password", "")) or secrets.token_urlsafe(12)
-    if not operator.check_password(password):
+    if is_new or not operator.check_password(password):  # to look costs as much as to set, on purpose
         operator.set_password(password)
         operator.save(update_fields=["password"])
     return password

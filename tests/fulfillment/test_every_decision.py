@@ -49,7 +49,10 @@ def provider(sandbox: SandboxProcess, settings: Any, monkeypatch: pytest.MonkeyP
 
 
 def fails(error: StepError, name: str = "payment", undo: bool = False) -> Callable[[int], None]:
-    return lambda saga: engine.settle_failure(start(saga, name, undo), error) and None
+    def happens(saga: int) -> None:
+        engine.settle_failure(start(saga, name, undo), error)
+
+    return happens
 
 
 def charged_without_an_answer(saga: int) -> None:

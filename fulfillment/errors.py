@@ -8,6 +8,8 @@ LONGEST_CODE, LONGEST_MESSAGE = 60, 300  # characters: what the journal's column
 WATCHING = "watching"  # the code of an undo that looks for an effect which may still land
 OWN_DATABASE = "own_database"  # the code of a step or an undo that our own database could not serve: no try and no deadline is spent
 WATCHED_IN_VAIN = "watched_in_vain"  # the code of an undo that looked for an effect until none could come any more, and found none
+UNDONE_ELSEWHERE = "undone_elsewhere"  # the code of a step that took place, and that somebody else has undone since
+OUR_OWN = (WATCHED_IN_VAIN, UNDONE_ELSEWHERE)  # codes of rejections that are conclusions of ours: the provider has refused nothing
 
 
 class StepError(Exception):
@@ -32,10 +34,10 @@ class StepError(Exception):
 
 
 class Rejected(StepError):
-    """The provider or our stock declined: definitely not done, and asking again will not change it.
+    """The provider or our stock declined: definitely not done, and asking again under the same key will not change it.
 
     Has money or stock moved? No.
-    What the operator does: nothing; finished steps are undone by themselves. A rejected undo needs a decision.
+    What the operator does: nothing; finished steps are undone by themselves. A rejected undo needs a decision; tried again, it has a new key.
     """
 
 

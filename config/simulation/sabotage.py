@@ -229,7 +229,7 @@ def jumps_not_noticed() -> Iterator[None]:
 def deadlines_not_moved() -> contextlib.AbstractContextManager[None]:
     """A jump is noticed, and what is open is due; nothing else of it is moved."""
     due = f"UPDATE fulfillment_saga SET {jumps._due_as_ever('wake_at')} WHERE id = ANY(%(sagas)s)"
-    return replacing(jumps, SAGAS=due, RECORDS="SELECT 1")
+    return replacing(jumps, SAGAS=due, RECORDS="SELECT 1", PAST_ATTEMPTS="SELECT 1")
 
 
 def lost_time_counts() -> contextlib.AbstractContextManager[None]:

@@ -78,7 +78,7 @@ def _await_what_was_refused(claim: Claim, card: Card | None) -> None:
     """Raises Busy: an earlier attempt may still land, so that what is shown now does not count."""
     quiet_s = claim.surely_refused_quiet_s
     if quiet_s is not None and quiet_s <= (card.lookup_lag_s if card else 0.0):
-        raise Busy("An attempt that was refused may still land", code="lag")
+        raise Busy("An attempt that was refused before may still land", code="lag")
 
 
 def _landed_after_all(step: Step, order: Order, refused_keys: Iterable[str]) -> Receipt | None:
@@ -118,11 +118,19 @@ def whole(step: Step, order: Order, found: Receipt, left: int | None) -> Receipt
 def _undo(step: Step, order: Order, claim: Claim) -> Receipt | None:
     undo, card = claim.undo_of(order), claim.card
     _await_what_was_refused(claim, card)
+    if card is not None and not card.has_keys:
+        _await_what_was_tried(claim, card)
     if card is None or _is_usable(step, claim.receipt):
         return _undo_known(step, order, undo, claim)
     return _undo_blind(
         step, order, Undo(key=undo.key, do_key=undo.do_key, receipt=None, amount_minor=None, currency=undo.currency), claim, card
     )
+
+
+def _await_what_was_tried(claim: Claim, card: Card) -> None:
+    """Without keys a second try is a second undo. Raises Busy: an earlier one may still land."""
+    if claim.undo_doubt and (quiet_s := claim.surely_undo_quiet_s) is not None and quiet_s <= card.lookup_lag_s:
+        raise Busy("An earlier try may still land", code="lag")
 
 
 def _is_usable(step: Step, receipt: Receipt | None) -> bool:

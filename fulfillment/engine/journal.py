@@ -78,6 +78,7 @@ class Claim:
     undo_doubt: bool = False
     age_s: float = 0.0  # since the first grant under ``do_key``
     quiet_s: float | None = None  # since no earlier try can have sent anything; None: there was none
+    undo_quiet_s: float | None = None  # the same of tries to undo it
     refused_keys: tuple[str, ...] = ()  # of earlier attempts, which were refused; the last one first
     refused_quiet_s: float | None = None  # since none of these can have sent anything; None: there was none
     started_at: datetime | None = None
@@ -100,6 +101,10 @@ class Claim:
     def surely_quiet_s(self) -> float | None:
         """As ``quiet_s``, as far as this process has itself seen it pass: the database's clock may have been set since."""
         return self._seen_to_pass(self.quiet_s)
+
+    @property
+    def surely_undo_quiet_s(self) -> float | None:
+        return self._seen_to_pass(self.undo_quiet_s)
 
     @property
     def surely_refused_quiet_s(self) -> float | None:

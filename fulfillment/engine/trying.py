@@ -103,6 +103,7 @@ SELECT mine.order_id, orders_order.number, mine.plan::text, started.do_key, star
     extract(epoch FROM shop_now() - started.granted_at)::float,
     extract(epoch FROM shop_now() - CASE
         WHEN %(undo)s THEN coalesce(was.asked_until, started.undo_granted_at + %(lease)s) ELSE was.asked_until END)::float,
+    extract(epoch FROM shop_now() - CASE WHEN %(undo)s THEN was.undo_asked_until END)::float,
     coalesce(was.troubled, false), coalesce(was.is_probe, false), shop_now(),
     CASE WHEN CASE WHEN %(undo)s THEN started.undo_attempt ELSE started.do_attempt END > 1 THEN (
         SELECT jsonb_build_object('keys', jsonb_agg(key ORDER BY attempt DESC), 'quiet_s', extract(epoch FROM shop_now() - max(p.asked_until)))::text
@@ -153,7 +154,7 @@ def _start(saga_id: int, epoch: int, name: str, undo: bool) -> Claim | None:
     if row is None:
         return None
     *columns, troubled, is_probe, now, past = row
-    order_id, order, plan, do_key, undo_key, tries, undo_tries, receipt, amount, undo_doubt, age_s, quiet_s = columns
+    order_id, order, plan, do_key, undo_key, tries, undo_tries, receipt, amount, undo_doubt, age_s, quiet_s, undo_quiet_s = columns
     refused = json.loads(past) if past else {}
     saga = Saga(plan=json.loads(plan))
     if step_of(saga, name) is None:
@@ -175,6 +176,7 @@ def _start(saga_id: int, epoch: int, name: str, undo: bool) -> Claim | None:
         undo_doubt=undo_doubt,
         age_s=age_s or 0.0,
         quiet_s=quiet_s,
+        undo_quiet_s=undo_quiet_s,
         refused_keys=tuple(refused.get("keys") or ()),
         refused_quiet_s=refused.get("quiet_s"),
         started_at=now,

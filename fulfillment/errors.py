@@ -17,14 +17,15 @@ class StepError(Exception):
 
     ``code`` is stable and made for machines ("card_declined"); the message is one sentence for people. Both may quote a stranger: they are kept as columns hold
     them. ``provider_failed``: the provider did not answer as one
-    that works does, so this counts towards its circuit; else it says something about this request, or about us.
+    that works does, so this counts towards its circuit; else it says something about this request, or about us. ``retry_after_s`` is the least to wait.
     """
 
     provider_failed = False
 
-    def __init__(self, message: str, code: str = "", *, provider_failed: bool | None = None) -> None:
+    def __init__(self, message: str, code: str = "", retry_after_s: float = 0.0, *, provider_failed: bool | None = None) -> None:
         super().__init__(kept(message, LONGEST_MESSAGE))
         self.code = kept(code, LONGEST_CODE)
+        self.retry_after_s = retry_after_s
         if provider_failed is not None:
             self.provider_failed = provider_failed
 
@@ -52,17 +53,13 @@ class Unavailable(StepError):
 
 
 class Throttled(Unavailable):
-    """The provider is up and asks us to come more slowly (429). It spends no try; ``retry_after_s`` is the least to wait.
+    """The provider is up and asks us to come more slowly (429). It spends no try.
 
     Has money or stock moved? Not by this try.
     What the operator does: nothing; if it lasts, fewer orders at once, or a higher limit at the provider.
     """
 
     provider_failed = False
-
-    def __init__(self, message: str, code: str = "", retry_after_s: float = 0.0) -> None:
-        super().__init__(message, code)
-        self.retry_after_s = retry_after_s
 
 
 class InDoubt(StepError):

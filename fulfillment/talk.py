@@ -76,9 +76,13 @@ def _do(step: Step, order: Order, claim: Claim) -> Receipt:
 
 def _await_what_was_refused(claim: Claim, card: Card | None) -> None:
     """Raises Busy: an earlier attempt may still land, so that what is shown now does not count."""
-    quiet_s = claim.surely_refused_quiet_s
-    if quiet_s is not None and quiet_s <= (card.lookup_lag_s if card else 0.0):
-        raise Busy("An attempt that was refused before may still land", code="lag")
+    _await_silence(claim.surely_refused_quiet_s, card.lookup_lag_s if card else 0.0, "An attempt that was refused before may still land")
+
+
+def _await_silence(quiet_s: float | None, lag_s: float, why: str) -> None:
+    """``quiet_s``: since nothing was sent; None: nothing ever was. Raises Busy, with the time that is left to wait."""
+    if quiet_s is not None and quiet_s <= lag_s:
+        raise Busy(why, code="lag", retry_after_s=lag_s - quiet_s)
 
 
 def _landed_after_all(step: Step, order: Order, refused_keys: Iterable[str]) -> Receipt | None:
@@ -129,8 +133,8 @@ def _undo(step: Step, order: Order, claim: Claim) -> Receipt | None:
 
 def _await_what_was_tried(claim: Claim, card: Card) -> None:
     """Without keys a second try is a second undo. Raises Busy: an earlier one may still land."""
-    if claim.undo_doubt and (quiet_s := claim.surely_undo_quiet_s) is not None and quiet_s <= card.lookup_lag_s:
-        raise Busy("An earlier try may still land", code="lag")
+    if claim.undo_doubt:
+        _await_silence(claim.surely_undo_quiet_s, card.lookup_lag_s, "An earlier try may still land")
 
 
 def _is_usable(step: Step, receipt: Receipt | None) -> bool:

@@ -424,8 +424,8 @@ def _tell_the_circuit(saga: Saga, claim: Claim, error: StepError) -> circuits.Fa
 
 
 def _asked_to_wait_s(error: StepError) -> float:
-    """By a provider that wants us to come more slowly; never longer than anything else may wait."""
-    return min(error.retry_after_s, settings.PATIENCE_CAP_S) if isinstance(error, Throttled) else 0.0
+    """By a provider that wants us to come more slowly, or for what may still land; never longer than anything else may wait."""
+    return min(error.retry_after_s, settings.PATIENCE_CAP_S)
 
 
 def _wait_s(saga: Saga, record: StepRecord, undo: bool, tries: int) -> float:

@@ -222,7 +222,18 @@ def test_nothing_is_asked_for_while_what_was_refused_may_still_land(
     assert refusing.effects == [("charge", 100), *([("refund", 100)] if asks else [])]
     if not asks:
         assert (answer.code, record(saga).state, record(saga).undo_tries) == ("lag", StepState.UNDO_IN_DOUBT, 0)
-        assert found(saga).wake_at is not None
+
+
+def test_it_is_looked_at_again_when_the_refused_one_is_over(refusing: Refusing, clock: ShopClock) -> None:
+    """Not a second earlier: each look would cost a task."""
+    saga = refusing()
+    retried(saga)
+    clock.passes(10)
+    look(saga, clock)
+
+    work(saga)
+
+    assert clock.left(found(saga).wake_at) == pytest.approx(LEASE + LAG - 10)
 
 
 def test_a_worker_that_has_not_seen_the_lag_pass_asks_for_nothing(refusing: Refusing, clock: ShopClock) -> None:

@@ -13,6 +13,7 @@ from django.db import connection
 
 from fulfillment import engine, ledger, recovery, steps
 from fulfillment.errors import InDoubt, Rejected, StepError, Unavailable
+from fulfillment.explain import explain
 from fulfillment.gateways import card_of
 from fulfillment.gateways.lease import Lease
 from fulfillment.ledger import LedgerEntry
@@ -441,6 +442,14 @@ def test_a_step_after_the_pivot_that_was_refused_is_asked_for_under_another_key(
     assert wrapper.asked == [FIRST, SECOND]
     assert found(wrapping).state == SagaState.COMPLETED
     assert past(wrapping) == [(False, 1, "wrapping:do:1:testsnonce", None, "no_paper")]
+
+
+def test_whoever_asks_why_is_told_that_it_goes_on(wrapping: int, order: Order) -> None:
+    """The parcel has left: nothing is about to be undone."""
+    told = explain(order)
+
+    assert told.sentence == "Wrapping was refused (No paper today). It is asked for again under a new key."
+    assert told.public == "Wrapping takes longer than usual; it goes on by itself."
 
 
 def test_a_new_key_is_as_young_as_its_grant(wrapping: int, clock: ShopClock) -> None:

@@ -228,14 +228,14 @@ def _look_up(request: Request) -> LookedUp | None:
 
 
 def _found_under(step: Step, order: Order, keys: list[str]) -> tuple[str, Receipt | None, int | None]:
-    """The first key under which something is left, what is there, and how much; where nothing is left of any, the newest."""
+    """The key under which something is left, what is there, and how much; where nothing is left of any, the newest under which anything ever was."""
     found: list[tuple[str, Receipt | None, int | None]] = []
     for key in keys:
         receipt = step.resolve(order, key)
         found.append((key, receipt, step.left(order, key) if receipt else 0))
         if found[-1][2] != 0:
             return found[-1]
-    return found[0]
+    return next((one for one in found if one[1]), found[0])
 
 
 def _refuse_what_is_not_whole(step: Step, order: Order, receipt: Receipt, left: int | None, shown: str) -> None:

@@ -6,6 +6,7 @@ from orders.text import kept
 
 LONGEST_CODE, LONGEST_MESSAGE = 60, 300  # characters: what the journal's columns hold
 WATCHING = "watching"  # the code of an undo that looks for an effect which may still land
+LAG = "lag"  # the code of a try that has asked for nothing, because an earlier one may still land
 OWN_DATABASE = "own_database"  # the code of a step or an undo that our own database could not serve: no try and no deadline is spent
 WATCHED_IN_VAIN = "watched_in_vain"  # the code of an undo that looked for an effect until none could come any more, and found none
 UNDONE_ELSEWHERE = "undone_elsewhere"  # the code of a step that took place, and that somebody else has undone since

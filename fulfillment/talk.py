@@ -16,7 +16,7 @@ from fulfillment.answers import UNUSABLE, as_asked, as_granted, storable
 from fulfillment.card import Blind, Card
 from fulfillment.crashpoints import crash_point
 from fulfillment.engine import Claim
-from fulfillment.errors import UNDONE_ELSEWHERE, WATCHED_IN_VAIN, WATCHING, Busy, Changed, Differs, InDoubt, Rejected, StepError
+from fulfillment.errors import LAG, UNDONE_ELSEWHERE, WATCHED_IN_VAIN, WATCHING, Busy, Changed, Differs, InDoubt, Rejected, StepError
 from fulfillment.gateways import pinned
 from fulfillment.gateways.lease import Lease, leased
 from fulfillment.step import Receipt, Step, Undo
@@ -70,7 +70,7 @@ def _do(step: Step, order: Order, claim: Claim) -> Receipt:
     if (found := step.resolve(order, claim.key)) is not None:
         return whole(step, order, found, step.left(order, claim.key))
     if (quiet_s := claim.surely_quiet_s) is not None and quiet_s <= card.lookup_lag_s:
-        raise Busy("The provider shows nothing under this key yet; it may still land", code="lag")
+        raise Busy("The provider shows nothing under this key yet; it may still land", code=LAG)
     return as_asked(step, order, step.execute(order, claim.key))
 
 
@@ -82,7 +82,7 @@ def _await_what_was_refused(claim: Claim, card: Card | None) -> None:
 def _await_silence(quiet_s: float | None, lag_s: float, why: str) -> None:
     """``quiet_s``: since nothing was sent; None: nothing ever was. Raises Busy, with the time that is left to wait."""
     if quiet_s is not None and quiet_s <= lag_s:
-        raise Busy(why, code="lag", retry_after_s=lag_s - quiet_s)
+        raise Busy(why, code=LAG, retry_after_s=lag_s - quiet_s)
 
 
 def _landed_after_all(step: Step, order: Order, refused_keys: Iterable[str]) -> Receipt | None:

@@ -2,11 +2,12 @@
 whatever lands of it after all has an owner, and what is granted next is another attempt, under a new key. What is only in doubt keeps its key.
 """
 
+from datetime import timedelta
 from typing import Any
 
 from fulfillment import keys
-from fulfillment.clock import ShopNow
-from fulfillment.engine.journal import step_of
+from fulfillment.clock import ShopNow, lease_s
+from fulfillment.engine.journal import Claim, step_of
 from fulfillment.errors import OUR_OWN, Rejected, StepError
 from fulfillment.models import PastAttempt, Saga, StepRecord, StepState
 
@@ -19,6 +20,13 @@ def was_refused(record: StepRecord, undo: bool) -> bool:
 def refusal_of(error: StepError) -> dict[str, Any]:
     """The columns of an undo whose try has failed, where that is its provider's last word about this attempt."""
     return {"undo_refused_at": ShopNow()} if isinstance(error, Rejected) and error.code not in OUR_OWN else {}
+
+
+def nothing_was_sent(claim: Claim, record: StepRecord) -> dict[str, Any]:
+    """The columns of a try that has asked for nothing: until when others may be on their way is as it was before it."""
+    column, quiet_s = ("undo_asked_until", claim.undo_quiet_s) if claim.undo else ("asked_until", claim.quiet_s)
+    until = getattr(record, column)
+    return {column: None if quiet_s is None or until is None else until - timedelta(seconds=lease_s() + quiet_s)}
 
 
 def granted_undo(saga: Saga, record: StepRecord, amount_minor: int | None) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from fulfillment import circuit as circuits
 from fulfillment import ledger
 from fulfillment.clock import ShopNow, backoff_s, in_seconds, lease_s, patience_s
 from fulfillment.crashpoints import ANY, crash_point
-from fulfillment.engine.attempting import refusal_of
+from fulfillment.engine.attempting import nothing_was_sent, refusal_of
 from fulfillment.engine.budget import LATE_AFTER_S, give_back_what_its_worker_lost, give_back_what_was_lost, most_given_back, tries_spent
 from fulfillment.engine.coming_late import came_too_late
 from fulfillment.engine.differing import fix_anew, settle_difference
@@ -39,7 +39,7 @@ from fulfillment.engine.leaving import drop
 from fulfillment.engine.putting_off import goes_on
 from fulfillment.engine.transition import transition
 from fulfillment.engine.walking import grant_next, grant_next_undo, park_undo, turn_back
-from fulfillment.errors import OWN_DATABASE, Busy, Changed, Differs, InDoubt, Rejected, StepError, Throttled, Unavailable, UnknownStep
+from fulfillment.errors import LAG, OWN_DATABASE, Busy, Changed, Differs, InDoubt, Rejected, StepError, Throttled, Unavailable, UnknownStep
 from fulfillment.ledger import LedgerEntry
 from fulfillment.models import Saga, SagaState, StepRecord, StepState
 from fulfillment.step import Receipt
@@ -397,6 +397,7 @@ def _fail(saga: Saga, claim: Claim, error: StepError) -> Settled:
     counted: dict[str, Any] = {"undo_tries": tries} if undo else {"tries": tries}
     counted |= {"undo_doubt": record.undo_doubt or doubt} if undo else {"doubt": record.doubt or doubt}
     counted |= refusal_of(error) if undo else {}
+    counted |= nothing_was_sent(claim, record) if error.code == LAG else {}
     told: dict[str, Any] = {"error_code": error.code, "error_message": str(error), "detail": {"message": str(error)}}
     move(saga, record, state, **counted, waits=waits, claim=None, settled_at=ShopNow(), **told)
     if isinstance(error, Changed):

@@ -312,6 +312,25 @@ def test_without_keys_a_refund_in_doubt_is_not_asked_for_again_while_it_may_land
     assert (("refund", 100) in refusing.effects) is asked
 
 
+@pytest.mark.parametrize("gateway", ["sandbox_watch", "sandbox_keyless"])
+def test_a_try_that_has_asked_for_nothing_is_not_waited_for(refusing: Refusing, clock: ShopClock, gateway: str) -> None:
+    """Else each look would put off the next one, for ever."""
+    saga = refusing(gateway)
+    last = record(saga).undo_asked_until
+    retried(saga)
+    for _ in range(2):
+        clock.passes(10)
+        look(saga, clock)
+        assert work(saga).code == "lag"
+        assert record(saga).undo_asked_until == last
+
+    look(saga, clock)
+    clock.passes(EDGE)
+    work(saga)
+
+    assert found(saga).state == SagaState.COMPENSATED
+
+
 # --- whoever comes late ----------------------------------------------------------------------------------------------------
 
 

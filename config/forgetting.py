@@ -15,7 +15,7 @@ from django.contrib.admin.models import LogEntry
 from django.db import transaction
 from django.db.models import Model, Q, QuerySet
 
-from fulfillment.models import Saga, SagaState, StepRecord, StockMovement
+from fulfillment.models import PastAttempt, Saga, SagaState, StepRecord, StockMovement
 from orders import refusals
 from orders.attention import Incident, unresolved
 from orders.events import OrderFulfilled
@@ -146,6 +146,7 @@ def _forget_order(order: Order, by: tuple[Actor, str] | None) -> Counter[str]:
         "facts": _facts(order, marks),
         "history entries": _changed(TimelineEntry.objects.filter(order=order), marks, "detail"),
         "steps": _changed(StepRecord.objects.filter(saga__order=order), marks, "error_message", "evidence", "receipt", "undo_receipt"),
+        "past attempts": _changed(PastAttempt.objects.filter(record__saga__order=order), marks, "message"),
         "incidents": _changed(Incident.objects.filter(Q(order=order) | Q(subject=order.number)), marks, "message", "reason", "proposal"),
         "refused attempts": _changed(RefusedAttempt.objects.filter(subject=order.number), marks, "sentence"),
         "deliveries": _changed(Delivery.objects.filter(fact__order=order), marks, "error_message"),

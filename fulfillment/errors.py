@@ -7,7 +7,10 @@ from orders.text import kept
 
 LONGEST_CODE, LONGEST_MESSAGE = 60, 300  # characters: what the journal's columns hold
 WATCHING = "watching"  # the code of an undo that looks for an effect which may still land
+LAG = "lag"  # the code of a try that has asked for nothing, because an earlier one may still land
 WATCHED_IN_VAIN = "watched_in_vain"  # the code of an undo that looked for an effect until none could come any more, and found none
+UNDONE_ELSEWHERE = "undone_elsewhere"  # the code of a step that took place, and that somebody else has undone since
+OUR_OWN = (WATCHED_IN_VAIN, UNDONE_ELSEWHERE)  # codes of rejections that are conclusions of ours: the provider has refused nothing
 
 
 class StepError(Exception):
@@ -15,14 +18,15 @@ class StepError(Exception):
 
     ``code`` is stable and made for machines ("card_declined"); the message is one sentence for people. Both may quote a stranger: they are kept as columns hold
     them. ``provider_failed``: the provider did not answer as one
-    that works does, so this counts towards its circuit; else it says something about this request, or about us.
+    that works does, so this counts towards its circuit; else it says something about this request, or about us. ``retry_after_s`` is the least to wait.
     """
 
     provider_failed = False
 
-    def __init__(self, message: str, code: str = "", *, provider_failed: bool | None = None) -> None:
+    def __init__(self, message: str, code: str = "", retry_after_s: float = 0.0, *, provider_failed: bool | None = None) -> None:
         super().__init__(kept(message, LONGEST_MESSAGE))
         self.code = kept(code, LONGEST_CODE)
+        self.retry_after_s = retry_after_s
         if provider_failed is not None:
             self.provider_failed = provider_failed
 
@@ -32,10 +36,10 @@ class StepError(Exception):
 
 
 class Rejected(StepError):
-    """The provider or our stock declined: definitely not done, and asking again will not change it.
+    """The provider or our stock declined: definitely not done, and asking again under the same key will not change it.
 
     Has money or stock moved? No.
-    What the operator does: nothing; finished steps are undone by themselves. A rejected undo needs a decision.
+    What the operator does: nothing; finished steps are undone by themselves. A rejected undo needs a decision; tried again, it has a new key.
     """
 
 
@@ -50,17 +54,13 @@ class Unavailable(StepError):
 
 
 class Throttled(Unavailable):
-    """The provider is up and asks us to come more slowly (429). It spends no try; ``retry_after_s`` is the least to wait.
+    """The provider is up and asks us to come more slowly (429). It spends no try.
 
     Has money or stock moved? Not by this try.
     What the operator does: nothing; if it lasts, fewer orders at once, or a higher limit at the provider.
     """
 
     provider_failed = False
-
-    def __init__(self, message: str, code: str = "", retry_after_s: float = 0.0) -> None:
-        super().__init__(message, code)
-        self.retry_after_s = retry_after_s
 
 
 class InDoubt(StepError):

@@ -138,7 +138,7 @@ def _explain(order: Order) -> Explanation:
         silent_s = _silent_for_s(record, undo)
         sentence, blocked = _moving(saga, record, undo, silent_s), _blocked(saga, record)
         public = _PUBLIC_UNDO if undo else _PUBLIC.get(record.state, _plain("{name} is being worked on."))(record)
-        if (saga.held_by or silent_s) and not undo:
+        if (saga.held_by or silent_s or _is_asked_for_anew(saga, record)) and not undo:
             public = _PUBLIC[StepState.RETRY_WAIT](record)
     next_at = saga.wake_at
     if next_at is not None and saga.now - next_at > timedelta(seconds=LATE_AFTER_S):
@@ -224,7 +224,14 @@ def _stands(saga: Saga, record: StepRecord, undo: bool, silent_s: float) -> str:
         return _held(saga, record, undo)
     if silent_s and not engine.is_put_off(record):
         return _behind(record, undo, silent_s)
+    if _is_asked_for_anew(saga, record):
+        return f"{record.name.capitalize()} was refused ({_inside(record)}). It is asked for again under a new key."
     return (_put_off if engine.is_put_off(record) else _SENTENCES.get(record.state, _foreign))(record)
+
+
+def _is_asked_for_anew(saga: Saga, record: StepRecord) -> bool:
+    """Rejected after the pivot: nothing turns back any more."""
+    return record.state == StepState.REJECTED and engine.pivot_succeeded(saga)
 
 
 def _held(saga: Saga, record: StepRecord, undo: bool) -> str:

@@ -49,8 +49,8 @@ def issued(key: str) -> Issued | None:
     return Issued(found["order"], found["nonce"]) if found and found["nonce"].startswith(issuer()) else None
 
 
-def do_key(order: str, nonce: str, step: str) -> str:
-    return _key(order, nonce, f"{step}:do:1")
+def do_key(order: str, nonce: str, step: str, attempt: int = 1) -> str:
+    return _key(order, nonce, f"{step}:do:{attempt}")
 
 
 def undo_key(order: str, nonce: str, step: str, attempt: int | str) -> str:

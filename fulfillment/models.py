@@ -20,6 +20,7 @@ __all__ = [
     "CircuitEntry",
     "KeyIssuer",
     "LedgerEntry",
+    "PastAttempt",
     "Quarantine",
     "QueueProbe",
     "Reconciliation",
@@ -146,7 +147,8 @@ class StepRecord(models.Model):
     ``granted_at`` is the first, durable grant under ``do_key``: the provider's key window counts from it. ``doubt`` and ``undo_doubt``: an earlier try of the
     step, or of its undo, may have happened. ``asked_until`` and ``undo_asked_until``: after this instant no try started so far can have sent anything.
     ``claim`` is written by the one start that may settle this try. ``waits`` counts answers that spend no try. Undo key and amount are fixed together when the
-    undo is granted; ``undo_attempt`` numbers them. ``evidence`` is what a person has given for a state set by hand.
+    undo is granted. ``do_attempt`` and ``undo_attempt`` number the keys; ``undo_refused_at``: since when the provider has refused this attempt at the undo for
+    good. ``evidence`` is what a person has given for a state set by hand.
     """
 
     saga = models.ForeignKey(Saga, models.CASCADE, related_name="records")
@@ -154,6 +156,7 @@ class StepRecord(models.Model):
     name = models.CharField(max_length=40)
     state = models.CharField(max_length=20, choices=StepState, default=StepState.PENDING)
     do_key = models.CharField(max_length=80)
+    do_attempt = models.PositiveSmallIntegerField(default=1, db_default=1)
     tries = models.PositiveIntegerField(default=0)
     waits = models.PositiveIntegerField(default=0)
     doubt = models.BooleanField(default=False)
@@ -173,6 +176,7 @@ class StepRecord(models.Model):
     undo_amount_minor = models.BigIntegerField(null=True)
     undo_granted_at = models.DateTimeField(null=True)
     undo_asked_until = models.DateTimeField(null=True)
+    undo_refused_at = models.DateTimeField(null=True)
     undo_receipt = models.JSONField(null=True)
     evidence = models.CharField(max_length=300, blank=True)
 
@@ -185,6 +189,32 @@ class StepRecord(models.Model):
 
     def __str__(self) -> str:
         return f"{self.name} {self.state}"
+
+
+class PastAttempt(models.Model):
+    """An attempt at a step, or at its undo, that its provider has refused for good, and that another one has followed. Its key stays ours: where refusals are not
+    kept, an earlier try under it may still land.
+
+    ``amount_minor``: what it was for; NULL: no amount. ``started_at``: its last try; ``asked_until``: after this instant none of its tries can have sent anything.
+    """
+
+    record = models.ForeignKey(StepRecord, models.CASCADE, related_name="past_attempts")
+    undo = models.BooleanField()
+    attempt = models.PositiveSmallIntegerField()
+    key = models.CharField(max_length=80)
+    amount_minor = models.BigIntegerField(null=True)
+    refused_at = models.DateTimeField(null=True)
+    code = models.CharField(max_length=60, blank=True)
+    message = models.CharField(max_length=300, blank=True)
+    started_at = models.DateTimeField(null=True)
+    asked_until = models.DateTimeField(null=True)
+
+    class Meta:
+        ordering: ClassVar = ["attempt"]
+        constraints: ClassVar = [models.UniqueConstraint(fields=["record", "undo", "attempt"], name="past_attempt_once")]
+
+    def __str__(self) -> str:
+        return f"{self.key} ({self.code})"
 
 
 class Quarantine(models.Model):

@@ -3,16 +3,20 @@
 Note: doubt, resolved in this order. The same key again while the provider remembers it, counted from the grant. After that, and where keys are unknown, a
 look-up by key comes first; "nothing there" counts only once the provider's lag is over, by the database's clock and by this process's own. Whoever turns back in
 doubt undoes blind: by tombstone, by burning the key, or by watching until nothing can land any more; a look-up that finds nothing never ends an undo.
+
+Note: after a refusal. An attempt that was refused may land after all, where an earlier try of it is still on its way and refusals are not kept. So the next one
+asks for nothing until lease and lag of all before it are over, and until it has looked what is there.
 """
 
 import logging
+from collections.abc import Iterable
 from contextlib import AbstractContextManager, nullcontext
 
 from fulfillment.answers import UNUSABLE, as_asked, as_granted, storable
 from fulfillment.card import Blind, Card
 from fulfillment.crashpoints import crash_point
 from fulfillment.engine import Claim
-from fulfillment.errors import WATCHED_IN_VAIN, WATCHING, Busy, Changed, Differs, InDoubt, Rejected, StepError
+from fulfillment.errors import LAG, UNDONE_ELSEWHERE, WATCHED_IN_VAIN, WATCHING, Busy, Changed, Differs, InDoubt, Rejected, StepError
 from fulfillment.gateways import pinned
 from fulfillment.gateways.lease import Lease, leased
 from fulfillment.step import Receipt, Step, Undo
@@ -57,14 +61,37 @@ def with_provider_of(role: str, gateway: str) -> AbstractContextManager[None]:
 
 def _do(step: Step, order: Order, claim: Claim) -> Receipt:
     card = claim.card
+    _await_what_was_refused(claim, card)
+    if card is not None and (landed := _landed_after_all(step, order, claim.refused_keys)) is not None:
+        return landed
     if card is None or claim.is_once:
         receipt = as_asked(step, order, step.execute(order, claim.key))
         return receipt if card is None or claim.quiet_s is None else _still_there(step, order, claim.key, receipt)
     if (found := step.resolve(order, claim.key)) is not None:
         return whole(step, order, found, step.left(order, claim.key))
     if (quiet_s := claim.surely_quiet_s) is not None and quiet_s <= card.lookup_lag_s:
-        raise Busy("The provider shows nothing under this key yet; it may still land", code="lag")
+        raise Busy("The provider shows nothing under this key yet; it may still land", code=LAG)
     return as_asked(step, order, step.execute(order, claim.key))
+
+
+def _await_what_was_refused(claim: Claim, card: Card | None) -> None:
+    """Raises Busy: an earlier attempt may still land, so that what is shown now does not count."""
+    _await_silence(claim.surely_refused_quiet_s, card.lookup_lag_s if card else 0.0, "An attempt that was refused before may still land")
+
+
+def _await_silence(quiet_s: float | None, lag_s: float, why: str) -> None:
+    """``quiet_s``: since nothing was sent; None: nothing ever was. Raises Busy, with the time that is left to wait."""
+    if quiet_s is not None and quiet_s <= lag_s:
+        raise Busy(why, code=LAG, retry_after_s=lag_s - quiet_s)
+
+
+def _landed_after_all(step: Step, order: Order, refused_keys: Iterable[str]) -> Receipt | None:
+    """What is there of attempts that were refused; None: nothing, now. Raises Differs, InDoubt: not what was asked for."""
+    for key in refused_keys:
+        found = step.resolve(order, key)
+        if found is not None and (left := step.left(order, key)) != 0:
+            return whole(step, order, found, left) | {"found_under": key}
+    return None
 
 
 def _still_there(step: Step, order: Order, key: str, receipt: Receipt) -> Receipt:
@@ -82,7 +109,7 @@ def whole(step: Step, order: Order, found: Receipt, left: int | None) -> Receipt
     """
     as_asked(step, order, found)
     if left == 0:
-        raise Rejected("It took place, and somebody else has undone it since", code="undone_elsewhere")
+        raise Rejected("It took place, and somebody else has undone it since", code=UNDONE_ELSEWHERE)
     if left is not None and left < found.get("amount_minor", left):
         told = "It took place, and somebody else has undone part of it since"
         raise InDoubt(told, code="partly_undone_elsewhere", provider_failed=False)
@@ -94,11 +121,20 @@ def whole(step: Step, order: Order, found: Receipt, left: int | None) -> Receipt
 
 def _undo(step: Step, order: Order, claim: Claim) -> Receipt | None:
     undo, card = claim.undo_of(order), claim.card
+    _await_what_was_refused(claim, card)
+    if card is not None and not card.has_keys:
+        _await_what_was_tried(claim, card)
     if card is None or _is_usable(step, claim.receipt):
         return _undo_known(step, order, undo, claim)
     return _undo_blind(
         step, order, Undo(key=undo.key, do_key=undo.do_key, receipt=None, amount_minor=None, currency=undo.currency), claim, card
     )
+
+
+def _await_what_was_tried(claim: Claim, card: Card) -> None:
+    """Without keys a second try is a second undo. Raises Busy: an earlier one may still land."""
+    if claim.undo_doubt:
+        _await_silence(claim.surely_undo_quiet_s, card.lookup_lag_s, "An earlier try may still land")
 
 
 def _is_usable(step: Step, receipt: Receipt | None) -> bool:

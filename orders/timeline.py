@@ -96,7 +96,8 @@ def _left(subject: str, entry: TimelineEntry) -> str:
 
 
 def _late(subject: str, entry: TimelineEntry) -> str:
-    return f"A late worker of {entry.name} (epoch {entry.epoch}) learned '{entry.to_state}' and changed nothing"
+    followed = f": {entry.detail['message']}" if entry.detail.get("message") else " and changed nothing"
+    return f"A late worker of {entry.name} (epoch {entry.epoch}) learned '{entry.to_state}'{followed}"
 
 
 def _relaunched(subject: str, entry: TimelineEntry) -> str:

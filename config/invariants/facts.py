@@ -80,11 +80,12 @@ class Facts:
         roles: dict[str, dict[tuple[str, str], StepRecord]] = defaultdict(dict)
         for record in self.records:
             plan = self.plans[record.name]
-            roles[plan.get("role", "")][plan.get("gateway", ""), record.do_key] = record
+            for key in engine.do_keys(record):
+                roles[plan.get("role", "")][plan.get("gateway", ""), key] = record
         return roles
 
     def of_role(self, role: str) -> dict[tuple[str, str], StepRecord]:
-        """(provider, do-key) → the step that the plan lets talk to a provider in this role."""
+        """(provider, do-key) → the step that the plan lets talk to a provider in this role; keys that were refused are its own too."""
         return self._roles.get(role, {})
 
     def is_by_hand(self, role: str) -> bool:

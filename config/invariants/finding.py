@@ -21,6 +21,7 @@ class Rule(StrEnum):
     BOOKED_TWICE = "booked_twice"
     LATE = "late"  # the engine opens it too, when a worker that was taken over reports such an effect
     REFUNDED_THOUGH_FULFILLED = "refunded_though_fulfilled"
+    REFUNDED_TWICE = "refunded_twice"  # the engine opens it too, when a worker that was taken over reports such a refund
     MONEY_MISSING = "money_missing"
     LABEL_MISSING = "label_missing"
     ONE_EFFECT_PER_KEY = "one_effect_per_key"

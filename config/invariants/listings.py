@@ -41,13 +41,14 @@ class NotListed(Exception):
 
 
 class Charged(NamedTuple):
-    """A charge as ``provider`` lists it, in ``currency``'s minor units."""
+    """A charge as ``provider`` lists it, in ``currency``'s minor units. ``twice_minor``: given back beyond what was taken, and no part of ``refunded_minor``."""
 
     provider: str
     key: str
     amount_minor: int
     refunded_minor: int
     currency: str
+    twice_minor: int = 0
 
     @property
     def left_minor(self) -> int:
@@ -84,7 +85,7 @@ class Listings:
         number, key = (_words(text, LONGEST) for text in (entry.order_number or entry.key or entry.id, entry.key))
         if isinstance(entry, Charge):
             amount, refunded = _minor(entry.amount_minor), _minor(entry.refunded_minor)
-            charged = Charged(provider, key, amount, min(refunded, amount), _words(entry.currency, 3))
+            charged = Charged(provider, key, amount, min(refunded, amount), _words(entry.currency, 3), max(refunded - amount, 0))
             self._charges[number] = (*self._charges.get(number, ()), charged)
         else:
             self._labels[number] = (*self._labels.get(number, ()), Booked(provider, key, entry.is_open))

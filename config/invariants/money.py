@@ -26,6 +26,13 @@ def charges_nobody_owns(facts: Facts) -> Iterator[Finding]:
     yield facts.finding(Rule.CHARGE_NOBODY_OWNS, f"charged under {keys}", amount_minor=amount, currency=currency)
 
 
+def nothing_given_back_twice(facts: Facts) -> Iterator[Finding]:
+    """A refund that was refused has landed after all, beside the one that followed it; or somebody has given back what was given back."""
+    if twice := sum(charge.twice_minor for charge in own_charges(facts)):
+        told = f"{_shown(facts, twice)} given back beyond what was taken"
+        yield facts.finding(Rule.REFUNDED_TWICE, told, amount_minor=twice)
+
+
 def money_adds_up(facts: Facts) -> Iterator[Finding]:
     """What is held of the own charges is due. The first thing that is off counts: the rest follows from it."""
     if not facts.of_role(ROLE):
@@ -51,7 +58,7 @@ def _late(facts: Facts) -> Iterator[Finding]:
     """It landed after its undo was settled, or its undo gave back too little: either way the customer has paid for nothing."""
     for record, charges in charges_by_step(facts):
         if amount := left(charges):
-            told = f"{_shown(facts, amount)} held under {record.do_key}, though {record.name} is {record.state}"
+            told = f"{_shown(facts, amount)} held under {charges[0].key}, though {record.name} is {record.state}"
             yield facts.finding(Rule.LATE, told, step=record.name, amount_minor=amount)
 
 
@@ -71,7 +78,7 @@ def _one_charge_per_key(facts: Facts) -> Iterator[Finding]:
     """A provider that knows keys has charged one key twice, given back or not. Without keys, what was given back is settled."""
     for record, charges in charges_by_step(facts):
         if len(charges) > 1 and card_of(ROLE, charges[0].provider).has_keys:
-            yield facts.finding(Rule.ONE_EFFECT_PER_KEY, f"charged {len(charges)} times under {record.do_key}", step=record.name)
+            yield facts.finding(Rule.ONE_EFFECT_PER_KEY, f"charged {len(charges)} times under {charges[0].key}", step=record.name)
 
 
 def _ledger_agrees(facts: Facts) -> Iterator[Finding]:

@@ -26,8 +26,8 @@ def one_label_or_none(facts: Facts) -> Iterator[Finding]:
     if not facts.of_role(ROLE):
         return
     if facts.state is SagaState.COMPENSATED and own:
-        record = own[0][0]
-        told = f"a label lives under {record.do_key}, though {record.name} is {record.state}"
+        record, label = own[0]
+        told = f"a label lives under {label.key}, though {record.name} is {record.state}"
         yield facts.finding(Rule.LATE, told, step=record.name, amount_minor=facts.order.total_minor)
     elif len(own) > 1:
         yield facts.finding(Rule.BOOKED_TWICE, f"{len(own)} labels live", amount_minor=facts.order.total_minor)
@@ -40,7 +40,7 @@ def one_label_or_none(facts: Facts) -> Iterator[Finding]:
 def _one_label_per_key(facts: Facts) -> Iterator[Finding]:
     for record, labels in labels_by_step(facts):
         if len(labels) > 1 and card_of(ROLE, labels[0].provider).has_keys:
-            yield facts.finding(Rule.ONE_EFFECT_PER_KEY, f"booked {len(labels)} times under {record.do_key}", step=record.name)
+            yield facts.finding(Rule.ONE_EFFECT_PER_KEY, f"booked {len(labels)} times under {labels[0].key}", step=record.name)
 
 
 def labels_by_step(facts: Facts) -> list[tuple[StepRecord, list[Booked]]]:

@@ -40,6 +40,7 @@ LOOK_EVERY_S = 1.0
 RULES: tuple[Callable[[Facts], Iterator[Finding]], ...] = (
     money.charges_nobody_owns,
     money.money_adds_up,
+    money.nothing_given_back_twice,
     parcels.labels_nobody_owns,
     parcels.one_label_or_none,
     journal.status_agrees_with_saga,

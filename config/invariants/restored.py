@@ -116,7 +116,8 @@ def _compared(saga: Saga, listings: Listings) -> OpenOrder:
 
 
 def _shown(saga: Saga, record: StepRecord, entries: tuple[Charged | Booked, ...]) -> Shown:
-    mine = [entry for entry in entries if (entry.provider, entry.key) == (engine.planned(saga, record.name)["gateway"], record.do_key)]
+    provider, keys = engine.planned(saga, record.name)["gateway"], engine.do_keys(record)
+    mine = [entry for entry in entries if entry.provider == provider and entry.key in keys]
     if not mine:
         return Shown.NOTHING
     return Shown.WHOLE if any(_is_whole(saga, record, entry) for entry in mine) else Shown.OTHER

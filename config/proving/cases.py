@@ -12,8 +12,12 @@ from config.proving.proxy import FAULTS as PROXIED
 from fulfillment.crashpoints import BOUNDARIES
 from fulfillment.step import Kind, Step
 
-NONE, FORGOTTEN = "none", "rejection_not_kept"
-FAULTS = {NONE: "the provider is well", **PROXIED, FORGOTTEN: "rejected for good by a provider that does not keep its rejections"}
+NONE, FORGOTTEN, REFUSED_ONCE = "none", "rejection_not_kept", "refused_once"
+SCRIPTED = {
+    FORGOTTEN: "rejected for good by a provider that does not keep its rejections",
+    REFUSED_ONCE: "rejected by a provider that keeps its rejections, and would do it under another key; a person lets it be tried again",
+}
+FAULTS = {NONE: "the provider is well", **PROXIED, **SCRIPTED}
 ACTIONS = {
     "kill": "SIGKILL to the process that reaches the boundary",
     "kill_worker": "SIGKILL to its whole process group",
@@ -58,7 +62,7 @@ def sensible_cases(steps: Sequence[Step], sandboxed: Sequence[str]) -> list[Case
         Case(boundary, direction, step.name, fault, action)
         for step, direction in targets(steps)
         for boundary, fault, action in product(BOUNDARIES, FAULTS, ACTIONS)
-        if _happens(step, steps, boundary, fault, sandboxed)
+        if _happens(step, direction, steps, boundary, fault, sandboxed)
     ]
 
 
@@ -72,12 +76,15 @@ def targets(steps: Sequence[Step]) -> Iterator[tuple[Step, str]]:
         past_pivot = past_pivot or step.kind is Kind.PIVOT
 
 
-def _happens(step: Step, steps: Sequence[Step], boundary: str, fault: str, sandboxed: Sequence[str]) -> bool:
+def _happens(step: Step, direction: str, steps: Sequence[Step], boundary: str, fault: str, sandboxed: Sequence[str]) -> bool:
     if step.local:
         return fault == NONE and boundary not in AROUND_A_CALL
+    if fault in SCRIPTED and not (step.role in sandboxed and step is first_of(step.role, steps)):
+        return False
     if fault == FORGOTTEN:
-        reachable = boundary not in ("after_call", "open")  # it raises; and the front door lets nobody choose a provider
-        return reachable and step.role in sandboxed and step is first_of(step.role, steps)
+        return boundary not in ("after_call", "open")  # it raises; and the front door lets nobody choose a provider
+    if fault == REFUSED_ONCE:
+        return (step.role, direction) == ("payments", "undo")
     return True
 
 

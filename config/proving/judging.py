@@ -19,7 +19,7 @@ from orders.timeline import Kind, TimelineEntry
 
 WHILE_OPEN = (Rule.ONE_EFFECT_PER_KEY, Rule.HISTORY_REBUILDS_THE_JOURNAL)  # what holds also before an order is closed
 
-# docs/semantics.md, "Step record", as far as no operator takes part: whoever moves a step otherwise was not fenced
+# docs/semantics.md, "Step record", as far as no operator takes part, but for a retry: whoever moves a step otherwise was not fenced
 MOVES = {
     "pending": {"granted", "not_needed"},
     "granted": {"granted", "pending", "started", "succeeded", "rejected", "retry_wait", "undo_pending", "not_needed"},
@@ -33,6 +33,7 @@ MOVES = {
     "undo_started": {"undone", "undo_retry_wait", "undo_in_doubt", "undo_failed", "undo_granted"},
     "undo_retry_wait": {"undo_granted", "undo_failed"},
     "undo_in_doubt": {"undo_granted", "undo_failed"},
+    "undo_failed": {"undo_granted"},
 }
 
 

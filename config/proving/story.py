@@ -6,7 +6,7 @@ from typing import Any
 
 from django.conf import settings
 
-from config.proving.cases import FORGOTTEN, NONE, Case, first_of
+from config.proving.cases import FORGOTTEN, NONE, REFUSED_ONCE, Case, first_of
 from config.proving.proxy import FAULTS as PROXIED
 from fulfillment.card import Blind
 from fulfillment.gateways import SANDBOXES, card_of, chosen
@@ -30,7 +30,8 @@ class Story:
     """``holds``: faults armed to get there, which are not the case's own: (fault, step, direction, how often). ``provokes``: crash points of the same kind.
 
     ``cancel_at``: the step whose first try brings the cancel; empty: nobody cancels. ``ends``: every way in which it may end.
-    ``closed_behind``: the step whose rejection says nothing about an earlier try, so that its door must have been closed.
+    ``closed_behind``: the step whose rejection says nothing about an earlier try, so that its door must have been closed. ``is_retried``: once it waits for a
+    person, that person lets it be tried again.
     """
 
     ends: frozenset[str]
@@ -42,6 +43,7 @@ class Story:
     provokes: list[tuple[str, str]] = field(default_factory=list)
     cancel_at: str = ""
     closed_behind: str = ""
+    is_retried: bool = False
 
     def body(self) -> dict[str, Any]:
         return {
@@ -67,6 +69,8 @@ def story_of(case: Case, steps: Sequence[Step], token: str = GOOD_CARD, sku: str
         _turn_back(story, case, step, steps)
     if case.fault == FORGOTTEN:
         _reject(story, case, step)
+    if case.fault == REFUSED_ONCE:
+        story.token, story.is_retried = "tok_refund_declined_once", True
     _provoke(story, case, step)
     return story
 

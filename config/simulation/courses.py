@@ -201,6 +201,51 @@ def refunded_in_part_by_support_before_its_undo(history: History) -> None:
     deliver_all(history)
 
 
+# --- refusals ---------------------------------------------------------------------------------------------------------------
+
+
+def _cancelled_when_paid(history: History) -> None:
+    run_out(history, go_until(history, "payment", "after_call"))
+    history.act("cancel", history.cancel)
+
+
+def _swept_at_once(history: History, fault: str = "") -> None:
+    """Before anything in the air has landed."""
+    history.next_fault = fault
+    history.act("sweep", partial(history.sweep, 0.0))
+    deliver_all(history)
+
+
+def a_refused_refund_is_tried_again(history: History) -> None:
+    """The bank keeps its refusals; a person lets it be asked once more."""
+    _cancelled_when_paid(history)
+    _swept_at_once(history, "refused")
+    history.act("operator", partial(history.decides, "retry"))
+    _swept_at_once(history)
+
+
+def a_refused_refund_lands_after_all(history: History) -> None:
+    """A refund is in the air, and asked for again it is refused; a person lets it be tried once more. The bank gives back twice whoever asks it twice."""
+    history.oddities.gives_back_twice = True
+    _cancelled_when_paid(history)
+    _swept_at_once(history, "air")
+    _swept_at_once(history, "refused")
+    history.act("operator", partial(history.decides, "retry"))
+    _swept_at_once(history)
+    if history.provider.air:
+        history.act("late", history.late)
+
+
+def a_refund_in_the_air_without_keys(history: History) -> None:
+    """A refund is in the air, and asked for again it would be another one."""
+    history.oddities.gives_back_twice = True
+    _cancelled_when_paid(history)
+    _swept_at_once(history, "air")
+    _swept_at_once(history)
+    if history.provider.air:
+        history.act("late", history.late)
+
+
 # --- wrong clocks ----------------------------------------------------------------------------------------------------------
 
 HOUR_S = 3600.0
@@ -280,6 +325,9 @@ COURSES = {
         "tombstone", refunded_by_support_before_a_person_says_that_it_happened
     ),
     "refunded in part by support before its undo": Course("tombstone", refunded_in_part_by_support_before_its_undo),
+    "a refused refund is tried again": Course("tombstone", a_refused_refund_is_tried_again),
+    "a refused refund lands after all": Course("watch", a_refused_refund_lands_after_all),
+    "a refund in the air without keys": Course("keyless", a_refund_in_the_air_without_keys),
     "set forward under a worker": Course("keyless", set_forward_under_a_worker),
     "set forward while it waits": Course("tombstone", set_forward_while_it_waits),
     "set forward while a charge is in the air": Course("keyless", set_forward_while_a_charge_is_in_the_air),

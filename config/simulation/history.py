@@ -183,7 +183,7 @@ class History:
     def _follow(self, course: "Course") -> None:
         """The course alone decides: providers answer well unless it says otherwise."""
         self.card, self.provider.card, self.obeys = course.card, CARDS[course.card], True
-        self.oddities.happen = False
+        self.oddities.happen = self.oddities.gives_back_twice = False
         self._place()
         course.happens(self)
 
@@ -388,11 +388,12 @@ class History:
         effect.open_minor -= given
         return f"support gives back {given} of {effect.amount}"
 
-    def sweep(self) -> str:
+    def sweep(self, late_s: float | None = None) -> str:
         """Time goes on to when the sweep looks, or a little further; a probe has just come out, mostly."""
         if told := self.clocks.are_seen():
             return told
-        self._pass_time(self._due_at() + (self._until_watching_ends() or self.rng.choice((0.0, 1.0, 30.0))))
+        late_s = self.rng.choice((0.0, 1.0, 30.0)) if late_s is None else late_s
+        self._pass_time(self._due_at() + (self._until_watching_ends() or late_s))
         if self.clocks.go_wrong and not self.calm and not self.obeys and self.clocks.die.random() < 0.05 * self.faultiness:
             self._tell(f"in the middle of a round {self.clocks.set()}")
         if self.rng.random() < 0.9 or self.calm or self.obeys:

@@ -29,6 +29,9 @@ def always(seen: Seen, provider: Provider) -> str:
     for key, times in provider.effects_ever.items():
         if times > 1:
             return f"{times} effects under one key ({key.split(':', 1)[1]})"
+    for effect in provider.effects:
+        if effect.given_back > effect.amount:
+            return f"{effect.given_back} of {effect.amount} was given back ({effect.what})"
     if seen.events > 1:
         return "order.fulfilled was told twice"
     if seen.state == SagaState.COMPENSATED and any(
@@ -105,9 +108,10 @@ def what_an_operator_gives(verb: str, saga: Saga, provider: Provider) -> dict[st
 
 
 def _close_the_door(provider: Provider, key: str) -> None:
-    """A person has called the provider: what was under the key is gone, and nothing comes any more."""
+    """A person has called the provider: what was under the key is gone, and nothing comes any more, of its undo neither."""
     provider.tombs.add(key)
     for effect in provider.effects:
         if effect.key == key:
             effect.open_minor = 0
-    provider.air = [flying for flying in provider.air if flying.key != key]
+    step = key.split(":")[:2]
+    provider.air = [flying for flying in provider.air if flying.key.split(":")[:2] != step]

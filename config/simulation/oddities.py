@@ -1,4 +1,5 @@
-"""Oddities: a provider that takes, or gives back, another amount than it was asked for, or in another currency; and support, which refunds there by hand.
+"""Oddities: a provider that takes, or gives back, another amount than it was asked for, or in another currency; support, which refunds there by hand; and a
+provider that gives back more than it has taken, if it is asked twice.
 
 In a share of all histories, by a die of their own, so that the other histories are what they would be without.
 """
@@ -14,11 +15,12 @@ REFUNDS = ("a part", "nothing")
 
 
 class Oddities:
-    """``next``: what a course wants to happen at the next occasion."""
+    """``next``: what a course wants to happen at the next occasion. ``gives_back_twice``: only where nobody else refunds, or it would be nobody's fault."""
 
     def __init__(self, seed: int) -> None:
         self.die = random.Random(f"{seed} oddities")
         self.happen = self.die.random() < SHARE
+        self.gives_back_twice = not self.happen and random.Random(f"{seed} refunds").random() < SHARE
         self.are_over = False
         self.next = ""
 

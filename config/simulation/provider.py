@@ -7,7 +7,7 @@ from typing import Any
 
 from config.simulation.oddities import HOME, Oddities
 from fulfillment.card import Card
-from fulfillment.errors import Busy, InDoubt, Rejected, Unavailable
+from fulfillment.errors import Busy, InDoubt, Rejected, StepError, Unavailable
 from fulfillment.gateways.lease import check_lease
 from fulfillment.gateways.ports import Charge, Label, Refund
 
@@ -24,13 +24,14 @@ CARDS = {
 
 @dataclass
 class Effect:
-    """A charge or a label; ``open_minor`` of it remains (a label: 1 or 0)."""
+    """A charge or a label; ``open_minor`` of it remains (a label: 1 or 0). ``given_back``: by requests of ours."""
 
     id: str
     what: str
     key: str
     amount: int
     open_minor: int
+    given_back: int = 0
     handed_over: bool = False
     currency: str = HOME
 
@@ -100,35 +101,51 @@ class Provider:
     # --- undo ---
 
     def undo(self, what: str, find: Callable[[], Effect | None], amount: int | None, key: str, tomb: str | None = None) -> int:
-        """Give back, or cancel: what of it was open. ``tomb``: the key that dies with it."""
+        """Give back, or cancel: what of it was open. ``tomb``: the key that dies with it. A refusal does not wait for what is in the air under its key."""
         check_lease()
-        fault = self.decide(f"undo {what}", (("none", 0.7), ("unavailable", 0.12), ("lost", 0.12), ("refused", 0.06)))
+        chances = (("none", 0.66), ("unavailable", 0.12), ("lost", 0.12), ("refused", 0.06), ("air", 0.04))
+        fault = self.decide(f"undo {what}", chances)
         if fault == "unavailable":
             raise Unavailable("The provider is down.", code="down")
-        if self.card.has_keys and key in self.memory:
-            given: int = self.memory[key][1]
-        else:
-            given = self._give_back(what, find(), amount, fault)
-            if self.card.has_keys:
-                self.memory[key] = (self.now(), given)
-        if tomb is not None:
-            self.tombs.add(tomb)
+        if self.card.has_keys and fault != "refused" and any(flying.key == key for flying in self.air):
+            raise Busy("A request with this key is in progress.", code="in_progress")
+        if fault == "air":
+            self.air.append(InTheAir(key, self.now() + LAG_S, lambda: self._undone(what, find, amount, key, tomb)))
+            raise InDoubt("The provider did not answer in time.", code="timeout")
+        outcome = self._undone(what, find, amount, key, tomb, refuses=fault == "refused")
         if fault == "lost":
             raise InDoubt("The provider's answer was lost.", code="timeout")
-        return given
+        if isinstance(outcome, StepError):
+            raise outcome
+        return outcome
 
-    def _give_back(self, what: str, effect: Effect | None, amount: int | None, fault: str) -> int:
-        if effect is None or effect.open_minor == 0:
+    def _undone(
+        self, what: str, find: Callable[[], Effect | None], amount: int | None, key: str, tomb: str | None, *, refuses: bool = False
+    ) -> int | StepError:
+        """As remembered under its key, or anew."""
+        if self.card.has_keys and key in self.memory:
+            remembered: int | StepError = self.memory[key][1]
+            return remembered
+        outcome = self._give_back(what, find(), amount, refuses)
+        if self.card.has_keys and (isinstance(outcome, int) or (isinstance(outcome, Rejected) and self.card.keeps_rejections)):
+            self.memory[key] = (self.now(), outcome)
+        if tomb is not None and isinstance(outcome, int):
+            self.tombs.add(tomb)
+        return outcome
+
+    def _give_back(self, what: str, effect: Effect | None, amount: int | None, refuses: bool) -> int | StepError:
+        if effect is None or (effect.open_minor == 0 and not (amount and self.oddities.gives_back_twice)):
             if amount is not None and what == "charge":
-                raise InDoubt("The refund is more than what remains captured.", code="amount_exceeds_captured")
+                return InDoubt("The refund is more than what remains captured.", code="amount_exceeds_captured")
             return 0
-        if effect.handed_over or fault == "refused":
-            raise Rejected("Refused for good.", code="handed_over" if what == "label" else "refund_declined")
+        if effect.handed_over or refuses:
+            return Rejected("Refused for good.", code="handed_over" if what == "label" else "refund_declined")
         wanted = effect.open_minor if amount is None else amount
-        if wanted > effect.open_minor:
-            raise InDoubt("The refund is more than what remains captured.", code="amount_exceeds_captured")
+        if wanted > effect.open_minor and not self.oddities.gives_back_twice:
+            return InDoubt("The refund is more than what remains captured.", code="amount_exceeds_captured")
         given = self.oddities.of_refund(wanted) if amount is not None else wanted  # a cancel by key promises all of it
-        effect.open_minor -= given
+        effect.open_minor = max(effect.open_minor - given, 0)
+        effect.given_back += given
         return given
 
     # --- look ---

@@ -229,7 +229,7 @@ def jumps_not_noticed() -> Iterator[None]:
 def deadlines_not_moved() -> contextlib.AbstractContextManager[None]:
     """A jump is noticed, and what is open is due; nothing else of it is moved."""
     due = f"UPDATE fulfillment_saga SET {jumps._due_as_ever('wake_at')} WHERE id = ANY(%(sagas)s)"
-    return replacing(jumps, SAGAS=due, RECORDS="SELECT 1")
+    return replacing(jumps, SAGAS=due, RECORDS="SELECT 1", PAST_ATTEMPTS="SELECT 1")
 
 
 def lost_time_counts() -> contextlib.AbstractContextManager[None]:
@@ -279,6 +279,19 @@ def a_word_is_enough() -> contextlib.AbstractContextManager[None]:
     return replacing(verbs, _refuse_what_is_not_whole=lambda *shown: None)
 
 
+# --- attempts --------------------------------------------------------------------------------------------------------------
+
+
+def refusal_ends_it_at_once() -> contextlib.AbstractContextManager[None]:
+    """What was refused counts as never to land, so that the next attempt need not wait."""
+    return replacing(talk, _await_what_was_refused=lambda claim, card: None)
+
+
+def without_keys_at_once() -> contextlib.AbstractContextManager[None]:
+    """An undo in doubt is asked for again as soon as nothing is shown."""
+    return replacing(talk, _await_what_was_tried=lambda claim, card: None)
+
+
 # --- between two tasks -----------------------------------------------------------------------------------------------------
 
 
@@ -323,5 +336,7 @@ BROKEN: dict[str, Callable[[], contextlib.AbstractContextManager[None]]] = {
     "part is all": part_is_all,
     "repeated answer believed": repeated_answer_believed,
     "a word is enough": a_word_is_enough,
+    "refusal ends it at once": refusal_ends_it_at_once,
+    "asked again at once without keys": without_keys_at_once,
     "dirty connection kept": dirty_connection_kept,
 }

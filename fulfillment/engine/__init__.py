@@ -5,13 +5,14 @@ that has jumped) and counts launches; whoever tells of something adds to the his
 
 Each transition takes the saga's row lock, checks the fence (``epoch``, and for a settle ``claim``), and writes state and history in one transaction.
 docs/semantics.md lists the transitions; tests/model searches them.
-Read ``opening``, ``trying``, ``walking``, ``waking``, ``leaving``, ``putting_off``, ``deciding`` in this order;
+Read ``opening``, ``trying``, ``walking``, ``attempting``, ``waking``, ``leaving``, ``putting_off``, ``deciding`` in this order;
 ``holding`` and ``probing`` are what happens before an open circuit.
 
 Note: what may be lost. A transaction whose loss only repeats something idempotent (a start; a settle that says Unavailable or InDoubt) does not wait for the disk.
 Everything else does: whatever raises the epoch, grants, settles a success or a rejection, or answers a person.
 """
 
+from fulfillment.engine.attempting import do_keys, was_refused
 from fulfillment.engine.holding import tell_of
 from fulfillment.engine.journal import (
     GRANTED,
@@ -56,6 +57,7 @@ __all__ = [
     "chain_stopped",
     "could_not_start",
     "differs",
+    "do_keys",
     "is_local",
     "is_newer",
     "is_put_off",
@@ -85,4 +87,5 @@ __all__ = [
     "tell_of",
     "transition",
     "waiting_for_our_database",
+    "was_refused",
 ]

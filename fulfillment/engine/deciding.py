@@ -4,6 +4,7 @@ from typing import Any
 
 from fulfillment import ledger, stock
 from fulfillment.clock import ShopNow, saga_deadline
+from fulfillment.engine.attempting import next_do, told_of
 from fulfillment.engine.holding import release
 from fulfillment.engine.journal import border, is_pivot, move, save, tell, tell_order
 from fulfillment.engine.leaving import adopt
@@ -21,14 +22,13 @@ def due_now(saga: Saga) -> None:
 
 
 def try_again(saga: Saga, record: StepRecord, undo: bool) -> None:
-    """Granted with a fresh budget, direction unchanged, under the same key; an amount that has changed since is a new business attempt."""
+    """Granted with a fresh budget, direction unchanged, under the same key; after a refusal, or where the amount has changed, as a new attempt."""
     _resume(saga)
     if undo:
         grant_undo(saga, record, undo_tries=0, claim=None)
     else:
-        move(
-            saga, record, StepState.GRANTED, tries=0, waits=0, claim=None, first_started_at=None, granted_at=record.granted_at or ShopNow()
-        )
+        attempt = next_do(saga, record) if record.state == StepState.REJECTED else {"granted_at": record.granted_at or ShopNow()}
+        move(saga, record, StepState.GRANTED, detail=told_of(attempt), tries=0, waits=0, claim=None, first_started_at=None, **attempt)
     _publish_soon(saga)
 
 

@@ -8,12 +8,12 @@ from fulfillment import circuit as circuits
 from fulfillment import ledger
 from fulfillment.answers import PARTLY_GIVEN_BACK
 from fulfillment.clock import ShopNow, backoff_s, in_seconds
+from fulfillment.engine.attempting import next_undo
 from fulfillment.engine.holding import release
 from fulfillment.engine.journal import Claim, Settled, launch_of, move, pivot_succeeded, record_of, save
 from fulfillment.engine.putting_off import goes_on
 from fulfillment.engine.walking import park, park_undo, turn_back
 from fulfillment.errors import Differs
-from fulfillment.keys import undo_key
 from fulfillment.ledger import LedgerEntry
 from fulfillment.models import Saga, StepRecord, StepState
 from orders.attention import IncidentKind
@@ -70,14 +70,8 @@ def _adopt(saga: Saga, record: StepRecord, error: Differs) -> None:
 def fix_anew(saga: Saga, record: StepRecord, key: str, given_back_minor: int, *, undo_doubt: bool = False) -> None:
     """A part of it was given back, under ``key``: the rest is a new business attempt, amount and key fixed together again."""
     _enter_refund(saga, record, key, given_back_minor)
-    attempt = record.undo_attempt + 1
-    fixed: dict[str, Any] = {
-        "undo_attempt": attempt,
-        "undo_key": undo_key(saga.order.number, saga.nonce, record.name, attempt),
-        "undo_amount_minor": ledger.remaining(saga.order_id, record.name),
-        "undo_doubt": undo_doubt,
-    }
-    StepRecord.objects.filter(pk=record.pk).update(**fixed)
+    fixed = next_undo(saga, record, ledger.remaining(saga.order_id, record.name))
+    StepRecord.objects.filter(pk=record.pk).update(**fixed, undo_doubt=undo_doubt)
 
 
 def _enter_refund(saga: Saga, record: StepRecord, key: str, amount_minor: int) -> None:

@@ -78,6 +78,9 @@ class Claim:
     undo_doubt: bool = False
     age_s: float = 0.0  # since the first grant under ``do_key``
     quiet_s: float | None = None  # since no earlier try can have sent anything; None: there was none
+    undo_quiet_s: float | None = None  # the same of tries to undo it
+    refused_keys: tuple[str, ...] = ()  # of earlier attempts, which were refused; the last one first
+    refused_quiet_s: float | None = None  # since none of these can have sent anything; None: there was none
     started_at: datetime | None = None
     watched_s: float = math.inf  # for how long the process that started it has seen the database's clock go as it should
     role: str = ""
@@ -97,7 +100,18 @@ class Claim:
     @property
     def surely_quiet_s(self) -> float | None:
         """As ``quiet_s``, as far as this process has itself seen it pass: the database's clock may have been set since."""
-        return None if self.quiet_s is None else min(self.quiet_s, self.watched_s - lease_s())
+        return self._seen_to_pass(self.quiet_s)
+
+    @property
+    def surely_undo_quiet_s(self) -> float | None:
+        return self._seen_to_pass(self.undo_quiet_s)
+
+    @property
+    def surely_refused_quiet_s(self) -> float | None:
+        return self._seen_to_pass(self.refused_quiet_s)
+
+    def _seen_to_pass(self, quiet_s: float | None) -> float | None:
+        return None if quiet_s is None else min(quiet_s, self.watched_s - lease_s())
 
     @property
     def is_once(self) -> bool:

@@ -14,7 +14,9 @@ from fulfillment import circuit as circuits
 from fulfillment import ledger
 from fulfillment.clock import ShopNow, backoff_s, in_seconds, lease_s, patience_s
 from fulfillment.crashpoints import ANY, crash_point
+from fulfillment.engine.attempting import nothing_was_sent, refusal_of
 from fulfillment.engine.budget import LATE_AFTER_S, give_back_what_its_worker_lost, give_back_what_was_lost, most_given_back, tries_spent
+from fulfillment.engine.coming_late import came_too_late
 from fulfillment.engine.differing import fix_anew, settle_difference
 from fulfillment.engine.holding import hold, release
 from fulfillment.engine.journal import (
@@ -37,15 +39,14 @@ from fulfillment.engine.leaving import drop
 from fulfillment.engine.putting_off import goes_on
 from fulfillment.engine.transition import transition
 from fulfillment.engine.walking import grant_next, grant_next_undo, park_undo, turn_back
-from fulfillment.errors import OWN_DATABASE, Busy, Changed, Differs, InDoubt, Rejected, StepError, Throttled, Unavailable, UnknownStep
+from fulfillment.errors import LAG, OWN_DATABASE, Busy, Changed, Differs, InDoubt, Rejected, StepError, Throttled, Unavailable, UnknownStep
 from fulfillment.ledger import LedgerEntry
 from fulfillment.models import Saga, SagaState, StepRecord, StepState
 from fulfillment.step import Receipt
-from orders.attention import IncidentKind, open_incident
 from orders.database import is_our_trouble, wait_for_locks
 from orders.durability import may_be_lost
 from orders.models import Status
-from orders.timeline import Kind, TimelineEntry
+from orders.timeline import Kind
 from orders.watch import ClockWatch
 
 BRIEFLY_S = 0.05
@@ -55,7 +56,7 @@ watch = ClockWatch(settings.CLOCK_TOLERANCE_S)  # this process's own: what was a
 # One statement: lock the saga if this epoch and direction still hold, start the granted step under a random claim, move wake_at to the end of the lease,
 # write the history, and move a placed order to processing. The saga's row is locked first, as everywhere, so that no two transitions can deadlock.
 # Before an open circuit nothing starts but its probe, whose time is then that of its lease. The time that its message waited in a long queue is given back: to the
-# saga, and to what was started before; a step's own deadline runs from its first start.
+# saga, and to what was started before; a step's own deadline runs from its first start. A later attempt is told of those before it.
 START = """
 WITH mine AS (
     SELECT id, order_id, epoch, plan, held_by, (
@@ -102,7 +103,12 @@ SELECT mine.order_id, orders_order.number, mine.plan::text, started.do_key, star
     extract(epoch FROM shop_now() - started.granted_at)::float,
     extract(epoch FROM shop_now() - CASE
         WHEN %(undo)s THEN coalesce(was.asked_until, started.undo_granted_at + %(lease)s) ELSE was.asked_until END)::float,
-    coalesce(was.troubled, false), coalesce(was.is_probe, false), shop_now()
+    extract(epoch FROM shop_now() - CASE WHEN %(undo)s THEN was.undo_asked_until END)::float,
+    coalesce(was.troubled, false), coalesce(was.is_probe, false), shop_now(),
+    CASE WHEN CASE WHEN %(undo)s THEN started.undo_attempt ELSE started.do_attempt END > 1 THEN (
+        SELECT jsonb_build_object('keys', jsonb_agg(key ORDER BY attempt DESC), 'quiet_s', extract(epoch FROM shop_now() - max(p.asked_until)))::text
+        FROM fulfillment_pastattempt AS p WHERE p.record_id = started.id AND p.undo = %(undo)s
+    ) END
 FROM mine JOIN started ON started.saga_id = mine.id JOIN was ON was.id = started.id JOIN orders_order ON orders_order.id = mine.order_id
 """
 
@@ -147,7 +153,9 @@ def _start(saga_id: int, epoch: int, name: str, undo: bool) -> Claim | None:
         row = cursor.fetchone()
     if row is None:
         return None
-    order_id, order, plan, do_key, undo_key, tries, undo_tries, receipt, amount, undo_doubt, age_s, quiet_s, troubled, is_probe, now = row
+    *columns, troubled, is_probe, now, past = row
+    order_id, order, plan, do_key, undo_key, tries, undo_tries, receipt, amount, undo_doubt, age_s, quiet_s, undo_quiet_s = columns
+    refused = json.loads(past) if past else {}
     saga = Saga(plan=json.loads(plan))
     if step_of(saga, name) is None:
         raise UnknownStep(f"This code does not serve {name!r} as the plan of saga {saga_id} needs it", code="unknown_step")
@@ -168,6 +176,9 @@ def _start(saga_id: int, epoch: int, name: str, undo: bool) -> Claim | None:
         undo_doubt=undo_doubt,
         age_s=age_s or 0.0,
         quiet_s=quiet_s,
+        undo_quiet_s=undo_quiet_s,
+        refused_keys=tuple(refused.get("keys") or ()),
+        refused_quiet_s=refused.get("quiet_s"),
         started_at=now,
         role=entry.get("role", ""),
         gateway=entry.get("gateway", ""),
@@ -193,7 +204,7 @@ def settle_success(claim: Claim, receipt: Receipt | None) -> Settled:
 def _settle_success(claim: Claim, receipt: Receipt | None) -> Settled:
     saga = _fenced(claim)
     if saga is None:
-        _came_too_late(claim, StepState.UNDONE if claim.undo else StepState.SUCCEEDED)
+        came_too_late(claim, StepState.UNDONE if claim.undo else StepState.SUCCEEDED, receipt)
         return Settled(mine=False)
     give_back_what_its_worker_lost(saga)
     if claim.troubled:
@@ -217,7 +228,7 @@ def _settle_failure(claim: Claim, error: StepError) -> Settled:
     saga = _fenced(claim)
     if saga is None:
         took_place = isinstance(error, Differs) and not claim.undo
-        _came_too_late(claim, StepState.SUCCEEDED if took_place else _state_after(error, claim.undo))
+        came_too_late(claim, StepState.SUCCEEDED if took_place else _state_after(error, claim.undo))
         return Settled(mine=False)
     give_back_what_its_worker_lost(saga)
     settled = _fail(saga, claim, error)
@@ -333,28 +344,6 @@ def _wait_briefly_if_held(record: StepRecord) -> None:
         wait_for_locks(BRIEFLY_S)
 
 
-def _came_too_late(claim: Claim, learned: StepState) -> None:
-    """One line of history. An effect that shows up when its undo was settled without having found one belongs to nobody: a person is told."""
-    TimelineEntry.objects.create(order_id=claim.order_id, kind=Kind.LATE, name=claim.name, to_state=learned, epoch=claim.epoch)
-    if learned is not StepState.SUCCEEDED:
-        return
-    record = StepRecord.objects.select_related("saga__order").get(saga_id=claim.saga, name=claim.name)
-    undone_something = any((record.undo_receipt or {}).values())
-    if record.state in (StepState.UNDONE, StepState.NOT_NEEDED) and not undone_something:
-        order = record.saga.order
-        open_incident(
-            IncidentKind.ORPHAN_PAYMENT,
-            subject=order.number,
-            order_id=order.pk,
-            step=claim.name,
-            code="late",
-            message="it took place after its undo was settled; the next reconciliation undoes it",
-            currency=order.currency,
-            amount_minor=order.total_minor,
-            epoch=claim.epoch,
-        )
-
-
 def _succeed(saga: Saga, name: str, receipt: Receipt | None, undo: bool) -> Settled:
     record = record_of(saga, name)
     goes_on(saga, record)
@@ -407,6 +396,8 @@ def _fail(saga: Saga, claim: Claim, error: StepError) -> Settled:
     waits = record.waits + 1 if waits_only else 0
     counted: dict[str, Any] = {"undo_tries": tries} if undo else {"tries": tries}
     counted |= {"undo_doubt": record.undo_doubt or doubt} if undo else {"doubt": record.doubt or doubt}
+    counted |= refusal_of(error) if undo else {}
+    counted |= nothing_was_sent(claim, record) if error.code == LAG else {}
     told: dict[str, Any] = {"error_code": error.code, "error_message": str(error), "detail": {"message": str(error)}}
     move(saga, record, state, **counted, waits=waits, claim=None, settled_at=ShopNow(), **told)
     if isinstance(error, Changed):
@@ -434,8 +425,8 @@ def _tell_the_circuit(saga: Saga, claim: Claim, error: StepError) -> circuits.Fa
 
 
 def _asked_to_wait_s(error: StepError) -> float:
-    """By a provider that wants us to come more slowly; never longer than anything else may wait."""
-    return min(error.retry_after_s, settings.PATIENCE_CAP_S) if isinstance(error, Throttled) else 0.0
+    """By a provider that wants us to come more slowly, or for what may still land; never longer than anything else may wait."""
+    return min(error.retry_after_s, settings.PATIENCE_CAP_S)
 
 
 def _wait_s(saga: Saga, record: StepRecord, undo: bool, tries: int) -> float:

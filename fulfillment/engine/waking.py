@@ -5,6 +5,7 @@ from typing import Any
 from fulfillment.card import Card
 from fulfillment.clock import ShopNow, backoff_s, in_seconds, lease_s, patience_s, shop_now
 from fulfillment.crashpoints import crash_point
+from fulfillment.engine.attempting import next_do, told_of, was_refused
 from fulfillment.engine.budget import give_back_what_was_lost, give_time, spent, try_given_back
 from fulfillment.engine.holding import release, stands_before
 from fulfillment.engine.journal import (
@@ -200,10 +201,11 @@ def _published_again(saga: Saga) -> int:
 
 
 def _grant_again(saga: Saga, record: StepRecord, undo: bool) -> None:
-    """Started and past its lease (a take-over), or a retry that is due: granted under the next epoch; the key stays the same."""
+    """Started and past its lease (a take-over), or a retry that is due: granted under the next epoch; the key stays the same, unless it was refused."""
     saga.epoch += 1
     changes = _taken_over(saga, record, undo) if record.state in STARTED else {}
-    move(saga, record, StepState.UNDO_GRANTED if undo else StepState.GRANTED, **changes, claim=None)
+    attempt = next_do(saga, record) if not undo and was_refused(record, undo) else {}
+    move(saga, record, StepState.UNDO_GRANTED if undo else StepState.GRANTED, detail=told_of(attempt), **changes, **attempt, claim=None)
     save(saga, epoch=saga.epoch, wake_at=in_seconds(patience_s(saga.relaunches)), launched_at=ShopNow(), left_since=None)
 
 

@@ -4,6 +4,7 @@ from typing import Any
 
 from fulfillment import ledger, stock
 from fulfillment.clock import ShopNow, in_seconds, patience_s, shop_now
+from fulfillment.engine.attempting import granted_undo, told_of
 from fulfillment.engine.holding import release
 from fulfillment.engine.journal import (
     DONE,
@@ -24,7 +25,6 @@ from fulfillment.engine.journal import (
 )
 from fulfillment.engine.putting_off import goes_on
 from fulfillment.errors import WATCHED_IN_VAIN
-from fulfillment.keys import undo_key
 from fulfillment.models import Saga, SagaState, StepRecord, StepState
 from fulfillment.release import RELEASE
 from orders import facts
@@ -225,29 +225,15 @@ def _park_with_money(saga: Saga, record: StepRecord) -> None:
 
 
 def grant_undo(saga: Saga, record: StepRecord, **changes: Any) -> None:
-    """Amount and key are fixed together, the amount from the ledger: what remains captured. If that has changed since, it is a new business attempt."""
+    """Amount and key are fixed together, the amount from the ledger: what remains captured. Where it has changed, or was refused, it is a new attempt."""
     has_amount = (record.receipt or {}).get("amount_minor") is not None
     amount = ledger.remaining(saga.order_id, record.name) if has_amount else None
     if amount == 0:
         move(saga, record, StepState.NOT_NEEDED, claim=None)
         grant_next_undo(saga)
         return
-    is_new = bool(record.undo_key) and amount != record.undo_amount_minor
-    attempt = record.undo_attempt + is_new
-    key = (
-        record.undo_key if record.undo_key and not is_new else undo_key(saga.order.number, saga.nonce, record.name, attempt)
-    )  # whoever has made it
-    move(
-        saga,
-        record,
-        StepState.UNDO_GRANTED,
-        undo_attempt=attempt,
-        undo_key=key,
-        undo_amount_minor=amount,
-        undo_granted_at=ShopNow(),
-        waits=0,
-        **changes,
-    )
+    attempt = granted_undo(saga, record, amount)
+    move(saga, record, StepState.UNDO_GRANTED, detail=told_of(attempt), undo_granted_at=ShopNow(), waits=0, **attempt, **changes)
     await_start(saga)
 
 

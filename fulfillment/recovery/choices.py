@@ -69,7 +69,7 @@ def whatever_its_rows_say(incident_is_open: bool) -> list[Choice]:
 
 def _of_parked(saga: Saga, record: StepRecord, undo: bool) -> list[Choice]:
     what = f"the undo of {record.name}" if undo else record.name
-    found = [Choice(verb="retry", label=f"Try {what} again with a fresh budget")] if engine.step_of(saga, record.name) else []
+    found = [_retry(record, undo, what)] if engine.step_of(saga, record.name) else []
     found += _of_doubt(saga, record, undo)
     if undo:
         by_hand = f"{record.name.capitalize()} was undone by hand"
@@ -87,6 +87,12 @@ def _of_parked(saga: Saga, record: StepRecord, undo: bool) -> list[Choice]:
     elif (step := engine.step_of(saga, record.name)) and step.skippable:
         found.append(Choice(verb="skip", label=f"Do without {record.name}", needs=("evidence",)))
     return found
+
+
+def _retry(record: StepRecord, undo: bool, what: str) -> Choice:
+    refused = engine.was_refused(record, undo)
+    warns = "it was refused: it is asked for again under a new key, once the provider has shown what is left" if refused else ""
+    return Choice(verb="retry", label=f"Try {what} again with a fresh budget", warns=warns)
 
 
 def _of_held(saga: Saga, record: StepRecord, undo: bool) -> list[Choice]:
@@ -124,6 +130,10 @@ def _of_doubt(saga: Saga, record: StepRecord, undo: bool) -> list[Choice]:
     if not undo and (record.state == StepState.IN_DOUBT or record.doubt):
         found += [
             Choice(verb="it_happened", label=f"{record.name.capitalize()} did happen", needs=("evidence",), warns=ASKED_FIRST),
-            Choice(verb="it_did_not", label=f"{record.name.capitalize()} did not happen: run it again under the same key"),
+            Choice(verb="it_did_not", label=f"{record.name.capitalize()} did not happen: run it again under {_its_key(record)}"),
         ]
     return found
+
+
+def _its_key(record: StepRecord) -> str:
+    return "a new key" if record.state == StepState.REJECTED else "the same key"

@@ -52,6 +52,10 @@ RECORDS = f"""
 UPDATE fulfillment_steprecord SET {_moved("granted_at")}, {_moved("first_started_at")}, {_moved("undo_granted_at")},
     {_moved("asked_until", "started_at")}, {_moved("undo_asked_until", "started_at")}, {_moved("started_at")} WHERE saga_id = ANY(%(sagas)s)
 """
+PAST_ATTEMPTS = f"""
+UPDATE fulfillment_pastattempt SET {_moved("asked_until", "started_at")}, {_moved("started_at")}
+WHERE record_id IN (SELECT id FROM fulfillment_steprecord WHERE saga_id = ANY(%(sagas)s))
+"""
 THE_REST = (
     f"UPDATE fulfillment_quarantine SET {_moved_back('look_at')}",
     f"UPDATE fulfillment_circuit SET {_moved('opened_at')}, {_moved_back('next_probe_at')}, {_moved_back('probe_until')}",
@@ -135,6 +139,7 @@ def _move(sagas: list[int], values: dict[str, Any], jump: Jump) -> bool:
             jump.last = cursor.fetchone()[0], sagas
             cursor.execute(SAGAS, values | {"sagas": sagas})
             cursor.execute(RECORDS, values | {"sagas": sagas})
+            cursor.execute(PAST_ATTEMPTS, values | {"sagas": sagas})
     except DatabaseError as error:
         if not was_not_granted(error):
             raise

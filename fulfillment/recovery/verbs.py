@@ -217,15 +217,25 @@ def _look_up(request: Request) -> LookedUp | None:
         return LookedUp(None, f"nobody could be asked, because this code does not serve {at[0].name}")
     try:
         with with_provider_of(plan.get("role", ""), plan.get("gateway", "")):
-            receipt = step.resolve(saga.order, at[0].do_key)
-            left = step.left(saga.order, at[0].do_key) if receipt else 0
+            key, receipt, left = _found_under(step, saga.order, engine.do_keys(at[0]))
     except StepError as error:
         raise Refused(f"The provider could not be asked: {error} Nothing was done.") from None
     currency = saga.order.currency if plan.get("role") == "payments" else ""
-    shown = _what_the_provider_shows(at[0], receipt, left, currency)
+    shown = _what_the_provider_shows(at[0].name, key, receipt, left, currency)
     if request.verb == "it_happened" and receipt:
         _refuse_what_is_not_whole(step, saga.order, receipt, left, shown)
     return LookedUp(receipt, shown)
+
+
+def _found_under(step: Step, order: Order, keys: list[str]) -> tuple[str, Receipt | None, int | None]:
+    """The key under which something is left, what is there, and how much; where nothing is left of any, the newest under which anything ever was."""
+    found: list[tuple[str, Receipt | None, int | None]] = []
+    for key in keys:
+        receipt = step.resolve(order, key)
+        found.append((key, receipt, step.left(order, key) if receipt else 0))
+        if found[-1][2] != 0:
+            return found[-1]
+    return next((one for one in found if one[1]), found[0])
 
 
 def _refuse_what_is_not_whole(step: Step, order: Order, receipt: Receipt, left: int | None, shown: str) -> None:
@@ -237,11 +247,11 @@ def _refuse_what_is_not_whole(step: Step, order: Order, receipt: Receipt, left: 
         raise Refused(f"{told}: the order would go on with what it does not have. Nothing was done.") from None
 
 
-def _what_the_provider_shows(record: StepRecord, receipt: Receipt | None, left: int | None, currency: str) -> str:
+def _what_the_provider_shows(name: str, key: str, receipt: Receipt | None, left: int | None, currency: str) -> str:
     if receipt is None:
-        return f"the provider shows no {record.name} under {record.do_key}"
-    what = ", ".join(f"{name} {value}" for name, value in receipt.items())
-    return f"the provider shows {record.name} under {record.do_key} ({what}); {_what_is_left(left, currency)}"
+        return f"the provider shows no {name} under {key}"
+    what = ", ".join(f"{field} {value}" for field, value in receipt.items())
+    return f"the provider shows {name} under {key} ({what}); {_what_is_left(left, currency)}"
 
 
 def _what_is_left(left: int | None, currency: str) -> str:

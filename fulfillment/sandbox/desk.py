@@ -123,7 +123,7 @@ class Desk:
         try:
             if self._is_dead(request):
                 raise declined("cancelled_by_key")
-            if decline := "card_declined" if fault is Fault.DECLINED else request.script.decline:
+            if decline := request.script.declined_as if fault is Fault.DECLINED else request.script.decline:
                 raise declined(decline)
             return request.land()
         except Refusal as refusal:

@@ -15,7 +15,7 @@ class Fault(Enum):
     LOST = "never answers, nothing was done"
     MUTE = "never answers, but it was done"
     LATE = "never answers, and it is done after LATE_S, if its key is still free by then"
-    DECLINED = "the card is declined"
+    DECLINED = "declined"
 
 
 SILENT = (Fault.MUTE, Fault.LATE)
@@ -27,9 +27,11 @@ class Script:
 
     Where later tries are LOST, a remembered answer is never told either. ``delay_s``: seconds before the effect, at time scale 1.
     ``overtakes``: a try does not wait for one that is still running under its key. ``undo``: the same for refunding or cancelling.
+    ``declined_as``: the code of a try that is DECLINED.
     """
 
     decline: str | None = None
+    declined_as: str = "card_declined"
     delay_s: float = 0.0
     faults: tuple[Fault, ...] = ()
     then: Fault | None = None
@@ -58,6 +60,7 @@ TOKENS = {
     "tok_refund_flaky_2": Script(undo=Script(faults=(Fault.ERROR, Fault.ERROR))),
     "tok_refund_always_fails": Script(undo=Script(then=Fault.ERROR)),
     "tok_refund_declined": Script(undo=Script(decline="refund_declined")),
+    "tok_refund_declined_once": Script(undo=Script(faults=(Fault.DECLINED,), declined_as="refund_declined")),
 }
 POSTAL_CODES = {
     "00408": Script(faults=(Fault.MUTE,)),

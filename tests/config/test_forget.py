@@ -13,7 +13,7 @@ from django.core.management import call_command
 from django.db import DatabaseError, connection, transaction
 
 from fulfillment import movements
-from fulfillment.models import Saga, SagaState, StepRecord, StepState, StockLevel, StockMovement
+from fulfillment.models import PastAttempt, Saga, SagaState, StepRecord, StepState, StockLevel, StockMovement
 from orders import facts
 from orders.attention import Incident, IncidentKind, IncidentState
 from orders.clock import ShopNow
@@ -54,10 +54,11 @@ def an_order(number: str, email: str = EMAIL, **changes: Any) -> Order:
     order = Order.objects.create(number=number, client=client, currency="EUR", total_minor=8420, **columns | changes)
     OrderLine.objects.create(order=order, sku="MUG", name="Mug", quantity=1, unit_price_minor=8420)
     saga = Saga.objects.create(order=order, state=SagaState.COMPLETED, plan=[])
-    StepRecord.objects.create(
+    shipping = StepRecord.objects.create(
         saga=saga, position=1, name="shipping", do_key=f"{number}:shipping", state=StepState.SUCCEEDED, evidence="mail of Amara, 12 Harbour Rd",
         error_message="No such street: 12 harbour rd, CORK", receipt={"label_id": "lbl_1", "to": "Amara Okafor"},
     )  # fmt: skip
+    PastAttempt.objects.create(record=shipping, undo=True, attempt=1, key=f"{number}:shipping:undo:1", message="not for Amara Okafor")
     TimelineEntry.objects.create(
         order=order, kind=Kind.STEP, name="shipping", detail={"message": "12 Harbour Rd is unknown", "tries": [{"at": "Cork"}]}
     )

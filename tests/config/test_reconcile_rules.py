@@ -1,6 +1,8 @@
 """Promise: whatever differs between us and our providers is found, under one name, with the amount; and what agrees is never called wrong."""
 
 import time
+from collections.abc import Iterator
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -14,9 +16,9 @@ from config.invariants.listings import Listings
 from config.invariants.reconciling import Scope
 from fulfillment import engine, ledger, movements, recovery
 from fulfillment.gateways import Charge, Label
-from fulfillment.gateways.sandbox import LOOKUP_LAG_S
+from fulfillment.gateways.sandbox import LOOKUP_LAG_S, SandboxPayments
 from fulfillment.ledger import LedgerEntry
-from fulfillment.models import Reservation, Saga, SagaState, StepRecord, StepState, StockLevel
+from fulfillment.models import PastAttempt, Reservation, Saga, SagaState, StepRecord, StepState, StockLevel
 from orders.models import Incident, Order, Status
 from sideeffects import registry, relay
 from sideeffects.models import Delivery
@@ -214,6 +216,35 @@ def test_what_a_provider_holds_or_lacks_is_found_once(
 
     assert shop.found(repair=False) == [("ORD-1", rule, amount)]
     assert len(shop.incidents()) == before + 1
+
+
+def test_a_key_that_was_refused_stays_the_order_s(shop: Shop, fulfilled: Order) -> None:
+    """What lies under it is no stranger's; what lies under the one that followed as well is one too many."""
+    shipping = StepRecord.objects.get(name="shipping")
+    PastAttempt.objects.create(record=shipping, undo=False, attempt=1, key=OWN_LABEL, code="no_paper")
+    StepRecord.objects.filter(pk=shipping.pk).update(do_attempt=2, do_key="ORD-1:shipping:do:2:testsnonce")
+    assert shop.found() == []
+
+    shop.plant("label", "ORD-1", "ORD-1:shipping:do:2:testsnonce")
+
+    assert shop.found(repair=False) == [("ORD-1", Rule.BOOKED_TWICE, TOTAL)]
+
+
+def test_what_was_given_back_twice_is_found_with_its_amount(shop: Shop, failed: Order, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A refund that was refused has landed after the one that followed it, at a bank that gives back more than it took."""
+    lists = SandboxPayments.listing
+    assert shop.found() == []
+
+    def twice(at: SandboxPayments, since: Any = None) -> Iterator[Charge]:
+        return (replace(charge, refunded_minor=charge.refunded_minor + 4_200) for charge in lists(at, since))
+
+    monkeypatch.setattr(SandboxPayments, "listing", twice)
+
+    for _ in range(2):
+        report = shop.reconcile()
+        assert [(finding.rule, finding.amount_minor) for finding in report.findings] == [(Rule.REFUNDED_TWICE, 4_200)]
+        assert [money.unexplained for money in report.money] == [0]
+    assert shop.incidents() == [("ORD-1", "mismatch", "refunded_twice", 4_200, "open")]
 
 
 def test_a_charge_of_another_provider_or_in_another_currency_is_not_the_order_s(shop: Shop, settings: Any) -> None:

@@ -133,14 +133,14 @@ def test_a_failed_refund_is_followed_to_its_end_with_the_commands_alone(saga: in
     assert manage("incidents").out == "Nothing waits for a person.\n"
 
 
-def test_a_retry_gives_the_refund_a_fresh_budget_under_the_same_key(saga: int, manage: Manage) -> None:
+def test_a_retry_gives_a_refund_that_was_refused_a_fresh_budget_under_a_new_key(saga: int, manage: Manage) -> None:
     undo_failed(saga)
     StepRecord.objects.filter(saga=saga, name="payment").update(undo_tries=shop_settings.UNDO_TRIES)
 
     assert manage(decide("retry")).code == 0
 
     record = StepRecord.objects.get(saga=saga, name="payment")
-    assert (record.state, record.undo_tries, record.undo_key) == (StepState.UNDO_GRANTED, 0, "ORD-1:payment:undo:1:testsnonce")
+    assert (record.state, record.undo_tries, record.undo_key) == (StepState.UNDO_GRANTED, 0, "ORD-1:payment:undo:2:testsnonce")
     refund_goes_on(saga)
     assert (state(saga), ledger.remaining(Saga.objects.get(pk=saga).order_id)) == (SagaState.COMPENSATED, 0)
 

@@ -33,8 +33,9 @@ class Customer:
         body = {"order": self.order, "address": ADDRESS | {"postal_code": postal_code}, "parcels": [{"sku": "TENT", "quantity": 1}]}
         return self._sandbox.post(f"{self._profile}/v1/labels", self.key, timeout, **body)
 
-    def undo(self, path: str, **body: object) -> httpx.Response:
-        return self._sandbox.post(f"{self._profile}/v1/{path}", f"{self.order}:undo:{next(numbers)}", 5.0, **body)
+    def undo(self, path: str, under: str = "", **body: object) -> httpx.Response:
+        """``under``: a key of its own, where it is not to be a new one."""
+        return self._sandbox.post(f"{self._profile}/v1/{path}", f"{self.order}:undo:{under or next(numbers)}", 5.0, **body)
 
     def cancel_by_key(self, of: str) -> httpx.Response:
         return self.undo(f"{of}/cancel_by_key", key=self.key, order=self.order)
@@ -175,6 +176,22 @@ def test_a_refund_may_be_declined_for_good(customer_of: Callable[[str], Customer
     assert customer.done() == ["charge"]
 
 
+@pytest.mark.parametrize(("profile", "kept"), [("", True), ("/forgetful", False), ("/burn", True), ("/watch", False), ("/keyless", False)])
+def test_a_refund_may_be_declined_once(customer_of: Callable[[str], Customer], profile: str, kept: bool) -> None:
+    """Where rejections are kept, whoever asks again under the same key is declined again, for ever; under another key it works."""
+    customer = customer_of(profile)
+    charge = customer.pay("tok_refund_declined_once").json()["id"]
+    asked = {"charge": charge, "amount": 8420}
+    assert told(customer.undo("refunds", "a", **asked)) == (402, "refund_declined")
+
+    if kept:
+        assert [told(customer.undo("refunds", "a", **asked)) for _ in range(2)] == [(402, "refund_declined")] * 2
+        assert customer.done() == ["charge"]
+    assert customer.undo("refunds", "b" if kept else "a", **asked).status_code == 201
+
+    assert customer.done() == ["charge", "refund"]
+
+
 # --- carriers -----------------------------------------------------------------------------------------------------------
 
 
@@ -216,6 +233,7 @@ def test_trouble_is_refused_without_demo_values(new_sandbox: Callable[..., "Sand
     """A real shop never meets it."""
     strict = new_sandbox(demo_values=False)
     tokens = ["lands_late", "late_then_declined", "never_answers", "charged_never_answers", "refund_always_fails", "refund_declined"]
+    tokens += ["refund_declined_once"]
 
     charges = [strict.charge(f"ORD-{token}", f"tok_{token}") for token in tokens]
     labels = [strict.book(f"ORD-{code}", code) for code in ("00409", "00410", "00503")]

@@ -1,0 +1,62 @@
+"""Coming too late: a worker that somebody else has taken over reports what it has learned. It moves nothing; but what has taken place has an owner, or is told."""
+
+from fulfillment import ledger
+from fulfillment.engine.journal import DONE, Claim
+from fulfillment.ledger import LedgerEntry
+from fulfillment.models import StepRecord, StepState
+from fulfillment.step import Receipt
+from orders.attention import IncidentKind, open_incident
+from orders.money import money
+from orders.timeline import Kind, TimelineEntry
+
+
+def came_too_late(claim: Claim, learned: StepState, receipt: Receipt | None = None) -> None:
+    """One line of history, and for an attempt that was refused meanwhile what our ledger lacks. An effect that belongs to nobody now: a person is told."""
+    record = StepRecord.objects.select_related("saga__order").get(saga_id=claim.saga, name=claim.name)
+    entered = _enter_what_was_refused(claim, record, receipt) if learned is StepState.UNDONE else 0
+    told = {"message": f"{money(entered, record.saga.order.currency)} was given back after all, and is entered"} if entered else {}
+    TimelineEntry.objects.create(order_id=claim.order_id, kind=Kind.LATE, name=claim.name, to_state=learned, epoch=claim.epoch, detail=told)
+    if learned is StepState.SUCCEEDED and (why := _belongs_to_nobody(claim, record)):
+        _tell_of_what_came_too_late(claim, record, IncidentKind.ORPHAN_PAYMENT, "late", why, record.saga.order.total_minor)
+
+
+def _belongs_to_nobody(claim: Claim, record: StepRecord) -> str:
+    """Why; empty: what took place is the step's."""
+    undone_something = any((record.undo_receipt or {}).values())
+    if record.state in (StepState.UNDONE, StepState.NOT_NEEDED) and not undone_something:
+        return "it took place after its undo was settled; the next reconciliation undoes it"
+    if claim.key != record.do_key and record.state in DONE and (record.receipt or {}).get("found_under") != claim.key:
+        return f"it took place under {claim.key}, which was refused, and again under {record.do_key}"
+    return ""
+
+
+def _enter_what_was_refused(claim: Claim, record: StepRecord, receipt: Receipt | None) -> int:
+    """Minor units of a refund that took place, though its attempt was refused meanwhile, as far as they remained; what was given back otherwise by then was given
+    back twice, and the next reconciliation says whether the provider shows it so.
+    """
+    known = receipt or {}
+    is_current = claim.key == record.undo_key and record.undo_refused_at is None
+    if is_current or known.get("found_undone") or known.get("currency", record.saga.order.currency) != record.saga.order.currency:
+        return 0
+    given: int = known.get("amount_minor") or 0
+    entered = min(given, ledger.remaining(claim.order_id, claim.name))
+    ledger.enter(claim.order_id, claim.name, LedgerEntry.Operation.REFUNDED, claim.key, entered)
+    if given > entered and record.state == StepState.UNDONE and not (record.undo_receipt or {}).get("found_undone"):
+        why = f"it was refused, given back after all, and given back again under {record.undo_key}"
+        _tell_of_what_came_too_late(claim, record, IncidentKind.MISMATCH, "refunded_twice", why, given - entered)
+    return entered
+
+
+def _tell_of_what_came_too_late(claim: Claim, record: StepRecord, kind: IncidentKind, code: str, message: str, amount_minor: int) -> None:
+    order = record.saga.order
+    open_incident(
+        kind,
+        subject=order.number,
+        order_id=order.pk,
+        step=claim.name,
+        code=code,
+        message=message,
+        currency=order.currency,
+        amount_minor=amount_minor,
+        epoch=claim.epoch,
+    )

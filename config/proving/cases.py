@@ -13,7 +13,17 @@ from fulfillment.crashpoints import BOUNDARIES
 from fulfillment.step import Kind, Step
 
 NONE, FORGOTTEN = "none", "rejection_not_kept"
-FAULTS = {NONE: "the provider is well", **PROXIED, FORGOTTEN: "rejected for good by a provider that does not keep its rejections"}
+OTHER_AMOUNT, OTHER_CURRENCY, NOTHING_TAKEN, REFUNDED_OUTSIDE = "other_amount", "other_currency", "nothing_taken", "refunded_outside"
+SCRIPTED = {  # nobody but the sandbox can be told to do so
+    FORGOTTEN: "rejected for good by a provider that does not keep its rejections",
+    OTHER_AMOUNT: "less is taken, or given back at first, than was asked for",
+    OTHER_CURRENCY: "taken in another currency",
+    NOTHING_TAKEN: "answered as a success that has taken nothing",
+    REFUNDED_OUTSIDE: "done and not answered, then refunded at the provider's own pages; and a person says that it happened",
+}
+OF_MONEY = {OTHER_AMOUNT: ("do", "undo"), OTHER_CURRENCY: ("do",), NOTHING_TAKEN: ("do",), REFUNDED_OUTSIDE: ("do",)}
+PINNED = (FORGOTTEN, REFUNDED_OUTSIDE)  # met at one provider of the sandbox; the front door lets nobody choose one
+FAULTS = {NONE: "the provider is well", **PROXIED, **SCRIPTED}
 ACTIONS = {
     "kill": "SIGKILL to the process that reaches the boundary",
     "kill_worker": "SIGKILL to its whole process group",
@@ -58,7 +68,7 @@ def sensible_cases(steps: Sequence[Step], sandboxed: Sequence[str]) -> list[Case
         Case(boundary, direction, step.name, fault, action)
         for step, direction in targets(steps)
         for boundary, fault, action in product(BOUNDARIES, FAULTS, ACTIONS)
-        if _happens(step, steps, boundary, fault, sandboxed)
+        if _happens(step, direction, steps, boundary, fault, sandboxed)
     ]
 
 
@@ -72,13 +82,22 @@ def targets(steps: Sequence[Step]) -> Iterator[tuple[Step, str]]:
         past_pivot = past_pivot or step.kind is Kind.PIVOT
 
 
-def _happens(step: Step, steps: Sequence[Step], boundary: str, fault: str, sandboxed: Sequence[str]) -> bool:
+def _happens(step: Step, direction: str, steps: Sequence[Step], boundary: str, fault: str, sandboxed: Sequence[str]) -> bool:
     if step.local:
         return fault == NONE and boundary not in AROUND_A_CALL
-    if fault == FORGOTTEN:
-        reachable = boundary not in ("after_call", "open")  # it raises; and the front door lets nobody choose a provider
-        return reachable and step.role in sandboxed and step is first_of(step.role, steps)
+    if fault in SCRIPTED:
+        can_be_told = step.role in sandboxed and step is first_of(step.role, steps)
+        return can_be_told and _is_met(step, direction, boundary, fault)
     return True
+
+
+def _is_met(step: Step, direction: str, boundary: str, fault: str) -> bool:
+    """A call that raises has no boundary after it; of a refund in parts, the last one is a success."""
+    if boundary == "open" and fault in PINNED:
+        return False
+    if boundary == "after_call" and (fault, direction) != (OTHER_AMOUNT, "undo"):
+        return False
+    return fault not in OF_MONEY or (step.role == "payments" and direction in OF_MONEY[fault])
 
 
 def first_of(role: str, steps: Sequence[Step]) -> Step | None:

@@ -15,10 +15,12 @@ from pathlib import Path
 import httpx
 from django.db import connection
 
-from config.proving import judging, placing
-from config.proving.cases import FORGOTTEN, NONE, Case
+from config.proving import judging, placing, support
+from config.proving.cases import FORGOTTEN, NONE, NOTHING_TAKEN, OTHER_AMOUNT, OTHER_CURRENCY, REFUNDED_OUTSIDE, Case
+from config.proving.proxy import FAULTS as PROXIED
 from config.proving.stack import CRASH, FAULTS
 from config.proving.story import Story, story_of
+from fulfillment import answers
 from fulfillment.models import Saga, SagaState, StepRecord, StepState
 from fulfillment.step import Step
 from orders.management.placing_client import ShopClient
@@ -29,6 +31,11 @@ POLL_S = 0.1
 REST_WITHIN_S = 90.0
 ZOMBIE_WAKES_S = 0.4  # between the process that stood still and the rest of its worker
 REJECTIONS = ("rejected", "undo_failed")
+TOLD_AS = {  # the codes by which the order's history tells of an answer that is not what was asked for
+    OTHER_AMOUNT: (answers.OTHER_AMOUNT, answers.PARTLY_GIVEN_BACK),
+    OTHER_CURRENCY: (answers.OTHER_CURRENCY,),
+    NOTHING_TAKEN: (answers.UNUSABLE,),
+}
 
 
 class Stopped(Exception):
@@ -80,6 +87,7 @@ class Trial:
         self.placer: BaseProcess | None = None
         self.hit_at: float | None = None
         self.cancelled = False
+        self.disbelieved = False
 
     def run(self) -> Outcome:
         begun = time.monotonic()
@@ -97,11 +105,14 @@ class Trial:
         crash, faults = self.field.run_dir / CRASH, self.field.run_dir / FAULTS
         for point, action in self.story.provokes:
             self._write(crash / f"{point}.{number}", action)
-        for fault, step, direction, times in self.story.holds:
-            self._write(faults / f"{fault}.{number}.{step}.{direction}", str(times))
-        if self.case.fault not in (NONE, FORGOTTEN):
+        for name, times in self._holds(number).items():
+            self._write(faults / name, str(times))
+        if self.case.fault in PROXIED:
             self._write(self._fault_file(number), "")
         self._write(crash / self.case.crash_file(number), self.case.action)
+
+    def _holds(self, number: str) -> dict[str, int]:
+        return {f"{fault}.{number}.{step}.{direction}": times for fault, step, direction, times in self.story.holds}
 
     def _write(self, file: Path, text: str) -> None:
         file.write_text(text)
@@ -157,6 +168,7 @@ class Trial:
             self._look_at_the_hit()
             self._repeat_the_request()
             self._cancel_if_it_is_time()
+            self._somebody_believes_in_it()
             if not self.frozen and self._is_at_rest() and not self._is_still_to_land():
                 return True
             time.sleep(POLL_S)
@@ -223,6 +235,13 @@ class Trial:
             return False
         return True
 
+    def _somebody_believes_in_it(self) -> None:
+        """The provider is asked first, and shows what support has done; once the person was refused, answers come through again."""
+        if self.story.refunded_at and not self.disbelieved:
+            self.disbelieved = support.refunds_and_says_that_it_happened(self.number, self.story.refunded_at)
+            if self.disbelieved:
+                self._disarm(self.field.run_dir / FAULTS / hold for hold in self._holds(self.number))
+
     def _is_at_rest(self) -> bool:
         state = Saga.objects.filter(order__number=self.number).values_list("state", flat=True).first()
         return state is not None and (SagaState(state).is_final or state == SagaState.NEEDS_ATTENTION)
@@ -268,6 +287,11 @@ class Trial:
         if self.case.fault == FORGOTTEN:
             told = TimelineEntry.objects.filter(order__number=self.number, name=self.case.step, to_state__in=REJECTIONS)
             return told.exists()
+        if self.case.fault in TOLD_AS:
+            told = TimelineEntry.objects.filter(order__number=self.number, name=self.case.step, code__in=TOLD_AS[self.case.fault])
+            return told.exists()
+        if self.case.fault == REFUNDED_OUTSIDE:
+            return support.was_refused(self.number)
         return bool(self._notes())
 
     def _clean_up(self) -> None:

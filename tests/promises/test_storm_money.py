@@ -1,4 +1,4 @@
-"""Promise: storms in which money is at stake, their small versions: refunds down, charges that come three leases late, ledgers that were forged."""
+"""Promise: storms in which money is at stake, their small versions: refunds down, a database that has lost its last orders, charges that come three leases late, ledgers that were forged."""
 
 from collections.abc import Callable
 

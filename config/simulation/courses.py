@@ -3,6 +3,7 @@
 from functools import partial
 
 from config.simulation.history import Course, History
+from config.simulation.judge import TOTAL_MINOR
 from config.simulation.threads import WorkerThread
 from config.simulation.world import GATEWAY
 from fulfillment import circuit as circuits
@@ -201,6 +202,31 @@ def refunded_in_part_by_support_before_its_undo(history: History) -> None:
     deliver_all(history)
 
 
+# --- what a person closes ---------------------------------------------------------------------------------------------------
+
+
+def closed_with_what_the_bank_keeps(history: History) -> None:
+    """The order is paid and cancelled, and the refund is refused for good: two persons write it off."""
+    run_out(history, go_until(history, "payment", "after_call"))
+    history.act("cancel", history.cancel)
+    history.next_fault = "refused"
+    history.act("sweep", history.sweep)
+    deliver_all(history)
+    history.act("operator", partial(history.decides, "close", amount_minor=TOTAL_MINOR))
+
+
+def closed_with_a_parcel_that_has_left(history: History) -> None:
+    """The booking was never answered, the order is cancelled, and the carrier refuses to cancel its label: nothing before it may be undone."""
+    run_out(history, go_until(history, "payment", "after_call"))
+    history.next_fault = "lost"
+    deliver_all(history)
+    history.act("cancel", history.cancel)
+    history.next_fault = "refused"
+    history.act("sweep", history.sweep)
+    deliver_all(history)
+    history.act("operator", partial(history.decides, "close", amount_minor=TOTAL_MINOR))
+
+
 # --- wrong clocks ----------------------------------------------------------------------------------------------------------
 
 HOUR_S = 3600.0
@@ -280,6 +306,8 @@ COURSES = {
         "tombstone", refunded_by_support_before_a_person_says_that_it_happened
     ),
     "refunded in part by support before its undo": Course("tombstone", refunded_in_part_by_support_before_its_undo),
+    "closed with what the bank keeps": Course("tombstone", closed_with_what_the_bank_keeps),
+    "closed with a parcel that has left": Course("tombstone", closed_with_a_parcel_that_has_left),
     "set forward under a worker": Course("keyless", set_forward_under_a_worker),
     "set forward while it waits": Course("tombstone", set_forward_while_it_waits),
     "set forward while a charge is in the air": Course("keyless", set_forward_while_a_charge_is_in_the_air),

@@ -17,7 +17,7 @@ from config.simulation import history
 from fulfillment import engine, talk
 from fulfillment.clock import ShopNow
 from fulfillment.crashpoints import crash_point
-from fulfillment.engine import budget, journal, probing, trying, waking, walking
+from fulfillment.engine import budget, deciding, journal, probing, trying, waking, walking
 from fulfillment.models import Saga, SagaState, StepState
 from fulfillment.recovery import jumps, verbs
 from orders.connections import start_clean
@@ -279,6 +279,20 @@ def a_word_is_enough() -> contextlib.AbstractContextManager[None]:
     return replacing(verbs, _refuse_what_is_not_whole=lambda *shown: None)
 
 
+# --- what a person closes ---------------------------------------------------------------------------------------------------
+
+
+def closing_writes_nothing_off() -> contextlib.AbstractContextManager[None]:
+    """A person closes an order, and what remains captured goes on as nobody's."""
+    close = deciding.close
+    return replacing(deciding, close=lambda saga, amount_minor: close(saga, 0))
+
+
+def closing_keeps_the_stock() -> contextlib.AbstractContextManager[None]:
+    """What an order that was closed has reserved stays reserved."""
+    return replacing(deciding, stock=SimpleNamespace(consume=lambda number: None, release_all=lambda number: None))
+
+
 # --- between two tasks -----------------------------------------------------------------------------------------------------
 
 
@@ -323,5 +337,7 @@ BROKEN: dict[str, Callable[[], contextlib.AbstractContextManager[None]]] = {
     "part is all": part_is_all,
     "repeated answer believed": repeated_answer_believed,
     "a word is enough": a_word_is_enough,
+    "closing writes nothing off": closing_writes_nothing_off,
+    "closing keeps the stock": closing_keeps_the_stock,
     "dirty connection kept": dirty_connection_kept,
 }

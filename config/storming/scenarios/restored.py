@@ -19,6 +19,7 @@ EVERY = 5  # each fifth order that moves is turned back
 TELL_ALONE = 50  # findings of one cause; more of them are one incident (docs/reconcile.md)
 NOT_TAKEN = (503, "orders_not_taken")
 TOTALS = "SELECT number, total_minor FROM orders_order WHERE number = ANY(%s)"
+UNDO_BEGUN = "undo_(granted|started|retry_wait|in_doubt)"
 STANDS = """
 SELECT count(*) FROM fulfillment_steprecord r JOIN fulfillment_saga s ON s.id = r.saga_id JOIN orders_order o ON o.id = s.order_id
 WHERE o.number = ANY(%s) AND r.name = %s AND r.state ~ %s AND r.tries >= %s
@@ -37,24 +38,21 @@ class Opened:
     """The orders that are open when the backup is taken, by what becomes of them between it and the crash, and the one that stays as it is."""
 
     def __init__(self, storm: Storm) -> None:
-        shop, how_many = storm.shop, storm.how_many
-        self.kept = storm.place(how_many["kept"], token=KEPT, postal_code=REFUSED)
+        shop, each = storm.shop, storm.how_many["of_each_kind"]
+        self.kept = storm.place(each, token=KEPT, postal_code=REFUSED)
         _wait(storm, self.kept, "payment", "undo_failed")
         shop.only_down("refunds")
-        self.refunded = storm.place(how_many["refunded"], postal_code=REFUSED)
-        _wait(storm, self.refunded, "payment", "undo_(granted|retry_wait)")
+        self.refunded = storm.place(each, postal_code=REFUSED)
+        _wait(storm, self.refunded, "payment", UNDO_BEGUN)
         shop.only_down("refunds", "labels", "label_cancels")
-        self.withdrawn = storm.place(how_many["withdrawn"])
+        self.withdrawn = storm.place(each)
         _wait(storm, self.withdrawn, "shipping", "", tries=1)
         _cancel(storm, self.withdrawn)
-        _wait(storm, self.withdrawn, "shipping", "undo_(granted|retry_wait)")
-        self.cancelled = storm.place(how_many["cancelled"])
-        self.returned = storm.place(how_many["returned"])
-        self.shipped = storm.place(how_many["shipped"])
+        _wait(storm, self.withdrawn, "shipping", UNDO_BEGUN)
+        self.cancelled, self.returned, self.shipped = storm.place(each), storm.place(each), storm.place(each)
         _wait(storm, self.paid, "inventory", "succeeded")
         shop.only_down("refunds", "labels", "label_cancels", "charges")
-        self.charged = storm.place(how_many["charged"])
-        self.turned_back = storm.place(how_many["turned_back"], postal_code=REFUSED)
+        self.charged, self.turned_back = storm.place(each), storm.place(each, postal_code=REFUSED)
 
     @property
     def paid(self) -> list[str]:
@@ -245,15 +243,8 @@ def _everything_ends(storm: Storm, found: Lost, opened: Opened) -> None:
 def _a_person_decides(storm: Storm, found: Lost) -> None:
     """Each order that was given back meanwhile is turned back; what forgotten orders hold waits for their customers."""
     for number in found.differing:
-        words = (
-            "decide",
-            number,
-            "start_undo",
-            "--version",
-            str(storm.shop.sql(VERSION, number)[0][0]),
-            "--reason",
-            "given back meanwhile",
-        )
+        version = storm.shop.sql(VERSION, number)[0][0]
+        words = ["decide", number, "start_undo", f"--version={version}", "--reason=it was given back"]
         run = storm.shop.python("manage.py", *words, variables={"OPERATOR_TOKEN": storm.stack.info["operator_token"]})
         storm.expect(run.returncode == 0, f"{number}: a person's decision: {run.stderr}")
     storm.rest(60)
@@ -286,38 +277,8 @@ SCENARIO = Scenario(
     promise="A base backup takes the place of the database after 200 orders have moved: what differs is listed whole, nobody is charged twice, new orders work.",
     happens=happens,
     sizes={
-        SMALL: {
-            "before": 6,
-            "kept": 1,
-            "refunded": 1,
-            "withdrawn": 1,
-            "cancelled": 1,
-            "returned": 1,
-            "shipped": 1,
-            "charged": 1,
-            "turned_back": 1,
-            "meanwhile": 4,
-            "per_s": 4,
-            "moved": 20,
-            "under_way": 2,
-            "new": 4,
-        },
-        FULL: {
-            "before": 40,
-            "kept": 2,
-            "refunded": 4,
-            "withdrawn": 3,
-            "cancelled": 3,
-            "returned": 3,
-            "shipped": 6,
-            "charged": 6,
-            "turned_back": 3,
-            "meanwhile": 8,
-            "per_s": 4,
-            "moved": 200,
-            "under_way": 10,
-            "new": 20,
-        },
+        SMALL: {"before": 6, "of_each_kind": 1, "meanwhile": 4, "per_s": 4, "moved": 20, "under_way": 2, "new": 4},
+        FULL: {"before": 40, "of_each_kind": 4, "meanwhile": 8, "per_s": 4, "moved": 200, "under_way": 10, "new": 20},
     },
     minutes={SMALL: 1.5, FULL: 3.0},
     variables={"STEP_TRIES": "60", "UNDO_TRIES": "60"},  # nobody runs out of them while the providers are down

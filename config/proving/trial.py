@@ -282,17 +282,14 @@ class Trial:
 
     def _lied(self) -> bool:
         """The provider's fault took place."""
-        if self.case.fault == NONE:
-            return True
-        if self.case.fault == FORGOTTEN:
-            told = TimelineEntry.objects.filter(order__number=self.number, name=self.case.step, to_state__in=REJECTIONS)
-            return told.exists()
-        if self.case.fault in TOLD_AS:
-            told = TimelineEntry.objects.filter(order__number=self.number, name=self.case.step, code__in=TOLD_AS[self.case.fault])
-            return told.exists()
-        if self.case.fault == REFUNDED_OUTSIDE:
+        fault, history = self.case.fault, TimelineEntry.objects.filter(order__number=self.number, name=self.case.step)
+        if fault == FORGOTTEN:
+            return history.filter(to_state__in=REJECTIONS).exists()
+        if fault in TOLD_AS:
+            return history.filter(code__in=TOLD_AS[fault]).exists()
+        if fault == REFUNDED_OUTSIDE:
             return support.was_refused(self.number)
-        return bool(self._notes())
+        return fault == NONE or bool(self._notes())
 
     def _clean_up(self) -> None:
         self._thaw()

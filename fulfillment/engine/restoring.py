@@ -62,10 +62,15 @@ def restored(saga_id: int, shown: Mapping[str, Shown], wait_s: float) -> bool:
     return not other
 
 
+def is_in_doubt(record: StepRecord) -> bool:
+    """It may have been called since the commits that are lost, and perhaps it is right now."""
+    return record.state not in (*DONE, *UNDONE)
+
+
 def _may_have_been_called(saga: Saga, record: StepRecord) -> None:
-    """Since the commits that are lost, and perhaps it is right now."""
+    """It, or its undo."""
     quiet_from = in_seconds(lease_s())
-    if record.state not in (*DONE, *UNDONE):
+    if is_in_doubt(record):
         record.doubt, record.granted_at = True, record.granted_at or saga.opened_at
         StepRecord.objects.filter(pk=record.pk).update(granted_at=record.granted_at, doubt=True, asked_until=quiet_from)
     if record.undo_key or record.state in (*DONE, StepState.UNDO_PENDING):

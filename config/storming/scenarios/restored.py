@@ -30,7 +30,7 @@ UNKNOWN = (
 )
 CLOSED = "SELECT outcome FROM orders_incident WHERE kind = 'forgotten_orders'"
 VERSION = "SELECT max(t.id) FROM orders_timelineentry t JOIN orders_order o ON o.id = t.order_id WHERE o.number = %s"
-LINE = re.compile(r"(ORD-\d+): (unknown_order: )?")
+LINE = re.compile(r"(ORD-\d+): (unknown_order: )?.*?(?:\(€([\d,]+\.\d\d) at risk\))?")
 SUMMARY = re.compile(r"(\d+) open orders: (\d+) go on by themselves, (\d+) become a person's; (\d+) orders are known to providers only")
 
 
@@ -180,17 +180,28 @@ def _a_person_recovers(storm: Storm, found: Lost) -> None:
 
 
 def _the_list_is_complete(storm: Storm, found: Lost, printed: str) -> None:
-    listed = [LINE.match(line) for line in printed.splitlines()]
-    open_orders = {line[1] for line in listed if line and not line[2]}
-    unknown = {line[1] for line in listed if line and line[2]}
-    for what, numbers, due in (("differ", open_orders, found.differing), ("are held by the provider alone", unknown, set(found.held))):
-        _none(storm, f"{what}, and are not listed", due - numbers)
-        _none(storm, f"are listed, and nothing shows that they {what}", numbers - due)
+    """With amounts."""
+    lines = [line for line in map(LINE.fullmatch, printed.splitlines()) if line]
+    open_orders, unknown = ({line[1]: _minor(line[3]) for line in lines if bool(line[2]) == is_unknown} for is_unknown in (False, True))
+    for what, listed, due in (
+        ("differ", open_orders, dict(storm.shop.sql(TOTALS, list(found.differing)))),
+        ("are held by the provider alone", unknown, found.held),
+    ):
+        _none(
+            storm,
+            f"{what}, and are not listed, or not with what is at risk",
+            {number for number in due if listed.get(number) != due[number]},
+        )
+        _none(storm, f"are listed, and nothing shows that they {what}", listed.keys() - due.keys())
     counted = SUMMARY.search(printed)
     differing = len(found.differing)
     expected = (len(found.state), len(found.state) - differing, differing, len(found.on_record))
     storm.expect(counted is not None and tuple(map(int, counted.groups())) == expected, f"it counts {printed[-300:]}, not {expected}")
-    storm.counts |= {"listed": len(open_orders | unknown), "of them open": len(open_orders)}
+    storm.counts |= {"listed": len(open_orders) + len(unknown), "of them open": len(open_orders)}
+
+
+def _minor(euros: str | None) -> int:
+    return int(re.sub(r"\D", "", euros or "0"))
 
 
 def _each_has_its_incident(storm: Storm, found: Lost) -> None:

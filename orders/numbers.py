@@ -36,11 +36,11 @@ def next_number() -> str:
 
 
 def surely_issued() -> int:
-    """The greatest number of which this database knows that it was issued: an order has it, or the sequence has left it behind."""
+    """The greatest number of which this database knows that its order is no newer than its own: an order has it, or the sequence has left it far behind."""
     with connection.cursor() as cursor:
         cursor.execute(NEWEST, [SIDE_BY_SIDE])
         of_orders = [place_of(number) or 0 for (number,) in cursor.fetchall()]
-    return max([newest() - WRITTEN_AHEAD, *of_orders])
+    return max([newest() - WRITTEN_AHEAD - SIDE_BY_SIDE, *of_orders])
 
 
 def newest() -> int:

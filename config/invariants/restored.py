@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from django.db import connection, transaction
 
+from config import releases
 from config.invariants import forgotten, whole
 from config.invariants.finding import Finding
 from config.invariants.incidents import ACTOR, Telling
@@ -23,10 +24,6 @@ A_PAGE = 500
 ROOM = 1000  # numbers and ids that are left out behind the last one that a provider knows: the newest may never have come so far
 RESUMED_PER_S = 20
 LEAVES_US = ("orders_order", "fulfillment_saga", "orders_fact")  # tables whose ids stand in messages
-AT_WORK = (
-    "SELECT DISTINCT application_name FROM pg_stat_activity WHERE datname = current_database() AND application_name = ANY(%s) ORDER BY 1"
-)
-OF_THE_SHOP = ["shop-web", "shop-worker", "shop-sweep", "shop-relay"]
 
 
 class NotNow(Exception):
@@ -92,9 +89,8 @@ def recover(found: Recovery, watch: Watch) -> None:
 
 
 def _at_work() -> list[str]:
-    with connection.cursor() as cursor:
-        cursor.execute(AT_WORK, [OF_THE_SHOP])
-        return [name for (name,) in cursor.fetchall()]
+    """The kinds of process that have sessions, of whatever release."""
+    return sorted({kind for running in releases.running().values() for kind in running.kinds})
 
 
 def _open_sagas() -> Iterator[Saga]:

@@ -46,6 +46,10 @@ def done(effects: Iterable[dict[str, Any]]) -> dict[str, Done]:
     return found
 
 
+def place(number: str) -> int:
+    return int(number.removeprefix("ORD-"))
+
+
 @dataclass(frozen=True, kw_only=True)
 class Lost:
     """``acknowledged`` orders were answered 201; ``effects`` is the provider's ledger when the database was lost; ``state`` is of the orders that the backup holds
@@ -67,6 +71,12 @@ class Lost:
     def on_record(self) -> set[str]:
         """Those of them for which the provider lists anything, given back or not."""
         return {number for number in self.forgotten if self.done[number].charged or self.done[number].times["label"]}
+
+    @property
+    def newer(self) -> set[str]:
+        """Those of them whose numbers are greater than every one that the backup holds: of two that were written side by side, the older one may be missing."""
+        newest = max(map(place, self.known))
+        return {number for number in self.on_record if place(number) > newest}
 
     @property
     def held(self) -> dict[str, int]:

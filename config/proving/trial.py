@@ -32,7 +32,11 @@ REST_WITHIN_S = 90.0
 ZOMBIE_WAKES_S = 0.4  # between the process that stood still and the rest of its worker
 REJECTIONS = ("rejected", "undo_failed")
 TOLD_AS = {  # the codes by which the order's history tells of an answer that is not what was asked for
-    OTHER_AMOUNT: (answers.OTHER_AMOUNT, answers.PARTLY_GIVEN_BACK),
+    OTHER_AMOUNT: (
+        answers.OTHER_AMOUNT,
+        answers.PARTLY_GIVEN_BACK,
+        "remainder_changed",
+    ),  # the last: found by whoever comes after a worker that died with it
     OTHER_CURRENCY: (answers.OTHER_CURRENCY,),
     NOTHING_TAKEN: (answers.UNUSABLE,),
 }

@@ -185,11 +185,15 @@ class Shop:
 
     @contextmanager
     def provider_down(self, *what: str) -> Iterator[None]:
-        self.provider.put("/control", json={"down": list(what)}).raise_for_status()
+        self.only_down(*what)
         try:
             yield
         finally:
-            self.provider.put("/control", json={"down": []}).raise_for_status()
+            self.only_down()
+
+    def only_down(self, *what: str) -> None:
+        """Exactly these operations are down from now on."""
+        self.provider.put("/control", json={"down": list(what)}).raise_for_status()
 
     def effects(self, number: str | None = None) -> list[dict[str, Any]]:
         """Everything that the provider did, for one order or for all: order, operation, key, amount, currency, at."""

@@ -353,7 +353,7 @@ class Stack:
         while not self._stopping.wait(0.1):
             self._revive_postgres()
             for role, child in list(self.children.items()):
-                if not child.is_dead() or self._stopping.is_set():
+                if not child.is_dead() or self._stopping.is_set() or not self._comes_back(role):
                     continue
                 if role not in due:
                     lived = time.monotonic() - child.started
@@ -367,6 +367,10 @@ class Stack:
                     self._spawn(child.command)
             if self._everybody() != self.info["processes"]:
                 self._write_stack_file()
+
+    def _comes_back(self, role: str) -> bool:
+        """Whether it is started again when it has died."""
+        return True
 
     def _revive_postgres(self) -> None:
         """Told once, and only when it answers: while the old server's children are dying, a new one may start and end at once."""

@@ -11,6 +11,11 @@ NUMBER = re.compile(rf"{PREFIX}(\d{{1,15}})")
 NEXT = """
 SELECT nextval('orders_order_number'), EXISTS (SELECT FROM orders_incident WHERE kind = %s AND state <> %s)
 """
+NEWEST = "SELECT number FROM orders_order ORDER BY id DESC LIMIT %s"
+SIDE_BY_SIDE = 200  # orders that may be written in another order than their numbers were drawn
+WRITTEN_AHEAD = (
+    32  # PostgreSQL's SEQ_LOG_VALS: a sequence that was recovered or restored may stand so far ahead of the last number that it has issued
+)
 
 
 class OrdersAreNotTaken(Exception):
@@ -28,6 +33,14 @@ def next_number() -> str:
     if is_closed:
         raise OrdersAreNotTaken
     return f"{PREFIX}{number}"
+
+
+def surely_issued() -> int:
+    """The greatest number of which this database knows that its order is no newer than its own: an order has it, or the sequence has left it far behind."""
+    with connection.cursor() as cursor:
+        cursor.execute(NEWEST, [SIDE_BY_SIDE])
+        of_orders = [place_of(number) or 0 for (number,) in cursor.fetchall()]
+    return max([newest() - WRITTEN_AHEAD - SIDE_BY_SIDE, *of_orders])
 
 
 def newest() -> int:

@@ -50,7 +50,7 @@ def look(listings: Listings) -> Forgotten:
 
     Asked after the listings were read: an order is there before anything is done for it.
     """
-    newest, found = numbers.newest(), Forgotten()
+    newest, found = numbers.surely_issued(), Forgotten()
     for number, entries in listings.entries_by_number():
         if _place(number) > newest:
             for entry in entries:

@@ -111,6 +111,8 @@ def _compared(saga: Saga, listings: Listings) -> OpenOrder:
         for record in records
         if is_moving and engine.differs(record, shown[record.name])
     ]
+    for record in records:
+        record.doubt = record.doubt or engine.is_in_doubt(record)  # as it will be
     at_risk = money(engine.at_risk_minor(saga), saga.order.currency)
     return OpenOrder(saga=saga.pk, number=saga.order.number, at_risk=at_risk, shown=shown, differs=off)
 

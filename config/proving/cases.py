@@ -13,10 +13,23 @@ from fulfillment.crashpoints import BOUNDARIES
 from fulfillment.step import Kind, Step
 
 NONE, FORGOTTEN, REFUSED_ONCE = "none", "rejection_not_kept", "refused_once"
-SCRIPTED = {
+OTHER_AMOUNT, OTHER_CURRENCY, NOTHING_TAKEN, REFUNDED_OUTSIDE = "other_amount", "other_currency", "nothing_taken", "refunded_outside"
+SCRIPTED = {  # nobody but the sandbox can be told to do so
     FORGOTTEN: "rejected for good by a provider that does not keep its rejections",
     REFUSED_ONCE: "rejected by a provider that keeps its rejections, and would do it under another key; a person lets it be tried again",
+    OTHER_AMOUNT: "less is taken, or given back at first, than was asked for",
+    OTHER_CURRENCY: "taken in another currency",
+    NOTHING_TAKEN: "answered as a success that has taken nothing",
+    REFUNDED_OUTSIDE: "done and not answered, then refunded at the provider's own pages; and a person says that it happened",
 }
+OF_MONEY = {
+    REFUSED_ONCE: ("undo",),
+    OTHER_AMOUNT: ("do", "undo"),
+    OTHER_CURRENCY: ("do",),
+    NOTHING_TAKEN: ("do",),
+    REFUNDED_OUTSIDE: ("do",),
+}
+PINNED = (FORGOTTEN, REFUNDED_OUTSIDE)  # met at one provider of the sandbox; the front door lets nobody choose one
 FAULTS = {NONE: "the provider is well", **PROXIED, **SCRIPTED}
 ACTIONS = {
     "kill": "SIGKILL to the process that reaches the boundary",
@@ -79,13 +92,19 @@ def targets(steps: Sequence[Step]) -> Iterator[tuple[Step, str]]:
 def _happens(step: Step, direction: str, steps: Sequence[Step], boundary: str, fault: str, sandboxed: Sequence[str]) -> bool:
     if step.local:
         return fault == NONE and boundary not in AROUND_A_CALL
-    if fault in SCRIPTED and not (step.role in sandboxed and step is first_of(step.role, steps)):
-        return False
-    if fault == FORGOTTEN:
-        return boundary not in ("after_call", "open")  # it raises; and the front door lets nobody choose a provider
-    if fault == REFUSED_ONCE:
-        return (step.role, direction) == ("payments", "undo")
+    if fault in SCRIPTED:
+        can_be_told = step.role in sandboxed and step is first_of(step.role, steps)
+        return can_be_told and _is_met(step, direction, boundary, fault)
     return True
+
+
+def _is_met(step: Step, direction: str, boundary: str, fault: str) -> bool:
+    """A call that raises has no boundary after it; of a refund in parts, or after a refusal, the last one is a success."""
+    if boundary == "open" and fault in PINNED:
+        return False
+    if boundary == "after_call" and not (direction == "undo" and fault in (OTHER_AMOUNT, REFUSED_ONCE)):
+        return False
+    return fault not in OF_MONEY or (step.role == "payments" and direction in OF_MONEY[fault])
 
 
 def first_of(role: str, steps: Sequence[Step]) -> Step | None:

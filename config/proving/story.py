@@ -6,7 +6,18 @@ from typing import Any
 
 from django.conf import settings
 
-from config.proving.cases import FORGOTTEN, NONE, REFUSED_ONCE, Case, first_of
+from config.proving.cases import (
+    FORGOTTEN,
+    NONE,
+    NOTHING_TAKEN,
+    OTHER_AMOUNT,
+    OTHER_CURRENCY,
+    REFUNDED_OUTSIDE,
+    REFUSED_ONCE,
+    SCRIPTED,
+    Case,
+    first_of,
+)
 from config.proving.proxy import FAULTS as PROXIED
 from fulfillment.card import Blind
 from fulfillment.gateways import SANDBOXES, card_of, chosen
@@ -16,12 +27,18 @@ from orders.models import Status
 ALWAYS = 99
 GOOD_CARD = "tok_ok"
 TOLD = "needs_attention"  # a person is told: an incident is open
-FORGETFUL = "sandbox_forgetful"
+FORGETFUL, PLAIN = "sandbox_forgetful", "sandbox"
 REJECTED = {  # (role, is an undo) → the card or the address with which the sandbox rejects it
     ("payments", False): {"token": "tok_declined"},
     ("payments", True): {"token": "tok_refund_declined"},
     ("carrier", False): {"postal_code": "00422"},
     ("carrier", True): {"postal_code": "00410"},
+}
+ANSWERED = {  # (fault, is an undo) → the card whose charge, or refund, the sandbox answers so
+    (OTHER_AMOUNT, False): "tok_takes_1",
+    (OTHER_AMOUNT, True): "tok_refunds_1_first",
+    (OTHER_CURRENCY, False): "tok_takes_idr",
+    (NOTHING_TAKEN, False): "tok_takes_nothing",
 }
 
 
@@ -32,6 +49,7 @@ class Story:
     ``cancel_at``: the step whose first try brings the cancel; empty: nobody cancels. ``ends``: every way in which it may end.
     ``closed_behind``: the step whose rejection says nothing about an earlier try, so that its door must have been closed. ``is_retried``: once it waits for a
     person, that person lets it be tried again.
+    ``refunded_at``: the step that is refunded outside while nobody knows that it took place, and of which a person then says that it happened.
     """
 
     ends: frozenset[str]
@@ -44,6 +62,7 @@ class Story:
     cancel_at: str = ""
     closed_behind: str = ""
     is_retried: bool = False
+    refunded_at: str = ""
 
     def body(self) -> dict[str, Any]:
         return {
@@ -71,6 +90,10 @@ def story_of(case: Case, steps: Sequence[Step], token: str = GOOD_CARD, sku: str
         _reject(story, case, step)
     if case.fault == REFUSED_ONCE:
         story.token, story.is_retried = "tok_refund_declined_once", True
+    if (case.fault, case.is_undo) in ANSWERED:
+        _answer_otherwise(story, case, step)
+    if case.fault == REFUNDED_OUTSIDE:
+        _refund_outside(story, step)
     _provoke(story, case, step)
     return story
 
@@ -109,10 +132,24 @@ def _reject(story: Story, case: Case, step: Step) -> None:
     story.closed_behind = "" if case.is_undo else step.name
 
 
+def _answer_otherwise(story: Story, case: Case, step: Step) -> None:
+    """What our ledger can hold is given back as what it was; for what it cannot hold, a person is told."""
+    story.token = ANSWERED[case.fault, case.is_undo]
+    if not case.is_undo:
+        story.ends = frozenset({Status.failure_of(step.name) if case.fault == OTHER_AMOUNT else TOLD})
+
+
+def _refund_outside(story: Story, step: Step) -> None:
+    """Nobody hears of the charge until the person was refused; asked again then, its provider says that it was made, and shows that it was given back."""
+    story.pins[step.role] = PLAIN
+    story.holds.append(("timeout_applied", step.name, "do", ALWAYS))
+    story.refunded_at, story.ends = step.name, frozenset({Status.failure_of(step.name)})
+
+
 def _provoke(story: Story, case: Case, step: Step) -> None:
     """An errback needs a worker that was lost; the sweep needs something to be due."""
     needs_errback = case.boundary == "failed"
-    needs_sweep = case.boundary == "sweep" and (step.local or case.fault in (NONE, "slow", FORGOTTEN))
+    needs_sweep = case.boundary == "sweep" and (step.local or case.fault in (NONE, "slow", *SCRIPTED))
     if needs_errback or needs_sweep:
         where = "before_settle_commit" if step.local else "after_start"
         story.provokes.append((f"{where}.{case.direction}.{step.name}", "raise" if needs_sweep and step.local else "kill"))

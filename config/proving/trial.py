@@ -15,11 +15,12 @@ from pathlib import Path
 import httpx
 from django.db import connection
 
-from config.proving import judging, placing
-from config.proving.cases import NONE, SCRIPTED, Case
+from config.proving import judging, placing, support
+from config.proving.cases import FORGOTTEN, NONE, NOTHING_TAKEN, OTHER_AMOUNT, OTHER_CURRENCY, REFUNDED_OUTSIDE, REFUSED_ONCE, Case
+from config.proving.proxy import FAULTS as PROXIED
 from config.proving.stack import CRASH, FAULTS
 from config.proving.story import Story, story_of
-from fulfillment import recovery
+from fulfillment import answers, recovery
 from fulfillment.models import Saga, SagaState, StepRecord, StepState
 from fulfillment.step import Step
 from orders.management.placing_client import ShopClient
@@ -34,6 +35,15 @@ REJECTIONS = ("rejected", "undo_failed")
 PROVER = Actor(
     user=0, name="prove", permissions=frozenset({"fulfillment.decide_retry"})
 )  # nobody is authenticated: that is the doors' business
+TOLD_AS = {  # the codes by which the order's history tells of an answer that is not what was asked for
+    OTHER_AMOUNT: (
+        answers.OTHER_AMOUNT,
+        answers.PARTLY_GIVEN_BACK,
+        "remainder_changed",
+    ),  # the last: found by whoever comes after a worker that died with it
+    OTHER_CURRENCY: (answers.OTHER_CURRENCY,),
+    NOTHING_TAKEN: (answers.UNUSABLE,),
+}
 
 
 class Stopped(Exception):
@@ -84,7 +94,7 @@ class Trial:
         self.frozen: list[int] = []
         self.placer: BaseProcess | None = None
         self.hit_at: float | None = None
-        self.cancelled = self.retried = False
+        self.cancelled = self.retried = self.disbelieved = False
 
     def run(self) -> Outcome:
         begun = time.monotonic()
@@ -102,11 +112,14 @@ class Trial:
         crash, faults = self.field.run_dir / CRASH, self.field.run_dir / FAULTS
         for point, action in self.story.provokes:
             self._write(crash / f"{point}.{number}", action)
-        for fault, step, direction, times in self.story.holds:
-            self._write(faults / f"{fault}.{number}.{step}.{direction}", str(times))
-        if self.case.fault not in (NONE, *SCRIPTED):
+        for name, times in self._holds(number).items():
+            self._write(faults / name, str(times))
+        if self.case.fault in PROXIED:
             self._write(self._fault_file(number), "")
         self._write(crash / self.case.crash_file(number), self.case.action)
+
+    def _holds(self, number: str) -> dict[str, int]:
+        return {f"{fault}.{number}.{step}.{direction}": times for fault, step, direction, times in self.story.holds}
 
     def _write(self, file: Path, text: str) -> None:
         file.write_text(text)
@@ -163,6 +176,7 @@ class Trial:
             self._repeat_the_request()
             self._cancel_if_it_is_time()
             self._retry_if_a_person_would()
+            self._somebody_believes_in_it()
             if not self.frozen and self._is_at_rest() and not self._is_still_to_land():
                 return True
             time.sleep(POLL_S)
@@ -239,6 +253,13 @@ class Trial:
             recovery.decide(request)
             self.retried = True
 
+    def _somebody_believes_in_it(self) -> None:
+        """The provider is asked first, and shows what support has done; once the person was refused, answers come through again."""
+        if self.story.refunded_at and not self.disbelieved:
+            self.disbelieved = support.refunds_and_says_that_it_happened(self.number, self.story.refunded_at)
+            if self.disbelieved:
+                self._disarm(self.field.run_dir / FAULTS / hold for hold in self._holds(self.number))
+
     def _is_at_rest(self) -> bool:
         if self.story.is_retried and not self.retried:
             return False
@@ -281,12 +302,14 @@ class Trial:
 
     def _lied(self) -> bool:
         """The provider's fault took place."""
-        if self.case.fault == NONE:
-            return True
-        if self.case.fault in SCRIPTED:
-            told = TimelineEntry.objects.filter(order__number=self.number, name=self.case.step, to_state__in=REJECTIONS)
-            return told.exists()
-        return bool(self._notes())
+        fault, history = self.case.fault, TimelineEntry.objects.filter(order__number=self.number, name=self.case.step)
+        if fault in (FORGOTTEN, REFUSED_ONCE):
+            return history.filter(to_state__in=REJECTIONS).exists()
+        if fault in TOLD_AS:
+            return history.filter(code__in=TOLD_AS[fault]).exists()
+        if fault == REFUNDED_OUTSIDE:
+            return support.was_refused(self.number)
+        return fault == NONE or bool(self._notes())
 
     def _clean_up(self) -> None:
         self._thaw()

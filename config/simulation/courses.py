@@ -3,6 +3,7 @@
 from functools import partial
 
 from config.simulation.history import Course, History
+from config.simulation.judge import TOTAL_MINOR
 from config.simulation.threads import WorkerThread
 from config.simulation.world import GATEWAY
 from fulfillment import circuit as circuits
@@ -246,6 +247,31 @@ def a_refund_in_the_air_without_keys(history: History) -> None:
         history.act("late", history.late)
 
 
+# --- what a person closes ---------------------------------------------------------------------------------------------------
+
+
+def closed_with_what_the_bank_keeps(history: History) -> None:
+    """The order is paid and cancelled, and the refund is refused for good: two persons write it off."""
+    run_out(history, go_until(history, "payment", "after_call"))
+    history.act("cancel", history.cancel)
+    history.next_fault = "refused"
+    history.act("sweep", history.sweep)
+    deliver_all(history)
+    history.act("operator", partial(history.decides, "close", amount_minor=TOTAL_MINOR))
+
+
+def closed_with_a_parcel_that_has_left(history: History) -> None:
+    """The booking was never answered, the order is cancelled, and the carrier refuses to cancel its label: nothing before it may be undone."""
+    run_out(history, go_until(history, "payment", "after_call"))
+    history.next_fault = "lost"
+    deliver_all(history)
+    history.act("cancel", history.cancel)
+    history.next_fault = "refused"
+    history.act("sweep", history.sweep)
+    deliver_all(history)
+    history.act("operator", partial(history.decides, "close", amount_minor=TOTAL_MINOR))
+
+
 # --- wrong clocks ----------------------------------------------------------------------------------------------------------
 
 HOUR_S = 3600.0
@@ -328,6 +354,8 @@ COURSES = {
     "a refused refund is tried again": Course("tombstone", a_refused_refund_is_tried_again),
     "a refused refund lands after all": Course("watch", a_refused_refund_lands_after_all),
     "a refund in the air without keys": Course("keyless", a_refund_in_the_air_without_keys),
+    "closed with what the bank keeps": Course("tombstone", closed_with_what_the_bank_keeps),
+    "closed with a parcel that has left": Course("tombstone", closed_with_a_parcel_that_has_left),
     "set forward under a worker": Course("keyless", set_forward_under_a_worker),
     "set forward while it waits": Course("tombstone", set_forward_while_it_waits),
     "set forward while a charge is in the air": Course("keyless", set_forward_while_a_charge_is_in_the_air),

@@ -17,6 +17,7 @@ SELECT to_jsonb(s)::text, (SELECT jsonb_agg(to_jsonb(r) ORDER BY r.position)::te
     extract(epoch FROM CASE WHEN s.wake_at < '9000-01-01' THEN s.wake_at END)::float,
     (SELECT coalesce(sum(CASE WHEN l.operation = 'captured' THEN l.amount_minor ELSE -l.amount_minor END), 0)
         FROM fulfillment_ledgerentry l WHERE l.order_id = o.id)::int,
+    (SELECT coalesce(sum(l.amount_minor), 0) FROM fulfillment_ledgerentry l WHERE l.order_id = o.id AND l.operation = 'written_off')::int,
     (SELECT jsonb_agg(to_jsonb(c) ORDER BY c.name)::text FROM fulfillment_circuit c)
 FROM fulfillment_saga s JOIN orders_order o ON o.id = s.order_id WHERE s.id = %s
 """
@@ -26,7 +27,7 @@ FROM fulfillment_saga s JOIN orders_order o ON o.id = s.order_id WHERE s.id = %s
 class Seen:
     """The rows of one order, as committed, and the circuits. ``wake_at``: seconds since the epoch of time; None: nobody looks.
 
-    ``captured_minor``: what our ledger says remains captured.
+    ``captured_minor``: what our ledger says remains captured. ``written_off_minor``: what a person has decided to keep.
     """
 
     saga: dict[str, Any]
@@ -38,6 +39,7 @@ class Seen:
     incidents: int
     wake_at: float | None
     captured_minor: int
+    written_off_minor: int
     circuits: list[dict[str, Any]]
 
     @property

@@ -59,7 +59,7 @@ def at_rest(seen: Seen, provider: Provider, answered: set[str]) -> str:
     if seen.state == SagaState.NEEDS_ATTENTION:
         return "shipped for free" if labels and not charged and not seen.incidents else ""
     if seen.state == SagaState.CLOSED_BY_OPERATOR:
-        return "" if not seen.events else "closed, and told as fulfilled"
+        return _closed(seen, provider, labels)
     return f"stranded as {seen.state}"
 
 
@@ -78,6 +78,23 @@ def _differs(seen: Seen, provider: Provider, charged: int, labels: int, *, due: 
     if set(filter(None, seen.reservations.split(","))) - {reservations} or (due and not seen.reservations):
         return f"{seen.state}, but reservations are {seen.reservations or 'missing'}"
     return ""
+
+
+def _closed(seen: Seen, provider: Provider, labels: int) -> str:
+    """A person has closed it as it was: all money is given back or written off, and its stock has left with the parcel or is back. What came later was told."""
+    if seen.events:
+        return "closed, and told as fulfilled"
+    if seen.captured_minor:
+        return f"closed, and our ledger says that {seen.captured_minor} is neither given back nor written off"
+    has_left = any((record["name"], record["state"]) == ("shipping", "undo_failed") for record in seen.records)
+    if set(filter(None, seen.reservations.split(","))) - {"consumed" if has_left else "released"}:
+        return f"closed, and reservations are {seen.reservations}, while its parcel {'has left' if has_left else 'has not left'}"
+    if seen.incidents:
+        return ""
+    held = sum(effect.open_minor for effect in provider.effects if effect.what == "charge")
+    if held > seen.written_off_minor:
+        return f"closed, the provider holds {held}, {seen.written_off_minor} is written off, and nobody was told"
+    return "closed, a parcel is on its way whose stock was given back, and nobody was told" if labels and not has_left else ""
 
 
 def _open(provider: Provider, what: str) -> int:
@@ -103,8 +120,16 @@ def what_an_operator_gives(verb: str, saga: Saga, provider: Provider) -> dict[st
         _close_the_door(provider, record.do_key)
         return {"evidence": "the provider has confirmed it", "amount_minor": given_back}
     if verb == "close":
-        return {"amount_minor": ledger.remaining(saga.order_id)}
+        left = ledger.remaining(saga.order_id)
+        return {"amount_minor": left} if _is_all_there_is(provider, left) else None
     return {}
+
+
+def _is_all_there_is(provider: Provider, left: int) -> bool:
+    """The provider holds what our ledger says, and nothing more can come."""
+    return not provider.air and left == sum(
+        effect.open_minor if effect.currency == HOME else TOTAL_MINOR + 1 for effect in provider.effects if effect.what == "charge"
+    )
 
 
 def _close_the_door(provider: Provider, key: str) -> None:

@@ -17,7 +17,7 @@ from config.simulation import history
 from fulfillment import engine, talk
 from fulfillment.clock import ShopNow
 from fulfillment.crashpoints import crash_point
-from fulfillment.engine import budget, journal, probing, trying, waking, walking
+from fulfillment.engine import budget, deciding, journal, probing, trying, waking, walking
 from fulfillment.models import Saga, SagaState, StepState
 from fulfillment.recovery import jumps, verbs
 from orders.connections import start_clean
@@ -292,6 +292,20 @@ def without_keys_at_once() -> contextlib.AbstractContextManager[None]:
     return replacing(talk, _await_what_was_tried=lambda claim, card: None)
 
 
+# --- what a person closes ---------------------------------------------------------------------------------------------------
+
+
+def closing_writes_nothing_off() -> contextlib.AbstractContextManager[None]:
+    """A person closes an order, and what remains captured goes on as nobody's."""
+    close = deciding.close
+    return replacing(deciding, close=lambda saga, amount_minor: close(saga, 0))
+
+
+def closing_keeps_the_stock() -> contextlib.AbstractContextManager[None]:
+    """What an order that was closed has reserved stays reserved."""
+    return replacing(deciding, stock=SimpleNamespace(consume=lambda number: None, release_all=lambda number: None))
+
+
 # --- between two tasks -----------------------------------------------------------------------------------------------------
 
 
@@ -338,5 +352,7 @@ BROKEN: dict[str, Callable[[], contextlib.AbstractContextManager[None]]] = {
     "a word is enough": a_word_is_enough,
     "refusal ends it at once": refusal_ends_it_at_once,
     "asked again at once without keys": without_keys_at_once,
+    "closing writes nothing off": closing_writes_nothing_off,
+    "closing keeps the stock": closing_keeps_the_stock,
     "dirty connection kept": dirty_connection_kept,
 }

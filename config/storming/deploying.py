@@ -43,15 +43,16 @@ class DeployableStack(Stack):
             twin.wait_until_gone()
 
 
-def main() -> None:
+def run(kind: type[Stack]) -> None:
+    """A stack of this kind, until it is asked to stop."""
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
     heed_signals()
     try:
-        with DeployableStack(options_from_settings(with_flower=False)) as stack:
+        with kind(options_from_settings(with_flower=False)) as stack:
             stack.wait()
     except KeyboardInterrupt:
         return
 
 
 if __name__ == "__main__":
-    main()
+    run(DeployableStack)

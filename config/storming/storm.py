@@ -3,7 +3,7 @@
 import random
 import shutil
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -39,6 +39,7 @@ class Storm:
         self.show = show
         self.numbers: list[str] = []  # every order that was answered 201
         self.planted: set[str] = set()  # orders of which the provider holds more than we asked for
+        self.a_person_s: set[str] = set()  # orders about which a person has still to decide: the last look finds them
         self.counts: dict[str, Any] = {}
         self.breaches: list[str] = []
         self.history: list[Exchange] = []  # what clients were answered, over every start of the stack
@@ -134,6 +135,14 @@ class Storm:
     def statuses(self, numbers: Iterable[str]) -> dict[str, int]:
         rows = self.shop.sql("SELECT status, count(*) FROM orders_order WHERE number = ANY(%s) GROUP BY status", list(numbers))
         return dict(rows)
+
+    def begins_anew(self, known: Collection[str]) -> None:
+        """The shop speaks from a database that holds these orders and no others: what it has said until here binds nobody any more.
+
+        What has become of the others, the scenario judges.
+        """
+        self.numbers = [number for number in self.numbers if number in known]
+        self.history.clear()
 
     # --- what must hold ---
 

@@ -38,7 +38,7 @@ from fulfillment.engine.opening import open_saga
 from fulfillment.engine.postponing import postpone, postpone_all
 from fulfillment.engine.probing import probe
 from fulfillment.engine.putting_off import is_put_off, put_off, waiting_for_our_database
-from fulfillment.engine.restoring import Shown, differs, restored
+from fulfillment.engine.restoring import Shown, differs, is_in_doubt, restored
 from fulfillment.engine.transition import transition
 from fulfillment.engine.trying import may_settle, run_local, settle_failure, settle_success, start
 from fulfillment.engine.waking import chain_stopped, could_not_start, look, request_cancel
@@ -58,6 +58,7 @@ __all__ = [
     "could_not_start",
     "differs",
     "do_keys",
+    "is_in_doubt",
     "is_local",
     "is_newer",
     "is_put_off",

@@ -17,6 +17,7 @@ from orders.attention import IncidentKind
 
 EPOCHS = 1_000_000  # more than any saga will ever have: a message, or a worker, from before is fenced
 CODE = "restored"
+ON_THEIR_WAY = (StepState.PENDING, StepState.GRANTED, StepState.STARTED, StepState.RETRY_WAIT, StepState.IN_DOUBT)
 
 
 class Shown(StrEnum):
@@ -28,12 +29,12 @@ class Shown(StrEnum):
 
 
 def differs(record: StepRecord, shown: Shown) -> bool:
-    """The journal says one thing and the provider another, and no try that may still be answered explains it."""
+    """The journal says one thing and the provider another. What was made since is explained by a try; that it was given back since is not."""
     if record.state in DONE:
         return shown is not Shown.WHOLE
     if record.state in UNDONE:
         return shown is Shown.WHOLE
-    return record.state in (StepState.PENDING, StepState.GRANTED) and shown is Shown.OTHER
+    return record.state in ON_THEIR_WAY and shown is Shown.OTHER
 
 
 @transition
@@ -61,13 +62,18 @@ def restored(saga_id: int, shown: Mapping[str, Shown], wait_s: float) -> bool:
     return not other
 
 
+def is_in_doubt(record: StepRecord) -> bool:
+    """It may have been called since the commits that are lost, and perhaps it is right now."""
+    return record.state not in (*DONE, *UNDONE)
+
+
 def _may_have_been_called(saga: Saga, record: StepRecord) -> None:
-    """Since the commits that are lost, and perhaps it is right now."""
+    """It, or its undo."""
     quiet_from = in_seconds(lease_s())
-    if record.state not in (*DONE, *UNDONE):
+    if is_in_doubt(record):
         record.doubt, record.granted_at = True, record.granted_at or saga.opened_at
         StepRecord.objects.filter(pk=record.pk).update(granted_at=record.granted_at, doubt=True, asked_until=quiet_from)
-    if record.undo_key or record.state in DONE:
+    if record.undo_key or record.state in (*DONE, StepState.UNDO_PENDING):
         StepRecord.objects.filter(pk=record.pk).update(undo_doubt=True, undo_asked_until=quiet_from)
 
 

@@ -28,6 +28,7 @@ class Script:
     Where later tries are LOST, a remembered answer is never told either. ``delay_s``: seconds before the effect, at time scale 1.
     ``overtakes``: a try does not wait for one that is still running under its key. ``undo``: the same for refunding or cancelling.
     ``declined_as``: the code of a try that is DECLINED.
+    ``takes_minor``, ``takes_in``: what is taken instead of what was asked for, and in which currency; of a refund: what the first one gives back.
     """
 
     decline: str | None = None
@@ -36,6 +37,8 @@ class Script:
     faults: tuple[Fault, ...] = ()
     then: Fault | None = None
     overtakes: bool = False
+    takes_minor: int | None = None
+    takes_in: str | None = None
     undo: "Script | None" = None
 
     def of_undo(self) -> "Script":
@@ -57,6 +60,10 @@ TOKENS = {
     "tok_late_then_declined": Script(faults=(Fault.LATE,), then=Fault.DECLINED, overtakes=True),
     "tok_never_answers": Script(then=Fault.LOST),
     "tok_charged_never_answers": Script(faults=(Fault.MUTE,), then=Fault.LOST),
+    "tok_takes_1": Script(takes_minor=1),
+    "tok_takes_nothing": Script(takes_minor=0),
+    "tok_takes_idr": Script(takes_in="IDR"),
+    "tok_refunds_1_first": Script(undo=Script(takes_minor=1)),
     "tok_refund_flaky_2": Script(undo=Script(faults=(Fault.ERROR, Fault.ERROR))),
     "tok_refund_always_fails": Script(undo=Script(then=Fault.ERROR)),
     "tok_refund_declined": Script(undo=Script(decline="refund_declined")),

@@ -9,7 +9,7 @@ from fulfillment.sandbox.answers import Answer, Refusal
 from fulfillment.sandbox.desk import Area, Request, digest
 from fulfillment.sandbox.fields import Page
 from fulfillment.sandbox.ledger import Ledger, now
-from fulfillment.sandbox.magic import PLAIN, TOKENS, script_of_token
+from fulfillment.sandbox.magic import PLAIN, TOKENS, Script, script_of_token
 from fulfillment.sandbox.profile import Profile
 
 Row = dict[str, Any]
@@ -24,27 +24,29 @@ class Payments:
         self._demo_values = demo_values
 
     def charge(self, path: str, key: str, body: dict[str, Any]) -> Request:
-        """Take ``amount`` from the card behind ``token``."""
+        """Take ``amount`` from the card behind ``token``; what was taken is answered, whatever it is."""
         order, token = fields.text(body, "order"), fields.text(body, "token")
         amount, currency = fields.amount(body), fields.currency(body)
+        script = script_of_token(token, self._demo_values)
+        taken, taken_in = amount if script.takes_minor is None else script.takes_minor, script.takes_in or currency
 
         def land() -> Answer:
-            charge_id = self.enter(order, key, amount, currency, token)
-            return Answer(201, {"id": charge_id, "order": order, "amount": amount, "currency": currency, "key": key})
+            charge_id = self.enter(order, key, taken, taken_in, token)
+            return Answer(201, {"id": charge_id, "order": order, "amount": taken, "currency": taken_in, "key": key})
 
-        script = script_of_token(token, self._demo_values)
         return Request(Area.CHARGES, key, digest(path, body), land, script, tries_of=key, dies_with_key=True)
 
     def refund(self, path: str, key: str, body: dict[str, Any]) -> Request:
-        """Give ``amount`` back; never more than remains captured."""
+        """Give ``amount`` back; never more than remains captured. What was given back is answered."""
         charge_id, amount = fields.text(body, "charge"), fields.amount(body)
 
         def land() -> Answer:
             charge = self._charge(charge_id)
             if charge is None:
                 raise Refusal(404, "unknown_charge", "There is no such charge.", "charge")
-            self.give_back(charge, amount)
-            return Answer(201, {"id": f"re_{secrets.token_hex(8)}", "charge": charge_id, "amount": amount})
+            given = _given_back(charge, amount)
+            self.give_back(charge, given)
+            return Answer(201, {"id": f"re_{secrets.token_hex(8)}", "charge": charge_id, "amount": given})
 
         return self._undo(path, key, body, land, self._charge(charge_id))
 
@@ -101,8 +103,16 @@ class Payments:
         """Faults of an undo are counted by charge, over all keys and both ways to undo it."""
         if charge is None:
             return Request(Area.REFUNDS, key, digest(path, body), land)
-        script = TOKENS.get(charge["token"], PLAIN).of_undo()
-        return Request(Area.REFUNDS, key, digest(path, body), land, script, tries_of=f"undo of {charge['id']}")
+        return Request(Area.REFUNDS, key, digest(path, body), land, _script_of_undo(charge), tries_of=f"undo of {charge['id']}")
+
+
+def _script_of_undo(charge: Row) -> Script:
+    return TOKENS.get(charge["token"], PLAIN).of_undo()
+
+
+def _given_back(charge: Row, amount: int) -> int:
+    first = _script_of_undo(charge).takes_minor
+    return amount if first is None or charge["refunded"] else min(first, amount)
 
 
 def _shown(charge: Row) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from config.invariants import Rule, reconciling, restored
 from config.invariants.listings import Listings
 from config.outside import body
 from fulfillment import engine, keys, recovery
+from fulfillment.errors import InDoubt
 from fulfillment.models import LedgerEntry, Saga, StepRecord, StockLevel
 from orders import numbers
 from orders.attention import Incident, IncidentKind
@@ -86,12 +87,12 @@ def test_doctor_says_what_to_do(shop: Shop, forgotten: None) -> None:
 
 @pytest.mark.parametrize(
     "stray",
-    [key("ORD-9001", nonce=f"{ANOTHER}aaaaaaa"), "ORD-9001:payment:do:1", "invoice 9001", key("ORD-9002"), key("ORD-900")],
+    [key("ORD-9001", nonce=f"{ANOTHER}aaaaaaa"), "ORD-9001:payment:do:1", "invoice 9001", key("ORD-9002"), key("ORD-700")],
     ids=["another shop", "from before the nonce", "another program", "of another order", "older than our newest"],
 )
 def test_a_stray_charge_of_somebody_else_stops_nobody(shop: Shop, placed: Callable[[], Any], stray: str) -> None:
     """It is told as what it is."""
-    number = "ORD-900" if "ORD-900:" in stray else "ORD-9001"
+    number = "ORD-700" if "ORD-700:" in stray else "ORD-9001"
     shop.plant("charge", number, stray)
 
     assert shop.found() == [(number, "unknown_order", TOTAL)]
@@ -104,6 +105,22 @@ def test_what_was_given_back_tells_it_too(shop: Shop) -> None:
     shop.plant("refund", "ORD-1001", key("ORD-1001"))
 
     assert shop.found() == [("orders", "forgotten_orders", 0)]
+
+
+def test_a_restored_sequence_that_is_ahead_of_its_orders_hides_none(shop: Shop, forgotten: None) -> None:
+    """PostgreSQL writes a sequence down for 32 numbers at once: after a restore it stands behind orders that nobody here has placed."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT setval('orders_order_number', 1032)")
+
+    assert shop.found() == [("orders", "forgotten_orders", 2 * TOTAL)]
+
+
+def test_an_order_that_was_placed_meanwhile_is_not_forgotten(shop: Shop) -> None:
+    """Its number is the newest, and the sequence says so too late."""
+    order = shop.open("ORD-1033")
+    shop.provider.charge(order.number, key=_do_key(order, "payment"), amount=TOTAL)
+
+    assert shop.found() == []
 
 
 def test_it_stays_until_a_person_has_recovered(shop: Shop, forgotten: None, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -194,6 +211,41 @@ def test_an_order_whose_money_was_given_back_meanwhile_is_a_person_s(shop: Shop,
     assert [operation for operation, _, _ in shop.provider.effects(order.number)] == ["charge", "refund"], "nobody's money was touched"
 
 
+@pytest.mark.parametrize("state", ["pending", "granted", "started", "retry_wait", "in_doubt"])
+def test_an_order_that_was_charged_and_given_back_meanwhile_is_a_person_s(shop: Shop, state: str) -> None:
+    """Wherever its payment stood: no try of ours explains that somebody has given it back."""
+    order = shop.open()
+    StepRecord.objects.filter(saga__order=order, name="payment").update(state=state)
+    shop.provider.charge(order.number, key=_do_key(order, "payment"), amount=TOTAL)
+    shop.plant("refund", order.number, _do_key(order, "payment"))
+
+    recover("--yes")
+
+    assert Saga.objects.get(order=order).state == "needs_attention"
+    incident = Incident.objects.get(order=order)
+    assert (incident.code, incident.step, incident.amount_minor) == ("restored", "payment", TOTAL)
+
+
+def test_a_refund_that_is_next_is_not_asked_for_before_somebody_has_looked(shop: Shop) -> None:
+    """It was asked for after the backup, under a key that nobody here knows any more."""
+    order = shop.open(postal_code="00408")
+    _paid(shop, order)
+    engine.run_local(Saga.objects.get(order=order).pk, 1, "inventory", undo=False)
+    engine.settle_failure(_started(order, "shipping"), InDoubt("no answer"))
+    assert recovery.cancel(order.number, "web-shop") == "pending"
+    Saga.objects.filter(order=order).update(wake_at="2020-01-01T00:00Z", launched_at=None)
+    recovery.look(Saga.objects.get(order=order).pk)
+    assert StepRecord.objects.get(saga__order=order, name="payment").state == "undo_pending"
+    shop.plant("refund", order.number, _do_key(order, "payment"))
+
+    recover("--yes")
+    shop.drive(order)
+
+    payment = StepRecord.objects.get(saga__order=order, name="payment")
+    assert (order.status, payment.state, payment.undo_tries) == ("cancelled", "undone", 1)
+    assert [operation for operation, _, _ in shop.provider.effects(order.number)] == ["charge", "refund"]
+
+
 def test_an_undo_that_was_done_meanwhile_is_not_done_twice(shop: Shop) -> None:
     order = shop.open(postal_code="00422")
     _paid(shop, order)
@@ -212,10 +264,15 @@ def _do_key(order: Order, step: str) -> str:
     return str(StepRecord.objects.get(saga__order=order, name=step).do_key)
 
 
+def _started(order: Order, step: str) -> engine.Claim:
+    claim = engine.start(Saga.objects.get(order=order).pk, 1, step, False)
+    assert claim is not None
+    return claim
+
+
 def _paid(shop: Shop, order: Order) -> None:
     charged = shop.provider.charge(order.number, key=_do_key(order, "payment"), amount=TOTAL)
-    claim = engine.start(Saga.objects.get(order=order).pk, 1, "payment", False)
-    assert claim is not None
+    claim = _started(order, "payment")
     engine.settle_success(claim, {"charge_id": charged.json()["id"], "amount_minor": TOTAL, "currency": "EUR"})
     assert LedgerEntry.objects.filter(order=order).count() == 1
 

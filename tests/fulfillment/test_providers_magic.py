@@ -1,9 +1,9 @@
-"""The magic values that make trouble on purpose: late landings, silence for ever, undos that fail or are refused."""
+"""The magic values that make trouble on purpose: late landings, silence for ever, undos that fail or are refused, answers that are not what was asked for."""
 
 import itertools
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import httpx
 import pytest
@@ -40,9 +40,11 @@ class Customer:
     def cancel_by_key(self, of: str) -> httpx.Response:
         return self.undo(f"{of}/cancel_by_key", key=self.key, order=self.order)
 
+    def listed(self, what: str) -> list[dict[str, Any]]:
+        return list(self._sandbox.client.get(f"{self._profile}/v1/{what}", params={"key": self.key}).json()["data"])
+
     def found(self, what: str) -> list[str]:
-        listed = self._sandbox.client.get(f"{self._profile}/v1/{what}", params={"key": self.key}).json()["data"]
-        return [thing["id"] for thing in listed]
+        return [thing["id"] for thing in self.listed(what)]
 
     def done(self) -> list[str]:
         return [operation for operation, _, _ in self._sandbox.effects(self.order)]
@@ -192,6 +194,43 @@ def test_a_refund_may_be_declined_once(customer_of: Callable[[str], Customer], p
     assert customer.done() == ["charge", "refund"]
 
 
+# --- answers that are not what was asked for ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("token", "amount", "currency"), [("tok_takes_1", 1, "EUR"), ("tok_takes_nothing", 0, "EUR"), ("tok_takes_idr", 8420, "IDR")]
+)
+def test_what_was_taken_is_what_is_answered_and_listed(
+    customer_of: Callable[[str], Customer], token: str, amount: int, currency: str
+) -> None:
+    """The same again under the same key."""
+    customer = customer_of("")
+
+    answers = [customer.pay(token).json() for _ in range(2)]
+
+    (listed,) = customer.listed("charges")
+    assert [(told["amount"], told["currency"]) for told in (*answers, listed)] == [(amount, currency)] * 3
+    assert customer.done() == ["charge"]
+
+
+def test_the_first_refund_may_give_back_a_part(customer_of: Callable[[str], Customer]) -> None:
+    """It says so, also when it is asked for again; the next one gives back the rest."""
+    customer = customer_of("")
+    charge = customer.pay("tok_refunds_1_first").json()["id"]
+
+    first, rest = (customer.undo("refunds", charge=charge, amount=amount) for amount in (8420, 8419))
+
+    assert (first.json()["amount"], rest.json()["amount"]) == (1, 8419)
+    assert customer.listed("charges")[0]["refunded"] == 8420
+
+
+def test_a_cancel_by_key_gives_back_whatever_was_taken(customer_of: Callable[[str], Customer]) -> None:
+    customer = customer_of("")
+    customer.pay("tok_refunds_1_first")
+
+    assert customer.cancel_by_key("charges").json()["refunded"] == 8420
+
+
 # --- carriers -----------------------------------------------------------------------------------------------------------
 
 
@@ -234,6 +273,7 @@ def test_trouble_is_refused_without_demo_values(new_sandbox: Callable[..., "Sand
     strict = new_sandbox(demo_values=False)
     tokens = ["lands_late", "late_then_declined", "never_answers", "charged_never_answers", "refund_always_fails", "refund_declined"]
     tokens += ["refund_declined_once"]
+    tokens += ["takes_1", "takes_nothing", "takes_idr", "refunds_1_first"]
 
     charges = [strict.charge(f"ORD-{token}", f"tok_{token}") for token in tokens]
     labels = [strict.book(f"ORD-{code}", code) for code in ("00409", "00410", "00503")]

@@ -1,4 +1,6 @@
-"""Promise: storms in which money is at stake, their small versions: refunds down, charges that come three leases late, ledgers that were forged."""
+"""Promise: storms in which money is at stake, their small versions: refunds down, charges that come three leases late, ledgers that were forged, a database that
+has lost its last orders.
+"""
 
 from collections.abc import Callable
 

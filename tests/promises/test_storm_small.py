@@ -25,6 +25,7 @@ MET = {
     "database": {"stops": 2, "more in the sweep": 1, "fulfilled": 61},
     "stalled": {"stalls": 4, "commits that hung": 4, "fulfilled": 100},
     "failover": {"failovers": 2, "refused with 503": 4, "fulfilled": 42},
+    "restored": {"open in the backup": 8, "forgotten": 24, "listed": 20, "of them open": 3, "orders refused": 3, "decided by a person": 3},
     "leases": {"late at the provider": 5, "frozen": 10, "zombies that woke up": 10, "charges": 15},
     "divergences": {"clean orders": 60, "planted": 20, "found": 20},
     "broker": {"faults": 4},  # and a half-open line, where there are the means for it
@@ -37,7 +38,7 @@ MET = {
     "poisoned": {"kinds": 70, "put in": 210, "refused": 210, "keys set aside": 3},
 }
 # In test_storm_money.py and test_storm_many.py, so that they run side by side.
-OF_MONEY = ("refunds", "outage", "leases", "divergences")
+OF_MONEY = ("refunds", "outage", "restored", "leases", "divergences")
 OF_MANY = ("stranded", "backlog", "starved", "deploy", "poisoned")
 
 

@@ -50,7 +50,7 @@ def test_a_course_that_is_known_to_hurt_ends_well(simulator: Simulator, course: 
     verdict = simulator.run(0, course=COURSES[course])
 
     assert not verdict.breach, "\n".join(verdict.trace)
-    assert verdict.ending in ("completed", "compensated")
+    assert verdict.ending in (("closed_by_operator",) if course.startswith("closed") else ("completed", "compensated"))
 
 
 @pytest.mark.timeout(180)

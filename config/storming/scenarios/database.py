@@ -3,10 +3,10 @@
 import os
 import signal
 import time
-from collections.abc import Callable
 
-from config.outside import standing_still, wait_for
+from config.outside import wait_for
 from config.storming.clients import Clients
+from config.storming.postgresql import stop_postgres
 from config.storming.scenario import FULL, SMALL, Scenario
 from config.storming.storm import Storm
 
@@ -20,7 +20,7 @@ def happens(storm: Storm) -> None:
     with storm.orders_flowing(orders, storm.how_many["per_s"]) as clients:
         while not clients.are_done:
             _while_orders_flow(storm, clients, storm.rng.uniform(storm.how_many["from_s"], storm.how_many["to_s"]))
-            _stop_postgres(storm, storm.rng.uniform(0, 5))
+            stop_postgres(storm, storm.rng.uniform(0, 5))
             stops += 1
     in_sweep = sum(_stop_in_the_sweep(storm) for _ in range(storm.how_many["in_the_sweep"]))
     storm.fault_ended()
@@ -39,25 +39,6 @@ def _while_orders_flow(storm: Storm, clients: Clients, seconds: float) -> None:
         time.sleep(0.2)
 
 
-def _stop_postgres(storm: Storm, down_s: float, meanwhile: Callable[[], None] = lambda: None) -> None:
-    """As ``pg_ctl stop -m immediate`` (SIGQUIT). Whoever starts it again stands still meanwhile."""
-    with standing_still([storm.stack.process.pid]):
-        dead = storm.stack.pid("postgres")
-        os.kill(dead, signal.SIGQUIT)
-        wait_for(lambda: not _is_alive(dead), 20, every_s=0.05)
-        meanwhile()
-        time.sleep(down_s)
-    wait_for(lambda: storm.stack.pid("postgres") != dead, 30)
-
-
-def _is_alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    return True
-
-
 def _stop_in_the_sweep(storm: Storm) -> bool:
     """The database stops while the sweep has a saga open. An order whose bank is down makes sure that it has something to do: only the sweep tries again."""
     shop = storm.shop
@@ -68,7 +49,7 @@ def _stop_in_the_sweep(storm: Storm) -> bool:
         try:
             stopped, _ = wait_for(lambda: shop.hit(IN_THE_SWEEP), 60, every_s=0.05) or (0, "")
             is_open = bool(shop.sql(OPEN_TRANSACTIONS)[0][0])
-            _stop_postgres(storm, storm.rng.uniform(0, 1), lambda: os.kill(stopped, signal.SIGCONT))
+            stop_postgres(storm, storm.rng.uniform(0, 1), lambda: os.kill(stopped, signal.SIGCONT))
         finally:
             shop.disarm()
     return is_open

@@ -18,8 +18,10 @@ from orders.attention import Incident
 from orders.models import Order
 from orders.operators import Actor, Refused
 from orders.refusals import RefusedAttempt
+from orders.text import kept
 
 WRONG_USAGE = 2
+SLOWEST_PER_S = 0.001  # one in a quarter of an hour; below that the next instant comes after the end of all calendars
 PLACEHOLDERS = ("", "…", "...")
 NOBODY = "Who decides? Put your operator token into OPERATOR_TOKEN, or run this on a terminal, which asks for it. `manage.py operator_token create NAME` makes one."
 
@@ -98,10 +100,10 @@ def wrong_usage(sentence: str) -> NoReturn:
 
 
 def words(text: str) -> str:
-    """An argument that a person must fill in: what a pasted line holds in its place is refused."""
+    """An argument that a person must fill in: what a pasted line holds in its place is refused. It is read on terminals of others, which it must not steer."""
     if text.strip() in PLACEHOLDERS:
         raise ArgumentTypeError("replace … with your own words")
-    return text.strip()
+    return kept(text.strip(), len(text))
 
 
 def rate(text: str) -> float:
@@ -110,6 +112,6 @@ def rate(text: str) -> float:
         found = float(text)
     except ValueError:
         found = 0.0
-    if not 0 < found <= 1000:
-        raise ArgumentTypeError(f"{text} is no rate: above 0, at most 1000 a second")
+    if not SLOWEST_PER_S <= found <= 1000:
+        raise ArgumentTypeError(f"{text} is no rate: at least {SLOWEST_PER_S:g}, at most 1000 a second")
     return found

@@ -8,6 +8,7 @@ import secrets
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 import pgtrigger
@@ -15,6 +16,8 @@ from django.contrib.admin.models import LogEntry
 from django.db import transaction
 from django.db.models import Model, Q, QuerySet
 
+from fulfillment.batch import RetryBatch, RetryItem
+from fulfillment.circuit import Circuit, CircuitEntry
 from fulfillment.models import PastAttempt, Saga, SagaState, StepRecord, StockMovement
 from orders import refusals
 from orders.attention import Incident, unresolved
@@ -35,6 +38,7 @@ GUARDS = (
     "orders.Fact:frozen",
     "fulfillment.StockMovement:append_only",
     "orders.RefusedAttempt:refused_append_only",
+    "fulfillment.CircuitEntry:circuit_append_only",
 )  # lifted for the statements of this module alone
 PUBLIC = set(OrderFulfilled.__dataclass_fields__)  # what a fact may tell
 
@@ -127,7 +131,14 @@ def _marks(order: Order) -> re.Pattern[str]:
 
 def _any_of(values: list[str]) -> re.Pattern[str]:
     known = sorted({value.strip() for value in values if value.strip()}, key=len, reverse=True)
-    return re.compile("|".join(rf"(?<!\w){re.escape(value)}(?!\w)" for value in known) or r"(?!)", re.IGNORECASE)
+    return re.compile("|".join(map(_alone, known)) or r"(?!)", re.IGNORECASE)
+
+
+def _alone(value: str) -> str:
+    """As a word. A number (a postal code, a house) only where nothing but blanks and a comma are around it: any other is of an amount, a date or a reference."""
+    if any(letter.isalpha() for letter in value):
+        return rf"(?<!\w){re.escape(value)}(?!\w)"
+    return rf"(?<![^\s(]){re.escape(value)}(?![^\s),;:.]|[,;:.]\S)"
 
 
 def _without(marks: re.Pattern[str], value: Any) -> Any:
@@ -151,6 +162,10 @@ def _forget_order(order: Order, by: tuple[Actor, str] | None) -> Counter[str]:
         "refused attempts": _changed(RefusedAttempt.objects.filter(subject=order.number), marks, "sentence"),
         "deliveries": _changed(Delivery.objects.filter(fact__order=order), marks, "error_message"),
         "stock movements": _changed(StockMovement.objects.filter(note__icontains=order.number), marks, "note"),
+        "bulk retries": chain(
+            _changed(RetryItem.objects.filter(order=order.number), marks, "sentence"),
+            _changed(RetryBatch.objects.filter(items__order=order.number).distinct(), marks, "reason"),
+        ),
     }
     with pgtrigger.ignore(*GUARDS):
         for what, rows in about.items():
@@ -186,8 +201,11 @@ def _forget_mentions(email: str, write: bool) -> Counter[str]:
     log = _changed(LogEntry.objects.filter(named), marks, "object_repr", "change_message")
     incidents = _changed(Incident.objects.filter(message__icontains=email.strip()), marks, "message", "reason", "subject")
     movements = _changed(StockMovement.objects.filter(note__icontains=email.strip()), marks, "note")
+    circuits = chain(
+        *(_changed(model.objects.filter(reason__icontains=email.strip()), marks, "reason") for model in (Circuit, CircuitEntry))
+    )
     with pgtrigger.ignore(*GUARDS):
-        named_in = {"admin log": log, "incidents": incidents, "stock movements": movements}
+        named_in = {"admin log": log, "incidents": incidents, "stock movements": movements, "circuits": circuits}
         return +Counter({what: _write(rows, write=write) for what, rows in named_in.items()})
 
 

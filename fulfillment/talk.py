@@ -12,7 +12,7 @@ import logging
 from collections.abc import Iterable
 from contextlib import AbstractContextManager, nullcontext
 
-from fulfillment.answers import UNUSABLE, as_asked, as_granted, storable
+from fulfillment.answers import PARTLY_GIVEN_BACK, UNUSABLE, as_asked, as_granted, storable
 from fulfillment.card import Blind, Card
 from fulfillment.crashpoints import crash_point
 from fulfillment.engine import Claim
@@ -22,6 +22,7 @@ from fulfillment.gateways.lease import Lease, leased
 from fulfillment.step import Receipt, Step, Undo
 from orders.database import is_our_trouble
 from orders.models import Order
+from orders.money import money
 from orders.soft_limit import SoftTimeLimitExceeded, interruptible
 
 log = logging.getLogger(__name__)
@@ -155,9 +156,10 @@ def _undo_known(step: Step, order: Order, undo: Undo, claim: Claim) -> Receipt |
 
 def _undo_blind(step: Step, order: Order, undo: Undo, claim: Claim, card: Card) -> Receipt | None:
     if card.blind is Blind.TOMBSTONE:
-        return as_granted(undo, step.compensate(order, undo))
+        return _nothing_left(step, order, undo, as_granted(undo, step.compensate(order, undo)))
     found = step.resolve(order, undo.do_key)
-    if found is None and card.blind is Blind.BURN:
+    burns = found is None and card.blind is Blind.BURN
+    if burns:
         found = _burn(step, order, undo.do_key)
         if found is None:
             return {"burnt": True}
@@ -168,7 +170,17 @@ def _undo_blind(step: Step, order: Order, undo: Undo, claim: Claim, card: Card) 
         return {"found_undone": True, "amount_minor": claim.undo_amount_minor}
     currency = found.get("currency", undo.currency)
     known = Undo(key=undo.key, do_key=undo.do_key, receipt=found, amount_minor=_amount_of(found, left), currency=currency)
-    return as_granted(known, step.compensate(order, known))
+    undone = as_granted(known, step.compensate(order, known))
+    return {**(undone or {}), "burnt": True} if burns else undone
+
+
+def _nothing_left(step: Step, order: Order, undo: Undo, given_back: Receipt | None) -> Receipt | None:
+    """Less was given back than the step asks for: perhaps no more was there, and only the provider can say so. Raises Differs: more is there."""
+    amount, asked = (given_back or {}).get("amount_minor"), step.asks_minor(order)
+    if not amount or asked is None or amount >= asked or not (left := step.left(order, undo.do_key)):
+        return given_back
+    told = f"{money(amount, undo.currency)} was given back, and {money(left, undo.currency)} is still there"
+    raise Differs(told, PARTLY_GIVEN_BACK, amount, step.resolve(order, undo.do_key))
 
 
 def _amount_of(found: Receipt, left: int | None) -> int | None:

@@ -65,6 +65,16 @@ def can_be_seen(text: str) -> bool:
     return any(category(letter)[0] in "LNPS" and letter not in EMPTY_LETTERS for letter in text)
 
 
+def can_be_written_to(address: str) -> bool:
+    """Whether our mail server can be given this e-mail address. Django takes a dotless i for an i, an empty name in quotes, and a domain that has no ASCII form."""
+    name, _, domain = address.rpartition("@")
+    try:
+        domain.encode("idna")
+    except UnicodeError:
+        return False
+    return name.isascii() and bool(name.strip('"'))
+
+
 def has_card_number(text: str) -> bool:
     """Digits as a card has them: how many, of a brand, with Luhn's check digit; in whatever script, and however they are grouped.
 

@@ -61,10 +61,10 @@ def history() -> "models.Prefetch[str, models.QuerySet[TimelineEntry], str]":
 
 
 def sentence(entry: TimelineEntry, inside: bool = True) -> str:
-    """One line for people, rendered from the columns; without ``inside``, without the provider's own words."""
+    """One line for people, rendered from the columns; without ``inside``, without the provider's own words, and without the name of who has decided."""
     if not inside:
         entry = copy.copy(entry)
-        entry.detail = {}
+        entry.detail, entry.actor = {}, ""
     subject = {"order": "Order", "saga": "Saga"}.get(entry.kind, entry.name.capitalize() or "Saga")
     render = _SENTENCES.get(entry.kind, _moved)  # a kind that a newer release has written is told plainly
     return render(subject, entry)

@@ -41,11 +41,13 @@ def undo_late_landings(facts: Facts, findings: list[Finding]) -> None:
 
 
 def _is_ours_to_undo(facts: Facts, record: StepRecord) -> bool:
-    """The engine has undone the order without a person, and there is exactly one thing to undo under the key."""
+    """The engine has undone the order without a person, there is exactly one thing to undo under the key, and it has not come back before."""
     role = facts.plans[record.name].get("role", "")
     if facts.state is not SagaState.COMPENSATED or facts.money.by_hand or facts.is_by_hand(role):
         return False
     place = (facts.plans[record.name].get("gateway", ""), record.do_key)
+    if LedgerEntry.objects.filter(key=_undo_key(facts, record)).exists():
+        return False  # given back once already: the provider would only repeat its answer
     charges = sum(charge.is_open for charge in facts.charges if (charge.provider, charge.key) == place)
     labels = sum(label.is_open for label in facts.labels if (label.provider, label.key) == place)
     return charges + labels == 1 and engine.step_of(facts.saga, record.name) is not None
@@ -54,7 +56,7 @@ def _is_ours_to_undo(facts: Facts, record: StepRecord) -> bool:
 def _undo(facts: Facts, record: StepRecord) -> bool:
     step, plan = engine.step_of(facts.saga, record.name), facts.plans[record.name]
     assert step is not None
-    undo_key = keys.undo_key(facts.order.number, facts.saga.nonce, record.name, "orphan")
+    undo_key = _undo_key(facts, record)
     try:
         with pinned(plan["role"], plan["gateway"]):
             undone = _talk(facts, step, record.do_key, undo_key)
@@ -67,6 +69,10 @@ def _undo(facts: Facts, record: StepRecord) -> bool:
     if undone is not None:
         _record(facts.saga, record, undo_key, undone.get("amount_minor") or 0)
     return undone is not None
+
+
+def _undo_key(facts: Facts, record: StepRecord) -> str:
+    return keys.undo_key(facts.order.number, facts.saga.nonce, record.name, "orphan")
 
 
 def _talk(facts: Facts, step: Step, do_key: str, undo_key: str) -> Receipt | None:

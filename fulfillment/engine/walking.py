@@ -32,9 +32,12 @@ from orders.attention import IncidentKind
 from orders.events import Line, OrderFulfilled, order_fulfilled
 from orders.models import Status
 from orders.money import money
+from orders.text import kept
 from orders.timeline import Kind
 
-MONEY_REMAINS = "money_remains"  # the code of an undo that has ended, and whose money our ledger still counts as captured
+# Codes of an undo that has ended, and after which a person must say where the money is.
+MONEY_REMAINS = "money_remains"  # our ledger still counts it as captured
+PAID_ANOTHER_WAY = "paid_another_way"  # a person has said that it was paid, and the provider has never shown it: nobody has given it back
 STOPPED = "The worker stopped before an answer came"
 
 
@@ -201,7 +204,12 @@ def grant_next_undo(saga: Saga) -> None:
         _leave_what_follows(saga)
         return
     if unpaid := _with_money_that_remains(saga):
-        _park_with_money(saga, unpaid)
+        left = money(ledger.remaining(saga.order_id), saga.order.currency)
+        _park_with_money(saga, unpaid, MONEY_REMAINS, f"Every undo has ended, and our ledger says that {left} is still captured")
+        return
+    if unseen := next((record for record in saga.records.all() if _was_paid_another_way(saga, record)), None):
+        told = f"Nothing was given back: the provider shows nothing, and a person has said that it was paid ({unseen.evidence})"
+        _park_with_money(saga, unseen, PAID_ANOTHER_WAY, told)
         return
     tell(saga, Kind.SAGA, from_state=saga.state, to_state=SagaState.COMPENSATED)
     save(saga, state=SagaState.COMPENSATED, wake_at=None, closed_at=ShopNow(), relaunches=0, left_since=None)
@@ -216,11 +224,18 @@ def _with_money_that_remains(saga: Saga) -> StepRecord | None:
     return next((record for record in reversed(records) if ledger.remaining(saga.order_id, record.name) > 0), records[0])
 
 
-def _park_with_money(saga: Saga, record: StepRecord) -> None:
+def _was_paid_another_way(saga: Saga, record: StepRecord) -> bool:
+    """By a person's word alone, and its undo has found nothing. What somebody else had given back was there; what was charged to burn its key was not."""
+    if record.state != StepState.UNDONE or record.receipt is not None or not record.evidence:
+        return False
+    undone = record.undo_receipt or {}
+    was_there = undone.get("found_undone") or (undone.get("amount_minor") and not undone.get("burnt"))
+    return planned(saga, record.name).get("role") == "payments" and not was_there
+
+
+def _park_with_money(saga: Saga, record: StepRecord, code: str, message: str) -> None:
     """No order ends as compensated with it: its undo counts as failed, and a person says where the money is."""
-    left = money(ledger.remaining(saga.order_id), saga.order.currency)
-    message = f"Every undo has ended, and our ledger says that {left} is still captured"
-    move(saga, record, StepState.UNDO_FAILED, claim=None, error_code=MONEY_REMAINS, error_message=message, detail={"message": message})
+    move(saga, record, StepState.UNDO_FAILED, claim=None, error_code=code, error_message=kept(message, 300), detail={"message": message})
     _park_failed(saga, record)
 
 

@@ -10,7 +10,9 @@ from fulfillment.card import Card
 
 @dataclass(frozen=True, kw_only=True)
 class Charge:
-    """Money taken, in minor units; ``refunded_minor`` of it has been given back since. ``key``: under which it was asked for."""
+    """Money taken, in minor units; ``refunded_minor`` of it has been given back since. ``key``: under which it was asked for. ``currency``: in whatever case the
+    provider writes it, and in capital letters here, as ISO 4217 has it.
+    """
 
     id: str
     amount_minor: int
@@ -18,6 +20,9 @@ class Charge:
     refunded_minor: int = 0
     key: str = ""
     order_number: str = ""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "currency", _in_capitals(self.currency))
 
     @property
     def is_open(self) -> bool:
@@ -33,6 +38,14 @@ class Refund:
     charge_id: str
     amount_minor: int
     currency: str = ""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "currency", _in_capitals(self.currency))
+
+
+def _in_capitals(currency: str) -> str:
+    """Whatever is no text stays as it is, and is refused where it is read."""
+    return currency.upper() if isinstance(currency, str) and currency.isascii() else currency
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -2,7 +2,11 @@
 
 import sys
 from argparse import ArgumentTypeError
-from functools import partial
+
+SLOWEST_PER_S, FASTEST_PER_S = (
+    0.001,
+    1000.0,
+)  # one in a quarter of an hour: below that the next instant comes after the end of all calendars
 
 
 def above_zero(text: str, most: float = sys.float_info.max) -> float:
@@ -15,7 +19,11 @@ def above_zero(text: str, most: float = sys.float_info.max) -> float:
     return number
 
 
-rate = partial(above_zero, most=1000)  # so many a second
+def rate(text: str) -> float:
+    """So many a second."""
+    if (number := above_zero(text, most=FASTEST_PER_S)) < SLOWEST_PER_S:
+        raise ArgumentTypeError(f"{text!r} is no rate: at least {SLOWEST_PER_S:g} a second")
+    return number
 
 
 def at_least_one(text: str) -> int:

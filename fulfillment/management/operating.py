@@ -19,6 +19,7 @@ from orders.attention import Incident
 from orders.models import Order
 from orders.operators import Actor, Refused
 from orders.refusals import RefusedAttempt
+from orders.text import kept
 
 WRONG_USAGE = 2
 PLACEHOLDERS = ("", "…", "...")
@@ -101,10 +102,10 @@ def wrong_usage(sentence: str) -> NoReturn:
 
 
 def words(text: str) -> str:
-    """An argument that a person must fill in: what a pasted line holds in its place is refused."""
+    """An argument that a person must fill in: what a pasted line holds in its place is refused. It is read on terminals of others, which it must not steer."""
     if text.strip() in PLACEHOLDERS:
         raise ArgumentTypeError("replace … with your own words")
-    return text.strip()
+    return kept(text.strip(), len(text))
 
 
 def instant(text: str) -> datetime:

@@ -16,6 +16,7 @@ from django.db.models import F, Max
 
 from fulfillment.batch import RetryBatch, RetryItem
 from fulfillment.clock import ShopNow, shop_now
+from fulfillment.ledger import LedgerEntry
 from fulfillment.models import FINAL, Quarantine, Saga, SagaState
 from fulfillment.recovery.choices import choices
 from fulfillment.recovery.grouping import amounts, awake, snoozed
@@ -189,10 +190,16 @@ def outcomes(batch: RetryBatch) -> dict[str, str]:
     ids = [item.order_id for item in items if item.order_id is not None]
     states = dict(Saga.objects.filter(order_id__in=ids).values_list("order_id", "state"))
     held = dict(Quarantine.objects.filter(order_id__in=ids).values_list("order_id", "last_at"))
-    return {item.order: _became(item, str(states.get(item.order_id or 0, "")), held.get(item.order_id)) for item in items}
+    refunded = set(
+        LedgerEntry.objects.filter(order_id__in=ids, operation=LedgerEntry.Operation.REFUNDED).values_list("order_id", flat=True)
+    )
+    return {
+        item.order: _became(item, str(states.get(item.order_id or 0, "")), held.get(item.order_id), item.order_id in refunded)
+        for item in items
+    }
 
 
-def _became(item: RetryItem, state: str, held_at: datetime | None) -> str:
+def _became(item: RetryItem, state: str, held_at: datetime | None, is_refunded: bool) -> str:
     if item.outcome in ("refused", "failed"):
         return item.outcome
     if not item.outcome or item.decided_at is None:
@@ -200,7 +207,7 @@ def _became(item: RetryItem, state: str, held_at: datetime | None) -> str:
     if held_at is not None:
         return FAILED_AGAIN if held_at > item.decided_at else WAITING
     if state == SagaState.COMPENSATED:
-        return "refunded" if item.amount_minor else "undone"
+        return "refunded" if is_refunded else "undone"
     if state in FINAL:
         return str(SagaState(state).label).lower()
     return FAILED_AGAIN if state == SagaState.NEEDS_ATTENTION else WAITING

@@ -61,9 +61,13 @@ def stale(order_id: int, request: Request, now: str = "") -> Refused:
     return Refused(f"{request.order} has changed while you were looking ({versions}). Nothing was done.")
 
 
+def permission_for(verb: str) -> str:
+    return f"fulfillment.decide_{verb}"
+
+
 def refuse_whom_it_is_not_for(actor: Actor, verb: str) -> None:
     """Raises Refused: each verb about an order has a permission of its own."""
-    actor.must_have(f"fulfillment.decide_{verb}", f"decide {verb.replace('_', ' ')}")
+    actor.must_have(permission_for(verb), f"decide {verb.replace('_', ' ')}")
 
 
 def refuse_a_card_number(*texts: str) -> None:

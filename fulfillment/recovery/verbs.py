@@ -6,8 +6,10 @@ A verb locks the saga, compares version and from-state, writes, raises the epoch
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 from django.conf import settings
+from django.contrib.auth.models import User
 from django.db.models import Subquery
 
 from fulfillment import engine, ledger
@@ -21,6 +23,7 @@ from fulfillment.recovery.requests import (
     Request,
     audit_entry,
     audited,
+    permission_for,
     refuse_what_is_not_legal,
     refuse_whom_it_is_not_for,
     repeated,
@@ -28,7 +31,7 @@ from fulfillment.recovery.requests import (
 )
 from fulfillment.step import Receipt, Step
 from fulfillment.talk import whole, with_provider_of
-from orders import refusals
+from orders import operators, refusals
 from orders.attention import Incident, IncidentKind, IncidentState, resolve_incidents, unresolved
 from orders.database import is_our_trouble
 from orders.models import Order
@@ -156,7 +159,7 @@ def _needs_a_second_person(saga: Saga, request: Request) -> Answer | None:
         raise Refused(f"{request.order} has no open incident under which two persons could agree.")
     asked = {"verb": request.verb, "amount_minor": amount, "at_risk_minor": at_risk}
     proposal = incident.proposal or {}
-    is_proposed = asked.items() <= proposal.items() and "user" in proposal  # one of older code says by a name alone who has proposed it
+    is_proposed = asked.items() <= proposal.items() and _still_may(proposal, request.verb)
     if is_proposed and proposal["user"] != request.actor.user:
         return None
     shown = money(amount, saga.order.currency)
@@ -170,6 +173,14 @@ def _needs_a_second_person(saga: Saga, request: Request) -> Answer | None:
         outcome="proposed",
         sentence=f"{request.order}: {request.verb.replace('_', ' ')} of {shown} is proposed{risk}. A second person must ask for the same.",
     )
+
+
+def _still_may(proposal: dict[str, Any], verb: str) -> bool:
+    """Whether whoever has proposed it may decide so now. Older code has noted a name alone. An actor whom no user stands behind is the simulation's."""
+    if "user" not in proposal:
+        return False
+    user = User.objects.filter(pk=proposal["user"]).first()
+    return user is None or (operators.may_operate(user) and user.has_perm(permission_for(verb)))
 
 
 def _audit(saga: Saga, request: Request, code: str, name: str, found: "LookedUp | None") -> None:

@@ -282,7 +282,9 @@ def page_of(order: Order) -> dict[str, Any]:
 def _address_line(address: dict[str, str]) -> str:
     """On one line, of what the country has."""
     town = " ".join(address[name] for name in ("postal_code", "city") if address.get(name))
-    return ", ".join(part for part in (address.get("line1"), town, address.get("state"), address.get("country")) if part)
+    return ", ".join(
+        part for part in (address.get("line1"), address.get("line2"), town, address.get("state"), address.get("country")) if part
+    )
 
 
 def _step(record: StepRecord, entries: list[TimelineEntry], order: Order) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from rest_framework.fields import empty
 from orders.api import addresses
 from orders.api.body import Members
 from orders.money import MAX_TOTAL_MINOR
-from orders.text import REFUSED, can_be_seen, has_card_number, has_control
+from orders.text import REFUSED, can_be_seen, can_be_written_to, has_card_number, has_control
 
 MAX_LINES = 50
 MAX_QUANTITY = 1000
@@ -86,6 +86,8 @@ class Email(serializers.EmailField):
             self.fail("invalid")
         if has_card_number(data):
             self.fail("card_number")
+        if not can_be_written_to(data):
+            self.fail("invalid")
         return super().to_internal_value(data)
 
 

@@ -5,6 +5,7 @@ The key stays on the order for ever, so a second order under it is impossible: n
 
 from dataclasses import dataclass
 from typing import Any
+from unicodedata import normalize
 
 from django.conf import settings
 from django.contrib.auth.models import User
@@ -71,23 +72,35 @@ def place(client: User, key: str, wanted: dict[str, Any], correlation_id: str) -
     return Placed(order, replayed=False)
 
 
+def refuse_what_was_valid_once(client: User, key: str) -> None:
+    """Of a body that is not valid. Raises OrderProblem: its key has placed an order, so that "nothing was placed" would be wrong: the rules have changed since,
+    or the body.
+    """
+    if (order := _under(client, key)) is not None:
+        raise _key_reused(order, "and this body is not valid")
+
+
 class _PlacedMeanwhile(Exception):
     """The same request, at the same time, was faster."""
 
 
 def _earlier(client: User, key: str, wanted: dict[str, Any]) -> Order | None:
-    order = Order.objects.filter(client_id=client.pk, idempotency_key=key).first()
+    order = _under(client, key)
     if order is None:
         return None
     if not digest.is_same(order, wanted):
-        raise OrderProblem(
-            KEY_REUSED,
-            f"This key has placed {order.number}, with another body. Nothing was placed now. Read GET /api/v1/orders/{order.number} first: "
-            "it may be the order that you want.",
-            order=order.number,
-        )
+        raise _key_reused(order, "with another body")
     _refuse_an_unexpected_total(wanted, order.total_minor, order)
     return order
+
+
+def _under(client: User, key: str) -> Order | None:
+    return Order.objects.filter(client_id=client.pk, idempotency_key=key).first()
+
+
+def _key_reused(order: Order, but: str) -> OrderProblem:
+    told = f"This key has placed {order.number}, {but}. Nothing was placed now. Read GET /api/v1/orders/{order.number} first: "
+    return OrderProblem(KEY_REUSED, told + "it may be the order that you want.", order=order.number)
 
 
 def _refuse_an_unexpected_total(wanted: dict[str, Any], total_minor: int, placed: Order | None) -> None:
@@ -105,9 +118,9 @@ def _refuse_an_unexpected_total(wanted: dict[str, Any], total_minor: int, placed
 
 def _refuse_a_reference_that_is_taken(client: User, key: str, reference: str) -> None:
     """Only where the client wants that; in the transaction that places the order. Raises _PlacedMeanwhile: it is this very request's order that has it."""
-    if not reference or not lock_reference(client.pk, reference):
+    if not reference or not lock_reference(client.pk, normalize("NFC", reference)):
         return
-    of_the_reference = Order.objects.filter(client_id=client.pk, reference=reference).order_by("id")
+    of_the_reference = Order.objects.filter(client_id=client.pk, reference__in=_composed(reference)).order_by("id")
     taken = of_the_reference.values_list("number", "idempotency_key").first()
     if taken is None:
         return
@@ -119,6 +132,11 @@ def _refuse_a_reference_that_is_taken(client: User, key: str, reference: str) ->
         f"Your reference {reference!r} belongs to {number}. Nothing was placed now. Read GET /api/v1/orders/{number} first.",
         order=number,
     )
+
+
+def _composed(reference: str) -> set[str]:
+    """As it may stand in an order that has the same one: a letter is the same however it is composed."""
+    return {reference, normalize("NFC", reference), normalize("NFD", reference)}
 
 
 def _products(lines: list[dict[str, Any]]) -> dict[str, Product]:

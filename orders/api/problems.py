@@ -1,5 +1,6 @@
 """Every error is a problem document (RFC 9457) that says what is wrong, where, and under which request id."""
 
+import codecs
 import sys
 import uuid
 from collections.abc import Callable
@@ -142,7 +143,9 @@ class RequestId:
 
 
 class Door:
-    """Middleware: what no view below /api/ is to see. A body beyond the limit, and a path with a NUL, which no text of PostgreSQL can hold."""
+    """Middleware: what no view below /api/ is to see. A body beyond the limit, one in another encoding than JSON's, and a path with a NUL, which no text of
+    PostgreSQL can hold.
+    """
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
         self.get_response = get_response
@@ -153,7 +156,16 @@ class Door:
                 return _nothing_there(request)
             if _length(request) > settings.DATA_UPLOAD_MAX_MEMORY_SIZE:
                 return _too_large(request)
+            if not _is_utf_8(request):
+                return _document(
+                    request, BAD_REQUEST, "A body is JSON in UTF-8 (RFC 8259); its Content-Type says otherwise.", "bad_request"
+                )
         return self.get_response(request)
+
+
+def _is_utf_8(request: HttpRequest) -> bool:
+    """Whatever Python calls a codec may stand in a Content-Type, and read by another one the same bytes may order something else."""
+    return request.encoding is None or codecs.lookup(request.encoding).name == "utf-8"
 
 
 def _length(request: HttpRequest) -> int:

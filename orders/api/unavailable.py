@@ -22,9 +22,9 @@ TOLD = "Our database could not serve this now. Ask again in a moment, with the s
 
 
 def note(request: HttpRequest, error: BaseException) -> None:
-    """One line, without the statement: it may hold what a customer has sent."""
+    """One line, without the statement: it may hold what a customer has sent. The path is a stranger's."""
     what = sqlstate(error) or "no connection"
-    log.warning("%s %s answered 503: %s (%s)", request.method, request.path, type(error).__name__, what)
+    log.warning("%s %s answered 503: %s (%s)", request.method, ascii(request.path)[1:-1], type(error).__name__, what)
 
 
 def page(request: HttpRequest) -> HttpResponse:

@@ -9,7 +9,7 @@ from django.contrib.auth.models import User
 from django.db.models import QuerySet
 from drf_canon.errors import ProblemError, QueryParamError
 from drf_canon.pagination import CursorPagination
-from rest_framework.exceptions import ErrorDetail, NotFound
+from rest_framework.exceptions import ErrorDetail, NotFound, ValidationError
 from rest_framework.pagination import Cursor
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -94,7 +94,9 @@ class Orders(APIView):
         only_parameters(request)
         key = placing.key_of(request.headers.get("Idempotency-Key"))
         wanted = RequestedOrder(data=request.data)
-        wanted.is_valid(raise_exception=True)
+        if not wanted.is_valid():
+            placing.refuse_what_was_valid_once(_client(request), key)
+            raise ValidationError(wanted.errors)
         correlation_id = request_id(request)
         token = tracing.enter(tracing.Trace(correlation_id))
         try:

@@ -13,6 +13,8 @@ from django.core.management import call_command
 from django.db import DatabaseError, connection, transaction
 
 from fulfillment import movements
+from fulfillment.batch import RetryBatch, RetryItem
+from fulfillment.circuit import Circuit, CircuitEntry
 from fulfillment.models import PastAttempt, Saga, SagaState, StepRecord, StepState, StockLevel, StockMovement
 from orders import facts
 from orders.attention import Incident, IncidentKind, IncidentState
@@ -147,6 +149,49 @@ def _belongs_to(line: str, order: Order) -> bool:
 def audit_of_balances() -> list[str]:
     """The loyalty room's own word about its balances; this test's facts were heard by nobody."""
     return [told for told in audit(None) if told.startswith("account")]
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(
+    ("postal_code", "kept"),
+    [
+        ("101", "€101.00 is still captured"),
+        ("101", "€1,101.00, twice €9,101"),
+        ("101", "¥101 or US$101 or 101%"),
+        ("1040", "see ORD-1040 of 2026-11-27"),
+        ("4073", "charge f3392f8b-6116-4073-ab96-e330819e2c07"),
+        ("1043", "ORD-1043:payment:do:1:k3vq7m2xdc"),
+        ("2026", "10:15 on 27.11.2026, 2026/114, 2026-11-27"),
+    ],
+)
+def test_what_only_looks_like_a_part_of_the_address_stays(postal_code: str, kept: str) -> None:
+    """My postal code is 101, as of half of Reykjavik: the books keep amounts, dates and the providers' references."""
+    order = an_order("ORD-7", shipping_address=ADDRESS | {"postal_code": postal_code})
+    TimelineEntry.objects.create(order=order, kind=Kind.OPERATOR, detail={"reason": kept, "answer": f"at {postal_code}, Amara"})
+    StepRecord.objects.filter(saga__order=order).update(receipt={"charge_id": kept})
+
+    run(EMAIL, *BY)
+
+    entry = order.timeline.get(detail__has_key="answer")
+    assert entry.detail == {"reason": kept, "answer": "at forgotten, forgotten"}
+    assert order.saga.records.get().receipt == {"charge_id": kept}
+
+
+@pytest.mark.django_db
+def test_a_customer_is_forgotten_in_what_was_decided_about_many() -> None:
+    """The reason of a bulk retry, and of a circuit that was held, may name me too."""
+    an_order("ORD-1")
+    batch = RetryBatch.objects.create(filters={}, reason="Okafor has asked", confirmed_at=ShopNow(), ended_at=ShopNow())
+    RetryItem.objects.create(batch=batch, order="ORD-1", currency="EUR", outcome="refused", sentence="Refused: Amara Okafor.")
+    Circuit.objects.create(name="payments.sandbox.do", reason=f"asked by {EMAIL}")
+    CircuitEntry.objects.create(circuit="payments.sandbox.do", to_state="open", reason=f"asked by {EMAIL}")
+
+    said = run(EMAIL, *BY)
+
+    assert [line for line in everything().splitlines() if any(mark in line for mark in MARKS)] == []
+    assert "2 bulk retries" in said
+    assert "2 circuits" in said
+    assert RetryItem.objects.get().sentence == "Refused: forgotten."
 
 
 @pytest.mark.django_db

@@ -1,6 +1,7 @@
 """Promise: what differs becomes a person's, once; what landed late is undone by itself, once; what a provider does not answer changes nothing."""
 
 import json
+import sqlite3
 from typing import Any
 
 import pytest
@@ -57,6 +58,28 @@ def test_a_charge_that_landed_late_is_refunded_once(shop: Shop, declined: Order)
     told = [str(entry) for entry in TimelineEntry.objects.filter(order=declined)]
     assert "reconcile: undo late landing (payment), amount €84.20: it landed after its undo was settled" in told
     assert shop.found() == []
+
+
+def test_a_refund_that_fails_days_later_is_repeated_once_and_then_a_person_s(shop: Shop, failed: Order) -> None:
+    """The bank took my refund and sent it back a week later, and so again: whoever repeats what is only remembered tells me nothing but "refunded"."""
+
+    def comes_back() -> None:
+        shop.provider.end()
+        with sqlite3.connect(shop.provider.ledger_file) as file:
+            file.execute("UPDATE charges SET refunded = 0")
+        file.close()
+        shop.provider.start()
+
+    comes_back()
+    assert [(finding.rule, finding.repaired) for finding in shop.reconcile().findings] == [(Rule.LATE, True)]
+    assert shop.found() == []
+    comes_back()
+
+    again = shop.reconcile()
+
+    assert [(finding.rule, finding.repaired) for finding in again.findings] == [(Rule.LATE, False)]
+    assert Incident.objects.exclude(state="resolved").get().amount_minor == TOTAL
+    assert [(one.at_risk, one.unexplained) for one in again.money] == [(TOTAL, 0)]
 
 
 def test_a_second_charge_under_a_key_that_was_undone_before_is_refunded_too(shop: Shop, settings: Any) -> None:

@@ -29,14 +29,14 @@ class SandboxProcess:
     """The process and a client for it. It can be killed and started again on the same ledger and port."""
 
     def __init__(self, ledger: Path, demo_values: bool = True, time_scale: float = TIME_SCALE) -> None:
-        self._ledger = ledger
+        self.ledger_file = ledger
         self._program = PROGRAM.format(scale=time_scale, demo=demo_values)
         self._port = 0
         self.start()
 
     def start(self, sabotage: str = "") -> None:
         """``sabotage``: a line of Python that runs in the process before it serves."""
-        command = [sys.executable, "-c", f"{sabotage}\n{self._program}", str(self._port), str(self._ledger)]
+        command = [sys.executable, "-c", f"{sabotage}\n{self._program}", str(self._port), str(self.ledger_file)]
         self._process = subprocess.Popen(command, cwd=ROOT, env=BUFFERED, stdout=subprocess.PIPE, text=True)
         try:
             self.url = self._announced()

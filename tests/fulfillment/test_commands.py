@@ -6,6 +6,7 @@ import shlex
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
+from unicodedata import category
 
 import pytest
 from django.conf import settings as shop_settings
@@ -25,11 +26,12 @@ from orders import operators
 from orders.attention import IncidentKind, open_incident
 from orders.clock import shop_now
 from orders.models import Incident, Order, RefusedAttempt
+from orders.text import has_control
 from orders.timeline import TimelineEntry
 from tests.actors import AMARA, TUNDE, actor
 from tests.conftest import SignIn
 from tests.fulfillment.conftest import SandboxProcess
-from tests.fulfillment.driving import cancel_refused, in_doubt, paid, parked_forward, refund_goes_on, undo_failed
+from tests.fulfillment.driving import cancel_refused, in_doubt, paid, parked_forward, refund_goes_on, start, undo_failed
 
 
 @dataclass(frozen=True)
@@ -338,6 +340,7 @@ def test_a_wrong_amount_for_a_step_without_money_is_refused(saga: int, manage: M
         "retry_orders --batch 1 --all",
         "retry_orders --all --rate 0",
         "retry_orders --all --rate fast",
+        "retry_orders --all --rate 1e-12",
     ],
 )
 def test_wrong_usage_ends_with_2_and_does_nothing(saga: int, manage: Manage, line: str) -> None:
@@ -349,6 +352,19 @@ def test_wrong_usage_ends_with_2_and_does_nothing(saga: int, manage: Manage, lin
     assert (run.code, run.out) == (2, "")
     assert run.err
     assert journal(saga) == before
+
+
+@pytest.mark.parametrize("typed", ["\x1b[2K", "\x1b]0;\x07", "\udcff", "\u202e"])
+def test_what_one_operator_writes_does_not_steer_another_one_s_terminal(saga: int, manage: Manage, typed: str) -> None:
+    """I agree to what I read; whoever proposes it cannot blot out a part of it."""
+    undo_failed(saga)
+
+    run = manage(f"decide ORD-1 close --version {version()} --amount-minor 100 --reason 'nothing{typed} of €1.00'")
+
+    assert (run.code, "is proposed" in run.out) == (0, True), run.err
+    shown = manage("timeline ORD-1").out + manage("why ORD-1").out + json.dumps(manage("why ORD-1 --json").json, ensure_ascii=False)
+    assert "of €1.00" in shown
+    assert not [letter for letter in shown if letter != "\n" and (has_control(letter) or category(letter) == "Cs")]
 
 
 @pytest.mark.parametrize("line", ["why ORD-9", "timeline ORD-9", "decide ORD-9 retry --version 1 --reason r"])
@@ -674,6 +690,23 @@ def test_slower_than_one_a_second_is_kept_too(many: dict[str, int], amara: opera
     assert (bulk.work(), bulk.work()) == (1, 0)
     batch.refresh_from_db()
     assert 9 < (batch.next_at - shop_now()).total_seconds() <= 10  # type: ignore[operator]
+
+
+def test_who_was_never_charged_was_not_refunded(order: Order, saga: int, amara: operators.Actor) -> None:
+    """€1.00 was at risk because nobody knew; the provider knew of nothing, and nothing was given back."""
+    in_doubt(saga)
+    recovery.cancel(order.number, "web-shop")
+    Saga.objects.update(wake_at="2020-01-01T00:00Z", launched_at=None)
+    assert recovery.look(saga) is not None
+    engine.settle_failure(start(saga, undo=True), TOO_LATE)
+    batch = bulk.confirm(bulk.preview(code="too_late").pk, amara, "the bank is back", 50)
+    work_off(batch)
+    assert batch.items.get().amount_minor == 100
+
+    assert recovery.look(saga) is not None
+    engine.settle_success(start(saga, undo=True), {"amount_minor": 0})
+
+    assert bulk.outcomes(batch) == {"ORD-1": "undone"}
 
 
 def test_killed_half_way_it_goes_on_by_itself_and_does_nothing_twice(

@@ -262,6 +262,23 @@ def test_a_proposal_of_older_code_names_nobody_who_can_be_told_apart(order: Orde
     assert recovery.decide(asks(order, "close", AMARA, amount_minor=100)).outcome == "done"
 
 
+@pytest.mark.parametrize(
+    "ended",
+    [{"is_active": False}, {"is_staff": False}, {"is_superuser": False}],
+    ids=["has left", "no operator any more", "lost the permission"],
+)
+def test_a_proposal_ends_with_the_right_of_whoever_has_made_it(order: Order, saga: int, amara: User, ended: dict[str, bool]) -> None:
+    """She was dismissed for what she had proposed: her word and mine are not two."""
+    undo_failed(saga)
+    recovery.decide(asks(order, "close", operators.of_user(amara), amount_minor=100))
+    User.objects.filter(pk=amara.pk).update(**ended)
+
+    assert recovery.decide(asks(order, "close", TUNDE, amount_minor=100)).outcome == "proposed"
+
+    assert Saga.objects.get().state == SagaState.NEEDS_ATTENTION
+    assert recovery.decide(asks(order, "close", AMARA, amount_minor=100)).outcome == "done"
+
+
 def test_who_agrees_agrees_to_what_is_at_risk_now(order: Order, saga: int) -> None:
     undo_failed(saga)
     recovery.decide(asks(order, "close", amount_minor=100))

@@ -7,13 +7,14 @@ import pytest
 
 from fulfillment import engine, ledger, recovery
 from fulfillment.clock import lease_s
-from fulfillment.errors import InDoubt
+from fulfillment.errors import InDoubt, Rejected
 from fulfillment.gateways.lease import Lease
 from fulfillment.models import SagaState, StepState
 from fulfillment.recovery import Refused, Request, decide, version_of
 from fulfillment.steps import known
 from fulfillment.talk import talk
-from orders.models import Order
+from orders.attention import Incident
+from orders.models import Order, OrderLine
 from orders.timeline import Kind, TimelineEntry
 from tests.actors import AMARA
 from tests.fulfillment.conftest import ADDRESS, SandboxProcess, now_due
@@ -133,6 +134,61 @@ def test_that_the_provider_shows_nothing_is_part_of_the_decision(order: Order, s
 
     (entry,) = audited(saga)
     assert entry.detail["answer"] == "the provider shows no payment under ORD-71003:payment:do:1:testsnonce"
+
+
+@pytest.fixture
+def paid_another_way(request: pytest.FixtureRequest, order: Order, number: str, sandbox: SandboxProcess, settings: Any) -> int:
+    """In doubt, nothing at the provider; paid by transfer, says a person; and then there are too few pieces."""
+    settings.SANDBOX_URL, settings.PAYMENTS_GATEWAY = sandbox.url, getattr(request, "param", "sandbox")
+    saga = copy_of(order, number)
+    in_doubt(saga)
+    happened(saga, evidence="transfer 2026-114")
+    OrderLine.objects.create(order=found(saga).order, sku="MUG", name="Mug", quantity=99, unit_price_minor=1)
+    with pytest.raises(Rejected):
+        engine.run_local(saga, found(saga).epoch, "inventory", undo=False)
+    assert engine.chain_stopped(saga, found(saga).epoch) is not None
+    return saga
+
+
+def undo(saga: int) -> None:
+    claim, step = start(saga, undo=True), known("payment")
+    assert step is not None
+    receipt = talk(step, claim, Lease.begin(lease_s()))
+    assert isinstance(receipt, dict), receipt
+    engine.settle_success(claim, receipt)
+
+
+@pytest.mark.parametrize("paid_another_way", ["sandbox", "sandbox_forgetful", "sandbox_burn"], indirect=True)
+def test_what_was_paid_another_way_is_not_given_back_by_finding_nothing(paid_another_way: int) -> None:
+    """I have paid by transfer, and get no parcel: somebody must send my money back, and is told."""
+    undo(paid_another_way)
+
+    assert found(paid_another_way).state == SagaState.NEEDS_ATTENTION
+    assert found(paid_another_way).order.status == "compensating"
+    incident = Incident.objects.get()
+    assert (incident.kind, incident.step, incident.code, incident.amount_minor) == ("undo_exhausted", "payment", "paid_another_way", 100)
+    assert "transfer 2026-114" in incident.message
+
+
+def test_a_person_ends_what_was_paid_another_way(paid_another_way: int) -> None:
+    undo(paid_another_way)
+    order = found(paid_another_way).order
+
+    given: dict[str, Any] = {"evidence": "transfer 2026-120", "amount_minor": 100, "reason": "sent back"}
+    decide(Request(order=order.number, verb="undone_by_hand", version=version_of(order.pk), actor=AMARA, **given))
+
+    assert found(paid_another_way).state == SagaState.COMPENSATED
+    assert found(paid_another_way).order.status == "inventory_failed"
+
+
+def test_what_lands_after_all_is_given_back_as_ever(paid_another_way: int, number: str, sandbox: SandboxProcess) -> None:
+    """The person has seen the charge where our look-up did not show it yet."""
+    plant(sandbox, "charge", number, amount=100)
+
+    undo(paid_another_way)
+
+    assert found(paid_another_way).state == SagaState.COMPENSATED
+    assert ledger.remaining(found(paid_another_way).order_id) == 0
 
 
 @pytest.mark.parametrize("gateway", ["sandbox", "sandbox_forgetful", "sandbox_burn", "sandbox_watch"])

@@ -35,6 +35,7 @@ class Bank:
     gives_back: list[int | None] = field(default_factory=list)
     refund_currency: str = "EUR"
     left_minor: int | None = None
+    cancels: int | None = None
     asked: list[tuple[str, int]] = field(default_factory=list)
     given_minor: int = 0
 
@@ -54,8 +55,11 @@ class Bank:
         return Refund(id="re_1", charge_id=charge_id, amount_minor=given, currency=self.refund_currency)
 
     def cancel_by_key(self, do_key: str, order_number: str, *, key: str) -> int:
+        """Gives back ``cancels`` (None: all that is left), and closes the door."""
         self.asked.append((key, self.takes))
-        return self.takes
+        given = self.takes - self.given_minor if self.cancels is None else self.cancels
+        self.given_minor += given
+        return given
 
     def find(self, key: str) -> Charge | None:
         return self._charge
@@ -116,6 +120,20 @@ def test_a_charge_that_no_ledger_can_hold_is_a_person_s(saga: int, bank: Callabl
     assert (incident.kind, incident.step, incident.code, incident.amount_minor) == ("in_doubt", "payment", code, 100)
     assert f"{takes} {currency}" in incident.sentence
     assert entries(saga) == []
+
+
+def test_a_currency_is_the_same_in_small_letters(saga: int, bank: Callable[..., Bank]) -> None:
+    """Stripe, for one, answers in them: no order waits for a person because of that."""
+    bank(currency="eur", refund_currency="eur")
+
+    work(saga)
+
+    assert record(saga).state == StepState.SUCCEEDED
+    recovery.cancel(found(saga).order.number, "web-shop")
+    goes_on(saga)
+    work(saga, undo=True)
+    assert entries(saga) == [("captured", 100), ("refunded", 100)]
+    assert found(saga).state == SagaState.COMPENSATED
 
 
 def test_asking_again_ends_at_the_person_again(saga: int, order: Order, bank: Callable[..., Bank]) -> None:
@@ -297,6 +315,40 @@ def test_a_charge_of_another_amount_that_nobody_has_heard_of_is_given_back_as_wh
 
     assert at.asked == [("ORD-1:payment:undo:1:testsnonce", 1)]
     assert entries(saga) == [("captured", 1), ("refunded", 1)]
+    assert found(saga).state == SagaState.COMPENSATED
+
+
+def test_a_cancel_by_key_that_gives_back_a_part_is_followed_by_a_refund_of_the_rest(
+    saga: int, order: Order, bank: Callable[..., Bank]
+) -> None:
+    """The charge's answer was lost, and the cancel gave back 30 of 100: what the provider still shows is no longer somebody's guess."""
+    at = bank(cancels=30)
+    engine.settle_failure(start(saga), InDoubt("?"))
+    recovery.cancel(order.number, "web-shop")
+    goes_on(saga)
+
+    work(saga, undo=True)
+
+    assert found(saga).state == SagaState.COMPENSATING
+    assert entries(saga) == [("captured", 100), ("refunded", 30)]
+    goes_on(saga)
+    work(saga, undo=True)
+    assert at.asked[1:] == [("ORD-1:payment:undo:2:testsnonce", 70)]
+    assert found(saga).state == SagaState.COMPENSATED
+    assert (at.given_minor, ledger.remaining(order.pk)) == (100, 0)
+
+
+def test_a_cancel_by_key_after_somebody_has_given_back_a_part_is_all_that_was_left(
+    saga: int, order: Order, bank: Callable[..., Bank]
+) -> None:
+    bank(given_minor=40)
+    engine.settle_failure(start(saga), InDoubt("?"))
+    recovery.cancel(order.number, "web-shop")
+    goes_on(saga)
+
+    work(saga, undo=True)
+
+    assert entries(saga) == [("captured", 60), ("refunded", 60)]
     assert found(saga).state == SagaState.COMPENSATED
 
 

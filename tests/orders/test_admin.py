@@ -206,6 +206,24 @@ def test_cancel_is_recorded_and_told(operator: Browser, order: Order) -> None:
     assert "Cancel requested by operator" in answer.content.decode()
 
 
+def test_a_client_is_not_told_which_operator_has_cancelled(operator: Browser, order: Order, client: Client) -> None:
+    """Who works for the shop is none of my customers' business, who read this history."""
+    operator.post(page(order, "cancel"), {"_form_submitted": "True"})
+
+    history = [entry["sentence"] for entry in client.get(f"/orders/{order.number}").json()["timeline"]]
+
+    assert "Cancel requested" in history
+    assert not [told for told in history if "operator" in told]
+
+
+def test_the_whole_address_is_shown(operator: Browser, client: Client, body: dict[str, Any]) -> None:
+    """The flat stands in the second line: without it nobody can tell a carrier where I live."""
+    body["shipping_address"]["line2"] = "Flat 7"
+    order = Order.objects.get(number=client.post(body).json()["number"])
+
+    assert "12 Harbour Rd, Flat 7, T12 X7YZ Cork, IE" in operator.get(page(order)).content.decode()
+
+
 def test_retry_makes_what_waits_due_now_and_says_when_nothing_waits(operator: Browser, order: Order) -> None:
     button = page(order, "retry-now")
     assert "Nothing was done" in operator.post(button, {"_form_submitted": "True"}, follow=True).content.decode()

@@ -178,6 +178,26 @@ def test_a_retry_that_expects_another_total_is_told_of_its_order(client: Client,
     assert document["detail"].startswith(f"{number} has been placed under this key")
 
 
+@pytest.mark.parametrize(
+    ("changed", "value"),
+    [("DEMO_VALUES", False), ("SHOP_CURRENCY", "SEK")],
+    ids=["test cards are refused now", "the shop sells in another currency"],
+)
+def test_a_retry_that_is_not_valid_any_more_is_told_which_order_there_is(
+    client: Client, body: dict[str, Any], settings: Any, changed: str, value: Any
+) -> None:
+    """The shop was deployed between my two tries: "no order was placed" would make me place a second one."""
+    number = client.post(deepcopy(body), "k-1").json()["number"]
+    setattr(settings, changed, value)
+
+    answer, other = client.post(deepcopy(body), "k-1"), client.post(deepcopy(body), "k-2")
+
+    document = answer.json()
+    assert (answer.status_code, document["code"], document["order"]) == (422, "idempotency_key_reused", number)
+    assert f"This key has placed {number}" in document["detail"]
+    assert (other.status_code, other.json()["code"]) == (400, "validation_error"), "a key of its own has placed nothing"
+
+
 @pytest.mark.parametrize("expected", [0, -1, "many", 1.5, None, 10**12])
 def test_what_cannot_be_a_total_is_refused_by_name(client: Client, body: dict[str, Any], expected: Any) -> None:
     answer = client.post(body | {"expected_total_minor": expected})
@@ -208,6 +228,17 @@ def test_a_reference_is_unique_where_the_client_wants_it(strict: Client, body: d
         document["detail"] == f"Your reference 'web-1' belongs to {number}. Nothing was placed now. Read GET /api/v1/orders/{number} first."
     )
     assert Order.objects.count() == 1
+
+
+@pytest.mark.parametrize(("first", "then"), [("NFC", "NFD"), ("NFD", "NFC")])
+def test_a_reference_is_the_same_however_its_letters_are_composed(strict: Client, body: dict[str, Any], first: Any, then: Any) -> None:
+    """One of my machines composes letters, the other one does not: on every screen it is one reference."""
+    reference = "Beställning för Zoë 7"
+    number = strict.post(body | {"reference": unicodedata.normalize(first, reference)}).json()["number"]
+
+    answer = strict.post(body | {"reference": unicodedata.normalize(then, reference)})
+
+    assert (answer.status_code, answer.json().get("order")) == (409, number)
 
 
 def test_a_reference_given_twice_is_two_orders_where_nobody_wants_otherwise(client: Client, body: dict[str, Any]) -> None:

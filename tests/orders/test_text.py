@@ -125,6 +125,10 @@ def test_references_and_keys_are_not_looked_at(client: Client, body: dict[str, A
         ("reference", "\u2060", "invisible"),
         ("customer/name", "   ", "blank"),
         ("customer/email", "amara@exam\u200bple.com", "invalid"),
+        ("customer/email", "ayd\u0131n@example.com", "invalid"),
+        ("customer/email", "\u017fam@example.com", "invalid"),
+        ("customer/email", '""@example.com', "invalid"),
+        ("customer/email", f"amara@{'ä' * 60}.example", "invalid"),
         ("customer/name", 5, "invalid"),
         ("customer/name", True, "invalid"),
         ("shipping_address/postal_code", 1e2, "invalid"),
@@ -189,6 +193,29 @@ def test_a_body_that_says_two_things_is_refused_by_name(
     assert answer.status_code == 400, answer.content
     assert [(error["pointer"], error["code"]) for error in answer.json()["errors"]] == [(pointer, code)]
     assert not Order.objects.exists()
+
+
+@pytest.mark.parametrize("charset", ["unicode_escape", "utf-7", "utf-16", "latin-1", "cp037", "bz2", "undefined"])
+@pytest.mark.parametrize("path", ["/api/v1/orders", "/api/v1/no-such-path"])
+def test_a_body_that_names_another_encoding_is_not_read(client: Client, body: dict[str, Any], path: str, charset: str) -> None:
+    """JSON is UTF-8, whatever its header says: whoever looks at it on the way to the shop sees the order that the shop sees."""
+    body["customer"]["name"] = "Jo\\u0022, \\u0022email\\u0022: \\u0022other@example.com"
+
+    answer = client.api.post(path, json.dumps(body), content_type=f"application/json; charset={charset}", headers={"Idempotency-Key": "k"})
+
+    assert (answer.status_code, answer.json().get("code")) == (400, "bad_request"), answer.content
+    assert "UTF-8" in answer.json()["detail"]
+    assert not Order.objects.exists()
+
+
+@pytest.mark.parametrize("charset", ["utf-8", "UTF8", '"utf-8"', "no-such-thing"])
+def test_a_body_that_names_its_own_encoding_is_read(client: Client, body: dict[str, Any], charset: str) -> None:
+    """What nobody knows says nothing."""
+    answer = client.api.post(
+        "/api/v1/orders", json.dumps(body), content_type=f"application/json; charset={charset}", headers={"Idempotency-Key": "k"}
+    )
+
+    assert answer.status_code == 201, answer.content
 
 
 @pytest.mark.parametrize("asked", ["1_0", "٣", "1.0", "+5", "", "0", "-1"])

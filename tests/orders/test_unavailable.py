@@ -61,6 +61,16 @@ def test_whoever_cannot_even_be_recognised_now_is_answered_in_time(client: Clien
         comes_again(client.get("/orders"), began)
 
 
+def test_nobody_writes_lines_of_their_own_into_the_log(client: Client, caplog: pytest.LogCaptureFixture) -> None:
+    """Whoever asks for a path with a line break in it, while the table of tokens is locked, needs no token for it."""
+    with held("LOCK TABLE knox_authtoken IN ACCESS EXCLUSIVE MODE"):
+        client.get("/orders/ORD-1%0A2026-11-27%20ERROR%20incident%20opened%1B[2J")
+
+    (told,) = [record.getMessage() for record in caplog.records if record.name == "orders.api.unavailable"]
+    assert told.isprintable(), told
+    assert "ORD-1" in told
+
+
 def test_an_order_that_cannot_be_placed_now_is_placed_once_by_the_same_key_later(client: Client, body: dict[str, Any]) -> None:
     with held("LOCK TABLE fulfillment_saga IN ACCESS EXCLUSIVE MODE"):
         began = time.monotonic()

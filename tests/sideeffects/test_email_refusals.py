@@ -99,6 +99,35 @@ def test_what_does_not_speak_of_the_recipient_is_tried_again(tell: Tell, mail: M
     assert len(mail.stored) == 1
 
 
+@pytest.mark.parametrize("says", ["550 No such user here", "450 try again later", "452 4.2.2 mailbox is full"])
+def test_what_is_said_of_one_recipient_keeps_no_other_receipt_back(tell: Tell, mail: MailServer, says: str) -> None:
+    """Three customers have mistyped their addresses, and this server gives no reasons in numbers: mine comes at once."""
+    mail.says["RCPT"] = says
+    mistyped = [tell("email", f"ORD-{n}", email=f"nobody-{n}@example.com") for n in range(3)]
+    for told in mistyped:
+        told.run()
+    mail.says.clear()
+    mine = tell("email", "ORD-3")
+
+    mine.run()
+
+    assert [told.look()[:2] for told in mistyped] == [("retry_wait", 1)] * 3
+    assert mine.look() == ("delivered", 1, "")
+
+
+@pytest.mark.parametrize("address", [f"amara@{'ä' * 60}.example", "ayd\u0131n@example.com", '""@example.com'])
+def test_an_address_to_which_nothing_can_be_sent_is_given_up_at_once(tell: Tell, mail: MailServer, address: str) -> None:
+    """It was taken in before such addresses were refused: no server is asked, and nobody else waits for it."""
+    told = [tell("email", f"ORD-{n}", email=address) for n in range(3)]
+
+    for one in told:
+        one.run()
+
+    assert [one.look() for one in told] == [("dead", 1, "PermanentlyRefused")] * 3
+    assert told[0].delivery.error_message == "Nothing can be sent to this address"
+    assert mail.stored == []
+
+
 @pytest.mark.parametrize(
     "says", ["550 5.1.1 no such user", "550-5.1.1 no such user\r\n550 5.1.1 at all", "553 5.1.3 no address", "556 5.1.10 takes no mail"]
 )

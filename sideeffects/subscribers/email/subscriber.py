@@ -8,11 +8,13 @@ from django.template.loader import render_to_string
 
 from orders.events import OrderFulfilled, subscriber
 from orders.money import money
+from orders.text import can_be_written_to
 from sideeffects.models import Delivery
 
 NO_SUCH_RECIPIENT = re.compile(rb"5\.1\.(?![78]\b)\d")  # 5.1.7 and 5.1.8 speak of the sender, who is ourselves. Source: RFC 3463
 
-OF_THE_RECIPIENT = re.compile(rb"[45]\.[12]\.")  # the address, or the mailbox
+CLOSING = 421  # the server hangs up, whoever the recipient is. Source: RFC 5321
+ABOUT_OURSELVES = re.compile(rb"[45]\.(?![12]\.)\d|[45]\.1\.[78]\b")  # any other subject than the address or the mailbox; or the sender's
 
 
 class PermanentlyRefused(Exception):
@@ -20,7 +22,7 @@ class PermanentlyRefused(Exception):
 
 
 class NotNow(Exception):
-    """The mailbox is full, or its server is not sure: another try may succeed, and others have theirs meanwhile."""
+    """The mailbox is full, or its server does not say why: another try may succeed, and others have theirs meanwhile."""
 
 
 @subscriber(OrderFulfilled, outside=True, seen_by_customers=True, final=(PermanentlyRefused,), of_this_one=(NotNow,))
@@ -30,6 +32,8 @@ def email(event: OrderFulfilled, delivery: Delivery) -> None:
     The Message-ID lets mail stores drop repeats.
     """
     order = delivery.fact.order  # names and addresses are not in the fact
+    if not can_be_written_to(order.customer_email):
+        raise PermanentlyRefused("Nothing can be sent to this address")
     lines = [{"quantity": line.quantity, "name": line.name, "price": money(line.total_minor, event.currency)} for line in order.lines.all()]
     shown = {"event": event, "name": order.customer_name, "lines": lines, "total": money(event.total_minor, event.currency)}
     message = EmailMessage(
@@ -44,6 +48,6 @@ def email(event: OrderFulfilled, delivery: Delivery) -> None:
         (answer,) = refused.recipients.values()
         if NO_SUCH_RECIPIENT.match(answer[1]):
             raise PermanentlyRefused(f"The mail server refused the recipient for good ({answer[0]})") from refused
-        if OF_THE_RECIPIENT.match(answer[1]):
+        if answer[0] != CLOSING and not ABOUT_OURSELVES.match(answer[1]):
             raise NotNow(f"The mail server did not take the recipient ({answer[0]})") from refused
         raise

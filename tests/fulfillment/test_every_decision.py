@@ -238,7 +238,8 @@ CHANGES: dict[str, dict[str, dict[str, Any]]] = {
             "incidents": 0,
             "payment": "undo_granted",
             "payment, tries": (1, 0, 0),
-            "payment, undo": ("undo:1", 100, 0.0),
+            "payment, doubt": (False, True),  # it is asked for what is left first
+            "payment, undo": ("undo:2", 100, 0.0),
         },
         "look_up": {},
         "undone_by_hand": {

@@ -7,7 +7,7 @@ from itertools import combinations
 
 from config.proving.cases import Case
 
-AT_LEAST = 180
+AT_LEAST = 190
 
 Tuple = tuple[tuple[str, object], ...]
 

@@ -85,9 +85,9 @@ def test_a_representative_part_of_the_matrix_holds(tell: Callable[[str], None]) 
     assert code == 0, err
     found = json.loads(out)
     assert {case["case"] for case in found["cases"]} == set(REPRESENTATIVE)
-    assert (found["breaches"], found["injected"]) == (0, 31)
-    assert f"{len(REPRESENTATIVE)} cases, 31 faults injected, 0 breaches" in err
-    tell(f"prove: {len(REPRESENTATIVE)} cases, 31 faults injected, 0 breaches, {time.monotonic() - begun:.0f} s")
+    assert (found["breaches"], found["injected"]) == (0, 33)
+    assert f"{len(REPRESENTATIVE)} cases, 33 faults injected, 0 breaches" in err
+    tell(f"prove: {len(REPRESENTATIVE)} cases, 33 faults injected, 0 breaches, {time.monotonic() - begun:.0f} s")
 
 
 # Bugs that projects of this kind really have: (file, what stands there, what a hurried hand would write, the case, what must be reported)

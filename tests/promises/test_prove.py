@@ -317,7 +317,7 @@ def test_a_part_of_the_name_or_a_glob_selects() -> None:
 
     assert {(case.boundary, *case.target) for case in by_glob} == {("after_call", "undo", "payment")}
     assert [case.name for case in selection.matching(all_cases(), REPRESENTATIVE[:1])] == REPRESENTATIVE[:1]
-    assert selection.matching(all_cases(), [".undo.payment.", "nothing"]) == [
+    assert selection.matching(all_cases(), [".undo.payment.", "no_such_part"]) == [
         case for case in all_cases() if case.target == ("undo", "payment")
     ]
 

@@ -351,8 +351,8 @@ BUGS = (
         is_later=True,
         blindness=MONEY,
         file="fulfillment/engine/restoring.py",
-        search="    if record.undo_key or record.state in DONE:\n",
-        replace="    if record.state in DONE:\n",
+        search="    if record.undo_key or record.state in (*DONE, StepState.UNDO_PENDING):\n",
+        replace="    if record.state in (*DONE, StepState.UNDO_PENDING):\n",
     ),
     Bug(
         name="a proposal holds when more is at risk than was agreed to",

@@ -161,7 +161,7 @@ def _it_is_seen(storm: Storm, found: Lost) -> None:
     storm.asker.ask("the database was restored", min(found.differing or found.known))
     storm.said()
     too_early = shop.manage("recover", "--restored", "--yes")
-    storm.expect(too_early.returncode == 1 and "still at work" in too_early.stderr, f"with the web at work: {too_early.stderr}")
+    storm.expect(too_early.returncode == 1 and "Still at work" in too_early.stderr, f"with the web at work: {too_early.stderr}")
     roles_down.take_down(storm, "web")
     roles_down.wait_until_nobody_is_at_work(storm)
     storm.counts |= {"seen at the first look": len(told), "orders refused": refused}

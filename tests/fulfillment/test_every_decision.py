@@ -138,6 +138,32 @@ ENDS: dict[str, Callable[[int], None]] = {
 NOW = {"looks in": 0.0}
 GOES_ON = {"looks in": 0.0, "deadline in": LIMITS_S["SAGA_DEADLINE_S"]}
 
+# Of an undo that has failed for good. Refused, it is asked for again under the next key, after a look at what is left.
+ASKED_AGAIN = GOES_ON | {
+    "saga": "compensating",
+    "epoch": 4,
+    "incidents": 0,
+    "payment": "undo_granted",
+    "payment, tries": (1, 0, 0),
+    "payment, undo": ("undo:1", 100, 0.0),
+}
+BY_HAND = {
+    "saga": "compensated",
+    "order": "inventory_failed",
+    "epoch": 4,
+    "deadline in": LIMITS_S["SAGA_DEADLINE_S"],
+    "incidents": 0,
+    "ledger": [("captured", 100), ("refunded", 100)],
+    "payment": "undone_by_hand",
+}
+CLOSED = {
+    "saga": "closed_by_operator",
+    "order": "inventory_failed",
+    "epoch": 4,
+    "incidents": 0,
+    "ledger": [("captured", 100), ("written_off", 100)],
+}
+
 CHANGES: dict[str, dict[str, dict[str, Any]]] = {
     "a charge is unavailable": {
         "retry_now": NOW,
@@ -231,114 +257,31 @@ CHANGES: dict[str, dict[str, dict[str, Any]]] = {
         "look_up": {},
     },
     "a refund is refused": {
-        "retry": GOES_ON
-        | {
-            "saga": "compensating",
-            "epoch": 4,
-            "incidents": 0,
-            "payment": "undo_granted",
-            "payment, tries": (1, 0, 0),
-            "payment, doubt": (False, True),  # it is asked for what is left first
-            "payment, undo": ("undo:2", 100, 0.0),
-        },
+        "retry": ASKED_AGAIN | {"payment, doubt": (False, True), "payment, undo": ("undo:2", 100, 0.0)},
         "look_up": {},
-        "undone_by_hand": {
-            "saga": "compensated",
-            "order": "inventory_failed",
-            "epoch": 4,
-            "deadline in": 7207.0,
-            "incidents": 0,
-            "ledger": [("captured", 100), ("refunded", 100)],
-            "payment": "undone_by_hand",
-        },
-        "close": {
-            "saga": "closed_by_operator",
-            "order": "inventory_failed",
-            "epoch": 4,
-            "incidents": 0,
-            "ledger": [("captured", 100), ("written_off", 100)],
-        },
+        "undone_by_hand": BY_HAND,
+        "close": CLOSED,
     },
     "a refund in another currency": {
-        "retry": GOES_ON
-        | {
-            "saga": "compensating",
-            "epoch": 4,
-            "incidents": 0,
-            "payment": "undo_granted",
-            "payment, tries": (1, 0, 0),
-            "payment, undo": ("undo:1", 100, 0.0),
-        },
+        "retry": ASKED_AGAIN,
         "look_up": {},
-        "undone_by_hand": {
-            "saga": "compensated",
-            "order": "inventory_failed",
-            "epoch": 4,
-            "deadline in": 7207.0,
-            "incidents": 0,
-            "ledger": [("captured", 100), ("refunded", 100)],
-            "payment": "undone_by_hand",
-        },
-        "close": {
-            "saga": "closed_by_operator",
-            "order": "inventory_failed",
-            "epoch": 4,
-            "incidents": 0,
-            "ledger": [("captured", 100), ("written_off", 100)],
-        },
+        "undone_by_hand": BY_HAND,
+        "close": CLOSED,
     },
     "a refund of a part": {
         "retry_now": NOW,
         "look_up": {},
     },
     "a refund that gave nothing back": {
-        "retry": GOES_ON
-        | {
-            "saga": "compensating",
-            "epoch": 4,
-            "incidents": 0,
-            "payment": "undo_granted",
-            "payment, tries": (1, 0, 0),
-            "payment, undo": ("undo:1", 100, 0.0),
-        },
+        "retry": ASKED_AGAIN,
         "look_up": {},
-        "undone_by_hand": {
-            "saga": "compensated",
-            "order": "inventory_failed",
-            "epoch": 4,
-            "deadline in": 7207.0,
-            "incidents": 0,
-            "ledger": [("captured", 100), ("refunded", 100)],
-            "payment": "undone_by_hand",
-        },
-        "close": {
-            "saga": "closed_by_operator",
-            "order": "inventory_failed",
-            "epoch": 4,
-            "incidents": 0,
-            "ledger": [("captured", 100), ("written_off", 100)],
-        },
+        "undone_by_hand": BY_HAND,
+        "close": CLOSED,
     },
     "an undo that watched in vain": {
-        "retry": GOES_ON
-        | {
-            "saga": "compensating",
-            "epoch": 4,
-            "incidents": 0,
-            "payment": "undo_granted",
-            "payment, tries": (1, 0, 0),
-            "payment, undo": ("undo:1", None, 0.0),
-        },
+        "retry": ASKED_AGAIN | {"payment, undo": ("undo:1", None, 0.0)},
         "look_up": {},
-        "undone_by_hand": {
-            "saga": "compensated",
-            "order": "cancelled",
-            "epoch": 4,
-            "deadline in": 7207.0,
-            "incidents": 0,
-            "ledger": [("captured", 100), ("refunded", 100)],
-            "payment": "undone_by_hand",
-        },
+        "undone_by_hand": BY_HAND | {"order": "cancelled"},
         "close": {"saga": "closed_by_operator", "order": "cancelled", "epoch": 4, "incidents": 0},
     },
     "fulfilled": {},

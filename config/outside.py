@@ -20,7 +20,7 @@ import httpx
 import psutil
 import psycopg
 
-from config.supervisor import StackError
+from config.stack.supervisor import StackError
 
 FOLDER = Path(__file__).resolve().parent.parent
 FINAL = {"fulfilled", "payment_failed", "inventory_failed", "shipping_failed", "failed", "cancelled"}

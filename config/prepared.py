@@ -11,9 +11,9 @@ import sys
 from importlib import metadata
 from pathlib import Path
 
-from config import embedded, locks
 from config.outside import FOLDER, wait_for
-from config.supervisor import StackError, start_postgres
+from config.stack import embedded, locks
+from config.stack.supervisor import StackError, start_postgres
 
 PREPARED = FOLDER / ".run" / "prepared"
 OWNERS = ("orders", "fulfillment", "sideeffects")  # of migrations

@@ -12,8 +12,9 @@ from typing import Any
 import psycopg
 import pytest
 
-from config import embedded, prepared
+from config import prepared
 from config.outside import RunningStack
+from config.stack import embedded
 
 ROOT = Path(__file__).resolve().parent.parent
 RUN_DIR = ROOT / ".run" / "test"

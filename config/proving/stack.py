@@ -5,10 +5,10 @@ import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from config.ports import Port, listens
-from config.processes import Command
 from config.proving.rabbitmq import RabbitMq
-from config.supervisor import Stack, StackOptions
+from config.stack.ports import Port, listens
+from config.stack.processes import Command
+from config.stack.supervisor import Stack, StackOptions
 
 CRASH, FAULTS = "crash", "faults"  # folders of the run directory
 SECOND = "saga2"

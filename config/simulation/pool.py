@@ -17,8 +17,9 @@ from typing import Any, TypeAlias
 import psycopg
 from django.db.backends.signals import connection_created
 
-from config import embedded, prepared
-from config.supervisor import StackError, hold, in_one_go, start_postgres, undisturbed
+from config import prepared
+from config.stack import embedded
+from config.stack.supervisor import StackError, hold, in_one_go, start_postgres, undisturbed
 
 # What a crash may take is simulated: the real disk is not waited for. A statement is planned once, while tables are small; by index, as they will grow.
 SERVER = {

@@ -8,8 +8,8 @@ import os
 from pathlib import Path
 
 from config.management.commands.up import heed_signals, options_from_settings
-from config.processes import Command
-from config.supervisor import Stack
+from config.stack.processes import Command
+from config.stack.supervisor import Stack
 
 DEPLOYED = "deployed"  # a folder of the run directory: the file <role> names the folder whose code that role runs
 TWINS = {"saga": "saga2", "sweep": "sweep2"}

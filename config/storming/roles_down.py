@@ -4,9 +4,9 @@
 """
 
 from config.outside import wait_for
+from config.stack.supervisor import Stack, answers
 from config.storming.deploying import run
 from config.storming.storm import Storm
-from config.supervisor import Stack, answers
 
 DOWN = "roles_down"  # a folder of the run directory: whoever is named by a file there is not started again
 PROGRAM = ("-m", "config.storming.roles_down")

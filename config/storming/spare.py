@@ -8,10 +8,10 @@ from contextlib import contextmanager
 import psutil
 
 from config.outside import FOLDER, wait_for
-from config.processes import end_session, note
+from config.stack.processes import end_session, note
 from config.storming.storm import Storm
 
-OWN_PROCESSES = "2"  # of the shop's own saga worker (config/supervisor.py)
+OWN_PROCESSES = "2"  # of the shop's own saga worker (config/stack/supervisor.py)
 
 
 class SpareWorker:

@@ -10,13 +10,13 @@ from typing import Any
 
 from config import prepared
 from config.outside import RunningStack, Shop
-from config.processes import end_leftovers
+from config.stack.processes import end_leftovers
+from config.stack.supervisor import StackError, stop_running
 from config.storming.asking import Asker, Said
 from config.storming.clients import Clients
 from config.storming.history import Exchange, Recording
 from config.storming.line import Line
 from config.storming.scenario import SMALL, Scenario
-from config.supervisor import StackError, stop_running
 
 BESIDE_OTHERS = 3.0  # times longer is waited in a small storm, which shares its machine with other tests: there a limit tells of what hangs, not how fast it is
 COMMANDS = "commands"  # the folder by which `make stop` finds a storm: before its stack, or it would take the stack's end for a breach

@@ -9,7 +9,7 @@ import pytest
 from drf_canon.errors import Problem
 
 from config.invariants.finding import Rule
-from config.stories import STORIES
+from config.stack.stories import STORIES
 from fulfillment import errors
 from fulfillment.crashpoints import BOUNDARIES
 from fulfillment.errors import StepError

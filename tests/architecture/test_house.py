@@ -25,9 +25,9 @@ TOP = {
 VAGUE = re.compile(r"(^|_)(utils?|helpers?|common|services?|misc)\.py$")
 READS_THE_ENVIRONMENT = {
     "config/settings.py",
-    "config/processes.py",
-    "config/supervisor.py",
-    "config/embedded.py",
+    "config/stack/processes.py",
+    "config/stack/supervisor.py",
+    "config/stack/embedded.py",
     "config/prepared.py",
     "config/outside.py",
 }

@@ -16,10 +16,10 @@ import psutil
 import redis
 from django.db import connection
 
-from config import embedded
 from config.outside import wait_for
-from config.processes import Child, Command
 from config.proving import rabbitmq
+from config.stack import embedded
+from config.stack.processes import Child, Command
 from config.storming.poison import EMBED, Message
 from fulfillment.models import QueueProbe
 from orders.clock import shop_now

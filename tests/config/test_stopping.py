@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from config.processes import end_session, note
+from config.stack.processes import end_session, note
 from tests.engines import ROOT
 
 

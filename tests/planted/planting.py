@@ -13,7 +13,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from config import embedded
+from config.stack import embedded
 from config.storming.newer import CODE, copy_code
 from tests.planted.bugs import Bug
 

@@ -22,15 +22,15 @@ import pytest
 from django.conf import settings
 from django.core.management import call_command
 
-from config import locks
-from config.ports import Port
-from config.processes import Command, end_leftovers
 from config.proving import proxy, rabbitmq, selection
 from config.proving.cases import ACTIONS, FAULTS, Case, sensible_cases
 from config.proving.proxy import Armed, Pace, Proxy
 from config.proving.record import Record
 from config.proving.stack import ProvingStack, options
 from config.proving.trial import Outcome
+from config.stack import locks
+from config.stack.ports import Port
+from config.stack.processes import Command, end_leftovers
 from config.storming.newer import copy_code
 from fulfillment.crashpoints import BOUNDARIES
 from fulfillment.step import Kind, Step

@@ -17,13 +17,13 @@ from rich.console import Console
 
 from config.management.commands import storm as command
 from config.outside import wait_for
+from config.stack.supervisor import StackError, hold
 from config.storming import settled
 from config.storming.clients import Clients
 from config.storming.history import Exchange
 from config.storming.scenario import SMALL, Scenario
 from config.storming.showing import Showing
 from config.storming.storm import Storm
-from config.supervisor import StackError, hold
 from tests.engines import ROOT, RUN_DIR
 
 HELD: list[psycopg.Connection] = []

@@ -17,7 +17,7 @@ import django
 import psutil
 import psycopg
 
-from config import embedded
+from config.stack import embedded
 from tests.scale.copying import Copies
 
 MADE = "scale.json"  # in the folder: what is in it, once it is whole

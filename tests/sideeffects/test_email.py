@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from config.embedded import BOUNCES
 from config.outside import wait_for
-from config.ports import Port, listens
+from config.stack.embedded import BOUNCES
+from config.stack.ports import Port, listens
 from tests.sideeffects.conftest import Tell
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -21,7 +21,7 @@ PASSWORD = "mail-of-this-shop"
 def catcher(tmp_path: Path, settings: object, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """The mail catcher that the stack runs; the folder of its mails."""
     port = Port(None, 2700, "MAIL_PORT")
-    words = [sys.executable, "-m", "config.embedded", "--port", str(port.number), "--dir", str(tmp_path / "mail")]
+    words = [sys.executable, "-m", "config.stack.embedded", "--port", str(port.number), "--dir", str(tmp_path / "mail")]
     process = subprocess.Popen(words, env=os.environ | {"EMAIL_URL": f"smtp://shop:{PASSWORD}@127.0.0.1:{port.number}"})
     wait_for(lambda: listens(port.number), 20)
     for name, value in {"HOST": "127.0.0.1", "PORT": port.number, "HOST_USER": "shop", "HOST_PASSWORD": PASSWORD}.items():

@@ -12,10 +12,10 @@ import psutil
 import pytest
 
 from config.outside import wait_for
-from config.processes import end_session
 from config.simulation import pool
 from config.simulation.pool import NothingSimulated, Sum
-from config.supervisor import STOP_SIGNALS
+from config.stack.processes import end_session
+from config.stack.supervisor import STOP_SIGNALS
 from tests.engines import ROOT, RUN_DIR
 
 HERE = RUN_DIR / "simulate"  # where `make clean` looks too

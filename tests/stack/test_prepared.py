@@ -5,7 +5,8 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from config import embedded, prepared
+from config import prepared
+from config.stack import embedded
 from tests.engines import ROOT
 
 

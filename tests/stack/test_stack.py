@@ -14,8 +14,8 @@ import psutil
 import psycopg
 import pytest
 
-from config import embedded
 from config.outside import RunningStack, body, wait_for
+from config.stack import embedded
 from tests.engines import ROOT, RUN_DIR
 
 HERE = RUN_DIR / "own"

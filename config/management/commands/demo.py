@@ -16,10 +16,10 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
-from config import stories
 from config.management.commands.up import heed_signals, links, options_from_settings
-from config.stories import STORIES, Placed
-from config.supervisor import Stack, StackError
+from config.stack import stories
+from config.stack.stories import STORIES, Placed
+from config.stack.supervisor import Stack, StackError
 from orders.management.placing_client import ShopClient
 
 REST_WITHIN_S = 120.0

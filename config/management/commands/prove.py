@@ -23,7 +23,7 @@ from config.proving.stack import CRASH, FAULTS, ProvingStack, options
 from config.proving.story import needs_proxy, sandboxed_roles
 from config.proving.trial import Field, Outcome
 from config.settings import HTTP, running_stack
-from config.supervisor import StackError
+from config.stack.supervisor import StackError
 from fulfillment.management.numbers import at_least_zero
 from fulfillment.steps import STEPS
 from orders.management.placing_client import ShopClient

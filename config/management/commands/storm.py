@@ -12,12 +12,12 @@ from django.core.management.base import BaseCommand
 from rich.console import Console
 
 from config.management.commands.up import heed_signals
+from config.stack.supervisor import StackError, hold
 from config.storming import judging
 from config.storming.scenario import FULL, SIZES, SMALL, Scenario
 from config.storming.scenarios import SCENARIOS
 from config.storming.showing import Showing
 from config.storming.storm import Progress, Storm
-from config.supervisor import StackError, hold
 
 HELD, BROKEN, NOTHING = 0, 1, 2
 WIDTH = 160

@@ -11,7 +11,7 @@ from typing import Any
 from django.conf import settings
 from django.core.management.base import BaseCommand
 
-from config.supervisor import STOP_SIGNALS, Stack, StackError, StackOptions, stop_running
+from config.stack.supervisor import STOP_SIGNALS, Stack, StackError, StackOptions, stop_running
 
 
 def options_from_settings(with_flower: bool = True) -> StackOptions:

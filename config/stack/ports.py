@@ -12,7 +12,7 @@ from typing import TextIO
 
 import psutil
 
-from config import locks
+from config.stack import locks
 
 TRIED = 200
 

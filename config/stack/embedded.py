@@ -219,7 +219,7 @@ async def catch_mail(port: int, folder: Path) -> None:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(
-        prog="python -m config.embedded", description="Catch mail on loopback. Example: --port 2525 --dir .run/mail"
+        prog="python -m config.stack.embedded", description="Catch mail on loopback. Example: --port 2525 --dir .run/mail"
     )
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--dir", type=Path, required=True)

@@ -20,9 +20,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TextIO
 
-from config import embedded, locks
-from config.ports import Port, PortTaken, is_free, is_held_by, listens
-from config.processes import Child, Command, end_leftovers, note, write_whole
+from config.stack import embedded, locks
+from config.stack.ports import Port, PortTaken, is_free, is_held_by, listens
+from config.stack.processes import Child, Command, end_leftovers, note, write_whole
 
 START_WITHIN_S = 60.0
 RESPAWN_DELAY_CAP_S = 10.0
@@ -224,7 +224,7 @@ class Stack:
             Command("sandbox", self._sandbox(), env, lambda: answers(self._url("sandbox") + "/healthz")),
             Command(
                 "mail",
-                [python, "-m", "config.embedded", "--port", str(self.ports["mail"].number), "--dir", str(run_dir / "mail")],
+                [python, "-m", "config.stack.embedded", "--port", str(self.ports["mail"].number), "--dir", str(run_dir / "mail")],
                 env,
                 lambda: listens(self.ports["mail"].number),
             ),

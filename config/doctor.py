@@ -15,7 +15,7 @@ from django.conf import settings
 from django.core.checks import run_checks
 from django.db import DatabaseError, connection
 
-from config import releases, sessions
+from config import sessions
 from config.broker import no_answer, trouble
 from config.celery import app
 from config.serving import pending_migrations
@@ -25,6 +25,7 @@ from fulfillment.clock import shop_now
 from fulfillment.engine.holding import sentence
 from fulfillment.gateways import ROLES
 from fulfillment.models import Circuit, Reconciliation, Saga, SagaState, StepRecord, StepState
+from fulfillment.recovery import releases
 from fulfillment.release import RELEASE
 from orders import processes
 from orders.attention import RUNBOOKS, IncidentKind, unresolved

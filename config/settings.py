@@ -235,7 +235,9 @@ DATABASES = {"default": dj_database_url.parse(_database_url, engine="orders.post
 _options: dict[str, Any] = DATABASES["default"].setdefault("OPTIONS", {})
 _limits = " ".join(f"-c {name}={seconds * 1000:.0f}" for name, seconds in SESSION_LIMITS_S[SAGA_PROCESS].items())
 _options["options"] = f"{_options.get('options', '')} {_limits}".strip()
-_options["application_name"] = f"shop-{SAGA_PROCESS}-r{RELEASE}"  # for whoever looks at the sessions; config/releases.py reads it
+_options["application_name"] = (
+    f"shop-{SAGA_PROCESS}-r{RELEASE}"  # for whoever looks at the sessions; fulfillment/recovery/releases.py reads it
+)
 # A server that has vanished is noticed: idle (keepalive), or with something under way (user timeout, in ms). Unix sockets ignore both.
 _options |= {"connect_timeout": CONNECT_TIMEOUT_S, "keepalives_idle": 5, "keepalives_interval": 2, "keepalives_count": 3}
 _options["tcp_user_timeout"] = 10_000

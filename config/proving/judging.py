@@ -4,14 +4,14 @@ from collections.abc import Callable, Collection, Iterator
 
 from django.db.models import Prefetch
 
-from config.invariants import reconciling
-from config.invariants.facts import gather, starts
-from config.invariants.finding import Finding, Rule
-from config.invariants.listings import NotListed, providers, read
-from config.invariants.reconciling import MARGIN
 from config.proving.story import TOLD
 from fulfillment import engine
 from fulfillment.models import Saga, SagaState, StepState
+from fulfillment.reconciliation import reconciling
+from fulfillment.reconciliation.facts import gather, starts
+from fulfillment.reconciliation.finding import Finding, Rule
+from fulfillment.reconciliation.listings import NotListed, providers, read
+from fulfillment.reconciliation.reconciling import MARGIN
 from fulfillment.talk import with_provider_of
 from orders.attention import open_incidents
 from orders.models import Order, Status

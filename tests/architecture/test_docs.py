@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 from drf_canon.errors import Problem
 
-from config.invariants.finding import Rule
 from config.stack.stories import STORIES
 from fulfillment import errors
 from fulfillment.crashpoints import BOUNDARIES
 from fulfillment.errors import StepError
 from fulfillment.models import SagaState, StepState
+from fulfillment.reconciliation.finding import Rule
 from fulfillment.recovery import VERBS
 from fulfillment.step import Step
 from orders.api import problems, unavailable

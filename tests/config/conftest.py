@@ -9,8 +9,8 @@ import pytest
 from django.contrib.auth.models import User
 from django.core.management import call_command
 
-from config import invariants
 from fulfillment import engine, recovery
+from fulfillment import reconciliation as invariants
 from fulfillment.errors import Rejected, StepError
 from fulfillment.gateways.lease import Lease
 from fulfillment.models import Saga, SagaState, StockLevel

@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 from django.db import connection
 
-from config.invariants import Rule
-from config.invariants.explaining import IN_PLACES, PLACES
 from fulfillment import engine, ledger
 from fulfillment.ledger import LedgerEntry
 from fulfillment.models import Saga, SagaState
+from fulfillment.reconciliation import Rule
+from fulfillment.reconciliation.explaining import IN_PLACES, PLACES
 from orders.attention import Incident
 from orders.models import Order
 from tests.config.conftest import TOTAL, Run, Shop, as_json

@@ -10,12 +10,12 @@ from django.db import connection
 from rest_framework.test import APIClient
 
 from config import doctor
-from config.invariants import Rule, reconciling, restored
-from config.invariants.listings import Listings
 from config.outside import body
 from fulfillment import engine, keys, recovery
 from fulfillment.errors import InDoubt
 from fulfillment.models import LedgerEntry, Saga, StepRecord, StockLevel
+from fulfillment.reconciliation import Rule, reconciling, restored
+from fulfillment.reconciliation.listings import Listings
 from orders import numbers
 from orders.attention import Incident, IncidentKind
 from orders.models import Order, Product

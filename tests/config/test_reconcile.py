@@ -8,12 +8,12 @@ import pytest
 from django.core.management import CommandError, call_command
 from django.db import connection
 
-from config import invariants
-from config.invariants import Rule, listings, whole
 from fulfillment import ledger
+from fulfillment import reconciliation as invariants
 from fulfillment.errors import Unavailable
 from fulfillment.ledger import LedgerEntry
 from fulfillment.models import Saga, SagaState
+from fulfillment.reconciliation import Rule, listings, whole
 from fulfillment.release import RELEASE
 from orders.attention import IncidentKind, open_incident
 from orders.models import Incident, Order

@@ -7,12 +7,13 @@ from typing import Any
 
 import pytest
 
-from config import doctor, invariants, status
+from config import doctor, status
 from config.doctor import Finding
-from config.invariants import reconciling
 from config.management.commands.sweep import Sweep
+from fulfillment import reconciliation as invariants
 from fulfillment import recovery
 from fulfillment.models import Reconciliation, SweepBeat
+from fulfillment.reconciliation import reconciling
 from fulfillment.release import RELEASE
 from orders.models import Order
 from orders.turns import Turn

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from django.core.exceptions import ImproperlyConfigured
 
-from config.invariants import Rule, listings
 from fulfillment.gateways import Charge
+from fulfillment.reconciliation import Rule, listings
 from orders.models import Incident, Order
 from tests.config.conftest import TOTAL, Shop
 

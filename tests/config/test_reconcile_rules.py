@@ -11,14 +11,14 @@ from django.db import connection
 from django.db.models import F
 from django.test.utils import CaptureQueriesContext
 
-from config.invariants import Rule
-from config.invariants.listings import Listings
-from config.invariants.reconciling import Scope
 from fulfillment import engine, ledger, movements, recovery
 from fulfillment.gateways import Charge, Label
 from fulfillment.gateways.sandbox import LOOKUP_LAG_S, SandboxPayments
 from fulfillment.ledger import LedgerEntry
 from fulfillment.models import PastAttempt, Reservation, Saga, SagaState, StepRecord, StepState, StockLevel
+from fulfillment.reconciliation import Rule
+from fulfillment.reconciliation.listings import Listings
+from fulfillment.reconciliation.reconciling import Scope
 from orders.models import Incident, Order, Status
 from sideeffects import registry, relay
 from sideeffects.models import Delivery

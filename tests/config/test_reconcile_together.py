@@ -4,9 +4,9 @@ from typing import Any
 
 import pytest
 
-from config.invariants import Rule, incidents, journal, reconciling
-from config.invariants.facts import Facts
 from fulfillment import recovery
+from fulfillment.reconciliation import Rule, incidents, journal, reconciling
+from fulfillment.reconciliation.facts import Facts
 from orders.models import Incident, Order
 from tests.config.conftest import TOTAL, Shop
 

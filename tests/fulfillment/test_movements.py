@@ -10,10 +10,10 @@ from django.db.migrations import RunSQL
 from django.db.migrations.loader import MigrationLoader
 from django.db.models import F, Sum
 
-from config.invariants import whole
 from fulfillment import movements, stock
 from fulfillment.models import StockLevel, StockMovement
 from fulfillment.movements import MovementRefused, Reason
+from fulfillment.reconciliation import whole
 from tests.holding import held
 from tests.sides import at_once
 

@@ -342,7 +342,7 @@ BUGS = (
         name="an incident that was resolved still explains money",
         is_later=True,
         blindness=MONEY,
-        file="config/invariants/explaining.py",
+        file="fulfillment/reconciliation/explaining.py",
         search="SELECT FROM orders_incident incident WHERE incident.state <> 'resolved' AND incident.code <> 'unexplained'",
         replace="SELECT FROM orders_incident incident WHERE incident.code <> 'unexplained'",
     ),

@@ -12,10 +12,10 @@ from django.core.management.base import BaseCommand
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from config import invariants
 from config.checks import refuse_to_start
-from config.invariants.listings import Watch
+from fulfillment import reconciliation as invariants
 from fulfillment.management.numbers import above_zero
+from fulfillment.reconciliation.listings import Watch
 from orders.turns import TurnLost
 
 A_CENTURY_H = 24 * 366 * 100

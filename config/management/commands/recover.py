@@ -7,8 +7,8 @@ from typing import Any
 from django.core.management.base import BaseCommand
 
 from config.checks import refuse_to_start
-from config.invariants import restored
 from config.management.commands.reconcile import progress
+from fulfillment.reconciliation import restored
 
 
 class Command(BaseCommand):

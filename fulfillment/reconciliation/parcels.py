@@ -2,11 +2,11 @@
 
 from collections.abc import Iterator
 
-from config.invariants.facts import Facts
-from config.invariants.finding import Finding, Rule
-from config.invariants.listings import Booked
 from fulfillment.gateways import card_of
 from fulfillment.models import SagaState, StepRecord
+from fulfillment.reconciliation.facts import Facts
+from fulfillment.reconciliation.finding import Finding, Rule
+from fulfillment.reconciliation.listings import Booked
 
 ROLE = "carrier"
 

@@ -17,10 +17,10 @@ from typing import Any
 from django.conf import settings
 from django.db import connection
 
-from config.invariants.facts import Facts
-from config.invariants.finding import Finding, Rule
-from config.invariants.listings import Charged, Listings
-from config.invariants.money import ROLE
+from fulfillment.reconciliation.facts import Facts
+from fulfillment.reconciliation.finding import Finding, Rule
+from fulfillment.reconciliation.listings import Charged, Listings
+from fulfillment.reconciliation.money import ROLE
 from orders.money import money
 
 # From rows ``orders``, one for each order and currency. What is left by our ledger (``ours``) and by the provider (``theirs``) may differ by what a person has

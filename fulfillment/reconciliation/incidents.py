@@ -12,7 +12,7 @@ from typing import NamedTuple
 from django.db import transaction
 from django.db.models import QuerySet
 
-from config.invariants.finding import Finding, Rule
+from fulfillment.reconciliation.finding import Finding, Rule
 from orders.attention import Incident, open_incident, resolve, unresolved
 
 ACTOR = "reconcile"

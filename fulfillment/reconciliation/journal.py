@@ -2,9 +2,9 @@
 
 from collections.abc import Iterator
 
-from config.invariants.facts import Facts
-from config.invariants.finding import Finding, Rule
 from fulfillment.models import Reservation, SagaState, StepState
+from fulfillment.reconciliation.facts import Facts
+from fulfillment.reconciliation.finding import Finding, Rule
 from orders.models import Status
 from orders.timeline import Kind
 

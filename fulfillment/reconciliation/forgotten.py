@@ -10,10 +10,10 @@ from dataclasses import dataclass, field
 
 from django.conf import settings
 
-from config.invariants.finding import Finding, Rule
-from config.invariants.listings import Booked, Charged, Listings
 from fulfillment import keys
 from fulfillment.keys import Issued
+from fulfillment.reconciliation.finding import Finding, Rule
+from fulfillment.reconciliation.listings import Booked, Charged, Listings
 from orders import numbers
 from orders.money import money
 

@@ -8,14 +8,14 @@ from dataclasses import dataclass, field
 
 from django.db import connection, transaction
 
-from config import releases
-from config.invariants import forgotten, whole
-from config.invariants.finding import Finding
-from config.invariants.incidents import ACTOR, Telling
-from config.invariants.listings import Booked, Charged, Listings, Watch, providers, read
 from fulfillment import engine, ledger
 from fulfillment.engine import Shown
 from fulfillment.models import FINAL, Saga, SagaState, StepRecord
+from fulfillment.reconciliation import forgotten, whole
+from fulfillment.reconciliation.finding import Finding
+from fulfillment.reconciliation.incidents import ACTOR, Telling
+from fulfillment.reconciliation.listings import Booked, Charged, Listings, Watch, providers, read
+from fulfillment.recovery import releases
 from orders import numbers
 from orders.attention import IncidentKind, resolve, unresolved
 from orders.money import money

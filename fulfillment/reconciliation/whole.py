@@ -8,11 +8,11 @@ from django.conf import settings
 from django.db import connection
 from django.db.models import Exists, OuterRef
 
-from config.invariants.finding import Finding, Rule
-from config.invariants.listings import Listings
-from config.invariants.money import left
 from fulfillment import engine
 from fulfillment.models import OPEN, Reservation, Saga
+from fulfillment.reconciliation.finding import Finding, Rule
+from fulfillment.reconciliation.listings import Listings
+from fulfillment.reconciliation.money import left
 from orders.attention import unresolved
 from orders.database import is_our_trouble
 from orders.models import Order, Status

@@ -3,7 +3,7 @@
 Read ``reconciling`` first; ``money``, ``parcels``, ``journal`` and ``whole`` hold the rules, ``repair`` undoes what landed late.
 """
 
-from config.invariants.finding import Finding, Report, Rule
-from config.invariants.reconciling import reconcile
+from fulfillment.reconciliation.finding import Finding, Report, Rule
+from fulfillment.reconciliation.reconciling import reconcile
 
 __all__ = ["Finding", "Report", "Rule", "reconcile"]

@@ -8,7 +8,7 @@ from orders.attention import IncidentKind
 from orders.money import money
 
 if TYPE_CHECKING:
-    from config.invariants.explaining import Explained
+    from fulfillment.reconciliation.explaining import Explained
 
 
 class Rule(StrEnum):

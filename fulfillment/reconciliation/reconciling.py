@@ -16,16 +16,16 @@ from django.conf import settings
 from django.db import DatabaseError, InterfaceError
 from django.db.models import Count, Max, Q, QuerySet
 
-from config.invariants import forgotten, journal, money, parcels, whole
-from config.invariants.explaining import Listed, explain, unexplained
-from config.invariants.facts import Facts, gather, starts
-from config.invariants.finding import Finding, Report, Rule
-from config.invariants.incidents import Telling, is_gone
-from config.invariants.listings import Listings, Place, Watch, lag_s, providers, read
-from config.invariants.repair import undo_late_landings
 from fulfillment import engine, recovery
 from fulfillment.clock import shop_now
 from fulfillment.models import FINAL, Saga, SagaState
+from fulfillment.reconciliation import forgotten, journal, money, parcels, whole
+from fulfillment.reconciliation.explaining import Listed, explain, unexplained
+from fulfillment.reconciliation.facts import Facts, gather, starts
+from fulfillment.reconciliation.finding import Finding, Report, Rule
+from fulfillment.reconciliation.incidents import Telling, is_gone
+from fulfillment.reconciliation.listings import Listings, Place, Watch, lag_s, providers, read
+from fulfillment.reconciliation.repair import undo_late_landings
 from fulfillment.recovery.reconciliations import TURN
 from fulfillment.release import RELEASE
 from orders.attention import Incident

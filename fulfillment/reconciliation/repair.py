@@ -8,15 +8,15 @@ import logging
 
 from django.db import transaction
 
-from config.invariants import parcels
-from config.invariants.facts import Facts
-from config.invariants.finding import Finding, Rule
-from config.invariants.incidents import ACTOR
 from fulfillment import engine, keys, ledger
 from fulfillment.errors import StepError
 from fulfillment.gateways import pinned
 from fulfillment.ledger import LedgerEntry
 from fulfillment.models import Saga, SagaState, StepRecord
+from fulfillment.reconciliation import parcels
+from fulfillment.reconciliation.facts import Facts
+from fulfillment.reconciliation.finding import Finding, Rule
+from fulfillment.reconciliation.incidents import ACTOR
 from fulfillment.step import Receipt, Step, Undo
 from orders.attention import resolve_incidents
 from orders.money import money

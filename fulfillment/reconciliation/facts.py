@@ -8,11 +8,11 @@ from typing import Any, TypeVar
 
 from django.db.models import Sum
 
-from config.invariants.finding import Finding, Rule
-from config.invariants.listings import Booked, Charged, Listings
 from fulfillment import engine
 from fulfillment.ledger import LedgerEntry
 from fulfillment.models import Reservation, Saga, SagaState, StepRecord, StepState
+from fulfillment.reconciliation.finding import Finding, Rule
+from fulfillment.reconciliation.listings import Booked, Charged, Listings
 from orders.models import Fact, Order
 from orders.timeline import Kind, TimelineEntry
 from sideeffects.models import Subscriber, SubscriberState

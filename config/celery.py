@@ -99,7 +99,7 @@ def leave(task: "Task[..., Any]", **_: Any) -> None:
         tracing.leave(token)
 
 
-@signals.task_unknown.connect(weak=False, dispatch_uid="fulfillment.recovery.releases")
+@signals.task_unknown.connect(weak=False, dispatch_uid="config.releases")
 def tell_what_was_dropped(name: str = "", message: Any = None, **_: Any) -> None:
     """In a rolling deploy a worker meets tasks of a release that is not its own."""
     from fulfillment import tasks

@@ -12,9 +12,9 @@ from typing import Any
 import psycopg
 import pytest
 
-from config import prepared
-from config.outside import RunningStack
 from config.stack import embedded
+from tests.proofs import prepared
+from tests.proofs.outside import RunningStack
 
 ROOT = Path(__file__).resolve().parent.parent
 RUN_DIR = ROOT / ".run" / "test"

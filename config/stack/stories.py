@@ -9,9 +9,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from config.outside import FINAL
 from orders.management.demo_data import CUSTOMERS, PRODUCTS
-from orders.management.placing_client import ShopClient, order_body
+from orders.management.placing_client import FINAL, ShopClient, order_body
 
 SLOW = "tok_slow_8s"
 PLAIN_SKUS = [product.sku for product in PRODUCTS if product.sku not in ("OUT-OF-STOCK", "LAST-ONE")]

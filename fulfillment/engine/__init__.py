@@ -4,7 +4,7 @@ The only writer of a saga's and a step's states, fences, keys, receipts and budg
 that has jumped) and counts launches; whoever tells of something adds to the history.
 
 Each transition takes the saga's row lock, checks the fence (``epoch``, and for a settle ``claim``), and writes state and history in one transaction.
-docs/semantics.md lists the transitions; tests/model searches them.
+docs/semantics.md lists the transitions; tests/proofs/model searches them.
 Read ``opening``, ``trying``, ``walking``, ``attempting``, ``waking``, ``leaving``, ``putting_off``, ``deciding`` in this order;
 ``holding`` and ``probing`` are what happens before an open circuit.
 

@@ -8,6 +8,8 @@ from django.conf import settings
 
 from orders.management.demo_data import DemoCustomer
 
+FINAL = {"fulfilled", "payment_failed", "inventory_failed", "shipping_failed", "failed", "cancelled"}  # an order's last statuses
+
 
 class ShopClient:
     """``api_url`` without a trailing slash. Every method raises httpx.HTTPStatusError with the problem document in its response."""

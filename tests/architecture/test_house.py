@@ -28,8 +28,8 @@ READS_THE_ENVIRONMENT = {
     "config/stack/processes.py",
     "config/stack/supervisor.py",
     "config/stack/embedded.py",
-    "config/prepared.py",
-    "config/outside.py",
+    "tests/proofs/prepared.py",
+    "tests/proofs/outside.py",
 }
 
 
@@ -59,7 +59,7 @@ def test_the_environment_is_read_in_one_file() -> None:
     """Starting children and choosing the settings module is the supervisor's business; reading variables is not."""
     readers = {name for name, text in code() if re.search(r"os\.(environ|getenv)", text) and not name.startswith("tests/")}
 
-    choosing = {"config/celery.py", "config/wsgi.py", "manage.py", "config/management/commands/demo.py", "config/storming/deploying.py"}
+    choosing = {"config/celery.py", "config/wsgi.py", "manage.py", "config/management/commands/demo.py", "tests/proofs/storms/deploying.py"}
     assert readers - READS_THE_ENVIRONMENT <= choosing
 
 
@@ -81,7 +81,7 @@ def test_states_and_fences_are_written_by_the_engine_alone() -> None:
 
 def _may_write(name: str) -> bool:
     """The simulation ends the orders of its own world."""
-    return name.startswith(("fulfillment/engine/", "config/simulation/")) or "/migrations/" in name
+    return name.startswith(("fulfillment/engine/", "tests/proofs/simulation/")) or "/migrations/" in name
 
 
 def test_nothing_runs_eagerly() -> None:

@@ -14,10 +14,10 @@ from typing import Any
 import pytest
 from django.core.management import CommandError, get_commands, load_command_class
 
-from config.storming.newer import copy_code
 from orders.api.fields import RequestedOrder
 from tests.architecture.test_docs import PAGES
 from tests.engines import ROOT
+from tests.proofs.storms.newer import copy_code
 
 BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 COMMAND = re.compile(r"^(?:    |\$ )(?:python )?manage\.py (.*?)(?: {3,}.*| +# .*)?$", re.MULTILINE)

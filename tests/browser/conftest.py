@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
 
-from config.outside import RunningStack
 from tests.debian import needed
 from tests.engines import RUN_DIR
 from tests.promises.conftest import Shop
+from tests.proofs.outside import RunningStack
 
 SCREENS = RUN_DIR / "screens"
 

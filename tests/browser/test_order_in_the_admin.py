@@ -2,9 +2,9 @@
 
 from playwright.sync_api import Page, expect
 
-from config.outside import wait_for
 from tests.browser.conftest import photograph
 from tests.promises.conftest import Shop
+from tests.proofs.outside import wait_for
 
 
 def open_order(admin: Page, shop: Shop, number: str) -> None:

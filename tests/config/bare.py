@@ -16,14 +16,14 @@ import psutil
 import redis
 from django.db import connection
 
-from config.outside import wait_for
-from config.proving import rabbitmq
 from config.stack import embedded
 from config.stack.processes import Child, Command
-from config.storming.poison import EMBED, Message
 from fulfillment.models import QueueProbe
 from orders.clock import shop_now
 from tests.engines import ROOT
+from tests.proofs.crash_matrix import rabbitmq
+from tests.proofs.outside import wait_for
+from tests.proofs.storms.poison import EMBED, Message
 
 CELERY = "from celery.__main__ import main; main()"
 QUEUES = ("undo", "saga", "sideeffects")

@@ -10,10 +10,10 @@ from django.core.management import call_command
 
 from config import doctor
 from config.broker import trouble
-from config.outside import wait_for
-from config.proving import rabbitmq
 from tests.config.bare import Broker, RabbitBroker
 from tests.debian import needed
+from tests.proofs.crash_matrix import rabbitmq
+from tests.proofs.outside import wait_for
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,6 @@ from django.db import connection
 from rest_framework.test import APIClient
 
 from config import doctor
-from config.outside import body
 from fulfillment import engine, keys, recovery
 from fulfillment.errors import InDoubt
 from fulfillment.models import LedgerEntry, Saga, StepRecord, StockLevel
@@ -21,6 +20,7 @@ from orders.attention import Incident, IncidentKind
 from orders.models import Order, Product
 from tests.config.conftest import TOTAL, Shop
 from tests.holding import outside
+from tests.proofs.outside import body
 
 OURS, ANOTHER = "tes", "abc"  # the issuer of the tests' nonce, and another system's
 

@@ -11,7 +11,6 @@ from pathlib import Path
 
 import pytest
 
-from config.outside import wait_for
 from fulfillment import engine
 from fulfillment.models import Saga, SagaState
 from orders.models import Incident, Order
@@ -19,6 +18,7 @@ from orders.timeline import Kind, TimelineEntry
 from tests.config.bare import Broker, Worker, variables
 from tests.config.conftest import Shop
 from tests.engines import ROOT
+from tests.proofs.outside import wait_for
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.timeout(170)]
 

@@ -11,12 +11,12 @@ import kombu
 import pytest
 from kombu.exceptions import OperationalError
 
-from config.outside import NothingCame, wait_for
 from config.poison import refusal
-from config.proving import rabbitmq
-from config.storming.poison import BROADCASTS, ENVELOPES, MESSAGES, Message, whole
 from tests.config.bare import QUEUES, Broker, RabbitBroker, Worker, settled
 from tests.debian import needed
+from tests.proofs.crash_matrix import rabbitmq
+from tests.proofs.outside import NothingCame, wait_for
+from tests.proofs.storms.poison import BROADCASTS, ENVELOPES, MESSAGES, Message, whole
 
 pytestmark = pytest.mark.django_db(transaction=True)
 REFUSED = "Message refused on queue"

@@ -14,13 +14,13 @@ import pytest
 from django.core.management import call_command
 
 from config import doctor
-from config.outside import wait_for
 from config.presence import Presence, lives
 from orders import processes
 from orders.attention import Incident
 from orders.processes import CRASHES, KEPT, ProcessRow
 from tests.config.bare import Broker, Worker
 from tests.engines import ROOT
+from tests.proofs.outside import wait_for
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

@@ -13,10 +13,10 @@ from typing import Any
 import httpx
 import pytest
 
-from config.storming import checking
-from config.storming.checking import check
-from config.storming.history import Exchange, Recording
 from orders.models import Status
+from tests.proofs.storms import checking
+from tests.proofs.storms.checking import check
+from tests.proofs.storms.history import Exchange, Recording
 
 KEY, BODY = "key-1", "body-1"
 

@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from config.storming import explained
-from config.storming.scenario import SMALL, Scenario
-from config.storming.storm import Storm
+from tests.proofs.storms import explained
+from tests.proofs.storms.scenario import SMALL, Scenario
+from tests.proofs.storms.storm import Storm
 
 NOTHING = {"earned": 0, "given_back": 0, "in_flight": 0, "at_risk": 0, "unexplained": 0}
 

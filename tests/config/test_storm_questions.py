@@ -8,13 +8,13 @@ import pytest
 from django.contrib.auth.models import User
 from django.db import connection
 
-from config.storming import told, working
-from config.storming.scenario import SMALL, Scenario
-from config.storming.storm import Storm
 from fulfillment.models import Saga
 from orders.attention import Incident
 from orders.models import Order, TimelineEntry
 from tests.fulfillment.conftest import ADDRESS
+from tests.proofs.storms import told, working
+from tests.proofs.storms.scenario import SMALL, Scenario
+from tests.proofs.storms.storm import Storm
 
 NOW = datetime.now(UTC)
 ENDED = NOW - timedelta(seconds=100)  # the fault

@@ -9,8 +9,9 @@ import psycopg
 import pytest
 import redis
 
-from config import outside
-from config.outside import FINAL, RunningStack, body, wait_for
+from orders.management.placing_client import FINAL
+from tests.proofs import outside
+from tests.proofs.outside import RunningStack, body, wait_for
 
 PLACE_WITH = """
 import json, os, uuid

@@ -23,8 +23,8 @@ import psutil
 import pytest
 import redis
 
-from config.outside import ADDRESS, FOLDER, body, wait_for
 from tests.promises.conftest import Shop
+from tests.proofs.outside import ADDRESS, FOLDER, body, wait_for
 
 WORKER = f"canary@{socket.gethostname()}"
 ASK = """

@@ -3,8 +3,8 @@
 import re
 from collections.abc import Callable
 
-from config.outside import wait_for
 from tests.promises.conftest import Shop
+from tests.proofs.outside import wait_for
 
 JOURNAL, AWAY = "fulfillment_steprecord", "away"
 ENDED = re.compile(r"config\.pool_process\[(\d+)\] 3 tasks in a row have failed unexpectedly")

@@ -4,8 +4,8 @@ import re
 
 import pytest
 
-from config.outside import wait_for
 from tests.promises.conftest import Shop
+from tests.proofs.outside import wait_for
 
 
 @pytest.mark.parametrize(

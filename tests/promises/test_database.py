@@ -10,8 +10,8 @@ from datetime import datetime
 import psycopg
 import pytest
 
-from config.outside import wait_for
 from tests.promises.conftest import Shop
+from tests.proofs.outside import wait_for
 
 WRITES, WAITS = 12, 5
 COUNTED = 5

@@ -2,8 +2,8 @@
 
 import pytest
 
-from config.outside import wait_for
 from tests.promises.conftest import Shop
+from tests.proofs.outside import wait_for
 
 ALL = ("sandbox", "sandbox_forgetful", "sandbox_burn", "sandbox_watch", "sandbox_keyless")
 

@@ -4,8 +4,8 @@ import time
 from collections.abc import Callable
 from contextlib import ExitStack
 
-from config.outside import wait_for
 from tests.promises.conftest import Shop
+from tests.proofs.outside import wait_for
 
 TABLES = "SELECT relname FROM pg_class WHERE relname LIKE 'sideeffects%%' AND relkind = 'r' ORDER BY 1"
 STATUS = "SELECT count(*) FROM orders_order WHERE number = ANY(%s) AND status = 'fulfilled'"

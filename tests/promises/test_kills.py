@@ -6,8 +6,8 @@ import signal
 import psutil
 import pytest
 
-from config.outside import wait_for
 from tests.promises.conftest import Shop
+from tests.proofs.outside import wait_for
 
 
 def once(shop: Shop, number: str) -> None:

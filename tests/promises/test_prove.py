@@ -22,20 +22,20 @@ import pytest
 from django.conf import settings
 from django.core.management import call_command
 
-from config.proving import proxy, rabbitmq, selection
-from config.proving.cases import ACTIONS, FAULTS, Case, sensible_cases
-from config.proving.proxy import Armed, Pace, Proxy
-from config.proving.record import Record
-from config.proving.stack import ProvingStack, options
-from config.proving.trial import Outcome
 from config.stack import locks
 from config.stack.ports import Port
 from config.stack.processes import Command, end_leftovers
-from config.storming.newer import copy_code
 from fulfillment.crashpoints import BOUNDARIES
 from fulfillment.step import Kind, Step
 from fulfillment.steps import STEPS
 from tests.engines import ROOT
+from tests.proofs.crash_matrix import proxy, rabbitmq, selection
+from tests.proofs.crash_matrix.cases import ACTIONS, FAULTS, Case, sensible_cases
+from tests.proofs.crash_matrix.proxy import Armed, Pace, Proxy
+from tests.proofs.crash_matrix.record import Record
+from tests.proofs.crash_matrix.stack import ProvingStack, options
+from tests.proofs.crash_matrix.trial import Outcome
+from tests.proofs.storms.newer import copy_code
 
 SANDBOXED = ("payments", "carrier")
 REPRESENTATIVE = [

@@ -8,10 +8,11 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from config import prepared
-from config.outside import FINAL, RunningStack, wait_for
+from orders.management.placing_client import FINAL
 from tests.engines import RUN_DIR
 from tests.promises.conftest import Shop
+from tests.proofs import prepared
+from tests.proofs.outside import RunningStack, wait_for
 
 ORPHAN, MISMATCH = "orphan_payment", "mismatch"
 

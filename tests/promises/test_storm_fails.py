@@ -15,16 +15,16 @@ import psycopg
 import pytest
 from rich.console import Console
 
-from config.management.commands import storm as command
-from config.outside import wait_for
 from config.stack.supervisor import StackError, hold
-from config.storming import settled
-from config.storming.clients import Clients
-from config.storming.history import Exchange
-from config.storming.scenario import SMALL, Scenario
-from config.storming.showing import Showing
-from config.storming.storm import Storm
 from tests.engines import ROOT, RUN_DIR
+from tests.proofs.management.commands import storm as command
+from tests.proofs.outside import wait_for
+from tests.proofs.storms import settled
+from tests.proofs.storms.clients import Clients
+from tests.proofs.storms.history import Exchange
+from tests.proofs.storms.scenario import SMALL, Scenario
+from tests.proofs.storms.showing import Showing
+from tests.proofs.storms.storm import Storm
 
 HELD: list[psycopg.Connection] = []
 STRAND = "UPDATE fulfillment_saga s SET state = 'needs_attention', wake_at = NULL, closed_at = NULL FROM orders_order o WHERE o.id = s.order_id AND o.number = %s"

@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 
-from config.storming.scenarios import SCENARIOS
 from tests.debian import install
 from tests.engines import ROOT, RUN_DIR
+from tests.proofs.storms.scenarios import SCENARIOS
 
 # What each small storm must have met, at least: a storm that met nothing has shown nothing.
 MET = {

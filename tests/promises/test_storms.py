@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 import redis
 
-from config.outside import body, wait_for
 from tests.promises.conftest import Shop
+from tests.proofs.outside import body, wait_for
 
 
 def test_the_same_idempotency_key_twenty_times_in_parallel_makes_one_order(shop: Shop) -> None:

@@ -13,8 +13,8 @@ import httpx
 import psutil
 import pytest
 
-from config.outside import wait_for
 from tests.promises.conftest import Shop
+from tests.proofs.outside import wait_for
 
 LEASE_S = 3.0  # at the tests' time scale
 FORWARD = (

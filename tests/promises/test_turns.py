@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterator
 import psutil
 import pytest
 
-from config.outside import FOLDER, wait_for
 from tests.promises.conftest import Shop
+from tests.proofs.outside import FOLDER, wait_for
 
 POINT = "sweep.any.any.any"
 HOLDER = "SELECT split_part(holder, ':', 2)::int FROM orders_turnrow WHERE name = 'sweep' AND until > shop_now()"

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from config.outside import wait_for
 from config.stack.embedded import BOUNCES
 from config.stack.ports import Port, listens
+from tests.proofs.outside import wait_for
 from tests.sideeffects.conftest import Tell
 
 pytestmark = pytest.mark.django_db(transaction=True)

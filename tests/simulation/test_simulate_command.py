@@ -11,12 +11,12 @@ from pathlib import Path
 import psutil
 import pytest
 
-from config.outside import wait_for
-from config.simulation import pool
-from config.simulation.pool import NothingSimulated, Sum
 from config.stack.processes import end_session
 from config.stack.supervisor import STOP_SIGNALS
 from tests.engines import ROOT, RUN_DIR
+from tests.proofs.outside import wait_for
+from tests.proofs.simulation import pool
+from tests.proofs.simulation.pool import NothingSimulated, Sum
 
 HERE = RUN_DIR / "simulate"  # where `make clean` looks too
 NOBODY = "postgresql://nobody@127.0.0.1:1/nothing?connect_timeout=1"

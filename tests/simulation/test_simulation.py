@@ -6,9 +6,9 @@ from contextlib import suppress
 
 import pytest
 
-from config.simulation.courses import COURSES
-from config.simulation.history import Simulator
-from config.simulation.sabotage import BROKEN
+from tests.proofs.simulation.courses import COURSES
+from tests.proofs.simulation.history import Simulator
+from tests.proofs.simulation.sabotage import BROKEN
 
 pytestmark = pytest.mark.django_db(transaction=True)
 SEEDS = 100

@@ -15,8 +15,8 @@ import psutil
 import pytest
 
 from config.management.commands import demo
-from config.outside import wait_for
 from tests.engines import ROOT, RUN_DIR
+from tests.proofs.outside import wait_for
 from tests.stack.test_stack import everybody, gone, manage
 
 HERE = RUN_DIR / "terminal"

@@ -10,12 +10,12 @@ from pathlib import Path
 import httpx
 import pytest
 
-from config.outside import RunningStack
 from config.stack.ports import Port, PortTaken, is_held_by
 from config.stack.processes import Command
 from config.stack.supervisor import Stack, StackError, StackOptions
 from tests.engines import ROOT, RUN_DIR
 from tests.promises.conftest import Shop
+from tests.proofs.outside import RunningStack
 from tests.stack.test_stack import manage
 
 ANSWER = (

@@ -5,9 +5,9 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from config import prepared
 from config.stack import embedded
 from tests.engines import ROOT
+from tests.proofs import prepared
 
 
 def test_what_is_laid_is_migrated_and_empty(tmp_path: Path) -> None:

@@ -1,0 +1,1 @@
+"""The protocol as pure functions, and the search through its states."""

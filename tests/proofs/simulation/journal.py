@@ -1,0 +1,84 @@
+"""What is durable about one order: read after every move, projected for the model, and put back one version by a database crash."""
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+from django.db import connection, transaction
+
+from fulfillment.models import Circuit, Saga, StepRecord
+
+READ = """
+SELECT to_jsonb(s)::text, (SELECT jsonb_agg(to_jsonb(r) ORDER BY r.position)::text FROM fulfillment_steprecord r WHERE r.saga_id = s.id), o.status,
+    (SELECT coalesce(max(t.id), 0) FROM orders_timelineentry t WHERE t.order_id = o.id),
+    (SELECT count(*) FROM orders_fact e WHERE e.order_id = o.id),
+    (SELECT coalesce(string_agg(v.state, ','), '') FROM fulfillment_reservation v WHERE v.order_number = o.number),
+    (SELECT count(*) FROM orders_incident i WHERE i.order_id = o.id AND i.state <> 'resolved'),
+    extract(epoch FROM CASE WHEN s.wake_at < '9000-01-01' THEN s.wake_at END)::float,
+    (SELECT coalesce(sum(CASE WHEN l.operation = 'captured' THEN l.amount_minor ELSE -l.amount_minor END), 0)
+        FROM fulfillment_ledgerentry l WHERE l.order_id = o.id)::int,
+    (SELECT coalesce(sum(l.amount_minor), 0) FROM fulfillment_ledgerentry l WHERE l.order_id = o.id AND l.operation = 'written_off')::int,
+    (SELECT jsonb_agg(to_jsonb(c) ORDER BY c.name)::text FROM fulfillment_circuit c)
+FROM fulfillment_saga s JOIN orders_order o ON o.id = s.order_id WHERE s.id = %s
+"""
+
+
+@dataclass(frozen=True)
+class Seen:
+    """The rows of one order, as committed, and the circuits. ``wake_at``: seconds since the epoch of time; None: nobody looks.
+
+    ``captured_minor``: what our ledger says remains captured. ``written_off_minor``: what a person has decided to keep.
+    """
+
+    saga: dict[str, Any]
+    records: list[dict[str, Any]]
+    status: str
+    last_entry: int
+    events: int
+    reservations: str
+    incidents: int
+    wake_at: float | None
+    captured_minor: int
+    written_off_minor: int
+    circuits: list[dict[str, Any]]
+
+    @property
+    def state(self) -> str:
+        return str(self.saga["state"])
+
+    def projection(self) -> tuple[Any, ...]:
+        """(saga state, epoch, cancel recorded, going backward, ((step state, doubt), …)): what tests/proofs/model replays."""
+        steps = tuple((record["state"], record["doubt"]) for record in self.records)
+        return (self.state, self.saga["epoch"], self.saga["cancel_requested_at"] is not None, bool(self.saga["failure"]), steps)
+
+
+def read(saga_id: int) -> Seen:
+    with connection.cursor() as cursor:
+        cursor.execute(READ, [saga_id])
+        row: list[Any] = list(cursor.fetchone())
+    for at, empty in ((0, "{}"), (1, "[]"), (-1, "[]")):
+        row[at] = json.loads(row[at] or empty)
+    return Seen(*row)
+
+
+@transaction.atomic
+def put_back(seen: Seen) -> None:
+    """As a database crash does it: the commits since then never were. Triggers are off meanwhile: history and status go back too."""
+    with connection.cursor() as cursor:
+        cursor.execute("SET LOCAL session_replication_role = replica")
+        _restore(cursor, "fulfillment_saga", Saga, seen.saga)
+        for record in seen.records:
+            _restore(cursor, "fulfillment_steprecord", StepRecord, record)
+        Circuit.objects.exclude(name__in=[circuit["name"] for circuit in seen.circuits]).delete()
+        for circuit in seen.circuits:
+            _restore(cursor, "fulfillment_circuit", Circuit, circuit, "name")
+        cursor.execute("UPDATE orders_order SET status = %s WHERE id = %s", [seen.status, seen.saga["order_id"]])
+        cursor.execute("DELETE FROM orders_timelineentry WHERE order_id = %s AND id > %s", [seen.saga["order_id"], seen.last_entry])
+
+
+def _restore(cursor: Any, table: str, model: type[Saga] | type[StepRecord] | type[Circuit], row: dict[str, Any], key: str = "id") -> None:
+    columns = ", ".join(str(field.column) for field in model._meta.concrete_fields)
+    cursor.execute(
+        f"UPDATE {table} t SET ({columns}) = (SELECT {columns} FROM jsonb_populate_record(NULL::{table}, %s)) WHERE t.{key} = %s",
+        [json.dumps(row), row[key]],
+    )

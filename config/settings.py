@@ -198,6 +198,9 @@ INSTALLED_APPS = [
     "sideeffects",
     *sorted(f"sideeffects.subscribers.{room.parent.name}" for room in SUBSCRIBERS_DIR.glob("*/apps.py")),
     "config",
+    *(
+        ["tests.proofs"] if (DEMO_VALUES or not EXTERNAL_DATABASE_URL) and (BASE_DIR / "tests" / "proofs").is_dir() else []
+    ),  # not in production
 ]
 MIDDLEWARE = [
     "orders.api.problems.RequestId",

@@ -13,6 +13,7 @@ Everything else does: whatever raises the epoch, grants, settles a success or a 
 """
 
 from fulfillment.engine.attempting import do_keys, was_refused
+from fulfillment.engine.attempts import may_settle, run_local, settle_failure, settle_success, start
 from fulfillment.engine.holding import tell_of
 from fulfillment.engine.journal import (
     GRANTED,
@@ -40,7 +41,6 @@ from fulfillment.engine.probing import probe
 from fulfillment.engine.putting_off import is_put_off, put_off, waiting_for_our_database
 from fulfillment.engine.restoring import Shown, differs, is_in_doubt, restored
 from fulfillment.engine.transition import transition
-from fulfillment.engine.trying import may_settle, run_local, settle_failure, settle_success, start
 from fulfillment.engine.waking import chain_stopped, could_not_start, look, request_cancel
 from fulfillment.engine.walking import at_risk_minor, left_at_its_end
 

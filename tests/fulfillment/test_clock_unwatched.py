@@ -13,7 +13,7 @@ from django.db import OperationalError, connection, transaction
 from config.management.commands.sweep import Sweep
 from fulfillment import engine, recovery
 from fulfillment.clock import shop_now
-from fulfillment.engine import budget, trying
+from fulfillment.engine import attempts, budget
 from fulfillment.errors import Unavailable
 from fulfillment.models import Saga, SagaState, StepRecord
 from orders.watch import ClockWatch
@@ -27,9 +27,9 @@ SECOND = timedelta(seconds=1)
 @pytest.fixture
 def process() -> Iterator[None]:
     """A worker's process that has just begun."""
-    was, trying.watch = trying.watch, ClockWatch(settings.CLOCK_TOLERANCE_S)
+    was, attempts.watch = attempts.watch, ClockWatch(settings.CLOCK_TOLERANCE_S)
     yield
-    trying.watch = was
+    attempts.watch = was
 
 
 def fail(saga: int) -> None:
@@ -154,7 +154,7 @@ def test_a_look_up_counts_only_as_far_as_this_process_has_seen_the_clock(saga: i
 
 def test_a_process_that_has_seen_enough_believes_the_clock(saga: int, process: None) -> None:
     engine.start(saga, 1, "payment", False)
-    trying.watch._calm_since -= 2 * settings.LEASE_S
+    attempts.watch._calm_since -= 2 * settings.LEASE_S
     StepRecord.objects.filter(saga=saga, name="payment").update(state="granted", asked_until=shop_now() - HOUR)
 
     second = engine.start(saga, 1, "payment", False)

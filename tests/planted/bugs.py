@@ -134,7 +134,7 @@ BUGS = (
     Bug(
         name="a success does not wait for the disk",
         blindness=BOUNDARIES,
-        file="fulfillment/engine/trying.py",
+        file="fulfillment/engine/attempts.py",
         search="    settled = _succeed(saga, claim.name, receipt, claim.undo)\n",
         replace="    may_be_lost()\n    settled = _succeed(saga, claim.name, receipt, claim.undo)\n",
     ),

@@ -16,7 +16,7 @@ from django.test import override_settings
 
 from fulfillment import circuit as circuits
 from fulfillment import recovery, tasks
-from fulfillment.engine import Launch, trying
+from fulfillment.engine import Launch, attempts
 from fulfillment.errors import Rejected
 from fulfillment.models import DECIDED_BY_PERSONS, FINAL, Circuit, QueueProbe, Saga, SagaState, StockLevel
 from orders.attention import Incident
@@ -150,10 +150,10 @@ class History:
 
     def _begin_a_process(self, ago_s: float = 0.0) -> None:
         """A worker that has just begun has never seen the database's clock."""
-        trying.watch = ClockWatch(settings.CLOCK_TOLERANCE_S)
+        attempts.watch = ClockWatch(settings.CLOCK_TOLERANCE_S)
         if ago_s:
             self.clock.now -= ago_s
-            trying.watch.saw(self.clock.now, self.clock.of_the_database)
+            attempts.watch.saw(self.clock.now, self.clock.of_the_database)
             self.clock.now += ago_s
 
     # --- the course of it ---

@@ -16,7 +16,7 @@ from django.db import transaction
 from fulfillment import engine, talk
 from fulfillment.clock import ShopNow
 from fulfillment.crashpoints import crash_point
-from fulfillment.engine import budget, deciding, journal, probing, trying, waking, walking
+from fulfillment.engine import attempts, budget, deciding, journal, probing, waking, walking
 from fulfillment.models import Saga, SagaState, StepState
 from fulfillment.recovery import jumps, verbs
 from orders.connections import start_clean
@@ -48,7 +48,7 @@ def _any_moving_saga(claim: journal.Claim) -> Saga | None:
 
 def fence_off() -> contextlib.AbstractContextManager[None]:
     """A settle asks neither for its epoch nor for its claim."""
-    return replacing(trying, _fenced=_any_moving_saga)
+    return replacing(attempts, _fenced=_any_moving_saga)
 
 
 def settle_without_claim() -> contextlib.AbstractContextManager[None]:
@@ -58,7 +58,7 @@ def settle_without_claim() -> contextlib.AbstractContextManager[None]:
         saga = _any_moving_saga(claim)
         return saga if saga is not None and saga.epoch == claim.epoch else None
 
-    return replacing(trying, _fenced=by_epoch)
+    return replacing(attempts, _fenced=by_epoch)
 
 
 # --- intent, keys, doubt ---------------------------------------------------------------------------------------------------
@@ -66,7 +66,7 @@ def settle_without_claim() -> contextlib.AbstractContextManager[None]:
 
 def intent_not_first() -> contextlib.AbstractContextManager[None]:
     """The grant that a call needs is not durable before it leaves: what was never started counts as never called, and a start writes nothing."""
-    start, fenced = trying._start, trying._fenced
+    start, fenced = attempts._start, attempts._fenced
 
     def silent(saga_id: int, epoch: int, name: str, undo: bool) -> Any:
         with transaction.atomic():
@@ -82,7 +82,7 @@ def intent_not_first() -> contextlib.AbstractContextManager[None]:
 
     @contextmanager
     def both() -> Iterator[None]:
-        with replacing(trying, _start=silent, _fenced=by_grant), granted_is_not_called():
+        with replacing(attempts, _start=silent, _fenced=by_grant), granted_is_not_called():
             yield
 
     return both()
@@ -90,13 +90,13 @@ def intent_not_first() -> contextlib.AbstractContextManager[None]:
 
 def key_per_try() -> contextlib.AbstractContextManager[None]:
     """Each epoch asks under a key of its own."""
-    start = trying._start
+    start = attempts._start
 
     def minted(saga_id: int, epoch: int, name: str, undo: bool) -> Any:
         claim = start(saga_id, epoch, name, undo)
         return claim if claim is None or undo else replace(claim, key=f"{claim.key}:e{epoch}")
 
-    return replacing(trying, _start=minted)
+    return replacing(attempts, _start=minted)
 
 
 def _not_called(*states: str) -> contextlib.AbstractContextManager[None]:
@@ -135,13 +135,13 @@ def epoch_does_not_wait() -> contextlib.AbstractContextManager[None]:
 
 def window_from_start() -> contextlib.AbstractContextManager[None]:
     """The key window counts from this start, so that it never seems to be over."""
-    start = trying._start
+    start = attempts._start
 
     def fresh(saga_id: int, epoch: int, name: str, undo: bool) -> Any:
         claim = start(saga_id, epoch, name, undo)
         return claim and replace(claim, age_s=0.0)
 
-    return replacing(trying, _start=fresh)
+    return replacing(attempts, _start=fresh)
 
 
 def blind_undo_by_look_up() -> contextlib.AbstractContextManager[None]:
@@ -166,7 +166,7 @@ def withdraws_any_grant() -> contextlib.AbstractContextManager[None]:
 
 def probe_does_not_wait() -> contextlib.AbstractContextManager[None]:
     """The start of a probe may be lost with the database."""
-    start = trying._start
+    start = attempts._start
 
     def lossy(saga_id: int, epoch: int, name: str, undo: bool) -> Any:
         with transaction.atomic():
@@ -174,7 +174,7 @@ def probe_does_not_wait() -> contextlib.AbstractContextManager[None]:
             may_be_lost()
         return claim
 
-    return replacing(trying, _start=lossy)
+    return replacing(attempts, _start=lossy)
 
 
 # --- the walk --------------------------------------------------------------------------------------------------------------

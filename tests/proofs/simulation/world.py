@@ -11,7 +11,7 @@ from django.db import connection
 from psycopg.adapt import Loader
 
 from fulfillment import crashpoints, gateways, keys, tasks
-from fulfillment.engine import trying
+from fulfillment.engine import attempts
 from fulfillment.gateways import lease
 from fulfillment.recovery import jumps
 from orders import watch
@@ -100,8 +100,8 @@ class Commits:
 def replaced(clock: Clock, listener: Any) -> Iterator["Surroundings"]:
     """Everything outside the engine is ours in the block, and put back after it."""
     surroundings = Surroundings()
-    was = (tasks.publish, registry.publish, crashpoints.listener, trying.watch, keys.new_nonce, dict(gateways.ROLES))
-    times = {module: vars(module)["time"] for module in (lease, watch, trying, jumps)}
+    was = (tasks.publish, registry.publish, crashpoints.listener, attempts.watch, keys.new_nonce, dict(gateways.ROLES))
+    times = {module: vars(module)["time"] for module in (lease, watch, attempts, jumps)}
     vars(tasks)["publish"] = lambda what: surroundings.broker.publish(what)
     vars(registry)["publish"] = lambda messages: []
     vars(keys)["new_nonce"] = lambda: "simulated"  # each order has a number of its own, and a history is repeated to the letter
@@ -116,7 +116,7 @@ def replaced(clock: Clock, listener: Any) -> Iterator["Surroundings"]:
     try:
         yield surroundings
     finally:
-        vars(tasks)["publish"], vars(registry)["publish"], crashpoints.listener, trying.watch, vars(keys)["new_nonce"], roles = was
+        vars(tasks)["publish"], vars(registry)["publish"], crashpoints.listener, attempts.watch, vars(keys)["new_nonce"], roles = was
         for module, time in times.items():
             vars(module)["time"] = time
         gateways.ROLES.update(roles)

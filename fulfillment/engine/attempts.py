@@ -36,9 +36,9 @@ from fulfillment.engine.journal import (
     tell_order,
 )
 from fulfillment.engine.leaving import drop
+from fulfillment.engine.progress import grant_next, grant_next_undo, park_undo, turn_back
 from fulfillment.engine.putting_off import goes_on
 from fulfillment.engine.transition import transition
-from fulfillment.engine.walking import grant_next, grant_next_undo, park_undo, turn_back
 from fulfillment.errors import LAG, OWN_DATABASE, Busy, Changed, Differs, InDoubt, Rejected, StepError, Throttled, Unavailable, UnknownStep
 from fulfillment.ledger import LedgerEntry
 from fulfillment.models import Saga, SagaState, StepRecord, StepState

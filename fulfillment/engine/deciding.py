@@ -8,7 +8,7 @@ from fulfillment.engine.attempting import next_do, told_of
 from fulfillment.engine.holding import release
 from fulfillment.engine.journal import border, is_pivot, move, save, tell, tell_order
 from fulfillment.engine.leaving import adopt
-from fulfillment.engine.walking import grant_next, grant_next_undo, grant_undo, turn_back
+from fulfillment.engine.progress import grant_next, grant_next_undo, grant_undo, turn_back
 from fulfillment.ledger import LedgerEntry
 from fulfillment.models import Saga, SagaState, StepRecord, StepState
 from fulfillment.step import Receipt

@@ -11,8 +11,8 @@ from fulfillment.clock import ShopNow, backoff_s, in_seconds
 from fulfillment.engine.attempting import next_undo
 from fulfillment.engine.holding import release
 from fulfillment.engine.journal import Claim, Settled, launch_of, move, pivot_succeeded, record_of, save
+from fulfillment.engine.progress import park, park_undo, turn_back
 from fulfillment.engine.putting_off import goes_on
-from fulfillment.engine.walking import park, park_undo, turn_back
 from fulfillment.errors import Differs
 from fulfillment.ledger import LedgerEntry
 from fulfillment.models import Saga, StepRecord, StepState

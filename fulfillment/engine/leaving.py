@@ -7,8 +7,8 @@ from django.conf import settings
 
 from fulfillment.clock import ShopNow, in_seconds, patience_s, shop_now
 from fulfillment.engine.journal import GRANTED, Launch, border, find_locked, is_newer, launch_of, save, step_of, tell
+from fulfillment.engine.progress import park
 from fulfillment.engine.transition import transition
-from fulfillment.engine.walking import park
 from fulfillment.models import Saga, StepRecord
 from fulfillment.release import RELEASE
 from orders.attention import IncidentKind

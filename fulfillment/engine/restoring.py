@@ -10,8 +10,8 @@ from enum import StrEnum
 from fulfillment import keys
 from fulfillment.clock import ShopNow, in_seconds, lease_s, saga_deadline
 from fulfillment.engine.journal import DONE, UNDONE, border, find_locked, is_local, move, save
+from fulfillment.engine.progress import park
 from fulfillment.engine.transition import transition
-from fulfillment.engine.walking import park
 from fulfillment.models import Saga, StepRecord, StepState
 from orders.attention import IncidentKind
 

@@ -28,9 +28,7 @@ from fulfillment.engine.journal import (
 )
 from fulfillment.engine.leaving import adopt, leave, nobody_came, park_unserved
 from fulfillment.engine.probing import hold_on
-from fulfillment.engine.putting_off import goes_on, is_put_off, tell_that_it_lasts
-from fulfillment.engine.transition import transition
-from fulfillment.engine.walking import (
+from fulfillment.engine.progress import (
     STOPPED,
     at_risk_minor,
     close_what_was_left,
@@ -41,6 +39,8 @@ from fulfillment.engine.walking import (
     put_in_doubt,
     turn_back,
 )
+from fulfillment.engine.putting_off import goes_on, is_put_off, tell_that_it_lasts
+from fulfillment.engine.transition import transition
 from fulfillment.errors import OWN_DATABASE
 from fulfillment.models import FINAL, Saga, SagaState, StepRecord, StepState
 from orders.attention import IncidentKind

@@ -93,7 +93,7 @@ def test_nothing_runs_eagerly() -> None:
 def test_a_fact_has_one_sender_and_one_receiver() -> None:
     senders = [name for name, text in code() if "order_fulfilled.send" in text and not name.startswith("tests/")]
 
-    assert senders == ["fulfillment/engine/walking.py"]
+    assert senders == ["fulfillment/engine/progress.py"]
     assert isinstance(order_fulfilled, Signal)
     assert len(order_fulfilled.receivers) == 1
 

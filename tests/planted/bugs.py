@@ -98,7 +98,7 @@ BUGS = (
     Bug(
         name="time that one step was given back stays with the next",
         blindness=ARITHMETIC,
-        file="fulfillment/engine/walking.py",
+        file="fulfillment/engine/progress.py",
         search="left_since=None, paused_s=0.0, **changes)",
         replace="left_since=None, **changes)",
     ),
@@ -155,7 +155,7 @@ BUGS = (
     Bug(
         name="stock leaves in a commit of its own",
         blindness=BOUNDARIES,
-        file="fulfillment/engine/walking.py",
+        file="fulfillment/engine/progress.py",
         search="    stock.consume(order.number)\n",
         replace="    from django.db import transaction\n\n    transaction.on_commit(lambda: stock.consume(order.number))\n",
     ),
@@ -266,7 +266,7 @@ BUGS = (
         name="the fact is told to subscribers before it is recorded",
         is_later=True,
         blindness=BOUNDARIES,
-        file="fulfillment/engine/walking.py",
+        file="fulfillment/engine/progress.py",
         search="    facts.record(fact, order.pk, order.correlation_id)\n    order_fulfilled.send(Saga, fact=fact)\n",
         replace="    from django.db import transaction\n\n    order_fulfilled.send(Saga, fact=fact)\n"
         "    transaction.on_commit(lambda: facts.record(fact, order.pk, order.correlation_id))\n",

@@ -16,7 +16,7 @@ from django.db import transaction
 from fulfillment import engine, talk
 from fulfillment.clock import ShopNow
 from fulfillment.crashpoints import crash_point
-from fulfillment.engine import attempts, budget, deciding, journal, probing, waking, walking
+from fulfillment.engine import attempts, budget, deciding, journal, probing, progress, waking
 from fulfillment.models import Saga, SagaState, StepState
 from fulfillment.recovery import jumps, verbs
 from orders.connections import start_clean
@@ -100,8 +100,8 @@ def key_per_try() -> contextlib.AbstractContextManager[None]:
 
 
 def _not_called(*states: str) -> contextlib.AbstractContextManager[None]:
-    perhaps = walking.perhaps_called
-    return replacing(walking, perhaps_called=lambda saga, record: record.state not in states and perhaps(saga, record))
+    perhaps = progress.perhaps_called
+    return replacing(progress, perhaps_called=lambda saga, record: record.state not in states and perhaps(saga, record))
 
 
 def granted_is_not_called() -> contextlib.AbstractContextManager[None]:
@@ -116,7 +116,7 @@ def unavailable_is_not_done() -> contextlib.AbstractContextManager[None]:
 
 def epoch_does_not_wait() -> contextlib.AbstractContextManager[None]:
     """The commit that raises an epoch may be lost with the database."""
-    grant_again, turn_back = waking._grant_again, walking.turn_back
+    grant_again, turn_back = waking._grant_again, progress.turn_back
 
     def lossy(change: Callable[..., Any]) -> Callable[..., Any]:
         def changed(*args: Any) -> Any:
@@ -186,18 +186,18 @@ def grant_without_wake_at() -> contextlib.AbstractContextManager[None]:
     def forgets(saga: Saga, **changes: Any) -> None:
         journal.save(saga, relaunches=0, wake_at=FAR_FUTURE, launched_at=ShopNow(), **changes)
 
-    return replacing(walking, await_start=forgets)
+    return replacing(progress, await_start=forgets)
 
 
 def undo_blocks_ignored() -> contextlib.AbstractContextManager[None]:
     """The refund goes out although the parcel may still leave."""
-    planned = vars(walking)["planned"]
-    return replacing(walking, planned=lambda saga, name: planned(saga, name) | {"undo_blocks": False})
+    planned = vars(progress)["planned"]
+    return replacing(progress, planned=lambda saga, name: planned(saga, name) | {"undo_blocks": False})
 
 
 def event_in_its_own_commit() -> contextlib.AbstractContextManager[None]:
     """The fact is recorded after the order is fulfilled, not with it."""
-    record = vars(walking)["facts"].record
+    record = vars(progress)["facts"].record
 
     def later(*fact: Any) -> None:
         transaction.on_commit(lambda: _record(*fact))
@@ -207,7 +207,7 @@ def event_in_its_own_commit() -> contextlib.AbstractContextManager[None]:
         with transaction.atomic():
             record(*fact)
 
-    return replacing(walking, facts=SimpleNamespace(record=later))
+    return replacing(progress, facts=SimpleNamespace(record=later))
 
 
 # --- the clock -------------------------------------------------------------------------------------------------------------
@@ -265,7 +265,7 @@ def answers_believed() -> contextlib.AbstractContextManager[None]:
 @contextmanager
 def part_is_all() -> Iterator[None]:
     """Whatever was given back counts as all of it, and the ledger is not asked when the walk ends."""
-    with replacing(talk, as_granted=lambda undo, given_back: given_back), replacing(walking, _with_money_that_remains=lambda saga: None):
+    with replacing(talk, as_granted=lambda undo, given_back: given_back), replacing(progress, _with_money_that_remains=lambda saga: None):
         yield
 
 

@@ -41,8 +41,8 @@ from fulfillment.engine.probing import probe
 from fulfillment.engine.progress import at_risk_minor, left_at_its_end
 from fulfillment.engine.putting_off import is_put_off, put_off, waiting_for_our_database
 from fulfillment.engine.restoring import Shown, differs, is_in_doubt, restored
+from fulfillment.engine.resumption import chain_stopped, could_not_start, look, request_cancel
 from fulfillment.engine.transition import transition
-from fulfillment.engine.waking import chain_stopped, could_not_start, look, request_cancel
 
 __all__ = [
     "GRANTED",

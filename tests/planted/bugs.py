@@ -242,7 +242,7 @@ BUGS = (
         name="a sweep that has just begun waits for a whole lease again at each look",
         is_later=True,
         blindness=ARITHMETIC,
-        file="fulfillment/engine/waking.py",
+        file="fulfillment/engine/resumption.py",
         search="save(saga, wake_at=in_seconds(lease_s() - calm_s))",
         replace="save(saga, wake_at=in_seconds(lease_s()))",
     ),

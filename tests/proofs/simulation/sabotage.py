@@ -16,7 +16,7 @@ from django.db import transaction
 from fulfillment import engine, talk
 from fulfillment.clock import ShopNow
 from fulfillment.crashpoints import crash_point
-from fulfillment.engine import attempts, budget, deciding, journal, probing, progress, waking
+from fulfillment.engine import attempts, budget, deciding, journal, probing, progress, resumption
 from fulfillment.models import Saga, SagaState, StepState
 from fulfillment.recovery import jumps, verbs
 from orders.connections import start_clean
@@ -116,7 +116,7 @@ def unavailable_is_not_done() -> contextlib.AbstractContextManager[None]:
 
 def epoch_does_not_wait() -> contextlib.AbstractContextManager[None]:
     """The commit that raises an epoch may be lost with the database."""
-    grant_again, turn_back = waking._grant_again, progress.turn_back
+    grant_again, turn_back = resumption._grant_again, progress.turn_back
 
     def lossy(change: Callable[..., Any]) -> Callable[..., Any]:
         def changed(*args: Any) -> Any:
@@ -127,7 +127,7 @@ def epoch_does_not_wait() -> contextlib.AbstractContextManager[None]:
 
     @contextmanager
     def both() -> Iterator[None]:
-        with replacing(waking, _grant_again=lossy(grant_again), turn_back=lossy(turn_back)):
+        with replacing(resumption, _grant_again=lossy(grant_again), turn_back=lossy(turn_back)):
             yield
 
     return both()

@@ -13,7 +13,7 @@ from django.contrib.auth.models import User
 from django.db.models import Subquery
 
 from fulfillment import engine, ledger
-from fulfillment.engine import deciding
+from fulfillment.engine import operator_actions
 from fulfillment.errors import StepError
 from fulfillment.models import Quarantine, Saga, StepRecord
 from fulfillment.recovery import held, quarantine
@@ -289,13 +289,13 @@ def _settle_incidents(saga: Saga, request: Request) -> None:
 
 
 def _retry_now(saga: Saga, request: Request, found: LookedUp | None) -> None:
-    deciding.due_now(saga)
+    operator_actions.due_now(saga)
 
 
 def _retry(saga: Saga, request: Request, found: LookedUp | None) -> None:
     _settle_incidents(saga, request)
     record, undo = _where(saga)
-    deciding.try_again(saga, record, undo)
+    operator_actions.try_again(saga, record, undo)
 
 
 def _look(saga: Saga, request: Request, found: LookedUp | None) -> None:
@@ -304,28 +304,28 @@ def _look(saga: Saga, request: Request, found: LookedUp | None) -> None:
 
 def _it_happened(saga: Saga, request: Request, found: LookedUp | None) -> None:
     _settle_incidents(saga, request)
-    deciding.took_place(saga, _where(saga)[0], found.receipt if found else None, request.evidence)
+    operator_actions.took_place(saga, _where(saga)[0], found.receipt if found else None, request.evidence)
 
 
 def _start_undo(saga: Saga, request: Request, found: LookedUp | None) -> None:
     _settle_incidents(saga, request)
-    deciding.due_now(saga)  # first, because a saga that moves is never without its next look
-    deciding.undo_all(saga)
+    operator_actions.due_now(saga)  # first, because a saga that moves is never without its next look
+    operator_actions.undo_all(saga)
 
 
 def _undone_by_hand(saga: Saga, request: Request, found: LookedUp | None) -> None:
     _settle_incidents(saga, request)
-    deciding.undone_by_hand(saga, _where(saga)[0], request.amount_minor or 0, request.evidence)
+    operator_actions.undone_by_hand(saga, _where(saga)[0], request.amount_minor or 0, request.evidence)
 
 
 def _skip(saga: Saga, request: Request, found: LookedUp | None) -> None:
     _settle_incidents(saga, request)
-    deciding.do_without(saga, _where(saga)[0], request.evidence)
+    operator_actions.do_without(saga, _where(saga)[0], request.evidence)
 
 
 def _close(saga: Saga, request: Request, found: LookedUp | None) -> None:
     _settle_incidents(saga, request)
-    deciding.close(saga, request.amount_minor or 0)
+    operator_actions.close(saga, request.amount_minor or 0)
 
 
 def _assign(saga: Saga, request: Request, found: LookedUp | None) -> None:
@@ -398,6 +398,6 @@ def _retry_now_of(order_number: str, actor: Actor) -> str:
         return "nothing_waits"
     if saga.held_by:
         return "held"
-    deciding.due_now(saga)
+    operator_actions.due_now(saga)
     engine.tell(saga, Kind.OPERATOR, name=at[0].name, code="retry_now", actor=actor.name, detail={"user": actor.user})
     return "due"

@@ -16,7 +16,7 @@ from django.db import transaction
 from fulfillment import engine, talk
 from fulfillment.clock import ShopNow
 from fulfillment.crashpoints import crash_point
-from fulfillment.engine import attempts, budget, deciding, journal, probing, progress, resumption
+from fulfillment.engine import attempts, budget, journal, operator_actions, probing, progress, resumption
 from fulfillment.models import Saga, SagaState, StepState
 from fulfillment.recovery import jumps, verbs
 from orders.connections import start_clean
@@ -297,13 +297,13 @@ def without_keys_at_once() -> contextlib.AbstractContextManager[None]:
 
 def closing_writes_nothing_off() -> contextlib.AbstractContextManager[None]:
     """A person closes an order, and what remains captured goes on as nobody's."""
-    close = deciding.close
-    return replacing(deciding, close=lambda saga, amount_minor: close(saga, 0))
+    close = operator_actions.close
+    return replacing(operator_actions, close=lambda saga, amount_minor: close(saga, 0))
 
 
 def closing_keeps_the_stock() -> contextlib.AbstractContextManager[None]:
     """What an order that was closed has reserved stays reserved."""
-    return replacing(deciding, stock=SimpleNamespace(consume=lambda number: None, release_all=lambda number: None))
+    return replacing(operator_actions, stock=SimpleNamespace(consume=lambda number: None, release_all=lambda number: None))
 
 
 # --- between two tasks -----------------------------------------------------------------------------------------------------

@@ -12,7 +12,7 @@ Note: what may be lost. A transaction whose loss only repeats something idempote
 Everything else does: whatever raises the epoch, grants, settles a success or a rejection, or answers a person.
 """
 
-from fulfillment.engine.attempting import do_keys, was_refused
+from fulfillment.engine.attempt_keys import do_keys, was_refused
 from fulfillment.engine.attempts import may_settle, run_local, settle_failure, settle_success, start
 from fulfillment.engine.holding import tell_of
 from fulfillment.engine.journal import (

@@ -14,7 +14,7 @@ from fulfillment import circuit as circuits
 from fulfillment import ledger
 from fulfillment.clock import ShopNow, backoff_s, in_seconds, lease_s, patience_s
 from fulfillment.crashpoints import ANY, crash_point
-from fulfillment.engine.attempting import nothing_was_sent, refusal_of
+from fulfillment.engine.attempt_keys import nothing_was_sent, refusal_of
 from fulfillment.engine.budget import LATE_AFTER_S, give_back_what_its_worker_lost, give_back_what_was_lost, most_given_back, tries_spent
 from fulfillment.engine.coming_late import came_too_late
 from fulfillment.engine.differing import fix_anew, settle_difference

@@ -4,7 +4,7 @@ from typing import Any
 
 from fulfillment import ledger, stock
 from fulfillment.clock import ShopNow, saga_deadline
-from fulfillment.engine.attempting import next_do, told_of
+from fulfillment.engine.attempt_keys import next_do, told_of
 from fulfillment.engine.holding import release
 from fulfillment.engine.journal import border, is_pivot, move, save, tell, tell_order
 from fulfillment.engine.leaving import adopt

@@ -5,7 +5,7 @@ from typing import Any
 from fulfillment.card import Card
 from fulfillment.clock import ShopNow, backoff_s, in_seconds, lease_s, patience_s, shop_now
 from fulfillment.crashpoints import crash_point
-from fulfillment.engine.attempting import next_do, told_of, was_refused
+from fulfillment.engine.attempt_keys import next_do, told_of, was_refused
 from fulfillment.engine.budget import give_back_what_was_lost, give_time, spent, try_given_back
 from fulfillment.engine.holding import release, stands_before
 from fulfillment.engine.journal import (

@@ -334,7 +334,7 @@ BUGS = (
         name="after a part was given back the rest is asked for without a look",
         is_later=True,
         blindness=MONEY,
-        file="fulfillment/engine/differing.py",
+        file="fulfillment/engine/differing_answers.py",
         search="fix_anew(saga, record, record.undo_key, error.amount_minor or 0, undo_doubt=True)",
         replace="fix_anew(saga, record, record.undo_key, error.amount_minor or 0)",
     ),

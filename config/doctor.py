@@ -22,7 +22,7 @@ from config.serving import pending_migrations
 from fulfillment import engine, recovery
 from fulfillment.circuit import CircuitState
 from fulfillment.clock import shop_now
-from fulfillment.engine.holding import sentence
+from fulfillment.engine.circuit_holds import sentence
 from fulfillment.gateways import ROLES
 from fulfillment.models import Circuit, Reconciliation, Saga, SagaState, StepRecord, StepState
 from fulfillment.recovery import releases

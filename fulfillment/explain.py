@@ -10,7 +10,7 @@ from django.conf import settings
 
 from fulfillment import engine, ledger
 from fulfillment.clock import ShopNow
-from fulfillment.engine.holding import sentence
+from fulfillment.engine.circuit_holds import sentence
 from fulfillment.ledger import LedgerEntry
 from fulfillment.models import Circuit, Quarantine, Saga, SagaState, StepRecord, StepState
 from fulfillment.recovery import HELD_BY_SOMEBODY, Choice, choices, held, unanswered_for_s, version_of

@@ -14,7 +14,7 @@ Everything else does: whatever raises the epoch, grants, settles a success or a 
 
 from fulfillment.engine.attempt_keys import do_keys, was_refused
 from fulfillment.engine.attempts import may_settle, run_local, settle_failure, settle_success, start
-from fulfillment.engine.holding import tell_of
+from fulfillment.engine.circuit_holds import tell_of
 from fulfillment.engine.journal import (
     GRANTED,
     STARTED,

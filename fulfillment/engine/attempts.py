@@ -16,8 +16,8 @@ from fulfillment.clock import ShopNow, backoff_s, in_seconds, lease_s, patience_
 from fulfillment.crashpoints import ANY, crash_point
 from fulfillment.engine.attempt_keys import nothing_was_sent, refusal_of
 from fulfillment.engine.budget import LATE_AFTER_S, give_back_what_its_worker_lost, give_back_what_was_lost, most_given_back, tries_spent
+from fulfillment.engine.circuit_holds import hold, release
 from fulfillment.engine.differing_answers import fix_anew, settle_difference
-from fulfillment.engine.holding import hold, release
 from fulfillment.engine.journal import (
     Claim,
     Settled,

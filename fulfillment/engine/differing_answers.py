@@ -9,7 +9,7 @@ from fulfillment import ledger
 from fulfillment.answers import PARTLY_GIVEN_BACK
 from fulfillment.clock import ShopNow, backoff_s, in_seconds
 from fulfillment.engine.attempt_keys import next_undo
-from fulfillment.engine.holding import release
+from fulfillment.engine.circuit_holds import release
 from fulfillment.engine.journal import Claim, Settled, launch_of, move, pivot_succeeded, record_of, save
 from fulfillment.engine.progress import park, park_undo, turn_back
 from fulfillment.engine.putting_off import goes_on

@@ -5,7 +5,7 @@ from typing import Any
 from fulfillment import ledger, stock
 from fulfillment.clock import ShopNow, in_seconds, patience_s, shop_now
 from fulfillment.engine.attempt_keys import granted_undo, told_of
-from fulfillment.engine.holding import release
+from fulfillment.engine.circuit_holds import release
 from fulfillment.engine.journal import (
     DONE,
     Settled,

@@ -7,7 +7,7 @@ from fulfillment.clock import ShopNow, backoff_s, in_seconds, lease_s, patience_
 from fulfillment.crashpoints import crash_point
 from fulfillment.engine.attempt_keys import next_do, told_of, was_refused
 from fulfillment.engine.budget import give_back_what_was_lost, give_time, spent, try_given_back
-from fulfillment.engine.holding import release, stands_before
+from fulfillment.engine.circuit_holds import release, stands_before
 from fulfillment.engine.journal import (
     GRANTED,
     STARTED,

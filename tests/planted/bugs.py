@@ -105,7 +105,7 @@ BUGS = (
     Bug(
         name="each look at who is held begins its hold anew",
         blindness=ARITHMETIC,
-        file="fulfillment/engine/holding.py",
+        file="fulfillment/engine/circuit_holds.py",
         search="        save(saga, held_by=circuit.name, held_at=shop_now())",
         replace="    save(saga, held_by=circuit.name, held_at=shop_now())",
     ),

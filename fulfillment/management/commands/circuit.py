@@ -4,7 +4,7 @@ from typing import Any
 
 from django.core.management.base import CommandParser
 
-from fulfillment.engine.holding import sentence
+from fulfillment.engine.circuit_holds import sentence
 from fulfillment.management.operating import OperatorCommand, authenticated, words, wrong_usage
 from fulfillment.models import Circuit
 from fulfillment.recovery import circuits

@@ -8,7 +8,7 @@ from typing import Any
 from django.core.management.base import CommandParser
 
 from fulfillment import recovery
-from fulfillment.engine.holding import sentence
+from fulfillment.engine.circuit_holds import sentence
 from fulfillment.management.operating import OperatorCommand, incident_as_json
 from fulfillment.models import Circuit
 from fulfillment.recovery import Group

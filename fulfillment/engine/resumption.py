@@ -8,6 +8,7 @@ from fulfillment.crashpoints import crash_point
 from fulfillment.engine.attempt_keys import next_do, told_of, was_refused
 from fulfillment.engine.budget import give_back_what_was_lost, give_time, spent, try_given_back
 from fulfillment.engine.circuit_holds import release, stands_before
+from fulfillment.engine.circuit_probes import hold_on
 from fulfillment.engine.journal import (
     GRANTED,
     STARTED,
@@ -27,7 +28,6 @@ from fulfillment.engine.journal import (
     tell,
 )
 from fulfillment.engine.leaving import adopt, leave, nobody_came, park_unserved
-from fulfillment.engine.probing import hold_on
 from fulfillment.engine.progress import (
     STOPPED,
     at_risk_minor,

@@ -16,7 +16,7 @@ from django.db import transaction
 from fulfillment import engine, talk
 from fulfillment.clock import ShopNow
 from fulfillment.crashpoints import crash_point
-from fulfillment.engine import attempts, budget, journal, operator_actions, probing, progress, resumption
+from fulfillment.engine import attempts, budget, circuit_probes, journal, operator_actions, progress, resumption
 from fulfillment.models import Saga, SagaState, StepState
 from fulfillment.recovery import jumps, verbs
 from orders.connections import start_clean
@@ -161,7 +161,7 @@ def blind_undo_by_look_up() -> contextlib.AbstractContextManager[None]:
 
 def withdraws_any_grant() -> contextlib.AbstractContextManager[None]:
     """Before an open circuit, whatever was granted and is not known to have started counts as never asked for."""
-    return replacing(probing, was_never_asked=lambda record, circuit: True)
+    return replacing(circuit_probes, was_never_asked=lambda record, circuit: True)
 
 
 def probe_does_not_wait() -> contextlib.AbstractContextManager[None]:

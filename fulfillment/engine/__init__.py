@@ -16,6 +16,7 @@ from fulfillment.engine.attempt_keys import do_keys, was_refused
 from fulfillment.engine.attempts import may_settle, run_local, settle_failure, settle_success, start
 from fulfillment.engine.circuit_holds import tell_of
 from fulfillment.engine.circuit_probes import probe
+from fulfillment.engine.database_trouble import is_put_off, put_off, waiting_for_our_database
 from fulfillment.engine.journal import (
     GRANTED,
     STARTED,
@@ -39,7 +40,6 @@ from fulfillment.engine.leaving import message_dropped
 from fulfillment.engine.opening import open_saga
 from fulfillment.engine.postponing import postpone, postpone_all
 from fulfillment.engine.progress import at_risk_minor, left_at_its_end
-from fulfillment.engine.putting_off import is_put_off, put_off, waiting_for_our_database
 from fulfillment.engine.restoring import Shown, differs, is_in_doubt, restored
 from fulfillment.engine.resumption import chain_stopped, could_not_start, look, request_cancel
 from fulfillment.engine.transition import transition

@@ -17,6 +17,7 @@ from fulfillment.crashpoints import ANY, crash_point
 from fulfillment.engine.attempt_keys import nothing_was_sent, refusal_of
 from fulfillment.engine.budget import LATE_AFTER_S, give_back_what_its_worker_lost, give_back_what_was_lost, most_given_back, tries_spent
 from fulfillment.engine.circuit_holds import hold, release
+from fulfillment.engine.database_trouble import goes_on
 from fulfillment.engine.differing_answers import fix_anew, settle_difference
 from fulfillment.engine.journal import (
     Claim,
@@ -37,7 +38,6 @@ from fulfillment.engine.journal import (
 from fulfillment.engine.late_outcomes import came_too_late
 from fulfillment.engine.leaving import drop
 from fulfillment.engine.progress import grant_next, grant_next_undo, park_undo, turn_back
-from fulfillment.engine.putting_off import goes_on
 from fulfillment.engine.transition import transition
 from fulfillment.errors import LAG, OWN_DATABASE, Busy, Changed, Differs, InDoubt, Rejected, StepError, Throttled, Unavailable, UnknownStep
 from fulfillment.ledger import LedgerEntry

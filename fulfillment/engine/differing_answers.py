@@ -10,9 +10,9 @@ from fulfillment.answers import PARTLY_GIVEN_BACK
 from fulfillment.clock import ShopNow, backoff_s, in_seconds
 from fulfillment.engine.attempt_keys import next_undo
 from fulfillment.engine.circuit_holds import release
+from fulfillment.engine.database_trouble import goes_on
 from fulfillment.engine.journal import Claim, Settled, launch_of, move, pivot_succeeded, record_of, save
 from fulfillment.engine.progress import park, park_undo, turn_back
-from fulfillment.engine.putting_off import goes_on
 from fulfillment.errors import Differs
 from fulfillment.ledger import LedgerEntry
 from fulfillment.models import Saga, StepRecord, StepState

@@ -6,6 +6,7 @@ from fulfillment import ledger, stock
 from fulfillment.clock import ShopNow, in_seconds, patience_s, shop_now
 from fulfillment.engine.attempt_keys import granted_undo, told_of
 from fulfillment.engine.circuit_holds import release
+from fulfillment.engine.database_trouble import goes_on
 from fulfillment.engine.journal import (
     DONE,
     Settled,
@@ -23,7 +24,6 @@ from fulfillment.engine.journal import (
     tell_a_person,
     tell_order,
 )
-from fulfillment.engine.putting_off import goes_on
 from fulfillment.errors import WATCHED_IN_VAIN
 from fulfillment.models import Saga, SagaState, StepRecord, StepState
 from fulfillment.release import RELEASE

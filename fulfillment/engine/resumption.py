@@ -9,6 +9,7 @@ from fulfillment.engine.attempt_keys import next_do, told_of, was_refused
 from fulfillment.engine.budget import give_back_what_was_lost, give_time, spent, try_given_back
 from fulfillment.engine.circuit_holds import release, stands_before
 from fulfillment.engine.circuit_probes import hold_on
+from fulfillment.engine.database_trouble import goes_on, is_put_off, tell_that_it_lasts
 from fulfillment.engine.journal import (
     GRANTED,
     STARTED,
@@ -39,7 +40,6 @@ from fulfillment.engine.progress import (
     put_in_doubt,
     turn_back,
 )
-from fulfillment.engine.putting_off import goes_on, is_put_off, tell_that_it_lasts
 from fulfillment.engine.transition import transition
 from fulfillment.errors import OWN_DATABASE
 from fulfillment.models import FINAL, Saga, SagaState, StepRecord, StepState

@@ -14,6 +14,7 @@ Everything else does: whatever raises the epoch, grants, settles a success or a 
 
 from fulfillment.engine.attempt_keys import do_keys, was_refused
 from fulfillment.engine.attempts import may_settle, run_local, settle_failure, settle_success, start
+from fulfillment.engine.backlog import postpone, postpone_all
 from fulfillment.engine.circuit_holds import tell_of
 from fulfillment.engine.circuit_probes import probe
 from fulfillment.engine.database_trouble import is_put_off, put_off, waiting_for_our_database
@@ -38,7 +39,6 @@ from fulfillment.engine.journal import (
 )
 from fulfillment.engine.leaving import message_dropped
 from fulfillment.engine.opening import open_saga
-from fulfillment.engine.postponing import postpone, postpone_all
 from fulfillment.engine.progress import at_risk_minor, left_at_its_end
 from fulfillment.engine.restoring import Shown, differs, is_in_doubt, restored
 from fulfillment.engine.resumption import chain_stopped, could_not_start, look, request_cancel

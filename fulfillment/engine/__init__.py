@@ -37,11 +37,11 @@ from fulfillment.engine.journal import (
     step_of,
     tell,
 )
-from fulfillment.engine.leaving import message_dropped
 from fulfillment.engine.opening import open_saga
 from fulfillment.engine.progress import at_risk_minor, left_at_its_end
 from fulfillment.engine.restoring import Shown, differs, is_in_doubt, restored
 from fulfillment.engine.resumption import chain_stopped, could_not_start, look, request_cancel
+from fulfillment.engine.rolling_deploys import message_dropped
 from fulfillment.engine.transition import transition
 
 __all__ = [

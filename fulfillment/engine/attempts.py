@@ -36,8 +36,8 @@ from fulfillment.engine.journal import (
     tell_order,
 )
 from fulfillment.engine.late_outcomes import came_too_late
-from fulfillment.engine.leaving import drop
 from fulfillment.engine.progress import grant_next, grant_next_undo, park_undo, turn_back
+from fulfillment.engine.rolling_deploys import drop
 from fulfillment.engine.transition import transition
 from fulfillment.errors import LAG, OWN_DATABASE, Busy, Changed, Differs, InDoubt, Rejected, StepError, Throttled, Unavailable, UnknownStep
 from fulfillment.ledger import LedgerEntry

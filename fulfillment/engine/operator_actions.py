@@ -7,8 +7,8 @@ from fulfillment.clock import ShopNow, saga_deadline
 from fulfillment.engine.attempt_keys import next_do, told_of
 from fulfillment.engine.circuit_holds import release
 from fulfillment.engine.journal import border, is_pivot, move, save, tell, tell_order
-from fulfillment.engine.leaving import adopt
 from fulfillment.engine.progress import grant_next, grant_next_undo, grant_undo, turn_back
+from fulfillment.engine.rolling_deploys import adopt
 from fulfillment.ledger import LedgerEntry
 from fulfillment.models import Saga, SagaState, StepRecord, StepState
 from fulfillment.step import Receipt

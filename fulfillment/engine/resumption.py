@@ -28,7 +28,6 @@ from fulfillment.engine.journal import (
     step_of,
     tell,
 )
-from fulfillment.engine.leaving import adopt, leave, nobody_came, park_unserved
 from fulfillment.engine.progress import (
     STOPPED,
     at_risk_minor,
@@ -40,6 +39,7 @@ from fulfillment.engine.progress import (
     put_in_doubt,
     turn_back,
 )
+from fulfillment.engine.rolling_deploys import adopt, leave, nobody_came, park_unserved
 from fulfillment.engine.transition import transition
 from fulfillment.errors import OWN_DATABASE
 from fulfillment.models import FINAL, Saga, SagaState, StepRecord, StepState

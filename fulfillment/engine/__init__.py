@@ -17,6 +17,7 @@ from fulfillment.engine.attempts import may_settle, run_local, settle_failure, s
 from fulfillment.engine.backlog import postpone, postpone_all
 from fulfillment.engine.circuit_holds import tell_of
 from fulfillment.engine.circuit_probes import probe
+from fulfillment.engine.creation import open_saga
 from fulfillment.engine.database_trouble import is_put_off, put_off, waiting_for_our_database
 from fulfillment.engine.journal import (
     GRANTED,
@@ -37,7 +38,6 @@ from fulfillment.engine.journal import (
     step_of,
     tell,
 )
-from fulfillment.engine.opening import open_saga
 from fulfillment.engine.progress import at_risk_minor, left_at_its_end
 from fulfillment.engine.restoring import Shown, differs, is_in_doubt, restored
 from fulfillment.engine.resumption import chain_stopped, could_not_start, look, request_cancel

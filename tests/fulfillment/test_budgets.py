@@ -241,7 +241,7 @@ class Survey(Step):
 @pytest.fixture
 def stuck_after_the_pivot(monkeypatch: pytest.MonkeyPatch, order: Order) -> Iterator[int]:
     monkeypatch.setattr(steps, "STEPS", (*steps.STEPS, Survey()))
-    monkeypatch.setattr(engine.opening, "STEPS", steps.STEPS)
+    monkeypatch.setattr(engine.creation, "STEPS", steps.STEPS)
     saga = engine.open_saga(order).saga
     StepRecord.objects.filter(saga=saga).exclude(name="survey").update(state=StepState.SUCCEEDED)
     StepRecord.objects.filter(saga=saga, name="survey").update(state=StepState.GRANTED, granted_at="2026-01-01T00:00Z")

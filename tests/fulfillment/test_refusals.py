@@ -436,7 +436,7 @@ def wrapper() -> Wrapper:
 def wrapping(monkeypatch: pytest.MonkeyPatch, clock: ShopClock, order: Order, wrapper: Wrapper) -> int:
     """Shipped, and the wrapping was refused for good."""
     monkeypatch.setattr(steps, "STEPS", (*steps.STEPS, Wrapping(wrapper)))
-    monkeypatch.setattr(engine.opening, "STEPS", steps.STEPS)
+    monkeypatch.setattr(engine.creation, "STEPS", steps.STEPS)
     saga = engine.open_saga(order).saga
     StepRecord.objects.filter(saga=saga).exclude(name="wrapping").update(state=StepState.SUCCEEDED)
     StepRecord.objects.filter(saga=saga, name="wrapping").update(state=StepState.GRANTED, granted_at=clock.now)

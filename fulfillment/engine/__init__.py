@@ -39,7 +39,7 @@ from fulfillment.engine.journal import (
     tell,
 )
 from fulfillment.engine.progress import at_risk_minor, left_at_its_end
-from fulfillment.engine.restoring import Shown, differs, is_in_doubt, restored
+from fulfillment.engine.restore import Shown, differs, is_in_doubt, restored
 from fulfillment.engine.resumption import chain_stopped, could_not_start, look, request_cancel
 from fulfillment.engine.rolling_deploys import message_dropped
 from fulfillment.engine.transition import transition

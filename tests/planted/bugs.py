@@ -350,7 +350,7 @@ BUGS = (
         name="after a restore an undo that may have been called is taken for never called",
         is_later=True,
         blindness=MONEY,
-        file="fulfillment/engine/restoring.py",
+        file="fulfillment/engine/restore.py",
         search="    if record.undo_key or record.state in (*DONE, StepState.UNDO_PENDING):\n",
         replace="    if record.state in (*DONE, StepState.UNDO_PENDING):\n",
     ),

@@ -10,6 +10,7 @@ from fulfillment.recovery.bulk import work as work_off_batches
 from fulfillment.recovery.choices import Choice, choices, version_of
 from fulfillment.recovery.circuits import probes as circuit_probes
 from fulfillment.recovery.containing import ClockHasJumped, Due, Memory, contained
+from fulfillment.recovery.decisions import VERBS, cancel, decide, retry_now
 from fulfillment.recovery.grouping import Group, amounts, awake, groups, snoozed
 from fulfillment.recovery.jumps import Jump, move_with_the_clock
 from fulfillment.recovery.probes import probe_came_out, probe_not_sent, probes_due, tell_of_unserved_queues, unanswered_for_s
@@ -24,7 +25,6 @@ from fulfillment.recovery.reconciliations import (
 )
 from fulfillment.recovery.requests import Answer, Request
 from fulfillment.recovery.sweeping import BEAT_EVERY, beat, due, look, not_published, postpone, reconciliation_is_due, sweep_age_s
-from fulfillment.recovery.verbs import VERBS, cancel, decide, retry_now
 from orders.operators import Refused
 
 __all__ = [

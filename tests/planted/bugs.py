@@ -206,7 +206,7 @@ BUGS = (
     Bug(
         name="the version is compared before the lock",
         blindness=AT_ONCE,
-        file="fulfillment/recovery/verbs.py",
+        file="fulfillment/recovery/decisions.py",
         search="    saga = engine.locking(Saga.objects.filter(order__number=request.order)).first()\n"
         '    if saga is None:\n        raise Refused(f"There is no order {request.order} with a saga.")\n'
         "    if version_of(saga.order_id) != request.version:\n",
@@ -358,7 +358,7 @@ BUGS = (
         name="a proposal holds when more is at risk than was agreed to",
         is_later=True,
         blindness=PEOPLE,
-        file="fulfillment/recovery/verbs.py",
+        file="fulfillment/recovery/decisions.py",
         search='asked = {"verb": request.verb, "amount_minor": amount, "at_risk_minor": at_risk}',
         replace='asked = {"verb": request.verb, "amount_minor": amount}',
     ),

@@ -18,7 +18,7 @@ from fulfillment.clock import ShopNow
 from fulfillment.crashpoints import crash_point
 from fulfillment.engine import attempts, budget, circuit_probes, journal, operator_actions, progress, resumption
 from fulfillment.models import Saga, SagaState, StepState
-from fulfillment.recovery import jumps, verbs
+from fulfillment.recovery import decisions, jumps
 from orders.connections import start_clean
 from orders.durability import may_be_lost
 from orders.postgresql.base import DatabaseWrapper
@@ -276,7 +276,7 @@ def repeated_answer_believed() -> contextlib.AbstractContextManager[None]:
 
 def a_word_is_enough() -> contextlib.AbstractContextManager[None]:
     """A person's word counts, whatever the provider shows."""
-    return replacing(verbs, _refuse_what_is_not_whole=lambda *shown: None)
+    return replacing(decisions, _refuse_what_is_not_whole=lambda *shown: None)
 
 
 # --- attempts --------------------------------------------------------------------------------------------------------------

@@ -14,7 +14,7 @@ from fulfillment.models import Saga
 from fulfillment.release import RELEASE
 from orders.durability import may_be_lost
 
-# The conditions are those of ``recovery.sweeping._may_still_wait_in_its_queue``: one statement, because a long queue is looked at once each patience.
+# The conditions are those of ``recovery.sweep._may_still_wait_in_its_queue``: one statement, because a long queue is looked at once each patience.
 POSTPONE = """
 WITH waits AS (
     SELECT s.id, s.failure <> '' AS undo FROM fulfillment_saga AS s

@@ -24,7 +24,7 @@ from fulfillment.recovery.reconciliations import (
     reconciliation_failed,
 )
 from fulfillment.recovery.requests import Answer, Request
-from fulfillment.recovery.sweeping import BEAT_EVERY, beat, due, look, not_published, postpone, reconciliation_is_due, sweep_age_s
+from fulfillment.recovery.sweep import BEAT_EVERY, beat, due, look, not_published, postpone, reconciliation_is_due, sweep_age_s
 from orders.operators import Refused
 
 __all__ = [

@@ -13,7 +13,7 @@ from fulfillment import engine, recovery
 from fulfillment.circuit import Circuit, CircuitState
 from fulfillment.errors import Unavailable
 from fulfillment.models import Quarantine, Saga, StepRecord
-from fulfillment.recovery import Memory, circuits, jumps, quarantine, sweeping
+from fulfillment.recovery import Memory, circuits, jumps, quarantine, sweep
 from orders import lowwater
 from orders.models import Order
 from orders.probes import QueueProbe
@@ -29,7 +29,7 @@ LONG_AGO = "2020-01-01T00:00Z"
 
 @pytest.fixture(autouse=True)
 def small_pages(monkeypatch: pytest.MonkeyPatch) -> None:
-    for module, name in ((sweeping, "BATCH"), (quarantine, "BATCH"), (lowwater, "A_PAGE")):
+    for module, name in ((sweep, "BATCH"), (quarantine, "BATCH"), (lowwater, "A_PAGE")):
         assert getattr(module, name) == 100
         monkeypatch.setattr(module, name, PAGE)
 
@@ -71,7 +71,7 @@ def test_a_page_that_somebody_holds_keeps_nobody_behind_it_waiting(sagas: list[i
 
 def test_thousands_that_cannot_be_read_are_looked_at_after_the_others(sagas: list[int], monkeypatch: pytest.MonkeyPatch) -> None:
     """The oldest of all, two pages of them: two of a page are tried, and then the others go first. All are looked at in the same round."""
-    monkeypatch.setattr(sweeping, "FAILING", 2)
+    monkeypatch.setattr(sweep, "FAILING", 2)
     unreadable, others = sagas[: 2 * PAGE], sagas[2 * PAGE :]
     Saga.objects.filter(pk__in=unreadable).update(plan=["poison"])
     looked = [launch.saga if launch else None for launch in recovery.due()]

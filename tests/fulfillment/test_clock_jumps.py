@@ -137,14 +137,14 @@ def test_what_wakes_up_later_than_any_rule_says_is_due(saga: int, sweep: Sweep) 
 def test_a_jump_in_the_middle_of_a_round_ends_it(saga: int, order: Order, sweep: Sweep, set_clock: SetClock, monkeypatch: Any) -> None:
     """No saga is judged by a clock that has jumped since the round began."""
     Saga.objects.filter(pk=saga).update(deadline_at=shop_now() + timedelta(seconds=60), wake_at=shop_now(), launched_at=None)
-    page = recovery.sweeping._page
+    page = recovery.sweep._page
 
     def then_the_clock_jumps(*asked: Any) -> Any:
         found = page(*asked)
         set_clock(HOUR)
         return found
 
-    monkeypatch.setattr(recovery.sweeping, "_page", then_the_clock_jumps)
+    monkeypatch.setattr(recovery.sweep, "_page", then_the_clock_jumps)
     sweep.round()
 
     after = Saga.objects.get(pk=saga)

@@ -7,7 +7,7 @@ from fulfillment import engine, recovery
 from fulfillment.engine import budget
 from fulfillment.errors import InDoubt, Unavailable
 from fulfillment.models import Saga, SagaState, StepState, StockLevel
-from fulfillment.recovery import circuits, sweeping
+from fulfillment.recovery import circuits, sweep
 from orders.models import Order
 from orders.probes import QueueProbe
 from tests.actors import AMARA
@@ -184,7 +184,7 @@ def test_a_broker_that_takes_nothing_spends_no_time(saga: int, clock: ShopClock)
     before = found(saga).deadline_at
     for _ in range(100):
         assert launch is not None and not launch.undo
-        sweeping.not_published(launch)
+        sweep.not_published(launch)
         clock.until(found(saga).wake_at)
         launch = recovery.look(saga)
 

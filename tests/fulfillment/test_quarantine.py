@@ -19,7 +19,7 @@ from fulfillment import recovery
 from fulfillment.engine import Launch
 from fulfillment.models import Quarantine, Saga, StepRecord
 from fulfillment.recovery.containing import PATIENT
-from fulfillment.recovery.sweeping import BATCH
+from fulfillment.recovery.sweep import BATCH
 from orders.attention import Incident, IncidentKind
 from orders.models import Order
 from orders.timeline import TimelineEntry

@@ -170,7 +170,7 @@ BUGS = (
     Bug(
         name="a round that was stopped counts as whole",
         blindness=PAGES,
-        file="fulfillment/recovery/sweeping.py",
+        file="fulfillment/recovery/sweep.py",
         search="        if not may_go_on():\n            return\n",
         replace="        if not may_go_on():\n            break\n",
     ),
@@ -275,7 +275,7 @@ BUGS = (
         name="a saga leaves the quarantine before the look that may fail",
         is_later=True,
         blindness=BOUNDARIES,
-        file="fulfillment/recovery/sweeping.py",
+        file="fulfillment/recovery/sweep.py",
         search="        launch = look(saga.saga, memory.watch, WAIT_BRIEFLY if saga.saga in memory.aside else WAIT_FOR_A_ROW)\n"
         "        if saga.again:\n            quarantine.release(saga.saga, saga.order)\n",
         replace="        if saga.again:\n            quarantine.release(saga.saga, saga.order)\n"
@@ -293,7 +293,7 @@ BUGS = (
         name="one a round of those who wake up too late",
         is_later=True,
         blindness=PAGES,
-        file="fulfillment/recovery/sweeping.py",
+        file="fulfillment/recovery/sweep.py",
         search='.order_by("wake_at").values_list("id", "order_id")[:BATCH]:',
         replace='.order_by("wake_at").values_list("id", "order_id")[:1]:',
     ),

@@ -9,7 +9,7 @@ one.
 from fulfillment.recovery.bulk import work as work_off_batches
 from fulfillment.recovery.choices import Choice, choices, version_of
 from fulfillment.recovery.circuits import probes as circuit_probes
-from fulfillment.recovery.containing import ClockHasJumped, Due, Memory, contained
+from fulfillment.recovery.containment import ClockHasJumped, Due, Memory, contained
 from fulfillment.recovery.decisions import VERBS, cancel, decide, retry_now
 from fulfillment.recovery.grouping import Group, amounts, awake, groups, snoozed
 from fulfillment.recovery.jumps import Jump, move_with_the_clock

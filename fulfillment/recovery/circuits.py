@@ -14,7 +14,7 @@ from fulfillment.clock import shop_now
 from fulfillment.engine import Launch
 from fulfillment.gateways import ROLES
 from fulfillment.models import Quarantine, Saga
-from fulfillment.recovery.containing import Due, Memory, contained
+from fulfillment.recovery.containment import Due, Memory, contained
 from fulfillment.recovery.requests import refuse_a_card_number
 from fulfillment.release import RELEASE
 from orders import refusals

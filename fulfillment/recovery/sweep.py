@@ -13,7 +13,7 @@ from fulfillment.clock import ShopNow, in_seconds, patience_s, shop_now
 from fulfillment.engine import Launch
 from fulfillment.models import Quarantine, Saga, SweepBeat
 from fulfillment.recovery import probes, quarantine
-from fulfillment.recovery.containing import ClockHasJumped, Due, HeldBySomebody, Memory, contained, ends_the_connection
+from fulfillment.recovery.containment import ClockHasJumped, Due, HeldBySomebody, Memory, contained, ends_the_connection
 from orders.database import is_unusable
 from orders.durability import may_be_lost
 from orders.lowwater import A_PAGE

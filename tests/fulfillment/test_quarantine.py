@@ -18,7 +18,7 @@ from config.management.commands.sweep import Sweep
 from fulfillment import recovery
 from fulfillment.engine import Launch
 from fulfillment.models import Quarantine, Saga, StepRecord
-from fulfillment.recovery.containing import PATIENT
+from fulfillment.recovery.containment import PATIENT
 from fulfillment.recovery.sweep import BATCH
 from orders.attention import Incident, IncidentKind
 from orders.models import Order

@@ -250,7 +250,7 @@ BUGS = (
         name="who is held by somebody is left alone for twice as long",
         is_later=True,
         blindness=ARITHMETIC,
-        file="fulfillment/recovery/containing.py",
+        file="fulfillment/recovery/containment.py",
         search="doubled(settings.BACKOFF_S, times - 1, settings.BACKOFF_CAP_S)",
         replace="doubled(settings.BACKOFF_S, times, settings.BACKOFF_CAP_S)",
     ),

@@ -13,7 +13,7 @@ from fulfillment.clock import ShopNow
 from fulfillment.engine.circuit_holds import sentence
 from fulfillment.ledger import LedgerEntry
 from fulfillment.models import Circuit, Quarantine, Saga, SagaState, StepRecord, StepState
-from fulfillment.recovery import HELD_BY_SOMEBODY, Choice, choices, held, unanswered_for_s, version_of
+from fulfillment.recovery import HELD_BY_SOMEBODY, Choice, choices, unanswered_for_s, unreadable_orders, version_of
 from fulfillment.release import RELEASE
 from orders.attention import Incident, IncidentKind
 from orders.database import is_our_trouble
@@ -87,7 +87,7 @@ def _nobody_can_work_on(order: Order, waiting: Quarantine | None, wrong: str) ->
         next_at=waiting.look_at if waiting else None,
         blocked_on="a person" if incidents else WHOEVER_HOLDS_IT if _is_held(waiting) else THE_SWEEP,
         version=version_of(order.pk),
-        choices=tuple(held.choices_of(waiting, bool(incidents))),
+        choices=tuple(unreadable_orders.choices_of(waiting, bool(incidents))),
         incidents=incidents,
     )
 

@@ -16,7 +16,7 @@ from fulfillment import engine, ledger
 from fulfillment.engine import operator_actions
 from fulfillment.errors import StepError
 from fulfillment.models import Quarantine, Saga, StepRecord
-from fulfillment.recovery import held, quarantine
+from fulfillment.recovery import quarantine, unreadable_orders
 from fulfillment.recovery.choices import choices, held_minor, version_of
 from fulfillment.recovery.requests import (
     Answer,
@@ -62,7 +62,7 @@ def _decide_whatever_its_rows_say(request: Request) -> Answer:
         raise Refused(f"There is no verb {request.verb!r}: choose one of {', '.join(sorted(VERBS))}.")
     refuse_whom_it_is_not_for(request.actor, request.verb)
     if Quarantine.objects.filter(order_id=Subquery(Order.objects.filter(number=request.order).values("pk"))).exists():
-        return held.decide(request)
+        return unreadable_orders.decide(request)
     try:
         found = _look_up(request) if request.verb in ("look_up", "it_happened") else None
         return _decide(request, found)
@@ -70,7 +70,7 @@ def _decide_whatever_its_rows_say(request: Request) -> Answer:
         if isinstance(error, Refused) or is_our_trouble(error):
             raise
         log.exception("%s: what it says cannot be read", request.order)
-        return held.decide(request)
+        return unreadable_orders.decide(request)
 
 
 @engine.transition

@@ -11,7 +11,7 @@ from fulfillment.recovery.choices import Choice, choices, version_of
 from fulfillment.recovery.circuits import probes as circuit_probes
 from fulfillment.recovery.containment import ClockHasJumped, Due, Memory, contained
 from fulfillment.recovery.decisions import VERBS, cancel, decide, retry_now
-from fulfillment.recovery.grouping import Group, amounts, awake, groups, snoozed
+from fulfillment.recovery.incident_groups import Group, amounts, awake, groups, snoozed
 from fulfillment.recovery.jumps import Jump, move_with_the_clock
 from fulfillment.recovery.probes import probe_came_out, probe_not_sent, probes_due, tell_of_unserved_queues, unanswered_for_s
 from fulfillment.recovery.quarantine import HELD_BY_SOMEBODY, held_by_somebody, held_since

@@ -20,7 +20,7 @@ from fulfillment.ledger import LedgerEntry
 from fulfillment.models import FINAL, Quarantine, Saga, SagaState
 from fulfillment.recovery.choices import choices
 from fulfillment.recovery.decisions import decide
-from fulfillment.recovery.grouping import amounts, awake, snoozed
+from fulfillment.recovery.incident_groups import amounts, awake, snoozed
 from fulfillment.recovery.requests import Request, refuse_a_card_number, refuse_whom_it_is_not_for
 from orders import operators, refusals
 from orders.attention import Incident

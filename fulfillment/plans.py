@@ -6,7 +6,7 @@ from typing import Any
 from django.core.management.base import CommandError
 from django.db import DatabaseError, connection, transaction
 
-from fulfillment.engine.journal import plan_entry
+from fulfillment.engine.pinned_plan import plan_entry
 from fulfillment.gateways import exists
 from fulfillment.models import Saga
 from fulfillment.release import RELEASE

@@ -17,31 +17,18 @@ from fulfillment.engine.attempts import may_settle, run_local, settle_failure, s
 from fulfillment.engine.backlog import postpone, postpone_all
 from fulfillment.engine.circuit_holds import tell_of
 from fulfillment.engine.circuit_probes import probe
+from fulfillment.engine.claim import Claim, Settled
 from fulfillment.engine.creation import open_saga
 from fulfillment.engine.database_trouble import is_put_off, put_off, waiting_for_our_database
-from fulfillment.engine.journal import (
-    GRANTED,
-    STARTED,
-    WAITING,
-    Claim,
-    Launch,
-    Settled,
-    border,
-    is_local,
-    is_newer,
-    launch_of,
-    locking,
-    pivot_succeeded,
-    planned,
-    run_name,
-    standing,
-    step_of,
-    tell,
-)
+from fulfillment.engine.journal import locking, tell
+from fulfillment.engine.launch import Launch, launch_of, run_name
+from fulfillment.engine.pinned_plan import is_local, is_newer, planned, step_of
+from fulfillment.engine.position import border, pivot_succeeded, standing
 from fulfillment.engine.progress import at_risk_minor, left_at_its_end
 from fulfillment.engine.restore import Shown, differs, is_in_doubt, restored
 from fulfillment.engine.resumption import chain_stopped, could_not_start, look, request_cancel
 from fulfillment.engine.rolling_deploys import message_dropped
+from fulfillment.engine.step_states import GRANTED, STARTED, WAITING
 from fulfillment.engine.transition import transition
 
 __all__ = [

@@ -7,7 +7,8 @@ from typing import Any
 
 from fulfillment import keys
 from fulfillment.clock import ShopNow, lease_s
-from fulfillment.engine.journal import Claim, step_of
+from fulfillment.engine.claim import Claim
+from fulfillment.engine.pinned_plan import step_of
 from fulfillment.errors import OUR_OWN, Rejected, StepError
 from fulfillment.models import PastAttempt, Saga, StepRecord, StepState
 

@@ -17,25 +17,13 @@ from fulfillment.crashpoints import ANY, crash_point
 from fulfillment.engine.attempt_keys import nothing_was_sent, refusal_of
 from fulfillment.engine.budget import LATE_AFTER_S, give_back_what_its_worker_lost, give_back_what_was_lost, most_given_back, tries_spent
 from fulfillment.engine.circuit_holds import hold, release
+from fulfillment.engine.claim import Claim, Settled
 from fulfillment.engine.database_trouble import goes_on
 from fulfillment.engine.differing_answers import fix_anew, settle_difference
-from fulfillment.engine.journal import (
-    Claim,
-    Settled,
-    find_locked,
-    is_newer,
-    is_pivot,
-    launch_of,
-    locked,
-    move,
-    planned,
-    record_of,
-    save,
-    step_of,
-    tell,
-    tell_order,
-)
+from fulfillment.engine.journal import find_locked, locked, move, record_of, save, tell, tell_order
 from fulfillment.engine.late_outcomes import came_too_late
+from fulfillment.engine.launch import launch_of
+from fulfillment.engine.pinned_plan import is_newer, is_pivot, planned, step_of
 from fulfillment.engine.progress import grant_next, grant_next_undo, park_undo, turn_back
 from fulfillment.engine.rolling_deploys import drop
 from fulfillment.engine.transition import transition

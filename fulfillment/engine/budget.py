@@ -6,7 +6,10 @@ from typing import Any
 from django.conf import settings
 
 from fulfillment.clock import shop_now
-from fulfillment.engine.journal import GRANTED, STARTED, pivot_succeeded, save, step_of
+from fulfillment.engine.journal import save
+from fulfillment.engine.pinned_plan import step_of
+from fulfillment.engine.position import pivot_succeeded
+from fulfillment.engine.step_states import GRANTED, STARTED
 from fulfillment.errors import WATCHING
 from fulfillment.models import Saga, StepRecord, StepState
 from fulfillment.step import Step

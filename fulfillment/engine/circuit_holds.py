@@ -13,7 +13,8 @@ from fulfillment import ledger
 from fulfillment.circuit import Circuit
 from fulfillment.clock import in_seconds, lease_s, shop_now
 from fulfillment.engine.budget import give_time
-from fulfillment.engine.journal import planned, save, tell
+from fulfillment.engine.journal import save, tell
+from fulfillment.engine.pinned_plan import planned
 from fulfillment.models import Saga, StepRecord
 from orders.attention import IncidentKind, open_incident, resolve_incidents, unresolved
 from orders.clock import jittered

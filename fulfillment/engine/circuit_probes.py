@@ -9,8 +9,11 @@ from fulfillment.circuit import Circuit
 from fulfillment.clock import ShopNow, in_seconds, lease_s, patience_s, shop_now
 from fulfillment.engine.budget import give_back_what_was_lost, give_time, try_given_back
 from fulfillment.engine.circuit_holds import hold, was_never_asked
-from fulfillment.engine.journal import STARTED, WAITING, Launch, border, launch_of, move, save, tell_a_person
+from fulfillment.engine.journal import move, save, tell_a_person
+from fulfillment.engine.launch import Launch, launch_of
+from fulfillment.engine.position import border
 from fulfillment.engine.progress import grant_next, put_in_doubt
+from fulfillment.engine.step_states import STARTED, WAITING
 from fulfillment.models import Saga, StepRecord, StepState
 from orders.attention import IncidentKind
 

@@ -8,7 +8,9 @@ from typing import Any
 
 from fulfillment.clock import backoff_s, in_seconds, shop_now
 from fulfillment.engine.budget import give_time, try_given_back
-from fulfillment.engine.journal import GRANTED, STARTED, border, locking, move, save, tell_a_person
+from fulfillment.engine.journal import locking, move, save, tell_a_person
+from fulfillment.engine.position import border
+from fulfillment.engine.step_states import GRANTED, STARTED
 from fulfillment.engine.transition import transition
 from fulfillment.errors import OWN_DATABASE
 from fulfillment.models import Saga, StepRecord, StepState

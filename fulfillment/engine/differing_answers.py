@@ -10,8 +10,11 @@ from fulfillment.answers import PARTLY_GIVEN_BACK
 from fulfillment.clock import ShopNow, backoff_s, in_seconds
 from fulfillment.engine.attempt_keys import next_undo
 from fulfillment.engine.circuit_holds import release
+from fulfillment.engine.claim import Claim, Settled
 from fulfillment.engine.database_trouble import goes_on
-from fulfillment.engine.journal import Claim, Settled, launch_of, move, pivot_succeeded, record_of, save
+from fulfillment.engine.journal import move, record_of, save
+from fulfillment.engine.launch import launch_of
+from fulfillment.engine.position import pivot_succeeded
 from fulfillment.engine.progress import park, park_undo, turn_back
 from fulfillment.errors import Differs
 from fulfillment.ledger import LedgerEntry

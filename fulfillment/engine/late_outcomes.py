@@ -1,7 +1,8 @@
 """Coming too late: a worker that somebody else has taken over reports what it has learned. It moves nothing; but what has taken place has an owner, or is told."""
 
 from fulfillment import ledger
-from fulfillment.engine.journal import DONE, Claim
+from fulfillment.engine.claim import Claim
+from fulfillment.engine.step_states import DONE
 from fulfillment.ledger import LedgerEntry
 from fulfillment.models import StepRecord, StepState
 from fulfillment.step import Receipt

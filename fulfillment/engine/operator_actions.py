@@ -6,7 +6,9 @@ from fulfillment import ledger, stock
 from fulfillment.clock import ShopNow, saga_deadline
 from fulfillment.engine.attempt_keys import next_do, told_of
 from fulfillment.engine.circuit_holds import release
-from fulfillment.engine.journal import border, is_pivot, move, save, tell, tell_order
+from fulfillment.engine.journal import move, save, tell, tell_order
+from fulfillment.engine.pinned_plan import is_pivot
+from fulfillment.engine.position import border
 from fulfillment.engine.progress import grant_next, grant_next_undo, grant_undo, turn_back
 from fulfillment.engine.rolling_deploys import adopt
 from fulfillment.ledger import LedgerEntry

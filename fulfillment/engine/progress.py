@@ -6,24 +6,13 @@ from fulfillment import ledger, stock
 from fulfillment.clock import ShopNow, in_seconds, patience_s, shop_now
 from fulfillment.engine.attempt_keys import granted_undo, told_of
 from fulfillment.engine.circuit_holds import release
+from fulfillment.engine.claim import Settled
 from fulfillment.engine.database_trouble import goes_on
-from fulfillment.engine.journal import (
-    DONE,
-    Settled,
-    border,
-    card,
-    is_local,
-    is_newer,
-    launch_of,
-    move,
-    pivot_succeeded,
-    planned,
-    save,
-    step_of,
-    tell,
-    tell_a_person,
-    tell_order,
-)
+from fulfillment.engine.journal import move, save, tell, tell_a_person, tell_order
+from fulfillment.engine.launch import launch_of
+from fulfillment.engine.pinned_plan import card, is_local, is_newer, planned, step_of
+from fulfillment.engine.position import border, pivot_succeeded
+from fulfillment.engine.step_states import DONE
 from fulfillment.errors import WATCHED_IN_VAIN
 from fulfillment.models import Saga, SagaState, StepRecord, StepState
 from fulfillment.release import RELEASE

@@ -9,8 +9,11 @@ from enum import StrEnum
 
 from fulfillment import keys
 from fulfillment.clock import ShopNow, in_seconds, lease_s, saga_deadline
-from fulfillment.engine.journal import DONE, UNDONE, border, find_locked, is_local, move, save
+from fulfillment.engine.journal import find_locked, move, save
+from fulfillment.engine.pinned_plan import is_local
+from fulfillment.engine.position import border
 from fulfillment.engine.progress import park
+from fulfillment.engine.step_states import DONE, UNDONE
 from fulfillment.engine.transition import transition
 from fulfillment.models import Saga, StepRecord, StepState
 from orders.attention import IncidentKind

@@ -10,24 +10,10 @@ from fulfillment.engine.budget import give_back_what_was_lost, give_time, spent,
 from fulfillment.engine.circuit_holds import release, stands_before
 from fulfillment.engine.circuit_probes import hold_on
 from fulfillment.engine.database_trouble import goes_on, is_put_off, tell_that_it_lasts
-from fulfillment.engine.journal import (
-    GRANTED,
-    STARTED,
-    WAITING,
-    Launch,
-    border,
-    card,
-    find_locked,
-    is_newer,
-    is_pivot,
-    launch_of,
-    move,
-    pivot_succeeded,
-    save,
-    standing,
-    step_of,
-    tell,
-)
+from fulfillment.engine.journal import find_locked, move, save, tell
+from fulfillment.engine.launch import Launch, launch_of
+from fulfillment.engine.pinned_plan import card, is_newer, is_pivot, step_of
+from fulfillment.engine.position import border, pivot_succeeded, standing
 from fulfillment.engine.progress import (
     STOPPED,
     at_risk_minor,
@@ -40,6 +26,7 @@ from fulfillment.engine.progress import (
     turn_back,
 )
 from fulfillment.engine.rolling_deploys import adopt, leave, nobody_came, park_unserved
+from fulfillment.engine.step_states import GRANTED, STARTED, WAITING
 from fulfillment.engine.transition import transition
 from fulfillment.errors import OWN_DATABASE
 from fulfillment.models import FINAL, Saga, SagaState, StepRecord, StepState

@@ -6,8 +6,12 @@ from typing import Any
 from django.conf import settings
 
 from fulfillment.clock import ShopNow, in_seconds, patience_s, shop_now
-from fulfillment.engine.journal import GRANTED, Launch, border, find_locked, is_newer, launch_of, save, step_of, tell
+from fulfillment.engine.journal import find_locked, save, tell
+from fulfillment.engine.launch import Launch, launch_of
+from fulfillment.engine.pinned_plan import is_newer, step_of
+from fulfillment.engine.position import border
 from fulfillment.engine.progress import park
+from fulfillment.engine.step_states import GRANTED
 from fulfillment.engine.transition import transition
 from fulfillment.models import Saga, StepRecord
 from fulfillment.release import RELEASE

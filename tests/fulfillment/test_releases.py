@@ -8,7 +8,7 @@ from django.db.models import F
 
 from fulfillment import checks, engine, ledger, plans, recovery, tasks
 from fulfillment.clock import in_seconds, shop_now
-from fulfillment.engine.journal import plan_entry
+from fulfillment.engine.pinned_plan import plan_entry
 from fulfillment.errors import UnknownStep
 from fulfillment.explain import explain
 from fulfillment.models import Saga, StepRecord, StepState
@@ -148,7 +148,7 @@ def show(status: str) -> None:
 
 
 def newer_code(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(engine.journal, "RELEASE", NEWER)
+    monkeypatch.setattr(engine.pinned_plan, "RELEASE", NEWER)
 
 
 def last_undo_succeeds(newer: int) -> Any:

@@ -16,7 +16,7 @@ from django.db import transaction
 from fulfillment import engine, talk
 from fulfillment.clock import ShopNow
 from fulfillment.crashpoints import crash_point
-from fulfillment.engine import attempts, budget, circuit_probes, journal, operator_actions, progress, resumption
+from fulfillment.engine import Claim, attempts, budget, circuit_probes, journal, operator_actions, progress, resumption
 from fulfillment.models import Saga, SagaState, StepState
 from fulfillment.recovery import decisions, jumps
 from orders.connections import start_clean
@@ -41,7 +41,7 @@ def replacing(module: Any, **functions: Any) -> Iterator[None]:
 # --- the fence -----------------------------------------------------------------------------------------------------------
 
 
-def _any_moving_saga(claim: journal.Claim) -> Saga | None:
+def _any_moving_saga(claim: Claim) -> Saga | None:
     saga = journal.locked(claim.saga)
     return saga if saga.state in (SagaState.RUNNING, SagaState.COMPENSATING) else None
 
@@ -54,7 +54,7 @@ def fence_off() -> contextlib.AbstractContextManager[None]:
 def settle_without_claim() -> contextlib.AbstractContextManager[None]:
     """A settle asks for its epoch alone."""
 
-    def by_epoch(claim: journal.Claim) -> Saga | None:
+    def by_epoch(claim: Claim) -> Saga | None:
         saga = _any_moving_saga(claim)
         return saga if saga is not None and saga.epoch == claim.epoch else None
 
@@ -74,7 +74,7 @@ def intent_not_first() -> contextlib.AbstractContextManager[None]:
             transaction.set_rollback(claim is not None)
         return claim
 
-    def by_grant(claim: journal.Claim) -> Saga | None:
+    def by_grant(claim: Claim) -> Saga | None:
         saga = journal.locked(claim.saga)
         granted = StepState.UNDO_GRANTED if claim.undo else StepState.GRANTED
         mine = saga.epoch == claim.epoch and journal.record_of(saga, claim.name).state == granted
@@ -246,12 +246,12 @@ def takes_over_by_the_clock() -> contextlib.AbstractContextManager[None]:
 @contextmanager
 def look_up_by_the_clock() -> Iterator[None]:
     """That nothing is found counts once the lag is over by the database's clock."""
-    was = vars(journal.Claim)["surely_quiet_s"]
-    setattr(journal.Claim, "surely_quiet_s", property(lambda claim: claim.quiet_s))  # noqa: B010
+    was = vars(Claim)["surely_quiet_s"]
+    setattr(Claim, "surely_quiet_s", property(lambda claim: claim.quiet_s))  # noqa: B010
     try:
         yield
     finally:
-        setattr(journal.Claim, "surely_quiet_s", was)  # noqa: B010
+        setattr(Claim, "surely_quiet_s", was)  # noqa: B010
 
 
 # --- answers ---------------------------------------------------------------------------------------------------------------

@@ -1,0 +1,100 @@
+"""A claim is the right of one worker to record the outcome of one attempt. Its two numbers are the fencing token of the journal.
+
+Note: the fencing token. It has two parts. ``epoch`` (on the saga) numbers the runs of a saga: each take-over, each turning back and each decision of a person
+raises it. ``claim`` (on the step's record) is a random number, written by the one start that has won. Every start asks for its epoch. Every recording of an
+outcome asks for both. So a worker that was taken over, however late it wakes up, changes no state: it writes one line of history (``late_outcomes``).
+A local step commits its start and its outcome in one transaction, under the saga's row lock: its epoch is enough.
+"""
+
+import math
+import uuid
+from dataclasses import dataclass
+from datetime import datetime
+
+from fulfillment import circuit
+from fulfillment.card import Card
+from fulfillment.clock import lease_s
+from fulfillment.engine.launch import Launch
+from fulfillment.gateways import card_of
+from fulfillment.step import Receipt, Undo
+from orders.models import Order
+
+
+@dataclass(frozen=True, kw_only=True)
+class Claim:
+    """What a start returns: the fencing token (``epoch`` and ``claim``), and what the provider call needs to know. Times are in seconds."""
+
+    saga: int
+    epoch: int
+    order_id: int
+    order: str
+    name: str
+    undo: bool
+    claim: uuid.UUID | None
+    key: str
+    do_key: str
+    tries: int
+    receipt: Receipt | None
+    undo_amount_minor: int | None
+    undo_doubt: bool = False
+    age_s: float = 0.0  # since the first grant under ``do_key``
+    quiet_s: float | None = None  # since no earlier try can have sent anything; None: there was none
+    undo_quiet_s: float | None = None  # the same of tries to compensate it
+    refused_keys: tuple[str, ...] = ()  # of earlier attempts, which were refused; the last one first
+    refused_quiet_s: float | None = None  # since none of these can have sent anything; None: there was none
+    started_at: datetime | None = None
+    watched_s: float = math.inf  # for how long the process that started it has seen the database's clock go as it should
+    role: str = ""
+    gateway: str = ""
+    version: int = 1
+    troubled: bool = False  # when it started, something had failed at its circuit, or the circuit was open
+    is_probe: bool = False
+
+    @property
+    def circuit(self) -> str:
+        """The name of its circuit. Empty: the step calls no provider."""
+        return circuit.name_of(self.role, self.gateway, self.undo)
+
+    def undo_of(self, order: Order) -> Undo:
+        return Undo(key=self.key, do_key=self.do_key, receipt=self.receipt, amount_minor=self.undo_amount_minor, currency=order.currency)
+
+    @property
+    def surely_quiet_s(self) -> float | None:
+        """As ``quiet_s``, but at most what this process has itself seen pass: the database's clock may have been set since."""
+        return self._seen_to_pass(self.quiet_s)
+
+    @property
+    def surely_undo_quiet_s(self) -> float | None:
+        return self._seen_to_pass(self.undo_quiet_s)
+
+    @property
+    def surely_refused_quiet_s(self) -> float | None:
+        return self._seen_to_pass(self.refused_quiet_s)
+
+    def _seen_to_pass(self, quiet_s: float | None) -> float | None:
+        return None if quiet_s is None else min(quiet_s, self.watched_s - lease_s())
+
+    @property
+    def is_once(self) -> bool:
+        """Whatever is sent under its key until its lease ends is one effect. Either the provider remembers the key for so long, or there is no provider.
+
+        The age counts from the step's grant. The key of a compensation is younger than that.
+        """
+        card = self.card
+        return card is None or (card.has_keys and self.age_s + lease_s() < card.key_window_s)
+
+    @property
+    def card(self) -> Card | None:
+        """The capabilities of the provider that the plan pins. None: the step calls no provider."""
+        return card_of(self.role, self.gateway) if self.role else None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settled:
+    """What became of recording an outcome. ``mine`` False: somebody else owns the step, and nothing was written.
+
+    ``turned``: the saga has left the path of its chain (it turned back, or a compensation failed). Publish this one.
+    """
+
+    mine: bool
+    turned: Launch | None = None

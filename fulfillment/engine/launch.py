@@ -1,0 +1,43 @@
+"""A launch: one chain of tasks that is to be published. Publishing it twice, late or never changes no outcome, only when it comes."""
+
+import itertools
+from dataclasses import dataclass
+
+from fulfillment.engine.pinned_plan import step_of
+from fulfillment.engine.position import border
+from fulfillment.engine.step_states import DONE, GRANTED, WALKED
+from fulfillment.models import Saga
+
+
+@dataclass(frozen=True, kw_only=True)
+class Launch:
+    """The tasks named after ``steps``, forward or ``undo``, under ``epoch``. ``again``: how often this epoch was published before."""
+
+    saga: int
+    epoch: int
+    order: str
+    undo: bool
+    steps: tuple[str, ...]
+    again: int = 0
+
+    @property
+    def run(self) -> str:
+        """The end of its task ids. Each publication has ids of its own, because workers discard for ever, and silently, a task whose id was revoked."""
+        return run_name(self.epoch, self.again)
+
+
+def run_name(epoch: int, again: int) -> str:
+    """e1; or e1.r2 where the same epoch is published again for the second time."""
+    return f"e{epoch}.r{again}" if again else f"e{epoch}"
+
+
+def launch_of(saga: Saga, again: int = 0) -> Launch | None:
+    """What is left to do, as one chain. None: nothing may start. It ends before a step that this code does not serve: Celery drops such a task silently."""
+    at = border(saga)
+    if at is None or at[0].state not in GRANTED:
+        return None
+    undo = at[1]
+    left = [record for record in saga.records.all() if record.state not in (*DONE, *WALKED)]
+    names = [record.name for record in (reversed(left) if undo else left)]
+    able = tuple(itertools.takewhile(lambda name: step_of(saga, name) is not None, names))
+    return Launch(saga=saga.pk, epoch=saga.epoch, order=saga.order.number, undo=undo, steps=able, again=again) if able else None

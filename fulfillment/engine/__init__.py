@@ -1,33 +1,39 @@
-"""The engine: open, start, settle, turn back, take over, park. It never calls a provider and never publishes.
+"""The engine: every transition of a saga is one transaction, fenced, and written down in the history. It never calls a provider and never publishes a message.
 
-The only writer of a saga's and a step's states, fences, keys, receipts and budgets. Recovery moves instants (when a saga is looked at; all of them with a clock
-that has jumped) and counts launches; whoever tells of something adds to the history.
-
-Each transition takes the saga's row lock, checks the fence (``epoch``, and for a settle ``claim``), and writes state and history in one transaction.
+Each transition takes the saga's row lock, checks the fencing token (``claim`` says what that is), and writes state and history together.
 docs/semantics.md lists the transitions; tests/proofs/model searches them.
-Read ``opening``, ``trying``, ``walking``, ``attempting``, ``waking``, ``leaving``, ``putting_off``, ``deciding`` in this order;
-``holding`` and ``probing`` are what happens before an open circuit.
 
-Note: what may be lost. A transaction whose loss only repeats something idempotent (a start; a settle that says Unavailable or InDoubt) does not wait for the disk.
-Everything else does: whatever raises the epoch, grants, settles a success or a rejection, or answers a person.
+Read in this order. ``creation`` opens a saga. ``attempts`` starts a step and records its outcome, ``outcomes`` writes it, ``local_steps`` does both at once on our
+own rows. ``progress`` grants the next step, ``compensation`` goes back. ``resumption`` is what an errback and the sweep do, ``cancellation`` a cancel,
+``operator_actions`` a person, ``restore`` a restored backup. ``circuit_holds``, ``circuit_probes``, ``database_trouble``, ``rolling_deploys`` and ``backlog`` are
+the five reasons to wait; ``budget`` says for how long. ``escalation`` stops a saga and notifies a person. Below them: ``attempt_keys``, ``claim``, ``launch``,
+``position``, ``pinned_plan``, ``step_states`` and ``journal``, which has the rows.
+
+Note: who writes the journal. The engine alone creates and writes rows of ``Saga``, ``StepRecord`` and ``PastAttempt``, except for instants and launch counts that
+recovery moves, and for a customer's name that erasure replaces; nobody deletes one. tests/architecture/test_house.py names each exception, by file and column.
+
+Note: what may be lost. A transaction whose loss only repeats something idempotent does not wait for the disk: a start, or an outcome that says Unavailable or
+InDoubt. Everything else waits: whatever raises the epoch, grants, records a success or a rejection, or answers a person.
 """
 
 from fulfillment.engine.attempt_keys import do_keys, was_refused
-from fulfillment.engine.attempts import may_settle, run_local, settle_failure, settle_success, start
+from fulfillment.engine.attempts import may_settle, settle_failure, settle_success, start
 from fulfillment.engine.backlog import postpone, postpone_all
+from fulfillment.engine.cancellation import request_cancel
 from fulfillment.engine.circuit_holds import tell_of
 from fulfillment.engine.circuit_probes import probe
 from fulfillment.engine.claim import Claim, Settled
 from fulfillment.engine.creation import open_saga
 from fulfillment.engine.database_trouble import is_put_off, put_off, waiting_for_our_database
+from fulfillment.engine.escalation import at_risk_minor
 from fulfillment.engine.journal import locking, tell
 from fulfillment.engine.launch import Launch, launch_of, run_name
+from fulfillment.engine.local_steps import run_local
 from fulfillment.engine.pinned_plan import is_local, is_newer, planned, step_of
 from fulfillment.engine.position import border, pivot_succeeded, standing
-from fulfillment.engine.progress import at_risk_minor, left_at_its_end
 from fulfillment.engine.restore import Shown, differs, is_in_doubt, restored
-from fulfillment.engine.resumption import chain_stopped, could_not_start, look, request_cancel
-from fulfillment.engine.rolling_deploys import message_dropped
+from fulfillment.engine.resumption import chain_stopped, could_not_start, look
+from fulfillment.engine.rolling_deploys import left_at_its_end, message_dropped
 from fulfillment.engine.step_states import GRANTED, STARTED, WAITING
 from fulfillment.engine.transition import transition
 

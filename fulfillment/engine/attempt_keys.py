@@ -1,5 +1,7 @@
-"""Attempting: an attempt is one key, and one amount, however often it is tried. What its provider has refused for good is over: it keeps a row of its own, so that
-whatever lands of it after all has an owner, and what is granted next is another attempt, under a new key. What is only in doubt keeps its key.
+"""The keys of attempts: an attempt is one idempotency key and one amount, however often it is tried. What is only in doubt keeps its key.
+
+What its provider has refused for good is over. It keeps a row of its own (``PastAttempt``), so that whatever still lands of it has an owner. What is granted next
+is another attempt, under a new key.
 """
 
 from datetime import timedelta
@@ -14,26 +16,26 @@ from fulfillment.models import PastAttempt, Saga, StepRecord, StepState
 
 
 def was_refused(record: StepRecord, undo: bool) -> bool:
-    """The provider's last word about the attempt where the record stands was no."""
+    """The provider has refused the record's current attempt for good."""
     return record.undo_refused_at is not None if undo else record.state == StepState.REJECTED and record.error_code not in OUR_OWN
 
 
 def refusal_of(error: StepError) -> dict[str, Any]:
-    """The columns of an undo whose try has failed, where that is its provider's last word about this attempt."""
+    """The columns that say so, where a try to compensate has failed and its provider has refused the attempt for good."""
     return {"undo_refused_at": ShopNow()} if isinstance(error, Rejected) and error.code not in OUR_OWN else {}
 
 
 def nothing_was_sent(claim: Claim, record: StepRecord) -> dict[str, Any]:
-    """The columns of a try that has asked for nothing: until when others may be on their way is as it was before it."""
+    """The columns of a try that has sent nothing: the instant until which earlier tries may be on their way is as it was before."""
     column, quiet_s = ("undo_asked_until", claim.undo_quiet_s) if claim.undo else ("asked_until", claim.quiet_s)
     until = getattr(record, column)
     return {column: None if quiet_s is None or until is None else until - timedelta(seconds=lease_s() + quiet_s)}
 
 
 def granted_undo(saga: Saga, record: StepRecord, amount_minor: int | None) -> dict[str, Any]:
-    """The columns of the attempt that is granted now: the one that it has; or the next, where the amount has changed, or the provider has refused that one.
+    """The columns of the attempt to compensate that is granted now. None to change: it is the current one. A changed amount, or a refusal, makes the next one.
 
-    After a refusal the provider is asked first what is left: an earlier try may have landed.
+    After a refusal the provider is asked first what is left, because an earlier try may have landed.
     """
     if was_refused(record, undo=True):
         _keep(record, undo=True, refused_at=record.undo_refused_at)
@@ -44,14 +46,14 @@ def granted_undo(saga: Saga, record: StepRecord, amount_minor: int | None) -> di
 
 
 def next_undo(saga: Saga, record: StepRecord, amount_minor: int | None) -> dict[str, Any]:
-    """The columns of the next attempt at an undo, or of the first: key and amount are fixed together."""
+    """The columns of the next attempt to compensate, or of the first: key and amount are fixed together."""
     number = record.undo_attempt + bool(record.undo_key)
     key = keys.undo_key(saga.order.number, saga.nonce, record.name, number)
     return {"undo_attempt": number, "undo_key": key, "undo_amount_minor": amount_minor}
 
 
 def next_do(saga: Saga, record: StepRecord) -> dict[str, Any]:
-    """The columns of the next attempt at a step that was rejected: a key that nobody has been asked under, and whose window begins now."""
+    """The columns of the next attempt at a step that was rejected. Nobody has been asked under its key, and the key's window begins now."""
     step = step_of(saga, record.name)
     _keep(record, undo=False, refused_at=record.settled_at, amount_minor=step.asks_minor(saga.order) if step else None)
     number = record.do_attempt + 1
@@ -60,13 +62,13 @@ def next_do(saga: Saga, record: StepRecord) -> dict[str, Any]:
 
 
 def told_of(attempt: dict[str, Any]) -> dict[str, str]:
-    """For the history."""
+    """What the history says of this attempt."""
     number = attempt.get("do_attempt") or attempt.get("undo_attempt") or 1
     return {"message": f"attempt {number}, under a new key"} if number > 1 else {}
 
 
 def do_keys(record: StepRecord) -> list[str]:
-    """Every key under which the step was asked for, the newest first: whatever lies under one of them is ours."""
+    """Every key under which the step was asked for, the newest first. Whatever the provider has under one of them is ours."""
     past = [attempt.key for attempt in record.past_attempts.all() if not attempt.undo] if record.do_attempt > 1 else []
     return [record.do_key, *reversed(past)]
 

@@ -1,4 +1,4 @@
-"""What may still wait in its queue is looked at later: backlog is not loss, so nothing is published and no patience grows."""
+"""Backlog: a message that may still wait in its queue is not lost. Its saga is due later, nothing is published again, and the wait does not grow by it."""
 
 from collections.abc import Collection
 from datetime import datetime
@@ -14,7 +14,7 @@ from fulfillment.models import Saga
 from fulfillment.release import RELEASE
 from orders.durability import may_be_lost
 
-# The conditions are those of ``recovery.sweep._may_still_wait_in_its_queue``: one statement, because a long queue is looked at once each patience.
+# The conditions are those of ``recovery.sweep._may_still_wait_in_its_queue``. It is one statement, because all of a long queue comes to it again and again.
 POSTPONE = """
 WITH waits AS (
     SELECT s.id, s.failure <> '' AS undo FROM fulfillment_saga AS s
@@ -34,15 +34,15 @@ RETURNING s.id, waits.undo
 
 
 def postpone(saga: Saga) -> None:
-    """One that is locked."""
+    """The saga, which is locked, is due later."""
     save(saga, wake_at=in_seconds(patience_s(saga.relaunches)))
 
 
 @transition
 def postpone_all(sagas: Collection[int], lost_before: dict[str, datetime | None]) -> list[tuple[int, bool]]:
-    """Those of ``sagas`` that are due, granted, and may still wait: (saga, whether it is an undo). Whoever holds a row is not waited for.
+    """Those of ``sagas`` that are due, granted, and may still wait are due later. Returns (saga, whether it is a compensation) of each. A locked row is passed.
 
-    ``lost_before``: by queue ("saga", "undo"), the instant before which a message was published that cannot be there any more; None: nobody knows.
+    ``lost_before``: queue ("saga", "undo") → instant. A message that was published before it cannot be in the queue any more. None: nobody knows.
     """
     may_be_lost()
     values: dict[str, Any] = lost_before | {

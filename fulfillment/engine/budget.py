@@ -1,4 +1,4 @@
-"""Budgets: how often, and for how long, a step or an undo is tried before the saga does something else."""
+"""Budgets: how often, and for how long, a step or a compensation is tried before the saga does something else. Our own trouble spends nothing of them."""
 
 from datetime import datetime, timedelta
 from typing import Any
@@ -14,11 +14,11 @@ from fulfillment.errors import WATCHING
 from fulfillment.models import Saga, StepRecord, StepState
 from fulfillment.step import Step
 
-LATE_AFTER_S = settings.SWEEP_EVERY_S + 5.0 * settings.TIME_SCALE  # a sweep at work comes sooner: what is longer is our own trouble
+LATE_AFTER_S = settings.SWEEP_EVERY_S + 5.0 * settings.TIME_SCALE  # a sweep at work comes sooner; a longer wait is our own trouble
 
 
 def spent(saga: Saga, record: StepRecord, undo: bool) -> str:
-    """What is spent: "tries", "deadline" or nothing. A step that never started spends nothing but the saga's time."""
+    """What is spent: "tries", "deadline" or "". A step that never started spends only the saga's time."""
     if tries_spent(step_of(saga, record.name), record, undo):
         return "tries"
     return "deadline" if (_undo_deadline_passed(saga, record) if undo else _deadline_passed(saga, record)) else ""
@@ -31,9 +31,9 @@ def tries_spent(step: Step | None, record: StepRecord, undo: bool) -> bool:
 
 
 def give_time(saga: Saga, time: timedelta) -> None:
-    """Every deadline that runs is moved by ``time``: the saga's, and that of the step or undo where it stands. Facts (when it was started, granted) stay.
+    """Every running deadline is moved by ``time``: the saga's, and that of the step or compensation where it stands. When it was started or granted stays.
 
-    Never back: between two instants with a jump of the clock between them, the time that has passed may look negative.
+    A deadline never moves back. Where the clock has jumped between two instants, the time between them may look negative.
     """
     time = max(time, timedelta(0))
     save(
@@ -44,17 +44,16 @@ def give_time(saga: Saga, time: timedelta) -> None:
 
 
 def give_back_what_was_lost(saga: Saga, record: StepRecord) -> None:
-    """Before a look, or a try, judges it: the time in which a message waited, or nobody looked, is our own trouble and not the provider's.
+    """The time in which a message waited, or no sweep came, is given back before a deadline is judged: it is our own trouble, not the provider's.
 
-    What is started is not meant (a take-over gives back all of its time), nor what is held (its release does). At most what a provider remembers a key for: an
-    order that was lost for longer is to turn back, or to be told.
+    This is not for a started step (a take-over gives back all of its time), nor for a held saga (its release does). At most ``most_given_back``.
     """
     if record.state not in STARTED:
         _give_back_since(saga, saga.launched_at if record.state in GRANTED and saga.launched_at else saga.wake_at)
 
 
 def give_back_what_its_worker_lost(saga: Saga) -> None:
-    """Before a try is settled that nobody has taken over: beyond its lease its worker stood still, or the clock was set, and no sweep has seen either."""
+    """The time beyond the lease is given back before an outcome is recorded: the worker stood still, or the clock was set, and no sweep has seen it."""
     _give_back_since(saga, saga.wake_at)
 
 
@@ -67,18 +66,19 @@ def _give_back_since(saga: Saga, since: datetime | None) -> None:
 
 
 def most_given_back() -> timedelta:
+    """For so long a provider remembers a key. An order that was lost for longer is to turn back, or a person is notified."""
     return timedelta(seconds=settings.KEY_WINDOW_S)
 
 
 def try_given_back(record: StepRecord, undo: bool) -> dict[str, Any]:
-    """The columns of a try that ended through nobody's fault but ours: it is not counted, and may have had its effect."""
+    """The columns of a try that our own trouble has ended: it is not counted, and it may have had its effect."""
     if undo:
         return {"undo_tries": max(record.undo_tries - 1, 0), "undo_doubt": True}
     return {"tries": max(record.tries - 1, 0), "doubt": True}
 
 
 def _deadline_passed(saga: Saga, record: StepRecord) -> bool:
-    """The step's own, from its first start; the saga's, until the pivot has succeeded."""
+    """The step's own deadline counts from its first start. The saga's holds until the pivot has succeeded."""
     now = shop_now()
     if record.first_started_at is not None and record.state != StepState.GRANTED:
         step = step_of(saga, record.name)
@@ -89,7 +89,7 @@ def _deadline_passed(saga: Saga, record: StepRecord) -> bool:
 
 
 def _undo_deadline_passed(saga: Saga, record: StepRecord) -> bool:
-    """From its grant; watching for what may still land has an end of its own."""
+    """It counts from the grant. Watching for what may still land has an end of its own."""
     if record.undo_granted_at is None or record.error_code == WATCHING:
         return False
     return shop_now() > record.undo_granted_at + timedelta(seconds=settings.UNDO_DEADLINE_S + saga.paused_s)

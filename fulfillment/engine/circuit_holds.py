@@ -1,6 +1,7 @@
-"""Holding: a saga whose provider is out waits before an open circuit. It spends neither tries nor time, and goes on when the circuit has closed, or as its probe.
+"""Holds: a saga whose provider is out waits before an open circuit breaker, and spends neither tries nor time. It goes on when the circuit is closed.
 
-A hold belongs to the step or undo where the saga stands; whatever moves the saga ends it. ``fulfillment.circuit`` has the rows of the circuits themselves.
+A hold belongs to the step or compensation where the saga stands. Whatever moves the saga ends it. ``circuit_probes`` sends one held saga ahead as the probe;
+``fulfillment.circuit`` has the rows of the circuits themselves.
 """
 
 from datetime import timedelta
@@ -23,18 +24,18 @@ from orders.timeline import Kind
 
 
 def circuit_name(saga: Saga, record: StepRecord, undo: bool) -> str:
-    """Of the operation that comes next; empty: it talks to nobody."""
+    """The circuit of the operation that comes next. Empty: it calls no provider."""
     entry = planned(saga, record.name)
     return circuits.name_of(entry.get("role", ""), entry.get("gateway", ""), undo)
 
 
 def stands_before(saga: Saga, record: StepRecord, undo: bool) -> Circuit | None:
-    """The open circuit that keeps this saga from going on."""
+    """The open circuit that keeps this saga from going on. None: there is none."""
     return circuits.open_one(circuit_name(saga, record, undo))
 
 
 def hold(saga: Saga, record: StepRecord, circuit: Circuit) -> None:
-    """Wait before it. Whoever closes the circuit wakes the saga; it looks for itself all the same, now and then."""
+    """The saga waits before it. Whoever closes the circuit makes the saga due; it is also due by itself, now and then."""
     if saga.held_by != circuit.name:
         tell(saga, Kind.HELD, name=record.name, to_state="held", code=circuit.name, detail={"message": circuit.sentence})
         save(saga, held_by=circuit.name, held_at=shop_now())
@@ -44,14 +45,17 @@ def hold(saga: Saga, record: StepRecord, circuit: Circuit) -> None:
 
 
 def was_never_asked(record: StepRecord, circuit: Circuit) -> bool:
-    """No try can have left: it was granted when the circuit was open for longer than any transaction lasts, a start is refused since, and a probe's is durable."""
+    """No try can have been sent. The step was granted when the circuit had been open for longer than any transaction lasts.
+
+    Since the circuit opened every start is refused, except that of a probe, and a probe's start is durable.
+    """
     if record.granted_at is None or record.asked_until is not None or record.doubt or circuit.opened_at is None:
         return False
     return record.granted_at > circuit.opened_at + timedelta(seconds=lease_s())
 
 
 def release(saga: Saga, record: StepRecord | None, why: str = "the provider answers again") -> None:
-    """The hold is over, and the time that it took is given back."""
+    """The hold is over, and its time is given back."""
     if saga.held_at is not None:
         give_time(saga, shop_now() - saga.held_at)
     name = record.name if record else ""
@@ -61,9 +65,9 @@ def release(saga: Saga, record: StepRecord | None, why: str = "the provider answ
 
 
 def tell_of(circuit: Circuit) -> None:
-    """One incident for each open circuit: since when, how many orders wait, and for how much money. The sweep keeps it up to date, and closes it.
+    """One incident for each open circuit says since when, how many orders wait, and for how much money. The sweep keeps it up to date, and closes it.
 
-    At risk is what was captured and is to be given back: of orders that only wait to be charged, nothing is.
+    At risk is what was captured and is to be given back. Of orders that only wait to be charged, nothing is at risk.
     """
     told = sentence(circuit)
     order_ids = Saga.objects.filter(held_by=circuit.name).values("order_id")
@@ -76,7 +80,7 @@ def tell_of(circuit: Circuit) -> None:
 
 
 def sentence(circuit: Circuit) -> str:
-    """…; 214 orders wait, €8,420.00 in all. Without its end."""
+    """…; 214 orders wait, €8,420.00 in all. Without a full stop."""
     rows = (
         Saga.objects.filter(held_by=circuit.name).order_by().values_list("order__currency").annotate(Count("id"), Sum("order__total_minor"))
     )

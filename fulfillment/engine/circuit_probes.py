@@ -1,4 +1,4 @@
-"""What the sweep does with a saga that stands before an open circuit: let it wait, tell a person after too long, or send it ahead as the probe."""
+"""Probes: before an open circuit (half open) one held saga at a time is sent ahead, to see whether the provider answers again. The others are held."""
 
 from datetime import timedelta
 
@@ -9,19 +9,21 @@ from fulfillment.circuit import Circuit
 from fulfillment.clock import ShopNow, in_seconds, lease_s, patience_s, shop_now
 from fulfillment.engine.budget import give_back_what_was_lost, give_time, try_given_back
 from fulfillment.engine.circuit_holds import hold, was_never_asked
-from fulfillment.engine.journal import move, save, tell_a_person
+from fulfillment.engine.doubt import put_in_doubt
+from fulfillment.engine.escalation import tell_a_person
+from fulfillment.engine.journal import move, save
 from fulfillment.engine.launch import Launch, launch_of
 from fulfillment.engine.position import border
-from fulfillment.engine.progress import grant_next, put_in_doubt
+from fulfillment.engine.progress import grant_next
 from fulfillment.engine.step_states import STARTED, WAITING
 from fulfillment.models import Saga, StepRecord, StepState
 from orders.attention import IncidentKind
 
-NEVER_ASKED = "never_asked"  # the code of what a person is told about an order that waits for too long and was never called
+NEVER_ASKED = "never_asked"  # code of the incident about an order that waits for too long, and for which the provider was never called
 
 
 def hold_on(saga: Saga, record: StepRecord, undo: bool, circuit: Circuit) -> None:
-    """The sweep, or a start that was refused, found the circuit open."""
+    """The sweep, or a start that was refused, has found the circuit open: the saga is held. A granted step that was never asked for is pending again."""
     now = shop_now()
     if circuit.lets(saga.pk, now):
         save(saga, wake_at=circuit.probe_until)
@@ -41,7 +43,7 @@ def hold_on(saga: Saga, record: StepRecord, undo: bool, circuit: Circuit) -> Non
 
 
 def _tell_if_it_takes_too_long(saga: Saga, record: StepRecord, circuit: Circuit) -> None:
-    """Whoever was perhaps called goes on waiting. About an order that was never called a person may decide otherwise."""
+    """Where a provider was perhaps called, the order goes on waiting. Where none was, a person may decide otherwise, and is notified."""
     if saga.is_backward or record.state != StepState.PENDING or saga.held_at is None:
         return
     if shop_now() - saga.held_at < timedelta(seconds=settings.PROVIDER_OUTAGE_LIMIT_S):
@@ -50,7 +52,7 @@ def _tell_if_it_takes_too_long(saga: Saga, record: StepRecord, circuit: Circuit)
 
 
 def probe(saga: Saga, circuit: Circuit) -> Launch | None:
-    """A held saga, and its circuit, both locked: this one may call, to see whether the provider answers again. It stays held meanwhile."""
+    """This held saga may call its provider as the probe. Saga and circuit are locked. The saga stays held meanwhile."""
     at = border(saga)
     if at is None or at[0].state in STARTED:
         return None

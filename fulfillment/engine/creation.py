@@ -1,4 +1,4 @@
-"""Open: the saga is born in the transaction that creates its order, with its first step already granted."""
+"""Creation: a saga is opened in the transaction that creates its order, with its plan pinned and its first step granted. No order is without its saga."""
 
 from fulfillment import keys
 from fulfillment.clock import ShopNow, in_seconds, patience_s, saga_deadline
@@ -13,7 +13,7 @@ from orders.timeline import Kind, TimelineEntry
 
 
 def open_saga(order: Order) -> Launch:
-    """Open the saga in the caller's transaction, the one that creates the order: plan pinned, first step granted. Publish the result on commit."""
+    """Open the saga in the caller's transaction, which is the one that creates the order. The caller publishes the result on commit."""
     plan = [plan_entry(step) for step in STEPS]
     saga = Saga.objects.create(
         order=order,

@@ -1,5 +1,7 @@
-"""Put off: our own database could not serve a step (a lock was not granted, no connection was left). It is nobody's failure: it spends no try and no deadline,
-is looked at again soon, then less and less often, and a person is told if it lasts. The saga never waits for that person: it goes on when the database does.
+"""Database trouble: our own database could not serve a step, because a lock was not granted or no connection was left. That spends no try and no deadline.
+
+The step is put off: it is tried again soon, then less and less often. If it lasts, a person is notified. The saga does not wait for that person: it goes on when
+the database does.
 """
 
 import uuid
@@ -8,23 +10,26 @@ from typing import Any
 
 from fulfillment.clock import backoff_s, in_seconds, shop_now
 from fulfillment.engine.budget import give_time, try_given_back
-from fulfillment.engine.journal import locking, move, save, tell_a_person
+from fulfillment.engine.escalation import tell_a_person
+from fulfillment.engine.journal import locking, move, save
 from fulfillment.engine.position import border
 from fulfillment.engine.step_states import GRANTED, STARTED
 from fulfillment.engine.transition import transition
 from fulfillment.errors import OWN_DATABASE
 from fulfillment.models import Saga, StepRecord, StepState
 from orders.attention import IncidentKind, resolve_incidents
+from orders.database import wait_for_locks
 from orders.durability import may_be_lost
 
+BRIEFLY_S = 0.05
 MESSAGES = {True: "Another session holds rows or tables that it needs", False: "Our own database could not be reached"}
 
 
 @transition
 def put_off(saga_id: int, epoch: int, name: str, undo: bool, claim: uuid.UUID | None, is_held: bool) -> bool:
-    """The step where this saga stands is looked at later: one that was granted stays granted; one that ``claim`` has started is in doubt, its try given back.
+    """The step where this saga stands is tried later. One that was granted stays granted. One that ``claim`` has started is in doubt, and its try is given back.
 
-    ``is_held``: a lock was not granted. False: somebody else owns it, or holds it; then whoever is due looks at it.
+    ``is_held``: a lock was not granted. Returns False where somebody else owns the step, or holds its rows: then the sweep comes to it when it is due.
     """
     saga = locking(Saga.objects.filter(pk=saga_id, epoch=epoch), skip_locked=True).first()
     at = border(saga) if saga else None
@@ -55,7 +60,7 @@ def _mark(saga: Saga, record: StepRecord, undo: bool, message: str) -> None:
 
 
 def is_put_off(record: StepRecord) -> bool:
-    """It waits for our own database, and has not been started since."""
+    """The step waits for our own database, and has not been started since."""
     return record.error_code == OWN_DATABASE and record.state not in STARTED
 
 
@@ -65,13 +70,19 @@ def waiting_for_our_database() -> int:
     return put_off.filter(saga__wake_at__isnull=False).values("saga").distinct().count()
 
 
+def wait_briefly_if_held(record: StepRecord) -> None:
+    """Rows that kept this step waiting before are waited for only briefly: many orders that need one row must not keep the workers from the others."""
+    if record.error_code == OWN_DATABASE:
+        wait_for_locks(BRIEFLY_S)
+
+
 def tell_that_it_lasts(saga: Saga, record: StepRecord, at_risk_minor: int) -> None:
-    """A person is told, and nothing stands still for it: ``goes_on`` takes the incident back."""
+    """A person is notified, and the saga goes on all the same: ``goes_on`` resolves the incident."""
     message = f"it waits for our own database: {record.error_message}; it goes on by itself when that is over"
     tell_a_person(saga, IncidentKind.STUCK, record, OWN_DATABASE, message, at_risk_minor)
 
 
 def goes_on(saga: Saga, record: StepRecord) -> None:
-    """Our own database has served it."""
+    """Our own database has served the step: its incident is resolved."""
     if record.error_code == OWN_DATABASE:
         resolve_incidents(saga.order_id, "went_on", "Our own database has served it", "engine", kind=IncidentKind.STUCK, code=OWN_DATABASE)

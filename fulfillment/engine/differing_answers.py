@@ -1,5 +1,6 @@
-"""Differing: a provider has done something, and not what it was asked for. What our ledger can hold is entered, and the rest is settled by what follows; what it
-cannot hold is a person's.
+"""Differing answers: a provider has done something else than it was asked for. What our ledger can hold is entered, and compensated as what it was.
+
+What the ledger cannot hold is a person's to decide.
 """
 
 from typing import Any
@@ -11,11 +12,12 @@ from fulfillment.clock import ShopNow, backoff_s, in_seconds
 from fulfillment.engine.attempt_keys import next_undo
 from fulfillment.engine.circuit_holds import release
 from fulfillment.engine.claim import Claim, Settled
+from fulfillment.engine.compensation import park_undo, turn_back
 from fulfillment.engine.database_trouble import goes_on
-from fulfillment.engine.journal import move, record_of, save
+from fulfillment.engine.escalation import park
+from fulfillment.engine.journal import change, move, record_of, save
 from fulfillment.engine.launch import launch_of
 from fulfillment.engine.position import pivot_succeeded
-from fulfillment.engine.progress import park, park_undo, turn_back
 from fulfillment.errors import Differs
 from fulfillment.ledger import LedgerEntry
 from fulfillment.models import Saga, StepRecord, StepState
@@ -23,7 +25,7 @@ from orders.attention import IncidentKind
 
 
 def settle_difference(saga: Saga, claim: Claim, error: Differs) -> Settled:
-    """The settle of a try whose answer differs from what was asked for. It is an answer: the provider works."""
+    """Record the outcome of a try whose answer differs from what was asked for. For the circuit it is an answer: the provider works."""
     record = record_of(saga, claim.name)
     goes_on(saga, record)
     if claim.troubled:
@@ -36,7 +38,7 @@ def settle_difference(saga: Saga, claim: Claim, error: Differs) -> Settled:
 
 
 def _do(saga: Saga, record: StepRecord, error: Differs, told: dict[str, Any]) -> Settled:
-    """It took place, so it is undone as what it was; or nobody can tell what it was, or nothing may be undone any more."""
+    """The step took place, so it is compensated as what it was. Where nobody can tell what it was, or the pivot has succeeded, a person decides."""
     if error.amount_minor is None or pivot_succeeded(saga):
         move(saga, record, StepState.IN_DOUBT, doubt=True, **told)
         park(saga, IncidentKind.IN_DOUBT, record, error.code, str(error))
@@ -48,7 +50,7 @@ def _do(saga: Saga, record: StepRecord, error: Differs, told: dict[str, Any]) ->
 
 
 def _undo(saga: Saga, record: StepRecord, error: Differs, told: dict[str, Any]) -> Settled:
-    """A part was given back: the rest is asked for. Anything else is a person's; whoever tries again asks first what is left."""
+    """Where a part was given back, the rest is asked for. Anything else is a person's. Whoever tries again asks first what is left."""
     if error.amount_minor is not None:
         _adopt(saga, record, error)
     if error.code != PARTLY_GIVEN_BACK:
@@ -62,19 +64,18 @@ def _undo(saga: Saga, record: StepRecord, error: Differs, told: dict[str, Any]) 
 
 
 def _adopt(saga: Saga, record: StepRecord, error: Differs) -> None:
-    """A blind undo has found what it undoes: from here on it is known."""
+    """A blind compensation has found what it compensates: from here on its receipt is known."""
     found = error.receipt
     if record.receipt is None and found:
         ledger.enter(saga.order_id, record.name, LedgerEntry.Operation.CAPTURED, record.do_key, found["amount_minor"])
-        StepRecord.objects.filter(pk=record.pk).update(receipt=found)
-        record.receipt = found
+        change(record, receipt=found)
 
 
 def fix_anew(saga: Saga, record: StepRecord, key: str, given_back_minor: int, *, undo_doubt: bool = False) -> None:
-    """A part of it was given back, under ``key``: the rest is a new business attempt, amount and key fixed together again."""
+    """A part was given back under ``key``. The rest is a new attempt: amount and key are fixed together again."""
     _enter_refund(saga, record, key, given_back_minor)
     fixed = next_undo(saga, record, ledger.remaining(saga.order_id, record.name))
-    StepRecord.objects.filter(pk=record.pk).update(**fixed, undo_doubt=undo_doubt)
+    change(record, **fixed, undo_doubt=undo_doubt)
 
 
 def _enter_refund(saga: Saga, record: StepRecord, key: str, amount_minor: int) -> None:

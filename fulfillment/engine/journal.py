@@ -9,7 +9,6 @@ from django.db import models
 
 from fulfillment.errors import UnknownStep
 from fulfillment.models import Saga, StepRecord, StepState
-from orders.attention import IncidentKind, open_incident
 from orders.models import Status
 from orders.timeline import Kind, TimelineEntry
 
@@ -60,13 +59,6 @@ def save(saga: Saga, **changes: Any) -> None:
 def tell(saga: Saga, kind: Kind, **columns: Any) -> None:
     """Write one line of history about the saga's order."""
     TimelineEntry.objects.create(order_id=saga.order_id, kind=kind, epoch=saga.epoch, **columns)
-
-
-def tell_a_person(saga: Saga, kind: IncidentKind, record: StepRecord | None, code: str, message: str, amount_minor: int = 0) -> None:
-    """An incident about the saga's order, at the step where it stands."""
-    step = record.name if record else ""
-    about: dict[str, Any] = {"subject": saga.order.number, "order_id": saga.order_id, "currency": saga.order.currency, "epoch": saga.epoch}
-    open_incident(kind, **about, step=step, code=code, message=message, amount_minor=amount_minor)
 
 
 def tell_order(saga: Saga, to: Status, **changes: Any) -> None:

@@ -1,4 +1,4 @@
-"""Coming too late: a worker that somebody else has taken over reports what it has learned. It moves nothing; but what has taken place has an owner, or is told."""
+"""Late outcomes: what a worker learns after it was taken over moves nothing. It is kept as history; an effect that belongs to nobody is an incident."""
 
 from fulfillment import ledger
 from fulfillment.engine.claim import Claim
@@ -12,7 +12,9 @@ from orders.timeline import Kind, TimelineEntry
 
 
 def came_too_late(claim: Claim, learned: StepState, receipt: Receipt | None = None) -> None:
-    """One line of history, and for an attempt that was refused meanwhile what our ledger lacks. An effect that belongs to nobody now: a person is told."""
+    """One line of history is written. A refund under an attempt that was refused meanwhile is entered in our ledger. For an effect that belongs to nobody now, a
+    person is notified.
+    """
     record = StepRecord.objects.select_related("saga__order").get(saga_id=claim.saga, name=claim.name)
     entered = _enter_what_was_refused(claim, record, receipt) if learned is StepState.UNDONE else 0
     told = {"message": f"{money(entered, record.saga.order.currency)} was given back after all, and is entered"} if entered else {}
@@ -22,7 +24,7 @@ def came_too_late(claim: Claim, learned: StepState, receipt: Receipt | None = No
 
 
 def _belongs_to_nobody(claim: Claim, record: StepRecord) -> str:
-    """Why; empty: what took place is the step's."""
+    """Why it belongs to nobody. Empty: what took place is the step's."""
     undone_something = any((record.undo_receipt or {}).values())
     if record.state in (StepState.UNDONE, StepState.NOT_NEEDED) and not undone_something:
         return "it took place after its undo was settled; the next reconciliation undoes it"
@@ -32,8 +34,9 @@ def _belongs_to_nobody(claim: Claim, record: StepRecord) -> str:
 
 
 def _enter_what_was_refused(claim: Claim, record: StepRecord, receipt: Receipt | None) -> int:
-    """Minor units of a refund that took place, though its attempt was refused meanwhile, as far as they remained; what was given back otherwise by then was given
-    back twice, and the next reconciliation says whether the provider shows it so.
+    """Enter a refund that took place although its attempt was refused meanwhile. Returns minor units: at most what our ledger still counts as captured.
+
+    What had been given back under another key by then was given back twice: a person is notified. The next reconciliation says whether the provider shows it so.
     """
     known = receipt or {}
     is_current = claim.key == record.undo_key and record.undo_refused_at is None

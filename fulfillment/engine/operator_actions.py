@@ -1,4 +1,7 @@
-"""What a person decides about a locked saga: each raises the epoch and makes the saga due now, and the sweep does the rest."""
+"""Operator actions: what a person has decided is written to the locked saga. Each raises the epoch and makes the saga due now; the sweep does the rest.
+
+Whether an action is legal, and for whom, is checked before (``fulfillment.recovery.decisions``).
+"""
 
 from typing import Any
 
@@ -6,10 +9,11 @@ from fulfillment import ledger, stock
 from fulfillment.clock import ShopNow, saga_deadline
 from fulfillment.engine.attempt_keys import next_do, told_of
 from fulfillment.engine.circuit_holds import release
+from fulfillment.engine.compensation import grant_next_undo, grant_undo, turn_back
 from fulfillment.engine.journal import move, save, tell, tell_order
 from fulfillment.engine.pinned_plan import is_pivot
 from fulfillment.engine.position import border
-from fulfillment.engine.progress import grant_next, grant_next_undo, grant_undo, turn_back
+from fulfillment.engine.progress import grant_next
 from fulfillment.engine.rolling_deploys import adopt
 from fulfillment.ledger import LedgerEntry
 from fulfillment.models import Saga, SagaState, StepRecord, StepState
@@ -19,12 +23,12 @@ from orders.timeline import Kind
 
 
 def due_now(saga: Saga) -> None:
-    """Whoever waits for the next try waits no longer."""
+    """A saga that waits for its next try waits no longer."""
     save(saga, wake_at=ShopNow())
 
 
 def try_again(saga: Saga, record: StepRecord, undo: bool) -> None:
-    """Granted with a fresh budget, direction unchanged, under the same key; after a refusal, or where the amount has changed, as a new attempt."""
+    """Granted with a fresh budget, in the same direction, under the same key. After a refusal, or where the amount has changed, it is a new attempt."""
     _resume(saga)
     if undo:
         grant_undo(saga, record, undo_tries=0, claim=None)
@@ -35,7 +39,7 @@ def try_again(saga: Saga, record: StepRecord, undo: bool) -> None:
 
 
 def took_place(saga: Saga, record: StepRecord, receipt: Receipt | None, evidence: str) -> None:
-    """The step happened, says a person: the saga goes on behind it. Without a receipt, a later undo goes by the step's key."""
+    """A person says that the step happened: the saga goes on behind it. Without a receipt, a later compensation goes by the step's key."""
     _resume(saga)
     if receipt and (amount := receipt.get("amount_minor")):
         ledger.enter(saga.order_id, record.name, LedgerEntry.Operation.CAPTURED, record.do_key, amount)
@@ -51,7 +55,7 @@ def took_place(saga: Saga, record: StepRecord, receipt: Receipt | None, evidence
 
 
 def do_without(saga: Saga, record: StepRecord, evidence: str) -> None:
-    """The step is left out, says a person."""
+    """A person says that the step is left out."""
     _resume(saga)
     move(saga, record, StepState.SKIPPED, evidence=evidence, claim=None, settled_at=ShopNow())
     grant_next(saga)
@@ -66,7 +70,7 @@ def undo_all(saga: Saga) -> None:
 
 
 def undone_by_hand(saga: Saga, record: StepRecord, amount_minor: int, evidence: str) -> None:
-    """The undo was done outside, says a person, who names the amount; the walk goes on behind it."""
+    """A person says that the step was compensated outside of the shop, and names the amount in minor units. The saga goes on behind it."""
     _resume(saga)
     if amount_minor > ledger.remaining(saga.order_id, record.name) and record.receipt is None:
         ledger.enter(saga.order_id, record.name, LedgerEntry.Operation.CAPTURED, record.do_key, amount_minor)
@@ -78,9 +82,9 @@ def undone_by_hand(saga: Saga, record: StepRecord, amount_minor: int, evidence: 
 
 
 def close(saga: Saga, amount_minor: int) -> None:
-    """→ closed_by_operator: what remains captured, if anything, is written off; the order shows how it ended.
+    """→ closed_by_operator. What remains captured (``amount_minor``, in minor units) is written off. The order shows how it ended.
 
-    Stock that is still held has left with the parcel that could not be called back, or else is given back.
+    Stock that is still held has left with a parcel that could not be called back. Without such a parcel it is released.
     """
     adopt(saga)
     saga.epoch += 1
@@ -95,7 +99,7 @@ def close(saga: Saga, amount_minor: int) -> None:
 
 
 def _resume(saga: Saga) -> None:
-    """A new epoch and a new deadline, in the direction in which the saga was going."""
+    """The saga gets a new epoch and a new deadline, and keeps its direction."""
     adopt(saga)
     if saga.held_by:
         release(saga, None, "a person has decided")
@@ -116,6 +120,6 @@ def _resume(saga: Saga) -> None:
 
 
 def _publish_soon(saga: Saga) -> None:
-    """Nothing was published: the sweep finds it due, and knows that no message is under way."""
+    """Nothing is published here. The sweep finds the saga due, and knows that no message of it is under way."""
     if border(saga) is not None:
         save(saga, wake_at=ShopNow(), launched_at=None)

@@ -1,7 +1,7 @@
-"""After the database has lost its last commits: each open saga goes on under a new epoch, and believes nothing of what it has not done yet.
+"""Restore: after the database was restored from a backup, each open saga goes on under a new epoch, and takes every step that is not over as perhaps called.
 
-What it has done since may be known to providers only. Whoever has read their listings says of each step what is there (``Shown``): where that is what the journal
-says, or what it was about to do, the saga goes on, under the keys that it has always had; where it is not, a person decides.
+What was done since the backup may be known only to providers. The caller has read their listings, and says of each step what they show (``Shown``). Where that is
+what the journal says, or what it was about to do, the saga goes on, under the keys that it has always had. Everywhere else a person decides.
 """
 
 from collections.abc import Mapping
@@ -9,16 +9,16 @@ from enum import StrEnum
 
 from fulfillment import keys
 from fulfillment.clock import ShopNow, in_seconds, lease_s, saga_deadline
-from fulfillment.engine.journal import find_locked, move, save
+from fulfillment.engine.escalation import park
+from fulfillment.engine.journal import change, find_locked, move, save
 from fulfillment.engine.pinned_plan import is_local
 from fulfillment.engine.position import border
-from fulfillment.engine.progress import park
 from fulfillment.engine.step_states import DONE, UNDONE
 from fulfillment.engine.transition import transition
 from fulfillment.models import Saga, StepRecord, StepState
 from orders.attention import IncidentKind
 
-EPOCHS = 1_000_000  # more than any saga will ever have: a message, or a worker, from before is fenced
+EPOCHS = 1_000_000  # more than any saga will ever have, so that every message and every worker from before is fenced
 CODE = "restored"
 ON_THEIR_WAY = (StepState.PENDING, StepState.GRANTED, StepState.STARTED, StepState.RETRY_WAIT, StepState.IN_DOUBT)
 
@@ -32,7 +32,7 @@ class Shown(StrEnum):
 
 
 def differs(record: StepRecord, shown: Shown) -> bool:
-    """The journal says one thing and the provider another. What was made since is explained by a try; that it was given back since is not."""
+    """The journal and the provider disagree. A try after the backup explains that something was made since. It does not explain that it was given back."""
     if record.state in DONE:
         return shown is not Shown.WHOLE
     if record.state in UNDONE:
@@ -42,7 +42,7 @@ def differs(record: StepRecord, shown: Shown) -> bool:
 
 @transition
 def restored(saga_id: int, shown: Mapping[str, Shown], wait_s: float) -> bool:
-    """True: it goes on, looked at in ``wait_s`` seconds. False: it is a person's now, or was."""
+    """True: the saga goes on, and is due in ``wait_s`` seconds. False: a person decides about it, or it does not move."""
     saga = find_locked(saga_id)
     if saga is None or border(saga) is None:
         return False
@@ -66,18 +66,17 @@ def restored(saga_id: int, shown: Mapping[str, Shown], wait_s: float) -> bool:
 
 
 def is_in_doubt(record: StepRecord) -> bool:
-    """It may have been called since the commits that are lost, and perhaps it is right now."""
+    """The step may have been called since the backup, or is being called right now."""
     return record.state not in (*DONE, *UNDONE)
 
 
 def _may_have_been_called(saga: Saga, record: StepRecord) -> None:
-    """It, or its undo."""
+    """Mark the step as perhaps called, and its compensation too where there may have been one."""
     quiet_from = in_seconds(lease_s())
     if is_in_doubt(record):
-        record.doubt, record.granted_at = True, record.granted_at or saga.opened_at
-        StepRecord.objects.filter(pk=record.pk).update(granted_at=record.granted_at, doubt=True, asked_until=quiet_from)
+        change(record, granted_at=record.granted_at or saga.opened_at, doubt=True, asked_until=quiet_from)
     if record.undo_key or record.state in (*DONE, StepState.UNDO_PENDING):
-        StepRecord.objects.filter(pk=record.pk).update(undo_doubt=True, undo_asked_until=quiet_from)
+        change(record, undo_doubt=True, undo_asked_until=quiet_from)
 
 
 def _a_person_decides(saga: Saga, record: StepRecord, shown: Shown) -> None:

@@ -1,4 +1,4 @@
-"""What wakes a saga that nobody runs: an errback, the sweep, a cancel."""
+"""Resumption: a saga that nobody runs goes on. An errback, the sweep, or a start that found nothing reads the journal under the saga's lock, and then acts."""
 
 from typing import Any
 
@@ -9,36 +9,28 @@ from fulfillment.engine.attempt_keys import next_do, told_of, was_refused
 from fulfillment.engine.budget import give_back_what_was_lost, give_time, spent, try_given_back
 from fulfillment.engine.circuit_holds import release, stands_before
 from fulfillment.engine.circuit_probes import hold_on
+from fulfillment.engine.compensation import grant_next_undo, park_undo, turn_back
 from fulfillment.engine.database_trouble import goes_on, is_put_off, tell_that_it_lasts
+from fulfillment.engine.doubt import STOPPED, put_in_doubt
+from fulfillment.engine.escalation import at_risk_minor, park
 from fulfillment.engine.journal import find_locked, move, save, tell
 from fulfillment.engine.launch import Launch, launch_of
-from fulfillment.engine.pinned_plan import card, is_newer, is_pivot, step_of
-from fulfillment.engine.position import border, pivot_succeeded, standing
-from fulfillment.engine.progress import (
-    STOPPED,
-    at_risk_minor,
-    close_what_was_left,
-    grant_next,
-    left_at_its_end,
-    park,
-    park_undo,
-    put_in_doubt,
-    turn_back,
-)
-from fulfillment.engine.rolling_deploys import adopt, leave, nobody_came, park_unserved
-from fulfillment.engine.step_states import GRANTED, STARTED, WAITING
+from fulfillment.engine.pinned_plan import card, is_newer, step_of
+from fulfillment.engine.position import border, pivot_succeeded
+from fulfillment.engine.progress import grant_next
+from fulfillment.engine.rolling_deploys import adopt, leave, left_at_its_end, nobody_came, park_unserved
+from fulfillment.engine.step_states import GRANTED, STARTED
 from fulfillment.engine.transition import transition
 from fulfillment.errors import OWN_DATABASE
-from fulfillment.models import FINAL, Saga, SagaState, StepRecord, StepState
+from fulfillment.models import Saga, StepRecord, StepState
 from orders.attention import IncidentKind
 from orders.durability import may_be_lost
-from orders.models import Status
 from orders.timeline import Kind, TimelineEntry
 
 
 @transition
 def could_not_start(saga_id: int, epoch: int) -> Launch | None:
-    """A start that found nothing to start: if that is because of a cancel, turn back in the same task; before an open circuit, wait."""
+    """A start has found nothing to start. If a cancel is the reason, the saga turns back in the same task. If an open circuit is, the saga waits before it."""
     saga = find_locked(saga_id)
     at = border(saga) if saga else None
     if saga is None or is_newer(saga) or saga.epoch != epoch or at is None or at[0].state not in GRANTED:
@@ -54,7 +46,7 @@ def could_not_start(saga_id: int, epoch: int) -> Launch | None:
 
 @transition
 def chain_stopped(saga_id: int, epoch: int) -> Launch | None:
-    """An errback fired. It means only "the chain stopped here": read the journal, then act. Twice is once; a missing one costs a lease."""
+    """An errback has fired. It means only "the chain stopped here". A second one changes nothing. A missing one costs the time of a lease."""
     saga = find_locked(saga_id)
     at = border(saga) if saga else None
     if saga is None or saga.epoch != epoch or at is None:
@@ -69,7 +61,7 @@ def chain_stopped(saga_id: int, epoch: int) -> Launch | None:
     elif record.state in STARTED and step_of(saga, record.name) and _keys_make_it_one(card(saga, record)):
         wait_s = 0.0 if saga.cancel_requested_at and not undo else backoff_s(record.undo_tries if undo else record.tries)
         put_in_doubt(saga, record, undo, {"undo_doubt": True} if undo else {"doubt": True})
-        give_back_what_was_lost(saga, record)  # beyond its lease: it waited in its queue, and no sweep came
+        give_back_what_was_lost(saga, record)  # of an errback that came after the lease: it waited in its queue, and no sweep came
         save(saga, wake_at=in_seconds(wait_s))
     elif record.state in GRANTED and saga.relaunches == 0:
         give_back_what_was_lost(saga, record)
@@ -79,20 +71,21 @@ def chain_stopped(saga_id: int, epoch: int) -> Launch | None:
 
 
 def _leave_to_newer_code(saga: Saga, record: StepRecord) -> None:
-    """What is started is its lease's; the rest is due soon, for whoever may judge it."""
+    """A started step belongs to its worker until its lease ends. Everything else is due soon, for whoever may judge it."""
     if record.state not in STARTED:
         leave(saga, record, launched_at=None)
 
 
 def _keys_make_it_one(promise: Card | None) -> bool:
-    """Without keys a worker that still lives would become a second effect: there only the end of its lease says that it sends nothing more."""
+    """Whether the step may be tried again at once. Without keys a worker that still lives would become a second effect: there the end of its lease decides."""
     return promise is None or promise.has_keys
 
 
 def look(saga: Saga, poison_after: int, calm_s: float | None = None) -> Launch | None:
-    """What the sweep does with a locked saga that is due: turn back, take over, grant a retry, publish the same message again, tell a person, or leave it.
+    """What the sweep does with a locked saga that is due: turn back, take over, grant a retry, publish the same message again, notify a person, or leave it.
 
-    ``calm_s``: for how long it has seen the clock go as it should; None: it is believed. A lease that it has not seen pass is not over.
+    ``calm_s``: for how many seconds the sweep has seen the database's clock go as it should. None: the clock is believed. A lease that the sweep has not itself
+    seen pass is not over.
     """
     needs = saga.release
     if is_newer(saga):
@@ -103,7 +96,7 @@ def look(saga: Saga, poison_after: int, calm_s: float | None = None) -> Launch |
     at = border(saga)
     if at is None:
         if left_at_its_end(saga):
-            close_what_was_left(saga)
+            (grant_next_undo if saga.is_backward else grant_next)(saga)
         return None
     record, undo = at
     if calm_s is not None and calm_s < lease_s() and record.state in STARTED:
@@ -127,7 +120,7 @@ def look(saga: Saga, poison_after: int, calm_s: float | None = None) -> Launch |
 
 
 def _go_on(saga: Saga, record: StepRecord, undo: bool, poison_after: int) -> Launch | None:
-    """Nothing keeps it back."""
+    """Nothing keeps the saga back: no cancel, no circuit, no other release."""
     if saga.held_by:
         release(saga, record)
     else:
@@ -155,7 +148,7 @@ def _leave_to_others(saga: Saga, record: StepRecord | None) -> None:
 
 
 def _give_up(saga: Saga, record: StepRecord, undo: bool, what: str) -> None:
-    """A budget is spent. Before the pivot the saga turns back, doubt or not; an undo, and a step after the pivot, need a person."""
+    """A budget is spent. Before the pivot the saga turns back, in doubt or not. A compensation, and a step after the pivot, need a person."""
     if undo:
         message = record.error_message or STOPPED
         move(
@@ -174,7 +167,7 @@ def _give_up(saga: Saga, record: StepRecord, undo: bool, what: str) -> None:
 
 
 def _relaunch(saga: Saga, record: StepRecord) -> Launch | None:
-    """Granted and never started: the same message under the same epoch, so whichever arrives first wins."""
+    """The step was granted and never started: the same message goes out again, under the same epoch. Whichever message arrives first wins."""
     relaunches = saga.relaunches + 1
     if saga.launched_at is not None:  # else it is published for the first time
         tell(saga, Kind.RELAUNCH, name=record.name)
@@ -183,12 +176,12 @@ def _relaunch(saga: Saga, record: StepRecord) -> Launch | None:
 
 
 def _published_again(saga: Saga) -> int:
-    """Under this epoch, this time included. ``relaunches`` cannot say it: progress sets it back."""
+    """How often under this epoch, this time included. ``relaunches`` cannot say it, because progress sets it to 0."""
     return TimelineEntry.objects.filter(order_id=saga.order_id, kind=Kind.RELAUNCH, epoch=saga.epoch).count()
 
 
 def _grant_again(saga: Saga, record: StepRecord, undo: bool) -> None:
-    """Started and past its lease (a take-over), or a retry that is due: granted under the next epoch; the key stays the same, unless it was refused."""
+    """A take-over (started, and past its lease) or a retry that is due: granted under the next epoch. The key stays the same, unless it was refused."""
     saga.epoch += 1
     changes = _taken_over(saga, record, undo) if record.state in STARTED else {}
     attempt = next_do(saga, record) if not undo and was_refused(record, undo) else {}
@@ -197,7 +190,7 @@ def _grant_again(saga: Saga, record: StepRecord, undo: bool) -> None:
 
 
 def _taken_over(saga: Saga, record: StepRecord, undo: bool) -> dict[str, Any]:
-    """A worker that died, stands still or could not write says nothing about the provider: its try and its time are given back, and the launch counts as one
+    """A worker that died, stands still or could not write says nothing about the provider. So its try and its time are given back, and the launch counts as one
     without progress.
     """
     tell(saga, Kind.TAKE_OVER, name=record.name)
@@ -207,25 +200,3 @@ def _taken_over(saga: Saga, record: StepRecord, undo: bool) -> dict[str, Any]:
         give_time(saga, shop_now() - record.started_at)
     told = {"error_code": "", "error_message": ""} if record.error_code == OWN_DATABASE else {}
     return try_given_back(record, undo) | told
-
-
-def request_cancel(saga: Saga, actor: str) -> str:
-    """Record a cancel at the locked saga; repeating the request repeats the answer.
-
-    "accepted"; "pending" (shipping is under way: it decides), "undoing" (it failed, and is being undone anyway), "too_late" (shipped, or it has ended
-    otherwise than cancelled).
-    """
-    if saga.state in FINAL:
-        return "accepted" if saga.failure == Status.CANCELLED else "too_late"
-    if saga.failure:
-        return "accepted" if saga.failure == Status.CANCELLED else "undoing"
-    at = standing(saga)
-    if at is None or pivot_succeeded(saga):
-        return "too_late"
-    record = at[0]
-    if not saga.cancel_requested_at:
-        waits = (record.state in WAITING + GRANTED or record.state == StepState.PENDING) and saga.state == SagaState.RUNNING
-        tell(saga, Kind.CANCEL, to_state="requested", actor=actor)
-        save(saga, cancel_requested_at=ShopNow(), **({"wake_at": ShopNow()} if waits else {}))
-    pivot_is_open = is_pivot(saga, record) and record.state in (StepState.STARTED, StepState.IN_DOUBT)
-    return "pending" if pivot_is_open or saga.state == SagaState.NEEDS_ATTENTION else "accepted"

@@ -1,4 +1,4 @@
-"""Leave: what this code does not serve is left to a process that does, as in a rolling deploy. It is no failure and counts as none; in the end a person is told."""
+"""Rolling deploys: what this code does not serve is left to a process that does. That is no failure and counts as none. If nobody comes, a person is notified."""
 
 from datetime import timedelta
 from typing import Any
@@ -6,14 +6,14 @@ from typing import Any
 from django.conf import settings
 
 from fulfillment.clock import ShopNow, in_seconds, patience_s, shop_now
+from fulfillment.engine.escalation import park
 from fulfillment.engine.journal import find_locked, save, tell
 from fulfillment.engine.launch import Launch, launch_of
 from fulfillment.engine.pinned_plan import is_newer, step_of
 from fulfillment.engine.position import border
-from fulfillment.engine.progress import park
 from fulfillment.engine.step_states import GRANTED
 from fulfillment.engine.transition import transition
-from fulfillment.models import Saga, StepRecord
+from fulfillment.models import Saga, SagaState, StepRecord
 from fulfillment.release import RELEASE
 from orders.attention import IncidentKind
 from orders.clock import jittered
@@ -21,25 +21,27 @@ from orders.durability import may_be_lost
 from orders.models import Status
 from orders.timeline import Kind
 
+# --- a step that this code does not serve ----------------------------------------------------------------------------------
+
 
 def nobody_came(saga: Saga) -> bool:
-    """It has been left to others for so long that a deploy no longer explains it."""
+    """The saga has been left to others for so long that a deploy no longer explains it."""
     return saga.left_since is not None and _left_for_s(saga) > settings.UNKNOWN_STEP_AFTER_S
 
 
 def adopt(saga: Saga) -> None:
-    """No newer process has come, or a person has decided with this code: from here on it is this code's to judge, as far as it knows the steps.
+    """From here on the saga is this code's to judge, as far as it knows the steps: no newer process has come, or a person has decided with this code.
 
-    A failure that has a status of its own only in newer code is shown as any other.
+    A failure whose status only newer code knows is shown as any other failure.
     """
     if is_newer(saga):
         save(saga, release=RELEASE, **({} if saga.failure in ("", *Status.values) else {"failure": Status.FAILED}))
 
 
 def leave(saga: Saga, record: StepRecord | None, by: int = RELEASE, **changes: Any) -> None:
-    """Due again after half the time for which it has been left so far, so that whoever comes finds it soon, and nobody else is kept busy by it.
+    """Due again after half the time for which it has been left so far. So whoever comes finds it soon, and it keeps nobody else busy.
 
-    ``by``: the release that has met it and does not serve it.
+    ``by``: the release that has met the saga and does not serve it.
     """
     if saga.left_since is None:
         tell(saga, Kind.LEFT, name=record.name if record else "", detail={"release": by, "needs": saga.release})
@@ -49,9 +51,9 @@ def leave(saga: Saga, record: StepRecord | None, by: int = RELEASE, **changes: A
 
 
 def drop(saga: Saga, record: StepRecord, by: int = RELEASE) -> Launch | None:
-    """Its message has reached a process that does not serve it, and is gone: that launch was none. It is published again: now, where we serve it; else when due.
+    """A message has reached a process that does not serve it, and is gone. That launch does not count.
 
-    Where nobody has served it for too long a person is told.
+    The message is published again: now, where this code serves the step; else when the saga is due. If nobody has served it for too long, a person is notified.
     """
     if nobody_came(saga):
         park_unserved(saga, record, saga.release)
@@ -67,7 +69,10 @@ def drop(saga: Saga, record: StepRecord, by: int = RELEASE) -> Launch | None:
 
 @transition
 def message_dropped(saga_id: int, epoch: int, task: str, by: int = RELEASE) -> Launch | None:
-    """A worker of release ``by`` has met ``task`` ("payment", "undo_payment"), which its code does not serve. None: the saga does not wait for that, or later."""
+    """A worker of release ``by`` has met ``task`` ("payment", "undo_payment"), which its code does not serve.
+
+    None: the saga does not wait for that task; or the task is published later.
+    """
     saga = find_locked(saga_id)
     at = border(saga) if saga else None
     if saga is None or at is None or saga.epoch != epoch or at[0].state not in GRANTED:
@@ -84,3 +89,24 @@ def park_unserved(saga: Saga, record: StepRecord, release: int) -> None:
 
 def _left_for_s(saga: Saga) -> float:
     return (shop_now() - saga.left_since) / timedelta(seconds=1) if saga.left_since else 0.0
+
+
+# --- an end that this code does not know ------------------------------------------------------------------------------------
+
+
+def may_end(saga: Saga, shown: str) -> bool:
+    """Whether this code may close the saga, with its order shown so. Newer code may have a status of its own, before the end or as the end."""
+    moves = Status.legal_moves().items()
+    return not is_newer(saga) or any(saga.order.status == was and shown in targets for was, targets in moves)
+
+
+def leave_what_follows(saga: Saga) -> None:
+    """Only newer code knows what follows: the saga is due at once. What has been recorded stays."""
+    if saga.left_since is None:
+        tell(saga, Kind.LEFT, detail={"release": RELEASE, "needs": saga.release})
+    save(saga, left_since=saga.left_since or ShopNow(), wake_at=ShopNow(), relaunches=0)
+
+
+def left_at_its_end(saga: Saga) -> bool:
+    """Nothing of the saga is left to do, and older code has left it to others to close it."""
+    return saga.left_since is not None and saga.state in (SagaState.RUNNING, SagaState.COMPENSATING) and border(saga) is None

@@ -1,4 +1,4 @@
-"""One transition is one transaction: all of it or nothing, and again where the database has only lost a race."""
+"""One transition is one transaction: all of it or nothing. Where the database has only lost a race (serialization failure, deadlock), it is run again."""
 
 import functools
 import random
@@ -17,7 +17,7 @@ T = TypeVar("T")
 
 
 def transition(change: Callable[P, T]) -> Callable[P, T]:
-    """``change`` in a transaction of its own, repeated after a serialization failure or a deadlock; within a caller's transaction, as part of that."""
+    """``change`` in a transaction of its own, at most four times. Within a caller's transaction it is a part of that one, and is not repeated."""
 
     @functools.wraps(change)
     def run(*args: P.args, **kwargs: P.kwargs) -> T:

@@ -8,7 +8,7 @@ from django.conf import settings
 
 from fulfillment import engine, ledger, recovery, steps, stock, tasks
 from fulfillment.answers import storable
-from fulfillment.engine.progress import turn_back
+from fulfillment.engine.compensation import turn_back
 from fulfillment.errors import Busy, Changed, InDoubt, Rejected, StepError, Unavailable
 from fulfillment.explain import explain
 from fulfillment.ledger import LedgerEntry

@@ -9,7 +9,7 @@ from django.db import transaction
 
 from fulfillment import engine
 from fulfillment.clock import shop_now
-from fulfillment.engine import progress
+from fulfillment.engine import compensation
 from fulfillment.explain import LATE_AFTER_S, explain
 from fulfillment.models import Saga, StepRecord
 from orders.models import Order
@@ -63,7 +63,7 @@ def test_an_order_that_fails_at_a_step_of_one_s_own_says_which(saga: int, order:
     """A step that somebody adds has no status of its own; its name is told all the same, inside and outside."""
     StepRecord.objects.filter(name="payment").update(name=name)
     with transaction.atomic():
-        progress.turn_back(engine.locking(Saga.objects.filter(pk=saga)).get(), "No paper left.")
+        compensation.turn_back(engine.locking(Saga.objects.filter(pk=saga)).get(), "No paper left.")
 
     assert f"The order is being undone ({told}: No paper left)." in explain(order).sentence
     Saga.objects.filter(pk=saga).update(state="compensated", wake_at=None)

@@ -256,7 +256,7 @@ def test_an_old_worker_undoes_nothing_that_stands_as_only_newer_code_knows(newer
     record = engine.journal.record_of(saga, "gift_wrap")
 
     engine.journal.move(saga, record, StepState.UNDONE)
-    engine.progress.grant_next_undo(saga)
+    engine.compensation.grant_next_undo(saga)
 
     assert StepRecord.objects.get(saga=newer, name="payment").state == "undo_inspected"
     assert seen(newer).left_since is not None

@@ -12,7 +12,7 @@ from django.db import transaction
 from django.test import Client as Browser
 
 from fulfillment import engine
-from fulfillment.engine import progress
+from fulfillment.engine import compensation
 from fulfillment.models import Saga, StepRecord
 from orders.models import Fact, Order, Product, RefusedAttempt, Status, TimelineEntry
 from sideeffects.models import Delivery
@@ -148,7 +148,7 @@ def test_a_step_of_one_s_own_at_which_an_order_failed_is_marked_too(operator: Br
     """It has no status of its own, and a badge all the same."""
     StepRecord.objects.filter(name="payment").update(name=name)
     with transaction.atomic():
-        progress.turn_back(engine.locking(Saga.objects.all()).get())
+        compensation.turn_back(engine.locking(Saga.objects.all()).get())
 
     assert f"✖ {name}" in operator.get("/admin/orders/order/").content.decode()
     text = operator.get(page(order)).content.decode()

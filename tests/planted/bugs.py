@@ -99,8 +99,8 @@ BUGS = (
         name="time that one step was given back stays with the next",
         blindness=ARITHMETIC,
         file="fulfillment/engine/progress.py",
-        search="left_since=None, paused_s=0.0, **changes)",
-        replace="left_since=None, **changes)",
+        search="left_since=None, paused_s=0.0)",
+        replace="left_since=None)",
     ),
     Bug(
         name="each look at who is held begins its hold anew",
@@ -135,8 +135,8 @@ BUGS = (
         name="a success does not wait for the disk",
         blindness=BOUNDARIES,
         file="fulfillment/engine/attempts.py",
-        search="    settled = _succeed(saga, claim.name, receipt, claim.undo)\n",
-        replace="    may_be_lost()\n    settled = _succeed(saga, claim.name, receipt, claim.undo)\n",
+        search="    settled = succeed(saga, claim.name, receipt, claim.undo)\n",
+        replace="    may_be_lost()\n    settled = succeed(saga, claim.name, receipt, claim.undo)\n",
     ),
     Bug(
         name="subscribers are told before the commit",

@@ -100,7 +100,7 @@ SABOTAGE = {
         "charge_nobody_owns",
     ),
     "what was never answered is taken for not done": (
-        "fulfillment/engine/progress.py",
+        "fulfillment/engine/compensation.py",
         "return record.state in (StepState.GRANTED, StepState.STARTED, StepState.RETRY_WAIT, StepState.IN_DOUBT)",
         "return False",
         "launch.undo.shipping.none.kill",

@@ -16,7 +16,7 @@ from django.db import transaction
 from fulfillment import engine, talk
 from fulfillment.clock import ShopNow
 from fulfillment.crashpoints import crash_point
-from fulfillment.engine import Claim, attempts, budget, circuit_probes, journal, operator_actions, progress, resumption
+from fulfillment.engine import Claim, attempts, budget, circuit_probes, compensation, journal, operator_actions, progress, resumption
 from fulfillment.models import Saga, SagaState, StepState
 from fulfillment.recovery import decisions, jumps
 from orders.connections import start_clean
@@ -100,8 +100,8 @@ def key_per_try() -> contextlib.AbstractContextManager[None]:
 
 
 def _not_called(*states: str) -> contextlib.AbstractContextManager[None]:
-    perhaps = progress.perhaps_called
-    return replacing(progress, perhaps_called=lambda saga, record: record.state not in states and perhaps(saga, record))
+    perhaps = compensation.perhaps_called
+    return replacing(compensation, perhaps_called=lambda saga, record: record.state not in states and perhaps(saga, record))
 
 
 def granted_is_not_called() -> contextlib.AbstractContextManager[None]:
@@ -116,7 +116,7 @@ def unavailable_is_not_done() -> contextlib.AbstractContextManager[None]:
 
 def epoch_does_not_wait() -> contextlib.AbstractContextManager[None]:
     """The commit that raises an epoch may be lost with the database."""
-    grant_again, turn_back = resumption._grant_again, progress.turn_back
+    grant_again, turn_back = resumption._grant_again, compensation.turn_back
 
     def lossy(change: Callable[..., Any]) -> Callable[..., Any]:
         def changed(*args: Any) -> Any:
@@ -183,16 +183,21 @@ def probe_does_not_wait() -> contextlib.AbstractContextManager[None]:
 def grant_without_wake_at() -> contextlib.AbstractContextManager[None]:
     """A grant relies on its message alone."""
 
-    def forgets(saga: Saga, **changes: Any) -> None:
-        journal.save(saga, relaunches=0, wake_at=FAR_FUTURE, launched_at=ShopNow(), **changes)
+    def forgets(saga: Saga) -> None:
+        journal.save(saga, relaunches=0, wake_at=FAR_FUTURE, launched_at=ShopNow())
 
-    return replacing(progress, await_start=forgets)
+    @contextmanager
+    def both() -> Iterator[None]:
+        with replacing(progress, await_start=forgets), replacing(compensation, await_start=forgets):
+            yield
+
+    return both()
 
 
 def undo_blocks_ignored() -> contextlib.AbstractContextManager[None]:
     """The refund goes out although the parcel may still leave."""
-    planned = vars(progress)["planned"]
-    return replacing(progress, planned=lambda saga, name: planned(saga, name) | {"undo_blocks": False})
+    planned = vars(compensation)["planned"]
+    return replacing(compensation, planned=lambda saga, name: planned(saga, name) | {"undo_blocks": False})
 
 
 def event_in_its_own_commit() -> contextlib.AbstractContextManager[None]:
@@ -265,7 +270,10 @@ def answers_believed() -> contextlib.AbstractContextManager[None]:
 @contextmanager
 def part_is_all() -> Iterator[None]:
     """Whatever was given back counts as all of it, and the ledger is not asked when the walk ends."""
-    with replacing(talk, as_granted=lambda undo, given_back: given_back), replacing(progress, _with_money_that_remains=lambda saga: None):
+    with (
+        replacing(talk, as_granted=lambda undo, given_back: given_back),
+        replacing(compensation, _with_money_that_remains=lambda saga: None),
+    ):
         yield
 
 

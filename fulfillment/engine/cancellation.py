@@ -1,0 +1,32 @@
+"""Cancellation: a customer's cancel is honoured at the next border between steps, or it is too late. The saga's row lock decides, so the answer is one."""
+
+from fulfillment.clock import ShopNow
+from fulfillment.engine.journal import save, tell
+from fulfillment.engine.pinned_plan import is_pivot
+from fulfillment.engine.position import pivot_succeeded, standing
+from fulfillment.engine.step_states import GRANTED, WAITING
+from fulfillment.models import FINAL, Saga, SagaState, StepState
+from orders.models import Status
+from orders.timeline import Kind
+
+
+def request_cancel(saga: Saga, actor: str) -> str:
+    """Record a cancel on the locked saga. A repeated request gets the same answer.
+
+    "accepted". "pending": shipping is under way, and its outcome decides. "undoing": the order has failed, and is compensated anyway. "too_late": it has shipped,
+    or has ended otherwise than cancelled.
+    """
+    if saga.state in FINAL:
+        return "accepted" if saga.failure == Status.CANCELLED else "too_late"
+    if saga.failure:
+        return "accepted" if saga.failure == Status.CANCELLED else "undoing"
+    at = standing(saga)
+    if at is None or pivot_succeeded(saga):
+        return "too_late"
+    record = at[0]
+    if not saga.cancel_requested_at:
+        waits = (record.state in WAITING + GRANTED or record.state == StepState.PENDING) and saga.state == SagaState.RUNNING
+        tell(saga, Kind.CANCEL, to_state="requested", actor=actor)
+        save(saga, cancel_requested_at=ShopNow(), **({"wake_at": ShopNow()} if waits else {}))
+    pivot_is_open = is_pivot(saga, record) and record.state in (StepState.STARTED, StepState.IN_DOUBT)
+    return "pending" if pivot_is_open or saga.state == SagaState.NEEDS_ATTENTION else "accepted"

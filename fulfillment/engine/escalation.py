@@ -1,0 +1,39 @@
+"""Escalation: a saga that cannot go on by itself stops, and a person is notified, with the amount at risk."""
+
+from typing import Any
+
+from fulfillment import ledger
+from fulfillment.engine.circuit_holds import release
+from fulfillment.engine.journal import save, tell
+from fulfillment.engine.pinned_plan import is_local, planned
+from fulfillment.engine.step_states import UNDONE
+from fulfillment.models import Saga, SagaState, StepRecord
+from orders.attention import IncidentKind, open_incident
+from orders.timeline import Kind
+
+
+def park(saga: Saga, kind: IncidentKind, record: StepRecord | None, code: str, message: str) -> None:
+    """→ needs_attention under a new epoch, with an incident. What a worker learns from now on is history."""
+    if saga.held_by:
+        release(saga, record, "a person must decide")
+    saga.epoch += 1
+    tell(saga, Kind.SAGA, from_state=saga.state, to_state=SagaState.NEEDS_ATTENTION, code=kind)
+    save(saga, state=SagaState.NEEDS_ATTENTION, epoch=saga.epoch, wake_at=None, relaunches=0)
+    tell_a_person(saga, kind, record, code, message, at_risk_minor(saga))
+
+
+def tell_a_person(saga: Saga, kind: IncidentKind, record: StepRecord | None, code: str, message: str, amount_minor: int = 0) -> None:
+    """An incident about the saga's order, at the step where it stands. The saga itself is not stopped by it."""
+    step = record.name if record else ""
+    about: dict[str, Any] = {"subject": saga.order.number, "order_id": saga.order_id, "currency": saga.order.currency, "epoch": saga.epoch}
+    open_incident(kind, **about, step=step, code=code, message=message, amount_minor=amount_minor)
+
+
+def at_risk_minor(saga: Saga) -> int:
+    """Minor units: what remains captured. While nobody knows whether a charge exists, it is the whole total."""
+    unknown = any(
+        record.receipt is None and record.doubt and record.state not in UNDONE
+        for record in saga.records.all()
+        if not is_local(saga, record) and planned(saga, record.name).get("role") == "payments"
+    )
+    return saga.order.total_minor if unknown else ledger.remaining(saga.order_id)

@@ -14,7 +14,7 @@ from fulfillment.models import Saga
 from fulfillment.release import RELEASE
 from orders.durability import may_be_lost
 
-# The conditions are those of ``recovery.sweep._may_still_wait_in_its_queue``. It is one statement, because all of a long queue comes to it again and again.
+# The conditions are those of ``recovery.inspection._may_still_wait_in_its_queue``. It is one statement, because all of a long queue comes to it again and again.
 POSTPONE = """
 WITH waits AS (
     SELECT s.id, s.failure <> '' AS undo FROM fulfillment_saga AS s

@@ -1,17 +1,25 @@
-"""Recovery: the sweep, its probes, and what a person may decide. None of it publishes: the sweep returns what to launch, and a verb only makes the saga due now.
+"""Recovery: the sweep, and what a person may decide. None of it publishes: the sweep returns what to launch, and a decision only makes the saga due now.
 
-``sweeping`` finds what is due, ``containing`` keeps the trouble of one saga from the others, ``quarantine`` is where those are on which nobody can work,
-``circuits`` looks after providers that are out, ``probes`` tell loss from backlog, ``choices`` says what may be decided about an order, ``verbs`` does it,
-``bulk`` does it to many, as a set that was previewed, ``grouping`` shows what one cause has brought about, ``reconciliations`` says what became of the last
-one.
+The sweep. ``sweep`` finds what is due, ``inspection`` works on one saga, ``containment`` keeps its trouble from the others, ``sweep_memory`` is what one sweep
+remembers, and ``heartbeat`` shows that it is at work. ``quarantine`` holds the sagas that nobody can work on. ``probes`` tell loss from backlog, ``circuits`` looks
+after providers that are out, ``jumps`` moves open sagas with a clock that has jumped.
+
+A person. ``choices`` says what is legal, ``requests`` what is asked and answered, ``decisions`` does it. ``action_table`` is what each action does;
+``provider_lookup``, ``stated_amounts``, ``second_approval`` and ``audit`` are what a decision needs before. ``safe_actions`` need no version, ``bulk`` retries many
+orders, and ``unreadable_orders`` are decided without reading them. ``incident_groups`` shows what one cause has brought about.
+
+``reconciliations`` says what became of the last reconciliation, and ``releases`` which releases run.
 """
 
+from fulfillment.recovery.action_table import VERBS
 from fulfillment.recovery.bulk import work as work_off_batches
 from fulfillment.recovery.choices import Choice, choices, version_of
 from fulfillment.recovery.circuits import probes as circuit_probes
-from fulfillment.recovery.containment import ClockHasJumped, Due, Memory, contained
-from fulfillment.recovery.decisions import VERBS, cancel, decide, retry_now
+from fulfillment.recovery.containment import ClockHasJumped, Due, contained
+from fulfillment.recovery.decisions import decide
+from fulfillment.recovery.heartbeat import BEAT_EVERY, beat, reconciliation_is_due, sweep_age_s
 from fulfillment.recovery.incident_groups import Group, amounts, awake, groups, snoozed
+from fulfillment.recovery.inspection import look, postpone
 from fulfillment.recovery.jumps import Jump, move_with_the_clock
 from fulfillment.recovery.probes import probe_came_out, probe_not_sent, probes_due, tell_of_unserved_queues, unanswered_for_s
 from fulfillment.recovery.quarantine import HELD_BY_SOMEBODY, held_by_somebody, held_since
@@ -24,7 +32,9 @@ from fulfillment.recovery.reconciliations import (
     reconciliation_failed,
 )
 from fulfillment.recovery.requests import Answer, Request
-from fulfillment.recovery.sweep import BEAT_EVERY, beat, due, look, not_published, postpone, reconciliation_is_due, sweep_age_s
+from fulfillment.recovery.safe_actions import cancel, retry_now
+from fulfillment.recovery.sweep import due, not_published
+from fulfillment.recovery.sweep_memory import Memory
 from orders.operators import Refused
 
 __all__ = [

@@ -1,7 +1,7 @@
-"""One verb over many orders: those whose open incident fits a filter are tried again with a fresh budget.
+"""Bulk retries: orders whose open incident fits a filter are tried again with a fresh budget. Exactly the set that a person has seen is touched.
 
-First a preview: the set is stored, with the version and the amount of each order. A person confirms that set, and exactly it is touched. The sweep works it off, so
-many orders a second and no more, whoever is killed meanwhile; what becomes of each order is read from the order.
+First a preview is stored, with the version and the amount of each order. A person confirms that set. The sweep then works it off, at no more than so many orders a
+second, and goes on where it stopped if it is killed. What became of each order is read from the order.
 """
 
 import logging
@@ -40,7 +40,7 @@ WAITING, FAILED_AGAIN = "waiting", "failed again"
 
 
 def _candidates(kind: str, step: str, code: str) -> list[RetryItem]:
-    """Every order with an open incident that fits all filters given, oldest order first; an empty filter fits everything. Not stored, and of no batch yet."""
+    """Every order with an open incident that fits all given filters, oldest order first. An empty filter fits everything. The items are not stored."""
     wanted = {name: value for name, value in {"kind": kind, "step": step, "code": code}.items() if value}
     fitting = awake().filter(**wanted).order_by()
     rows = fitting.filter(order__isnull=False).values_list("order_id").annotate(Max("amount_minor")).order_by("order_id")
@@ -115,7 +115,7 @@ def told(batch: RetryBatch) -> str:
 
 
 def confirm(number: int, actor: Actor, reason: str, rate_per_s: float) -> RetryBatch:
-    """The sweep begins with it; once is enough, and twice is once. Raises Refused: there is no such batch, or not for this actor."""
+    """From now on the sweep works it off. To confirm twice changes nothing. Raises Refused: there is no such batch, or it is not for this actor."""
     with refusals.recorded(actor, "retry", f"batch {number}"):
         refuse_whom_it_is_not_for(actor, "retry")
         refuse_a_card_number(reason)
@@ -130,9 +130,9 @@ def confirm(number: int, actor: Actor, reason: str, rate_per_s: float) -> RetryB
 
 
 def work(may_go_on: Callable[[], bool] = lambda: True) -> int:
-    """One round: so many orders of the confirmed batch whose turn it is as its rate allows. How many were decided.
+    """One round: as many orders of the confirmed batch whose turn it is as its rate allows. Returns how many were decided.
 
-    Killed anywhere, the next round goes on: a decision that was recorded and not noted here is answered "repeated", and nothing is done twice.
+    If this is killed anywhere, the next round goes on. A decision that was recorded, and not noted here, is answered "repeated". So nothing is done twice.
     """
     batch = RetryBatch.objects.filter(confirmed_at__isnull=False, ended_at=None).order_by("next_at", "id").first()
     if batch is None or batch.next_at is None or batch.next_at > shop_now():
@@ -149,7 +149,7 @@ def work(may_go_on: Callable[[], bool] = lambda: True) -> int:
 
 
 def _decided(batch: RetryBatch, item: RetryItem) -> bool:
-    """False: somebody holds its rows, which has cost this round enough; the others go first, and then it is its turn again."""
+    """False: somebody holds its rows, and this round has waited enough for them. The others go first."""
     RetryItem.objects.filter(pk=item.pk).update(tried_at=ShopNow())
     try:
         outcome, sentence = _outcome(batch, item)
@@ -174,7 +174,7 @@ def _outcome(batch: RetryBatch, item: RetryItem) -> tuple[str, str]:
 
 
 def _still(batch: RetryBatch) -> Actor:
-    """Who has confirmed it, with what they may do now. Raises Refused: they may not operate any more."""
+    """The person who has confirmed it, with the permissions of now. Raises Refused: they may not operate any more."""
     user = User.objects.filter(pk=batch.user).first() if batch.user else None
     if user is None or not operators.may_operate(user):
         raise Refused(f"{batch.actor}, who has confirmed {batch}, may not operate any more. Nothing was done.")
@@ -185,7 +185,7 @@ def _still(batch: RetryBatch) -> Actor:
 
 
 def outcomes(batch: RetryBatch) -> dict[str, str]:
-    """Of each order that was not skipped, as it stands now: refunded, undone, completed, closed by operator, failed again, refused, failed, or waiting."""
+    """Order number → what became of it, as it stands now: refunded, undone, completed, closed by operator, failed again, refused, failed, or waiting."""
     items = list(batch.items.filter(skip=""))
     ids = [item.order_id for item in items if item.order_id is not None]
     states = dict(Saga.objects.filter(order_id__in=ids).values_list("order_id", "state"))

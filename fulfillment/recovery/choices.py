@@ -1,4 +1,4 @@
-"""What a person may decide about an order, from its journal: the legal choices, and the version that a decision must name."""
+"""Choices: which operator actions are legal for an order as its journal stands now, and the version that a decision must name."""
 
 from dataclasses import dataclass
 
@@ -14,9 +14,9 @@ OPTIONS = {"evidence": '--evidence "…"', "owner": '--owner "…"', "until": "-
 
 @dataclass(frozen=True, kw_only=True)
 class Choice:
-    """One verb that is legal now. ``label`` names the act for people; ``needs``: what must be given besides the reason; ``warns``: what to know first.
+    """One operator action that is legal now. ``label``: its name for people. ``needs``: what must be given besides the reason. ``warns``: what to know first.
 
-    ``amount_minor``: the amount that must be named, where it is known.
+    ``amount_minor``: the amount that must be named, in minor units, where it is known.
     """
 
     verb: str
@@ -26,7 +26,7 @@ class Choice:
     amount_minor: int | None = None
 
     def command(self, order: str, version: int, amount_minor: int | None = None) -> str:
-        """The command line that decides it, to be pasted; … stands for what only the person knows, and is refused as it is."""
+        """The command line that decides it, to be pasted. … stands for what only the person knows; a line that still contains it is refused."""
         amount = self.amount_minor if amount_minor is None else amount_minor
         options = OPTIONS | {"amount": f"--amount-minor {'…' if amount is None else amount}"}
         line = f"python manage.py decide {order} {self.verb} --version {version}"
@@ -35,12 +35,12 @@ class Choice:
 
 
 def version_of(order_id: int) -> int:
-    """The number of the order's last timeline entry: whoever decides must have seen it."""
+    """The number of the order's last timeline entry. Whoever decides must have seen that entry."""
     return TimelineEntry.objects.filter(order_id=order_id).order_by("-id").values_list("id", flat=True).first() or 0
 
 
 def choices(saga: Saga, incident_is_open: bool) -> list[Choice]:
-    """Every verb that is legal for this saga as it stands."""
+    """Every operator action that is legal for this saga as it stands."""
     at = engine.standing(saga)
     found: list[Choice] = []
     if at is not None:
@@ -55,8 +55,15 @@ def choices(saga: Saga, incident_is_open: bool) -> list[Choice]:
     return found + whatever_its_rows_say(incident_is_open)
 
 
+def where(saga: Saga) -> tuple[StepRecord, bool]:
+    """Where a saga stands, for an action that is legal only if it stands somewhere: the record, and whether it is to be compensated."""
+    at = engine.standing(saga)
+    assert at is not None
+    return at
+
+
 def whatever_its_rows_say(incident_is_open: bool) -> list[Choice]:
-    """What is legal for any order: it changes no saga."""
+    """The actions that are legal for any order. They change no saga."""
     note = Choice(verb="note", label="Leave a note")
     if not incident_is_open:
         return [note]
@@ -96,7 +103,7 @@ def _retry(record: StepRecord, undo: bool, what: str) -> Choice:
 
 
 def _of_held(saga: Saga, record: StepRecord, undo: bool) -> list[Choice]:
-    """It waits before an open circuit, which is what decides when it is tried; to wait on, nothing has to be decided."""
+    """The saga waits before an open circuit, which decides when it is tried. To go on waiting, nobody has to decide anything."""
     found = _of_doubt(saga, record, undo) if record.state in engine.WAITING else []
     if undo or engine.pivot_succeeded(saga):
         return found
@@ -110,7 +117,7 @@ def _with_money(saga: Saga) -> list[str]:
 
 
 def held_minor(saga: Saga, record: StepRecord) -> int | None:
-    """What remains captured by this step, in minor units; None: nobody knows whether it took money."""
+    """What remains captured by this step, in minor units. None: nobody knows whether it took money."""
     if record.receipt is None and record.doubt and engine.planned(saga, record.name).get("role") == "payments":
         return None
     return ledger.remaining(saga.order_id, record.name)

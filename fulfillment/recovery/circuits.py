@@ -1,4 +1,7 @@
-"""The sweep's work on open circuits: send one order ahead as the probe, keep the incident true, wake those who wait once it has closed; and a person's two verbs."""
+"""Open circuits: the sweep sends one order ahead as the probe, keeps the incident true, and wakes the others once the circuit is closed.
+
+A person may hold a circuit open, or release it.
+"""
 
 import logging
 from collections.abc import Iterator
@@ -14,8 +17,9 @@ from fulfillment.clock import shop_now
 from fulfillment.engine import Launch
 from fulfillment.gateways import ROLES
 from fulfillment.models import Quarantine, Saga
-from fulfillment.recovery.containment import Due, Memory, contained
+from fulfillment.recovery.containment import Due, contained
 from fulfillment.recovery.requests import refuse_a_card_number
+from fulfillment.recovery.sweep_memory import Memory
 from fulfillment.release import RELEASE
 from orders import refusals
 from orders.attention import Incident, IncidentKind, resolve, unresolved
@@ -24,12 +28,12 @@ from orders.operators import Actor, Refused
 
 log = logging.getLogger(__name__)
 
-BRIEFLY_S = 0.1  # an incident that somebody holds is told in a later round
-CANDIDATES = 5  # looked at for one probe: some may be locked
+BRIEFLY_S = 0.1  # an incident that somebody holds is updated in a later round
+CANDIDATES = 5  # for one probe: some may be locked
 WOKEN_PER_S = 20  # a provider that has just come back is not met by everybody at once
 BATCH = 1000
 
-# Those who wait, oldest first, one after the other. Whoever is at the provider right now, as the probe, keeps its lease.
+# Those who wait are due one after the other, oldest first. A saga that is at the provider right now, as the probe, keeps its lease.
 WAKE = """
 WITH next AS (
     SELECT id FROM fulfillment_saga AS s WHERE held_by = %(name)s AND id > %(after)s AND wake_at IS NOT NULL AND NOT EXISTS (
@@ -44,9 +48,9 @@ WHERE fulfillment_saga.id = placed.id RETURNING fulfillment_saga.id
 
 
 def probes(memory: Memory | None = None) -> Iterator[Launch]:
-    """Look after every circuit that is open, or has just closed, and yield the probes that are to be published. ``memory``: of this sweep's earlier rounds.
+    """Look after every circuit that is open, or has just closed. Yields the probes that are to be published. ``memory``: of this sweep's earlier rounds.
 
-    What is told comes last, and stands alone: whoever holds an incident's row must not keep an order from asking whether the provider is back.
+    The incident comes last, and alone: whoever holds its row must not keep an order from asking whether the provider is back.
     """
     memory = memory or Memory()
     for circuit in Circuit.objects.filter(Q(wakes=True) | ~Q(state=CircuitState.CLOSED) | Exists(_told_of(OuterRef("name")))):
@@ -61,7 +65,7 @@ def probes(memory: Memory | None = None) -> Iterator[Launch]:
 
 @contextmanager
 def _alone(circuit: Circuit, memory: Memory) -> Iterator[None]:
-    """What goes wrong is this circuit's trouble, and its traceback is logged once. Raises only what says that the database cannot work."""
+    """Whatever goes wrong stays this circuit's trouble, and its traceback is logged once. Raises only what says that the database cannot work."""
     try:
         yield
     except Exception as error:
@@ -77,7 +81,7 @@ def _told_of(name: OuterRef | str) -> "QuerySet[Incident]":
 
 
 def _tell(name: str) -> None:
-    """One incident while it is open, and none once it has closed; as it is now, because a probe may have been answered meanwhile."""
+    """One incident while the circuit is open, and none once it has closed. The circuit is read anew, because a probe may have been answered meanwhile."""
     with transaction.atomic():
         wait_for_locks(BRIEFLY_S)
         if circuit := circuits.open_one(name):
@@ -126,14 +130,14 @@ def _probe(name: str, saga_id: int) -> Launch | None:
 
 @engine.transition
 def _nobody_waits(name: str) -> None:
-    """There is nobody to send ahead: whoever comes next finds it closed, and may open it again."""
+    """There is nobody to send ahead. The circuit closes: whoever comes next may open it again."""
     circuit = circuits.locked(name)
     if _wants_a_probe(circuit):
         circuits.close(circuit, reason="nobody waits for it")
 
 
 def _wake_those_who_wait(name: str) -> None:
-    """A few each second, once: whoever told them again and again would put them off again and again."""
+    """They are due a few each second. It is said once: to say it again would put them off again."""
     after, woken = 0, 0
     while batch := _wake(name, after, woken):
         after, woken = max(batch), woken + len(batch)
@@ -159,14 +163,14 @@ def names() -> list[str]:
 
 
 def hold(name: str, actor: Actor, reason: str) -> str:
-    """Keep a circuit open until somebody releases it: a stop by a person. Raises Refused."""
+    """A person keeps a circuit open until somebody releases it. Returns a sentence. Raises Refused."""
     with refusals.recorded(actor, "hold", name):
         actor.must_have("fulfillment.hold_circuit", "hold a circuit")
         return _decide(name, actor, reason, is_hold=True)
 
 
 def release(name: str, actor: Actor, reason: str) -> str:
-    """Close an open circuit, whoever has opened it: the next failures open it again. Raises Refused."""
+    """A person closes an open circuit, whoever has opened it. The next failures open it again. Returns a sentence. Raises Refused."""
     with refusals.recorded(actor, "release", name):
         actor.must_have("fulfillment.release_circuit", "release a circuit")
         return _decide(name, actor, reason, is_hold=False)

@@ -1,39 +1,28 @@
-"""Containment: whatever goes wrong with one saga is that saga's trouble. It never ends the round, and it never fills the log.
+"""Containment: whatever goes wrong with one saga stays the trouble of that saga. It never ends the round of the sweep, and never fills the log.
 
-Only what says that the database itself cannot work is raised: by its SQLSTATE and not by its class, because a damaged row is a ``DatabaseError`` too.
+Only an error which says that the database itself cannot work is raised. Its SQLSTATE decides and not its class, because a damaged row is a ``DatabaseError`` too.
 """
 
 import logging
 import random
-import time
 import traceback
-from collections import OrderedDict
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from typing import TypeVar
-
-from django.conf import settings
+from dataclasses import dataclass
 
 from fulfillment.recovery import quarantine
-from orders.clock import doubled
+from fulfillment.recovery.sweep_memory import Memory
 from orders.database import is_our_trouble, is_unusable, lost_a_race, sqlstate, was_not_granted
-from orders.lowwater import LowWater
-from orders.watch import ClockWatch
 
 log = logging.getLogger(__name__)
 
-REMEMBERED = 10_000  # of each; what is forgotten is looked at sooner, or told once more
-LOOKED_AT_AGAIN = 100  # in one round
 PATIENT = 5  # times in a row that a saga may be held by somebody else before it goes into quarantine
 LOST_WITH_IT = 3  # times in a row that the connection may be lost while a saga is looked at before the saga goes into quarantine
 CONNECTION_LOST = "connection_lost"
-Key = TypeVar("Key")
-Value = TypeVar("Value")
 
 
 class ClockHasJumped(Exception):
-    """Nothing that depends on the clock may be decided now: the round is over, and what is open is moved first."""
+    """Nothing that depends on the clock may be decided now. The round is over, and the instants of open sagas are moved first."""
 
     def __init__(self, seconds: float) -> None:
         super().__init__(f"{seconds:+.1f} s")
@@ -41,77 +30,21 @@ class ClockHasJumped(Exception):
 
 
 class HeldBySomebody(Exception):
-    """The saga is due, and somebody else holds its row: nothing was done."""
+    """The saga is due, and somebody else holds its row. Nothing was done."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Due:
-    """A saga to be looked at. ``again``: it is in quarantine."""
+    """A saga to be inspected. ``order`` None: not known yet. ``again``: it is in quarantine."""
 
     saga: int
     order: int | None
     again: bool = False
 
 
-@dataclass
-class Memory:
-    """What one sweep remembers of its rounds, bounded: it survives no restart, and nothing depends on it but time and the size of the log.
-
-    ``aside``: saga → (failures in a row, until when it is left alone, in monotonic seconds). ``lost``: saga → connections lost in a row while it was looked at.
-    ``traced``: places whose traceback was logged. ``contained``: failures since somebody last asked. ``mark``: up to when it has looked at what is due.
-    ``one_by_one``: a page could not be put off as one in this round. ``watch``: on the database's clock; None: nobody watches, and the clock is believed.
-    """
-
-    watch: ClockWatch | None = None
-    mark: LowWater = field(default_factory=LowWater)
-    aside: OrderedDict[int, tuple[int, float]] = field(default_factory=OrderedDict)
-    lost: OrderedDict[int, int] = field(default_factory=OrderedDict)
-    traced: OrderedDict[tuple[str, int], bool] = field(default_factory=OrderedDict)
-    contained: int = 0
-    one_by_one: bool = False
-
-    def leaves_alone(self, saga_id: int) -> bool:
-        return saga_id in self.aside and time.monotonic() < self.aside[saga_id][1]
-
-    def to_look_again(self) -> list[int]:
-        """What was left alone for long enough, first come first served."""
-        return [saga_id for saga_id in self.aside if not self.leaves_alone(saga_id)][:LOOKED_AT_AGAIN]
-
-    def leave_alone(self, saga_id: int) -> int:
-        """Longer each time; returns how many times in a row."""
-        times = self.aside.get(saga_id, (0, 0.0))[0] + 1
-        wait_s = doubled(settings.BACKOFF_S, times - 1, settings.BACKOFF_CAP_S)
-        _remember(self.aside, saga_id, (times, time.monotonic() + wait_s))
-        return times
-
-    def connection_lost(self, saga_id: int) -> None:
-        _remember(self.lost, saga_id, self.lost.get(saga_id, 0) + 1)
-
-    def went_well(self, saga_id: int) -> None:
-        self.aside.pop(saga_id, None)
-        self.lost.pop(saga_id, None)
-
-    def take_count(self) -> int:
-        """How many looks have failed since this was asked last."""
-        counted, self.contained = self.contained, 0
-        return counted
-
-    def is_new(self, place: tuple[str, int]) -> bool:
-        known = place in self.traced
-        _remember(self.traced, place, True)
-        return not known
-
-
-def _remember(memory: OrderedDict[Key, Value], key: Key, value: Value) -> None:
-    memory[key] = value
-    memory.move_to_end(key)
-    if len(memory) > REMEMBERED:
-        memory.popitem(last=False)
-
-
 @contextmanager
 def contained(due: Due, memory: Memory) -> Iterator[None]:
-    """What the block does with this saga. Raises only what says that the database cannot work, or that its clock has jumped."""
+    """Whatever the block does with this saga is contained. Raises only what says that the database cannot work, or that its clock has jumped."""
     try:
         yield
     except ClockHasJumped:
@@ -130,7 +63,7 @@ def contained(due: Due, memory: Memory) -> Iterator[None]:
 
 
 def ends_the_connection(due: Due, memory: Memory) -> bool:
-    """A saga that takes the connection, or the server, with it each time that it is looked at is not looked at once more: the others could never be."""
+    """Whether this saga has ended the connection, or the server, at each of its last inspections. Then it goes into quarantine: else the others never get theirs."""
     if memory.lost.get(due.saga, 0) < LOST_WITH_IT:
         return False
     memory.lost.pop(due.saga)
@@ -139,7 +72,7 @@ def ends_the_connection(due: Due, memory: Memory) -> bool:
 
 
 def _not_now(due: Due, memory: Memory) -> None:
-    """Somebody else holds its rows: it stays due, and is not waited for in each round. If nobody ever lets go, a person is told."""
+    """Somebody else holds its rows: it stays due, and not every round waits for it. If the rows stay held, it goes into quarantine, and a person is notified."""
     times = 0 if due.again else memory.leave_alone(due.saga)
     if times == PATIENT - 1:
         log.warning("Saga %s is held by somebody else, again and again; it stays due", due.saga)
@@ -148,7 +81,7 @@ def _not_now(due: Due, memory: Memory) -> None:
 
 
 def _could_not(due: Due, memory: Memory, error: Exception) -> None:
-    """Its traceback is logged once for each place at which something breaks; the quarantine counts the rest."""
+    """It goes into quarantine, which counts. A traceback is logged only once for each place at which something breaks."""
     code = sqlstate(error) or type(error).__name__
     if memory.is_new((code, _line_of(error))):
         log.error("The sweep could not work on saga %s; others that fail here are counted, not told", due.saga, exc_info=error)
@@ -156,13 +89,13 @@ def _could_not(due: Due, memory: Memory, error: Exception) -> None:
 
 
 def _line_of(error: Exception) -> int:
-    """Where it was raised."""
+    """The line where it was raised."""
     *_, (_, line) = traceback.walk_tb(error.__traceback__)
     return line
 
 
 def _hold(due: Due, memory: Memory, code: str) -> None:
-    """In quarantine; where that cannot be written, in the memory of this process."""
+    """Put it into quarantine. Where that cannot be written, the memory of this process leaves it alone for a while."""
     try:
         order = quarantine.order_of(due.saga) if due.order is None else due.order
         if quarantine.hold(due.saga, order, code, random.uniform(0.8, 1.2)):

@@ -1,4 +1,4 @@
-"""Open incidents by fingerprint (kind, step, code): what one cause has brought about is one row, most money first. A snoozed one waits for its hour."""
+"""Incident groups: what one cause has brought about is one row, by fingerprint (kind, step, code), most money first. Snoozed incidents are left out."""
 
 from collections import Counter
 from collections.abc import Mapping
@@ -43,7 +43,7 @@ def snoozed() -> QuerySet[Incident]:
 
 
 def groups() -> list[Group]:
-    """One query; most money first, then the oldest."""
+    """One query. Most money first, then the oldest."""
     rows = awake().order_by().values("kind", "step", "code", "currency")
     found: dict[tuple[str, str, str], Group] = {}
     for row in rows.annotate(orders=Sum("count"), minor=Sum("amount_minor"), first=Min("opened_at"), last=Max("opened_at")):
@@ -56,7 +56,7 @@ def groups() -> list[Group]:
 
 
 def amounts(*at_risk: Mapping[str, int]) -> str:
-    """€84.20 + US$10.00: what all of these come to, by currency; empty where nothing is at risk."""
+    """€84.20 + US$10.00: the sum of these by currency. Empty: nothing is at risk."""
     total: Counter[str] = Counter()
     for one in at_risk:
         total.update(one)

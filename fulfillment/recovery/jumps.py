@@ -1,11 +1,11 @@
-"""The database's clock has jumped: the instants of open sagas are moved with it, so that nothing is past, and nothing stands still, that would not have been.
+"""Clock jumps: when the database's clock has jumped, the instants of open sagas are moved with it. So no deadline passes, and nothing stands still, by the jump.
 
-Note: which instants. Whatever was written before the jump is moved; what was written since, until the sweep noticed, bears the new clock already: that are a few
-seconds, and they are told apart by the instant itself. ``wake_at`` is never moved into the future: to look too early harms nobody. A stamp from a clock that was
-ahead proves nothing, and is forgotten.
+Note: which instants. What was written before the jump is moved. What was written between the jump and the sweep's noticing it has the new clock already: these are
+a few seconds, and the instant itself tells which it is. ``wake_at`` is never moved into the future: an inspection that comes too early harms nobody. A stamp from a
+clock that was ahead proves nothing, and is removed.
 
-Note: nobody watched. Whether the clock was set while no sweep ran, nobody can tell, and nothing is moved then. Set forward, all that waits looks late, and is given
-that time back (``fulfillment.engine.budget``); leases and look-ups go by what a process has itself seen pass.
+Note: nobody watched. Nobody can tell whether the clock was set while no sweep ran, so nothing is moved then. If it was set forward, everything that waits looks
+late, and is given that time back (``fulfillment.engine.budget``). Leases and look-ups go by what a process has itself seen pass.
 """
 
 import logging
@@ -23,7 +23,7 @@ from orders.database import was_not_granted
 log = logging.getLogger(__name__)
 
 BATCH = 500
-ROUNDS = 3  # over those that somebody held
+ROUNDS = 3  # how often those are tried again that somebody holds
 
 
 def _moved(column: str, known_by: str = "") -> str:
@@ -32,9 +32,9 @@ def _moved(column: str, known_by: str = "") -> str:
 
 
 def _due_as_ever(column: str) -> str:
-    """``column`` moved back; set forward, what would not be due yet is due now, and no more overdue than it was: lateness is counted.
+    """A clock that was set back moves ``column`` back. One that was set forward makes due now what would not be due yet, and nothing more overdue than it was.
 
-    What waits for a person has none, and gets none.
+    NULL stays NULL: a saga that waits for a person is not due.
     """
     return f"""{column} = CASE WHEN %(by)s < interval '0' OR {column} IS NULL THEN {column} + %(by)s
         ELSE greatest({column}, least({column} + %(by)s, shop_now())) END"""
@@ -67,9 +67,9 @@ THE_REST = (
 
 @dataclass
 class Jump:
-    """The clock was set by ``seconds``; what was written since ``believed_until`` (monotonic) may bear either clock.
+    """The clock was set by ``seconds``. What was written since ``believed_until`` (monotonic) may have either clock.
 
-    ``moved``: the sagas that were moved by it. ``last``: the transaction that moved some of them last, of which nobody knows yet whether it was committed.
+    ``moved``: the sagas that were moved by it. ``last``: the transaction that has moved some of them last. Nobody knows yet whether it was committed.
     """
 
     seconds: float
@@ -84,7 +84,7 @@ class Jump:
 
 
 def move_with_the_clock(jump: Jump) -> int:
-    """Move what is open by the jump. Returns how many sagas were moved. Whoever is interrupted calls it again, and nothing is moved twice."""
+    """Move what is open by the jump. Returns how many sagas were moved. After an interruption it is called again, and nothing is moved twice."""
     by = timedelta(seconds=jump.seconds)
     _ask_what_became_of_the_last(jump)
     if not jump.is_told:
@@ -98,7 +98,7 @@ def move_with_the_clock(jump: Jump) -> int:
 
 
 def _ask_what_became_of_the_last(jump: Jump) -> None:
-    """The line to the database may have broken in its COMMIT. Of a transaction that another server has never heard of, nothing is left."""
+    """The connection may have been lost in its COMMIT: then the server says whether it was committed. One that the server does not know was not."""
     if jump.last is None:
         return
     transaction_id, sagas = jump.last
@@ -110,7 +110,7 @@ def _ask_what_became_of_the_last(jump: Jump) -> None:
 
 
 def _move_all(by: timedelta, jump: Jump) -> None:
-    """Each page of open sagas in a transaction of its own, which waits for the disk: a server that crashes often comes back with another clock."""
+    """Each page of open sagas has a transaction of its own, which waits for the disk: a server that has crashed often comes back with another clock."""
     found = Saga.objects.exclude(state__in=FINAL).order_by("id").values_list("pk", flat=True)
     open_sagas = [saga for saga in found if saga not in jump.moved]
     left = [open_sagas[at : at + BATCH] for at in range(0, len(open_sagas), BATCH)]

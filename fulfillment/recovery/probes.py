@@ -1,4 +1,4 @@
-"""The core's probes: of its queues ``saga`` and ``undo``, wanted and sent by the sweep."""
+"""Queue probes: a stamp that has come out of a queue proves that an older message is lost and not merely waiting. Of the core's queues, sent by the sweep."""
 
 from django.conf import settings
 

@@ -1,7 +1,7 @@
-"""Quarantine: sagas on which the sweep cannot work. They are left out of what is due, looked at more and more seldom, and told to a person.
+"""Quarantine: a saga that the sweep cannot work on harms no other. It is not in the list of what is due, is inspected less and less often, and a person is notified.
 
-Note: the last resort. Nothing here reads a plan or a receipt, derives an amount, or touches the saga's own row: whatever broke the look would break this too.
-It writes constants and plain columns, into tables of its own, without a foreign key where it can do without.
+Note: the last resort. Nothing here reads a plan or a receipt, derives an amount, or touches the saga's own row: what broke the inspection would break this too.
+It writes constants and plain columns, into tables of its own, and without a foreign key wherever possible.
 """
 
 from collections.abc import Iterator
@@ -21,12 +21,14 @@ from orders.models import Order
 
 BATCH = 100
 CODE = "sweep_failed"
-HELD_BY_SOMEBODY = "locked"  # of a look that failed because somebody else holds rows that the saga needs: nothing is wrong with them
+HELD_BY_SOMEBODY = (
+    "locked"  # of an inspection that failed because somebody else holds rows that the saga needs; nothing is wrong with the rows
+)
 ACTOR = "sweep"
 WORKED_ON = "the sweep could work on it again"
 
-# One statement, whose loss only repeats a look. The wait doubles: as a step's, until a person is told; from then on it doubles again, up to five minutes.
-# ± 20 %, so that a thousand do not come back at once.
+# One statement; if its commit is lost, an inspection is repeated. The wait doubles as a step's does until a person is notified. From then on it doubles again, up
+# to five minutes. It varies by 20 %, so that a thousand do not come back at once.
 HOLD = """
 INSERT INTO fulfillment_quarantine AS held (saga_id, order_id, failures, code, first_at, last_at, look_at)
 SELECT %(saga)s, %(order)s, 1, %(code)s, shop_now(), shop_now(), shop_now() + %(first_s)s * %(jitter)s * interval '1 second'
@@ -40,7 +42,7 @@ RETURNING failures >= %(told_after)s AND told_at IS NULL
 
 
 def hold(saga_id: int, order_id: int | None, code: str, jitter: float) -> bool:
-    """One more look has failed, by ``code``. True: it is time that a person is told."""
+    """One more inspection has failed, with ``code``. True: it is time to notify a person."""
     values: dict[str, Any] = {
         "saga": saga_id,
         "order": order_id,
@@ -57,7 +59,7 @@ def hold(saga_id: int, order_id: int | None, code: str, jitter: float) -> bool:
 
 
 def order_of(saga_id: int) -> int | None:
-    """Whose saga it is; None: that cannot be read."""
+    """The order of the saga. None: that cannot be read."""
     try:
         with transaction.atomic():
             return Saga.objects.filter(pk=saga_id).values_list("order_id", flat=True).first()
@@ -71,7 +73,7 @@ def order_of(saga_id: int) -> int | None:
 
 
 def tell(saga_id: int, order_id: int | None, code: str) -> None:
-    """Open the incident of last resort: the whole total counts as at risk. Where its order's row cannot be referred to, it is told without."""
+    """Open the incident of last resort: the whole total counts as at risk. Where its order's row cannot be referred to, it has no order."""
     about = _about(saga_id, order_id)
     try:
         _tell(saga_id, order_id, about, code)
@@ -103,7 +105,7 @@ def _message(code: str) -> str:
 
 
 def _about(saga_id: int, order_id: int | None) -> tuple[str, str, int]:
-    """(number, currency, total) by columns; what cannot even be read is named after its saga."""
+    """(number, currency, total) from plain columns. An order that cannot be read is named after its saga, with a total of 0."""
     unknown = (f"saga {saga_id}", settings.SHOP_CURRENCY, 0)
     if order_id is None:
         return unknown
@@ -120,7 +122,7 @@ def _about(saga_id: int, order_id: int | None) -> tuple[str, str, int]:
 
 
 def due_again(now: datetime) -> Iterator[tuple[int, int | None]]:
-    """(saga, order) of what is to be looked at again, longest overdue first."""
+    """(saga, order) of what is due for another inspection, longest overdue first."""
     after: tuple[datetime, int] | None = None
     while page := _page(now, after):
         for look_at, saga_id, order_id in page:
@@ -136,7 +138,7 @@ def _page(now: datetime, after: tuple[datetime, int] | None) -> list[tuple[datet
 
 
 def release(saga_id: int, order_id: int | None) -> None:
-    """The sweep could work on it: it is due as any other from now on, and its incident is resolved."""
+    """The sweep could work on it. From now on it is due as any other, and its incident is resolved."""
     with transaction.atomic():
         Quarantine.objects.filter(pk=saga_id).delete()
         if order_id is not None:
@@ -147,17 +149,17 @@ def release(saga_id: int, order_id: int | None) -> None:
 
 
 def look_now(held: Quarantine) -> None:
-    """A person wants it to be looked at now; if it fails again, they are told again."""
+    """A person wants it to be inspected now. If it fails again, they are notified again."""
     Quarantine.objects.filter(pk=held.pk).update(look_at=ShopNow(), told_at=None)
 
 
 def held_by_somebody() -> int:
-    """How many of them wait only until somebody else lets go of rows that they need."""
+    """How many of them wait only until somebody else releases rows that they need."""
     return Quarantine.objects.filter(code=HELD_BY_SOMEBODY).count()
 
 
 def held_since() -> tuple[int, float]:
-    """How many are in quarantine, and for how many seconds the oldest; (0, 0.0): none."""
+    """How many are in quarantine, and for how many seconds the oldest of them. (0, 0.0): none."""
     count = Quarantine.objects.count()
     first = Quarantine.objects.order_by("first_at").values_list("first_at", flat=True).first()
     return count, (shop_now() - first).total_seconds() if first else 0.0

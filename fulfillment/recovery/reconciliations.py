@@ -1,4 +1,4 @@
-"""What became of the last reconciliation. Whoever runs one says so; the sweep says it of one that it has started and that ended without a word."""
+"""Reconciliations: one row says what became of the last one. Whoever runs one writes it; the sweep writes it for one that has died silently."""
 
 from collections.abc import Mapping
 
@@ -14,7 +14,7 @@ Outcome = Reconciliation.Outcome
 
 
 def reconciliation_begins() -> None:
-    """Of the one that has the turn."""
+    """A reconciliation that has the turn begins."""
     begun = {"began_at": ShopNow(), "ended_at": None, "outcome": Outcome.AT_WORK, "told": ""}
     with transaction.atomic():
         may_be_lost()
@@ -24,7 +24,7 @@ def reconciliation_begins() -> None:
 
 
 def reconciliation_ended(told: str, findings: int, unexplained: Mapping[str, int], is_whole: bool) -> None:
-    """It came to its end. ``unexplained``: minor units by currency. Not ``is_whole``: some orders could not be compared."""
+    """It came to its end. ``unexplained``: currency → minor units. ``is_whole`` False: some orders could not be compared."""
     outcome = Outcome.WHOLE if is_whole else Outcome.IN_PART
     found = {"findings": findings, "unexplained": dict(unexplained), "compared_at": ShopNow()}
     with transaction.atomic():
@@ -33,7 +33,7 @@ def reconciliation_ended(told: str, findings: int, unexplained: Mapping[str, int
 
 
 def reconciliation_failed(told: str) -> None:
-    """It did not come to its end; what an earlier one has found stands."""
+    """It did not come to its end. What an earlier one has found stays."""
     failed = {"ended_at": ShopNow(), "outcome": Outcome.FAILED, "told": told[:300]}
     with transaction.atomic():
         may_be_lost()
@@ -42,8 +42,9 @@ def reconciliation_failed(told: str) -> None:
 
 
 def reconciliation_exited(pid: int, code: int) -> str:
-    """Of the one that the sweep has started last, by its exit code. Returns a sentence if it ended without a word of its own; empty: it told itself, or another
-    one is at work. A dead one may have the turn for a while yet.
+    """The one that the sweep has started last has exited with ``code``. Returns a sentence if it wrote nothing about its end itself.
+
+    Empty: it did, or another one is at work. A dead one may still have the turn for a while.
     """
     started_at = SweepBeat.objects.filter(pk=1).values_list("reconciled_at", flat=True).first()
     last = Reconciliation.objects.filter(pk=1).first()
@@ -58,7 +59,7 @@ def reconciliation_exited(pid: int, code: int) -> str:
 
 
 def last_reconciliation() -> Reconciliation | None:
-    """One that began, has not ended and has lost its turn is dead: nobody else could say so."""
+    """The row. One that began, has not ended and has lost its turn is dead, and is shown as failed."""
     last = Reconciliation.objects.filter(pk=1).first()
     if last is not None and last.outcome == Outcome.AT_WORK and not holder_of(TURN):
         last.outcome, last.told = Outcome.FAILED, "it ended without a word"
@@ -66,7 +67,7 @@ def last_reconciliation() -> Reconciliation | None:
 
 
 def not_compared_for_s() -> float | None:
-    """Seconds since one came to its end; before the first one, since it was due to begin. None: no sweep has ever run."""
+    """Seconds since one came to its end. Before the first one: since it was due to begin. None: no sweep has ever run."""
     compared_at = Reconciliation.objects.filter(pk=1).values_list("compared_at", flat=True).first()
     since = compared_at or SweepBeat.objects.filter(pk=1).values_list("reconciled_at", flat=True).first()
     return None if since is None else (shop_now() - since).total_seconds()

@@ -1,4 +1,4 @@
-"""Which releases run, by the names that their database sessions carry, and which orders wait for another one. For doctor."""
+"""Releases: which ones run, by the names of their database sessions, and which orders wait for a process of another one. For doctor."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ WHERE datname = current_database() AND parts IS NOT NULL GROUP BY 1 ORDER BY 1
 
 @dataclass(frozen=True, kw_only=True)
 class Running:
-    """One release that has sessions: of which kinds of process, and since when."""
+    """A release that has sessions: of which kinds of process, and since when."""
 
     kinds: tuple[str, ...]
     since: datetime

@@ -1,23 +1,26 @@
-"""What a person asks for, what is answered, and what every verb needs, whatever the order's rows say."""
+"""Requests: what a person asks for, what is answered, and what every operator action needs, whatever the order's rows say."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 
 from fulfillment.clock import shop_now
 from fulfillment.recovery.choices import NEEDS_NO_REASON, Choice, version_of
 from orders.operators import Actor, Refused
 from orders.text import REFUSED, has_card_number
-from orders.timeline import Kind, TimelineEntry
 
+MOVES_MONEY = (
+    "undone_by_hand",
+    "close",
+)  # by a person's word alone: the amount must be the ledger's, and a second person may have to agree
 LONGEST = {"owner": 80, "evidence": 300}  # characters: what the journal's columns hold
 
 
 @dataclass(frozen=True, kw_only=True)
 class Request:
-    """A decision. ``actor``: whom a door has authenticated. ``version``: the number of the last timeline entry that they have seen. ``amount_minor`` in the
-    order's currency.
+    """A decision. ``actor``: who was authenticated by the entry point. ``version``: the number of the last timeline entry that they have seen.
+
+    ``amount_minor``: in minor units of the order's currency.
     """
 
     order: str
@@ -33,21 +36,10 @@ class Request:
 
 @dataclass(frozen=True, kw_only=True)
 class Answer:
-    """What became of it: ``done``, ``repeated`` (it was done before, by this very request) or ``proposed`` (a second person must agree)."""
+    """What became of a request: ``done``; ``repeated``: it was done before, by this very request; or ``proposed``: a second person must agree."""
 
     outcome: str
     sentence: str
-
-
-def audited(request: Request) -> dict[str, Any]:
-    """What the audit entry of each request keeps of it."""
-    return {"user": request.actor.user, "verb": request.verb, "version": request.version, "reason": request.reason}
-
-
-def audit_entry(order_id: int, request: Request) -> TimelineEntry | None:
-    """What this request has left in the history before: the same verb, by the same person, about the same version."""
-    same = {f"detail__{name}": given for name, given in audited(request).items() if name != "reason"}
-    return TimelineEntry.objects.filter(order_id=order_id, kind=Kind.OPERATOR, **same).order_by("id").first()
 
 
 def repeated(request: Request) -> Answer:
@@ -66,18 +58,18 @@ def permission_for(verb: str) -> str:
 
 
 def refuse_whom_it_is_not_for(actor: Actor, verb: str) -> None:
-    """Raises Refused: each verb about an order has a permission of its own."""
+    """Raises Refused: the actor lacks the permission. Each operator action has one of its own."""
     actor.must_have(permission_for(verb), f"decide {verb.replace('_', ' ')}")
 
 
 def refuse_a_card_number(*texts: str) -> None:
-    """Raises Refused: a person has typed one."""
+    """Raises Refused: a person has typed the number of a payment card."""
     if any(map(has_card_number, texts)):
         raise Refused(f"{REFUSED['card_number']} It was not kept: name the charge by its id at the provider.")
 
 
 def refuse_what_is_not_legal(request: Request, legal: Mapping[str, Choice], where: str) -> None:
-    """``where``: where the order stands, in words. Raises Refused: the verb is not legal there, or lacks what it needs."""
+    """Raises Refused: the action is not legal as the order stands, or lacks what it needs. ``where``: where the order stands, in words."""
     if request.verb not in legal:
         raise Refused(f"{request.order} {where}: {request.verb} is not legal now. Legal: {', '.join(sorted(legal))}.")
     if not request.reason and request.verb not in NEEDS_NO_REASON:

@@ -1,14 +1,15 @@
-"""What a person may decide about an order on which no process can work: nothing here reads its saga, its plan or its receipts.
+"""Unreadable orders: a person may decide about an order that no process can work on. Nothing here reads its saga, its plan or its receipts.
 
-``retry`` means: look again now. Money is moved by hand, and written down as a note, until its rows can be read again.
+``retry`` means that the sweep inspects it now. Until its rows can be read again, money is moved by hand, and written down as a note.
 """
 
 from django.db import transaction
 
 from fulfillment.models import Quarantine
 from fulfillment.recovery import quarantine
+from fulfillment.recovery.audit import audit_entry, audited
 from fulfillment.recovery.choices import Choice, version_of, whatever_its_rows_say
-from fulfillment.recovery.requests import Answer, Request, audit_entry, audited, refuse_what_is_not_legal, repeated, stale
+from fulfillment.recovery.requests import Answer, Request, refuse_what_is_not_legal, repeated, stale
 from orders.attention import IncidentKind, IncidentState, resolve_incidents, unresolved
 from orders.models import Order
 from orders.operators import Refused
@@ -16,14 +17,14 @@ from orders.timeline import Kind, TimelineEntry
 
 
 def choices_of(held: Quarantine | None, incident_is_open: bool) -> list[Choice]:
-    """``held`` None: its rows cannot be read, and the sweep has not met that yet, or has no more business with it."""
+    """The actions that are legal. ``held`` None: it is not in quarantine, because the sweep has not met it yet, or has nothing more to do with it."""
     found = [Choice(verb="retry", label="Look at it again now")] if held else []
     return found + whatever_its_rows_say(incident_is_open)
 
 
 @transaction.atomic
 def decide(request: Request) -> Answer:
-    """Raises Refused: no such order, a stale version, or not legal."""
+    """Do what ``request`` says, if it is legal. Raises Refused: there is no such order, the version is stale, or the action is not legal."""
     order_id = Order.objects.filter(number=request.order).values_list("pk", flat=True).first()
     if order_id is None:
         raise Refused(f"There is no order {request.order}.")

@@ -29,7 +29,7 @@ def published(saga: int) -> list[str]:
 
 def test_each_publication_has_ids_of_its_own_and_a_link(order: Order, saga: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whoever has revoked one has revoked one."""
-    monkeypatch.setattr(recovery.sweep, "_may_still_wait_in_its_queue", lambda saga: False)
+    monkeypatch.setattr(recovery.inspection, "_may_still_wait_in_its_queue", lambda saga: False)
 
     again = [published(saga) for _ in range(3)]
 
@@ -41,7 +41,7 @@ def test_each_publication_has_ids_of_its_own_and_a_link(order: Order, saga: int,
 
 def test_what_follows_a_publication_is_linked_under_its_ids(order: Order, saga: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Inventory was granted while the chain that had been published again ran: it is a task of that chain."""
-    monkeypatch.setattr(recovery.sweep, "_may_still_wait_in_its_queue", lambda saga: False)
+    monkeypatch.setattr(recovery.inspection, "_may_still_wait_in_its_queue", lambda saga: False)
     (_, inventory, _) = published(saga)
     claim = engine.start(saga, 1, "payment", False)
     assert claim is not None

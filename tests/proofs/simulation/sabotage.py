@@ -18,7 +18,7 @@ from fulfillment.clock import ShopNow
 from fulfillment.crashpoints import crash_point
 from fulfillment.engine import Claim, attempts, budget, circuit_probes, compensation, journal, operator_actions, progress, resumption
 from fulfillment.models import Saga, SagaState, StepState
-from fulfillment.recovery import decisions, jumps
+from fulfillment.recovery import jumps, provider_lookup
 from orders.connections import start_clean
 from orders.durability import may_be_lost
 from orders.postgresql.base import DatabaseWrapper
@@ -284,7 +284,7 @@ def repeated_answer_believed() -> contextlib.AbstractContextManager[None]:
 
 def a_word_is_enough() -> contextlib.AbstractContextManager[None]:
     """A person's word counts, whatever the provider shows."""
-    return replacing(decisions, _refuse_what_is_not_whole=lambda *shown: None)
+    return replacing(provider_lookup, _refuse_what_is_not_whole=lambda *shown: None)
 
 
 # --- attempts --------------------------------------------------------------------------------------------------------------

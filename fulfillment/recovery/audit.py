@@ -1,0 +1,39 @@
+"""Audit: each decision leaves one entry in the order's history, with who, why and what was given. A repeated request is recognised by it."""
+
+from typing import Any
+
+from fulfillment.models import Saga
+from fulfillment.recovery.provider_lookup import LookedUp
+from fulfillment.recovery.requests import Request
+from orders.money import money
+from orders.timeline import Kind, TimelineEntry
+
+
+def audited(request: Request) -> dict[str, Any]:
+    """What the entry keeps of every request."""
+    return {"user": request.actor.user, "verb": request.verb, "version": request.version, "reason": request.reason}
+
+
+def audit_entry(order_id: int, request: Request) -> TimelineEntry | None:
+    """The entry that this request has left before: the same action, by the same person, about the same version. None: it is the first."""
+    same = {f"detail__{name}": value for name, value in audited(request).items() if name != "reason"}
+    return TimelineEntry.objects.filter(order_id=order_id, kind=Kind.OPERATOR, **same).order_by("id").first()
+
+
+def audit(saga: Saga, request: Request, code: str, name: str, found: LookedUp | None) -> None:
+    """Write the entry. ``name``: the step; ``found``: what the provider has shown."""
+    detail = audited(request) | {name: value for name, value in given(saga, request).items() if value}
+    detail |= {"answer": found.sentence} if found else {}
+    TimelineEntry.objects.create(
+        order_id=saga.order_id, kind=Kind.OPERATOR, name=name, code=code, epoch=saga.epoch, actor=request.actor.name, detail=detail
+    )
+
+
+def given(saga: Saga, request: Request) -> dict[str, str]:
+    """What came with the request, as the history keeps it."""
+    return {
+        "amount": "" if request.amount_minor is None else money(request.amount_minor, saga.order.currency),
+        "evidence": request.evidence,
+        "owner": request.owner,
+        "until": request.until.isoformat() if request.until else "",
+    }

@@ -1,0 +1,87 @@
+"""Inspection: the sweep inspects one saga that is due, in a transaction of its own, and does what its journal asks for. Locked rows are not waited for."""
+
+from collections.abc import Collection
+from datetime import datetime
+
+from django.conf import settings
+from django.db import connection
+from django.db.models import Q
+
+from fulfillment import engine
+from fulfillment.clock import ShopNow, in_seconds
+from fulfillment.engine import Launch
+from fulfillment.models import Saga
+from fulfillment.recovery import probes
+from fulfillment.recovery.containment import ClockHasJumped, HeldBySomebody
+from orders.durability import may_be_lost
+from orders.watch import ClockWatch
+
+BEGIN = "SELECT set_config('lock_timeout', %s, true), set_config('idle_in_transaction_session_timeout', %s, true), shop_now()"
+WAIT_FOR_A_ROW = "500ms"
+WAIT_BRIEFLY = "50ms"  # for rows that were held at an earlier inspection: hundreds of them must not keep the round from the others
+STANDS_STILL_AFTER = "3s"  # an inspection whose process stops in the middle of it for so long is ended by the server, and frees the saga
+
+
+class JournalIsBroken(Exception):
+    """The rows of this saga contradict each other. Nothing was done. What the operator does: the quarantine's runbook."""
+
+
+@engine.transition
+def look(saga_id: int, watch: ClockWatch | None = None, wait: str = WAIT_FOR_A_ROW) -> Launch | None:
+    """Work on one saga if it is still due. Returns what is to be published. Whoever holds one of its rows is not waited for.
+
+    Raises HeldBySomebody: somebody else holds the saga's own row; JournalIsBroken; ClockHasJumped. What the ``watch`` has not seen pass is not taken for past.
+    """
+    _begin(watch, wait)
+    waiting = Saga.objects.filter(Q(wake_at__lte=ShopNow()) | Q(wake_at__gt=in_seconds(furthest_s())), pk=saga_id)
+    saga = engine.locking(waiting, skip_locked=True).first()
+    if saga is None:
+        if waiting.exists():
+            raise HeldBySomebody
+        return None
+    if engine.border(saga) is None and not engine.is_newer(saga) and not engine.left_at_its_end(saga):
+        raise JournalIsBroken("It is due, and no step of it is left to do")
+    if _may_still_wait_in_its_queue(saga):
+        may_be_lost()
+        engine.launch_of(saga)  # what cannot be read is found now, and not taken for well again because nothing had to be read
+        engine.postpone(saga)
+        return None
+    return engine.look(saga, settings.POISON_AFTER, None if watch is None else watch.calm_s)
+
+
+@engine.transition
+def postpone(sagas: Collection[int], watch: ClockWatch | None = None) -> set[int]:
+    """Those whose message may still wait in its queue are due later, in one transaction. Returns them. Raises ClockHasJumped."""
+    _begin(watch, WAIT_FOR_A_ROW)
+    waits = engine.postpone_all(sagas, {queue: probes.lost_before(queue) for queue in probes.QUEUES})
+    for undo in {undo for _, undo in waits}:
+        probes.want("undo" if undo else "saga")
+    return {saga_id for saga_id, _ in waits}
+
+
+def _begin(watch: ClockWatch | None, wait: str) -> None:
+    """The first statement of an inspection: it sets the limits of this transaction, and reads the clock. Raises ClockHasJumped."""
+
+    def ask() -> datetime:
+        with connection.cursor() as cursor:
+            cursor.execute(BEGIN, [wait, STANDS_STILL_AFTER])
+            instant: datetime = cursor.fetchone()[-1]
+        return instant
+
+    if watch is None:
+        ask()
+    elif jumped_s := watch.look(ask):
+        raise ClockHasJumped(jumped_s)
+
+
+def furthest_s() -> float:
+    """Seconds. No rule lets a saga wait for longer. What is due later was written by a clock that was ahead."""
+    return 2 * max(settings.LEASE_S, settings.PATIENCE_CAP_S, settings.BACKOFF_CAP_S)
+
+
+def _may_still_wait_in_its_queue(saga: Saga) -> bool:
+    """The step was granted and not started, and no probe has proved its message lost. A cancel does not wait for that, nor does what is left to newer code."""
+    at = engine.border(saga)
+    if at is None or engine.is_newer(saga) or at[0].state not in engine.GRANTED or saga.cancel_requested_at:
+        return False
+    return not probes.proves_lost("undo" if at[1] else "saga", saga.launched_at)

@@ -1,0 +1,65 @@
+"""Safe actions: a cancel and "try now" need no version. Whatever a person has seen before, they can do no harm."""
+
+import logging
+
+from django.db.models import Subquery
+
+from fulfillment import engine
+from fulfillment.engine import operator_actions
+from fulfillment.models import Quarantine, Saga
+from fulfillment.recovery import quarantine
+from fulfillment.recovery.requests import refuse_whom_it_is_not_for
+from orders import refusals
+from orders.database import is_our_trouble
+from orders.models import Order
+from orders.operators import Actor
+from orders.timeline import Kind
+
+log = logging.getLogger(__name__)
+
+
+def cancel(order_number: str, actor: str) -> str:
+    """Record a cancel under the saga's row lock. It is honoured at the next border between steps. Raises Saga.DoesNotExist.
+
+    Returns what ``engine.request_cancel`` says; or "unreadable": nothing was recorded, and a person must look.
+    """
+    try:
+        return _cancel(order_number, actor)
+    except Exception as error:
+        if isinstance(error, Saga.DoesNotExist) or is_our_trouble(error):
+            raise
+        log.exception("%s cannot be cancelled", order_number)
+        return "unreadable"
+
+
+@engine.transition
+def _cancel(order_number: str, actor: str) -> str:
+    saga = engine.locking(Saga.objects.filter(order__number=order_number)).get()
+    return engine.request_cancel(saga, actor)
+
+
+def retry_now(order_number: str, actor: Actor) -> str:
+    """A saga that waits for its next try, or in quarantine for its next inspection, is due now. Raises Saga.DoesNotExist; Refused: not for this actor.
+
+    Returns "due"; "held": it waits before an open circuit, which decides; or "nothing_waits".
+    """
+    with refusals.recorded(actor, "retry_now", order_number):
+        refuse_whom_it_is_not_for(actor, "retry_now")
+    order_id = Subquery(Order.objects.filter(number=order_number).values("pk"))
+    if waiting := Quarantine.objects.filter(order_id=order_id).first():
+        quarantine.look_now(waiting)
+        return "due"
+    return _retry_now_of(order_number, actor)
+
+
+@engine.transition
+def _retry_now_of(order_number: str, actor: Actor) -> str:
+    saga = engine.locking(Saga.objects.filter(order__number=order_number)).get()
+    at = engine.border(saga)
+    if at is None or (at[0].state not in engine.WAITING and not saga.held_by):
+        return "nothing_waits"
+    if saga.held_by:
+        return "held"
+    operator_actions.due_now(saga)
+    engine.tell(saga, Kind.OPERATOR, name=at[0].name, code="retry_now", actor=actor.name, detail={"user": actor.user})
+    return "due"

@@ -17,7 +17,7 @@ from unfold.admin import ModelAdmin
 from unfold.decorators import action, display
 
 from fulfillment import recovery
-from fulfillment.explain import explain
+from fulfillment.explanation import explain
 from fulfillment.models import Saga, StepRecord, records_of
 from orders import operators, refusals
 from orders.admin import flower

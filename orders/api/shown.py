@@ -4,7 +4,7 @@ from typing import Any
 
 from django.db.models import QuerySet
 
-from fulfillment.explain import explain
+from fulfillment.explanation import explain
 from fulfillment.models import StepRecord, records_of
 from orders.models import Order, Product, Status
 from orders.timeline import Kind, TimelineEntry, history, sentence

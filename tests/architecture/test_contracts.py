@@ -12,7 +12,7 @@ from tests.proofs.storms.newer import CODE, copy_code
 
 BROKEN = [
     ("fulfillment/stock.py", "import fulfillment.engine", "Steps talk to gateways and stock, never to the engine, the journal or Celery"),
-    ("fulfillment/explain.py", "import sideeffects.outbox", "Arrows point down: entry points, then core beside reactions"),
+    ("fulfillment/explanation/__init__.py", "import sideeffects.outbox", "Arrows point down: entry points, then core beside reactions"),
     ("orders/models.py", "import fulfillment.models", "Arrows point down: entry points, then core beside reactions"),
     ("sideeffects/outbox.py", "import celery", "Celery enters through two doors"),
     (

@@ -10,7 +10,7 @@ from fulfillment import engine, ledger, recovery, steps, stock, tasks
 from fulfillment.answers import storable
 from fulfillment.engine.compensation import turn_back
 from fulfillment.errors import Busy, Changed, InDoubt, Rejected, StepError, Unavailable
-from fulfillment.explain import explain
+from fulfillment.explanation import explain
 from fulfillment.ledger import LedgerEntry
 from fulfillment.models import QueueProbe, Saga, SagaState, StepRecord, StepState, StockLevel
 from fulfillment.recovery import probes

@@ -13,7 +13,7 @@ from django.db.models import F
 from fulfillment import engine, recovery
 from fulfillment.circuit import Circuit, CircuitEntry, CircuitState
 from fulfillment.errors import Busy, InDoubt, Rejected, StepError, Throttled, Unavailable
-from fulfillment.explain import explain
+from fulfillment.explanation import explain
 from fulfillment.gateways import http
 from fulfillment.models import Quarantine, Saga, SagaState, StepRecord, StepState, StockLevel
 from fulfillment.recovery import circuits

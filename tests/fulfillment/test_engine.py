@@ -7,7 +7,7 @@ import pytest
 from fulfillment import engine, recovery, stock
 from fulfillment.checks import wrong_order
 from fulfillment.errors import InDoubt, Rejected, Unavailable
-from fulfillment.explain import explain
+from fulfillment.explanation import explain
 from fulfillment.models import Reservation, Saga, SagaState, StepRecord, StepState, StockLevel
 from fulfillment.step import Kind, Step
 from orders.models import Incident, Order

@@ -10,7 +10,7 @@ from django.db import transaction
 from fulfillment import engine
 from fulfillment.clock import shop_now
 from fulfillment.engine import compensation
-from fulfillment.explain import LATE_AFTER_S, explain
+from fulfillment.explanation import LATE_AFTER_S, explain
 from fulfillment.models import Saga, StepRecord
 from orders.models import Order
 from orders.probes import Probes

@@ -11,7 +11,7 @@ from django.db import OperationalError, connection
 
 from fulfillment import engine, own_database, recovery, tasks
 from fulfillment.errors import Unavailable
-from fulfillment.explain import explain
+from fulfillment.explanation import explain
 from fulfillment.gateways.lease import Lease
 from fulfillment.models import LedgerEntry, Saga, SagaState, StepRecord, StepState
 from fulfillment.own_database import insist

@@ -16,7 +16,7 @@ from rest_framework.test import APIClient
 from config import doctor
 from fulfillment import plans, recovery
 from fulfillment.batch import RetryBatch
-from fulfillment.explain import explain
+from fulfillment.explanation import explain
 from fulfillment.models import Quarantine, Saga, StepRecord
 from fulfillment.recovery import Refused, Request, bulk
 from orders.api import shown

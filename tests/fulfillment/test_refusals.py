@@ -13,7 +13,7 @@ from django.db import connection
 
 from fulfillment import engine, ledger, recovery, steps
 from fulfillment.errors import InDoubt, Rejected, StepError, Unavailable
-from fulfillment.explain import explain
+from fulfillment.explanation import explain
 from fulfillment.gateways import card_of
 from fulfillment.gateways.lease import Lease
 from fulfillment.ledger import LedgerEntry

@@ -10,7 +10,7 @@ from fulfillment import checks, engine, ledger, plans, recovery, tasks
 from fulfillment.clock import in_seconds, shop_now
 from fulfillment.engine.pinned_plan import plan_entry
 from fulfillment.errors import UnknownStep
-from fulfillment.explain import explain
+from fulfillment.explanation import explain
 from fulfillment.models import Saga, StepRecord, StepState
 from fulfillment.release import RELEASE
 from fulfillment.steps import STEPS

@@ -6,7 +6,7 @@ from typing import Any
 from django.core.management.base import CommandParser
 
 from fulfillment import recovery
-from fulfillment.explain import explain
+from fulfillment.explanation import explain
 from fulfillment.management.operating import OperatorCommand, authenticated, find_order, instant, words
 from fulfillment.recovery import VERBS, Request
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from django.core.management.base import CommandParser
 
-from fulfillment.explain import Explanation, explain
+from fulfillment.explanation import Explanation, explain
 from fulfillment.management.operating import OperatorCommand, find_order, incident_as_json
 from fulfillment.recovery import Choice
 from orders.attention import Incident

@@ -1,4 +1,7 @@
-"""The journal: one Saga for each order and one StepRecord for each of its steps. With the timeline, it is the truth; only ``engine`` writes it."""
+"""The journal: one Saga for each order, and one StepRecord for each of its steps. Together with the timeline it is the truth about an order.
+
+Who writes these rows: see ``fulfillment.engine``. The models of other files are imported here, because Django looks for them here.
+"""
 
 from typing import ClassVar
 
@@ -12,6 +15,7 @@ from fulfillment.keys import KeyIssuer
 from fulfillment.ledger import LedgerEntry
 from fulfillment.movements import StockMovement
 from fulfillment.stock import Reservation, StockLevel
+from fulfillment.sweep_records import Quarantine, Reconciliation, SweepBeat
 from orders.models import Order
 from orders.probes import QueueProbe
 
@@ -59,16 +63,17 @@ OPEN = (SagaState.RUNNING, SagaState.COMPENSATING, SagaState.NEEDS_ATTENTION)
 
 
 class Saga(models.Model):
-    """One run of all steps for one order.
+    """All steps of one order: the steps forward and, if it turns back, their compensations.
 
-    ``nonce``: what makes its keys its own (``fulfillment.keys``); empty: it is older than they are.
-    ``epoch`` numbers the runs: every journal write carries it. ``wake_at`` says when the sweep looks if nobody else has; NULL only when nothing is left to do or
-    an incident is open. ``launched_at``: when its message was published last; NULL: the broker did not take it. ``plan`` pins the steps as they were when the
-    saga was opened, providers included. ``failure`` is the status that the order will show once every undo is settled: set, the saga goes backward;
-    ``failed_step``: where it turned back. Past ``deadline_at`` it turns back, unless the pivot has succeeded. ``release``: of the code that opened it; older code
-    leaves it to newer, and takes it over only when none has come. ``left_since``: since when whoever has met it has left it to others, because their code does
-    not serve it. ``held_by``: the open circuit before which it waits, since ``held_at``. ``paused_s``: seconds that do not count towards the deadline of the step
-    or undo where it stands.
+    ``nonce``: a part of its idempotency keys, so that no other saga has the same (``fulfillment.keys``). Empty: the saga is older than nonces.
+    ``epoch``: numbers the runs. One half of the fencing token (``fulfillment.engine.claim``).
+    ``wake_at``: when the sweep inspects the saga if nothing else has moved it. NULL only when nothing is left to do, or an incident is open.
+    ``launched_at``: when its message was published last. NULL: the broker did not take it. ``relaunches``: launches without any progress since.
+    ``plan``: the steps as they were when the saga was opened, with their providers. ``release``: of the code that opened it.
+    ``left_since``: since when every process that has met it has left it to others, because its code does not serve it.
+    ``failure``: the status that the order will show once every compensation has ended. Set: the saga goes backward. ``failed_step``: where it turned back.
+    ``deadline_at``: after it the saga turns back, unless the pivot has succeeded. ``paused_s``: seconds that do not count towards the deadline of the step or
+    compensation where it stands. ``held_by``: the open circuit before which it waits, since ``held_at``.
     """
 
     order = models.OneToOneField("orders.Order", models.CASCADE, related_name="saga")
@@ -109,14 +114,14 @@ class Saga(models.Model):
 
     @property
     def failed_at(self) -> str:
-        """The step at which it turned back. Empty: it did not, it was cancelled, or older code did not keep which."""
+        """The step at which it turned back. Empty: it did not turn back, or it was cancelled, or older code did not keep the step."""
         if not self.failed_step and self.failure.endswith("_failed"):
             return self.failure.removesuffix("_failed")
         return self.failed_step
 
     @property
     def is_backward(self) -> bool:
-        """It has turned back, whatever its state says now."""
+        """The saga has turned back, whatever its state is now."""
         return bool(self.failure)
 
 
@@ -142,13 +147,16 @@ class StepState(models.TextChoices):
 
 
 class StepRecord(models.Model):
-    """One step in one saga's journal.
+    """One step in one saga's journal, and its compensation.
 
-    ``granted_at`` is the first, durable grant under ``do_key``: the provider's key window counts from it. ``doubt`` and ``undo_doubt``: an earlier try of the
-    step, or of its undo, may have happened. ``asked_until`` and ``undo_asked_until``: after this instant no try started so far can have sent anything.
-    ``claim`` is written by the one start that may settle this try. ``waits`` counts answers that spend no try. Undo key and amount are fixed together when the
-    undo is granted. ``do_attempt`` and ``undo_attempt`` number the keys; ``undo_refused_at``: since when the provider has refused this attempt at the undo for
-    good. ``evidence`` is what a person has given for a state set by hand.
+    ``claim``: written by the one start that may record the outcome of this try. The other half of the fencing token (``fulfillment.engine.claim``).
+    ``granted_at``: the first, durable grant under ``do_key``. The provider's key window counts from it.
+    ``tries`` counts towards the budget; ``waits`` counts answers that spend no try.
+    ``doubt``, ``undo_doubt``: an earlier try of the step, or of its compensation, may have had its effect.
+    ``asked_until``, ``undo_asked_until``: after this instant no try that was started so far can have sent anything.
+    ``do_attempt``, ``undo_attempt``: number the keys. Key and amount of a compensation are fixed together when it is granted.
+    ``undo_refused_at``: since when the provider has refused this attempt at the compensation for good.
+    ``evidence``: what a person has given for a state that was set by hand.
     """
 
     saga = models.ForeignKey(Saga, models.CASCADE, related_name="records")
@@ -192,10 +200,10 @@ class StepRecord(models.Model):
 
 
 class PastAttempt(models.Model):
-    """An attempt at a step, or at its undo, that its provider has refused for good, and that another one has followed. Its key stays ours: where refusals are not
-    kept, an earlier try under it may still land.
+    """An attempt that its provider has refused for good, and that another one has followed. Its key stays ours.
 
-    ``amount_minor``: what it was for; NULL: no amount. ``started_at``: its last try; ``asked_until``: after this instant none of its tries can have sent anything.
+    Where a provider does not keep refusals, an earlier try under the key may still land.
+    ``amount_minor``: what it was for. NULL: no amount. ``started_at``: its last try. ``asked_until``: after this instant none of its tries can have sent anything.
     """
 
     record = models.ForeignKey(StepRecord, models.CASCADE, related_name="past_attempts")
@@ -215,66 +223,6 @@ class PastAttempt(models.Model):
 
     def __str__(self) -> str:
         return f"{self.key} ({self.code})"
-
-
-class Quarantine(models.Model):
-    """A saga on which the sweep cannot work. No foreign keys: the row of the saga may be locked, damaged or unreadable, and nothing here may need it.
-
-    ``code``: what the last look failed by, an SQLSTATE or the name of an exception. ``look_at``: the next look. ``told_at``: since when a person knows.
-    """
-
-    saga_id = models.BigIntegerField(primary_key=True)
-    order_id = models.BigIntegerField(null=True, db_index=True)
-    failures = models.PositiveIntegerField()
-    code = models.CharField(max_length=60)
-    first_at = models.DateTimeField()
-    last_at = models.DateTimeField()
-    look_at = models.DateTimeField()
-    told_at = models.DateTimeField(null=True)
-
-    class Meta:
-        indexes: ClassVar = [models.Index(fields=["look_at", "saga_id"], name="quarantine_due")]
-
-    def __str__(self) -> str:
-        return f"saga {self.saga_id} in quarantine ({self.code})"
-
-
-class SweepBeat(models.Model):
-    """When the sweep last finished a round: its age is shown everywhere, so that its death is noticed. One row.
-
-    ``reconciled_at``: when it last started a reconciliation.
-    """
-
-    at = models.DateTimeField()
-    reconciled_at = models.DateTimeField(null=True)
-
-    def __str__(self) -> str:
-        return f"swept at {self.at:%H:%M:%S}"
-
-
-class Reconciliation(models.Model):
-    """The last reconciliation. One row: it is shown everywhere, so that a silent end is noticed.
-
-    ``ended_at``: NULL while it is at work, or where it died. ``told``: how it ended, a sentence. ``findings`` and ``unexplained`` (minor units by currency) are what
-    it found. ``compared_at``: when one last came to its end, whatever it found.
-    """
-
-    class Outcome(models.TextChoices):
-        AT_WORK = "at_work", "At work"
-        WHOLE = "whole", "Everything was compared"
-        IN_PART = "in_part", "Some orders could not be compared"
-        FAILED = "failed", "It did not come to its end"
-
-    began_at = models.DateTimeField()
-    ended_at = models.DateTimeField(null=True)
-    outcome = models.CharField(max_length=10, choices=Outcome)
-    told = models.CharField(max_length=300, blank=True)
-    findings = models.PositiveIntegerField(default=0)
-    unexplained = models.JSONField(default=dict)
-    compared_at = models.DateTimeField(null=True)
-
-    def __str__(self) -> str:
-        return f"reconciliation of {self.began_at:%H:%M:%S} ({self.outcome})"
 
 
 def records_of(order: Order) -> list[StepRecord]:

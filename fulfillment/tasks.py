@@ -1,6 +1,7 @@
-"""Celery's door into the core: one named task for each step and each undo, the errback, and the two functions that publish.
+"""Celery's entry point into the core: one named task for each step and each compensation, the errback, and the two functions that publish.
 
-A message carries (saga, epoch, order number) and no state: it says "have a look". A task's body is one call into the engine and one talk with a step.
+A message carries (saga, epoch, order number) and no state: it only says that there may be something to do. A task's body is one call into the engine and one
+provider call.
 """
 
 import logging
@@ -22,6 +23,7 @@ from fulfillment.own_database import insist, putting_off
 from fulfillment.release import RELEASE
 from fulfillment.steps import STEPS, known
 from fulfillment.talk import talk
+from fulfillment.task_messages import MESSAGE, malformed, named_arguments
 from orders.database import is_our_trouble
 from orders.models import Order
 from orders.probes import stamp_of
@@ -30,13 +32,13 @@ log = logging.getLogger(__name__)
 
 
 def start(order: Order) -> None:
-    """Begin the fulfilment of an order, in the transaction that creates it: the saga commits with the order, the chain is published on commit."""
+    """Begin the fulfilment of an order, in the transaction that creates it. The saga commits together with the order; the chain is published on commit."""
     opened = engine.open_saga(order)
     transaction.on_commit(lambda: launch(opened), robust=True)
 
 
 def launch(what: Launch | None) -> bool:
-    """Publish what is left as one chain, best effort: if the broker is down, the sweep publishes it when the saga is due. False: it did not go out."""
+    """Publish what is left as one chain, best effort. False: the broker did not take it, and the sweep publishes it when the saga is due."""
     if what is None:
         return True
     crash_point("launch", what.order, undo=what.undo)
@@ -54,7 +56,7 @@ def publish(what: Launch) -> None:
 
 
 def send_probe(queue: str, stamp: datetime) -> bool:
-    """Put a stamp into ``queue``; False: the broker did not take it."""
+    """Put a stamp into ``queue``. False: the broker did not take it."""
     try:
         probe.si(queue=queue, stamp=stamp.isoformat()).set(queue=queue, task_id=f"probe.{queue}.{stamp:%H%M%S.%f}").apply_async()
     except (OperationalError, OSError) as down:
@@ -65,8 +67,8 @@ def send_probe(queue: str, stamp: datetime) -> bool:
 
 @shared_task(name="fulfillment.probe")
 def probe(*unnamed: Any, **message: Any) -> str:
-    """A probe came out of its queue: whatever was published before it, and has not started, is lost."""
-    if wrong := _malformed(unnamed, message, {"queue": str, "stamp": str}):
+    """A probe has come out of its queue: whatever was published before it, and has not started, is lost."""
+    if wrong := malformed(unnamed, message, {"queue": str, "stamp": str}):
         return _refuse("fulfillment.probe", wrong)
     stamp = stamp_of(message["stamp"])
     if stamp is None:
@@ -86,14 +88,14 @@ def signatures(what: Launch) -> list[Signature]:
 
 
 def errback(what: Launch) -> Signature:
-    """Bound tasks are queued as errbacks; any other kind would run inside the failing process."""
+    """The errback of a chain. It is a bound task, because any other kind would run inside the failing process, and not through a queue."""
     return failed.si(saga=what.saga, epoch=what.epoch, order=what.order).set(task_id=f"{what.order}.failed.{what.run}")
 
 
 @shared_task(name="fulfillment.failed", bind=True)
 def failed(self: "Task[..., str]", *unnamed: Any, **message: Any) -> str:
-    """The chain stopped here, for whatever reason: the engine reads the journal, then acts."""
-    if wrong := _malformed(unnamed, message):
+    """The chain has stopped here, for whatever reason. The engine reads the journal, and then acts."""
+    if wrong := malformed(unnamed, message):
         return _refuse(self.name, wrong)
     try:
         follow = engine.chain_stopped(message["saga"], message["epoch"])
@@ -107,8 +109,8 @@ def failed(self: "Task[..., str]", *unnamed: Any, **message: Any) -> str:
 
 @shared_task(name="fulfillment.dropped")
 def dropped(*unnamed: Any, **message: Any) -> str:
-    """A worker of ``release`` has met ``task`` of this saga and does not know it: if we do, it goes out again at once, else when it is due."""
-    if wrong := _malformed(unnamed, message, MESSAGE | {"task": str, "release": int}):
+    """A worker of ``release`` has met ``task`` of this saga and does not know it. If this code does, it is published again at once; else when the saga is due."""
+    if wrong := malformed(unnamed, message, MESSAGE | {"task": str, "release": int}):
         return _refuse("fulfillment.dropped", wrong)
     follow = engine.message_dropped(message["saga"], message["epoch"], message["task"], message["release"])
     if follow is not None and not launch(follow):
@@ -117,10 +119,10 @@ def dropped(*unnamed: Any, **message: Any) -> str:
 
 
 def tell_dropped(name: str, message: Any) -> None:
-    """Celery drops a task whose name this code does not know, and fires no errback: where it was ours, the journal hears of it, so that it goes out again."""
+    """Celery has dropped a task whose name this code does not know, without an errback. If it was one of ours, a task reports it, so that it is published again."""
     package, _, task = name.rpartition(".")
-    named = _named_arguments(message)
-    if package != "fulfillment" or named is None or _malformed((), named):
+    named = named_arguments(message)
+    if package != "fulfillment" or named is None or malformed((), named):
         return
     report = dropped.si(**named, task=task, release=RELEASE).set(task_id=f"{named['order']}.dropped.e{named['epoch']}")
     try:
@@ -129,27 +131,8 @@ def tell_dropped(name: str, message: Any) -> None:
         log.warning("That %s of %s was dropped is not told, a probe will find out: %s", task, named["order"], down)
 
 
-def _named_arguments(message: Any) -> dict[str, Any] | None:
-    try:
-        _, named, _ = message.decode()
-    except Exception:  # whatever it holds: Celery has rejected it already, and said so
-        return None
-    return named if isinstance(named, dict) else None
-
-
-MESSAGE: dict[str, type] = {"saga": int, "epoch": int, "order": str}
-
-
-def _malformed(unnamed: tuple[Any, ...], message: dict[str, Any], expected: dict[str, type] = MESSAGE) -> str:
-    """What is wrong with a task message; empty if nothing is."""
-    if unnamed:
-        return f"its arguments must be named: {', '.join(expected)}"
-    wrong = [f"{name} is missing or is no {kind.__name__}" for name, kind in expected.items() if type(message.get(name)) is not kind]
-    return "; ".join(wrong + [f"{name} is not known" for name in sorted(set(message) - set(expected))])
-
-
 def _refuse(task: str, wrong: str) -> str:
-    """Nothing is stranded by it: if a saga needs this step, the sweep publishes a message of its own."""
+    """Refuse the message. Nothing is stranded by that: if a saga needs this step, the sweep publishes a message of its own."""
     log.error("%s: message refused: %s", task, wrong)
     return f"refused: {wrong}"
 
@@ -169,7 +152,7 @@ def _run(task: "Task[..., str]", name: str, undo: bool, saga: int, epoch: int, o
 
 
 def _try(task: "Task[..., str]", claim: Claim, lease: Lease) -> str:
-    """Talk, settle, and go on where the settle says so."""
+    """The provider call, then its outcome is recorded, then what the engine says follows."""
     name, order = claim.name, claim.order
     step = known(name, claim.version)
     assert step is not None  # or the start would have refused
@@ -211,7 +194,7 @@ def _nothing_to_start(task: "Task[..., str]", saga: int, epoch: int, order: str)
 
 
 def _go_on(task: "Task[..., str]", settled: Settled, told: str) -> str:
-    """The chain goes on by itself, unless the settle left its path (turned back, or an undo failed): then what follows is launched here."""
+    """The chain goes on by itself. Where the saga has left its path (it turned back, or a compensation failed), what follows is launched here."""
     if settled.turned is None:
         return told
     launch(settled.turned)
@@ -219,7 +202,7 @@ def _go_on(task: "Task[..., str]", settled: Settled, told: str) -> str:
 
 
 def _end(task: "Task[..., str]", told: str) -> str:
-    """Nothing follows in this chain; what is left to do has its wake_at."""
+    """Nothing follows in this chain. What is left to do has its wake_at."""
     task.request.chain = None
     return told
 
@@ -229,7 +212,7 @@ def _define(name: str, local: bool, undo: bool) -> "Task[..., str]":
 
     @shared_task(name=f"fulfillment.{'undo_' if undo else ''}{name}", bind=True, throws=(Rejected,))
     def task(self: "Task[..., str]", *unnamed: Any, **message: Any) -> str:
-        if wrong := _malformed(unnamed, message):
+        if wrong := malformed(unnamed, message):
             return _end(self, _refuse(self.name, wrong))
         with putting_off(message["saga"], message["epoch"], name, undo):
             return run(self, name, undo, **message)

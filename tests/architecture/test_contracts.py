@@ -12,6 +12,7 @@ from tests.proofs.storms.newer import CODE, copy_code
 
 BROKEN = [
     ("fulfillment/stock.py", "import fulfillment.engine", "Steps talk to gateways and stock, never to the engine, the journal or Celery"),
+    ("fulfillment/engine/journal.py", "import fulfillment.engine.compensation", "The engine: what starts a transition is on top"),
     ("fulfillment/explanation/__init__.py", "import sideeffects.outbox", "Arrows point down: entry points, then core beside reactions"),
     ("orders/models.py", "import fulfillment.models", "Arrows point down: entry points, then core beside reactions"),
     ("sideeffects/outbox.py", "import celery", "Celery enters through two doors"),
@@ -33,7 +34,8 @@ def test_all_contracts_are_kept() -> None:
     code, told = lint(ROOT)
 
     assert code == 0, told
-    assert "12 kept, 0 broken" in told
+    contracts = (ROOT / "pyproject.toml").read_text().count("[[tool.importlinter.contracts]]")
+    assert f"{contracts} kept, 0 broken" in told
 
 
 @pytest.mark.parametrize(("file", "forbidden", "contract"), BROKEN, ids=[file for file, _, _ in BROKEN])

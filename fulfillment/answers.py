@@ -1,7 +1,7 @@
-"""What a provider answers is looked at where it arrives: whether the journal can hold it, and whether amount and currency are what was asked for.
+"""Answers are checked where they arrive: the journal can hold them, and amount and currency are what was asked for.
 
-In the order's currency another amount is a fact that our ledger can hold: it is entered, and what follows is a refund of it, or of what is left. Another currency,
-nothing, or less than nothing cannot be entered: a person must look.
+Another amount in the order's currency is a fact that our ledger can hold. It is entered, and then it, or what is left, is refunded. Another currency, nothing, or
+less than nothing cannot be entered: a person must look.
 """
 
 import json
@@ -18,7 +18,7 @@ PARTLY_GIVEN_BACK, GAVE_TOO_MUCH = "partly_given_back", "gave_back_too_much"
 
 
 def storable(receipt: object) -> Receipt | None:
-    """A receipt that the journal can hold. Raises InDoubt: it took place, and what it left behind cannot be kept, so the same key must ask again."""
+    """The receipt, if the journal can hold it. Raises InDoubt: the call took place, and its receipt cannot be kept, so the same key must ask again."""
     try:
         if receipt is not None and not isinstance(receipt, dict):
             raise TypeError(f"a receipt is a dict, not {type(receipt).__name__}")
@@ -33,7 +33,7 @@ def storable(receipt: object) -> Receipt | None:
 
 
 def as_asked(step: Step, order: Order, receipt: Receipt) -> Receipt:
-    """The receipt of a step that took what was asked for, or takes no money. Raises Differs; InDoubt: the journal cannot hold it."""
+    """The receipt of a step that took what was asked for, or that takes no money. Raises Differs; InDoubt: the journal cannot hold the receipt."""
     storable(receipt)
     asked = step.asks_minor(order)
     if asked is None:
@@ -46,9 +46,9 @@ def as_asked(step: Step, order: Order, receipt: Receipt) -> Receipt:
 
 
 def as_granted(undo: Undo, given_back: Receipt | None) -> Receipt | None:
-    """What an undo has given back, if it is all that it was granted for; without an amount, whatever was there, nothing included. Raises Differs."""
+    """What a compensation has given back, if that is all that it was granted for. Without an amount: whatever was there, also nothing. Raises Differs."""
     if not given_back or "amount_minor" not in given_back:
-        return given_back  # what remains in our ledger is seen where the walk ends
+        return given_back  # what remains in our ledger is seen when the last compensation has ended
     if undo.amount_minor is None:
         if given_back["amount_minor"] != 0:
             _usable(given_back, undo.currency, "Whatever was there was to be given back")
@@ -63,7 +63,7 @@ def as_granted(undo: Undo, given_back: Receipt | None) -> Receipt | None:
 
 
 def _usable(answer: Receipt, currency: str, asked: str) -> int:
-    """The amount that was answered, in ``currency``. Raises Differs: there is none that our ledger can hold."""
+    """The amount of the answer, in ``currency``. Raises Differs: our ledger cannot hold it."""
     amount, answered_in = answer.get("amount_minor"), answer.get("currency") or currency
     told = f"{asked}, and the provider answered {amount} {answered_in} (minor units)"
     if answered_in != currency:

@@ -1,4 +1,4 @@
-"""Bulk retries as rows: the set of orders that a person has previewed, with amounts, and what became of each. Confirmed, it is worked off by the sweep."""
+"""Bulk retries as rows: the set of orders that a person has previewed, with amounts, and what became of each. The sweep works off a confirmed set."""
 
 from typing import ClassVar
 
@@ -8,9 +8,9 @@ from fulfillment.clock import ShopNow
 
 
 class RetryBatch(models.Model):
-    """``filters``: by which it was chosen. ``user``, ``actor``, ``reason``: who has confirmed it, and why; ``confirmed_at`` empty: nobody has, and nothing is done.
+    """A set of orders. ``filters``: how it was chosen. ``user``, ``actor``, ``reason``: who has confirmed it, and why.
 
-    ``next_at``: no order of it is decided before; ``ended_at``: each was decided.
+    ``confirmed_at`` empty: nobody has confirmed it, and nothing is done. ``next_at``: no order of it is decided before. ``ended_at``: every order was decided.
     """
 
     filters = models.JSONField(default=dict)
@@ -35,9 +35,9 @@ class RetryBatch(models.Model):
 
 
 class RetryItem(models.Model):
-    """One order as it was judged: its version then, and what was at risk. ``skip``: why it is not retried; empty: it is.
+    """One order as the preview saw it: its version then, and what was at risk. ``skip``: why it is not retried. Empty: it is.
 
-    ``outcome`` of the decision: empty (not yet), ``done``, ``repeated``, ``refused`` or ``failed``. ``tried_at``: the last time that it was to be decided.
+    ``outcome`` of the decision: empty (not yet), ``done``, ``repeated``, ``refused`` or ``failed``. ``tried_at``: when it was last to be decided.
     """
 
     batch = models.ForeignKey(RetryBatch, models.CASCADE, related_name="items")

@@ -1,23 +1,23 @@
-"""The capability card: what a provider promises about keys and look-ups. The engine obeys it wherever an answer is missing."""
+"""Capabilities: what a provider promises about keys and look-ups. Wherever an answer is missing, the engine goes by them and by nothing else."""
 
 import enum
 from dataclasses import dataclass
 
 
 class Blind(enum.Enum):
-    """How an effect that perhaps exists is undone without a receipt (docs/semantics.md, doubt)."""
+    """How an effect that perhaps exists is compensated without a receipt (docs/semantics.md, doubt)."""
 
-    TOMBSTONE = "tombstone"  # cancel by key: the provider closes the door behind it
-    BURN = "burn"  # look up; if nothing is there, do it under the same key and undo that
-    WATCH = "watch"  # look up until it can no longer land; if nothing came, a person is told
+    TOMBSTONE = "tombstone"  # cancel by key: the provider then accepts nothing under the key any more
+    BURN = "burn"  # look up; if nothing is there, do it under the same key, and compensate that
+    WATCH = "watch"  # look up until nothing can land any more; if nothing came, a person is notified
 
 
 @dataclass(frozen=True, kw_only=True)
 class Card:
-    """``key_window_s``: seconds for which an idempotency key is remembered; 0: the provider knows no keys.
+    """What one provider promises. ``key_window_s``: seconds for which it remembers an idempotency key. 0: it knows no keys.
 
-    ``keeps_rejections``: a rejection is remembered under its key. ``tombstone``: it can cancel by key, for good.
-    ``lookup_lag_s``: seconds after which whatever was sent shows up in a look-up by key, or never will.
+    ``keeps_rejections``: it remembers a rejection under its key. ``tombstone``: it can cancel by key, for good.
+    ``lookup_lag_s``: seconds after which a look-up by key shows whatever was sent, or never will.
     """
 
     key_window_s: float
@@ -37,5 +37,5 @@ class Card:
 
     @property
     def rejection_ends_doubt(self) -> bool:
-        """Without keys only one try can be under way (docs/design.md, providers without keys), so its rejection is the last word."""
+        """A rejection says that nothing exists. Without keys too: only one try can be under way there (docs/design.md, providers without keys)."""
         return self.keeps_rejections or not self.has_keys

@@ -1,4 +1,4 @@
-"""Wrong wiring is refused at start-up: the order of the limits, the order of the steps, gateways that nobody wrote."""
+"""Checks: wrong wiring is refused at start-up. Limits and steps stand in order, and every gateway that is named exists."""
 
 import itertools
 from collections.abc import Iterable, Mapping, Sequence
@@ -36,7 +36,7 @@ def limits_stand_in_order(app_configs: Sequence[AppConfig] | None, **_: Any) -> 
 
 @register()
 def sessions_stand_in_order(app_configs: Sequence[AppConfig] | None, **_: Any) -> list[CheckMessage]:
-    """Where a lease runs, a lock is given up before a statement is ended, and whoever stands still in a transaction loses it before its lease is over."""
+    """Under a lease, waiting for a lock ends before the statement does, and an idle transaction ends before the lease does."""
     return list(wrong_limits(settings.SESSION_LIMITS_S, settings.LEASE_S))
 
 
@@ -96,7 +96,7 @@ def _chosen_cards() -> Iterable[tuple[str, str, Card]]:
 
 @register()
 def roles_exist(app_configs: Sequence[AppConfig] | None, **_: Any) -> list[CheckMessage]:
-    """A step that names a role which no gateway plays would fail at its first call."""
+    """A step whose role no gateway has would fail at its first call."""
     return [
         Error(
             f"Step {step.name!r} talks to {step.role!r}, and there is no such role.",
@@ -135,7 +135,7 @@ def open_sagas_are_served(app_configs: Sequence[AppConfig] | None, databases: Se
 
 @register(Tags.database, deploy=True)
 def release_was_raised(app_configs: Sequence[AppConfig] | None, databases: Sequence[str] | None = None, **_: Any) -> list[CheckMessage]:
-    """``manage.py check --deploy --database default``: other steps are another release, or old and new code could not tell whose an order is."""
+    """``manage.py check --deploy --database default``: changed steps need a higher release. Else old and new code could not tell whose an order is."""
     if not databases:
         return []
     try:

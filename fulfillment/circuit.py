@@ -1,8 +1,8 @@
-"""Circuit breakers: one for each provider and operation. While one is open its operation is not called, and whoever needs it waits without spending anything.
+"""Circuit breakers: one for each provider and operation. While one is open, its operation is not called, and orders that need it wait without spending anything.
 
-Three different orders open it, without a success between them, so that a single poisonous order cannot; one is enough while another circuit is open, because what
-has taken one provider from us may well have taken the next. While it is open, one order at a time is the probe; its success closes the circuit.
-The rows are read without a lock on the fast path, and written after a failure, by a probe, and by a person. Locks: the saga's row first, then the circuit's.
+Three different orders open it, if they fail without a success between them. So a single poisonous order cannot. One is enough while another circuit is open: what
+has cut us off from one provider may have cut us off from the next. While it is open, one order at a time is the probe. A probe that is answered closes it.
+The rows are read without a lock on the fast path. They are written after a failure, by a probe, and by a person. Locks: the saga's row first, then the circuit's.
 """
 
 from dataclasses import dataclass
@@ -25,11 +25,11 @@ class CircuitState(models.TextChoices):
 
 
 class Circuit(models.Model):
-    """Named ``role.gateway.do`` or ``role.gateway.undo``. No row: closed, and nothing has failed yet.
+    """One circuit, named ``role.gateway.do`` or ``role.gateway.undo``. No row: it is closed, and nothing has failed yet.
 
-    ``failures``: the orders that have failed since its last success, each once; counted while it is closed. ``probe``: the saga that was chosen last; it may call
-    until ``probe_until``; empty: nobody may. ``probes``: how many have failed since it opened. ``held_by``: the person who keeps it open, ``reason`` why.
-    ``wakes``: it has closed, and those who wait have not been woken yet.
+    ``failures``: the orders that have failed since its last success, each once, counted while it is closed. ``probe``: the saga that was chosen last. It may call
+    until ``probe_until``; empty: no saga may. ``probes``: how many have failed since it opened. ``held_by``: the person who keeps it open; ``reason``: why.
+    ``wakes``: it has closed, and the sagas that wait have not been made due yet.
     """
 
     name = models.CharField(max_length=120, primary_key=True)
@@ -53,7 +53,7 @@ class Circuit(models.Model):
 
     @property
     def is_open(self) -> bool:
-        """Half open is open for everybody but the probe."""
+        """Half open counts as open: only the probe may call."""
         return self.state != CircuitState.CLOSED
 
     @property
@@ -67,7 +67,7 @@ class Circuit(models.Model):
 
     @property
     def sentence(self) -> str:
-        """Since when, and why; without its end."""
+        """Since when it is open, and why. Without a full stop."""
         since = f"{self.opened_at:%Y-%m-%d %H:%M:%S} UTC" if self.opened_at else "a while ago"
         if self.held_by:
             what = f"Undos at {self.provider} are" if self.is_undo else f"{self.provider.capitalize()} is"
@@ -78,7 +78,7 @@ class Circuit(models.Model):
         return f"{self.provider.capitalize()} has not answered since {since}{told}"
 
     def lets(self, saga_id: int, now: datetime) -> bool:
-        """Whether this saga is the probe, and still may call."""
+        """Whether this saga is the probe, and may still call."""
         return self.probe == saga_id and self.probe_until is not None and now < self.probe_until
 
     def save_and_tell(self, to: CircuitState, actor: str = "", reason: str = "") -> None:
@@ -88,7 +88,7 @@ class Circuit(models.Model):
 
 
 class CircuitEntry(models.Model):
-    """The history of the circuits: opened, closed, held or released by whom, and why. Append-only."""
+    """The history of the circuits: each was opened, closed, held or released, by whom and why. Append-only."""
 
     circuit = models.CharField(max_length=120)
     at = models.DateTimeField(db_default=ShopNow())
@@ -106,12 +106,12 @@ class CircuitEntry(models.Model):
 
 
 def name_of(role: str, gateway: str, undo: bool) -> str:
-    """Empty for a step that talks to nobody in particular: it has no circuit."""
+    """The name of a circuit. Empty: the step calls no provider, and has no circuit."""
     return f"{role}.{gateway}.{UNDO if undo else DO}" if role and gateway else ""
 
 
 def open_one(name: str) -> Circuit | None:
-    """The circuit, if it is open, and stays so until the caller's transaction ends (FOR SHARE): who begins to wait now is woken when it closes."""
+    """The circuit, if it is open. It stays open until the caller's transaction ends (FOR SHARE), so whoever begins to wait now is made due when it closes."""
     if not name:
         return None
     with connection.cursor() as cursor:
@@ -131,14 +131,14 @@ def locked(name: str) -> Circuit:
 
 @dataclass(frozen=True)
 class Failed:
-    """``spends``: the circuit was closed, so this try counts against the order. ``circuit``: the open one, if it is open now."""
+    """What a failed try means. ``spends``: the circuit was closed, so the try counts for the order's budget. ``circuit``: it is open now; None: it is not."""
 
     spends: bool
     circuit: Circuit | None
 
 
 def failed(name: str, order: str, saga_id: int, error: str, counts: bool) -> Failed:
-    """A try has ended without an answer. ``counts``: that was the provider's doing."""
+    """A try has ended without an answer. ``counts``: the provider is the cause."""
     if not name or not (counts or Circuit.objects.filter(pk=name).exclude(state=CircuitState.CLOSED).exists()):
         return Failed(spends=True, circuit=None)
     circuit = locked(name)
@@ -165,7 +165,7 @@ def _needed(name: str) -> int:
 
 
 def _probe_failed(circuit: Circuit, error: str, counts: bool) -> None:
-    """Our own trouble proves nothing: another order is asked at once."""
+    """The circuit stays open. Our own trouble proves nothing about the provider: another order is the probe at once."""
     circuit.probe_until, circuit.state = None, CircuitState.OPEN
     if counts:
         circuit.probes += 1
@@ -175,12 +175,12 @@ def _probe_failed(circuit: Circuit, error: str, counts: bool) -> None:
 
 
 def _next_probe(circuit: Circuit) -> None:
-    """Later and later, up to the longest back-off."""
+    """The wait for the next probe grows, up to the longest back-off."""
     Circuit.objects.filter(pk=circuit.pk).update(next_probe_at=in_seconds(backoff_s(circuit.probes + 1)))
 
 
 def answered(name: str, saga_id: int) -> bool:
-    """The provider has given an answer: what has failed before counts no more. True: that was the probe, and the circuit is closed now."""
+    """The provider has given an answer: earlier failures count no more. True: this was the probe, and the circuit is closed now."""
     circuit = locked(name)
     if not circuit.is_open:
         if circuit.failures:
@@ -194,14 +194,14 @@ def answered(name: str, saga_id: int) -> bool:
 
 
 def close(circuit: Circuit, actor: str = "", reason: str = "") -> None:
-    """A locked circuit: closed, and whoever waits is to be woken."""
+    """A locked circuit is closed. The sweep makes those due that wait."""
     circuit.failures, circuit.probe_until, circuit.next_probe_at = [], None, None
     circuit.held_by, circuit.reason, circuit.wakes = "", "", True
     circuit.save_and_tell(CircuitState.CLOSED, actor, reason)
 
 
 def hold_open(circuit: Circuit, actor: str, reason: str) -> None:
-    """A locked circuit: open until a person releases it. Nobody probes it."""
+    """A locked circuit is open until a person releases it. No order is sent ahead as a probe."""
     if not circuit.is_open:
         circuit.opened_at, circuit.probes, circuit.failures = shop_now(), 0, []
     circuit.probe_until, circuit.next_probe_at, circuit.wakes = None, None, False
@@ -210,7 +210,7 @@ def hold_open(circuit: Circuit, actor: str, reason: str) -> None:
 
 
 def choose_probe(circuit: Circuit, saga_id: int, seconds: float) -> None:
-    """A locked circuit that is open: this saga may call, once, until then."""
+    """Of a locked circuit that is open: this saga may call once, within ``seconds``."""
     circuit.probe, circuit.state = saga_id, CircuitState.HALF_OPEN
     circuit.save()
     Circuit.objects.filter(pk=circuit.pk).update(probe_until=in_seconds(seconds))

@@ -1,8 +1,8 @@
-"""Crash points: named boundaries at which a test or a proof lets this process die, stand still, or raise.
+"""Crash points (fault injection): named boundaries at which a test or a proof makes this process die, stop, or raise. Production refuses the setting.
 
-A point is armed by a file in the folder of the setting CRASH_POINTS, named ``<boundary>.<do|undo|any>.<step|any>.<order|any>``, whose content is the action:
-``kill`` (SIGKILL to this process), ``kill_worker`` (to its whole process group), ``stop`` (SIGSTOP to this process) or ``raise``. It fires once: whoever reaches
-it renames the file to ``<name>.hit``, with its pid and the order inside, and then acts. Without the setting a point costs one comparison; production refuses it.
+A point is armed by a file in the folder of the setting CRASH_POINTS. Its name is ``<boundary>.<do|undo|any>.<step|any>.<order|any>``, and its content the action:
+``kill`` (SIGKILL to this process), ``kill_worker`` (to its whole process group), ``stop`` (SIGSTOP to this process) or ``raise``. It fires once: the process that
+reaches it renames the file to ``<name>.hit``, with its pid and the order inside, and then acts. Without the setting a point costs one comparison.
 """
 
 import os
@@ -35,11 +35,11 @@ class CrashPointReached(RuntimeError):
     """A crash point was armed with ``raise``."""
 
 
-listener: Callable[[str, str, bool | None], None] | None = None  # the simulation hears of every boundary: (boundary, step, undo)
+listener: Callable[[str, str, bool | None], None] | None = None  # the simulation is called at every boundary: (boundary, step, undo)
 
 
 def crash_point(boundary: str, order: str = ANY, step: str = ANY, *, undo: bool | None = None) -> None:
-    """Die, stand still or raise here, if a file, or the simulation, says so."""
+    """Die, stop or raise here, if a file or the simulation says so."""
     if listener is not None:
         listener(boundary, step, undo)
     elif settings.CRASH_POINTS is not None:

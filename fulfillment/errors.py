@@ -1,24 +1,24 @@
-"""The catalogue of what can go wrong in the core: a call that did not succeed ended in one of these, and each says what is known about the effect."""
+"""The errors of the core: every call that did not succeed ends in one of these, and each says what is known about the effect."""
 
 from typing import Any
 
-from orders.database import OWN_DATABASE as OWN_DATABASE  # of a step or an undo: no try and no deadline is spent
+from orders.database import OWN_DATABASE as OWN_DATABASE  # of a step or a compensation: no try and no deadline is spent
 from orders.text import kept
 
 LONGEST_CODE, LONGEST_MESSAGE = 60, 300  # characters: what the journal's columns hold
-WATCHING = "watching"  # the code of an undo that looks for an effect which may still land
-LAG = "lag"  # the code of a try that has asked for nothing, because an earlier one may still land
-WATCHED_IN_VAIN = "watched_in_vain"  # the code of an undo that looked for an effect until none could come any more, and found none
+WATCHING = "watching"  # the code of a compensation that looks for an effect which may still land
+LAG = "lag"  # the code of a try that has sent nothing, because an earlier one may still land
+WATCHED_IN_VAIN = "watched_in_vain"  # the code of a compensation that looked for an effect until none could land any more, and found none
 UNDONE_ELSEWHERE = "undone_elsewhere"  # the code of a step that took place, and that somebody else has undone since
-OUR_OWN = (WATCHED_IN_VAIN, UNDONE_ELSEWHERE)  # codes of rejections that are conclusions of ours: the provider has refused nothing
+OUR_OWN = (WATCHED_IN_VAIN, UNDONE_ELSEWHERE)  # codes of rejections that are our own conclusions: the provider has refused nothing
 
 
 class StepError(Exception):
-    """A step or its undo did not succeed; do not raise this directly.
+    """A step or its compensation did not succeed. Do not raise this directly.
 
-    ``code`` is stable and made for machines ("card_declined"); the message is one sentence for people. Both may quote a stranger: they are kept as columns hold
-    them. ``provider_failed``: the provider did not answer as one
-    that works does, so this counts towards its circuit; else it says something about this request, or about us. ``retry_after_s`` is the least to wait.
+    ``code``: stable, for machines ("card_declined"). The message is one sentence for people. Both may quote a stranger, so they are cut to what the columns hold.
+    ``provider_failed``: the provider did not answer as one that works does. This counts towards its circuit. False: the error is about this request, or about us.
+    ``retry_after_s``: wait at least so many seconds.
     """
 
     provider_failed = False
@@ -30,7 +30,7 @@ class StepError(Exception):
         if provider_failed is not None:
             self.provider_failed = provider_failed
 
-    # Exceptions travel between processes: without this a pickled one would come back without its code.
+    # Exceptions travel between processes. Without this a pickled one would come back without its code.
     def __reduce__(self) -> tuple[type["StepError"], tuple[str, str], dict[str, Any]]:
         return type(self), (str(self), self.code), self.__dict__
 

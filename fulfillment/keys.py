@@ -1,8 +1,8 @@
-"""Idempotency keys: what a provider tells a repeated request from a new one by.
+"""Idempotency keys: by its key a provider tells a repeated request from a new one. No two orders ever have the same key, whatever happens to the database.
 
-``<order>:<step>:<do|undo>:<attempt>:<nonce>``. Order numbers come from a sequence, and a database that was restored from a backup, or a replica that took over
-without the last commits, issues them again: without the nonce, a new order would be answered with a stranger's charge. The nonce begins with who issued it, so
-that another system in the same account of a provider is not taken for us. Keys of sagas from before the nonce end with the attempt.
+A key is ``<order>:<step>:<do|undo>:<attempt>:<nonce>``. Order numbers come from a sequence. A database that was restored from a backup, or a replica that took over
+without the last commits, issues them again: without the nonce, a new order would get the answer to a stranger's charge. The nonce begins with the issuer, so that
+another system in the same account of a provider is not taken for us. Keys of sagas from before the nonce end with the attempt.
 """
 
 import functools
@@ -14,12 +14,12 @@ from django.db import models
 
 ALPHABET = "abcdefghijklmnopqrstuvwxyz234567"
 ISSUER_LENGTH = 3
-NONCE_LENGTH = 10  # the issuer, and 35 random bits; the longest key, of an order number of 20 characters and a step's name of 40, has 80
+NONCE_LENGTH = 10  # the issuer, and 35 random bits; the longest key (20 characters of order number, 40 of a step's name) has 80
 KEY = re.compile(rf"(?P<order>[^:\s]+):[^:\s]+:(?:do|undo):(?:\d+|orphan):(?P<nonce>[{ALPHABET}]{{{NONCE_LENGTH}}})")
 
 
 class KeyIssuer(models.Model):
-    """Who issues keys: one row, drawn once. A backup of this database, and each replica, have the same."""
+    """Who issues keys: one row, drawn once. A backup and a replica of this database have the same."""
 
     name = models.CharField(max_length=ISSUER_LENGTH)
 
@@ -28,7 +28,7 @@ class KeyIssuer(models.Model):
 
 
 class Issued(NamedTuple):
-    """What a key of our form says: for which order it was issued, and the nonce of that order's saga."""
+    """What one of our keys says: the order that it was issued for, and the nonce of that order's saga."""
 
     order: str
     nonce: str
@@ -44,7 +44,7 @@ def issuer() -> str:
 
 
 def issued(key: str) -> Issued | None:
-    """None: it is not of our form, or another system's."""
+    """What the key says. None: it does not have our form, or is another system's."""
     found = KEY.fullmatch(key)
     return Issued(found["order"], found["nonce"]) if found and found["nonce"].startswith(issuer()) else None
 
@@ -54,7 +54,7 @@ def do_key(order: str, nonce: str, step: str, attempt: int = 1) -> str:
 
 
 def undo_key(order: str, nonce: str, step: str, attempt: int | str) -> str:
-    """``attempt``: its number; ``orphan``: of what landed after its undo."""
+    """``attempt``: its number; or ``orphan``, for an effect that landed after its compensation."""
     return _key(order, nonce, f"{step}:undo:{attempt}")
 
 

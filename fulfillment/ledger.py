@@ -1,4 +1,4 @@
-"""Our own record of an order's money: immutable entries, from which what remains captured is summed. Written with the settle that learned of it."""
+"""The ledger: our own record of an order's money. Entries never change, and their sum is what remains captured. Each is written together with its outcome."""
 
 from typing import Any, ClassVar
 
@@ -10,7 +10,7 @@ from fulfillment.clock import ShopNow
 
 
 class LedgerEntry(models.Model):
-    """Money of one step moved, as far as we know. ``amount_minor`` > 0 in the order's currency; ``key`` makes it once: the key of the call that moved it."""
+    """Money that one step has moved, as far as we know. ``amount_minor`` > 0, in the order's currency. ``key``: of the call that moved it, and unique."""
 
     class Operation(models.TextChoices):
         CAPTURED = "captured", "Captured"
@@ -39,7 +39,7 @@ SIGNED = Case(When(operation=LedgerEntry.Operation.CAPTURED, then=F("amount_mino
 
 
 def enter(order_id: int, step: str, operation: LedgerEntry.Operation, key: str, amount_minor: int, *, by_hand: bool = False) -> None:
-    """Once per key; an amount of 0 is nothing. More is never refunded than was captured: what is entered stops at the remainder."""
+    """Make one entry per key. An amount of 0 is nothing. More is never refunded than was captured: a larger amount is cut to what remains."""
     if operation != LedgerEntry.Operation.CAPTURED:
         amount_minor = min(amount_minor, remaining(order_id))
     if amount_minor > 0:
@@ -48,13 +48,13 @@ def enter(order_id: int, step: str, operation: LedgerEntry.Operation, key: str, 
 
 
 def remaining_of(order_ids: Any) -> dict[str, int]:
-    """What is captured of these orders and neither refunded nor written off, in minor units, by currency."""
+    """Currency → what is captured of these orders, and neither refunded nor written off, in minor units."""
     rows = LedgerEntry.objects.filter(order_id__in=order_ids).order_by().values_list("order__currency").annotate(left=Sum(SIGNED))
     return {currency: int(left) for currency, left in rows if left}
 
 
 def remaining(order_id: int, step: str | None = None) -> int:
-    """What is captured and neither refunded nor written off, in minor units; of one step if one is given."""
+    """What is captured of this order, and neither refunded nor written off, in minor units. With ``step``: only of this step."""
     entries = LedgerEntry.objects.filter(order_id=order_id)
     if step is not None:
         entries = entries.filter(step=step)

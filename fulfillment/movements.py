@@ -1,4 +1,4 @@
-"""Movements of stock: whatever a person has changed, why and when, for ever. ``record`` is the only writer; it locks the stock level's row, as orders do."""
+"""Movements of stock: whatever a person has changed, with why and when, is kept for ever. ``record`` alone writes them. It locks the level's row, as orders do."""
 
 from dataclasses import dataclass
 from typing import ClassVar
@@ -26,9 +26,9 @@ INCOMING = (Reason.RECEIVED, Reason.RETURNED)
 
 
 class StockMovement(models.Model):
-    """``pieces`` more on hand, or fewer below 0, and ``on_hand`` after it. Of a count, ``on_hand`` is what was seen. Append-only.
+    """``pieces``: how many more are on hand; below 0: how many fewer. ``on_hand``: after it; of a count, what was seen. Append-only.
 
-    ``request`` is unique, so that a form that is sent twice moves stock once. ``actor`` is empty where code from before the movements has moved it.
+    ``request`` is unique, so that a form that is sent twice moves stock once. ``actor`` is empty where code that knew no movements has moved it.
     """
 
     level = models.ForeignKey(StockLevel, models.PROTECT, related_name="movements")
@@ -59,7 +59,7 @@ class MovementRefused(Exception):
 
 
 class HasMoved(MovementRefused):
-    """Whoever has counted has counted something else than is there now."""
+    """A person has counted, and the stock has moved since they began."""
 
     def __init__(self, then: int, now: int) -> None:
         super().__init__(
@@ -69,9 +69,9 @@ class HasMoved(MovementRefused):
 
 @dataclass(frozen=True)
 class Seen:
-    """What somebody was shown of a level before they counted. ``last``: the number of its newest movement; 0 if there is none.
+    """What a person was shown of a level before they counted. ``last``: the number of its newest movement. 0: there is none.
 
-    Both together change with whatever moves, orders included: after the same movements the same number is on hand only if no order has taken any.
+    Any movement changes ``last``, and any order changes ``on_hand``. So if both are the same, nothing has moved.
     """
 
     on_hand: int
@@ -79,18 +79,18 @@ class Seen:
 
 
 def seen(level: StockLevel) -> Seen:
-    """In one statement, so that nothing moves between both."""
+    """What is there now. It is one statement, so that nothing moves between both numbers."""
     levels = StockLevel.objects.filter(pk=level.pk).annotate(last=Coalesce(Max("movements__id"), 0)).order_by()
     return Seen(*levels.values_list("on_hand", "last").get())
 
 
 def lock(sku: str) -> StockLevel:
-    """No order takes a piece, and nobody records a movement, until the caller's transaction ends."""
+    """Lock a level: until the caller's transaction ends, no order takes a piece of it, and nobody records a movement."""
     return StockLevel.objects.select_for_update(no_key=True).get(sku=sku)
 
 
 def change(level: StockLevel, reason: Reason, pieces: int, since: Seen | None) -> int:
-    """How many more, or fewer below 0, would be on hand of a locked level. ``pieces``: how many came or went; of a count, how many are there.
+    """How many more would be on hand of a locked level; below 0: how many fewer. ``pieces``: how many came or went; of a count, how many are there.
 
     Raises MovementRefused.
     """
@@ -134,7 +134,7 @@ def earlier(level: StockLevel, reason: Reason, pieces: int, request: UUID | None
 def record(
     sku: str, reason: Reason, pieces: int, *, actor: str, note: str = "", since: Seen | None = None, request: UUID | None = None
 ) -> StockMovement:
-    """In the caller's transaction. ``since``: what whoever counts has been shown. Under one ``request`` it is recorded once. Raises MovementRefused."""
+    """Record a movement in the caller's transaction, once per ``request``. ``since``: what the person who counts has been shown. Raises MovementRefused."""
     level = lock(sku)
     if (found := earlier(level, reason, pieces, request)) is not None:
         return found

@@ -1,6 +1,6 @@
-"""What a task does when our own database cannot serve it: what is known is settled as soon as it can be, and everything else is put off.
+"""Our own database cannot serve a task: an outcome that is known is recorded as soon as possible, and everything else is put off. Nothing is spent by that.
 
-Nothing of this is a provider's doing: no try and no deadline is spent (``engine.put_off``). A connection that is of no use is dropped where it is noticed
+The provider is not the cause, so no try and no deadline counts (``engine.put_off``). A connection that does not work is dropped where that is noticed
 (``orders.postgresql``).
 """
 
@@ -20,14 +20,14 @@ from orders.database import is_our_trouble, is_unusable, was_not_granted
 
 log = logging.getLogger(__name__)
 
-AWAY = 0.9  # of the hard limit, which would end this process: so long is a database that is away insisted on, because nothing else can be done meanwhile
-HELD_S = 1.0  # times TIME_SCALE: so long is a row insisted on that somebody holds, because others wait for this process
+AWAY = 0.9  # of the hard limit, which would end this process: for so long a database that is away is tried again, because nothing else can be done
+HELD_S = 1.0  # times TIME_SCALE: for so long a row that somebody holds is tried again; no longer, because others wait for this process
 
 
 def insist(claim: Claim, lease: Lease, settle: Callable[[], Settled]) -> Settled:
-    """Settle what this worker holds in memory, again and again while our own database cannot take it, for a bounded time.
+    """Record the outcome that this worker has in memory. While our own database cannot take it, try again, for a bounded time.
 
-    Raises DatabaseError: in vain; or the answer of a commit was lost, and the journal shows that it was one.
+    Raises DatabaseError: it could not be recorded; or the answer of a commit was lost, and the journal shows that it was committed.
     """
     lost: Exception | None = None
     held_since = math.inf
@@ -48,9 +48,9 @@ def insist(claim: Claim, lease: Lease, settle: Callable[[], Settled]) -> Settled
 
 @contextmanager
 def putting_off(saga: int, epoch: int, name: str, undo: bool, claim: uuid.UUID | None = None) -> Iterator[None]:
-    """What our own database could not serve in the block is put off: whoever comes out of it has nothing left to do.
+    """What our own database could not serve in the block is put off. The caller then has nothing left to do.
 
-    Raises DatabaseError: perhaps a commit's answer was lost, and nothing can be put off; an errback is to read what the journal says.
+    Raises DatabaseError: the answer of a commit may be lost, and nothing can be put off. An errback reads what the journal says.
     """
     try:
         yield

@@ -1,4 +1,4 @@
-"""Plans in flight: which open sagas need a step that this code lacks. Asked before a deploy, and by ``migrate``, which refuses."""
+"""Plans in flight: no deploy leaves open sagas without a step that they need. ``migrate`` refuses, and a check says it before."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -16,7 +16,7 @@ from orders.database import readable
 SHOWN = 10
 HINT = "Deploy code that serves it: keep the step, name its earlier name in `formerly`, or its earlier version in `also_serves`; or let these orders finish first."
 
-# Of every open saga, each step of its plan that is not over: pending, under way, or still to be undone. A plan that cannot be read is the quarantine's business.
+# Of every open saga: each step of its plan that is pending, under way, or to be compensated. A plan that cannot be read is left to the quarantine.
 NEEDED = """
 SELECT o.number, r.name, CASE WHEN entry->>'version' ~ '^[0-9]{1,4}$' THEN (entry->>'version')::int ELSE 1 END,
     coalesce(entry->>'role', ''), coalesce(entry->>'gateway', '')
@@ -28,9 +28,9 @@ ORDER BY r.name, o.id
 
 
 def stranded() -> dict[str, list[str]]:
-    """What open orders need and this code lacks (a step in a version, or the provider that serves it) → their numbers. Raises DatabaseError.
+    """What open orders need and this code lacks (a step in a version, or a provider) → the numbers of these orders. Raises DatabaseError.
 
-    One plan that cannot be read hides nothing about the others: its order goes into quarantine.
+    One plan that cannot be read hides nothing about the others. Its order goes into quarantine.
     """
     with connection.cursor() as cursor:
         cursor.execute("SELECT id FROM fulfillment_saga WHERE state IN ('running', 'compensating', 'needs_attention') ORDER BY id")
@@ -51,23 +51,23 @@ def _needed(sagas: Sequence[int]) -> list[tuple[Any, ...]]:
 
 
 def changed_since_release() -> str:
-    """What the newest order of this release has pinned → what this code would pin; empty where they agree. Raises DatabaseError."""
+    """What the newest order of this release has pinned → what this code would pin. Empty: they agree. Raises DatabaseError."""
     newest = Saga.objects.filter(release=RELEASE).order_by("-id").values_list("plan", flat=True).first()
     if not isinstance(newest, list) or not all(isinstance(entry, dict) and "name" in entry for entry in newest):
-        return ""  # there is none, or it cannot be read: the quarantine's business
+        return ""  # there is none, or it cannot be read, and the quarantine has it
     was, now = [pinned(entry) for entry in newest], [pinned(plan_entry(step)) for step in STEPS]
     return f"{', '.join(was)} → {', '.join(now)}" if was != now else ""
 
 
 def pinned(entry: dict[str, Any]) -> str:
-    """A step as people name it; the provider is a matter of settings, not of code."""
+    """A step as people name it. Its provider is left out: that is a setting, and not code."""
     flags = "".join(f" {flag}" for flag in ("local", "undo_blocks") if entry.get(flag))
     role = f" by {entry['role']}" if entry.get("role") else ""
     return f"{entry['name']} v{entry.get('version', 1)} ({entry.get('kind', '')}{flags}{role})"
 
 
 def told(found: dict[str, list[str]]) -> str:
-    """One sentence with the numbers."""
+    """What to tell a person: one sentence for each thing that is lacking, with the numbers."""
     return " ".join(_told(what, numbers) for what, numbers in found.items())
 
 
@@ -78,7 +78,7 @@ def _told(what: str, numbers: list[str]) -> str:
 
 
 def refuse_to_strand(**_: Any) -> None:
-    """Receiver of ``pre_migrate``. Raises CommandError; a database without our tables, or with older ones, strands nobody that it knows of."""
+    """Receiver of ``pre_migrate``. Raises CommandError: open sagas would be stranded. A database without our tables, or with older ones, has none that it knows."""
     try:
         with transaction.atomic():
             found = stranded()

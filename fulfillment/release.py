@@ -1,6 +1,6 @@
-"""The release of this code: a number that only grows. A saga pins the one that opened it, and every process reports its own.
+"""The release of this code: a number that only grows. A saga pins the release that has opened it, and every process reports its own.
 
-Raise it with every deploy that adds, renames or re-versions a step: whoever meets a higher number than its own leaves that work to a newer process.
+Raise it with every deploy that adds, renames or re-versions a step. A process that meets a higher number than its own leaves that work to a newer process.
 """
 
 RELEASE = 1

@@ -1,4 +1,4 @@
-"""Stock, as orders take it: changed by conditional UPDATEs only, SKUs in sorted order, every reservation a row that is released or consumed once."""
+"""Stock, as orders take it: nothing is ever oversold. Only conditional UPDATEs change it, and every reservation is a row that is released or consumed once."""
 
 from collections.abc import Mapping
 from typing import ClassVar
@@ -11,8 +11,8 @@ from django.db.models import Exists, F, OuterRef
 class StockLevel(models.Model):
     """``on_hand`` pieces are in the warehouse, ``reserved`` of them are promised to orders.
 
-    Pieces come, and are lost, by movements (``fulfillment.movements``); they leave with orders. ``received``: what all movements come to. Code from before the
-    movements adds to it alone; ``movement_owed`` makes a movement of that.
+    Pieces come, and are lost, by movements (``fulfillment.movements``). They leave with orders. ``received``: the sum of all movements. Code that knows no movements
+    adds only to it; the trigger ``movement_owed`` then makes the movement.
     """
 
     sku = models.CharField(max_length=40, unique=True)
@@ -74,7 +74,7 @@ class Reservation(models.Model):
 
 
 def is_kept() -> Exists:
-    """Of a row with a ``sku``: the shop keeps stock of it. Nothing else is sold: nobody could reserve it."""
+    """For rows with a ``sku``: the shop keeps stock of it. Nothing else is sold, because no order could reserve it."""
     return Exists(StockLevel.objects.filter(sku=OuterRef("sku")))
 
 
@@ -87,7 +87,7 @@ class OutOfStock(Exception):
 
 
 def reserve(order_number: str, quantities: Mapping[str, int]) -> list[int]:
-    """Hold every SKU for the order and return the reservations' ids. Raises OutOfStock: the caller's transaction must be rolled back.
+    """Hold every SKU for the order. Returns the ids of the reservations. Raises OutOfStock: the caller must roll its transaction back.
 
     SKUs are locked in sorted order, so that two orders never wait for each other.
     """
@@ -100,7 +100,7 @@ def reserve(order_number: str, quantities: Mapping[str, int]) -> list[int]:
 
 
 def release(reservation_ids: list[int]) -> None:
-    """Give held pieces back; what is released or consumed already stays as it is."""
+    """Give held pieces back. What was released or consumed before stays as it is."""
     _give_back(Reservation.objects.filter(pk__in=reservation_ids))
 
 
@@ -115,7 +115,7 @@ def _give_back(reservations: models.QuerySet[Reservation]) -> None:
 
 
 def consume(order_number: str) -> None:
-    """The order's held pieces have left the warehouse: ``on_hand`` and ``reserved`` fall together, once."""
+    """The order's held pieces have left the warehouse. ``on_hand`` and ``reserved`` fall together, once."""
     for reservation in _take(Reservation.objects.filter(order_number=order_number), Reservation.State.CONSUMED):
         StockLevel.objects.filter(sku=reservation.sku).update(
             reserved=F("reserved") - reservation.quantity, on_hand=F("on_hand") - reservation.quantity

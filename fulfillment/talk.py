@@ -1,11 +1,12 @@
-"""One talk with a provider, as its capability card allows: ask, look up before asking again, undo with a receipt or blind. Writes nothing.
+"""One provider call, as the provider's capabilities allow: it never asks twice for what may have taken place. It writes nothing.
 
-Note: doubt, resolved in this order. The same key again while the provider remembers it, counted from the grant. After that, and where keys are unknown, a
-look-up by key comes first; "nothing there" counts only once the provider's lag is over, by the database's clock and by this process's own. Whoever turns back in
-doubt undoes blind: by tombstone, by burning the key, or by watching until nothing can land any more; a look-up that finds nothing never ends an undo.
+Note: doubt is resolved in this order. While the provider remembers the key, counted from the grant, the same key asks again. After that, and where the provider
+knows no keys, a look-up by key comes first. That nothing is there counts only once the provider's lag is over, by the database's clock and by this process's own.
+A saga that turns back in doubt compensates blind: by tombstone, by burning the key, or by watching until nothing can land any more. A look-up that finds nothing
+never ends a compensation.
 
-Note: after a refusal. An attempt that was refused may land after all, where an earlier try of it is still on its way and refusals are not kept. So the next one
-asks for nothing until lease and lag of all before it are over, and until it has looked what is there.
+Note: after a refusal. Where refusals are not kept, an attempt that was refused may still land, because an earlier try of it may be on its way. So the next attempt
+asks for nothing until lease and lag of all tries before it are over, and until it has looked up what is there.
 """
 
 import logging
@@ -29,10 +30,10 @@ log = logging.getLogger(__name__)
 
 
 def talk(step: Step, claim: Claim, lease: Lease) -> Receipt | StepError | None:
-    """What the call achieved, or why it did not. Outside any transaction, under the lease, with the provider that the saga's plan pins.
+    """What the call has achieved, or the error. It runs outside of any transaction, under the lease, with the provider that the saga's plan pins.
 
-    The only part of a task that its soft time limit may interrupt.
-    Raises DatabaseError: our own database could not serve it; the call may have been sent.
+    Nothing else in a task may be interrupted by its soft time limit.
+    Raises DatabaseError: our own database could not serve it. The call may have been sent.
     """
     try:
         order = Order.objects.get(pk=claim.order_id)
@@ -43,9 +44,9 @@ def talk(step: Step, claim: Claim, lease: Lease) -> Receipt | StepError | None:
         return storable(receipt)
     except StepError as error:
         return error
-    except SoftTimeLimitExceeded:  # the provider has a deadline of its own: whoever comes this far was slow on our side
+    except SoftTimeLimitExceeded:  # the provider has a deadline of its own: what takes so long is slow on our side
         return InDoubt("The time limit ended the talk with the provider", code="time_limit", provider_failed=False)
-    except Exception as unknown:  # a class nobody listed says nothing about what the provider did
+    except Exception as unknown:  # an error of an unknown class says nothing about what the provider did
         if is_our_trouble(unknown):
             raise
         log.exception("%s of %s: unknown error, in doubt", claim.name, claim.key)
@@ -53,7 +54,7 @@ def talk(step: Step, claim: Claim, lease: Lease) -> Receipt | StepError | None:
 
 
 def with_provider_of(role: str, gateway: str) -> AbstractContextManager[None]:
-    """The provider that a plan pins; a step without a role talks to whomever it likes."""
+    """In the block, the provider that a plan pins is called. A step without a role may call whatever it wants."""
     return pinned(role, gateway) if role else nullcontext()
 
 
@@ -76,18 +77,18 @@ def _do(step: Step, order: Order, claim: Claim) -> Receipt:
 
 
 def _await_what_was_refused(claim: Claim, card: Card | None) -> None:
-    """Raises Busy: an earlier attempt may still land, so that what is shown now does not count."""
+    """Raises Busy: an earlier attempt may still land, so what the provider shows now does not count."""
     _await_silence(claim.surely_refused_quiet_s, card.lookup_lag_s if card else 0.0, "An attempt that was refused before may still land")
 
 
 def _await_silence(quiet_s: float | None, lag_s: float, why: str) -> None:
-    """``quiet_s``: since nothing was sent; None: nothing ever was. Raises Busy, with the time that is left to wait."""
+    """``quiet_s``: seconds since the last try can have sent anything. None: there was none. Raises Busy, with the time that is left to wait."""
     if quiet_s is not None and quiet_s <= lag_s:
         raise Busy(why, code=LAG, retry_after_s=lag_s - quiet_s)
 
 
 def _landed_after_all(step: Step, order: Order, refused_keys: Iterable[str]) -> Receipt | None:
-    """What is there of attempts that were refused; None: nothing, now. Raises Differs, InDoubt: not what was asked for."""
+    """What is there of attempts that were refused. None: nothing now. Raises Differs, InDoubt: it is not what was asked for."""
     for key in refused_keys:
         found = step.resolve(order, key)
         if found is not None and (left := step.left(order, key)) != 0:
@@ -96,15 +97,15 @@ def _landed_after_all(step: Step, order: Order, refused_keys: Iterable[str]) -> 
 
 
 def _still_there(step: Step, order: Order, key: str, receipt: Receipt) -> Receipt:
-    """Asked before, so the answer may be that of an earlier try, from memory: what has become of the effect since, only a look-up says.
+    """An earlier try has asked before, so the answer may be a remembered one. Only a look-up says what has become of the effect since.
 
-    Within the lag it may show nothing yet; then the answer stands.
+    Within the lag a look-up may show nothing yet. Then the answer counts.
     """
     return receipt if step.resolve(order, key) is None else whole(step, order, receipt, step.left(order, key))
 
 
 def whole(step: Step, order: Order, found: Receipt, left: int | None) -> Receipt:
-    """What was found is adopted only if it is what was asked for, and all of it is ``left``: going on with what somebody has undone since would ship for free.
+    """What was found, if it is what was asked for and all of it is ``left``. An order that went on with what somebody has undone since would ship for free.
 
     Raises Differs, Rejected, InDoubt.
     """
@@ -133,18 +134,18 @@ def _undo(step: Step, order: Order, claim: Claim) -> Receipt | None:
 
 
 def _await_what_was_tried(claim: Claim, card: Card) -> None:
-    """Without keys a second try is a second undo. Raises Busy: an earlier one may still land."""
+    """Without keys a second try is a second compensation. Raises Busy: an earlier one may still land."""
     if claim.undo_doubt:
         _await_silence(claim.surely_undo_quiet_s, card.lookup_lag_s, "An earlier try may still land")
 
 
 def _is_usable(step: Step, receipt: Receipt | None) -> bool:
-    """One of an older version may lack what this code needs: then it says no more than no receipt."""
+    """Whether the receipt has what this code needs. One of an older version may not, and then counts as none."""
     return receipt is not None and all(field in receipt for field in step.receipt_fields)
 
 
 def _undo_known(step: Step, order: Order, undo: Undo, claim: Claim) -> Receipt | None:
-    """After a try in doubt, ask first what is left: another try may find less than was granted, or nothing."""
+    """Compensate what is known by its receipt. After a try in doubt ask first what is left: it may be less than was granted, or nothing."""
     left = step.left(order, undo.do_key) if claim.undo_doubt else None
     if left == 0:
         return {"found_undone": True, "amount_minor": undo.amount_minor}
@@ -175,7 +176,7 @@ def _undo_blind(step: Step, order: Order, undo: Undo, claim: Claim, card: Card) 
 
 
 def _nothing_left(step: Step, order: Order, undo: Undo, given_back: Receipt | None) -> Receipt | None:
-    """Less was given back than the step asks for: perhaps no more was there, and only the provider can say so. Raises Differs: more is there."""
+    """What was given back, where it is less than the step asks for. Perhaps no more was there; only the provider can say so. Raises Differs: more is there."""
     amount, asked = (given_back or {}).get("amount_minor"), step.asks_minor(order)
     if not amount or asked is None or amount >= asked or not (left := step.left(order, undo.do_key)):
         return given_back
@@ -184,7 +185,7 @@ def _nothing_left(step: Step, order: Order, undo: Undo, given_back: Receipt | No
 
 
 def _amount_of(found: Receipt, left: int | None) -> int | None:
-    """What is to be given back of what was found: what is left of it. None: it is no money. Raises Differs: it is no amount."""
+    """What is to be given back of what was found: what is left of it. None: it is no money. Raises Differs: it is not a usable amount."""
     amount: int | None = found.get("amount_minor")
     if amount is not None and amount <= 0:
         raise Differs(f"The provider shows an amount of {amount} (minor units), which nobody can give back", UNUSABLE)
@@ -192,7 +193,7 @@ def _amount_of(found: Receipt, left: int | None) -> int | None:
 
 
 def _burn(step: Step, order: Order, do_key: str) -> Receipt | None:
-    """Do it under its own key, so that nothing else can be done under it any more. None: the provider declined, and will go on declining."""
+    """Do it under its own key, so that nothing else can be done under that key. None: the provider has declined, and remembers that it has."""
     try:
         return step.execute(order, do_key)
     except Rejected:
@@ -200,7 +201,10 @@ def _burn(step: Step, order: Order, do_key: str) -> Receipt | None:
 
 
 def _watch(claim: Claim, card: Card) -> StepError:
-    """Until nothing under this key can land any more; then it is a person's: that nothing was found proves nothing."""
+    """What to answer while nothing is found: Busy until nothing under this key can land any more; then Rejected, and a person decides.
+
+    That nothing was found proves nothing.
+    """
     over = claim.age_s > card.key_window_s + card.lookup_lag_s and (claim.quiet_s or 0.0) > card.lookup_lag_s
     if over:
         return Rejected("Nothing was found until nothing could land any more, which proves nothing", code=WATCHED_IN_VAIN)

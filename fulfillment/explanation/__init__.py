@@ -55,7 +55,7 @@ def _explain(order: Order) -> Explanation:
         return Explanation(sentence=waits.left_at_its_end(saga), public=PUBLIC_END, **known)
     if at is None:
         return _of_a_closed_saga(saga, incidents, known)
-    return _of_an_open_saga(saga, *at, incidents, known)
+    return _of_an_open_saga(saga, saga.now, *at, incidents, known)
 
 
 def _of_a_closed_saga(saga: Saga, incidents: tuple[Incident, ...], known: dict[str, Any]) -> Explanation:
@@ -65,7 +65,9 @@ def _of_a_closed_saga(saga: Saga, incidents: tuple[Incident, ...], known: dict[s
     return Explanation(sentence=closed(saga) + open_matter, public=public, since=saga.closed_at, next_at=None, blocked_on=blocked, **known)
 
 
-def _of_an_open_saga(saga: Saga, record: StepRecord, undo: bool, incidents: tuple[Incident, ...], known: dict[str, Any]) -> Explanation:
+def _of_an_open_saga(
+    saga: Saga, now: datetime, record: StepRecord, undo: bool, incidents: tuple[Incident, ...], known: dict[str, Any]
+) -> Explanation:
     if saga.state == SagaState.NEEDS_ATTENTION:
         sentence, public, blocked = waits.waits_for_a_person(saga, record, undo, incidents), LOOKED_AT, "a person"
     else:
@@ -75,7 +77,7 @@ def _of_an_open_saga(saga: Saga, record: StepRecord, undo: bool, incidents: tupl
         if (saga.held_by or silent_s or waits.is_asked_for_anew(saga, record)) and not undo:
             public = PUBLIC[StepState.RETRY_WAIT](record)
     next_at = saga.wake_at
-    if next_at is not None and saga.now - next_at > timedelta(seconds=LATE_AFTER_S):
+    if next_at is not None and now - next_at > timedelta(seconds=LATE_AFTER_S):
         sentence += f" It was due at {next_at:%H:%M:%S} UTC, and the sweep has not come to it since: `manage.py doctor` says why."
         next_at, blocked = None, THE_SWEEP
     return Explanation(sentence=sentence, public=public, since=_since(saga, record), next_at=next_at, blocked_on=blocked, **known)

@@ -1,4 +1,4 @@
-"""The way out: ``payments()`` and ``carrier()`` are the providers that a saga was opened with, else those that the settings name."""
+"""Gateways: ``payments()`` and ``carrier()`` are the providers that a saga was opened with. Outside of a saga they are those that the settings name."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -36,7 +36,7 @@ def gateway(role: Literal["payments"]) -> PaymentGateway: ...
 @overload
 def gateway(role: Literal["carrier"]) -> CarrierGateway: ...
 def gateway(role: str) -> PaymentGateway | CarrierGateway:
-    """The provider for this role: the pinned one, else the chosen one. Raises ImproperlyConfigured, with a sentence, where nobody wrote it."""
+    """The provider for this role: the pinned one, else the one that the settings choose. Raises ImproperlyConfigured: there is no such provider."""
     pins = _pins.get()
     return _written(role, pins[role] if role in pins else chosen(role))
 
@@ -52,7 +52,7 @@ def carrier() -> CarrierGateway:
 
 
 def chosen(role: str) -> str:
-    """The name that the settings choose for this role. Raises ImproperlyConfigured for a provider or a role that nobody wrote."""
+    """The name that the settings choose for this role. Raises ImproperlyConfigured: there is no such provider, or no such role."""
     setting, providers = _role(role)
     name: str = getattr(settings, setting)
     if name not in providers:
@@ -62,9 +62,9 @@ def chosen(role: str) -> str:
 
 @contextmanager
 def pinned(role: str, name: str) -> Iterator[None]:
-    """In the block this role is played by the provider ``name``, whatever the settings choose: a saga keeps whom it was opened with.
+    """In the block the provider ``name`` has this role, whatever the settings choose: a saga keeps the provider that it was opened with.
 
-    A name that nobody wrote is refused when it is asked for, so that steps of other roles are not held up.
+    An unknown name is refused only when the provider is used, so that steps of other roles go on.
     """
     _role(role)
     token = _pins.set({**_pins.get(), role: name})
@@ -75,12 +75,12 @@ def pinned(role: str, name: str) -> Iterator[None]:
 
 
 def exists(role: str, name: str) -> bool:
-    """Whether this code still has the provider with which a saga was opened."""
+    """Whether this code still has this provider."""
     return role in ROLES and name in ROLES[role].providers
 
 
 def card_of(role: str, name: str) -> Card:
-    """What the provider ``name`` promises in this role. Raises ImproperlyConfigured."""
+    """The capabilities of the provider ``name`` in this role. Raises ImproperlyConfigured: there is no such provider."""
     return _written(role, name).card
 
 
@@ -108,14 +108,14 @@ def _listed(names: Iterable[str]) -> str:
 
 
 class _Role(NamedTuple):
-    """``setting`` names the provider that new sagas get; ``providers`` are what there is to choose from."""
+    """A role. ``setting`` names the provider that new sagas get. ``providers``: the ones to choose from."""
 
     setting: str
     providers: Mapping[str, Callable[[], PaymentGateway | CarrierGateway]]
 
 
 class _Profile(NamedTuple):
-    """One of the providers that the sandbox plays: below which path, and what its card says."""
+    """One of the providers that the sandbox plays: the prefix of its paths, and its capabilities."""
 
     prefix: str
     has_keys: bool
@@ -133,7 +133,7 @@ SANDBOXES = {
 
 
 def _sandbox(kind: type[SandboxPayments] | type[SandboxCarrier], profile: _Profile) -> PaymentGateway | CarrierGateway:
-    """Made anew for each use: the settings may have changed, and it holds nothing."""
+    """A new object for each use: it has no state, and the settings may have changed."""
     card = Card(
         key_window_s=settings.KEY_WINDOW_S if profile.has_keys else 0,
         keeps_rejections=profile.keeps_rejections,

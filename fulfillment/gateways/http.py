@@ -1,8 +1,8 @@
-"""One call to a provider: one total deadline, one bounded answer, and four outcomes.
+"""One HTTP call to a provider: one total deadline, one bounded answer, and four outcomes.
 
-The deadline is drip-proof: every read and write gets only what is left of it, so that a byte a second cannot stretch a call.
-Name resolution alone is outside of it, since no operating system bounds that; the task's soft limit cuts it.
-Each call opens its own connection: a kept one may be dead already, and then nobody could tell "never arrived" from "in doubt".
+Every read and write gets only what is left of the deadline. So a provider that sends one byte a second cannot stretch a call.
+Only name resolution is outside of it, because no operating system bounds that. The task's soft limit ends it.
+Each call opens its own connection. A kept one may be dead already, and then nobody could tell "never arrived" from "in doubt".
 """
 
 import json as json_codec
@@ -35,7 +35,7 @@ OF_THIS_REQUEST = set(range(400, 500)) - {401, 403, 407, 408}  # whatever else i
 
 
 def outcome(status: int, answer: dict[str, Any] | None, declines: Collection[str], retry_after_s: float = 0.0) -> StepError | None:
-    """What an HTTP answer is to us: None for a success. Anything that is not surely one thing or the other is in doubt.
+    """What an HTTP answer means. None: a success. Anything that is not surely one thing or the other is in doubt.
 
     ``declines``: the codes with which this provider declares that it did not, and will not, do it.
     """
@@ -99,7 +99,7 @@ def _exchange(
 
 
 def _retry_after_s(headers: Iterable[tuple[bytes, bytes]]) -> float:
-    """Seconds that a provider asks us to wait; 0 where it does not say so in seconds."""
+    """Seconds for which a provider asks us to wait. 0: it does not say so in seconds."""
     told = next((value for name, value in headers if name.lower() == b"retry-after"), b"")
     return float(told) if told.isdigit() else 0.0
 
@@ -144,7 +144,7 @@ class _Deadline:
 
 @contextmanager
 def _told_as(late: type[Exception], broken: type[Exception]) -> Iterator[None]:
-    """The operating system's faults in the words of httpcore."""
+    """Translates the operating system's errors into those of httpcore."""
     try:
         yield
     except TimeoutError as fault:
@@ -154,7 +154,7 @@ def _told_as(late: type[Exception], broken: type[Exception]) -> Iterator[None]:
 
 
 class _Backend(httpcore.NetworkBackend):
-    """Connects within the deadline. The timeouts that httpcore passes are ignored here and in the stream: there is only one."""
+    """Connects within the deadline. The timeouts that httpcore passes are ignored, here and in the stream: there is only the one deadline."""
 
     def __init__(self, deadline: _Deadline) -> None:
         self._deadline = deadline
@@ -171,7 +171,7 @@ class _Backend(httpcore.NetworkBackend):
             return _Stream(self._connected(host, port), self._deadline)
 
     def _connected(self, host: str, port: int) -> socket.socket:
-        """The first address of ``host`` that accepts; all of them share the deadline."""
+        """A connection to the first address of ``host`` that accepts. All addresses share the deadline."""
         refusal = OSError(f"{host} has no address.")
         for family, kind, protocol, _, address in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM):
             wire = socket.socket(family, kind, protocol)
@@ -187,7 +187,7 @@ class _Backend(httpcore.NetworkBackend):
 
 
 class _Stream(httpcore.NetworkStream):
-    """A connection whose every operation ends with the deadline, and which sends nothing once the lease is over."""
+    """A connection. Every operation ends with the deadline, and nothing is sent once the lease is over."""
 
     def __init__(self, wire: socket.socket, deadline: _Deadline) -> None:
         self._wire = wire
@@ -211,7 +211,7 @@ class _Stream(httpcore.NetworkStream):
     def start_tls(
         self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: float | None = None
     ) -> httpcore.NetworkStream:
-        """Nothing of the request has left before TLS stands, so a fault here is one of connecting."""
+        """Before TLS stands nothing of the request has been sent, so an error here is one of connecting."""
         with _told_as(httpcore.ConnectTimeout, httpcore.ConnectError):
             try:
                 self._deadline.allow(self._wire)
@@ -224,5 +224,5 @@ class _Stream(httpcore.NetworkStream):
         self._wire.close()
 
     def get_extra_info(self, info: str) -> Any:
-        """httpcore asks for the TLS object (to see whether HTTP/2 was agreed) and for readability; HTTP/1.1 on one use needs neither."""
+        """httpcore asks for the TLS object (for HTTP/2) and for readability. One request over HTTP/1.1 needs neither."""
         return None

@@ -1,4 +1,4 @@
-"""The lease of the work at hand: a worker past it may have been taken over, and sends nothing any more."""
+"""The lease of a worker: once it is over, another worker may have taken over, so this one sends nothing any more."""
 
 import time
 from collections.abc import Iterator
@@ -24,7 +24,7 @@ class Lease:
         return cls(time.monotonic(), time.time(), seconds)
 
     def expired(self) -> bool:
-        """By either clock: the monotonic one may stand still while the machine sleeps, the wall clock may be set back."""
+        """Whether it is over by either clock. The monotonic clock may stop while the machine sleeps, and the wall clock may be set back."""
         return max(time.monotonic() - self.started_monotonic, time.time() - self.started_wall) >= self.seconds
 
 
@@ -42,7 +42,7 @@ def leased(lease: Lease) -> Iterator[None]:
 
 
 def check_lease() -> None:
-    """Called immediately before sending. Raises InDoubt "past_lease" if the current lease is over; without a lease nothing is checked."""
+    """Called immediately before sending. Raises InDoubt "past_lease": the current lease is over. Without a lease nothing is checked."""
     lease = current_lease.get()
     if lease is not None and lease.expired():
         raise InDoubt(

@@ -1,6 +1,6 @@
-"""The provider sandbox as payment providers and as carriers (``manage.py sandbox``; its paths stand in fulfillment/sandbox/server.py).
+"""Sandbox gateways: the provider sandbox as payment providers and as carriers (``manage.py sandbox``; its paths are in fulfillment/sandbox/server.py).
 
-It plays several providers that promise different things (docs/providers.md): a card and a path prefix make one of them.
+It plays several providers that promise different things (docs/providers.md). Capabilities and a path prefix make one of them.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -30,9 +30,9 @@ DECLINES = frozenset(
 
 @dataclass(frozen=True)
 class _Sandbox:
-    """Where it is, the seconds that one call may take in all, and which of its providers: the card says what that one promises.
+    """Its URL, the seconds that one call may take in all, the capabilities and the path prefix of one of its providers.
 
-    ``page``: entries of a listing that one call fetches.
+    ``page``: how many entries of a listing one call fetches.
     """
 
     url: str
@@ -49,7 +49,7 @@ class _Sandbox:
         return _data(self._get(path, {"key": key}))
 
     def _pages(self, path: str, since: datetime | None) -> Iterator[dict[str, Any]]:
-        """Everything there is, oldest first, a page a call."""
+        """Every entry, oldest first. Each call fetches one page."""
         query = {"limit": str(self.page)} | ({"since": since.isoformat()} if since else {})
         after: str | None = None
         while True:
@@ -143,12 +143,12 @@ def _label(answer: dict[str, Any]) -> Label:
 
 
 def _first_open(found: list[Found]) -> Found | None:
-    """Under one key there are several only where the provider knows no keys, or forgot one."""
+    """The first that is open, else the first. Under one key there are several only where the provider knows no keys, or has forgotten one."""
     return next((thing for thing in found if thing.is_open), found[0] if found else None)
 
 
 def _data(answer: dict[str, Any]) -> list[dict[str, Any]]:
-    """Only an empty list means that nothing is there."""
+    """The entries of the answer. Only an empty list means that nothing is there. Raises InDoubt: there is no list."""
     entries = _field(answer, "data", list)
     if not all(isinstance(entry, dict) for entry in entries):
         raise _incomplete("data")
@@ -156,12 +156,12 @@ def _data(answer: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def _text(answer: dict[str, Any], name: str) -> str:
-    """What the answer may hold; no receipt depends on it."""
+    """A text that the answer may lack: no receipt depends on it."""
     return _field(answer, name, str) if name in answer else ""
 
 
 def _field(answer: dict[str, Any], name: str, kind: type[T]) -> T:
-    """What the answer must hold. A success without it tells us nothing: InDoubt."""
+    """A value that the answer must have. Raises InDoubt: a success without it tells us nothing."""
     value = answer.get(name)
     if type(value) is not kind:
         raise _incomplete(name)

@@ -1,4 +1,4 @@
-"""Numbers on a command line: one that makes no sense is refused in a sentence that names its option."""
+"""Numbers on a command line: a number that makes no sense is refused, with a sentence that names its option."""
 
 import sys
 from argparse import ArgumentTypeError
@@ -20,7 +20,7 @@ def above_zero(text: str, most: float = sys.float_info.max) -> float:
 
 
 def rate(text: str) -> float:
-    """So many a second."""
+    """A rate: so many a second."""
     if (number := above_zero(text, most=FASTEST_PER_S)) < SLOWEST_PER_S:
         raise ArgumentTypeError(f"{text!r} is no rate: at least {SLOWEST_PER_S:g} a second")
     return number

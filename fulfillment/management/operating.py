@@ -1,4 +1,4 @@
-"""What the operators' commands share: wrong wiring is refused, who decides is authenticated, an unknown order is named, and all can be had as one JSON document."""
+"""What the operators' commands share: they refuse wrong wiring, authenticate who decides, name an unknown order, and can answer with one JSON document."""
 
 import json
 import os
@@ -30,7 +30,7 @@ class OperatorCommand(BaseCommand):
     """Exit 0: done; 1: failed or refused, with the sentence on stderr; 2: wrong usage. Without a database it does not start."""
 
     def get_check_kwargs(self, options: dict[str, Any]) -> Any:
-        """The database's checks too: they say how to get one."""
+        """Runs the database's checks too: they say how to get a database."""
         return super().get_check_kwargs(options) | {"databases": ["default"]}
 
     def add_arguments(self, parser: CommandParser) -> None:
@@ -56,7 +56,7 @@ class OperatorCommand(BaseCommand):
 
 
 def authenticated(verb: str) -> Actor:
-    """Whose operator token was given. Exit 2: none was; 1: it is not known, and the attempt is in the audit log."""
+    """The operator whose token was given. Exit 2: none was given. Exit 1: the token is not known, and the attempt is in the audit log."""
     token = settings.OPERATOR_TOKEN or hidden("Operator token: ")
     if not token:
         wrong_usage(NOBODY)
@@ -68,7 +68,7 @@ def authenticated(verb: str) -> Actor:
 
 
 def hidden(prompt: str) -> str:
-    """Typed on a terminal and shown on none; empty: there is no terminal, or none that can hide it."""
+    """A password that is typed on a terminal and not shown. Empty: there is no terminal, or none that can hide it."""
     if not sys.stdin.isatty():
         return ""
     with warnings.catch_warnings():
@@ -80,7 +80,7 @@ def hidden(prompt: str) -> str:
 
 
 def find_order(number: str) -> Order:
-    """With its incidents. Exit 1: there is none."""
+    """The order, with its incidents. Exit 1: there is no such order."""
     order = Order.objects.prefetch_related("incidents").filter(number=number).first()
     if order is None:
         sys.exit(f"There is no order {number}.")
@@ -102,14 +102,14 @@ def wrong_usage(sentence: str) -> NoReturn:
 
 
 def words(text: str) -> str:
-    """An argument that a person must fill in: what a pasted line holds in its place is refused. It is read on terminals of others, which it must not steer."""
+    """An argument that a person must fill in. The placeholder of a pasted line is refused. Nothing in it steers the terminals of those who read it."""
     if text.strip() in PLACEHOLDERS:
         raise ArgumentTypeError("replace … with your own words")
     return kept(text.strip(), len(text))
 
 
 def instant(text: str) -> datetime:
-    """ISO 8601; UTC where no offset is given."""
+    """An instant in ISO 8601. Without an offset it is UTC."""
     try:
         found = datetime.fromisoformat(text)
     except ValueError:

@@ -1,4 +1,4 @@
-"""The steps of the core, in order. What stands here is what runs; sagas in flight keep the plan that they were opened with."""
+"""The steps of the core, in the order in which they run. Sagas in flight keep the plan that they were opened with."""
 
 from fulfillment.step import Step
 from fulfillment.steps.inventory import Inventory
@@ -9,7 +9,7 @@ STEPS: tuple[Step, ...] = (Payment(), Inventory(), Shipping())
 
 
 def known(name: str, version: int = 1) -> Step | None:
-    """The step that serves plans which call it ``name`` in ``version``; None: this code has none."""
+    """The step that serves a plan's ``name`` in ``version``. None: this code has none."""
     for step in STEPS:
         if name in (step.name, *step.formerly) and version in (step.version, *step.also_serves):
             return step

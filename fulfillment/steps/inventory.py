@@ -1,4 +1,4 @@
-"""Inventory: hold every line's pieces in our own stock; compensation releases exactly those reservations. Local: never in doubt."""
+"""Inventory: hold every line's pieces in our own stock; compensation releases exactly those reservations. It is a local step, and never in doubt."""
 
 from fulfillment import stock
 from fulfillment.errors import Rejected
@@ -19,7 +19,7 @@ class Inventory(Step):
             raise Rejected(str(short), code="out_of_stock") from None
 
     def compensate(self, order: Order, undo: Undo) -> None:
-        """Release by the reservations' ids, so that twice is once."""
+        """Release by the ids of the reservations, so that a repetition changes nothing."""
         stock.release((undo.receipt or {}).get("reservations", []))
 
     def resolve(self, order: Order, key: str) -> Receipt | None:

@@ -20,7 +20,7 @@ class Payment(Step):
         return _receipt(charge)
 
     def compensate(self, order: Order, undo: Undo) -> Receipt:
-        """Refund ``undo.amount_minor``, fixed when the undo was granted. Without a receipt nobody knows whether the charge exists: cancel it by its own key."""
+        """Refund ``undo.amount_minor``. Without a receipt nobody knows whether the charge exists: cancel it by its own key."""
         if undo.receipt is None:
             return {"amount_minor": payments().cancel_by_key(undo.do_key, order.number, key=undo.key)}
         amount = undo.receipt["amount_minor"] if undo.amount_minor is None else undo.amount_minor
@@ -33,7 +33,7 @@ class Payment(Step):
         return _receipt(charge) if charge else None
 
     def left(self, order: Order, key: str) -> int:
-        """What remains captured under ``key``, says the provider."""
+        """What remains captured under ``key`` at the provider, in minor units."""
         charge = payments().find(key)
         return charge.amount_minor - charge.refunded_minor if charge else 0
 

@@ -1,4 +1,4 @@
-"""Shipping: book a parcel with the carrier. The pivot: once booked, the order is fulfilled."""
+"""Shipping: book a parcel with the carrier; compensation cancels it. It is the pivot: once it is booked, the order only goes forward."""
 
 from fulfillment.gateways import carrier
 from fulfillment.step import Kind, Receipt, Step, Undo
@@ -19,7 +19,7 @@ class Shipping(Step):
         return {"label_id": label.id, "tracking": label.tracking}
 
     def compensate(self, order: Order, undo: Undo) -> Receipt:
-        """Cancel the label; a booking in doubt by its own key. Rejected: the parcel leaves."""
+        """Cancel the label. A booking in doubt is cancelled by its own key. Rejected: the parcel leaves."""
         if undo.receipt is None:
             return {"label_id": carrier().cancel_by_key(undo.do_key, order.number, key=undo.key)}
         carrier().cancel(undo.receipt["label_id"], key=undo.key)
@@ -31,6 +31,6 @@ class Shipping(Step):
         return {"label_id": label.id, "tracking": label.tracking} if label else None
 
     def left(self, order: Order, key: str) -> int:
-        """1 while a label lives under ``key``, says the carrier."""
+        """1 while the carrier has a label under ``key`` that is not cancelled; else 0."""
         label = carrier().find(key)
         return int(label is not None and not label.cancelled)

@@ -1,4 +1,4 @@
-"""``manage.py circuit``: which providers are out, who waits for them; and a person's stop: hold one open, or release it."""
+"""``manage.py circuit``: which providers are out, and who waits for them. A person may hold a circuit open, or release it."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""``manage.py decide ORD-… VERB``: one decision of a person about one order. Pressed twice it is done once; about an order that has moved on it is refused."""
+"""``manage.py decide ORD-… VERB``: one decision of a person about one order. Given twice, it is done once. About an order that has moved on it is refused."""
 
 import dataclasses
 from typing import Any
@@ -18,7 +18,7 @@ class Command(OperatorCommand):
     )
 
     def create_parser(self, prog_name: str, subcommand: str, **options: Any) -> CommandParser:
-        """``--version`` is the order's here, not Django's."""
+        """Here ``--version`` is the version of the order, not that of Django."""
         return super().create_parser(prog_name, subcommand, conflict_handler="resolve", **options)
 
     def add_arguments(self, parser: CommandParser) -> None:

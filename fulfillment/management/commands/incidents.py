@@ -59,7 +59,7 @@ def _group_lines(group: Group) -> Iterator[str]:
 
 
 def _told(group: Group) -> str:
-    """A circuit is a group by itself: since when it is open, how many orders wait and for how much money."""
+    """A circuit is a group of its own: since when it is open, how many orders wait, and for how much money."""
     if _subject(group) == CIRCUIT and (circuit := Circuit.objects.filter(pk=group.code).first()):
         return f"{sentence(circuit)}."
     return f"{group.label}."
@@ -89,7 +89,7 @@ def _incident_lines(incident: Incident) -> Iterator[str]:
 
 
 def _last_line(groups: list[Group], orders: int, asleep: int) -> str:
-    """``orders``: how many subjects there are, whatever they are."""
+    """``orders``: how many subjects the group has, also those that are no orders."""
     others: Counter[str] = Counter()
     for group in groups:
         if (what := _subject(group)) != ORDER:

@@ -1,4 +1,4 @@
-"""``manage.py refused``: what was tried and not allowed, the newest first: of which order, by whom, and why not."""
+"""``manage.py refused``: what was tried and not allowed, newest first: about which order, by whom, and why it was refused."""
 
 from typing import Any
 

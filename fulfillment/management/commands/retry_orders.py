@@ -1,4 +1,4 @@
-"""``manage.py retry_orders``: many orders at once, tried again with a fresh budget. First a preview, which is stored; that set is confirmed, and followed."""
+"""``manage.py retry_orders``: many orders are tried again with a fresh budget. First it stores a preview. Then a person confirms that set, and can follow it."""
 
 import sys
 import time
@@ -67,7 +67,7 @@ class Command(OperatorCommand):
         self.tell(f'    python manage.py retry_orders --batch {batch.pk} --yes --reason "…"')
 
     def _follow(self, batch: RetryBatch) -> None:
-        """A line whenever something has changed. Interrupted, it only stops looking."""
+        """Prints a line whenever something has changed. An interruption stops only the printing."""
         if batch.confirmed_at is None:
             return
         shown = ""

@@ -1,4 +1,4 @@
-"""``manage.py timeline ORD-…``: the history of an order, people's decisions included; what was refused comes last. Its last number is the order's version."""
+"""``manage.py timeline ORD-…``: the history of an order, with decisions of people. What was refused comes last. The last number is the order's version."""
 
 from typing import Any
 

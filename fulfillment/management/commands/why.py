@@ -1,4 +1,4 @@
-"""``manage.py why ORD-…``: why an order is where it is, and what may be decided about it, each as a line to paste."""
+"""``manage.py why ORD-…``: why an order is where it is, and what may be decided about it. Each decision is a line to paste."""
 
 from collections.abc import Iterator
 from datetime import datetime

@@ -180,7 +180,7 @@ def _claim_of(row: tuple[Any, ...], *, name: str, undo: bool, **known: Any) -> C
 
 
 def settle_success(claim: Claim, receipt: Receipt | None) -> Settled:
-    """What the provider call has achieved is recorded, and what comes next is granted, in one commit. If somebody else owns the step: one line of history."""
+    """Record what the provider call has achieved, and grant what comes next, in one commit. If somebody else owns the step: one line of history."""
     settled = _settle_success(claim, receipt)
     crash_point("after_settle_commit", claim.order, claim.name, undo=claim.undo)
     return settled
@@ -201,8 +201,9 @@ def _settle_success(claim: Claim, receipt: Receipt | None) -> Settled:
 
 
 def settle_failure(claim: Claim, error: StepError) -> Settled:
-    """That the try was rejected (final), unavailable or in doubt is recorded. The latter two wait for their back-off. If somebody else owns the step: one line of
-    history.
+    """Record that a try was rejected, unavailable or in doubt. A rejection is final; the others are tried again after a back-off.
+
+    If somebody else owns the step: one line of history.
     """
     settled = _settle_failure(claim, error)
     crash_point("after_settle_commit", claim.order, claim.name, undo=claim.undo)

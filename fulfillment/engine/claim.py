@@ -1,9 +1,9 @@
-"""A claim is the right of one worker to record the outcome of one attempt. Its two numbers are the fencing token of the journal.
+"""A claim is the right of one worker to record the outcome of one attempt. It holds the fencing token of the journal.
 
-Note: the fencing token. It has two parts. ``epoch`` (on the saga) numbers the runs of a saga: each take-over, each turning back and each decision of a person
-raises it. ``claim`` (on the step's record) is a random number, written by the one start that has won. Every start asks for its epoch. Every recording of an
-outcome asks for both. So a worker that was taken over, however late it wakes up, changes no state: it writes one line of history (``late_outcomes``).
-A local step commits its start and its outcome in one transaction, under the saga's row lock: its epoch is enough.
+Note: the fencing token. It has two parts. ``epoch`` (on the saga) numbers the runs of a saga: whatever takes a step from a worker raises it, as a take-over, a
+retry, turning back or a decision of a person does. ``claim`` (on the step's record) is random, and written by the one start that has won. Every start asks for its
+epoch. Every recording of an outcome asks for both. So a worker that was taken over, however late it wakes up, moves nothing (``late_outcomes``).
+A local step commits its start and its outcome in one transaction, under the saga's row lock. There the epoch is enough.
 """
 
 import math
@@ -91,7 +91,7 @@ class Claim:
 
 @dataclass(frozen=True, kw_only=True)
 class Settled:
-    """What became of recording an outcome. ``mine`` False: somebody else owns the step, and nothing was written.
+    """What became of recording an outcome. ``mine`` False: somebody else owns the step, and no state was changed.
 
     ``turned``: the saga has left the path of its chain (it turned back, or a compensation failed). Publish this one.
     """

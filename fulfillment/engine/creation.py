@@ -1,4 +1,4 @@
-"""Creation: a saga is opened in the transaction that creates its order, with its plan pinned and its first step granted. No order is without its saga."""
+"""Creation: a saga is opened in the transaction that creates its order, with its plan pinned and its first step granted. No order is placed without it."""
 
 from fulfillment import keys
 from fulfillment.clock import ShopNow, in_seconds, patience_s, saga_deadline

@@ -1,4 +1,4 @@
-"""Doubt: a worker was lost between the start of an attempt and its outcome. The attempt may have had its effect, and the journal says so."""
+"""Doubt: the worker of an attempt is gone, or takes too long. The attempt may have had its effect, and the journal says so: in doubt, and never "failed"."""
 
 from typing import Any
 

@@ -120,7 +120,7 @@ def look(saga: Saga, poison_after: int, calm_s: float | None = None) -> Launch |
 
 
 def _go_on(saga: Saga, record: StepRecord, undo: bool, poison_after: int) -> Launch | None:
-    """Nothing keeps the saga back: no cancel, no circuit, no other release."""
+    """The saga need not turn back, its circuit is closed, and this code serves its step."""
     if saga.held_by:
         release(saga, record)
     else:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.engines import ROOT
-from tests.proofs.storms.newer import CODE, copy_code
+from tests.proofs.storms.next_release import CODE, copy_code
 
 BROKEN = [
     ("fulfillment/stock.py", "import fulfillment.engine", "Steps talk to gateways and stock, never to the engine, the journal or Celery"),

@@ -14,9 +14,9 @@ import httpx
 import pytest
 
 from orders.models import Status
-from tests.proofs.storms import checking
-from tests.proofs.storms.checking import check
-from tests.proofs.storms.history import Exchange, Recording
+from tests.proofs.storms.checks import client_consistency as checking
+from tests.proofs.storms.checks.client_consistency import check
+from tests.proofs.storms.client_history import Exchange, Recording
 
 KEY, BODY = "key-1", "body-1"
 

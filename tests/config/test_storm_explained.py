@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from tests.proofs.storms import explained
+from tests.proofs.storms.checks import money as explained
 from tests.proofs.storms.scenario import SMALL, Scenario
 from tests.proofs.storms.storm import Storm
 

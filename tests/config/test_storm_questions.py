@@ -12,7 +12,8 @@ from fulfillment.models import Saga
 from orders.attention import Incident
 from orders.models import Order, TimelineEntry
 from tests.fulfillment.conftest import ADDRESS
-from tests.proofs.storms import told, working
+from tests.proofs.storms.checks import liveness as told
+from tests.proofs.storms.checks import pool_processes as working
 from tests.proofs.storms.scenario import SMALL, Scenario
 from tests.proofs.storms.storm import Storm
 

@@ -10,8 +10,8 @@ import pytest
 import redis
 
 from orders.management.placing_client import FINAL
-from tests.proofs import outside
-from tests.proofs.outside import RunningStack, body, wait_for
+from tests.proofs.black_box import shop as outside
+from tests.proofs.black_box.shop import RunningStack, body, wait_for
 
 PLACE_WITH = """
 import json, os, uuid

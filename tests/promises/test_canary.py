@@ -24,7 +24,7 @@ import pytest
 import redis
 
 from tests.promises.conftest import Shop
-from tests.proofs.outside import ADDRESS, FOLDER, body, wait_for
+from tests.proofs.black_box.shop import ADDRESS, FOLDER, body, wait_for
 
 WORKER = f"canary@{socket.gethostname()}"
 ASK = """

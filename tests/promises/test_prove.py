@@ -31,11 +31,11 @@ from fulfillment.steps import STEPS
 from tests.engines import ROOT
 from tests.proofs.crash_matrix import proxy, rabbitmq, selection
 from tests.proofs.crash_matrix.cases import ACTIONS, FAULTS, Case, sensible_cases
+from tests.proofs.crash_matrix.experiment import Outcome
 from tests.proofs.crash_matrix.proxy import Armed, Pace, Proxy
 from tests.proofs.crash_matrix.record import Record
 from tests.proofs.crash_matrix.stack import ProvingStack, options
-from tests.proofs.crash_matrix.trial import Outcome
-from tests.proofs.storms.newer import copy_code
+from tests.proofs.storms.next_release import copy_code
 
 SANDBOXED = ("payments", "carrier")
 REPRESENTATIVE = [

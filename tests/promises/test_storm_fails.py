@@ -17,13 +17,13 @@ from rich.console import Console
 
 from config.stack.supervisor import StackError, hold
 from tests.engines import ROOT, RUN_DIR
+from tests.proofs.black_box.shop import wait_for
 from tests.proofs.management.commands import storm as command
-from tests.proofs.outside import wait_for
-from tests.proofs.storms import settled
+from tests.proofs.storms.checks import database_sessions as settled
+from tests.proofs.storms.client_history import Exchange
 from tests.proofs.storms.clients import Clients
-from tests.proofs.storms.history import Exchange
+from tests.proofs.storms.report import Showing
 from tests.proofs.storms.scenario import SMALL, Scenario
-from tests.proofs.storms.showing import Showing
 from tests.proofs.storms.storm import Storm
 
 HELD: list[psycopg.Connection] = []

@@ -6,9 +6,9 @@ from contextlib import suppress
 
 import pytest
 
-from tests.proofs.simulation.courses import COURSES
 from tests.proofs.simulation.history import Simulator
-from tests.proofs.simulation.sabotage import BROKEN
+from tests.proofs.simulation.mutations import BROKEN
+from tests.proofs.simulation.scripted_cases import COURSES
 
 pytestmark = pytest.mark.django_db(transaction=True)
 SEEDS = 100

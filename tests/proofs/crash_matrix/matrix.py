@@ -4,11 +4,11 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import replace
 
-from tests.proofs.crash_matrix import judging
+from tests.proofs.crash_matrix import invariants as judging
 from tests.proofs.crash_matrix.cases import Case
+from tests.proofs.crash_matrix.experiment import Field, Outcome, Stopped, Trial, ended_by
 from tests.proofs.crash_matrix.record import Record
-from tests.proofs.crash_matrix.story import story_of
-from tests.proofs.crash_matrix.trial import Field, Outcome, Stopped, Trial, ended_by
+from tests.proofs.crash_matrix.script import story_of
 
 AT_A_TIME = (8, 2, 1)  # a neighbour's crash may come before a case's own, which then proves nothing: it is run again among fewer neighbours
 

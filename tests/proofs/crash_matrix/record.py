@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.proofs.crash_matrix.cases import Case
-from tests.proofs.crash_matrix.trial import Outcome
+from tests.proofs.crash_matrix.experiment import Outcome
 
 PACKAGES = ("config", "orders", "fulfillment", "sideeffects")
 

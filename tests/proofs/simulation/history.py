@@ -25,7 +25,8 @@ from orders.database import is_unusable
 from orders.models import Order, OrderLine
 from orders.operators import Actor
 from orders.watch import ClockWatch
-from tests.proofs.simulation import journal, judge
+from tests.proofs.simulation import invariants as judge
+from tests.proofs.simulation import journal
 from tests.proofs.simulation.broker import Broker, Message
 from tests.proofs.simulation.clocks import Clocks
 from tests.proofs.simulation.interruptions import Interruptions, LineBroke

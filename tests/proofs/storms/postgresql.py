@@ -9,7 +9,7 @@ from pathlib import Path
 
 import psutil
 
-from tests.proofs.outside import standing_still, wait_for
+from tests.proofs.black_box.shop import standing_still, wait_for
 from tests.proofs.storms.storm import Storm
 
 

@@ -11,11 +11,11 @@ from typing import Any
 from config.stack.processes import end_leftovers
 from config.stack.supervisor import StackError, stop_running
 from tests.proofs import prepared
-from tests.proofs.outside import RunningStack, Shop
-from tests.proofs.storms.asking import Asker, Said
+from tests.proofs.black_box.shop import RunningStack, Shop
+from tests.proofs.storms.broker_link import Line
+from tests.proofs.storms.client_history import Exchange, Recording
 from tests.proofs.storms.clients import Clients
-from tests.proofs.storms.history import Exchange, Recording
-from tests.proofs.storms.line import Line
+from tests.proofs.storms.diagnostics import Asker, Said
 from tests.proofs.storms.scenario import SMALL, Scenario
 
 BESIDE_OTHERS = 3.0  # times longer is waited in a small storm, which shares its machine with other tests: there a limit tells of what hangs, not how fast it is

@@ -21,12 +21,12 @@ from fulfillment.steps import STEPS
 from orders.management.placing_client import ShopClient
 from tests.proofs.crash_matrix import matrix, rabbitmq, selection
 from tests.proofs.crash_matrix.cases import Case, sensible_cases
+from tests.proofs.crash_matrix.experiment import Field, Outcome
 from tests.proofs.crash_matrix.proxy import STANDS
 from tests.proofs.crash_matrix.record import Record, as_line, fingerprint
-from tests.proofs.crash_matrix.showing import Showing
+from tests.proofs.crash_matrix.report import Showing
+from tests.proofs.crash_matrix.script import needs_proxy, sandboxed_roles
 from tests.proofs.crash_matrix.stack import CRASH, FAULTS, ProvingStack, options
-from tests.proofs.crash_matrix.story import needs_proxy, sandboxed_roles
-from tests.proofs.crash_matrix.trial import Field, Outcome
 
 FLOOR = 150
 HELD, BROKEN, NOTHING = 0, 1, 2

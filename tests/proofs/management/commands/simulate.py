@@ -19,8 +19,8 @@ from fulfillment.management.numbers import above_zero, at_least_one, at_least_ze
 from tests.proofs.model.saga_journal import KINDS
 from tests.proofs.simulation import pool
 from tests.proofs.simulation.history import Simulator, Verdict
+from tests.proofs.simulation.mutations import BROKEN
 from tests.proofs.simulation.pool import NothingSimulated, Sum
-from tests.proofs.simulation.sabotage import BROKEN
 
 HELD, BREACH, NOTHING = 0, 1, 2
 MOVES = 60

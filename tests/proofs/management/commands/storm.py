@@ -13,10 +13,10 @@ from rich.console import Console
 
 from config.management.commands.up import heed_signals
 from config.stack.supervisor import StackError, hold
-from tests.proofs.storms import judging
+from tests.proofs.storms import invariants as judging
+from tests.proofs.storms.report import Showing
 from tests.proofs.storms.scenario import FULL, SIZES, SMALL, Scenario
 from tests.proofs.storms.scenarios import SCENARIOS
-from tests.proofs.storms.showing import Showing
 from tests.proofs.storms.storm import Progress, Storm
 
 HELD, BROKEN, NOTHING = 0, 1, 2

@@ -8,9 +8,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from tests.proofs.storms.broker_monitor import Tap
 from tests.proofs.storms.scenario import FULL, SMALL, Scenario
 from tests.proofs.storms.storm import Storm
-from tests.proofs.storms.tap import Tap
 
 STEPS, SUBSCRIBERS = 3, 4  # messages of a fulfilled order
 PROBES = ("fulfillment.probe", "sideeffects.probe")

@@ -5,8 +5,8 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from tests.proofs.outside import NothingCame, wait_for
-from tests.proofs.storms.line import Line, why_not
+from tests.proofs.black_box.shop import NothingCame, wait_for
+from tests.proofs.storms.broker_link import Line, why_not
 from tests.proofs.storms.scenario import FULL, SMALL, Scenario
 from tests.proofs.storms.storm import Storm
 

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import httpx
 
-from tests.proofs.outside import NothingCame, wait_for
-from tests.proofs.storms.deploying import DEPLOYED, TWINS
-from tests.proofs.storms.newer import NEWER, make
+from tests.proofs.black_box.shop import NothingCame, wait_for
+from tests.proofs.storms.deployable_stack import DEPLOYED, TWINS
+from tests.proofs.storms.next_release import NEWER, make
 from tests.proofs.storms.scenario import FULL, SMALL, Scenario
 from tests.proofs.storms.storm import Storm
 
@@ -144,5 +144,5 @@ SCENARIO = Scenario(
     happens=happens,
     sizes={SMALL: {"sequences": 2, "orders": 18, "refused": 6}, FULL: {"sequences": 6, "orders": 42, "refused": 12}},
     minutes={SMALL: 1.4, FULL: 5.0},
-    program=("-m", "tests.proofs.storms.deploying"),
+    program=("-m", "tests.proofs.storms.deployable_stack"),
 )

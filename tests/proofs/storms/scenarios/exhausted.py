@@ -9,9 +9,9 @@ from contextlib import ExitStack, suppress
 import httpx
 import psycopg
 
-from tests.proofs.outside import body, wait_for
-from tests.proofs.storms.asking import operator
+from tests.proofs.black_box.shop import body, wait_for
 from tests.proofs.storms.clients import ANSWERED_WITHIN_S, timed
+from tests.proofs.storms.diagnostics import operator
 from tests.proofs.storms.scenario import FULL, SMALL, Scenario
 from tests.proofs.storms.storm import Storm
 

@@ -9,9 +9,9 @@ from datetime import datetime
 
 import psutil
 
-from tests.proofs.outside import NothingCame, standing_still, wait_for
+from tests.proofs.black_box.shop import NothingCame, standing_still, wait_for
 from tests.proofs.storms.scenario import FULL, SMALL, Scenario
-from tests.proofs.storms.spare import SpareWorker, spare_worker
+from tests.proofs.storms.spare_worker import SpareWorker, spare_worker
 from tests.proofs.storms.storm import Storm
 
 LEASE_S = 3.0  # at the scale at which storms run

@@ -9,11 +9,11 @@ from contextlib import contextmanager
 import psutil
 import psycopg
 
-from tests.proofs.outside import standing_still, wait_for
+from tests.proofs.black_box.shop import standing_still, wait_for
 from tests.proofs.storms.clients import ANSWERED_WITHIN_S, timed
 from tests.proofs.storms.scenario import FULL, SMALL, Scenario
 from tests.proofs.storms.sessions import Sessions
-from tests.proofs.storms.spare import spare_worker
+from tests.proofs.storms.spare_worker import spare_worker
 from tests.proofs.storms.storm import Storm
 
 HOT, OTHER = "TENT-2P-GRN", "MUG-ENAMEL"

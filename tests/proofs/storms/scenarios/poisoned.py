@@ -3,11 +3,11 @@
 import json
 import time
 
-from tests.proofs.outside import wait_for
+from tests.proofs.black_box.shop import wait_for
+from tests.proofs.storms.broker_monitor import QUEUES, broker_of
 from tests.proofs.storms.poison import BROADCASTS, ENVELOPES, MESSAGES
 from tests.proofs.storms.scenario import FULL, SMALL, Scenario
 from tests.proofs.storms.storm import Storm
-from tests.proofs.storms.tap import QUEUES, broker_of
 
 WORKERS = ("saga", "sideeffects")
 REFUSED, ASIDE = "Message refused on queue {queue}:", "of the broker was a"

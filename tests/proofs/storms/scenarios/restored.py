@@ -6,9 +6,11 @@ from collections import Counter
 from functools import partial
 from pathlib import Path
 
-from tests.proofs.outside import body
-from tests.proofs.storms import judging, lost, roles_down
-from tests.proofs.storms.lost import Lost
+from tests.proofs.black_box.shop import body
+from tests.proofs.storms import data_loss as lost
+from tests.proofs.storms import invariants as judging
+from tests.proofs.storms import roles_down
+from tests.proofs.storms.data_loss import Lost
 from tests.proofs.storms.postgresql import back_up, put_back, stop_postgres
 from tests.proofs.storms.scenario import FULL, SMALL, Scenario
 from tests.proofs.storms.storm import Storm

@@ -6,11 +6,11 @@ from typing import Any
 
 import psycopg
 
-from tests.proofs.outside import wait_for
+from tests.proofs.black_box.shop import wait_for
+from tests.proofs.storms.broker_monitor import Tap, broker_of
 from tests.proofs.storms.scenario import FULL, SMALL, Scenario
 from tests.proofs.storms.scenarios.wiped import mails_of
 from tests.proofs.storms.storm import Storm
-from tests.proofs.storms.tap import Tap, broker_of
 
 NOBODY_DELIVERS = "nobody delivers"
 QUEUE, PROBE = "sideeffects", "sideeffects.probe"

@@ -5,9 +5,9 @@ import re
 import uuid
 from typing import Any
 
+from tests.proofs.storms.broker_monitor import QUEUES, Tap, broker_of
 from tests.proofs.storms.scenario import FULL, SMALL, Scenario
 from tests.proofs.storms.storm import Storm
-from tests.proofs.storms.tap import QUEUES, Tap, broker_of
 
 DELIVERED = """
 SELECT count(*) FROM sideeffects_delivery d JOIN orders_fact e ON e.id = d.event_id JOIN orders_order o ON o.id = e.order_id

@@ -5,7 +5,7 @@ from functools import partial
 from fulfillment import circuit as circuits
 from fulfillment.models import SagaState
 from tests.proofs.simulation.history import Course, History
-from tests.proofs.simulation.judge import TOTAL_MINOR
+from tests.proofs.simulation.invariants import TOTAL_MINOR
 from tests.proofs.simulation.threads import WorkerThread
 from tests.proofs.simulation.world import GATEWAY
 

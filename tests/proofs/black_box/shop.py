@@ -22,7 +22,7 @@ import psycopg
 
 from config.stack.supervisor import StackError
 
-FOLDER = Path(__file__).resolve().parents[2]
+FOLDER = Path(__file__).resolve().parents[3]
 ADDRESS = {"name": "Amara Okafor", "line1": "12 Harbour Rd", "city": "Cork", "postal_code": "T12 X7YZ", "country": "IE"}
 UP_WITHIN_S, STOPPED_WITHIN_S = 90.0, 90.0
 SOON_S, RARELY_S = 0.05, 0.25  # between two questions, at first and later

@@ -22,7 +22,9 @@ from orders.management.placing_client import ShopClient
 from orders.models import Order
 from orders.operators import Actor
 from orders.timeline import TimelineEntry
-from tests.proofs.crash_matrix import judging, placing, support
+from tests.proofs.crash_matrix import invariants as judging
+from tests.proofs.crash_matrix import outside_refund as support
+from tests.proofs.crash_matrix import placement as placing
 from tests.proofs.crash_matrix.cases import (
     FORGOTTEN,
     NONE,
@@ -34,8 +36,8 @@ from tests.proofs.crash_matrix.cases import (
     Case,
 )
 from tests.proofs.crash_matrix.proxy import FAULTS as PROXIED
+from tests.proofs.crash_matrix.script import Story, story_of
 from tests.proofs.crash_matrix.stack import CRASH, FAULTS
-from tests.proofs.crash_matrix.story import Story, story_of
 
 POLL_S = 0.1
 REST_WITHIN_S = 90.0

@@ -10,7 +10,7 @@ from typing import Any
 
 import httpx
 
-from tests.proofs.outside import RunningStack, Shop
+from tests.proofs.black_box.shop import RunningStack, Shop
 
 ANSWERED_WITHIN_S = 60.0
 NO_TEXT = re.compile(r"<(script|style|nav|head)\b.*?</\1>|<[^>]*>", re.DOTALL)

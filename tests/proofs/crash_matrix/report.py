@@ -9,7 +9,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from tests.proofs.crash_matrix.cases import ACTIONS, FAULTS, Case
-from tests.proofs.crash_matrix.trial import Outcome
+from tests.proofs.crash_matrix.experiment import Outcome
 
 
 class Showing:

@@ -12,8 +12,12 @@ from typing import Any
 
 import httpx
 
-from tests.proofs.outside import wait_for
-from tests.proofs.storms import checking, explained, settled, told, working
+from tests.proofs.black_box.shop import wait_for
+from tests.proofs.storms.checks import client_consistency as checking
+from tests.proofs.storms.checks import database_sessions as settled
+from tests.proofs.storms.checks import liveness as told
+from tests.proofs.storms.checks import money as explained
+from tests.proofs.storms.checks import pool_processes as working
 from tests.proofs.storms.storm import Storm
 
 SIDE_BY_SIDE = 8

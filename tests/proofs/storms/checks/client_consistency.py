@@ -6,7 +6,7 @@
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 
-from tests.proofs.storms.history import Exchange
+from tests.proofs.storms.client_history import Exchange
 
 FAILURES = frozenset({"payment_failed", "inventory_failed", "shipping_failed", "failed", "cancelled"})
 MOVES = {  # as docs/semantics.md promises them

@@ -1,7 +1,7 @@
 """A stack whose processes can be deployed one by one: each is started again with the code of another folder. Saga worker and sweep stand there twice, so that
 an old one and a new one run side by side.
 
-``python -m tests.proofs.storms.deploying`` runs it as ``manage.py up --without-flower`` runs the shop's own.
+``python -m tests.proofs.storms.deployable_stack`` runs it as ``manage.py up --without-flower`` runs the shop's own.
 """
 
 import os

@@ -15,7 +15,7 @@ from fulfillment.talk import with_provider_of
 from orders.attention import open_incidents
 from orders.models import Order, Status
 from orders.timeline import Kind, TimelineEntry
-from tests.proofs.crash_matrix.story import TOLD
+from tests.proofs.crash_matrix.script import TOLD
 
 WHILE_OPEN = (Rule.ONE_EFFECT_PER_KEY, Rule.HISTORY_REBUILDS_THE_JOURNAL)  # what holds also before an order is closed
 

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.promises.test_storm_small import OF_MANY, holds
+from tests.proof_tests.test_storm_small import OF_MANY, holds
 
 
 @pytest.mark.timeout(480)

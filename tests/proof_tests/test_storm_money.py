@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.promises.test_storm_small import OF_MONEY, holds
+from tests.proof_tests.test_storm_small import OF_MONEY, holds
 
 
 @pytest.mark.timeout(480)

@@ -28,8 +28,6 @@ READS_THE_ENVIRONMENT = {
     "config/stack/processes.py",
     "config/stack/supervisor.py",
     "config/stack/embedded.py",
-    "tests/proofs/prepared.py",
-    "tests/proofs/black_box/shop.py",
 }
 
 

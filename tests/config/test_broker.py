@@ -12,7 +12,7 @@ from config import doctor
 from config.broker import trouble
 from tests.config.bare import Broker, RabbitBroker
 from tests.debian import needed
-from tests.proofs.black_box.shop import wait_for
+from tests.proofs.black_box.waiting import wait_for
 from tests.proofs.crash_matrix import rabbitmq
 
 

@@ -24,7 +24,9 @@ import pytest
 import redis
 
 from tests.promises.conftest import Shop
-from tests.proofs.black_box.shop import ADDRESS, FOLDER, body, wait_for
+from tests.proofs.black_box.orders import ADDRESS, body
+from tests.proofs.black_box.stack import FOLDER
+from tests.proofs.black_box.waiting import wait_for
 
 WORKER = f"canary@{socket.gethostname()}"
 ASK = """

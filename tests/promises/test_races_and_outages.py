@@ -11,7 +11,8 @@ import pytest
 import redis
 
 from tests.promises.conftest import Shop
-from tests.proofs.black_box.shop import body, wait_for
+from tests.proofs.black_box.orders import body
+from tests.proofs.black_box.waiting import wait_for
 
 
 def test_the_same_idempotency_key_twenty_times_in_parallel_makes_one_order(shop: Shop) -> None:

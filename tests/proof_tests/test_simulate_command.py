@@ -14,7 +14,7 @@ import pytest
 from config.stack.processes import end_session
 from config.stack.supervisor import STOP_SIGNALS
 from tests.engines import ROOT, RUN_DIR
-from tests.proofs.black_box.shop import wait_for
+from tests.proofs.black_box.waiting import wait_for
 from tests.proofs.simulation import pool
 from tests.proofs.simulation.pool import NothingSimulated, Sum
 

@@ -17,7 +17,7 @@ from rich.console import Console
 
 from config.stack.supervisor import StackError, hold
 from tests.engines import ROOT, RUN_DIR
-from tests.proofs.black_box.shop import wait_for
+from tests.proofs.black_box.waiting import wait_for
 from tests.proofs.management.commands import storm as command
 from tests.proofs.storms.checks import database_sessions as settled
 from tests.proofs.storms.client_history import Exchange

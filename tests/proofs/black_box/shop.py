@@ -1,120 +1,25 @@
-"""The shop as the outside sees it: a stack in processes of its own, its API, its providers' ledger, its database read with plain SQL, and its processes, which
-may be frozen and killed. For storms and tests: nothing here runs the shop's code, so nothing here shares its mistakes.
-"""
+"""The shop from outside: its API, its providers' ledger, its database read with plain SQL, its commands and its processes."""
 
-import contextlib
 import json
 import os
 import signal
 import subprocess
 import sys
-import time
 import uuid
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import httpx
 import psutil
 import psycopg
 
-from config.stack.supervisor import StackError
-
-FOLDER = Path(__file__).resolve().parents[3]
-ADDRESS = {"name": "Amara Okafor", "line1": "12 Harbour Rd", "city": "Cork", "postal_code": "T12 X7YZ", "country": "IE"}
-UP_WITHIN_S, STOPPED_WITHIN_S = 90.0, 90.0
-SOON_S, RARELY_S = 0.05, 0.25  # between two questions, at first and later
-GOOD_CARD = "tok_ok"
-Found = TypeVar("Found")
-
-
-class NothingCame(AssertionError):
-    """What was waited for did not happen in time; the message says what was seen last."""
-
-
-def wait_for(question: Callable[[], Found], within_s: float = 20, every_s: float | None = None) -> Found:
-    """The first truthy answer. Without ``every_s`` it asks less often the longer it waits, because each question costs the shop an answer.
-
-    Raises NothingCame with the last one after ``within_s`` seconds.
-    """
-    begun = time.monotonic()
-    while not (answer := question()):
-        waited_s = time.monotonic() - begun
-        if waited_s > within_s:
-            raise NothingCame(f"nothing after {within_s:g} s: {answer!r}")
-        time.sleep(every_s or min(max(SOON_S, waited_s / 10), RARELY_S))
-    return answer
-
-
-class RunningStack:
-    """``manage.py up`` in a run directory of its own, with its own PostgreSQL and Valkey. Raises StackError: it did not start.
-
-    ``program``: what runs instead of it.
-    """
-
-    def __init__(self, run_dir: Path, program: Sequence[str] = ("manage.py", "up"), **variables: str) -> None:
-        self.run_dir = run_dir
-        own = {"RUN_DIR": str(run_dir), "TIME_SCALE": "0.1", "DEMO_VALUES": "1"}
-        outer = {name: value for name, value in os.environ.items() if name not in ("DATABASE_URL", "CELERY_BROKER_URL")}
-        run_dir.mkdir(parents=True, exist_ok=True)
-        self.log = os.fdopen(os.open(run_dir / "up.log", os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w")  # passwords are told there
-        self.process = subprocess.Popen(
-            [sys.executable, *program],
-            cwd=FOLDER,
-            env=outer | own | variables,
-            stdout=self.log,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-            preexec_fn=_as_a_terminal_starts_it,
-        )
-        try:
-            wait_for(self._is_up, within_s=UP_WITHIN_S)
-        except BaseException:
-            self.process.terminate()
-            raise
-
-    def _is_up(self) -> bool:
-        if self.process.poll() is not None:
-            raise StackError(f"manage.py up exited with {self.process.returncode}:\n{(self.run_dir / 'up.log').read_text()[-4000:]}")
-        return (self.run_dir / "stack.json").exists() and self.pid("supervisor") == self.process.pid
-
-    @property
-    def info(self) -> dict[str, Any]:
-        """stack.json as it is now: pids change when something is respawned."""
-        found: dict[str, Any] = json.loads((self.run_dir / "stack.json").read_text())
-        return found
-
-    def pid(self, role: str) -> int:
-        """Waits while the role is being started again."""
-        return int(wait_for(lambda: self.info["processes"][role])[0])
-
-    def stop(self) -> None:
-        """Raises StackError: it did not, and was killed."""
-        self.process.send_signal(signal.SIGTERM)
-        try:
-            self.process.wait(STOPPED_WITHIN_S)
-        except subprocess.TimeoutExpired:
-            self.kill_everything()
-            raise StackError(f"The stack in {self.run_dir.name} did not stop within {STOPPED_WITHIN_S:g} s, and was killed.") from None
-        self.log.close()
-
-    def kill_everything(self) -> None:
-        """SIGKILL to every process of it at once, the supervisor and the database included."""
-        everybody = [psutil.Process(pid) for pids in self.info["processes"].values() for pid in pids]
-        everybody += [child for process in everybody for child in process.children(recursive=True)]
-        for process in everybody:
-            with contextlib.suppress(psutil.NoSuchProcess):
-                process.kill()
-        psutil.wait_procs(everybody, timeout=10)
-        self.process.wait(10)
-        self.log.close()
-
-
-def _as_a_terminal_starts_it() -> None:
-    """Ctrl-C is heard, also where we were started with ``&``."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
+from tests.proofs.black_box.orders import body
+from tests.proofs.black_box.processes import standing_still
+from tests.proofs.black_box.stack import FOLDER, RunningStack
+from tests.proofs.black_box.waiting import wait_for
 
 
 class Shop:
@@ -279,29 +184,3 @@ class Shop:
 
     def wait_for_respawn(self, role: str, dead: int, within_s: float = 20) -> None:
         wait_for(lambda: self.stack.pid(role) != dead, within_s)
-
-
-@contextmanager
-def standing_still(pids: Sequence[int]) -> Iterator[None]:
-    for pid in pids:
-        os.kill(pid, signal.SIGSTOP)
-    try:
-        yield
-    finally:
-        for pid in pids:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGCONT)
-
-
-def body(
-    sku: str = "TENT-2P-GRN", quantity: int = 1, token: str = GOOD_CARD, postal_code: str = "T12 X7YZ", email: str = "amara@example.com"
-) -> dict[str, Any]:
-    """One order as a client sends it."""
-    return {
-        "reference": "test",
-        "currency": "EUR",
-        "customer": {"email": email, "name": "Amara Okafor"},
-        "lines": [{"sku": sku, "quantity": quantity}],
-        "payment": {"token": token},
-        "shipping_address": ADDRESS | {"postal_code": postal_code},
-    }

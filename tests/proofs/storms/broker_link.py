@@ -21,7 +21,7 @@ from config.stack import locks
 from config.stack.ports import Port, private_folder
 from config.stack.processes import end_with_parent
 from config.stack.supervisor import StackError
-from tests.proofs.black_box.shop import wait_for
+from tests.proofs.black_box.waiting import wait_for
 
 NETS = range(1, 250)  # 10.177.N.0/24: one of them for each line on this machine
 FAR_HOST = 254

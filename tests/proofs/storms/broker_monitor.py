@@ -9,7 +9,7 @@ from typing import Any
 
 import redis
 
-from tests.proofs.black_box.shop import NothingCame
+from tests.proofs.black_box.waiting import NothingCame
 from tests.proofs.storms.storm import Storm
 
 QUEUES = ("saga", "undo", "sideeffects")

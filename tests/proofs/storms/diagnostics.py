@@ -10,7 +10,8 @@ from typing import Any
 
 import httpx
 
-from tests.proofs.black_box.shop import RunningStack, Shop
+from tests.proofs.black_box.shop import Shop
+from tests.proofs.black_box.stack import RunningStack
 
 ANSWERED_WITHIN_S = 60.0
 NO_TEXT = re.compile(r"<(script|style|nav|head)\b.*?</\1>|<[^>]*>", re.DOTALL)

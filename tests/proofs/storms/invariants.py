@@ -12,7 +12,7 @@ from typing import Any
 
 import httpx
 
-from tests.proofs.black_box.shop import wait_for
+from tests.proofs.black_box.waiting import wait_for
 from tests.proofs.storms.checks import client_consistency as checking
 from tests.proofs.storms.checks import database_sessions as settled
 from tests.proofs.storms.checks import liveness as told

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from fulfillment.release import RELEASE
-from tests.proofs.black_box.shop import FOLDER
+from tests.proofs.black_box.stack import FOLDER
 
 NEWER = RELEASE + 1
 CODE = ("config", "fulfillment", "orders", "sideeffects", "manage.py")

@@ -4,7 +4,7 @@
 """
 
 from config.stack.supervisor import Stack, answers
-from tests.proofs.black_box.shop import wait_for
+from tests.proofs.black_box.waiting import wait_for
 from tests.proofs.storms.deployable_stack import run
 from tests.proofs.storms.storm import Storm
 

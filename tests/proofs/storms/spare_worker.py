@@ -8,7 +8,8 @@ from contextlib import contextmanager
 import psutil
 
 from config.stack.processes import end_session, note
-from tests.proofs.black_box.shop import FOLDER, wait_for
+from tests.proofs.black_box.stack import FOLDER
+from tests.proofs.black_box.waiting import wait_for
 from tests.proofs.storms.storm import Storm
 
 OWN_PROCESSES = "2"  # of the shop's own saga worker (config/stack/supervisor.py)

@@ -11,7 +11,8 @@ from typing import Any
 from config.stack.processes import end_leftovers
 from config.stack.supervisor import StackError, stop_running
 from tests.proofs import prepared
-from tests.proofs.black_box.shop import RunningStack, Shop
+from tests.proofs.black_box.shop import Shop
+from tests.proofs.black_box.stack import RunningStack
 from tests.proofs.storms.broker_link import Line
 from tests.proofs.storms.client_history import Exchange, Recording
 from tests.proofs.storms.clients import Clients

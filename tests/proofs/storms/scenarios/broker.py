@@ -5,7 +5,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from tests.proofs.black_box.shop import NothingCame, wait_for
+from tests.proofs.black_box.waiting import NothingCame, wait_for
 from tests.proofs.storms.broker_link import Line, why_not
 from tests.proofs.storms.scenario import FULL, SMALL, Scenario
 from tests.proofs.storms.storm import Storm

@@ -4,7 +4,7 @@ import os
 import signal
 import time
 
-from tests.proofs.black_box.shop import wait_for
+from tests.proofs.black_box.waiting import wait_for
 from tests.proofs.storms.clients import Clients
 from tests.proofs.storms.postgresql import stop_postgres
 from tests.proofs.storms.scenario import FULL, SMALL, Scenario

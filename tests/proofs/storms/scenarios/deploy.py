@@ -11,7 +11,7 @@ from pathlib import Path
 
 import httpx
 
-from tests.proofs.black_box.shop import NothingCame, wait_for
+from tests.proofs.black_box.waiting import NothingCame, wait_for
 from tests.proofs.storms.deployable_stack import DEPLOYED, TWINS
 from tests.proofs.storms.next_release import NEWER, make
 from tests.proofs.storms.scenario import FULL, SMALL, Scenario

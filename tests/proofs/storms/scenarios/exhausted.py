@@ -9,7 +9,8 @@ from contextlib import ExitStack, suppress
 import httpx
 import psycopg
 
-from tests.proofs.black_box.shop import body, wait_for
+from tests.proofs.black_box.orders import body
+from tests.proofs.black_box.waiting import wait_for
 from tests.proofs.storms.clients import ANSWERED_WITHIN_S, timed
 from tests.proofs.storms.diagnostics import operator
 from tests.proofs.storms.scenario import FULL, SMALL, Scenario

@@ -9,7 +9,8 @@ from contextlib import contextmanager, suppress
 import httpx
 import psycopg
 
-from tests.proofs.black_box.shop import NothingCame, body, wait_for
+from tests.proofs.black_box.orders import body
+from tests.proofs.black_box.waiting import NothingCame, wait_for
 from tests.proofs.storms.clients import Clients
 from tests.proofs.storms.scenario import FULL, SMALL, Scenario
 from tests.proofs.storms.storm import Storm

@@ -9,7 +9,8 @@ from datetime import datetime
 
 import psutil
 
-from tests.proofs.black_box.shop import NothingCame, standing_still, wait_for
+from tests.proofs.black_box.processes import standing_still
+from tests.proofs.black_box.waiting import NothingCame, wait_for
 from tests.proofs.storms.scenario import FULL, SMALL, Scenario
 from tests.proofs.storms.spare_worker import SpareWorker, spare_worker
 from tests.proofs.storms.storm import Storm

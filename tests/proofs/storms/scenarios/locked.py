@@ -9,7 +9,8 @@ from contextlib import contextmanager
 import psutil
 import psycopg
 
-from tests.proofs.black_box.shop import standing_still, wait_for
+from tests.proofs.black_box.processes import standing_still
+from tests.proofs.black_box.waiting import wait_for
 from tests.proofs.storms.clients import ANSWERED_WITHIN_S, timed
 from tests.proofs.storms.scenario import FULL, SMALL, Scenario
 from tests.proofs.storms.sessions import Sessions

@@ -11,7 +11,7 @@ from typing import Any
 
 import httpx
 
-from tests.proofs.black_box.shop import wait_for
+from tests.proofs.black_box.waiting import wait_for
 from tests.proofs.storms.clients import Clients
 from tests.proofs.storms.scenario import FULL, SMALL, Scenario
 from tests.proofs.storms.storm import Storm

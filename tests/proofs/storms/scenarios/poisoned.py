@@ -3,7 +3,7 @@
 import json
 import time
 
-from tests.proofs.black_box.shop import wait_for
+from tests.proofs.black_box.waiting import wait_for
 from tests.proofs.storms.broker_monitor import QUEUES, broker_of
 from tests.proofs.storms.poison import BROADCASTS, ENVELOPES, MESSAGES
 from tests.proofs.storms.scenario import FULL, SMALL, Scenario

@@ -6,7 +6,7 @@ from collections import Counter
 from functools import partial
 from pathlib import Path
 
-from tests.proofs.black_box.shop import body
+from tests.proofs.black_box.orders import body
 from tests.proofs.storms import data_loss as lost
 from tests.proofs.storms import invariants as judging
 from tests.proofs.storms import roles_down

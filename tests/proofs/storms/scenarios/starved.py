@@ -6,7 +6,7 @@ from typing import Any
 
 import psycopg
 
-from tests.proofs.black_box.shop import wait_for
+from tests.proofs.black_box.waiting import wait_for
 from tests.proofs.storms.broker_monitor import Tap, broker_of
 from tests.proofs.storms.scenario import FULL, SMALL, Scenario
 from tests.proofs.storms.scenarios.wiped import mails_of

@@ -6,9 +6,9 @@ from contextlib import suppress
 
 import pytest
 
-from tests.proofs.simulation.history import Simulator
-from tests.proofs.simulation.mutations import BROKEN
-from tests.proofs.simulation.scripted_cases import COURSES
+from tests.proofs.simulation.mutations import MUTATIONS
+from tests.proofs.simulation.scripted_cases import SCRIPTED_CASES
+from tests.proofs.simulation.simulator import Simulator
 
 pytestmark = pytest.mark.django_db(transaction=True)
 SEEDS = 100
@@ -44,27 +44,27 @@ def test_a_seed_is_one_exactly_repeatable_history(simulator: Simulator) -> None:
         assert simulator.run(seed).trace == simulator.run(seed).trace
 
 
-@pytest.mark.parametrize("course", COURSES)
-def test_a_course_that_is_known_to_hurt_ends_well(simulator: Simulator, course: str) -> None:
+@pytest.mark.parametrize("case", SCRIPTED_CASES)
+def test_a_scripted_case_that_is_known_to_hurt_ends_well(simulator: Simulator, case: str) -> None:
     """The model found it as the shortest way to lose money with a broken rule."""
-    verdict = simulator.run(0, course=COURSES[course])
+    verdict = simulator.run(0, scripted=SCRIPTED_CASES[case])
 
     assert not verdict.breach, "\n".join(verdict.trace)
-    assert verdict.ending in (("closed_by_operator",) if course.startswith("closed") else ("completed", "compensated"))
+    assert verdict.ending in (("closed_by_operator",) if case.startswith("closed") else ("completed", "compensated"))
 
 
 @pytest.mark.timeout(180)
-@pytest.mark.parametrize("broken", BROKEN)
-def test_a_broken_engine_is_seen(simulator: Simulator, broken: str, tell: Callable[[str], None]) -> None:
+@pytest.mark.parametrize("mutation", MUTATIONS)
+def test_a_broken_engine_is_seen(simulator: Simulator, mutation: str, tell: Callable[[str], None]) -> None:
     """A simulation that finds nothing wrong with it would prove nothing."""
-    with BROKEN[broken]():
-        for name, course in COURSES.items():
+    with MUTATIONS[mutation]():
+        for name, case in SCRIPTED_CASES.items():
             with suppress(LookupError):  # a broken engine may not even get there
-                if (verdict := simulator.run(0, course=course)).breach:
-                    tell(f"{broken}: seen by the course {name!r}: {verdict.breach[:110]}")
+                if (verdict := simulator.run(0, scripted=case)).breach:
+                    tell(f"{mutation}: seen by the scripted case {name!r}: {verdict.breach[:110]}")
                     return
         for seed in range(ENOUGH):
             if (verdict := simulator.run(seed)).breach:
-                tell(f"{broken}: seen after {seed + 1} histories: {verdict.breach[:110]}")
+                tell(f"{mutation}: seen after {seed + 1} histories: {verdict.breach[:110]}")
                 return
-    pytest.fail(f"{broken}: {ENOUGH} histories, and nothing was seen")
+    pytest.fail(f"{mutation}: {ENOUGH} histories, and nothing was seen")

@@ -18,9 +18,10 @@ from config.management.commands.up import heed_signals
 from fulfillment.management.numbers import above_zero, at_least_one, at_least_zero
 from tests.proofs.model.saga_journal import KINDS
 from tests.proofs.simulation import pool
-from tests.proofs.simulation.history import Simulator, Verdict
-from tests.proofs.simulation.mutations import BROKEN
+from tests.proofs.simulation.mutations import MUTATIONS
 from tests.proofs.simulation.pool import NothingSimulated, Sum
+from tests.proofs.simulation.simulator import Simulator
+from tests.proofs.simulation.verdict import Verdict
 
 HELD, BREACH, NOTHING = 0, 1, 2
 MOVES = 60
@@ -51,7 +52,9 @@ class Command(BaseCommand):
         )
         parser.add_argument("--moves", type=at_least_one, help=f"moves with faults in a history (default {MOVES}; safety: {MOVES * 4})")
         parser.add_argument("--jobs", type=at_least_one, default=2, help="processes side by side (default 2)")
-        parser.add_argument("--sabotage", choices=sorted(BROKEN), help="break this rule of the engine first, to see that it is seen")
+        parser.add_argument(
+            "--mutation", "--sabotage", choices=sorted(MUTATIONS), help="break this rule of the engine first, to see that it is seen"
+        )
         parser.add_argument("--json", action="store_true", help="one JSON object at the end")
         parser.add_argument("--job", help="(a process of the command itself: its number / how many)")
 
@@ -82,7 +85,7 @@ class Command(BaseCommand):
     def _run(self, seen: Sum, urls: list[str], options: dict[str, Any]) -> None:
         words = ["--seed", str(options["seed"]), "--mode", options["mode"], "--moves", str(moves_of(options))]
         words += ["--only", str(options["only"])] if options["only"] is not None else []
-        words += ["--sabotage", options["sabotage"]] if options["sabotage"] else []
+        words += ["--mutation", options["mutation"]] if options["mutation"] else []
         until = pool.histories_pass(options["histories"]) if options["histories"] else pool.minutes_pass(options["minutes"])
         total, begun = options["histories"] or options["minutes"] * 60, time.monotonic()
         columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn(), TimeRemainingColumn())
@@ -132,7 +135,7 @@ class Command(BaseCommand):
         job, jobs = (int(part) for part in options["job"].split("/"))
         pool.stay_on_one_core(job)
         simulator = Simulator()
-        with BROKEN[options["sabotage"]]() if options["sabotage"] else nullcontext():
+        with MUTATIONS[options["mutation"]]() if options["mutation"] else nullcontext():
             if options["only"] is not None:
                 verdict = self._one(simulator, options["only"], options)
                 for line in verdict.trace:

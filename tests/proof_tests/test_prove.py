@@ -31,10 +31,10 @@ from fulfillment.steps import STEPS
 from tests.engines import ROOT
 from tests.proofs.crash_matrix import proxy, rabbitmq, selection
 from tests.proofs.crash_matrix.cases import ACTIONS, FAULTS, Case, sensible_cases
-from tests.proofs.crash_matrix.experiment import Outcome
+from tests.proofs.crash_matrix.outcome import Outcome
 from tests.proofs.crash_matrix.proxy import Armed, Pace, Proxy
 from tests.proofs.crash_matrix.record import Record
-from tests.proofs.crash_matrix.stack import ProvingStack, options
+from tests.proofs.crash_matrix.stack import MatrixStack, options
 from tests.proofs.storms.next_release import copy_code
 
 SANDBOXED = ("payments", "carrier")
@@ -91,7 +91,7 @@ def test_a_representative_part_of_the_matrix_holds(tell: Callable[[str], None]) 
 
 
 # Bugs that projects of this kind really have: (file, what stands there, what a hurried hand would write, the case, what must be reported)
-SABOTAGE = {
+BUGS = {
     "a new key for every try": (
         "fulfillment/gateways/sandbox.py",
         "key=key, deadline_s=",
@@ -110,10 +110,10 @@ SABOTAGE = {
 
 
 @pytest.mark.timeout(400)
-@pytest.mark.parametrize("bug", SABOTAGE)
+@pytest.mark.parametrize("bug", BUGS)
 def test_the_matrix_can_fail(tmp_path: Path, bug: str) -> None:
     """A bug that was planted on purpose is reported, by the invariant that it breaks: a proof that cannot fail proves nothing."""
-    file, right, wrong, case, invariant = SABOTAGE[bug]
+    file, right, wrong, case, invariant = BUGS[bug]
     folder = checkout_with(tmp_path, file, right, wrong)
 
     code, out, _ = prove(folder, "--only", case)
@@ -238,7 +238,7 @@ def test_the_process_that_proves_is_found_when_its_stack_was_killed(tmp_path: Pa
     """I killed the command: ``make stop`` ends what went on judging without it."""
     prover = subprocess.Popen(["sleep", "300"], start_new_session=True)
 
-    ProvingStack(options(ROOT, tmp_path), lambda line: None, {}).note_the_prover(prover.pid)
+    MatrixStack(options(ROOT, tmp_path), lambda line: None, {}).note_the_prover(prover.pid)
     threading.Thread(target=prover.wait, daemon=True).start()
 
     assert end_leftovers(tmp_path / "processes.json") == ["prove"]
@@ -256,7 +256,7 @@ def test_a_broker_starts_without_the_queues_of_an_earlier_run(tmp_path: Path) ->
     (broker.folder / "mnesia").mkdir(parents=True)
     outside = replace(options(ROOT, tmp_path, "amqp://somewhere"), database_url="postgresql://elsewhere")
 
-    ProvingStack(outside, lambda line: None, {}, broker)._start_engines()
+    MatrixStack(outside, lambda line: None, {}, broker)._start_engines()
 
     assert not broker.folder.exists()
 

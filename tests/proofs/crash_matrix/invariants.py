@@ -15,7 +15,7 @@ from fulfillment.talk import with_provider_of
 from orders.attention import open_incidents
 from orders.models import Order, Status
 from orders.timeline import Kind, TimelineEntry
-from tests.proofs.crash_matrix.script import TOLD
+from tests.proofs.crash_matrix.script import INCIDENT
 
 WHILE_OPEN = (Rule.ONE_EFFECT_PER_KEY, Rule.HISTORY_REBUILDS_THE_JOURNAL)  # what holds also before an order is closed
 
@@ -48,8 +48,8 @@ def breaches(number: str, ends: Collection[str]) -> list[str]:
 
 
 def ended_as(order: Order) -> str:
-    """The order's final status, or that a person is told."""
-    return TOLD if order.saga.state == SagaState.NEEDS_ATTENTION and open_incidents(order.pk) else str(order.status)
+    """The order's final status, or that a person has an incident."""
+    return INCIDENT if order.saga.state == SagaState.NEEDS_ATTENTION and open_incidents(order.pk) else str(order.status)
 
 
 def _as_reconciled(order: Order) -> list[Finding]:
@@ -77,11 +77,11 @@ def _what_is_left_agrees(order: Order) -> Iterator[str]:
             yield f"{record.name}: {left} left, and the order is {order.status}"
 
 
-def _told_or_closed(order: Order) -> Iterator[str]:
-    """Nothing waits for a person who was not told, and nothing rests that still has something to do."""
+def _closed_or_a_person_knows(order: Order) -> Iterator[str]:
+    """Nothing waits for a person without an incident, and nothing rests that still has something to do."""
     state = SagaState(order.saga.state)
     if not state.is_final and not open_incidents(order.pk):
-        yield f"the saga is {state}, and nobody is told"
+        yield f"the saga is {state}, and no incident is open"
     if order.saga.wake_at is not None:
         yield "at rest, yet it is to be woken"
 
@@ -105,4 +105,9 @@ def _moves_are_legal(order: Order) -> Iterator[str]:
         closed = closed or (entry.kind == Kind.SAGA and SagaState(entry.to_state).is_final)
 
 
-RULES: tuple[Callable[[Order], Iterator[str]], ...] = (_what_is_left_agrees, _told_or_closed, _moves_are_legal, _what_blocks_is_waited_for)
+RULES: tuple[Callable[[Order], Iterator[str]], ...] = (
+    _what_is_left_agrees,
+    _closed_or_a_person_knows,
+    _moves_are_legal,
+    _what_blocks_is_waited_for,
+)

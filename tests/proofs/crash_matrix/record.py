@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.proofs.crash_matrix.cases import Case
-from tests.proofs.crash_matrix.experiment import Outcome
+from tests.proofs.crash_matrix.outcome import Outcome
 
 PACKAGES = ("config", "orders", "fulfillment", "sideeffects")
 
@@ -23,8 +23,8 @@ def fingerprint(folder: Path) -> str:
 
 def as_line(outcome: Outcome) -> dict[str, Any]:
     """``case`` by its name."""
-    told = dataclasses.asdict(outcome) | {"case": outcome.case.name, "ok": outcome.ok, "reasons": list(outcome.reasons)}
-    return dict(told)
+    line = dataclasses.asdict(outcome) | {"case": outcome.case.name, "ok": outcome.ok, "reasons": list(outcome.reasons)}
+    return dict(line)
 
 
 class Record:

@@ -9,10 +9,10 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from tests.proofs.crash_matrix.cases import ACTIONS, FAULTS, Case
-from tests.proofs.crash_matrix.experiment import Outcome
+from tests.proofs.crash_matrix.outcome import Outcome
 
 
-class Showing:
+class Report:
     def __init__(self, console: Console) -> None:
         self.console = console
         self.begun = time.monotonic()
@@ -22,15 +22,22 @@ class Showing:
 
     @contextmanager
     def bar(self, total: int) -> Iterator[Callable[[Outcome], None]]:
-        columns = (TextColumn("proving"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn())
+        columns = (
+            TextColumn("crash matrix"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TextColumn("left"),
+            TimeRemainingColumn(),
+        )
         with Progress(*columns, console=self.console, disable=not self.console.is_terminal) as progress:
-            bar = progress.add_task("proving", total=total)
+            bar = progress.add_task("crash matrix", total=total)
 
-            def tell(outcome: Outcome) -> None:
+            def show(outcome: Outcome) -> None:
                 self.line(outcome)
                 progress.advance(bar)
 
-            yield tell
+            yield show
 
     def line(self, outcome: Outcome) -> None:
         verdict = "ok" if outcome.ok else f"BREACH {'; '.join(outcome.reasons)}"

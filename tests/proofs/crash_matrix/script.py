@@ -1,4 +1,4 @@
-"""How an order gets to its boundary: which card and address it is placed with, how it is made to turn back, and how it must end."""
+"""The script of a case, by which its order gets to its boundary: which card and address it is placed with, how it is made to turn back, and how it must end."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -26,7 +26,7 @@ from tests.proofs.crash_matrix.proxy import FAULTS as PROXIED
 
 ALWAYS = 99
 GOOD_CARD = "tok_ok"
-TOLD = "needs_attention"  # a person is told: an incident is open
+INCIDENT = "needs_attention"  # a person decides: an incident is open
 FORGETFUL, PLAIN = "sandbox_forgetful", "sandbox"
 REJECTED = {  # (role, is an undo) → the card or the address with which the sandbox rejects it
     ("payments", False): {"token": "tok_declined"},
@@ -43,7 +43,7 @@ ANSWERED = {  # (fault, is an undo) → the card whose charge, or refund, the sa
 
 
 @dataclass
-class Story:
+class Script:
     """``holds``: faults armed to get there, which are not the case's own: (fault, step, direction, how often). ``provokes``: crash points of the same kind.
 
     ``cancel_at``: the step whose first try brings the cancel; empty: nobody cancels. ``ends``: every way in which it may end.
@@ -81,26 +81,26 @@ class Story:
         }
 
 
-def story_of(case: Case, steps: Sequence[Step], token: str = GOOD_CARD, sku: str = "TENT-2P-GRN") -> Story:
-    story = Story(ends=frozenset({Status.FULFILLED}), token=token, sku=sku)
+def script_of(case: Case, steps: Sequence[Step], token: str = GOOD_CARD, sku: str = "TENT-2P-GRN") -> Script:
+    script = Script(ends=frozenset({Status.FULFILLED}), token=token, sku=sku)
     step = next(step for step in steps if step.name == case.step)
     if case.is_undo:
-        _turn_back(story, case, step, steps)
+        _turn_back(script, case, step, steps)
     if case.fault == FORGOTTEN:
-        _reject(story, case, step)
+        _reject(script, case, step)
     if case.fault == REFUSED_ONCE:
-        story.token, story.is_retried = "tok_refund_declined_once", True
+        script.token, script.is_retried = "tok_refund_declined_once", True
     if (case.fault, case.is_undo) in ANSWERED:
-        _answer_otherwise(story, case, step)
+        _answer_otherwise(script, case, step)
     if case.fault == REFUNDED_OUTSIDE:
-        _refund_outside(story, step)
-    _provoke(story, case, step)
-    return story
+        _refund_outside(script, step)
+    _provoke(script, case, step)
+    return script
 
 
 def needs_proxy(case: Case, steps: Sequence[Step]) -> bool:
     """For its fault, or to get there."""
-    return case.fault in PROXIED or bool(story_of(case, steps).holds)
+    return case.fault in PROXIED or bool(script_of(case, steps).holds)
 
 
 def sandboxed_roles(steps: Sequence[Step]) -> list[str]:
@@ -108,48 +108,48 @@ def sandboxed_roles(steps: Sequence[Step]) -> list[str]:
     return [role for role in dict.fromkeys(step.role for step in steps if step.role) if chosen(role) in SANDBOXES]
 
 
-def _turn_back(story: Story, case: Case, step: Step, steps: Sequence[Step]) -> None:
+def _turn_back(script: Script, case: Case, step: Step, steps: Sequence[Step]) -> None:
     """By the carrier's rejection where that can be scripted; else by a cancel while the pivot is held.
 
     What is undone at the pivot itself is perhaps there: it was done and never answered; or, where nothing else is wrong, it lands while it is being undone.
     """
     pivot = next((step for step in steps if step.kind is Kind.PIVOT), steps[-1])
     if step is not pivot and pivot.role == "carrier" and pivot is first_of("carrier", steps) and "carrier" in sandboxed_roles(steps):
-        story.postal_code, story.ends = "00422", frozenset({Status.failure_of(pivot.name)})
+        script.postal_code, script.ends = "00422", frozenset({Status.failure_of(pivot.name)})
         return
     in_doubt = "late_landing" if case.fault == NONE else "timeout_applied"
-    story.holds.append((in_doubt if step is pivot else "refused_503", pivot.name, "do", ALWAYS))
-    story.cancel_at, story.ends = pivot.name, frozenset({Status.CANCELLED})
+    script.holds.append((in_doubt if step is pivot else "refused_503", pivot.name, "do", ALWAYS))
+    script.cancel_at, script.ends = pivot.name, frozenset({Status.CANCELLED})
     if pivot.role and card_of(pivot.role, chosen(pivot.role)).blind is Blind.WATCH:
-        story.ends |= {TOLD}  # nobody can prove that the booking does not exist
+        script.ends |= {INCIDENT}  # nobody can prove that the booking does not exist
 
 
-def _reject(story: Story, case: Case, step: Step) -> None:
-    story.pins[step.role] = FORGETFUL
+def _reject(script: Script, case: Case, step: Step) -> None:
+    script.pins[step.role] = FORGETFUL
     for name, value in REJECTED[step.role, case.is_undo].items():
-        setattr(story, name, value)
-    story.ends = frozenset({TOLD if case.is_undo else Status.failure_of(step.name)})
-    story.closed_behind = "" if case.is_undo else step.name
+        setattr(script, name, value)
+    script.ends = frozenset({INCIDENT if case.is_undo else Status.failure_of(step.name)})
+    script.closed_behind = "" if case.is_undo else step.name
 
 
-def _answer_otherwise(story: Story, case: Case, step: Step) -> None:
-    """What our ledger can hold is given back as what it was; for what it cannot hold, a person is told."""
-    story.token = ANSWERED[case.fault, case.is_undo]
+def _answer_otherwise(script: Script, case: Case, step: Step) -> None:
+    """What our ledger can hold is given back as what it was; for what it cannot hold, a person gets an incident."""
+    script.token = ANSWERED[case.fault, case.is_undo]
     if not case.is_undo:
-        story.ends = frozenset({Status.failure_of(step.name) if case.fault == OTHER_AMOUNT else TOLD})
+        script.ends = frozenset({Status.failure_of(step.name) if case.fault == OTHER_AMOUNT else INCIDENT})
 
 
-def _refund_outside(story: Story, step: Step) -> None:
+def _refund_outside(script: Script, step: Step) -> None:
     """Nobody hears of the charge until the person was refused; asked again then, its provider says that it was made, and shows that it was given back."""
-    story.pins[step.role] = PLAIN
-    story.holds.append(("timeout_applied", step.name, "do", ALWAYS))
-    story.refunded_at, story.ends = step.name, frozenset({Status.failure_of(step.name)})
+    script.pins[step.role] = PLAIN
+    script.holds.append(("timeout_applied", step.name, "do", ALWAYS))
+    script.refunded_at, script.ends = step.name, frozenset({Status.failure_of(step.name)})
 
 
-def _provoke(story: Story, case: Case, step: Step) -> None:
+def _provoke(script: Script, case: Case, step: Step) -> None:
     """An errback needs a worker that was lost; the sweep needs something to be due."""
     needs_errback = case.boundary == "failed"
     needs_sweep = case.boundary == "sweep" and (step.local or case.fault in (NONE, "slow", *SCRIPTED))
     if needs_errback or needs_sweep:
         where = "before_settle_commit" if step.local else "after_start"
-        story.provokes.append((f"{where}.{case.direction}.{step.name}", "raise" if needs_sweep and step.local else "kill"))
+        script.provokes.append((f"{where}.{case.direction}.{step.name}", "raise" if needs_sweep and step.local else "kill"))

@@ -73,7 +73,7 @@ class Command(BaseCommand):
         except KeyboardInterrupt:
             if not seen.breaches:
                 self._end(f"Interrupted.{_so_far(seen)}")
-        self._tell(seen, options)
+        self._show_result(seen, options)
 
     def _end(self, why: str) -> None:
         with suppress(OSError):  # the terminal may be gone
@@ -98,7 +98,7 @@ class Command(BaseCommand):
 
             pool.run(seen, urls, settings.BASE_DIR, words, until, show)
 
-    def _tell(self, seen: Sum, options: dict[str, Any]) -> None:
+    def _show_result(self, seen: Sum, options: dict[str, Any]) -> None:
         if options["json"]:
             self.stdout.write(json.dumps({**vars(seen), "missing": missing(seen)}))
         elif options["only"] is None:

@@ -14,7 +14,7 @@ import httpx
 import pytest
 
 from orders.models import Status
-from tests.proofs.storms.checks import client_consistency as checking
+from tests.proofs.storms.checks import client_consistency
 from tests.proofs.storms.checks.client_consistency import check
 from tests.proofs.storms.client_history import Exchange, Recording
 
@@ -63,7 +63,7 @@ def clean() -> Told:
 
 def test_whoever_keeps_their_word_is_not_blamed() -> None:
     assert check(clean().all) == []
-    assert checking.acknowledged(clean().all) == ["ORD-1", "ORD-2", "ORD-3", "ORD-4"]
+    assert client_consistency.acknowledged(clean().all) == ["ORD-1", "ORD-2", "ORD-3", "ORD-4"]
 
 
 ANOMALIES: list[tuple[str, Callable[[Told], Told], str]] = [
@@ -126,7 +126,7 @@ def test_an_anomaly_in_a_history_is_found_and_nothing_else(plant: Callable[[Told
 def test_it_goes_by_the_moves_that_the_shop_allows() -> None:
     allowed = {was.value: frozenset(to.value for to in moves) for was, moves in Status.legal_moves().items()}
 
-    assert allowed == checking.MOVES
+    assert allowed == client_consistency.MOVES
 
 
 class _Provider(BaseHTTPRequestHandler):

@@ -29,13 +29,13 @@ from fulfillment.crashpoints import BOUNDARIES
 from fulfillment.step import Kind, Step
 from fulfillment.steps import STEPS
 from tests.engines import ROOT
+from tests.proofs.checkout import copy_code
 from tests.proofs.crash_matrix import proxy, rabbitmq, selection
 from tests.proofs.crash_matrix.cases import ACTIONS, FAULTS, Case, sensible_cases
 from tests.proofs.crash_matrix.outcome import Outcome
 from tests.proofs.crash_matrix.proxy import Armed, Pace, Proxy
 from tests.proofs.crash_matrix.record import Record
 from tests.proofs.crash_matrix.stack import MatrixStack, options
-from tests.proofs.storms.next_release import copy_code
 
 SANDBOXED = ("payments", "carrier")
 REPRESENTATIVE = [

@@ -19,11 +19,12 @@ from config.stack.supervisor import StackError, hold
 from tests.engines import ROOT, RUN_DIR
 from tests.proofs.black_box.waiting import wait_for
 from tests.proofs.management.commands import storm as command
-from tests.proofs.storms.checks import database_sessions as settled
+from tests.proofs.storms.checks import database_sessions
 from tests.proofs.storms.client_history import Exchange
 from tests.proofs.storms.clients import Clients
-from tests.proofs.storms.report import Showing
-from tests.proofs.storms.scenario import SMALL, Scenario
+from tests.proofs.storms.report import Report
+from tests.proofs.storms.scenario import Scenario
+from tests.proofs.storms.spec import SMALL
 from tests.proofs.storms.storm import Storm
 
 HELD: list[psycopg.Connection] = []
@@ -64,12 +65,12 @@ def run(happens: Callable[[Storm], None], name: str) -> Storm:
 
 def test_every_kind_of_breach_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whoever loses my order, forgets it or charges me twice in a storm is seen by it."""
-    monkeypatch.setattr(settled, "SETTLED_WITHIN_S", settled.STANDS_AFTER_S + 2)
+    monkeypatch.setattr(database_sessions, "BACK_WITHIN_S", database_sessions.STANDS_AFTER_S + 2)
     storm = run(everything_is_broken, "broken")
 
     told = "\n".join(storm.breaches)
     assert "1 orders were answered 201 and are missing: ORD-GONE" in told
-    assert "1 orders are open, and nobody will look or was told" in told
+    assert "1 orders are open with neither a wake-up nor an incident" in told
     assert "1 orders have more than one charge" in told
     assert "1 locks are waited for" in told
     assert "1 sessions stand still in a transaction" in told
@@ -79,9 +80,9 @@ def test_every_kind_of_breach_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "the storm does not say when its fault ended" in told
     assert "reconcile: " in told
     seen = io.StringIO()
-    showing = Showing(Console(file=seen, width=160), SMALL)
-    showing.told(storm, 1)
-    showing.verdict([storm], time.monotonic())
+    report = Report(Console(file=seen, width=160), SMALL)
+    report.scenario(storm, 1)
+    report.verdict([storm], time.monotonic())
     assert f"{len(storm.breaches)} BREACHES" in seen.getvalue()
     assert seen.getvalue().endswith(f"1 storms, {len(storm.numbers)} orders, {len(storm.breaches)} breaches\n")
 

@@ -12,9 +12,9 @@ from fulfillment.models import Saga
 from orders.attention import Incident
 from orders.models import Order, TimelineEntry
 from tests.fulfillment.conftest import ADDRESS
-from tests.proofs.storms.checks import liveness as told
-from tests.proofs.storms.checks import pool_processes as working
-from tests.proofs.storms.scenario import SMALL, Scenario
+from tests.proofs.storms.checks import liveness, pool_processes
+from tests.proofs.storms.scenario import Scenario
+from tests.proofs.storms.spec import SMALL
 from tests.proofs.storms.storm import Storm
 
 NOW = datetime.now(UTC)
@@ -54,7 +54,7 @@ class SmallStorm(Storm):
 
 @pytest.fixture
 def storm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Storm:
-    monkeypatch.setattr(told, "_now", lambda: NOW)  # however long ago this file was read
+    monkeypatch.setattr(liveness, "_now", lambda: NOW)  # however long ago this file was read
     scenario = Scenario(name="calm", promise="", happens=lambda _: None, sizes={SMALL: {}}, minutes={SMALL: 0})
     found = SmallStorm(scenario, SMALL, 1, tmp_path, lambda *_: None)
     (found.run_dir / "log").mkdir(parents=True)
@@ -97,10 +97,10 @@ def test_what_came_to_rest_in_time_or_was_told_or_moves_is_no_breach(storm: Stor
     an_order("ORD-3", *MOVING, closed_s=95)
     an_order("ORD-4", (1, "started"), opened_s=1)
 
-    told.somebody_was_told(storm)
+    liveness.stalled_orders_have_incidents(storm)
 
     assert storm.breaches == []
-    assert storm.counts == {"not at rest 6 s after the fault": 2, "of them told to a person": 1, "the others moved for (s)": 95}
+    assert storm.counts == {"not at rest 6 s after the fault": 2, "of them known by an incident": 1, "the others moved for (s)": 95}
 
 
 @pytest.mark.django_db
@@ -108,9 +108,9 @@ def test_one_incident_may_tell_of_all(storm: Storm) -> None:
     an_order("ORD-1", (0, "in_doubt"))
     tell(resolved_at=after(3), state="resolved")
 
-    told.somebody_was_told(storm)
+    liveness.stalled_orders_have_incidents(storm)
 
-    assert (storm.breaches, storm.counts["of them told to a person"]) == ([], 1)
+    assert (storm.breaches, storm.counts["of them known by an incident"]) == ([], 1)
 
 
 @pytest.mark.django_db
@@ -124,9 +124,9 @@ def test_what_stands_still_and_is_not_told_is_named(storm: Storm, incident: dict
     an_order("ORD-1", (-10, "retry_wait"), (80, "started"), closed_s=81)
     tell(**incident)
 
-    told.somebody_was_told(storm)
+    liveness.stalled_orders_have_incidents(storm)
 
-    assert storm.breaches == ["1 orders stood still, and nobody was told: ORD-1 for 80 s"]
+    assert storm.breaches == ["1 orders stood still without an incident: ORD-1 for 80 s"]
 
 
 @pytest.mark.django_db
@@ -135,7 +135,7 @@ def test_what_waits_for_a_worker_is_no_breach_while_others_are_served(storm: Sto
     an_order("ORD-1", (-10, "granted"))
     an_order("ORD-2", *MOVING, closed_s=95)
 
-    told.somebody_was_told(storm)
+    liveness.stalled_orders_have_incidents(storm)
 
     assert storm.breaches == []
 
@@ -145,19 +145,19 @@ def test_what_waits_for_workers_that_serve_nobody_is_named(storm: Storm) -> None
     an_order("ORD-1", (-10, "granted"))
     an_order("ORD-2")
 
-    told.somebody_was_told(storm)
+    liveness.stalled_orders_have_incidents(storm)
 
     (breach,) = storm.breaches
-    assert breach.startswith("2 orders waited for a worker while nothing moved, and nobody was told: ")
+    assert breach.startswith("2 orders waited for a worker while nothing moved, without an incident: ")
 
 
 def test_a_pool_process_that_finishes_nothing_is_counted(storm: Storm, monkeypatch: pytest.MonkeyPatch) -> None:
     """It lives, takes tasks and refuses them: only its own log can tell."""
-    monkeypatch.setattr(working, "WITHIN_S", 1.0)
+    monkeypatch.setattr(pool_processes, "WITHIN_S", 1.0)
 
-    working.every_pool_process_works(storm)
+    pool_processes.every_pool_process_works(storm)
     assert (storm.breaches, storm.counts["pool processes that work"]) == ([], "2 of 2")
 
     storm.shop.working = [11]  # type: ignore[attr-defined]
-    working.every_pool_process_works(storm)
+    pool_processes.every_pool_process_works(storm)
     assert storm.breaches == ["pool processes that work: 1 of 2 after 3 s"]

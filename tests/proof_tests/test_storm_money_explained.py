@@ -5,8 +5,9 @@ from typing import Any
 
 import pytest
 
-from tests.proofs.storms.checks import money as explained
-from tests.proofs.storms.scenario import SMALL, Scenario
+from tests.proofs.storms.checks import money
+from tests.proofs.storms.scenario import Scenario
+from tests.proofs.storms.spec import SMALL
 from tests.proofs.storms.storm import Storm
 
 NOTHING = {"earned": 0, "given_back": 0, "in_flight": 0, "at_risk": 0, "unexplained": 0}
@@ -31,13 +32,13 @@ def breaches(tmp_path: Path, seen: Seen, lies: bool = False) -> list[str]:
     scenario = Scenario(name="calm", promise="", happens=lambda _: None, sizes={SMALL: {}}, minutes={SMALL: 0}, lies=lies)
     storm = Storm(scenario, SMALL, 1, tmp_path, lambda *_: None)
     storm._shop = seen  # type: ignore[assignment]
-    explained.money_is_explained(storm)
+    money.money_is_explained(storm)
     return storm.breaches
 
 
 @pytest.fixture(autouse=True)
 def soon(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(explained, "WITHIN_S", 0.1)
+    monkeypatch.setattr(money, "WITHIN_S", 0.1)
 
 
 def test_what_is_explained_is_no_breach(tmp_path: Path) -> None:
@@ -45,7 +46,7 @@ def test_what_is_explained_is_no_breach(tmp_path: Path) -> None:
 
 
 def test_what_is_explained_soon_enough_is_no_breach(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(explained, "WITHIN_S", 20.0)
+    monkeypatch.setattr(money, "WITHIN_S", 20.0)
 
     assert breaches(tmp_path, Seen({"unexplained": 100}, {"given_back": 100}, taken=100)) == []
 

@@ -18,7 +18,7 @@ from tests.proofs.storms.scenarios import SCENARIOS
 
 # What each small storm must have met, at least: a storm that met nothing has shown nothing.
 MET = {
-    "refunds": {"told": 6, "waited": 8, "refunded without a retry": 8, "kept": 2},
+    "refunds": {"incidents": 6, "waited": 8, "refunded without a retry": 8, "kept": 2},
     "outage": {"waited at once": 15, "fulfilled": 48},
     "killed": {"in flight": 21, "in talk with a provider": 2},
     "wiped": {"messages lost": 2, "put in twice": 72, "mails": 24},
@@ -29,10 +29,10 @@ MET = {
     "leases": {"late at the provider": 5, "frozen": 10, "zombies that woke up": 10, "charges": 15},
     "divergences": {"clean orders": 60, "planted": 20, "found": 20},
     "broker": {"faults": 4},  # and a half-open line, where there are the means for it
-    "stranded": {"stranded": 400, "poisonous told": 100, "relaunched": 300},
+    "stranded": {"stranded": 400, "poisonous incidents": 100, "relaunched": 300},
     "backlog": {"messages needed": 420},
     "starved": {"deliveries due": 1000, "delivered": 1000},
-    "locked": {"cancelled": 1, "told to come again": 2, "put off": 4},
+    "locked": {"cancelled": 1, "asked to come again": 2, "put off": 4},
     "exhausted": {"connections taken": 90, "of ours cut": 4, "answered 503": 30},
     "deploy": {"deploys": 2, "of the older release": 10, "of the newer release": 10, "left to newer code": 2},
     "poisoned": {"kinds": 70, "put in": 210, "refused": 210, "keys set aside": 3},

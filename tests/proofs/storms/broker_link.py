@@ -1,4 +1,4 @@
-"""A line to a broker of our own that can go dead without a word: a network namespace, to which the way back may vanish.
+"""A link to a broker of our own that can go dead without a word (a network partition): a network namespace, to which the way back may vanish.
 
 Everything that was connected is half-open from then on: what is sent gets no answer, not even a refusal; who connects anew comes through, from another address.
 Needs root and iproute2 (Linux). Without them the broker listens on loopback, and no connection can be half-open.
@@ -23,7 +23,7 @@ from config.stack.processes import end_with_parent
 from config.stack.supervisor import StackError
 from tests.proofs.black_box.waiting import wait_for
 
-NETS = range(1, 250)  # 10.177.N.0/24: one of them for each line on this machine
+NETS = range(1, 250)  # 10.177.N.0/24: one of them for each link on this machine
 FAR_HOST = 254
 PORT = 6379
 TRIAL = (("link", "add", "stormtry0", "type", "veth", "peer", "name", "stormtry1"), ("link", "delete", "stormtry0"))
@@ -41,7 +41,7 @@ def why_not() -> str:
     return "" if may else "half-open connections need the right to make networks (CAP_NET_ADMIN and CAP_SYS_ADMIN)"
 
 
-class Line:
+class BrokerLink:
     """The broker and the way to it. ``vanish`` makes every connection half-open."""
 
     def __init__(self, folder: Path) -> None:
@@ -141,12 +141,12 @@ class Line:
 
 
 def _free_net() -> tuple[int, TextIO]:
-    """The number of a network that no other line of this user has, and the lock that says so."""
+    """The number of a network that no other link of this user has, and the lock that says so."""
     for number in NETS:
         lock = locks.take(private_folder() / f"net-{number}.lock")
         if lock is not None:
             return number, lock
-    raise StackError("No network from 10.177.1.0 to 10.177.249.0 is free for a line to a broker.")
+    raise StackError("No network from 10.177.1.0 to 10.177.249.0 is free for a link to a broker.")
 
 
 def _program(name: str) -> str:

@@ -1,4 +1,4 @@
-"""A tap on the broker: sees every message that is put into a queue (Valkey's MONITOR), whoever puts it there."""
+"""Monitors the broker: sees every message that is put into a queue (Valkey's MONITOR), whoever puts it there."""
 
 import contextlib
 import json
@@ -15,8 +15,8 @@ from tests.proofs.storms.storm import Storm
 QUEUES = ("saga", "undo", "sideeffects")
 
 
-class Tap(threading.Thread):
-    """``heard`` is called with (queue, envelope) in this thread, in the order in which the broker took them. It ends when it is told to, or with the broker."""
+class BrokerMonitor(threading.Thread):
+    """``heard`` is called with (queue, envelope) in this thread, in the order in which the broker took them. It ends with its block, or with the broker."""
 
     def __init__(self, storm: Storm, heard: Callable[[str, dict[str, Any]], None]) -> None:
         super().__init__(daemon=True)
@@ -39,11 +39,11 @@ class Tap(threading.Thread):
         """Raises NothingCame: it could not be opened, or has ended before its time and did not see everything."""
         self.start()
         if not self._is_open.wait(5):
-            raise NothingCame("the broker shows nobody what it is told (MONITOR)")
+            raise NothingCame("the broker shows nobody its commands (MONITOR)")
         try:
             yield
             if not self.is_alive():
-                raise NothingCame("the tap on the broker has ended before its time")
+                raise NothingCame("the broker's monitor has ended before its time")
         finally:
             self._is_over = True
             while self.is_alive():

@@ -1,4 +1,4 @@
-"""What clients of the shop saw: each request with its answer, and when both were. A judge that knows only this shares no mistake with the shop."""
+"""The client history: each request of a client with its answer, and when both were. A checker that knows only this shares no mistake with the shop."""
 
 import hashlib
 import json
@@ -75,25 +75,25 @@ def _lost(request: httpx.Request, begun: float) -> Exchange:
 
 
 def _answered(request: httpx.Request, begun: float, answer: httpx.Response) -> Exchange:
-    told = _document(answer)
+    document = _document(answer)
     seen: dict[str, Any] = {"status": answer.status_code}
-    if answer.is_success and "number" in told:
-        timeline = told.get("timeline")
+    if answer.is_success and "number" in document:
+        timeline = document.get("timeline")
         seen |= {
-            "number": told["number"],
-            "order_status": told.get("status", ""),
-            "cancel": told.get("cancel", ""),
-            "total_minor": told.get("total_minor"),
+            "number": document["number"],
+            "order_status": document.get("status", ""),
+            "cancel": document.get("cancel", ""),
+            "total_minor": document.get("total_minor"),
             "entries": None if timeline is None else len(timeline),
         }
-    elif request.url.path.endswith("/cancel") and answer.status_code == httpx.codes.CONFLICT and told.get("code") == "invalid_state":
+    elif request.url.path.endswith("/cancel") and answer.status_code == httpx.codes.CONFLICT and document.get("code") == "invalid_state":
         seen |= {"cancel": "too_late"}
     return Exchange(**_asked(request, begun), **seen)
 
 
 def _document(answer: httpx.Response) -> dict[str, Any]:
     try:
-        told = json.loads(answer.content)
+        document = json.loads(answer.content)
     except ValueError:
         return {}
-    return told if isinstance(told, dict) else {}
+    return document if isinstance(document, dict) else {}

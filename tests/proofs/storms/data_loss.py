@@ -51,7 +51,7 @@ def place(number: str) -> int:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Lost:
+class DataLoss:
     """``acknowledged`` orders were answered 201; ``effects`` is the provider's ledger when the database was lost; ``state`` is of the orders that the backup holds
     open: running, compensating, or needs_attention.
     """
@@ -93,10 +93,10 @@ class Lost:
         return {number for number, state in self.state.items() if state == "compensating"}
 
 
-def read(storm: Storm, acknowledged: Collection[str]) -> Lost:
+def read(storm: Storm, acknowledged: Collection[str]) -> DataLoss:
     """When the backup stands in the place of what was lost, and nobody has worked on it."""
     effects = storm.shop.effects()
-    return Lost(
+    return DataLoss(
         acknowledged=frozenset(acknowledged),
         known=frozenset(number for (number,) in storm.shop.sql(NUMBERS)),
         state=dict(storm.shop.sql(OPEN)),

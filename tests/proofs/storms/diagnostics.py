@@ -1,4 +1,4 @@
-"""Somebody asks at the worst moment: what doctor, ``why``, the order's page and ``/status`` say then is kept beside the stack's logs, to be read."""
+"""Diagnostics at the worst moment: what ``doctor``, ``why``, the order's page and ``/status`` say then is kept beside the stack's logs, to be read."""
 
 import html
 import re
@@ -19,7 +19,7 @@ UNDER_WAY = (
     "SELECT o.number FROM fulfillment_saga s JOIN orders_order o ON o.id = s.order_id ORDER BY s.closed_at IS NOT NULL, s.id DESC LIMIT 1"
 )
 
-Said = dict[str, Any]
+Answer = dict[str, Any]
 
 
 def operator(stack: RunningStack) -> httpx.Client:
@@ -33,8 +33,8 @@ def operator(stack: RunningStack) -> httpx.Client:
     return browser
 
 
-class Asker:
-    """Logged in before anything is wrong. ``ask`` returns at once, so that the fault lasts no longer for it; ``said`` waits."""
+class Diagnostics:
+    """Logged in before anything is wrong. ``take`` returns at once, so that the fault lasts no longer for it; ``answers`` waits."""
 
     def __init__(self, shop: Shop) -> None:
         self._shop = shop
@@ -43,17 +43,17 @@ class Asker:
         self._pages: dict[str, int] = {}
         self._asked: dict[str, dict[str, Future[Any]]] = {}
 
-    def knows(self, number: str) -> int:
+    def look_up(self, number: str) -> int:
         """Its page. Looked up once: before the database is out of reach, where that is the fault."""
         if number not in self._pages:
             self._pages[number] = self._shop.sql("SELECT id FROM orders_order WHERE number = %s", number)[0][0]
         return self._pages[number]
 
-    def ask(self, moment: str, number: str = "") -> None:
+    def take(self, moment: str, number: str = "") -> None:
         """About the shop, and this order of it; or else the newest that is under way."""
         shop = self._shop
         number = number or shop.sql(UNDER_WAY)[0][0]
-        pk = self.knows(number)
+        pk = self.look_up(number)
         questions: dict[str, Callable[[], Any]] = {
             "doctor": lambda: _printed(shop.manage("doctor")),
             "why": lambda: _printed(shop.manage("why", number)),
@@ -63,19 +63,19 @@ class Asker:
         }
         self._asked[moment] = {what: self._pool.submit(_timed, question) for what, question in questions.items()}
 
-    def said(self) -> dict[str, Said]:
+    def answers(self) -> dict[str, dict[str, Answer]]:
         """By moment. What was not answered is an error in its place."""
         deadline = time.monotonic() + ANSWERED_WITHIN_S
         return {moment: {what: _outcome(asked, deadline) for what, asked in of.items()} for moment, of in self._asked.items()}
 
 
-def _timed(question: Callable[[], Any]) -> Said:
+def _timed(question: Callable[[], Any]) -> Answer:
     begun = time.monotonic()
     answer = question()
-    return {"after_s": round(time.monotonic() - begun, 1), "said": answer}
+    return {"after_s": round(time.monotonic() - begun, 1), "answer": answer}
 
 
-def _outcome(asked: "Future[Any]", deadline: float) -> Said:
+def _outcome(asked: "Future[Any]", deadline: float) -> Answer:
     try:
         return dict(asked.result(max(0.0, deadline - time.monotonic())))
     except Exception as error:

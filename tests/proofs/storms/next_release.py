@@ -1,16 +1,12 @@
 """The next release of the shop, made from this one: one step more, a migration that adds a column, and RELEASE raised."""
 
 import re
-import shutil
-from collections.abc import Sequence
 from pathlib import Path
 
 from fulfillment.release import RELEASE
-from tests.proofs.black_box.stack import FOLDER
+from tests.proofs.checkout import copy_code
 
 NEWER = RELEASE + 1
-CODE = ("config", "fulfillment", "orders", "sideeffects", "manage.py")
-
 GIFT_WRAP = '''"""Gift wrap: paper around it; its undo takes it off."""
 
 from typing import Any
@@ -35,16 +31,6 @@ class Migration(migrations.Migration):
     dependencies = [("fulfillment", "{last}")]
     operations = [migrations.AddField("saga", "ribbon", models.CharField(max_length=20, db_default="red"))]
 """
-
-
-def copy_code(folder: Path, names: Sequence[str] = CODE) -> None:
-    """Of this release, with the bytecode, so that no process compiles it again; but for what is being written there just now."""
-    for name in names:
-        source = FOLDER / name
-        if source.is_dir():
-            shutil.copytree(source, folder / name, ignore=shutil.ignore_patterns("*.pyc.*"))
-        else:
-            shutil.copy2(source, folder / name)
 
 
 def make(folder: Path) -> Path:

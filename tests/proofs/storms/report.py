@@ -12,7 +12,7 @@ from tests.proofs.storms.scenario import Scenario
 from tests.proofs.storms.storm import Progress, Storm
 
 
-class Showing:
+class Report:
     def __init__(self, console: Console, size: str) -> None:
         self.console = console
         self.size = size
@@ -32,7 +32,7 @@ class Showing:
             bar = progress.add_task(scenario.name, total=1)
             yield lambda what, done, total: progress.update(bar, description=f"{scenario.name}: {what}", completed=done, total=total)
 
-    def told(self, storm: Storm, seconds: float) -> None:
+    def scenario(self, storm: Storm, seconds: float) -> None:
         counts = ", ".join(f"{what} {count}" for what, count in storm.counts.items())
         verdict = "ok" if not storm.breaches else f"{len(storm.breaches)} BREACHES"
         self.say(f"{storm.scenario.name:<12} {seconds:>5.0f} s  {verdict}  {counts}", style="red" if storm.breaches else "")

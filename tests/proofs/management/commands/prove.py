@@ -1,4 +1,4 @@
-"""``manage.py prove``: the crash matrix, on real workers, against the steps and gateways of this checkout."""
+"""``manage.py prove``: the crash matrix (fault injection case by case), on real workers, against the steps and gateways of this checkout."""
 
 import json
 import subprocess
@@ -36,7 +36,7 @@ WIDTH = 150
 
 class Command(BaseCommand):
     help = (
-        "Kill, freeze and lie to real workers at every boundary of every step, and check afterwards that each order adds up. "
+        "The crash matrix: kill, freeze and lie to real workers at every boundary of every step, and check afterwards that each order adds up. "
         "Steps and gateways of yours take part as soon as they stand in STEPS and ROLES (docs/prove.md). "
         "It starts a stack of its own in the folder prove of RUN_DIR and stops it at the end. "
         "The default selection (190 cases) takes about 4 minutes on two cores, --all about 40. "

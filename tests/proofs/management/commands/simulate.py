@@ -1,4 +1,6 @@
-"""``manage.py simulate``: thousands of seeded histories of one order, with the real engine on a real database, each change replayed on the model."""
+"""``manage.py simulate``: deterministic simulation testing. Thousands of seeded histories of one order, with the real engine on a real database, each change
+replayed on the model.
+"""
 
 import json
 import os
@@ -29,7 +31,8 @@ MOVES = 60
 
 class Command(BaseCommand):
     help = (
-        "Run seeded histories of one order: the real engine on a PostgreSQL of its own, with virtual messages, providers, crashes and time. "
+        "Deterministic simulation. Run seeded histories of one order: the real engine on a PostgreSQL of its own, with virtual messages, providers, "
+        "crashes and time. "
         "A seed is one exactly repeatable history. Takes as long as you say (default: one minute; about 500 histories a minute and core). "
         "Exit 0: no breach. 1: a breach, or fewer histories than the floor. 2: interrupted, or nothing could be simulated. "
         "Example: manage.py simulate --minutes 5 --seed 7; again one history: manage.py simulate --only 4711"
@@ -53,7 +56,10 @@ class Command(BaseCommand):
         parser.add_argument("--moves", type=at_least_one, help=f"moves with faults in a history (default {MOVES}; safety: {MOVES * 4})")
         parser.add_argument("--jobs", type=at_least_one, default=2, help="processes side by side (default 2)")
         parser.add_argument(
-            "--mutation", "--sabotage", choices=sorted(MUTATIONS), help="break this rule of the engine first, to see that it is seen"
+            "--mutation",
+            "--sabotage",
+            choices=sorted(MUTATIONS),
+            help="run a mutation of the engine, which breaks this rule, to see that it is seen",
         )
         parser.add_argument("--json", action="store_true", help="one JSON object at the end")
         parser.add_argument("--job", help="(a process of the command itself: its number / how many)")

@@ -1,6 +1,7 @@
-"""A judge that knows only what clients saw. What the shop has said must stay true: whatever it answered first binds what it answers later.
+"""The history checker, which knows only what clients saw: whatever the shop answered first binds what it answers later.
 
-"Later" is real time: a request that began after another one had been answered. Requests that overlapped may have been served in either order.
+"Later" is real time, as in linearizability: a request that began after another one had been answered. Requests that overlapped may have been served in either
+order. Each order and each key is checked by itself.
 """
 
 from collections import defaultdict
@@ -20,13 +21,13 @@ AGAINST = {"accepted": frozenset({"fulfilled"}), "undoing": frozenset({"fulfille
 
 
 def check(history: Iterable[Exchange]) -> list[str]:
-    """A sentence for each thing that was said and did not stay true."""
+    """A sentence for each answer that did not stay true."""
     ordered = sorted(history, key=lambda one: one.begun)
     return [*_keys(ordered), *_orders(ordered)]
 
 
 def acknowledged(history: Iterable[Exchange]) -> list[str]:
-    """The orders that clients were told they have, in the order in which they heard."""
+    """The orders that clients were answered 201 for, in the order in which they heard."""
     return list(dict.fromkeys(one.number for one in history if one.status == PLACED))
 
 
@@ -77,7 +78,7 @@ def _reads(seen: Sequence[Exchange]) -> list[Exchange]:
 
 
 def _lost(seen: Sequence[Exchange]) -> Iterator[str]:
-    """Whoever was told of it finds it from then on, and somebody has looked."""
+    """Whoever was answered with it finds it from then on, and somebody has asked."""
     known = [one.ended for one in seen if one.status in (PLACED, FOUND)]
     if not known:
         return

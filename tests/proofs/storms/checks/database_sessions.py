@@ -7,7 +7,7 @@ import psutil
 
 from tests.proofs.storms.storm import Storm
 
-SETTLED_WITHIN_S = 20.0
+BACK_WITHIN_S = 20.0
 STANDS_AFTER_S = 5.0
 LOOPS = ("sweep", "relay")
 PROBES = 2  # sessions of a web process beside its threads': what answers /readyz and /status
@@ -28,14 +28,14 @@ NOT_LEFT = ("locks are waited for", "sessions stand still in a transaction", "st
 
 def sessions_are_back(storm: Storm) -> None:
     """No kind of process has more of them than it may open, no lock is waited for, and nobody stands still in a transaction or a statement."""
-    deadline = time.monotonic() + SETTLED_WITHIN_S
+    deadline = time.monotonic() + BACK_WITHIN_S
     too_many, left = _too_many(storm), _left(storm)
     while (too_many or any(left)) and time.monotonic() < deadline:  # deliveries that are made right now wait for each other, briefly
         time.sleep(0.5)
         too_many, left = _too_many(storm), _left(storm)
     storm.counts |= {"database sessions": f"{sum(_open(storm).values())} of {sum(_allowed(storm).values())}", "locks not granted": left[0]}
-    for told in too_many:
-        storm.expect(False, told)
+    for breach in too_many:
+        storm.expect(False, breach)
     for count, what in zip(left, NOT_LEFT, strict=True):
         storm.expect(count == 0, f"{count} {what}")
 

@@ -1,4 +1,4 @@
-"""Was somebody told? Whatever does not come to rest soon after a fault has ended is known to a person, or is seen to move."""
+"""Liveness: whatever does not come to rest soon after a fault has ended has an incident, so that a person knows, or is seen to move."""
 
 import time
 from collections.abc import Iterator
@@ -8,9 +8,9 @@ from itertools import pairwise
 
 from tests.proofs.storms.storm import Storm
 
-TOLD_AFTER_S = 6.0  # a minute, at the scale at which storms run
+INCIDENT_AFTER_S = 6.0  # a minute, at the scale at which storms run
 STANDS_AFTER_S = 15.0  # the longest wait that a rule allows is a retry's, 7.2 s; the rest is for a busy machine
-UNSERVED_AFTER_S = 30.0  # from then on /status tells of a queue that lets nothing out, or of a sweep that does not run
+UNSERVED_AFTER_S = 30.0  # from then on /status shows a queue that lets nothing out, or of a sweep that does not run
 ABOUT_ONE_ORDER = ("orphan_payment", "mismatch")  # kinds of incident that, without an order, say nothing about the others
 WAITING_FOR_A_WORKER = ("", "granted", "undo_granted")  # states after which nothing happens until a worker has room
 
@@ -43,38 +43,38 @@ class Wait:
         return (self.until - self.since).total_seconds()
 
 
-def somebody_was_told(storm: Storm) -> None:
-    """Of each order that was not at rest a minute (as the stack counts) after the fault had ended. One that is not told of must move: it waits for a worker while
+def stalled_orders_have_incidents(storm: Storm) -> None:
+    """Of each order that was not at rest a minute (as the stack counts) after the fault had ended. One without an incident must move: it waits for a worker while
     others are served, or changes by itself.
     """
     ended = datetime.fromtimestamp(storm.fault_ended_at, UTC)
-    then = ended + timedelta(seconds=TOLD_AFTER_S)
+    then = ended + timedelta(seconds=INCIDENT_AFTER_S)
     time.sleep(max(0.0, then.timestamp() - time.time()))
     now = _now()
     found = storm.shop.sql(NOT_AT_REST, ended, then, list(ABOUT_ONE_ORDER))
-    untold = {order: (number, closed_at or now) for order, number, closed_at, told in found if not told}
-    last = max((until for _, until in untold.values()), default=ended)
+    without = {order: (number, closed_at or now) for order, number, closed_at, has_incident in found if not has_incident}
+    last = max((until for _, until in without.values()), default=ended)
     storm.counts |= {
-        f"not at rest {TOLD_AFTER_S:g} s after the fault": len(found),
-        "of them told to a person": len(found) - len(untold),
+        f"not at rest {INCIDENT_AFTER_S:g} s after the fault": len(found),
+        "of them known by an incident": len(found) - len(without),
         "the others moved for (s)": round((last - ended).total_seconds()),
     }
-    stood = [(number, wait) for number, wait in _waits(storm, untold, ended) if wait.seconds > storm.within(STANDS_AFTER_S)]
+    stood = [(number, wait) for number, wait in _waits(storm, without, ended) if wait.seconds > storm.within(STANDS_AFTER_S)]
     waited = [one for one in stood if one[1].state in WAITING_FOR_A_WORKER]
-    _none(storm, "stood still, and nobody was told", [one for one in stood if one not in waited])
-    _none(storm, "waited for a worker while nothing moved, and nobody was told", _unserved(storm, waited, ended, now))
+    _none(storm, "stood still without an incident", [one for one in stood if one not in waited])
+    _none(storm, "waited for a worker while nothing moved, without an incident", _unserved(storm, waited, ended, now))
 
 
 def _now() -> datetime:
     return datetime.now(UTC)
 
 
-def _waits(storm: Storm, untold: dict[int, tuple[str, datetime]], ended: datetime) -> Iterator[tuple[str, Wait]]:
-    changes: dict[int, list[tuple[datetime, str]]] = {order: [] for order in untold}
-    for order, at, state in storm.shop.sql(CHANGES, list(untold)):
+def _waits(storm: Storm, without: dict[int, tuple[str, datetime]], ended: datetime) -> Iterator[tuple[str, Wait]]:
+    changes: dict[int, list[tuple[datetime, str]]] = {order: [] for order in without}
+    for order, at, state in storm.shop.sql(CHANGES, list(without)):
         before = changes[order][-1][1] if changes[order] else ""
         changes[order].append((at, before if state is None else state))
-    for order, (number, until) in untold.items():
+    for order, (number, until) in without.items():
         points = [*changes[order], (until, "")]
         first = next((at for at, _ in points), ended)
         for (since, state), (later, _) in pairwise([(min(first, ended), ""), *points]):

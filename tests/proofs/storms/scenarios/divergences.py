@@ -2,7 +2,8 @@
 
 import time
 
-from tests.proofs.storms.scenario import FULL, SMALL, Scenario
+from tests.proofs.storms.scenario import Scenario
+from tests.proofs.storms.spec import FULL, SMALL
 from tests.proofs.storms.storm import Storm
 
 OF_A_KIND = 5  # kinds that are planted, the same number of each
@@ -35,9 +36,9 @@ def happens(storm: Storm) -> None:
     storm.expect(len(expected) == planted, f"only {len(expected)} were planted")
     storm.expect(sorted(found) == sorted(expected), f"wrongly found or overlooked: {sorted(set(found) ^ set(expected))[:5]}")
     storm.expect(storm.shop.reconcile()[0] == 1, "a second look finds nothing any more")
-    told = storm.shop.sql("SELECT subject, code, kind, amount_minor FROM orders_incident ")
+    incidents = storm.shop.sql("SELECT subject, code, kind, amount_minor FROM orders_incident ")
     storm.expect(report["repaired"] == 0, "something was repaired that only a person may judge")
-    storm.expect(sorted(told) == sorted(expected), f"{len(told)} incidents are open")
+    storm.expect(sorted(incidents) == sorted(expected), f"{len(incidents)} incidents are open")
 
 
 def _plant(storm: Storm, fulfilled: list[str], failed: list[str], each: int) -> list[Found]:

@@ -11,8 +11,9 @@ import psutil
 
 from tests.proofs.black_box.processes import standing_still
 from tests.proofs.black_box.waiting import NothingCame, wait_for
-from tests.proofs.storms.scenario import FULL, SMALL, Scenario
+from tests.proofs.storms.scenario import Scenario
 from tests.proofs.storms.spare_worker import SpareWorker, spare_worker
+from tests.proofs.storms.spec import FULL, SMALL
 from tests.proofs.storms.storm import Storm
 
 LEASE_S = 3.0  # at the scale at which storms run

@@ -14,7 +14,7 @@ MONEY, PEOPLE, STRANGERS = "money", "people", "what strangers send"
 TESTS: dict[str, tuple[str, ...]] = {
     ARITHMETIC: (
         "tests/orders/test_turn_instants.py",
-        "tests/fulfillment/test_instants.py",
+        "tests/fulfillment/instants",
         "tests/fulfillment/test_ages.py",
         "tests/fulfillment/test_edges.py",
         "tests/fulfillment/test_circuit_instants.py",
@@ -40,6 +40,8 @@ TESTS: dict[str, tuple[str, ...]] = {
         "tests/sideeffects/test_two_at_once.py",
         "tests/orders/test_two_at_once.py",
         "tests/fulfillment/test_budgets.py",
+        "tests/fulfillment/test_ledger_amounts.py",
+        "tests/fulfillment/test_bad_input.py",
         "tests/sideeffects/test_outbox.py",
     ),
     MONEY: (

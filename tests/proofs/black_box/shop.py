@@ -32,7 +32,7 @@ class Shop:
         self.http = httpx.Client(base_url=info["api"], headers={"Authorization": f"Token {info['token']}"}, timeout=20, transport=transport)
         self.provider = httpx.Client(base_url=info["sandbox"], timeout=20)
 
-    # --- the front door ---
+    # --- the API ---
 
     def post(self, body: dict[str, Any], key: str | None = None) -> httpx.Response:
         return self.http.post("/orders", json=body, headers={"Idempotency-Key": key or uuid.uuid4().hex})

@@ -30,7 +30,7 @@ class RunningStack:
         own = {"RUN_DIR": str(run_dir), "TIME_SCALE": "0.1", "DEMO_VALUES": "1"}
         outer = {name: value for name, value in os.environ.items() if name not in ("DATABASE_URL", "CELERY_BROKER_URL")}
         run_dir.mkdir(parents=True, exist_ok=True)
-        self.log = os.fdopen(os.open(run_dir / "up.log", os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w")  # passwords are told there
+        self.log = os.fdopen(os.open(run_dir / "up.log", os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w")  # passwords are printed there
         self.process = subprocess.Popen(
             [sys.executable, *program],
             cwd=FOLDER,

@@ -29,7 +29,7 @@ OF_MONEY = {
     NOTHING_TAKEN: ("do",),
     REFUNDED_OUTSIDE: ("do",),
 }
-PINNED = (FORGOTTEN, REFUNDED_OUTSIDE)  # met at one provider of the sandbox; the front door lets nobody choose one
+PINNED = (FORGOTTEN, REFUNDED_OUTSIDE)  # met at one provider of the sandbox; the API lets nobody choose one
 FAULTS = {NONE: "the provider is well", **PROXIED, **SCRIPTED}
 ACTIONS = {
     "kill": "SIGKILL to the process that reaches the boundary",

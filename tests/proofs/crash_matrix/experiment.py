@@ -90,7 +90,7 @@ class Experiment:
                 time.sleep(0.02)
 
     def _place_in_the_open(self) -> None:
-        """Through the shop's front door, by a client that repeats its request until it is answered. Nobody else places meanwhile, so the numbers are known."""
+        """Through the shop's API, by a client that repeats its request until it is answered. Nobody else places meanwhile, so the numbers are known."""
         with self.testbed.placing:
             last = int(placement.next_number().removeprefix("ORD-"))
             for number in range(last + 1, last + 4):

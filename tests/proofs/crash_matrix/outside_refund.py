@@ -13,7 +13,7 @@ from orders.management.commands.seed import OPERATOR
 from orders.operators import Refused
 from orders.refusals import RefusedAttempt
 
-SHOWN = "nothing of it is left"  # in the sentence of a refusal, which tells what the provider shows
+SHOWN = "nothing of it is left"  # in the sentence of a refusal, which says what the provider shows
 
 
 def refunds_and_says_that_it_happened(number: str, step: str) -> bool:

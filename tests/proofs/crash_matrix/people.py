@@ -14,7 +14,7 @@ from tests.proofs.crash_matrix.script import Script
 
 PROVER = Actor(
     user=0, name="prove", permissions=frozenset({"fulfillment.decide_retry"})
-)  # nobody is authenticated: that is the doors' business
+)  # nobody is authenticated: that is the entry points' business
 
 
 class People:
@@ -51,7 +51,7 @@ class People:
             return
         version = recovery.version_of(saga.order_id)
         request = recovery.Request(order=number, verb="retry", version=version, actor=PROVER, reason="the bank would do it now")
-        with contextlib.suppress(recovery.Refused):  # something was noted just now: seen at the next look
+        with contextlib.suppress(recovery.Refused):  # something was noted just now: seen the next time
             recovery.decide(request)
             self.retried = True
 

@@ -34,7 +34,7 @@ class Equipment:
     def watching(self) -> Iterator[None]:
         """Whoever works on the database begins on a clean connection, as in the shop; what they do is seen, and may be interrupted."""
         start_clean()
-        self.clock.tell_the_database()
+        self.clock.set_in_the_database()
         with connection.execute_wrapper(self.commits), connection.execute_wrapper(self.interruptions):
             yield
 

@@ -78,13 +78,13 @@ class History(HistoryState):
         if self.seen.state in FINAL:
             return
         try:
-            self.clock.tell_the_database()
+            self.clock.set_in_the_database()
             Saga.objects.filter(pk=self.saga).update(state=SagaState.CLOSED_BY_OPERATOR)
         except DatabaseError as error:  # a row is still locked, by a connection that a worker has left behind
             self.breach(f"at the end nobody can write: {type(error).__name__}: {str(error).splitlines()[0]}")
 
     def _place(self) -> None:
-        self.clock.tell_the_database()
+        self.clock.set_in_the_database()
         Circuit.objects.all().delete()
         sku = "NONE" if self.rng.random() < 0.12 and not self.obeys else "PLENTY"
         self.equipment.placed += 1
@@ -106,7 +106,7 @@ class History(HistoryState):
             tasks.start(order)
         self.saga = Saga.objects.values_list("pk", flat=True).get(order=self.order)
         self.seen = journal.read(self.saga)
-        self.tell(f"placed, {self.card}, {sku.lower()}")
+        self.record(f"placed, {self.card}, {sku.lower()}")
 
     def _is_at_rest(self) -> bool:
         quiet = not self.broker.messages and all(worker.is_idle for worker in self.workers) and not self.provider.air
@@ -126,13 +126,13 @@ class History(HistoryState):
         faultiness = 0.0 if self.is_undisturbed else self.faultiness
         try:
             with self.equipment.watching(), self.equipment.interruptions.possible(faultiness):
-                self.tell(act() or name)
+                self.record(act() or name)
         except Killed:
-            self.tell(f"{name}: killed inside its transaction")
+            self.record(f"{name}: killed inside its transaction")
             if name in OF_THE_SWEEP:
                 self.clocks.sweep_ends()
         except LineBroke:
-            self.tell(f"{name}: its line to the database broke")
+            self.record(f"{name}: its line to the database broke")
         except Exception as error:
             self.breach(f"{name} raised {type(error).__name__}: {str(error).splitlines()[0]}")
         if not self.verdict.breach:

@@ -83,7 +83,7 @@ class HistoryState:
     def breach(self, found: str) -> None:
         if found and not self.verdict.breach:
             self.verdict.breach = found
-            self.tell(f"BREACH: {found}")
+            self.record(f"BREACH: {found}")
 
-    def tell(self, line: str) -> None:
+    def record(self, line: str) -> None:
         self.verdict.trace.append(line.replace(self.order.number, "it"))

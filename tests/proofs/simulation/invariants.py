@@ -30,7 +30,7 @@ def always(seen: Seen, provider: Provider) -> str:
         if effect.given_back > effect.amount:
             return f"{effect.given_back} of {effect.amount} was given back ({effect.what})"
     if seen.events > 1:
-        return "order.fulfilled was told twice"
+        return "order.fulfilled was recorded twice"
     if seen.state == SagaState.COMPENSATED and any(
         record["state"] not in ("undone", "undone_by_hand", "not_needed") for record in seen.records
     ):
@@ -40,7 +40,7 @@ def always(seen: Seen, provider: Provider) -> str:
     if seen.status in FAILED and seen.state not in (SagaState.COMPENSATED, SagaState.CLOSED_BY_OPERATOR):
         return f"shown as {seen.status} while its saga is {seen.state}"
     if not SagaState(seen.state).is_final and seen.wake_at is None and not seen.incidents:
-        return "nobody will look, and nobody was told"
+        return "there is neither a wake-up nor an incident"
     return ""
 
 
@@ -71,16 +71,16 @@ def _differs(seen: Seen, provider: Provider, charged: int, labels: int, *, due: 
     if seen.captured_minor != TOTAL_MINOR * due:
         return f"{seen.state}, and our ledger says that {seen.captured_minor} is captured"
     if seen.events != events:
-        return f"{seen.state}, but order.fulfilled was told {seen.events} times"
+        return f"{seen.state}, but order.fulfilled was recorded {seen.events} times"
     if set(filter(None, seen.reservations.split(","))) - {reservations} or (due and not seen.reservations):
         return f"{seen.state}, but reservations are {seen.reservations or 'missing'}"
     return ""
 
 
 def _closed(seen: Seen, provider: Provider, labels: int) -> str:
-    """A person has closed it as it was: all money is given back or written off, and its stock has left with the parcel or is back. What came later was told."""
+    """Closed by a person as it was: its money is given back or written off, and its stock has left with the parcel or is back. What came later is an incident."""
     if seen.events:
-        return "closed, and told as fulfilled"
+        return "closed, and recorded as fulfilled"
     if seen.captured_minor:
         return f"closed, and our ledger says that {seen.captured_minor} is neither given back nor written off"
     has_left = any((record["name"], record["state"]) == ("shipping", "undo_failed") for record in seen.records)
@@ -90,8 +90,8 @@ def _closed(seen: Seen, provider: Provider, labels: int) -> str:
         return ""
     held = sum(effect.open_minor for effect in provider.effects if effect.what == "charge")
     if held > seen.written_off_minor:
-        return f"closed, the provider holds {held}, {seen.written_off_minor} is written off, and nobody was told"
-    return "closed, a parcel is on its way whose stock was given back, and nobody was told" if labels and not has_left else ""
+        return f"closed, the provider holds {held}, {seen.written_off_minor} is written off, and there is no incident"
+    return "closed, a parcel is on its way whose stock was given back, and there is no incident" if labels and not has_left else ""
 
 
 def _open(provider: Provider, what: str) -> int:

@@ -34,13 +34,13 @@ class Simulator:
         equipment.interruptions.begin(seed)
         with self._settings(seed), replaced(clock, self._boundary) as surroundings, equipment.interruptions.of_commits():
             self.running = History(seed, equipment, surroundings)
-            connection_created.connect(clock.tell_a_new_connection)
+            connection_created.connect(clock.set_in_a_new_connection)
             try:
                 self._happens(self.running, moves, scripted)
                 return self.running.end(until_rest)
             finally:
                 equipment.clear_the_workers()
-                connection_created.disconnect(clock.tell_a_new_connection)
+                connection_created.disconnect(clock.set_in_a_new_connection)
                 self.running = None
 
     def _happens(self, history: History, moves: int, scripted: ScriptedCase | None) -> None:

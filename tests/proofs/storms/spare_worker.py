@@ -45,7 +45,7 @@ class SpareWorker:
         """Its own, and its pool's."""
         return [self._process.pid, *(child.pid for child in psutil.Process(self._process.pid).children())]
 
-    def tell(self, which: signal.Signals) -> None:
+    def send(self, which: signal.Signals) -> None:
         """Nothing, if it has ended."""
         self._process.send_signal(which)
 

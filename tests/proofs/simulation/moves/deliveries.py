@@ -31,7 +31,7 @@ class Deliveries:
         return f"{message} goes on from {at}" + self._stands(worker)
 
     def _stands(self, worker: WorkerThread) -> str:
-        return f", stands {worker.at}" if worker.at else f": {worker.told}"
+        return f", stands {worker.at}" if worker.at else f": {worker.outcome}"
 
     def kill(self, worker: WorkerThread) -> str:
         at, message = worker.at, self.state.carried[worker]
@@ -63,7 +63,7 @@ class Deliveries:
             task = tasks.failed if message.errback else tasks.TASKS[f"fulfillment.{message.task}"]
             task.push_request(chain=[] if message.errback else ["the rest"], id=str(message))
             try:
-                told = task.run(**message.arguments())
+                outcome = task.run(**message.arguments())
                 goes_on = task.request.chain is not None and not message.errback
             except Rejected as error:
                 self.state.broker.put(message.failed())
@@ -81,15 +81,15 @@ class Deliveries:
                 task.pop_request()
             if goes_on and (follow := message.follow()):
                 worker.pause("before_publish")
-                self.state.clock.tell_the_database()
+                self.state.clock.set_in_the_database()
                 self.state.broker.put(follow)
-            return str(told)
+            return str(outcome)
 
     def boundary(self, boundary: str) -> None:
         """Called by the engine: a worker stands still here; inside a transaction, and in the sweep, it may only die."""
         here = next((worker for worker in self.state.workers if worker.is_here()), None)
         if here is not None and boundary in PAUSES:
             here.pause(boundary)
-            self.state.clock.tell_the_database()
+            self.state.clock.set_in_the_database()
         elif not self.state.is_undisturbed and boundary != "open" and self.state.rng.random() < 0.04 * self.state.faultiness:
             raise Killed

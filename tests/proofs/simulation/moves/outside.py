@@ -36,7 +36,7 @@ class Outside:
         return [effect for effect in self.state.provider.effects if effect.what == "charge" and effect.open_minor > 0]
 
     def support_refunds(self) -> str:
-        """At the provider's own pages: nobody tells the shop. No person is so fast that a commit of before is not on the disk by then."""
+        """At the provider's own pages: the shop hears nothing of it. No person is so fast that a commit of before is not on the disk by then."""
         self.state.past = []
         effect = self.refundable()[0]
         given = self.state.oddities.by_support(effect.open_minor)

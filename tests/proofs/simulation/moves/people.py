@@ -12,7 +12,7 @@ from tests.proofs.simulation.honest_operator import OPERATORS, what_an_operator_
 AMARA, BELA = (
     Actor(user=user, name=name, permissions=frozenset(f"fulfillment.decide_{verb}" for verb in DECIDED_BY_PERSONS))
     for user, name in ((1, "amara"), (2, "bela"))
-)  # here nobody authenticates: that is the doors' business, and this is what they hand over
+)  # here nobody authenticates: that is the entry points' business, and this is what they hand over
 
 
 class People:
@@ -26,14 +26,14 @@ class People:
         return f"the customer cancels: {answer}"
 
     def operator(self) -> str:
-        """A person who looks first, and tells the truth."""
+        """A person who asks the provider first, and says what is true."""
         saga = Saga.objects.select_related("order").prefetch_related("records").get(pk=self.state.saga)
         legal = [choice.verb for choice in recovery.choices(saga, True) if choice.verb in OPERATORS]
         if not legal:
             return "the operator waits"
         verb = self.state.rng.choice(legal)
         given = what_an_operator_gives(verb, saga, self.state.provider)
-        return "the operator looks, and waits" if given is None else self.decides(verb, **given)
+        return "the operator inspects it, and waits" if given is None else self.decides(verb, **given)
 
     def decides(self, verb: str, **given: Any) -> str:
         """A second person agrees where one is not enough."""

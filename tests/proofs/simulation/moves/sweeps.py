@@ -1,4 +1,4 @@
-"""Time and the sweep: time goes on to when somebody looks, and the sweep publishes what it finds."""
+"""Time and the sweep: time goes on to when the sweep is due, and the sweep publishes what it finds."""
 
 from django.conf import settings
 from django.db import connection
@@ -14,13 +14,13 @@ class Sweeps:
         self.state = state
 
     def sweep(self, late_s: float | None = None) -> str:
-        """Time goes on to when the sweep looks, or a little further; a probe has just come out, mostly."""
-        if told := self.state.clocks.are_seen():
-            return told
+        """Time goes on to when the sweep is due, or a little further; a probe has just come out, mostly."""
+        if moved := self.state.clocks.are_seen():
+            return moved
         late_s = self.state.rng.choice((0.0, 1.0, 30.0)) if late_s is None else late_s
         self._pass_time(self._due_at() + (self._until_watching_ends() or late_s))
         if self.state.clocks.go_wrong and not self.state.is_undisturbed and self.state.clocks.die.random() < 0.05 * self.state.faultiness:
-            self.state.tell(f"in the middle of a round {self.state.clocks.set()}")
+            self.state.record(f"in the middle of a round {self.state.clocks.set()}")
         if self.state.rng.random() < 0.9 or self.state.is_undisturbed:
             self._a_probe_comes_out()
         try:
@@ -29,10 +29,10 @@ class Sweeps:
             self.state.clocks.note(jump.seconds)
             return self.state.clocks.move()
         its_commit_may_be_lost = self.state.equipment.commits.may_be_lost
-        told = self._publish_what_the_sweep_found(launch)
+        sentence = self._publish_what_the_sweep_found(launch)
         recovery.probes_due()
         self.state.equipment.commits.may_be_lost = its_commit_may_be_lost
-        return told
+        return sentence
 
     def _look(self) -> Launch | None:
         """As a round does: a page is put off first, in a transaction of its own."""
@@ -50,8 +50,8 @@ class Sweeps:
 
     def look_after_circuits(self) -> str:
         """Time goes on to the next probe, mostly."""
-        if told := self.state.clocks.are_seen():
-            return told
+        if moved := self.state.clocks.are_seen():
+            return moved
         self._pass_time(self.state.clock.now + (100.0 if self.state.obeys else self.state.rng.choice((0.0, 1.0, 100.0))))
         launches = list(recovery.circuit_probes())
         for launch in launches:
@@ -71,24 +71,24 @@ class Sweeps:
 
     def _publish_what_the_sweep_found(self, launch: Launch | None) -> str:
         if launch is None:
-            return "the sweep looks"
+            return "the sweep inspects it"
         if not self.state.is_undisturbed and self.state.rng.random() < 0.05:
             recovery.not_published(launch)
-            return "the sweep looks, the broker is down"
+            return "the sweep inspects it, the broker is down"
         self.state.broker.publish(launch)
-        return f"the sweep looks, launches e{launch.epoch}"
+        return f"the sweep inspects it, launches e{launch.epoch}"
 
     # --- time ---
 
     def wait(self) -> str:
-        if told := self.state.clocks.are_seen():
-            return told
+        if moved := self.state.clocks.are_seen():
+            return moved
         self._pass_time(self.state.clock.now + 5)
         return "time passes"
 
     def long_wait(self, wait_s: float | None = None) -> str:
-        if told := self.state.clocks.are_seen():
-            return told
+        if moved := self.state.clocks.are_seen():
+            return moved
         self._pass_time(self.state.clock.now + (wait_s or self.state.rng.choice((40.0, 1000.0, 8000.0, 90_000.0))))
         return "a long time passes"
 
@@ -97,4 +97,4 @@ class Sweeps:
         self.state.clock.jump(to)
         self.state.clocks.time_has_passed()
         self.state.provider.pass_time()
-        self.state.clock.tell_the_database()
+        self.state.clock.set_in_the_database()

@@ -1,4 +1,4 @@
-"""Scripted cases: histories that are known to hurt, told step by step. Most were found by the model, as the shortest way to a breach of a broken rule."""
+"""Scripted cases: histories that are known to hurt, written step by step. Most were found by the model, as the shortest way to a breach of a broken rule."""
 
 from tests.proofs.simulation.scripted_cases.closings import closed_with_a_parcel_that_has_left, closed_with_what_the_bank_keeps
 from tests.proofs.simulation.scripted_cases.lost_workers import (

@@ -1,4 +1,4 @@
-"""Does every process still work? One that lives, takes tasks and refuses them all looks like any other from outside."""
+"""Does every process of the pools still work? One that lives, takes tasks and refuses them all looks like any other from outside."""
 
 import re
 

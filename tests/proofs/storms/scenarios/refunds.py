@@ -61,7 +61,7 @@ def _all_have_one_incident(storm: Storm, waiting: list[str]) -> None:
     storm.expect(storm.statuses(waiting) == {"compensating": len(waiting)}, f"while refunds are down: {storm.statuses(waiting)}")
     total = sum(dict(storm.shop.sql(TOTALS, waiting)).values())
     found = storm.shop.sql(OUT)
-    storm.expect(len(found) == 1, f"{len(found)} incidents tell of the outage")
+    storm.expect(len(found) == 1, f"{len(found)} incidents are about the outage")
     for message, amount in found:
         expected = f"{len(waiting)} orders wait"
         storm.expect(expected in message and amount == total, f"the incident is {message!r} and {amount}, not {expected!r} and {total}")

@@ -59,5 +59,5 @@ def only_what_was_decided_moved(storm: Storm, found: DataLoss) -> None:
     storm.expect_none("had something done twice", twice)
     _, report = storm.shop.reconcile()
     left = {one["subject"]: one["amount_minor"] for one in report["findings"] if one["rule"] == "unknown_order"}
-    storm.expect(left == found.held, f"the last look finds {len(left)} unknown orders, not {len(found.held)}")
+    storm.expect(left == found.held, f"the last reconciliation finds {len(left)} unknown orders, not {len(found.held)}")
     storm.counts["done twice"] = len(twice)

@@ -22,13 +22,13 @@ SUMMARY = re.compile(r"(\d+) open orders: (\d+) go on by themselves, (\d+) becom
 
 
 def it_is_seen(storm: Storm, found: DataLoss) -> None:
-    """One reconciliation tells of it with its amount; from then on no order is taken, and doctor says what to do."""
+    """One reconciliation finds it, with its amount; from then on no order is taken, and doctor says what to do."""
     shop = storm.shop
     code, report = shop.reconcile()
     findings = sorted((one["rule"], one["amount_minor"]) for one in report["findings"])
     alone = [("unknown_order", left) for number, left in found.held.items() if number not in found.newer]
     expected = sorted([*alone, ("forgotten_orders", sum(found.held.values()) - sum(left for _, left in alone))])
-    storm.expect((code, findings) == (1, expected), f"the first look exits with {code} and finds {findings}, not {expected}")
+    storm.expect((code, findings) == (1, expected), f"the first reconciliation exits with {code} and finds {findings}, not {expected}")
     roles_down.bring_up(storm, "web")
     answers = [shop.post(body()) for _ in range(3)]
     refused = sum((answer.status_code, answer.json().get("code")) == NOT_TAKEN for answer in answers)
@@ -41,7 +41,7 @@ def it_is_seen(storm: Storm, found: DataLoss) -> None:
     storm.expect(too_early.returncode == 1 and "Still at work" in too_early.stderr, f"with the web at work: {too_early.stderr}")
     roles_down.take_down(storm, "web")
     roles_down.wait_until_nobody_is_at_work(storm)
-    storm.counts |= {"seen at the first look": len(findings), "orders refused": refused}
+    storm.counts |= {"seen at the first reconciliation": len(findings), "orders refused": refused}
 
 
 def a_person_recovers(storm: Storm, found: DataLoss) -> None:

@@ -31,10 +31,10 @@ clean: ## stop, then remove data, logs and the virtual environment
 test: $(VENV)/.test ## install what is needed and run every test
 	@DEMO_VALUES=1 exec $(PY) -m pytest $(ARGS)
 
-prove: $(VENV)/.runtime ## kill, freeze and lie to real workers at every boundary: 190 cases, about 4 minutes
+prove: $(VENV)/.runtime ## the crash matrix: kill, freeze and lie to real workers at every boundary, 190 cases, about 4 minutes
 	@exec $(PY) manage.py prove $(ARGS)
 
-storm: $(VENV)/.runtime ## storms of up to 20,000 orders, each under one kind of harm: about three quarters of an hour
+storm: $(VENV)/.runtime ## chaos scenarios of up to 20,000 orders, each under one kind of harm: about three quarters of an hour
 	@exec $(PY) manage.py storm $(ARGS)
 
 check: $(VENV)/.test ## ruff, mypy, import contracts, system checks, missing migrations

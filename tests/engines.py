@@ -14,7 +14,7 @@ import pytest
 
 from config.stack import embedded
 from tests.proofs import prepared
-from tests.proofs.outside import RunningStack
+from tests.proofs.black_box.stack import RunningStack
 
 ROOT = Path(__file__).resolve().parent.parent
 RUN_DIR = ROOT / ".run" / "test"

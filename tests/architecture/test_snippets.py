@@ -17,7 +17,7 @@ from django.core.management import CommandError, get_commands, load_command_clas
 from orders.api.fields import RequestedOrder
 from tests.architecture.test_docs import PAGES
 from tests.engines import ROOT
-from tests.proofs.storms.newer import copy_code
+from tests.proofs.checkout import copy_code
 
 BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 COMMAND = re.compile(r"^(?:    |\$ )(?:python )?manage\.py (.*?)(?: {3,}.*| +# .*)?$", re.MULTILINE)

@@ -11,7 +11,7 @@ from playwright.sync_api import Browser, Page, sync_playwright
 from tests.debian import needed
 from tests.engines import RUN_DIR
 from tests.promises.conftest import Shop
-from tests.proofs.outside import RunningStack
+from tests.proofs.black_box.stack import RunningStack
 
 SCREENS = RUN_DIR / "screens"
 

@@ -21,8 +21,8 @@ from config.stack.processes import Child, Command
 from fulfillment.models import QueueProbe
 from orders.clock import shop_now
 from tests.engines import ROOT
+from tests.proofs.black_box.waiting import wait_for
 from tests.proofs.crash_matrix import rabbitmq
-from tests.proofs.outside import wait_for
 from tests.proofs.storms.poison import EMBED, Message
 
 CELERY = "from celery.__main__ import main; main()"

@@ -12,8 +12,8 @@ from config import doctor
 from config.broker import trouble
 from tests.config.bare import Broker, RabbitBroker
 from tests.debian import needed
+from tests.proofs.black_box.waiting import wait_for
 from tests.proofs.crash_matrix import rabbitmq
-from tests.proofs.outside import wait_for
 
 
 @pytest.fixture(scope="module")

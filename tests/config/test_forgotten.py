@@ -20,7 +20,7 @@ from orders.attention import Incident, IncidentKind
 from orders.models import Order, Product
 from tests.config.conftest import TOTAL, Shop
 from tests.holding import outside
-from tests.proofs.outside import body
+from tests.proofs.black_box.orders import body
 
 OURS, ANOTHER = "tes", "abc"  # the issuer of the tests' nonce, and another system's
 

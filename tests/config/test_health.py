@@ -15,7 +15,7 @@ from config import alive, asking, doctor, health, serving, status
 from config.management.commands.sweep import Sweep
 from fulfillment import recovery
 from orders.attention import IncidentKind, open_incident
-from tests.config.test_doctor import well as well
+from tests.config.doctor.conftest import well as well
 from tests.fulfillment.conftest import order as order
 from tests.fulfillment.conftest import saga as saga
 from tests.fulfillment.conftest import sandbox as sandbox

@@ -18,7 +18,7 @@ from orders.timeline import Kind, TimelineEntry
 from tests.config.bare import Broker, Worker, variables
 from tests.config.conftest import Shop
 from tests.engines import ROOT
-from tests.proofs.outside import wait_for
+from tests.proofs.black_box.waiting import wait_for
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.timeout(170)]
 

@@ -14,8 +14,8 @@ from kombu.exceptions import OperationalError
 from config.poison import refusal
 from tests.config.bare import QUEUES, Broker, RabbitBroker, Worker, settled
 from tests.debian import needed
+from tests.proofs.black_box.waiting import NothingCame, wait_for
 from tests.proofs.crash_matrix import rabbitmq
-from tests.proofs.outside import NothingCame, wait_for
 from tests.proofs.storms.poison import BROADCASTS, ENVELOPES, MESSAGES, Message, whole
 
 pytestmark = pytest.mark.django_db(transaction=True)

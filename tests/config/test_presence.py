@@ -20,7 +20,7 @@ from orders.attention import Incident
 from orders.processes import CRASHES, KEPT, ProcessRow
 from tests.config.bare import Broker, Worker
 from tests.engines import ROOT
-from tests.proofs.outside import wait_for
+from tests.proofs.black_box.waiting import wait_for
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

@@ -1,45 +1,22 @@
 """Promise: nothing is tried for ever. A step out of its budget turns the order back, an undo out of its budget is told to a person, with the amount."""
 
 from collections.abc import Iterator
-from typing import Any
 
 import pytest
 from django.conf import settings
 
-from fulfillment import engine, ledger, recovery, steps, stock, tasks
-from fulfillment.answers import storable
+from fulfillment import engine, recovery, steps
 from fulfillment.engine.compensation import turn_back
-from fulfillment.errors import Busy, Changed, InDoubt, Rejected, StepError, Unavailable
+from fulfillment.errors import Busy, InDoubt, Rejected, StepError, Unavailable
 from fulfillment.explanation import explain
-from fulfillment.ledger import LedgerEntry
-from fulfillment.models import QueueProbe, Saga, SagaState, StepRecord, StepState, StockLevel
+from fulfillment.models import QueueProbe, Saga, SagaState, StepRecord, StepState
 from fulfillment.recovery import probes
 from fulfillment.step import Kind, Receipt, Step, Undo
 from orders.models import Incident, Order
-from orders.timeline import TimelineEntry
 from tests.actors import AMARA
 from tests.fulfillment.conftest import now_due
 from tests.fulfillment.driving import found, paid, record
-
-PAID = {"charge_id": "ch_1", "amount_minor": 100}
-
-
-def tried(saga: int, name: str, error: StepError, undo: bool = False) -> None:
-    """One start, and its failure."""
-    claim = engine.start(saga, found(saga).epoch, name, undo)
-    assert claim is not None, record(saga, name).state
-    assert engine.settle_failure(claim, error).mine
-    now_due(saga)
-
-
-def paid_and_refused(saga: int) -> None:
-    """Payment succeeded, stock was short: the undo of payment is granted."""
-    claim = engine.start(saga, 1, "payment", undo=False)
-    assert claim is not None
-    engine.settle_success(claim, PAID)
-    StepRecord.objects.filter(saga=saga, name="inventory").update(state=StepState.REJECTED, error_message="MUG is out of stock")
-    assert engine.chain_stopped(saga, 1) is not None
-
+from tests.fulfillment.spending import PAID, paid_and_refused, tried
 
 # --- budgets -------------------------------------------------------------------------------------------------------------
 
@@ -147,52 +124,6 @@ def test_an_order_is_never_fulfilled_because_a_record_is_gone(saga: int) -> None
     assert (incident.kind, incident.code, incident.amount_minor) == ("stuck", "record_lost", 100)
 
 
-# --- amounts -------------------------------------------------------------------------------------------------------------
-
-
-def test_the_ledger_knows_what_remains_and_a_refund_is_entered_with_its_settle(saga: int, order: Order) -> None:
-    paid_and_refused(saga)
-    assert ledger.remaining(order.pk) == record(saga).undo_amount_minor == 100
-
-    claim = engine.start(saga, 2, "payment", undo=True)
-    assert claim is not None
-    engine.settle_success(claim, {"amount_minor": 100})
-
-    assert ledger.remaining(order.pk) == 0
-    assert found(saga).state == SagaState.COMPENSATED
-
-
-def test_what_somebody_else_gave_back_makes_a_new_business_attempt(saga: int, order: Order) -> None:
-    """Key and amount are fixed together: 40 of 100 were given back elsewhere, so 60 are refunded under another key."""
-    paid_and_refused(saga)
-    first = engine.start(saga, 2, "payment", undo=True)
-    assert first is not None
-
-    engine.settle_failure(first, Changed("40 were given back", "remainder_changed", 40))
-
-    now = record(saga)
-    assert (now.undo_key, now.undo_amount_minor) == ("ORD-1:payment:undo:2:testsnonce", 60)
-    assert first.key == "ORD-1:payment:undo:1:testsnonce"
-    now_due(saga)
-    assert recovery.look(saga) is not None
-    again = engine.start(saga, 3, "payment", undo=True)
-    assert again is not None
-    assert (again.key, again.undo_amount_minor) == ("ORD-1:payment:undo:2:testsnonce", 60)
-
-
-def test_a_blind_undo_that_gave_something_back_enters_what_it_had_found(saga: int, order: Order) -> None:
-    tried(saga, "payment", InDoubt("silence"))
-    engine.request_cancel(engine.locking(Saga.objects.filter(pk=saga)).get(), "amara")
-    recovery.look(saga)
-    claim = engine.start(saga, 2, "payment", undo=True)
-    assert claim is not None
-    assert claim.receipt is None
-
-    engine.settle_success(claim, {"amount_minor": 100})
-
-    assert list(LedgerEntry.objects.values_list("operation", "amount_minor")) == [("captured", 100), ("refunded", 100)]
-
-
 # --- backlog is not loss ---------------------------------------------------------------------------------------------------
 
 
@@ -265,60 +196,3 @@ def test_after_the_pivot_nothing_turns_back_and_a_person_may_do_without_the_step
 
     order.refresh_from_db()
     assert (found(saga).state, record(saga, "survey").state) == (SagaState.COMPLETED, StepState.SKIPPED)
-
-
-# --- bad input ---------------------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    "receipt",
-    [{"at": object()}, {"n": float("nan")}, {"text": "a\x00b"}, ["a", "list"], {"long": "x" * 30_000}],
-    ids=["object", "nan", "null character", "list", "long"],
-)
-def test_a_receipt_that_cannot_be_stored_is_in_doubt(receipt: object) -> None:
-    """It took place; the same key asks again, and nothing is stranded."""
-    with pytest.raises(InDoubt) as doubt:
-        storable(receipt)
-    assert doubt.value.code == "receipt_unusable"
-
-
-@pytest.mark.parametrize(
-    ("message", "wrong"),
-    [
-        ({}, "saga is missing or is no int; epoch is missing or is no int; order is missing or is no str"),
-        ({"saga": 1, "epoch": "2", "order": "ORD-1"}, "epoch is missing or is no int"),
-        ({"saga": 1, "epoch": 2, "order": "ORD-1", "amount": 3}, "amount is not known"),
-    ],
-)
-def test_a_message_with_wrong_arguments_is_refused_in_a_sentence(message: dict[str, Any], wrong: str) -> None:
-    for task in (*tasks.TASKS.values(), tasks.failed):
-        assert task(**message) == f"refused: {wrong}"
-        assert task(1, **message) == "refused: its arguments must be named: saga, epoch, order"
-
-
-def test_a_message_of_the_future_or_of_a_saga_that_is_not_there_does_nothing(saga: int) -> None:
-    before = TimelineEntry.objects.count()
-    for message in ({"saga": saga, "epoch": 99, "order": "ORD-1"}, {"saga": 10**9, "epoch": 1, "order": "ORD-0"}):
-        for task in tasks.TASKS.values():
-            assert "nothing to do here" in task(**message)
-        assert "noted" in tasks.failed(**message)
-    assert TimelineEntry.objects.count() == before
-
-
-@pytest.mark.parametrize(("parcel_left", "level"), [(True, (1, 0)), (False, (3, 0))])
-def test_closing_an_order_leaves_no_stock_held(saga: int, order: Order, parcel_left: bool, level: tuple[int, int]) -> None:
-    """What left with a parcel that could not be called back is gone; what did not is free again."""
-    held = stock.reserve(order.number, {"MUG": 2})
-    StepRecord.objects.filter(saga=saga, name="inventory").update(state=StepState.UNDO_PENDING, receipt={"reservations": held})
-    failed = "shipping" if parcel_left else "payment"
-    StepRecord.objects.filter(saga=saga, name=failed).update(state=StepState.UNDO_FAILED, error_code="x")
-    Saga.objects.filter(pk=saga).update(state=SagaState.NEEDS_ATTENTION, failure="shipping_failed")
-    Order.objects.filter(pk=order.pk).update(status="processing")
-
-    recovery.decide(
-        recovery.Request(
-            order="ORD-1", verb="close", version=recovery.version_of(order.pk), actor=AMARA, reason="agreed", evidence="", amount_minor=0
-        )
-    )
-
-    assert StockLevel.objects.values_list("on_hand", "reserved").get() == level

@@ -3,7 +3,7 @@ one file, as a tired person could write it.
 
 The first twenty, five in each place, were planted before the tests there were finished: what they showed was closed. All later ones were planted afterwards.
 
-``tests``: whole files, in the order in which they are asked.
+``tests``: whole files and folders, in the order in which they are asked. One file holds all of them, because it is one table that is read as a whole.
 """
 
 from dataclasses import dataclass
@@ -14,21 +14,21 @@ MONEY, PEOPLE, STRANGERS = "money", "people", "what strangers send"
 TESTS: dict[str, tuple[str, ...]] = {
     ARITHMETIC: (
         "tests/orders/test_turn_instants.py",
-        "tests/fulfillment/test_instants.py",
+        "tests/fulfillment/instants",
         "tests/fulfillment/test_ages.py",
         "tests/fulfillment/test_edges.py",
         "tests/fulfillment/test_circuit_instants.py",
         "tests/fulfillment/test_quarantine_instants.py",
         "tests/sideeffects/test_delivery_instants.py",
         "tests/fulfillment/test_clock_jumps.py",
-        "tests/fulfillment/test_quarantine.py",
+        "tests/fulfillment/quarantine",
         "tests/sideeffects/test_relay.py",
     ),
     BOUNDARIES: (
         "tests/fulfillment/test_what_others_see.py",
         "tests/sideeffects/test_what_others_see.py",
         "tests/fulfillment/test_what_may_be_lost.py",
-        "tests/fulfillment/test_quarantine.py",
+        "tests/fulfillment/quarantine",
     ),
     PAGES: (
         "tests/orders/test_lowwater.py",
@@ -36,24 +36,26 @@ TESTS: dict[str, tuple[str, ...]] = {
         "tests/sideeffects/test_beyond_the_first_page.py",
     ),
     AT_ONCE: (
-        "tests/fulfillment/test_two_at_once.py",
+        "tests/fulfillment/two_at_once",
         "tests/sideeffects/test_two_at_once.py",
         "tests/orders/test_two_at_once.py",
         "tests/fulfillment/test_budgets.py",
+        "tests/fulfillment/test_ledger_amounts.py",
+        "tests/fulfillment/test_bad_input.py",
         "tests/sideeffects/test_outbox.py",
     ),
     MONEY: (
         "tests/fulfillment/test_keys.py",
-        "tests/fulfillment/test_other_answers.py",
+        "tests/fulfillment/other_answers",
         "tests/fulfillment/test_it_happened.py",
-        "tests/fulfillment/test_every_decision.py",
+        "tests/fulfillment/decisions",
         "tests/config/test_forgotten.py",
         "tests/config/test_explained_money.py",
         "tests/orders/test_money.py",
     ),
     PEOPLE: (
-        "tests/fulfillment/test_identity.py",
-        "tests/fulfillment/test_commands.py",
+        "tests/fulfillment/identity",
+        "tests/fulfillment/commands",
         "tests/fulfillment/test_movements.py",
         "tests/orders/test_products_in_the_admin.py",
         "tests/orders/test_stock_in_the_admin.py",

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from config.stack import embedded
 from tests.planted.bugs import Bug
-from tests.proofs.storms.newer import CODE, copy_code
+from tests.proofs.checkout import CODE, copy_code
 
 LONGEST_S = 400.0  # a bug that makes a test hang is seen too
 COPIED = (*CODE, "tests", "docs", "pyproject.toml", "README.md")

@@ -10,8 +10,10 @@ import pytest
 import redis
 
 from orders.management.placing_client import FINAL
-from tests.proofs import outside
-from tests.proofs.outside import RunningStack, body, wait_for
+from tests.proofs.black_box.orders import body
+from tests.proofs.black_box.shop import Shop as BlackBoxShop
+from tests.proofs.black_box.stack import RunningStack
+from tests.proofs.black_box.waiting import wait_for
 
 PLACE_WITH = """
 import json, os, uuid
@@ -27,7 +29,7 @@ print(placing.place(User.objects.get(username="web-shop"), uuid.uuid4().hex, wan
 """
 
 
-class Shop(outside.Shop):
+class Shop(BlackBoxShop):
     """The shop, and what only tests ask of it."""
 
     def place_with(self, gateway: str, **changes: Any) -> str:

@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable
 
 from tests.promises.conftest import Shop
-from tests.proofs.outside import wait_for
+from tests.proofs.black_box.waiting import wait_for
 
 JOURNAL, AWAY = "fulfillment_steprecord", "away"
 ENDED = re.compile(r"config\.pool_process\[(\d+)\] 3 tasks in a row have failed unexpectedly")

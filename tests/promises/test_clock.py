@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.promises.conftest import Shop
-from tests.proofs.outside import wait_for
+from tests.proofs.black_box.waiting import wait_for
 
 AS_EVER = "coalesce(nullif(current_setting('shop.now', true), '')::timestamptz, now())"
 CLOCK = "CREATE OR REPLACE FUNCTION shop_now() RETURNS timestamptz LANGUAGE sql STABLE PARALLEL RESTRICTED RETURN {instant}"

@@ -5,7 +5,7 @@ import re
 import pytest
 
 from tests.promises.conftest import Shop
-from tests.proofs.outside import wait_for
+from tests.proofs.black_box.waiting import wait_for
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ import pytest
 from fulfillment.crashpoints import BOUNDARIES
 from orders.management.placing_client import FINAL
 from tests.promises.conftest import Shop
-from tests.proofs.outside import wait_for
+from tests.proofs.black_box.waiting import wait_for
 
 CALLED = BOUNDARIES[:8]  # around a start, a call, a settle and a publish; the others are the engine's own
 LOCAL = ("before_start", "before_settle_commit", "after_settle_commit", "before_publish", "after_publish")

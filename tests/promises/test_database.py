@@ -11,7 +11,7 @@ import psycopg
 import pytest
 
 from tests.promises.conftest import Shop
-from tests.proofs.outside import wait_for
+from tests.proofs.black_box.waiting import wait_for
 
 WRITES, WAITS = 12, 5
 COUNTED = 5

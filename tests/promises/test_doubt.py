@@ -3,7 +3,7 @@
 import pytest
 
 from tests.promises.conftest import Shop
-from tests.proofs.outside import wait_for
+from tests.proofs.black_box.waiting import wait_for
 
 ALL = ("sandbox", "sandbox_forgetful", "sandbox_burn", "sandbox_watch", "sandbox_keyless")
 

@@ -1,7 +1,7 @@
 """Promise: an order that nothing disturbs is paid once, reserved, shipped once, and told to every subscriber."""
 
 from tests.promises.conftest import Shop
-from tests.proofs.outside import wait_for
+from tests.proofs.black_box.waiting import wait_for
 
 SUBSCRIBERS = ["analytics", "email", "loyalty", "recommendations"]
 

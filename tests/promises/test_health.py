@@ -6,7 +6,7 @@ from typing import Any
 import httpx
 
 from tests.promises.conftest import Shop
-from tests.proofs.outside import wait_for
+from tests.proofs.black_box.waiting import wait_for
 
 WITHIN_S = 2.5  # what we promise, and half a second for a busy machine
 

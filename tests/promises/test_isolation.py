@@ -5,7 +5,7 @@ from collections.abc import Callable
 from contextlib import ExitStack
 
 from tests.promises.conftest import Shop
-from tests.proofs.outside import wait_for
+from tests.proofs.black_box.waiting import wait_for
 
 TABLES = "SELECT relname FROM pg_class WHERE relname LIKE 'sideeffects%%' AND relkind = 'r' ORDER BY 1"
 STATUS = "SELECT count(*) FROM orders_order WHERE number = ANY(%s) AND status = 'fulfilled'"

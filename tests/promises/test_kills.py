@@ -7,7 +7,7 @@ import psutil
 import pytest
 
 from tests.promises.conftest import Shop
-from tests.proofs.outside import wait_for
+from tests.proofs.black_box.waiting import wait_for
 
 
 def once(shop: Shop, number: str) -> None:

@@ -12,7 +12,8 @@ from orders.management.placing_client import FINAL
 from tests.engines import RUN_DIR
 from tests.promises.conftest import Shop
 from tests.proofs import prepared
-from tests.proofs.outside import RunningStack, wait_for
+from tests.proofs.black_box.stack import RunningStack
+from tests.proofs.black_box.waiting import wait_for
 
 ORPHAN, MISMATCH = "orphan_payment", "mismatch"
 

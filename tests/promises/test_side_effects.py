@@ -1,7 +1,8 @@
 """Promise: a subscriber that fails or hangs changes nothing for the order or for the other subscribers."""
 
 from tests.promises.conftest import Shop
-from tests.proofs.outside import standing_still, wait_for
+from tests.proofs.black_box.processes import standing_still
+from tests.proofs.black_box.waiting import wait_for
 
 NOT_ANSWERED = "SELECT state FROM orders_incident WHERE subject = 'email' AND code = 'not_answering'"
 

@@ -14,7 +14,7 @@ import psutil
 import pytest
 
 from tests.promises.conftest import Shop
-from tests.proofs.outside import wait_for
+from tests.proofs.black_box.waiting import wait_for
 
 LEASE_S = 3.0  # at the tests' time scale
 FORWARD = (

@@ -11,7 +11,8 @@ import psutil
 import pytest
 
 from tests.promises.conftest import Shop
-from tests.proofs.outside import FOLDER, wait_for
+from tests.proofs.black_box.stack import FOLDER
+from tests.proofs.black_box.waiting import wait_for
 
 POINT = "sweep.any.any.any"
 HOLDER = "SELECT split_part(holder, ':', 2)::int FROM orders_turnrow WHERE name = 'sweep' AND until > shop_now()"

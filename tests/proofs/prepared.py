@@ -13,7 +13,8 @@ from pathlib import Path
 
 from config.stack import embedded, locks
 from config.stack.supervisor import StackError, start_postgres
-from tests.proofs.outside import FOLDER, wait_for
+from tests.proofs.black_box.stack import FOLDER
+from tests.proofs.black_box.waiting import wait_for
 
 PREPARED = FOLDER / ".run" / "prepared"
 OWNERS = ("orders", "fulfillment", "sideeffects")  # of migrations

@@ -10,7 +10,7 @@ import pytest
 
 from config.stack.embedded import BOUNCES
 from config.stack.ports import Port, listens
-from tests.proofs.outside import wait_for
+from tests.proofs.black_box.waiting import wait_for
 from tests.sideeffects.conftest import Tell
 
 pytestmark = pytest.mark.django_db(transaction=True)

@@ -16,7 +16,7 @@ import pytest
 
 from config.management.commands import demo
 from tests.engines import ROOT, RUN_DIR
-from tests.proofs.outside import wait_for
+from tests.proofs.black_box.waiting import wait_for
 from tests.stack.test_stack import everybody, gone, manage
 
 HERE = RUN_DIR / "terminal"

@@ -15,7 +15,7 @@ from config.stack.processes import Command
 from config.stack.supervisor import Stack, StackError, StackOptions
 from tests.engines import ROOT, RUN_DIR
 from tests.promises.conftest import Shop
-from tests.proofs.outside import RunningStack
+from tests.proofs.black_box.stack import RunningStack
 from tests.stack.test_stack import manage
 
 ANSWER = (

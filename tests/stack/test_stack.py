@@ -16,7 +16,9 @@ import pytest
 
 from config.stack import embedded
 from tests.engines import ROOT, RUN_DIR
-from tests.proofs.outside import RunningStack, body, wait_for
+from tests.proofs.black_box.orders import body
+from tests.proofs.black_box.stack import RunningStack
+from tests.proofs.black_box.waiting import wait_for
 
 HERE = RUN_DIR / "own"
 KEYS = ["web", "api", "flower", "flower_login", "sandbox", "database", "broker", "token", "admin", "operator_token", "processes"]

@@ -14,7 +14,7 @@ from tests.proofs.crash_matrix.proxy import FAULTS as PROXIED
 
 NONE, FORGOTTEN, REFUSED_ONCE = "none", "rejection_not_kept", "refused_once"
 OTHER_AMOUNT, OTHER_CURRENCY, NOTHING_TAKEN, REFUNDED_OUTSIDE = "other_amount", "other_currency", "nothing_taken", "refunded_outside"
-SCRIPTED = {  # nobody but the sandbox can be told to do so
+SCRIPTED = {  # only the sandbox can be made to do so
     FORGOTTEN: "rejected for good by a provider that does not keep its rejections",
     REFUSED_ONCE: "rejected by a provider that keeps its rejections, and would do it under another key; a person lets it be tried again",
     OTHER_AMOUNT: "less is taken, or given back at first, than was asked for",
@@ -29,7 +29,7 @@ OF_MONEY = {
     NOTHING_TAKEN: ("do",),
     REFUNDED_OUTSIDE: ("do",),
 }
-PINNED = (FORGOTTEN, REFUNDED_OUTSIDE)  # met at one provider of the sandbox; the front door lets nobody choose one
+PINNED = (FORGOTTEN, REFUNDED_OUTSIDE)  # met at one provider of the sandbox; the API lets nobody choose one
 FAULTS = {NONE: "the provider is well", **PROXIED, **SCRIPTED}
 ACTIONS = {
     "kill": "SIGKILL to the process that reaches the boundary",
@@ -93,8 +93,8 @@ def _happens(step: Step, direction: str, steps: Sequence[Step], boundary: str, f
     if step.local:
         return fault == NONE and boundary not in AROUND_A_CALL
     if fault in SCRIPTED:
-        can_be_told = step.role in sandboxed and step is first_of(step.role, steps)
-        return can_be_told and _is_met(step, direction, boundary, fault)
+        can_be_scripted = step.role in sandboxed and step is first_of(step.role, steps)
+        return can_be_scripted and _is_met(step, direction, boundary, fault)
     return True
 
 

@@ -172,7 +172,7 @@ class Proxy:
 
 
 async def read(reader: asyncio.StreamReader) -> Request:
-    """One request. Raises ValueError: no HTTP, or too long, or of a length that is not told."""
+    """One request. Raises ValueError: no HTTP, or too long, or of a length that is not given."""
     head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").split("\r\n")
     method, path, _ = head[0].split(" ", 2)
     headers = {name.strip().lower(): value.strip() for name, _, value in (line.partition(":") for line in head[1:] if line)}

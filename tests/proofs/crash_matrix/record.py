@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from tests.proofs.crash_matrix.cases import Case
-from tests.proofs.crash_matrix.trial import Outcome
+from tests.proofs.crash_matrix.outcome import Outcome
 
-PACKAGES = ("config", "orders", "fulfillment", "sideeffects")
+PACKAGES = ("config", "orders", "fulfillment", "sideeffects", "tests/proofs")
 
 
 def fingerprint(folder: Path) -> str:
-    """Of every source file of the product: the same commit and the same changes on top of it, with or without git."""
+    """Of every source file of the product and the proofs: the same commit and the same changes on top of it, with or without git."""
     digest = hashlib.sha256()
     for file in sorted(file for package in PACKAGES for file in (folder / package).rglob("*.py")):
         digest.update(str(file.relative_to(folder)).encode() + b"\0" + file.read_bytes() + b"\0")
@@ -23,8 +23,8 @@ def fingerprint(folder: Path) -> str:
 
 def as_line(outcome: Outcome) -> dict[str, Any]:
     """``case`` by its name."""
-    told = dataclasses.asdict(outcome) | {"case": outcome.case.name, "ok": outcome.ok, "reasons": list(outcome.reasons)}
-    return dict(told)
+    line = dataclasses.asdict(outcome) | {"case": outcome.case.name, "ok": outcome.ok, "reasons": list(outcome.reasons)}
+    return dict(line)
 
 
 class Record:

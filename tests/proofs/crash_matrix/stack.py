@@ -1,4 +1,4 @@
-"""The stack that is proven: the shop's own, with a second saga worker, crash points, and the fault proxy between the workers and each provider."""
+"""The stack of the crash matrix: the shop's own, with a second saga worker, crash points, and the fault proxy between the workers and each provider."""
 
 import shutil
 import sys
@@ -14,7 +14,7 @@ CRASH, FAULTS = "crash", "faults"  # folders of the run directory
 SECOND = "saga2"
 
 
-class ProvingStack(Stack):
+class MatrixStack(Stack):
     """``through``: setting → URL of a provider; the workers get the proxy's address instead. The sandbox is always behind one."""
 
     def __init__(

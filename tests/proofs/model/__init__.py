@@ -1,1 +1,1 @@
-"""The protocol as pure functions, and the search through its states."""
+"""The model: the protocol as pure functions, and the search through its states (model checking)."""

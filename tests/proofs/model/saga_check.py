@@ -12,7 +12,7 @@ import time
 from dataclasses import replace
 from typing import NamedTuple
 
-from tests.proofs.model.saga_model import PAYMENT, SHIPPING, Rules, World
+from tests.proofs.model.saga_state import PAYMENT, SHIPPING, Rules, World
 from tests.proofs.model.saga_world import moves
 
 # --- what must hold ---------------------------------------------------------------------------------------------------

@@ -9,24 +9,8 @@ from __future__ import annotations
 
 from typing import Any, Iterator, NamedTuple
 
-from tests.proofs.model.saga_model import (
-    INVENTORY,
-    PAYMENT,
-    SHIPPING,
-    Journal,
-    Record,
-    Rules,
-    Worker,
-    current,
-    give_up,
-    grant_next_undo,
-    put,
-    settle_do,
-    settle_undo,
-    stopped,
-    take_over,
-    turn_back,
-)
+from tests.proofs.model.saga_model import current, give_up, grant_next_undo, settle_do, settle_undo, stopped, take_over, turn_back
+from tests.proofs.model.saga_state import INVENTORY, PAYMENT, SHIPPING, Journal, Record, Rules, Worker, put
 
 ATTENTION = "needs_attention"
 FORWARD_DOUBT = ("started", "retry_wait", "in_doubt", "rejected")

@@ -12,8 +12,8 @@ from __future__ import annotations
 
 from typing import Iterator
 
-from tests.proofs.model.saga_model import (
-    DO_BUDGET,
+from tests.proofs.model.saga_model import DO_BUDGET, asked_before, before_an_open_circuit, current, held, launch, take_over
+from tests.proofs.model.saga_state import (
     NAMES,
     PAYMENT,
     SHIPPING,
@@ -24,21 +24,13 @@ from tests.proofs.model.saga_model import (
     Rules,
     Worker,
     World,
-    asked_before,
-    before_an_open_circuit,
     commit,
-    current,
-    held,
-    launch,
     publish,
     put,
-    receive,
-    settle,
-    take_over,
-    transact,
     without,
     worker_moves_on,
 )
+from tests.proofs.model.saga_tasks import receive, settle, transact
 
 # --- the provider -----------------------------------------------------------------------------------------------------
 

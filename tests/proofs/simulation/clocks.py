@@ -39,17 +39,17 @@ class Clocks:
     # --- what happens to them ---
 
     def set(self, by_s: float | None = None) -> str:
-        """By minutes or an hour, a moment after the sweep has looked."""
+        """By minutes or an hour, a moment after the sweep has read it."""
         if by_s is None:
             by_s = self.die.choice((-1, 1)) * self.die.choice((self.die.uniform(60, 600), self.die.uniform(3000, 4000)))
         self.clock.now += self.die.choice((0.0, 0.3, 0.7))
         self.clock.ahead_s += by_s
-        self.clock.tell_the_database()
+        self.clock.set_in_the_database()
         self.were_set = True
         return f"the database's clock is set by {by_s:+.0f} s"
 
     def are_seen(self) -> str:
-        """The sweep looks once a second: before more time than that passes it has seen a jump, and moved what is open. Empty: there was none."""
+        """The sweep reads it once a second: before more time than that passes it has seen a jump, and moved what is open. Empty: there was none."""
         if self.watch is None or not self.were_set:
             return ""
         if jumped_s := self.watch.look():
@@ -61,14 +61,14 @@ class Clocks:
         self.jumps.append(recovery.Jump(jumped_s, self.clock.now - self.watch.unsure_s))
 
     def move(self) -> str:
-        """Raises whatever the database does: then it goes on at the next look."""
+        """Raises whatever the database does: then it goes on the next time."""
         jump = self.jumps[0]
         recovery.move_with_the_clock(jump)
         self.jumps.pop(0)
         return f"the sweep sees that the clock was set by {jump.seconds:+.0f} s"
 
     def time_has_passed(self) -> None:
-        """With a look every second."""
+        """Read every second."""
         if self.watch is not None:
             self.watch.saw(self.clock.now, self.clock.of_the_database)
 
@@ -102,11 +102,11 @@ class Clocks:
     def _is_out_of_time(self, after: Seen, last_entry: int) -> bool:
         with connection.cursor() as cursor:
             cursor.execute(OUT_OF_TIME, [after.saga["order_id"], last_entry])
-            told = bool(cursor.fetchone()[0])
+            is_recorded = bool(cursor.fetchone()[0])
         limits = {"first_started_at": settings.STEP_DEADLINE_S, "undo_granted_at": settings.UNDO_DEADLINE_S}
         truly = [self.clock.now - self._placed_at > settings.SAGA_DEADLINE_S]
         truly += [self.clock.now - at > limits[name.split()[1]] for name, at in self._first_at.items()]
-        return told and not any(truly)
+        return is_recorded and not any(truly)
 
 
 def _start(record: dict[str, Any]) -> str:

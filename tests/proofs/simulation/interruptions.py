@@ -1,4 +1,4 @@
-"""Any statement, and any COMMIT, may be the last that a process does: it is told to end, or its line to the database breaks. Before a COMMIT, or after it."""
+"""Any statement, and any COMMIT, may be the last that a process does: it is killed, or its line to the database breaks. Before a COMMIT, or after it."""
 
 import random
 from collections.abc import Iterator
@@ -15,7 +15,7 @@ ODDS = 0.015  # of each statement and each side of a COMMIT, times how faulty a 
 
 
 class LineBroke(OperationalError):
-    """As the driver tells it."""
+    """As the driver raises it."""
 
 
 class Interruptions:
@@ -48,7 +48,7 @@ class Interruptions:
             return
         if self.die.random() < 0.5:
             raise Killed
-        with connection.wrap_database_errors:  # as whatever the driver tells
+        with connection.wrap_database_errors:  # as whatever the driver raises
             if connection.connection is not None:
                 connection.connection.close()
             raise LineBroke("the connection was closed in the middle")

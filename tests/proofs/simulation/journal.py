@@ -25,7 +25,7 @@ FROM fulfillment_saga s JOIN orders_order o ON o.id = s.order_id WHERE s.id = %s
 
 @dataclass(frozen=True)
 class Seen:
-    """The rows of one order, as committed, and the circuits. ``wake_at``: seconds since the epoch of time; None: nobody looks.
+    """The rows of one order, as committed, and the circuits. ``wake_at``: seconds since the epoch of time; None: it wakes up nobody.
 
     ``captured_minor``: what our ledger says remains captured. ``written_off_minor``: what a person has decided to keep.
     """

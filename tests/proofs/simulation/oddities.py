@@ -15,7 +15,7 @@ REFUNDS = ("a part", "nothing")
 
 
 class Oddities:
-    """``next``: what a course wants to happen at the next occasion. ``gives_back_twice``: only where nobody else refunds, or it would be nobody's fault."""
+    """``next``: what a scripted case wants to happen at the next occasion. ``gives_back_twice``: only where nobody else refunds, or it would be nobody's fault."""
 
     def __init__(self, seed: int) -> None:
         self.die = random.Random(f"{seed} oddities")

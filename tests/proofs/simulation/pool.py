@@ -49,13 +49,13 @@ class Sum:
     transitions: Counter[str] = field(default_factory=Counter)
     breaches: list[dict[str, Any]] = field(default_factory=list)
 
-    def add(self, told: dict[str, Any]) -> None:
+    def add(self, verdict: dict[str, Any]) -> None:
         self.histories += 1
-        self.moves += told["moves"]
-        self.endings[f"{told['card']}: {told['ending']}"] += 1
-        self.transitions.update(told["transitions"])
-        if told["breach"]:
-            self.breaches.append(told)
+        self.moves += verdict["moves"]
+        self.endings[f"{verdict['card']}: {verdict['ending']}"] += 1
+        self.transitions.update(verdict["transitions"])
+        if verdict["breach"]:
+            self.breaches.append(verdict)
 
 
 @contextlib.contextmanager
@@ -104,14 +104,14 @@ def _made(connection: "psycopg.Connection[Any]", server: str, jobs: int, folder:
 
 def run(seen: Sum, urls: list[str], folder: Path, words: list[str], until: Callable[[Sum], bool], progress: Callable[[Sum], None]) -> None:
     """Add to ``seen`` what every process sees, until ``until`` says enough or a history breaches. None of them outlives this. Raises NothingSimulated."""
-    told: Queue[str | Child] = Queue()
+    output: Queue[str | Child] = Queue()
     children: list[Child] = []
     try:
         for job, url in enumerate(urls):
             command = [sys.executable, "manage.py", "simulate", "--job", f"{job}/{len(urls)}", *words]
             with in_one_go():
-                children.append(_child(command, folder, url, told))
-        for line in _lines(told, len(children)):
+                children.append(_child(command, folder, url, output))
+        for line in _lines(output, len(children)):
             seen.add(json.loads(line))
             progress(seen)
             if seen.breaches or until(seen):
@@ -123,25 +123,25 @@ def run(seen: Sum, urls: list[str], folder: Path, words: list[str], until: Calla
                 child.wait()
 
 
-def _child(command: list[str], folder: Path, url: str, told: "Queue[str | Child]") -> "Child":
+def _child(command: list[str], folder: Path, url: str, output: "Queue[str | Child]") -> "Child":
     """In a session of its own: Ctrl-C reaches us, and we end it."""
     child = subprocess.Popen(command, cwd=folder, env=prepared.environment(url), stdout=subprocess.PIPE, text=True, start_new_session=True)
-    threading.Thread(target=_listen, args=(child, told), daemon=True).start()
+    threading.Thread(target=_listen, args=(child, output), daemon=True).start()
     return child
 
 
-def _listen(child: "Child", told: "Queue[str | Child]") -> None:
+def _listen(child: "Child", output: "Queue[str | Child]") -> None:
     assert child.stdout is not None
     for line in child.stdout:
         if line.startswith("{"):
-            told.put(line)
-    told.put(child)
+            output.put(line)
+    output.put(child)
 
 
-def _lines(told: "Queue[str | Child]", running: int) -> Iterator[str]:
+def _lines(output: "Queue[str | Child]", running: int) -> Iterator[str]:
     """Until every process has ended. Raises NothingSimulated: one has failed."""
     while running:
-        line = told.get()
+        line = output.get()
         if isinstance(line, str):
             yield line
             continue

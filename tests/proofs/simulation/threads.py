@@ -1,4 +1,4 @@
-"""Workers that run one at a time: a thread each, with its own database connection, which goes on only when it is told to."""
+"""Workers that run one at a time: a thread each, with its own database connection, which goes on only when somebody lets it."""
 
 import threading
 from collections.abc import Callable
@@ -15,7 +15,7 @@ class WorkerThread:
 
     def __init__(self) -> None:
         self.at = ""  # the boundary at which it stands; empty while it is idle
-        self.told: str | None = None  # how its last piece of work ended
+        self.outcome: str | None = None  # how its last piece of work ended
         self._work: Callable[[], str] | None = None
         self._is_dying = False
         self._go, self._stands = threading.Lock(), threading.Lock()  # each is released by the other side, once for each acquire
@@ -33,7 +33,7 @@ class WorkerThread:
 
     def begin(self, work: Callable[[], str]) -> None:
         """Run until the first boundary, or the end."""
-        self._work, self.told = work, None
+        self._work, self.outcome = work, None
         self._switch()
 
     def resume(self) -> None:
@@ -70,8 +70,8 @@ class WorkerThread:
                 connection.close()
                 return
             try:
-                self.told = work()
+                self.outcome = work()
             except Killed:
-                self.told = None
+                self.outcome = None
             self.at = ""
             self._stands.release()

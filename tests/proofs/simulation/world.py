@@ -25,14 +25,14 @@ STATEMENTS = 1000
 
 class Clock:
     """Virtual seconds. ``now`` is true, and what every monotonic clock goes by; the database's may have been set ``ahead_s``, or back.
-    Each thread tells its database connection before it goes on.
+    Each thread sets it in its database connection before it goes on.
     """
 
     def __init__(self) -> None:
         self.now = START
         self.ahead_s = 0.0
         self.is_shared = False  # the workers stand on the database's machine: what sets its clock sets theirs
-        self._told = threading.local()
+        self._set = threading.local()
 
     def jump(self, to: float) -> None:
         self.now = max(self.now, to)
@@ -45,20 +45,20 @@ class Clock:
     def of_the_workers(self) -> float:
         return self.now + (self.ahead_s if self.is_shared else 0.0)
 
-    def tell_the_database(self) -> None:
+    def set_in_the_database(self) -> None:
         now = self.of_the_database
-        if getattr(self._told, "now", None) != now or connection.connection is None:
+        if getattr(self._set, "now", None) != now or connection.connection is None:
             with connection.cursor() as cursor:
-                if connection.connection is not getattr(self._told, "connection", None):
+                if connection.connection is not getattr(self._set, "connection", None):
                     _make_fast(cursor)
-                    self._told.connection = connection.connection
+                    self._set.connection = connection.connection
                 cursor.execute("SELECT set_config('shop.now', %s, false)", [now.isoformat()])
-            self._told.now = now
+            self._set.now = now
 
-    def tell_a_new_connection(self, **_: Any) -> None:
+    def set_in_a_new_connection(self, **_: Any) -> None:
         """One that is opened within a move, after the last one was lost."""
-        self._told.now = None
-        self.tell_the_database()
+        self._set.now = None
+        self.set_in_the_database()
 
 
 class _Instant(Loader):

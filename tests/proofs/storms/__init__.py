@@ -1,5 +1,6 @@
-"""Storms (``manage.py storm``): hundreds of orders under one kind of harm, on a stack of real processes, each with counts and a verdict.
+"""Storms (``manage.py storm``): chaos scenarios. Hundreds of orders meet one kind of fault injection, on a stack of real processes, each with counts and a verdict.
 
-``scenarios`` says what happens, one file each; ``storm`` is one run of one of them; ``judging`` says whether it held; ``showing`` tells. Everything is done and seen
-from outside (``tests.proofs.outside``): through the API, the provider's ledger, plain SQL and signals.
+``scenarios`` says what happens, one file each, in the terms of ``spec`` and ``scenario``; ``storm`` is one run of one of them; ``invariants`` and ``checks`` say
+whether it held; ``report`` shows it. Everything is done and seen from outside (``tests.proofs.black_box``): through the API, the provider's ledger, plain SQL and
+signals.
 """

@@ -9,7 +9,7 @@ from typing import Self
 
 import httpx
 
-from tests.proofs.outside import NothingCame
+from tests.proofs.black_box.waiting import NothingCame
 
 SIDE_BY_SIDE = 8
 ANSWERED_WITHIN_S = 2.0  # whatever happens to the database

@@ -35,7 +35,7 @@ class Message:
 
     def all_headers(self) -> dict[str, Any]:
         number = str(uuid.uuid4())
-        told: dict[str, Any] = {
+        headers: dict[str, Any] = {
             "lang": "py",
             "task": "fulfillment.payment",
             "id": number,
@@ -43,8 +43,8 @@ class Message:
             "parent_id": None,
             "group": None,
         }
-        told |= {"retries": 0, "eta": None, "expires": None, "timelimit": [None, None], "ignore_result": True, "argsrepr": "()"}
-        return {name: value for name, value in (told | dict(self.headers)).items() if value is not ...}
+        headers |= {"retries": 0, "eta": None, "expires": None, "timelimit": [None, None], "ignore_result": True, "argsrepr": "()"}
+        return {name: value for name, value in (headers | dict(self.headers)).items() if value is not ...}
 
     def envelope(self, queue: str) -> dict[str, Any]:
         """As kombu puts it into a list of Valkey."""

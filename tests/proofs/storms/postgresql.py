@@ -9,7 +9,8 @@ from pathlib import Path
 
 import psutil
 
-from tests.proofs.outside import standing_still, wait_for
+from tests.proofs.black_box.processes import standing_still
+from tests.proofs.black_box.waiting import wait_for
 from tests.proofs.storms.storm import Storm
 
 

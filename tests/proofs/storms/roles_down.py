@@ -4,8 +4,8 @@
 """
 
 from config.stack.supervisor import Stack, answers
-from tests.proofs.outside import wait_for
-from tests.proofs.storms.deploying import run
+from tests.proofs.black_box.waiting import wait_for
+from tests.proofs.storms.deployable_stack import run
 from tests.proofs.storms.storm import Storm
 
 DOWN = "roles_down"  # a folder of the run directory: whoever is named by a file there is not started again

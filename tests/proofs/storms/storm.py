@@ -3,7 +3,7 @@
 import random
 import shutil
 import time
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence, Set
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -11,22 +11,23 @@ from typing import Any
 from config.stack.processes import end_leftovers
 from config.stack.supervisor import StackError, stop_running
 from tests.proofs import prepared
-from tests.proofs.outside import RunningStack, Shop
-from tests.proofs.storms.asking import Asker, Said
+from tests.proofs.black_box.shop import Shop
+from tests.proofs.black_box.stack import RunningStack
+from tests.proofs.storms.broker_link import BrokerLink
+from tests.proofs.storms.client_history import Exchange, Recording
 from tests.proofs.storms.clients import Clients
-from tests.proofs.storms.history import Exchange, Recording
-from tests.proofs.storms.line import Line
-from tests.proofs.storms.scenario import SMALL, Scenario
+from tests.proofs.storms.diagnostics import Answer, Diagnostics
+from tests.proofs.storms.spec import SMALL, ScenarioSpec
 
-BESIDE_OTHERS = 3.0  # times longer is waited in a small storm, which shares its machine with other tests: there a limit tells of what hangs, not how fast it is
+BESIDE_OTHERS = 3.0  # times longer is waited in a small storm, which shares its machine with other tests: there a limit finds what hangs, not how fast it is
 COMMANDS = "commands"  # the folder by which `make stop` finds a storm: before its stack, or it would take the stack's end for a breach
 Progress = Callable[[str, int, int], None]  # what is being done, how many are done, of how many
 
 
 class Storm:
-    """``show`` is told of progress. ``counts`` is what the last line tells, in order; ``breaches`` is empty where everything held."""
+    """``show`` hears of progress. ``counts`` is what the last line shows, in order; ``breaches`` is empty where everything held."""
 
-    def __init__(self, scenario: Scenario, size: str, seed: int, folder: Path, show: Progress) -> None:
+    def __init__(self, scenario: ScenarioSpec, size: str, seed: int, folder: Path, show: Progress) -> None:
         self.scenario = scenario
         self.how_many = scenario.sizes[size]
         self.slack = BESIDE_OTHERS if size == SMALL else 1.0
@@ -39,15 +40,15 @@ class Storm:
         self.show = show
         self.numbers: list[str] = []  # every order that was answered 201
         self.planted: set[str] = set()  # orders of which the provider holds more than we asked for
-        self.a_person_s: set[str] = set()  # orders about which a person has still to decide: the last look finds them
+        self.a_person_s: set[str] = set()  # orders about which a person has still to decide: the last reconciliation finds them
         self.counts: dict[str, Any] = {}
         self.breaches: list[str] = []
         self.history: list[Exchange] = []  # what clients were answered, over every start of the stack
         self.fault_ended_at = 0.0  # by the wall clock, which is the database's too
-        self.line: Line | None = None  # to a broker of the storm's own
+        self.broker_link: BrokerLink | None = None  # to a broker of the storm's own
         self._stack: RunningStack | None = None
         self._shop: Shop | None = None
-        self._asker: Asker | None = None
+        self._diagnostics: Diagnostics | None = None
 
     # --- the stack ---
 
@@ -83,14 +84,14 @@ class Storm:
         return self._shop
 
     @property
-    def asker(self) -> Asker:
+    def diagnostics(self) -> Diagnostics:
         """Wanted for the first time before anything is wrong: somebody logs in."""
-        self._asker = self._asker or Asker(self.shop)
-        return self._asker
+        self._diagnostics = self._diagnostics or Diagnostics(self.shop)
+        return self._diagnostics
 
-    def said(self) -> dict[str, Said]:
-        """What the asker has heard, by moment."""
-        return self._asker.said() if self._asker else {}
+    def diagnosed(self) -> dict[str, dict[str, Answer]]:
+        """What was answered, by moment."""
+        return self._diagnostics.answers() if self._diagnostics else {}
 
     # --- orders ---
 
@@ -176,3 +177,7 @@ class Storm:
         if not holds:
             self.breaches.append(otherwise)
         return holds
+
+    def expect_none(self, what: str, orders: Set[str]) -> None:
+        """A breach, with some of them, unless there are none of which ``what`` is true."""
+        self.expect(not orders, f"{len(orders)} orders {what}: {', '.join(sorted(orders)[:5])}")

@@ -1,4 +1,4 @@
-"""``manage.py prove``: the crash matrix, on real workers, against the steps and gateways of this checkout."""
+"""``manage.py prove``: the crash matrix (fault injection case by case), on real workers, against the steps and gateways of this checkout."""
 
 import json
 import subprocess
@@ -21,12 +21,13 @@ from fulfillment.steps import STEPS
 from orders.management.placing_client import ShopClient
 from tests.proofs.crash_matrix import matrix, rabbitmq, selection
 from tests.proofs.crash_matrix.cases import Case, sensible_cases
+from tests.proofs.crash_matrix.outcome import Outcome
 from tests.proofs.crash_matrix.proxy import STANDS
 from tests.proofs.crash_matrix.record import Record, as_line, fingerprint
-from tests.proofs.crash_matrix.showing import Showing
-from tests.proofs.crash_matrix.stack import CRASH, FAULTS, ProvingStack, options
-from tests.proofs.crash_matrix.story import needs_proxy, sandboxed_roles
-from tests.proofs.crash_matrix.trial import Field, Outcome
+from tests.proofs.crash_matrix.report import Report
+from tests.proofs.crash_matrix.script import needs_proxy, sandboxed_roles
+from tests.proofs.crash_matrix.stack import CRASH, FAULTS, MatrixStack, options
+from tests.proofs.crash_matrix.testbed import Testbed
 
 FLOOR = 150
 HELD, BROKEN, NOTHING = 0, 1, 2
@@ -35,7 +36,7 @@ WIDTH = 150
 
 class Command(BaseCommand):
     help = (
-        "Kill, freeze and lie to real workers at every boundary of every step, and check afterwards that each order adds up. "
+        "The crash matrix: kill, freeze and lie to real workers at every boundary of every step, and check afterwards that each order adds up. "
         "Steps and gateways of yours take part as soon as they stand in STEPS and ROLES (docs/prove.md). "
         "It starts a stack of its own in the folder prove of RUN_DIR and stops it at the end. "
         "The default selection (190 cases) takes about 4 minutes on two cores, --all about 40. "
@@ -102,7 +103,7 @@ class Command(BaseCommand):
         broker = rabbitmq.choose(run_dir) if asked["broker"] == "rabbitmq" else None
         console = self._console(asked)
         wanted = options(settings.BASE_DIR, run_dir, broker.url if broker else "")
-        with ProvingStack(wanted, lambda line: console.print(line, highlight=False, markup=False), asked["through"], broker) as stack:
+        with MatrixStack(wanted, lambda line: console.print(line, highlight=False, markup=False), asked["through"], broker) as stack:
             return _in_its_settings(stack)
 
     def _console(self, asked: dict[str, Any]) -> Console:
@@ -114,18 +115,18 @@ class Command(BaseCommand):
     def _here(self, cases: list[Case], asked: dict[str, Any]) -> int:
         info = running_stack()
         self._refuse_without_crash_points(info)
-        showing = Showing(self._console(asked))
+        report = Report(self._console(asked))
         if not (settings.RUN_DIR / FAULTS / STANDS).exists():
-            showing.say("No fault proxy stands before the providers of this stack: only cases that need none are proven.")
+            report.say("No fault proxy stands before the providers of this stack: only cases that need none are proven.")
             cases = [case for case in cases if not needs_proxy(case, STEPS)]
         shop = ShopClient(info["api"], info["token"])
-        field = Field(settings.RUN_DIR.resolve(), shop, STEPS, settings.LEASE_S, asked["token"], asked["sku"])
-        outcomes = self._prove(cases, asked, field, showing)
+        testbed = Testbed(settings.RUN_DIR.resolve(), shop, STEPS, settings.LEASE_S, asked["token"], asked["sku"])
+        outcomes = self._prove(cases, asked, testbed, report)
         floor = asked["floor"] if asked["floor"] is not None else 1 if asked["only"] else FLOOR
         enough = len(outcomes) >= floor
         if not enough:
-            showing.say(f"These are fewer cases than the floor, {floor}.")
-        showing.verdict(outcomes)
+            report.say(f"These are fewer cases than the floor, {floor}.")
+        report.verdict(outcomes)
         if asked["json"]:
             self.stdout.write(json.dumps(_summary(outcomes)))
         return HELD if enough and all(outcome.ok for outcome in outcomes) else BROKEN
@@ -140,18 +141,18 @@ class Command(BaseCommand):
             f"CRASH_POINTS={where} and DEMO_VALUES=1. Or leave --running out."
         )
 
-    def _prove(self, cases: list[Case], asked: dict[str, Any], field: Field, showing: Showing) -> list[Outcome]:
+    def _prove(self, cases: list[Case], asked: dict[str, Any], testbed: Testbed, report: Report) -> list[Outcome]:
         record = Record(settings.RUN_DIR / "cases.jsonl", f"{fingerprint(settings.BASE_DIR)} {asked['broker']}")
         record.begin(asked["resume"])
         proven = record.proven(cases) if asked["resume"] else {}
         left = [case for case in cases if case.name not in proven]
         if proven:
-            showing.say(f"{len(proven)} cases were proven earlier on this code; {len(left)} are left.")
-        with showing.bar(len(left)) as tell:
-            fresh = matrix.prove(left, field, record, tell)
-        fallen = {outcome.order: outcome for outcome in matrix.looked_at_again(fresh, field)}
+            report.say(f"{len(proven)} cases were proven earlier on this code; {len(left)} are left.")
+        with report.bar(len(left)) as show:
+            fresh = matrix.prove(left, testbed, record, show)
+        fallen = {outcome.order: outcome for outcome in matrix.inspected_again(fresh, testbed)}
         outcomes = [*proven.values(), *(fallen.get(outcome.order, outcome) for outcome in fresh)]
-        showing.tables(outcomes)
+        report.tables(outcomes)
         return outcomes
 
 
@@ -185,7 +186,7 @@ def is_http(url: str) -> bool:
         return False
 
 
-def _in_its_settings(stack: ProvingStack) -> int:
+def _in_its_settings(stack: MatrixStack) -> int:
     """The same command again, as a process whose settings know this stack, in a session of its own; its exit code."""
     variables = {
         "RUN_DIR": stack.run_dir,

@@ -1,4 +1,6 @@
-"""``manage.py simulate``: thousands of seeded histories of one order, with the real engine on a real database, each change replayed on the model."""
+"""``manage.py simulate``: deterministic simulation testing. Thousands of seeded histories of one order, with the real engine on a real database, each change
+replayed on the model.
+"""
 
 import json
 import os
@@ -18,9 +20,10 @@ from config.management.commands.up import heed_signals
 from fulfillment.management.numbers import above_zero, at_least_one, at_least_zero
 from tests.proofs.model.saga_journal import KINDS
 from tests.proofs.simulation import pool
-from tests.proofs.simulation.history import Simulator, Verdict
+from tests.proofs.simulation.mutations import MUTATIONS
 from tests.proofs.simulation.pool import NothingSimulated, Sum
-from tests.proofs.simulation.sabotage import BROKEN
+from tests.proofs.simulation.simulator import Simulator
+from tests.proofs.simulation.verdict import Verdict
 
 HELD, BREACH, NOTHING = 0, 1, 2
 MOVES = 60
@@ -28,7 +31,8 @@ MOVES = 60
 
 class Command(BaseCommand):
     help = (
-        "Run seeded histories of one order: the real engine on a PostgreSQL of its own, with virtual messages, providers, crashes and time. "
+        "Deterministic simulation. Run seeded histories of one order: the real engine on a PostgreSQL of its own, with virtual messages, providers, "
+        "crashes and time. "
         "A seed is one exactly repeatable history. Takes as long as you say (default: one minute; about 500 histories a minute and core). "
         "Exit 0: no breach. 1: a breach, or fewer histories than the floor. 2: interrupted, or nothing could be simulated. "
         "Example: manage.py simulate --minutes 5 --seed 7; again one history: manage.py simulate --only 4711"
@@ -51,7 +55,12 @@ class Command(BaseCommand):
         )
         parser.add_argument("--moves", type=at_least_one, help=f"moves with faults in a history (default {MOVES}; safety: {MOVES * 4})")
         parser.add_argument("--jobs", type=at_least_one, default=2, help="processes side by side (default 2)")
-        parser.add_argument("--sabotage", choices=sorted(BROKEN), help="break this rule of the engine first, to see that it is seen")
+        parser.add_argument(
+            "--mutation",
+            "--sabotage",
+            choices=sorted(MUTATIONS),
+            help="run a mutation of the engine, which breaks this rule, to see that it is seen",
+        )
         parser.add_argument("--json", action="store_true", help="one JSON object at the end")
         parser.add_argument("--job", help="(a process of the command itself: its number / how many)")
 
@@ -70,7 +79,7 @@ class Command(BaseCommand):
         except KeyboardInterrupt:
             if not seen.breaches:
                 self._end(f"Interrupted.{_so_far(seen)}")
-        self._tell(seen, options)
+        self._show_result(seen, options)
 
     def _end(self, why: str) -> None:
         with suppress(OSError):  # the terminal may be gone
@@ -82,7 +91,7 @@ class Command(BaseCommand):
     def _run(self, seen: Sum, urls: list[str], options: dict[str, Any]) -> None:
         words = ["--seed", str(options["seed"]), "--mode", options["mode"], "--moves", str(moves_of(options))]
         words += ["--only", str(options["only"])] if options["only"] is not None else []
-        words += ["--sabotage", options["sabotage"]] if options["sabotage"] else []
+        words += ["--mutation", options["mutation"]] if options["mutation"] else []
         until = pool.histories_pass(options["histories"]) if options["histories"] else pool.minutes_pass(options["minutes"])
         total, begun = options["histories"] or options["minutes"] * 60, time.monotonic()
         columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn(), TimeRemainingColumn())
@@ -95,7 +104,7 @@ class Command(BaseCommand):
 
             pool.run(seen, urls, settings.BASE_DIR, words, until, show)
 
-    def _tell(self, seen: Sum, options: dict[str, Any]) -> None:
+    def _show_result(self, seen: Sum, options: dict[str, Any]) -> None:
         if options["json"]:
             self.stdout.write(json.dumps({**vars(seen), "missing": missing(seen)}))
         elif options["only"] is None:
@@ -132,7 +141,7 @@ class Command(BaseCommand):
         job, jobs = (int(part) for part in options["job"].split("/"))
         pool.stay_on_one_core(job)
         simulator = Simulator()
-        with BROKEN[options["sabotage"]]() if options["sabotage"] else nullcontext():
+        with MUTATIONS[options["mutation"]]() if options["mutation"] else nullcontext():
             if options["only"] is not None:
                 verdict = self._one(simulator, options["only"], options)
                 for line in verdict.trace:

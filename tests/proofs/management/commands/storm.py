@@ -1,4 +1,4 @@
-"""``manage.py storm``: hundreds of orders under one kind of harm after the other, on real processes, each with counts and a verdict."""
+"""``manage.py storm``: chaos scenarios, one after the other: hundreds of orders under one kind of harm, on real processes, each with counts and a verdict."""
 
 import json
 import sys
@@ -13,10 +13,11 @@ from rich.console import Console
 
 from config.management.commands.up import heed_signals
 from config.stack.supervisor import StackError, hold
-from tests.proofs.storms import judging
-from tests.proofs.storms.scenario import FULL, SIZES, SMALL, Scenario
+from tests.proofs.storms import invariants
+from tests.proofs.storms.report import Report
+from tests.proofs.storms.scenario import Scenario
 from tests.proofs.storms.scenarios import SCENARIOS
-from tests.proofs.storms.showing import Showing
+from tests.proofs.storms.spec import FULL, SIZES, SMALL
 from tests.proofs.storms.storm import Progress, Storm
 
 HELD, BROKEN, NOTHING = 0, 1, 2
@@ -29,7 +30,7 @@ def _minutes(size: str) -> int:
 
 class Command(BaseCommand):
     help = (
-        "Storms: hundreds of orders under one kind of harm after the other (--list names them). Each has "
+        "Storms (chaos scenarios): hundreds of orders under one kind of harm after the other (--list names them). Each has "
         f"a stack of its own in .run/storm and is judged at its end. All take about {_minutes(FULL)} minutes, --size small about {_minutes(SMALL)}. Exit 0: "
         "everything held, 1: a breach, 2: not everything was shown. Example: manage.py storm --only database --seed 7"
     )
@@ -52,29 +53,29 @@ class Command(BaseCommand):
             return
         heed_signals()
         stream = sys.stderr if options["json"] else sys.stdout
-        showing = Showing(Console(file=stream, width=None if stream.isatty() else WIDTH), options["size"])
-        showing.plan(chosen, options["seed"])
+        report = Report(Console(file=stream, width=None if stream.isatty() else WIDTH), options["size"])
+        report.plan(chosen, options["seed"])
         begun = time.monotonic()
         storms, ended_by = list[Storm](), ""
         try:
             for scenario in chosen:
-                storms.append(self._storm(scenario, options, showing))
+                storms.append(self._storm(scenario, options, report))
         except StackError as refused:
             ended_by = str(refused)
         except KeyboardInterrupt:
             ended_by = "Interrupted."
         if ended_by:
             self.stderr.write(f"{ended_by} Not shown: {', '.join(one.name for one in chosen[len(storms) :])}.")
-        showing.verdict(storms, begun)
+        report.verdict(storms, begun)
         if options["json"]:
             self.stdout.write(json.dumps(_as_json(storms, options, ended_by)))
         sys.exit(BROKEN if any(storm.breaches for storm in storms) else NOTHING if ended_by else HELD)
 
-    def _storm(self, scenario: Scenario, options: dict[str, Any], showing: Showing) -> Storm:
+    def _storm(self, scenario: Scenario, options: dict[str, Any], report: Report) -> Storm:
         begun = time.monotonic()
-        with showing.bar(scenario) as show:
+        with report.bar(scenario) as show:
             storm = _run(scenario, options["size"], options["seed"], show)
-        showing.told(storm, time.monotonic() - begun)
+        report.scenario(storm, time.monotonic() - begun)
         return storm
 
 
@@ -88,16 +89,16 @@ def _run(scenario: Scenario, size: str, seed: int, show: Progress) -> Storm:
     with lock, scenario.surroundings(storm) as variables:
         storm.start(**variables)
         try:
-            _happens(storm)
+            _happens(scenario, storm)
         finally:
             storm.stop()
     return storm
 
 
-def _happens(storm: Storm) -> None:
+def _happens(scenario: Scenario, storm: Storm) -> None:
     try:
-        storm.scenario.happens(storm)
-        judging.judge(storm)
+        scenario.happens(storm)
+        invariants.judge(storm)
     except Exception as failed:
         storm.expect(False, f"the storm itself came to nothing: {type(failed).__name__}: {failed}")
 

@@ -8,9 +8,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from tests.proofs.storms.scenario import FULL, SMALL, Scenario
+from tests.proofs.storms.broker_monitor import BrokerMonitor
+from tests.proofs.storms.scenario import Scenario
+from tests.proofs.storms.spec import FULL, SMALL
 from tests.proofs.storms.storm import Storm
-from tests.proofs.storms.tap import Tap
 
 STEPS, SUBSCRIBERS = 3, 4  # messages of a fulfilled order
 PROBES = ("fulfillment.probe", "sideeffects.probe")
@@ -31,7 +32,7 @@ def happens(storm: Storm) -> None:
         task = envelope["headers"]["task"]
         published[task] += task not in PROBES
 
-    with Tap(storm, hear).listening():
+    with BrokerMonitor(storm, hear).listening():
         with storm.shop.stopped("saga"):
             storm.place(count)
         begun = time.monotonic()

@@ -5,9 +5,10 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from tests.proofs.outside import NothingCame, wait_for
-from tests.proofs.storms.line import Line, why_not
-from tests.proofs.storms.scenario import FULL, SMALL, Scenario
+from tests.proofs.black_box.waiting import NothingCame, wait_for
+from tests.proofs.storms.broker_link import BrokerLink, why_not
+from tests.proofs.storms.scenario import Scenario
+from tests.proofs.storms.spec import FULL, SMALL
 from tests.proofs.storms.storm import Storm
 
 FLOWS_WITHIN_S = 15.0
@@ -18,16 +19,16 @@ DEAF = "this worker is deaf and ends itself"
 
 @contextmanager
 def surroundings(storm: Storm) -> Iterator[dict[str, str]]:
-    storm.line = Line(storm.run_dir.with_name("broker-line"))
-    with storm.line.standing():
-        yield {"CELERY_BROKER_URL": storm.line.url}
+    storm.broker_link = BrokerLink(storm.run_dir.with_name("broker-line"))
+    with storm.broker_link.standing():
+        yield {"CELERY_BROKER_URL": storm.broker_link.url}
 
 
 def happens(storm: Storm) -> None:
-    line = storm.line
-    assert line is not None
+    link = storm.broker_link
+    assert link is not None
     kinds = [kind for kind in (RESET, WIPED, RESTARTED, HALF_OPEN) for _ in range(storm.how_many[kind])]
-    if not line.can_vanish:
+    if not link.can_vanish:
         storm.counts["not shown"] = why_not()
         kinds = [kind for kind in kinds if kind != HALF_OPEN]
     storm.rng.shuffle(kinds)
@@ -38,7 +39,7 @@ def happens(storm: Storm) -> None:
     for done, kind in enumerate(kinds):
         storm.show(kind, done, len(kinds))
         storm.numbers += [storm.shop.place_stubbornly() for _ in range(UNDER_WAY)]
-        _strike(storm, line, kind)
+        _strike(storm, link, kind)
         slowest[kind] = max(slowest.get(kind, 0.0), round(_until_orders_flow(storm, kind), 1))
     storm.fault_ended()
     storm.counts |= {"faults": len(kinds)} | {f"{kind}: flows after at most (s)": seconds for kind, seconds in slowest.items()}
@@ -47,16 +48,16 @@ def happens(storm: Storm) -> None:
     storm.all_are_fulfilled()
 
 
-def _strike(storm: Storm, line: Line, kind: str) -> None:
+def _strike(storm: Storm, link: BrokerLink, kind: str) -> None:
     if kind == RESET:
         for connections in ("normal", "pubsub"):
-            line.client().client_kill_filter(_type=connections, skipme=True)
+            link.client().client_kill_filter(_type=connections, skipme=True)
     elif kind == WIPED:
-        line.client().flushall()
+        link.client().flushall()
     elif kind == RESTARTED:
-        line.restart(storm.rng.uniform(0, 3))
+        link.restart(storm.rng.uniform(0, 3))
     else:
-        line.vanish()
+        link.vanish()
 
 
 def _until_orders_flow(storm: Storm, kind: str) -> float:

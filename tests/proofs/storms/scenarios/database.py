@@ -4,10 +4,11 @@ import os
 import signal
 import time
 
-from tests.proofs.outside import wait_for
+from tests.proofs.black_box.waiting import wait_for
 from tests.proofs.storms.clients import Clients
 from tests.proofs.storms.postgresql import stop_postgres
-from tests.proofs.storms.scenario import FULL, SMALL, Scenario
+from tests.proofs.storms.scenario import Scenario
+from tests.proofs.storms.spec import FULL, SMALL
 from tests.proofs.storms.storm import Storm
 
 IN_THE_SWEEP = "sweep.any.any.any"

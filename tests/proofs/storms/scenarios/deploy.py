@@ -11,10 +11,11 @@ from pathlib import Path
 
 import httpx
 
-from tests.proofs.outside import NothingCame, wait_for
-from tests.proofs.storms.deploying import DEPLOYED, TWINS
-from tests.proofs.storms.newer import NEWER, make
-from tests.proofs.storms.scenario import FULL, SMALL, Scenario
+from tests.proofs.black_box.waiting import NothingCame, wait_for
+from tests.proofs.storms.deployable_stack import DEPLOYED, TWINS
+from tests.proofs.storms.next_release import NEWER, make
+from tests.proofs.storms.scenario import Scenario
+from tests.proofs.storms.spec import FULL, SMALL
 from tests.proofs.storms.storm import Storm
 
 PARTS = {"web": ("web",), "worker": ("saga", TWINS["saga"]), "sweep": ("sweep", TWINS["sweep"])}
@@ -45,10 +46,10 @@ def happens(storm: Storm) -> None:
         ended, due = storm.statuses(good + refused), {"fulfilled": len(good), "shipping_failed": len(refused)}
         older, new = storm.shop.sql(PLACED_BY, NEWER, NEWER, good + refused)[0]
         wrapped = dict(storm.shop.sql(WRAPPED, good + refused))
-        told = ", ".join(sequence)
-        storm.expect(ended == due, f"{told}: ended as {ended}, not as {due}")
-        storm.expect(min(older, new) > 0, f"{told}: {older} orders were placed by the older release, {new} by the newer one")
-        storm.expect(set(wrapped) <= {"succeeded", "undone"} and sum(wrapped.values()) == new, f"{told}: {new} gifts to wrap, {wrapped}")
+        order = ", ".join(sequence)
+        storm.expect(ended == due, f"{order}: ended as {ended}, not as {due}")
+        storm.expect(min(older, new) > 0, f"{order}: {older} orders were placed by the older release, {new} by the newer one")
+        storm.expect(set(wrapped) <= {"succeeded", "undone"} and sum(wrapped.values()) == new, f"{order}: {new} gifts to wrap, {wrapped}")
         counts["deploys"] += 1
         counts["of the older release"] += older
         counts["of the newer release"] += new
@@ -56,7 +57,7 @@ def happens(storm: Storm) -> None:
     storm.counts |= counts
     storm.expect(counts["left to newer code"] > 0, "no process met an order of a newer release: nothing is shown")
     incidents = storm.shop.sql("SELECT kind, count(*) FROM orders_incident GROUP BY kind")
-    storm.expect(not incidents, f"people were told: {incidents}")
+    storm.expect(not incidents, f"incidents were opened: {incidents}")
 
 
 def _deployed_under_orders(storm: Storm, sequence: tuple[str, ...], newer: Path) -> tuple[list[str], list[str]]:
@@ -71,8 +72,8 @@ def _deployed_under_orders(storm: Storm, sequence: tuple[str, ...], newer: Path)
                 _deploy(storm, [role], newer)
                 time.sleep(SIDE_BY_SIDE_S)
         if not storm.fault_ended_at:  # the first deploy
-            storm.asker.ask(f"deployed so far: {part}")
-            storm.said()  # before the next part is deployed
+            storm.diagnostics.take(f"deployed so far: {part}")
+            storm.diagnosed()  # before the next part is deployed
         if part == "sweep":
             _turn_is_taken(storm)
     with _orders_flowing(storm, good, refused):  # of the newer release, also where the web was last
@@ -140,9 +141,9 @@ def _left(storm: Storm) -> int:
 
 SCENARIO = Scenario(
     name="deploy",
-    promise="A deploy adds a step while orders flow, whatever is restarted first: all end as they must, and nobody is told.",
+    promise="A deploy adds a step while orders flow, whatever is restarted first: all end as they must, and no incident is opened.",
     happens=happens,
     sizes={SMALL: {"sequences": 2, "orders": 18, "refused": 6}, FULL: {"sequences": 6, "orders": 42, "refused": 12}},
     minutes={SMALL: 1.4, FULL: 5.0},
-    program=("-m", "tests.proofs.storms.deploying"),
+    program=("-m", "tests.proofs.storms.deployable_stack"),
 )

@@ -1,8 +1,9 @@
-"""The providers did a hundred things that nobody asked them for: one look finds all of them, and nothing else."""
+"""The providers did a hundred things that nobody asked them for: one reconciliation finds all of them, and nothing else."""
 
 import time
 
-from tests.proofs.storms.scenario import FULL, SMALL, Scenario
+from tests.proofs.storms.scenario import Scenario
+from tests.proofs.storms.spec import FULL, SMALL
 from tests.proofs.storms.storm import Storm
 
 OF_A_KIND = 5  # kinds that are planted, the same number of each
@@ -21,7 +22,7 @@ def happens(storm: Storm) -> None:
     storm.counts |= {
         "clean orders": report["judged"],
         "findings among them": len(report["findings"]),
-        "looked (s)": round(time.monotonic() - begun),
+        "reconciled (s)": round(time.monotonic() - begun),
     }
     storm.expect((code, report["findings"], report["judged"]) == (0, [], clean), f"on clean orders: exit {code}, {report['findings'][:3]}")
 
@@ -34,10 +35,10 @@ def happens(storm: Storm) -> None:
     storm.expect(code == 1, f"with {planted} divergences reconcile exits with {code}")
     storm.expect(len(expected) == planted, f"only {len(expected)} were planted")
     storm.expect(sorted(found) == sorted(expected), f"wrongly found or overlooked: {sorted(set(found) ^ set(expected))[:5]}")
-    storm.expect(storm.shop.reconcile()[0] == 1, "a second look finds nothing any more")
-    told = storm.shop.sql("SELECT subject, code, kind, amount_minor FROM orders_incident ")
+    storm.expect(storm.shop.reconcile()[0] == 1, "a second reconciliation finds nothing any more")
+    incidents = storm.shop.sql("SELECT subject, code, kind, amount_minor FROM orders_incident ")
     storm.expect(report["repaired"] == 0, "something was repaired that only a person may judge")
-    storm.expect(sorted(told) == sorted(expected), f"{len(told)} incidents are open")
+    storm.expect(sorted(incidents) == sorted(expected), f"{len(incidents)} incidents are open")
 
 
 def _plant(storm: Storm, fulfilled: list[str], failed: list[str], each: int) -> list[Found]:

@@ -9,10 +9,12 @@ from contextlib import ExitStack, suppress
 import httpx
 import psycopg
 
-from tests.proofs.outside import body, wait_for
-from tests.proofs.storms.asking import operator
+from tests.proofs.black_box.orders import body
+from tests.proofs.black_box.waiting import wait_for
 from tests.proofs.storms.clients import ANSWERED_WITHIN_S, timed
-from tests.proofs.storms.scenario import FULL, SMALL, Scenario
+from tests.proofs.storms.diagnostics import operator
+from tests.proofs.storms.scenario import Scenario
+from tests.proofs.storms.spec import FULL, SMALL
 from tests.proofs.storms.storm import Storm
 
 SLOW = "tok_slow_8s"  # at the bank for 0.8 s at this scale: what it answers finds no connection
@@ -24,11 +26,11 @@ def happens(storm: Storm) -> None:
     hold_s = storm.how_many["hold_s"]
     browser = operator(storm.stack)
     before = storm.place(storm.how_many["before"], token=SLOW)
-    storm.asker.knows(before[0])
+    storm.diagnostics.look_up(before[0])
     answers: Counter[int] = Counter()
     slowest_s = 0.0
     with _Taker(storm.stack.info["database"]) as taker:
-        storm.asker.ask("every connection is taken", before[0])
+        storm.diagnostics.take("every connection is taken", before[0])
         until = time.monotonic() + hold_s
         while (left := until - time.monotonic()) > 0:
             storm.show("every connection is taken", round(hold_s - left), hold_s)
@@ -100,7 +102,7 @@ class _Taker:
 
 SCENARIO = Scenario(
     name="exhausted",
-    promise="Every connection of the database is taken for a minute: clients are told to come again, and nobody is turned back.",
+    promise="Every connection of the database is taken for a minute: clients are asked to come again, and nobody is turned back.",
     happens=happens,
     sizes={SMALL: {"before": 6, "after": 4, "hold_s": 6}, FULL: {"before": 60, "after": 40, "hold_s": 60}},
     minutes={SMALL: 0.6, FULL: 2.0},

@@ -9,9 +9,11 @@ from contextlib import contextmanager, suppress
 import httpx
 import psycopg
 
-from tests.proofs.outside import NothingCame, body, wait_for
+from tests.proofs.black_box.orders import body
+from tests.proofs.black_box.waiting import NothingCame, wait_for
 from tests.proofs.storms.clients import Clients
-from tests.proofs.storms.scenario import FULL, SMALL, Scenario
+from tests.proofs.storms.scenario import Scenario
+from tests.proofs.storms.spec import FULL, SMALL
 from tests.proofs.storms.storm import Storm
 
 SHORTEST_S, LONGEST_S = 3.0, 8.0
@@ -24,13 +26,13 @@ END_SESSIONS = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE bac
 def happens(storm: Storm) -> None:
     answers: Counter[int] = Counter()
     orders, failovers, slowest = storm.how_many["orders"], 0, 0.0
-    storm.asker.knows(storm.place(1)[0])  # logs in
+    storm.diagnostics.look_up(storm.place(1)[0])  # logs in
     with Clients([lambda: _place(storm, answers)] * orders, storm.how_many["per_s"]) as clients:
         while not clients.are_done:
             storm.let_flow(clients, "orders flow, the database fails over", storm.rng.uniform(2, storm.how_many["to_s"]))
             with _read_only(storm):
                 if not failovers:
-                    storm.asker.ask("sessions are read-only")
+                    storm.diagnostics.take("sessions are read-only")
                 storm.let_flow(clients, "orders flow, the database fails over", storm.rng.uniform(SHORTEST_S, LONGEST_S))
             slowest = max(slowest, _until_orders_flow(storm, answers))
             failovers += 1

@@ -9,9 +9,11 @@ from datetime import datetime
 
 import psutil
 
-from tests.proofs.outside import NothingCame, standing_still, wait_for
-from tests.proofs.storms.scenario import FULL, SMALL, Scenario
-from tests.proofs.storms.spare import SpareWorker, spare_worker
+from tests.proofs.black_box.processes import standing_still
+from tests.proofs.black_box.waiting import NothingCame, wait_for
+from tests.proofs.storms.scenario import Scenario
+from tests.proofs.storms.spare_worker import SpareWorker, spare_worker
+from tests.proofs.storms.spec import FULL, SMALL
 from tests.proofs.storms.storm import Storm
 
 LEASE_S = 3.0  # at the scale at which storms run
@@ -57,7 +59,7 @@ def _frozen(storm: Storm, spare: SpareWorker) -> tuple[int, int]:
         storm.numbers += numbers
         with contextlib.suppress(NothingCame):
             wait_for(lambda: spare.has_ended() or all(shop.hit(f"{POINT}.{number}") for number in numbers), 30, every_s=0.01)
-        spare.tell(signal.SIGSTOP)  # it would end what takes longer than its hard limit
+        spare.send(signal.SIGSTOP)  # it would end what takes longer than its hard limit
         stopped = [hit[0] for number in numbers if (hit := shop.hit(f"{POINT}.{number}"))]
         shop.disarm()  # where the spare has died, the shop's own must not stand still in its place
     time.sleep(THREE_LEASES_S)
@@ -66,7 +68,7 @@ def _frozen(storm: Storm, spare: SpareWorker) -> tuple[int, int]:
         os.kill(pid, signal.SIGCONT)
     with contextlib.suppress(NothingCame):
         wait_for(lambda: _woken(storm, numbers) >= len(zombies), 5)
-    spare.tell(signal.SIGCONT)
+    spare.send(signal.SIGCONT)
     return len(zombies), _woken(storm, numbers)
 
 

@@ -9,11 +9,13 @@ from contextlib import contextmanager
 import psutil
 import psycopg
 
-from tests.proofs.outside import standing_still, wait_for
+from tests.proofs.black_box.processes import standing_still
+from tests.proofs.black_box.waiting import wait_for
 from tests.proofs.storms.clients import ANSWERED_WITHIN_S, timed
-from tests.proofs.storms.scenario import FULL, SMALL, Scenario
+from tests.proofs.storms.scenario import Scenario
 from tests.proofs.storms.sessions import Sessions
-from tests.proofs.storms.spare import spare_worker
+from tests.proofs.storms.spare_worker import spare_worker
+from tests.proofs.storms.spec import FULL, SMALL
 from tests.proofs.storms.storm import Storm
 
 HOT, OTHER = "TENT-2P-GRN", "MUG-ENAMEL"
@@ -33,7 +35,7 @@ PUT_OFF = "SELECT count(*) FROM orders_timelineentry WHERE code = 'own_database'
 
 def happens(storm: Storm) -> None:
     place, hold_s = storm.how_many["orders"], storm.how_many["hold_s"]
-    storm.asker.knows(storm.place(SPARE_PROCESSES)[0])
+    storm.diagnostics.look_up(storm.place(SPARE_PROCESSES)[0])
     with spare_worker(storm, SPARE_PROCESSES) as spare, Sessions(storm.stack.info["database"]) as sessions:
         spare.be_ready()
         _frozen_with_a_stock_row(storm, place)
@@ -76,25 +78,25 @@ def _stock_row(storm: Storm, place: int, hold_s: int) -> None:
         hot, others = _placed(storm, place, HOT), _placed(storm, place, OTHER)
         _go_on(storm, "orders of other products", others)
         storm.until("reaching the held row", lambda: _standing_at(storm, hot, "inventory"), place, GO_ON_WITHIN_S)
-        storm.asker.ask("a stock row is held", hot[1])
+        storm.diagnostics.take("a stock row is held", hot[1])
         _cancel(storm, hot[0], may_wait=False)
         _go_on(storm, "the cancelled one", hot[:1])
 
 
 def _rows_of_orders(storm: Storm, place: int, hold_s: int) -> None:
-    """What the bank has answered cannot be written: nothing is lost, and whoever cancels is told to come again."""
+    """What the bank has answered cannot be written: nothing is lost, and whoever cancels is asked to come again."""
     for what, query in (("the rows of sagas", SAGAS), ("the rows of orders", ORDERS)):
         held = _placed(storm, place, HOT, token=SLOW)
         with _held(storm, what, hold_s, query, held):
             _go_on(storm, "other orders", _placed(storm, place, OTHER))
-            storm.asker.ask(f"{what} are held", held[1])
+            storm.diagnostics.take(f"{what} are held", held[1])
             _cancel(storm, held[0], may_wait=True)
 
 
 def _table_of_the_side_effects(storm: Storm, place: int, hold_s: int) -> None:
     with _held(storm, "a table of the side effects", hold_s, DELIVERIES):
         placed = _placed(storm, place, HOT)
-        storm.asker.ask("a table of the side effects is held", placed[0])
+        storm.diagnostics.take("a table of the side effects is held", placed[0])
         _go_on(storm, "all orders", placed)
 
 
@@ -140,12 +142,12 @@ def _cancel(storm: Storm, number: str, may_wait: bool) -> None:
     answer, seconds = timed(lambda: storm.shop.cancel(number))
     storm.counts["slowest cancel (s)"] = max(storm.counts.get("slowest cancel (s)", 0.0), round(seconds, 1))
     storm.counts.setdefault("cancelled", 0)
-    storm.counts.setdefault("told to come again", 0)
+    storm.counts.setdefault("asked to come again", 0)
     storm.expect(seconds < storm.within(ANSWERED_WITHIN_S), f"a cancel was answered after {seconds:.1f} s")
     if answer.status_code == 202:
         storm.counts["cancelled"] += 1
     elif may_wait and answer.status_code == 503:
-        storm.counts["told to come again"] += 1
+        storm.counts["asked to come again"] += 1
         storm.expect(answer.headers.get("Retry-After", "") != "", "a 503 without Retry-After")
     else:
         storm.expect(False, f"a cancel was answered {answer.status_code}: {answer.text[:200]}")

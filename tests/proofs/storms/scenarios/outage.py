@@ -11,9 +11,10 @@ from typing import Any
 
 import httpx
 
-from tests.proofs.outside import wait_for
+from tests.proofs.black_box.waiting import wait_for
 from tests.proofs.storms.clients import Clients
-from tests.proofs.storms.scenario import FULL, SMALL, Scenario
+from tests.proofs.storms.scenario import Scenario
+from tests.proofs.storms.spec import FULL, SMALL
 from tests.proofs.storms.storm import Storm
 
 EVERY = 5  # each fifth order has an address that the carrier refuses, so that undos meet the outage too
@@ -24,7 +25,7 @@ SAID = "has not answered"
 EVERYTHING = ("charges", "refunds", "labels", "label_cancels")
 
 NOW = "SELECT shop_now()"
-TOLD = "SELECT subject, message FROM orders_incident WHERE kind = 'provider_down' AND order_id IS NULL AND state <> 'resolved'"
+INCIDENTS = "SELECT subject, message FROM orders_incident WHERE kind = 'provider_down' AND order_id IS NULL AND state <> 'resolved'"
 HELD = "SELECT held_by, count(*) FROM fulfillment_saga WHERE held_by <> '' GROUP BY held_by"
 ONE_HELD = "SELECT o.number FROM fulfillment_saga s JOIN orders_order o ON o.id = s.order_id WHERE s.held_by <> '' ORDER BY s.id LIMIT 1"
 NEVER_ASKED = """
@@ -71,14 +72,14 @@ def _outage(storm: Storm, what: str, out: Out) -> tuple[int, int]:
             storm.show(f"the provider {what}", 0, 1)
             cancelled = _cancelled_at_once(storm)
             time.sleep(max(0.0, end - time.monotonic()))
-            held = _what_is_said_is_true(storm, what)
+            held = _what_is_shown_is_true(storm, what)
         storm.fault_ended()
         back_at = shop.sql(NOW)[0][0]
         placed = clients.finish(lambda done: storm.show("placing what is left", done, len(calls)))
     storm.numbers += [*placed, cancelled]
     storm.rest(120)
-    _it_was_told_once(storm, what, begun, back_at)
-    storm.until("closing", lambda: not shop.sql(STILL_OPEN) and not shop.sql(TOLD), True, 30)
+    _it_had_one_incident(storm, what, begun, back_at)
+    storm.until("closing", lambda: not shop.sql(STILL_OPEN) and not shop.sql(INCIDENTS), True, 30)
     fastest = int(shop.sql(FASTEST, back_at)[0][0])
     circuits = len(shop.sql(OPENED, begun, back_at))
     storm.expect(fastest <= WOKEN_PER_S * circuits + 5, f"{what}: {fastest} were woken within one second")
@@ -115,11 +116,11 @@ def _is_held(storm: Storm, number: str) -> bool:
 # --- the worst moment ----------------------------------------------------------------------------------------------------
 
 
-def _what_is_said_is_true(storm: Storm, what: str) -> int:
+def _what_is_shown_is_true(storm: Storm, what: str) -> int:
     """By doctor, ``why``, ``/status`` and the incidents; kept beside the stack's logs. Returns how many orders wait."""
     shop = storm.shop
     waited = _how_many_wait(storm)  # the incident is at most a round of the sweep behind
-    told = dict(shop.sql(TOLD))
+    incidents = dict(shop.sql(INCIDENTS))
     waited.append(dict(shop.sql(HELD)))
     doctor = [one for one in json.loads(shop.manage("doctor", "--json").stdout)["findings"] if one["what"] == "circuits"]
     number = shop.sql(ONE_HELD)[0][0]
@@ -127,14 +128,14 @@ def _what_is_said_is_true(storm: Storm, what: str) -> int:
     status = httpx.get(f"{shop.stack.info['web']}/status", timeout=10).json()
     public = [one["found"] for one in status["findings"] if one["what"] == "circuits"]
     after, still_open = dict(shop.sql(HELD)), {name for (name,) in shop.sql(STILL_OPEN)}
-    storm.asker.ask(f"the provider {what}", number)
-    storm.said()
+    storm.diagnostics.take(f"the provider {what}", number)
+    storm.diagnosed()
 
-    storm.expect(set(told) == still_open, f"{what}: told of {sorted(told)}, open are {sorted(still_open)}")
+    storm.expect(set(incidents) == still_open, f"{what}: incidents of {sorted(incidents)}, open are {sorted(still_open)}")
     storm.expect(SAID in why and number in why, f"{what}: why {number} says: {why}")
     storm.expect(len(doctor) == len(still_open), f"{what}: doctor says {doctor}")
     storm.expect(bool(public) and all(SAID in one for one in public), f"{what}: /status says {public}")
-    for name, message in told.items():
+    for name, message in incidents.items():
         counts = [each.get(name, 0) for each in waited]
         true = SAID in message and min(counts) <= _how_many(message) <= max(counts)
         storm.expect(true, f"{what}: {name}: {message}, while {min(counts)} to {max(counts)} waited")
@@ -155,7 +156,7 @@ def _how_many(message: str) -> int:
     return int(message.rpartition("; ")[2].split()[0])
 
 
-def _it_was_told_once(storm: Storm, what: str, begun: datetime, back_at: datetime) -> None:
+def _it_had_one_incident(storm: Storm, what: str, begun: datetime, back_at: datetime) -> None:
     opened: dict[str, Any] = dict(storm.shop.sql(OPENED, begun, back_at))
     storm.expect(bool(opened) and set(opened.values()) == {1}, f"{what}: circuits were opened {opened} times")
 
@@ -201,7 +202,7 @@ def _answers_503(storm: Storm) -> Iterator[None]:
 
 SCENARIO = Scenario(
     name="outage",
-    promise="A provider refuses, hangs, answers 503: nobody is turned back, one incident tells of it and closes itself, then all go on, a few each second.",
+    promise="A provider refuses, hangs, answers 503: nobody is turned back, one incident is opened for it and closes itself, then all go on, a few each second.",
     happens=happens,
     sizes={SMALL: {"orders": 20, "seconds": 6}, FULL: {"orders": 120, "seconds": 18}},
     minutes={SMALL: 1.6, FULL: 2.8},

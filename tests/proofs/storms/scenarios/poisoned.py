@@ -3,11 +3,12 @@
 import json
 import time
 
-from tests.proofs.outside import wait_for
+from tests.proofs.black_box.waiting import wait_for
+from tests.proofs.storms.broker_monitor import QUEUES, broker_of
 from tests.proofs.storms.poison import BROADCASTS, ENVELOPES, MESSAGES
-from tests.proofs.storms.scenario import FULL, SMALL, Scenario
+from tests.proofs.storms.scenario import Scenario
+from tests.proofs.storms.spec import FULL, SMALL
 from tests.proofs.storms.storm import Storm
-from tests.proofs.storms.tap import QUEUES, broker_of
 
 WORKERS = ("saga", "sideeffects")
 REFUSED, ASIDE = "Message refused on queue {queue}:", "of the broker was a"
@@ -44,7 +45,7 @@ class Poison:
         wait_for(lambda: all(self._broker.type(queue) != b"string" for queue in QUEUES), ASIDE_WITHIN_S)
 
     def left(self) -> int:
-        """What waits, or was read and never settled."""
+        """What waits, or was read and never database_sessions."""
         return sum(int(self._broker.llen(queue)) for queue in QUEUES) + int(self._broker.hlen("unacked"))
 
 
@@ -55,14 +56,14 @@ def happens(storm: Storm) -> None:
     wait_for(lambda: all(_lines(storm, f"{role}@", "ready.") for role in WORKERS), READY_WITHIN_S)
     before = _pids(storm)
     first = storm.place(1)[0]
-    storm.asker.knows(first)
+    storm.diagnostics.look_up(first)
     begun = time.monotonic()
     with storm.orders_flowing(count, count / (FLOWS_FOR_S * rounds)):
         for number in range(rounds):
             storm.show("poisoning", number, rounds)
             poison.everywhere()
             if not number:
-                storm.asker.ask("poison is everywhere", first)
+                storm.diagnostics.take("poison is everywhere", first)
             storm.until("refusing", lambda: sum(_refused(storm).values()), sum(poison.put.values()), REFUSED_WITHIN_S)
             poison.in_place_of_the_queues()
             time.sleep(max(0.0, FLOWS_FOR_S * (number + 1) - (time.monotonic() - begun)))

@@ -2,11 +2,12 @@
 
 import time
 
-from tests.proofs.outside import wait_for
-from tests.proofs.storms.scenario import FULL, SMALL, Scenario
+from tests.proofs.black_box.waiting import wait_for
+from tests.proofs.storms.scenario import Scenario
+from tests.proofs.storms.spec import FULL, SMALL
 from tests.proofs.storms.storm import Storm
 
-TOLD = "SELECT subject, kind, step, amount_minor FROM orders_incident WHERE subject = ANY(%s) AND state = 'open'"
+INCIDENTS = "SELECT subject, kind, step, amount_minor FROM orders_incident WHERE subject = ANY(%s) AND state = 'open'"
 TOTALS = "SELECT number, total_minor FROM orders_order WHERE number = ANY(%s)"
 OUT = "SELECT message, amount_minor FROM orders_incident WHERE kind = 'provider_down' AND subject = 'payments.sandbox.undo' AND state = 'open'"
 HELD = "SELECT count(*) FROM fulfillment_saga WHERE held_by = 'payments.sandbox.undo'"
@@ -17,10 +18,10 @@ TRIES = "4"
 def happens(storm: Storm) -> None:
     declined = storm.in_parallel("placing what the bank keeps", [lambda: _refused_for_good(storm)] * storm.how_many["declined"])
     kept = storm.in_parallel("placing what the carrier keeps", [lambda: _booked_and_cancelled(storm)] * storm.how_many["kept"])
-    _everybody_is_told(storm, declined, kept)
+    _each_has_an_incident(storm, declined, kept)
     with storm.shop.provider_down("refunds"):
         waiting = storm.place(storm.how_many["waiting"], postal_code="00422")
-        _nobody_is_told_but_once(storm, waiting)
+        _all_have_one_incident(storm, waiting)
     storm.fault_ended()
     storm.until("refunding", lambda: storm.statuses(waiting).get("shipping_failed", 0), len(waiting), 180)
     storm.until("closing", lambda: not storm.shop.sql(OUT), True, 30)
@@ -39,31 +40,31 @@ def _booked_and_cancelled(storm: Storm) -> str:
     return number
 
 
-def _everybody_is_told(storm: Storm, declined: list[str], kept: list[str]) -> None:
+def _each_has_an_incident(storm: Storm, declined: list[str], kept: list[str]) -> None:
     """With the whole amount; and nobody is shown refunded."""
     both = declined + kept
-    storm.until("being refused", lambda: len(storm.shop.sql(TOLD, both)), len(both), 120)
+    storm.until("being refused", lambda: len(storm.shop.sql(INCIDENTS, both)), len(both), 120)
     totals = dict(storm.shop.sql(TOTALS, both))
-    for subject, kind, step, amount in storm.shop.sql(TOLD, both):
+    for subject, kind, step, amount in storm.shop.sql(INCIDENTS, both):
         expected = ("undo_exhausted", "payment" if subject in declined else "shipping", totals[subject])
-        storm.expect((kind, step, amount) == expected, f"{subject}: told {kind} {step} {amount}, not {expected}")
+        storm.expect((kind, step, amount) == expected, f"{subject}: its incident is {kind} {step} {amount}, not {expected}")
     storm.expect(storm.statuses(both) == {"compensating": len(both)}, f"refused for good: {storm.statuses(both)}")
-    storm.counts["told"] = len(storm.shop.sql(TOLD, both))
+    storm.counts["incidents"] = len(storm.shop.sql(INCIDENTS, both))
 
 
-def _nobody_is_told_but_once(storm: Storm, waiting: list[str]) -> None:
+def _all_have_one_incident(storm: Storm, waiting: list[str]) -> None:
     """An outage is no order's: one incident says how many wait, and for how much."""
     storm.until("waiting for the bank", lambda: storm.shop.sql(HELD)[0][0], len(waiting), 120)
     time.sleep(LONG_S)
-    told = storm.shop.sql(TOLD, waiting)
-    storm.expect(not told, f"{len(told)} orders were told one by one while the bank was out")
+    single = storm.shop.sql(INCIDENTS, waiting)
+    storm.expect(not single, f"{len(single)} orders had incidents of their own while the bank was out")
     storm.expect(storm.statuses(waiting) == {"compensating": len(waiting)}, f"while refunds are down: {storm.statuses(waiting)}")
     total = sum(dict(storm.shop.sql(TOTALS, waiting)).values())
     found = storm.shop.sql(OUT)
-    storm.expect(len(found) == 1, f"{len(found)} incidents tell of the outage")
+    storm.expect(len(found) == 1, f"{len(found)} incidents are about the outage")
     for message, amount in found:
         expected = f"{len(waiting)} orders wait"
-        storm.expect(expected in message and amount == total, f"told {message!r} and {amount}, not {expected!r} and {total}")
+        storm.expect(expected in message and amount == total, f"the incident is {message!r} and {amount}, not {expected!r} and {total}")
     storm.counts["waited"] = storm.shop.sql(HELD)[0][0]
 
 
@@ -84,7 +85,7 @@ def _money_is_where_it_belongs(storm: Storm, waiting: list[str], kept: list[str]
 
 SCENARIO = Scenario(
     name="refunds",
-    promise="Refunds refused for good: everybody is told. Refunds down: one incident tells of all, and all are refunded when the bank is back, without a retry.",
+    promise="Refunds refused for good: each has an incident. Refunds down: one incident is about all, and all are refunded when the bank is back, without a retry.",
     happens=happens,
     sizes={SMALL: {"declined": 4, "kept": 2, "waiting": 8}, FULL: {"declined": 45, "kept": 5, "waiting": 150}},
     minutes={SMALL: 0.9, FULL: 1.3},

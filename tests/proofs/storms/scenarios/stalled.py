@@ -5,7 +5,8 @@ import signal
 import time
 from contextlib import suppress
 
-from tests.proofs.storms.scenario import FULL, SMALL, Scenario
+from tests.proofs.storms.scenario import Scenario
+from tests.proofs.storms.spec import FULL, SMALL
 from tests.proofs.storms.storm import Storm
 
 SHORTEST_S, LONGEST_S = 1.0, 8.0
@@ -17,7 +18,7 @@ NOBODY = "a_standby_that_nobody_has_seen"
 
 def happens(storm: Storm) -> None:
     stalls, hung = 0, 0
-    storm.asker.knows(storm.place(1)[0])  # logs in
+    storm.diagnostics.look_up(storm.place(1)[0])  # logs in
     with storm.orders_flowing(storm.how_many["orders"], storm.how_many["per_s"]) as clients:
         while not clients.are_done:
             storm.let_flow(clients, "orders flow, commits do not", storm.rng.uniform(0.5, storm.how_many["to_s"]))
@@ -25,7 +26,7 @@ def happens(storm: Storm) -> None:
                 seconds = storm.rng.choice((JUST_LATE_S, JUST_LATE_S, storm.rng.uniform(SHORTEST_S, LONGEST_S)))
             else:
                 seconds = LONGEST_S
-                storm.asker.ask("commits hang")
+                storm.diagnostics.take("commits hang")
             hung += _commits_hang(storm, seconds)
             stalls += 1
     storm.fault_ended()

@@ -6,11 +6,12 @@ from typing import Any
 
 import psycopg
 
-from tests.proofs.outside import wait_for
-from tests.proofs.storms.scenario import FULL, SMALL, Scenario
-from tests.proofs.storms.scenarios.wiped import mails_of
+from tests.proofs.black_box.waiting import wait_for
+from tests.proofs.storms.broker_monitor import BrokerMonitor, broker_of
+from tests.proofs.storms.mails import mails_of
+from tests.proofs.storms.scenario import Scenario
+from tests.proofs.storms.spec import FULL, SMALL
 from tests.proofs.storms.storm import Storm
-from tests.proofs.storms.tap import Tap, broker_of
 
 NOBODY_DELIVERS = "nobody delivers"
 QUEUE, PROBE = "sideeffects", "sideeffects.probe"
@@ -19,17 +20,18 @@ SILENT_S = 30.0  # as /status sees it
 SERVED_WITHIN_S = 15.0  # an order that needs two retries: about one second, on a machine that does nothing else
 AT_MOST = 0.01
 COPY = """
-WITH told AS (
+WITH copies AS (
     INSERT INTO orders_order (SELECT (jsonb_populate_record(o, jsonb_build_object('id', nextval('orders_order_id_seq'), 'number', 'ORD-F' || n,
         'idempotency_key', 'starved-' || n))).* FROM orders_order o, generate_series(1, %(count)s) n WHERE o.number = %(like)s)
     RETURNING id, number
 ), lines AS (
-    INSERT INTO orders_orderline (SELECT (jsonb_populate_record(l, jsonb_build_object('id', nextval('orders_orderline_id_seq'), 'order_id', told.id))).*
-        FROM told, orders_orderline l JOIN orders_order o ON o.id = l.order_id WHERE o.number = %(like)s)
+    INSERT INTO orders_orderline (SELECT (jsonb_populate_record(l, jsonb_build_object('id', nextval('orders_orderline_id_seq'), 'order_id', copies.id))).*
+        FROM copies, orders_orderline l JOIN orders_order o ON o.id = l.order_id WHERE o.number = %(like)s)
 )
 INSERT INTO orders_fact (id, order_id, type, version, correlation_id, payload, at)
-    SELECT gen_random_uuid(), told.id, f.type, f.version, f.correlation_id, f.payload || jsonb_build_object('number', told.number), shop_now() - interval '1 hour'
-    FROM told, orders_fact f JOIN orders_order o ON o.id = f.order_id WHERE o.number = %(like)s
+    SELECT gen_random_uuid(), copies.id, f.type, f.version, f.correlation_id, f.payload || jsonb_build_object('number', copies.number),
+        shop_now() - interval '1 hour'
+    FROM copies, orders_fact f JOIN orders_order o ON o.id = f.order_id WHERE o.number = %(like)s
 """
 DELIVERIES = """
 SELECT count(*) FROM sideeffects_delivery d JOIN orders_fact f ON f.id = d.event_id JOIN orders_order o ON o.id = f.order_id
@@ -42,7 +44,7 @@ AUDIT = """
 import django
 django.setup()
 from sideeffects import registry
-print([f"{name}: {told}" for name, told in registry.audit()])
+print([f"{name}: {found}" for name, found in registry.audit()])
 """
 
 
@@ -68,12 +70,12 @@ def happens(storm: Storm) -> None:
     like = storm.place(1)[0]
     storm.until("delivering the first", lambda: _count(storm, DELIVERED, [like]), SUBSCRIBERS, 60)
     due = facts * SUBSCRIBERS
-    with Tap(storm, messages).listening():
+    with BrokerMonitor(storm, messages).listening():
         with shop.stopped("sideeffects"):
             _pile_up(storm, like, facts)
             served_s, silent_s = _serve(storm, due)
-            storm.asker.ask(NOBODY_DELIVERS, storm.numbers[-1])
-            doctor = storm.said()[NOBODY_DELIVERS]["doctor"]  # waits: afterwards somebody delivers again
+            storm.diagnostics.take(NOBODY_DELIVERS, storm.numbers[-1])
+            doctor = storm.diagnosed()[NOBODY_DELIVERS]["doctor"]  # waits: afterwards somebody delivers again
             longest = int(broker_of(storm).llen(QUEUE))
         storm.fault_ended()
         everybody = [*storm.numbers]
@@ -111,7 +113,7 @@ def happens(storm: Storm) -> None:
 
 
 def _pile_up(storm: Storm, like: str, facts: int) -> None:
-    """As if the fast path had lost their messages an hour ago: facts that nobody was told of; a probe proves it at once."""
+    """As if the fast path had lost their messages an hour ago: facts of which nobody has a delivery; a probe proves it at once."""
     with psycopg.connect(storm.stack.info["database"], autocommit=True) as connection:
         storm.show("piling up", 0, facts)
         connection.execute(

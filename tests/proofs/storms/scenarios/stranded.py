@@ -4,37 +4,38 @@ import time
 
 import psycopg
 
-from tests.proofs.storms.scenario import FULL, SMALL, Scenario
+from tests.proofs.storms.scenario import Scenario
+from tests.proofs.storms.spec import FULL, SMALL
 from tests.proofs.storms.storm import Storm
 
 SWEEP_DEAD_AFTER_S = 30.0  # as /status sees it
 COPY = """
-WITH told AS (
+WITH copies AS (
     INSERT INTO orders_order (SELECT (jsonb_populate_record(o, jsonb_build_object('id', nextval('orders_order_id_seq'), 'number', 'ORD-S' || n,
         'idempotency_key', 'stranded-' || n, 'status', 'processing', 'finished_at', NULL))).*
         FROM orders_order o, generate_series(1, %(count)s) n WHERE o.number = %(like)s)
     RETURNING id, number
 ), lines AS (
-    INSERT INTO orders_orderline (SELECT (jsonb_populate_record(l, jsonb_build_object('id', nextval('orders_orderline_id_seq'), 'order_id', told.id))).*
-        FROM told, orders_orderline l JOIN orders_order o ON o.id = l.order_id WHERE o.number = %(like)s)
+    INSERT INTO orders_orderline (SELECT (jsonb_populate_record(l, jsonb_build_object('id', nextval('orders_orderline_id_seq'), 'order_id', copies.id))).*
+        FROM copies, orders_orderline l JOIN orders_order o ON o.id = l.order_id WHERE o.number = %(like)s)
 ), sagas AS (
-    INSERT INTO fulfillment_saga (SELECT (jsonb_populate_record(s, jsonb_build_object('id', nextval('fulfillment_saga_id_seq'), 'order_id', told.id,
+    INSERT INTO fulfillment_saga (SELECT (jsonb_populate_record(s, jsonb_build_object('id', nextval('fulfillment_saga_id_seq'), 'order_id', copies.id,
         'state', 'running', 'epoch', 1, 'relaunches', 0, 'closed_at', NULL, 'opened_at', shop_now(), 'deadline_at', shop_now() + interval '1 day',
-        'launched_at', shop_now() - interval '1 hour', 'wake_at', shop_now() - interval '1 hour' + substr(told.number, 6)::int * interval '1 millisecond',
-        'plan', CASE WHEN substr(told.number, 6)::int <= %(poison)s THEN '["poison"]'::jsonb ELSE s.plan END))).*
-        FROM told, fulfillment_saga s JOIN orders_order o ON o.id = s.order_id WHERE o.number = %(like)s)
+        'launched_at', shop_now() - interval '1 hour', 'wake_at', shop_now() - interval '1 hour' + substr(copies.number, 6)::int * interval '1 millisecond',
+        'plan', CASE WHEN substr(copies.number, 6)::int <= %(poison)s THEN '["poison"]'::jsonb ELSE s.plan END))).*
+        FROM copies, fulfillment_saga s JOIN orders_order o ON o.id = s.order_id WHERE o.number = %(like)s)
     RETURNING id, order_id
 )
 INSERT INTO fulfillment_steprecord (SELECT (jsonb_populate_record(NULL::fulfillment_steprecord, to_jsonb(r) || jsonb_build_object(
-    'id', nextval('fulfillment_steprecord_id_seq'), 'saga_id', sagas.id, 'do_key', told.number || ':' || r.name || ':do:1:' || s.nonce,
+    'id', nextval('fulfillment_steprecord_id_seq'), 'saga_id', sagas.id, 'do_key', copies.number || ':' || r.name || ':do:1:' || s.nonce,
     'state', CASE WHEN r.position = 0 THEN 'granted' ELSE 'pending' END, 'tries', 0, 'claim', NULL, 'receipt', NULL,
     'granted_at', CASE WHEN r.position = 0 THEN shop_now() END, 'first_started_at', NULL, 'started_at', NULL, 'asked_until', NULL,
     'settled_at', NULL))).*
-    FROM sagas JOIN told ON told.id = sagas.order_id, fulfillment_steprecord r JOIN fulfillment_saga s ON s.id = r.saga_id
+    FROM sagas JOIN copies ON copies.id = sagas.order_id, fulfillment_steprecord r JOIN fulfillment_saga s ON s.id = r.saga_id
         JOIN orders_order o ON o.id = s.order_id WHERE o.number = %(like)s)
 """
 STRANDED = "SELECT number FROM orders_order WHERE number LIKE 'ORD-S%'"
-TOLD = """
+INCIDENTS = """
 SELECT count(*) FROM orders_incident i JOIN fulfillment_saga s ON s.order_id = i.order_id JOIN orders_order o ON o.id = s.order_id
 WHERE s.plan = '["poison"]' AND i.state = 'open' AND i.kind = 'quarantined' AND i.amount_minor = o.total_minor AND i.currency = o.currency
 """
@@ -69,13 +70,13 @@ def happens(storm: Storm) -> None:
         storm.how_many["fulfilled"],
         120,
     )
-    storm.until("telling of those that cannot be read", lambda: int(shop.sql(TOLD)[0][0]), poison, 120 + poison / 5)
-    told = int(shop.sql(TOLD)[0][0])
+    storm.until("incidents of those that cannot be read", lambda: int(shop.sql(INCIDENTS)[0][0]), poison, 120 + poison / 5)
+    incidents = int(shop.sql(INCIDENTS)[0][0])
     lines, tracebacks = _of_the_log(storm)
     storm.counts |= {
         "stranded": count,
         "of them poisonous": poison,
-        "poisonous told": told,
+        "poisonous incidents": incidents,
         "relaunched": shop.sql(RELAUNCHED)[0][0],
         "a second": round(rate),
         "sweep silent at most (s)": round(silent_s),
@@ -83,7 +84,7 @@ def happens(storm: Storm) -> None:
         "tracebacks": tracebacks,
     }
     storm.expect(silent_s < storm.within(SWEEP_DEAD_AFTER_S), f"the sweep was silent for {silent_s:.0f} s")
-    storm.expect(lines < told + LOG_LINES_OF_ITS_OWN, f"the sweep's log has {lines} lines for {told} incidents")
+    storm.expect(lines < incidents + LOG_LINES_OF_ITS_OWN, f"the sweep's log has {lines} lines for {incidents} incidents")
     storm.expect(tracebacks <= 2, f"the sweep's log has {tracebacks} tracebacks of one trouble")
     _people_hear_the_truth(storm, poison)
 
@@ -116,10 +117,10 @@ def _strand(storm: Storm, like: str, count: int, poison: int) -> None:
 
 SCENARIO = Scenario(
     name="stranded",
-    promise="Twenty thousand sagas were left behind, the oldest of them unreadable: every healthy one is relaunched, and a person is told of each other.",
+    promise="Twenty thousand sagas were left behind, the oldest of them unreadable: every healthy one is relaunched, and each other has an incident.",
     happens=happens,
     sizes={SMALL: {"sagas": 400, "poison": 100, "fulfilled": 5}, FULL: {"sagas": 20_000, "poison": 5000, "fulfilled": 100}},
     minutes={SMALL: 0.8, FULL: 9.0},
-    variables={"POISON_AFTER": "6"},  # looks before a person is told, so that it does not take the storm's time
+    variables={"POISON_AFTER": "6"},  # inspections before an incident, so that it does not take the storm's time
     lies=True,
 )

@@ -1,13 +1,14 @@
 """The broker is wiped again and again, and everything that it still delivers it delivers twice."""
 
 import json
-import re
 import uuid
 from typing import Any
 
-from tests.proofs.storms.scenario import FULL, SMALL, Scenario
+from tests.proofs.storms.broker_monitor import QUEUES, BrokerMonitor, broker_of
+from tests.proofs.storms.mails import mails_of
+from tests.proofs.storms.scenario import Scenario
+from tests.proofs.storms.spec import FULL, SMALL
 from tests.proofs.storms.storm import Storm
-from tests.proofs.storms.tap import QUEUES, Tap, broker_of
 
 DELIVERED = """
 SELECT count(*) FROM sideeffects_delivery d JOIN orders_fact e ON e.id = d.event_id JOIN orders_order o ON o.id = e.order_id
@@ -40,7 +41,7 @@ def happens(storm: Storm) -> None:
     count, wipes = storm.how_many["orders"], storm.how_many["wipes"]
     lost = 0
     doubler = Doubler(storm)
-    with Tap(storm, doubler).listening():
+    with BrokerMonitor(storm, doubler).listening():
         for _ in range(wipes):
             storm.place(count // wipes // 2)
             with storm.shop.stopped("saga"):
@@ -55,15 +56,9 @@ def happens(storm: Storm) -> None:
     storm.expect(doubler.doubled == doubler.seen, f"of {doubler.seen} messages only {doubler.doubled} were doubled")
     storm.expect(doubler.doubled >= 3 * len(storm.numbers), f"only {doubler.doubled} messages were doubled")
     storm.expect(
-        sorted(mails) == sorted(storm.numbers), f"{len(mails)} mails for {len(storm.numbers)} orders, {len(set(mails))} of them told"
+        sorted(mails) == sorted(storm.numbers), f"{len(mails)} mails for {len(storm.numbers)} orders, {len(set(mails))} different ones"
     )
     storm.all_are_fulfilled()
-
-
-def mails_of(storm: Storm) -> list[str]:
-    """The order of each mail that has arrived at its customer."""
-    texts = [file.read_text(errors="replace") for file in (storm.run_dir / "mail").glob("*.eml")]
-    return [found.group() for text in texts if (found := re.search(r"ORD-\w+", text))]
 
 
 def _wipe(storm: Storm) -> int:

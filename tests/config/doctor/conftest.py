@@ -1,0 +1,33 @@
+"""A shop that is well, and its findings."""
+
+import threading
+from typing import Any
+
+import pytest
+
+from config import doctor, serving
+from config.doctor import Finding
+from fulfillment import recovery
+from sideeffects import relay
+from tests.fulfillment.conftest import SandboxProcess
+from tests.fulfillment.conftest import order as order
+from tests.fulfillment.conftest import saga as saga
+from tests.fulfillment.conftest import sandbox as sandbox
+from tests.sideeffects.conftest import tell as tell
+
+ALL = {"undo": ["saga@here"], "saga": ["saga@here"], "sideeffects": ["sideeffects@here"]}
+
+
+@pytest.fixture
+def well(db: None, sandbox: SandboxProcess, settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Everything answers: the broker and the workers by word alone, the rest really."""
+    settings.SANDBOX_URL = sandbox.url
+    monkeypatch.setattr(serving, "_is_migrated", threading.Event())
+    monkeypatch.setattr(doctor, "trouble", str)
+    monkeypatch.setattr(doctor, "_consumers", lambda ask_for_s: ALL)
+    recovery.beat()
+    relay.beat()
+
+
+def of(what: str) -> list[Finding]:
+    return [finding for finding in doctor.examine() if finding.what == what]

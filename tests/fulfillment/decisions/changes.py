@@ -1,0 +1,157 @@
+"""What each decision changes, by the way in which a step or an undo had ended."""
+
+from typing import Any
+
+from tests.shop_clock import LIMITS_S
+
+# Whoever goes on has a fresh deadline, and is due now. Epochs fence: a decision raises them by one, and turning back by one more.
+NOW = {"looks in": 0.0}
+GOES_ON = {"looks in": 0.0, "deadline in": LIMITS_S["SAGA_DEADLINE_S"]}
+# Of an undo that has failed for good. Refused, it is asked for again under the next key, after a look at what is left.
+ASKED_AGAIN = GOES_ON | {
+    "saga": "compensating",
+    "epoch": 4,
+    "incidents": 0,
+    "payment": "undo_granted",
+    "payment, tries": (1, 0, 0),
+    "payment, undo": ("undo:1", 100, 0.0),
+}
+BY_HAND = {
+    "saga": "compensated",
+    "order": "inventory_failed",
+    "epoch": 4,
+    "deadline in": LIMITS_S["SAGA_DEADLINE_S"],
+    "incidents": 0,
+    "ledger": [("captured", 100), ("refunded", 100)],
+    "payment": "undone_by_hand",
+}
+CLOSED = {
+    "saga": "closed_by_operator",
+    "order": "inventory_failed",
+    "epoch": 4,
+    "incidents": 0,
+    "ledger": [("captured", 100), ("written_off", 100)],
+}
+CHANGES: dict[str, dict[str, dict[str, Any]]] = {
+    "a charge is unavailable": {
+        "retry_now": NOW,
+        "look_up": {},
+    },
+    "a charge is in doubt": {
+        "retry_now": NOW,
+        "look_up": {},
+        "it_happened": GOES_ON
+        | {
+            "epoch": 2,
+            "ledger": [("captured", 100)],
+            "payment": "done_by_hand",
+            "payment, knows": ["amount_minor", "charge_id", "currency"],
+            "inventory": "granted",
+        },
+        "it_did_not": GOES_ON | {"epoch": 2, "payment": "granted", "payment, tries": (0, 0, 0), "payment, first start": None},
+    },
+    "a charge in another currency": {
+        "retry": GOES_ON
+        | {"saga": "running", "epoch": 3, "incidents": 0, "payment": "granted", "payment, tries": (0, 0, 0), "payment, first start": None},
+        "look_up": {},
+        "it_happened": GOES_ON | {"saga": "running", "epoch": 3, "incidents": 0, "payment": "done_by_hand", "inventory": "granted"},
+        "it_did_not": GOES_ON
+        | {"saga": "running", "epoch": 3, "incidents": 0, "payment": "granted", "payment, tries": (0, 0, 0), "payment, first start": None},
+        "start_undo": {
+            "saga": "compensating",
+            "turned": "payment_failed",
+            "order": "compensating",
+            "epoch": 3,
+            "looks in": 0.0,
+            "incidents": 0,
+            "payment": "undo_granted",
+            "payment, undo": ("undo:1", None, 0.0),
+            "inventory": "not_needed",
+            "shipping": "not_needed",
+        },
+    },
+    "a message is lost again and again": {
+        "retry": GOES_ON | {"saga": "running", "epoch": 3, "paused": 0.0, "incidents": 0},
+        "start_undo": {
+            "saga": "compensating",
+            "turned": "inventory_failed",
+            "order": "compensating",
+            "epoch": 3,
+            "looks in": 0.0,
+            "paused": 0.0,
+            "incidents": 0,
+            "payment": "undo_granted",
+            "payment, undo": ("undo:1", 100, 0.0),
+            "inventory": "not_needed",
+            "shipping": "not_needed",
+        },
+    },
+    "a booking is in doubt": {
+        "retry_now": NOW,
+        "look_up": {},
+        "it_happened": {
+            "saga": "completed",
+            "order": "fulfilled",
+            "epoch": 2,
+            "looks in": None,
+            "deadline in": 7207.0,
+            "stock": (1, 0),
+            "shipping": "done_by_hand",
+        },
+        "it_did_not": GOES_ON | {"epoch": 2, "shipping": "granted", "shipping, tries": (0, 0, 0), "shipping, first start": None},
+    },
+    "an open circuit": {
+        "look_up": {},
+        "start_undo": GOES_ON  # the time of the hold is given back
+        | {
+            "saga": "compensating",
+            "turned": "payment_failed",
+            "order": "compensating",
+            "epoch": 2,
+            "held by": "",
+            "payment": "undo_granted",
+            "payment, doubt": (True, False),
+            "payment, undo": ("undo:1", None, 0.0),
+            "inventory": "not_needed",
+            "shipping": "not_needed",
+        },
+    },
+    "a refund is unavailable": {
+        "retry_now": NOW,
+        "look_up": {},
+    },
+    "a refund is in doubt": {
+        "retry_now": NOW,
+        "look_up": {},
+    },
+    "a refund is refused": {
+        "retry": ASKED_AGAIN | {"payment, doubt": (False, True), "payment, undo": ("undo:2", 100, 0.0)},
+        "look_up": {},
+        "undone_by_hand": BY_HAND,
+        "close": CLOSED,
+    },
+    "a refund in another currency": {
+        "retry": ASKED_AGAIN,
+        "look_up": {},
+        "undone_by_hand": BY_HAND,
+        "close": CLOSED,
+    },
+    "a refund of a part": {
+        "retry_now": NOW,
+        "look_up": {},
+    },
+    "a refund that gave nothing back": {
+        "retry": ASKED_AGAIN,
+        "look_up": {},
+        "undone_by_hand": BY_HAND,
+        "close": CLOSED,
+    },
+    "an undo that watched in vain": {
+        "retry": ASKED_AGAIN | {"payment, undo": ("undo:1", None, 0.0)},
+        "look_up": {},
+        "undone_by_hand": BY_HAND | {"order": "cancelled"},
+        "close": {"saga": "closed_by_operator", "order": "cancelled", "epoch": 4, "incidents": 0},
+    },
+    "fulfilled": {},
+    "compensated": {},
+}

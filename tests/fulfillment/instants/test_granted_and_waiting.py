@@ -1,0 +1,207 @@
+"""Promise: every instant that the engine writes when it grants, starts and waits is the one that the rules name, read back from the rows after the transition."""
+
+import random
+from typing import Any
+
+import pytest
+from django.conf import settings
+
+from fulfillment import engine, recovery
+from fulfillment.errors import Busy, Rejected, StepError, Throttled
+from orders.models import Order
+from tests.fulfillment.driving import found, paid, record, refused, start
+from tests.fulfillment.instants.conftest import (
+    BACKOFF,
+    BACKOFF_CAP,
+    DOWN,
+    LEASE,
+    PATIENCE,
+    PATIENCE_CAP,
+    SAGA_DEADLINE,
+    SILENCE,
+    due_and_looked_at,
+    fail,
+    out_of_stock,
+)
+from tests.shop_clock import ShopClock
+
+# --- opened, granted, started ----------------------------------------------------------------------------------------------
+
+
+def test_an_open_saga_waits_one_patience_and_has_its_deadline(saga: int, clock: ShopClock) -> None:
+    it, first, second = found(saga), record(saga), record(saga, "inventory")
+
+    assert [clock.left(at) for at in (it.wake_at, it.launched_at, it.deadline_at, it.opened_at)] == [PATIENCE, 0, SAGA_DEADLINE, 0]
+    assert (clock.left(first.granted_at), first.started_at, first.asked_until) == (0, None, None)
+    assert (second.granted_at, it.closed_at) == (None, None)
+
+
+def test_a_start_lasts_one_lease(saga: int, clock: ShopClock) -> None:
+    """Whoever looks, asks or takes over reads the same end of it."""
+    granted_at = record(saga).granted_at
+    clock.passes(4)
+
+    start(saga)
+
+    it, step = found(saga), record(saga)
+    assert [clock.left(at) for at in (it.wake_at, step.asked_until, step.started_at, step.first_started_at)] == [LEASE, LEASE, 0, 0]
+    assert (step.granted_at, step.undo_asked_until) == (granted_at, None)
+
+
+def test_a_second_try_has_a_lease_of_its_own_and_the_first_one_s_deadline(saga: int, clock: ShopClock) -> None:
+    fail(saga, SILENCE)
+    first = record(saga)
+    due_and_looked_at(saga, clock)
+    clock.passes(2)
+
+    start(saga)
+
+    step = record(saga)
+    assert (step.granted_at, step.first_started_at) == (first.granted_at, first.first_started_at)
+    assert (clock.left(step.asked_until), clock.left(step.started_at)) == (LEASE, 0)
+
+
+def test_an_undo_that_starts_has_its_own_lease_and_leaves_that_of_the_step(saga: int, clock: ShopClock) -> None:
+    out_of_stock()
+    refused(saga)
+    before = record(saga)
+    clock.passes(50)
+
+    start(saga, undo=True)
+
+    step = record(saga)
+    assert [clock.left(at) for at in (found(saga).wake_at, step.undo_asked_until, step.started_at)] == [LEASE, LEASE, 0]
+    assert (step.asked_until, step.first_started_at, step.undo_granted_at) == (
+        before.asked_until, before.first_started_at, before.undo_granted_at
+    )  # fmt: skip
+
+
+def test_what_is_granted_next_is_granted_now_and_waits_one_patience(saga: int, clock: ShopClock) -> None:
+    claim = start(saga)
+    clock.passes(7)
+
+    engine.settle_success(claim, {"charge_id": "c", "amount_minor": 100})
+
+    it, done, following = found(saga), record(saga), record(saga, "inventory")
+    assert [clock.left(at) for at in (done.settled_at, following.granted_at, it.launched_at, it.wake_at)] == [0, 0, 0, PATIENCE]
+    assert clock.left(it.deadline_at) == SAGA_DEADLINE - 7, "progress moves no deadline"
+
+
+def test_an_undo_is_granted_when_the_saga_turns_back(saga: int, clock: ShopClock) -> None:
+    out_of_stock()
+    paid(saga)
+    with pytest.raises(Rejected):
+        engine.run_local(saga, 1, "inventory", undo=False)
+    assert clock.left(found(saga).wake_at) == PATIENCE, "a rejection waits for its errback"
+    clock.passes(PATIENCE)
+
+    assert recovery.look(saga) is not None
+
+    it = found(saga)
+    assert [clock.left(at) for at in (record(saga).undo_granted_at, it.launched_at, it.wake_at)] == [0, 0, PATIENCE]
+
+
+# --- what waits --------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("edge", "times"), [(min, 0.8), (max, 1.2)], ids=["earliest", "latest"])
+@pytest.mark.parametrize("error", [DOWN, SILENCE], ids=["unavailable", "in doubt"])
+def test_a_try_that_failed_backs_off_doubling_capped_and_within_a_fifth(
+    saga: int, clock: ShopClock, monkeypatch: pytest.MonkeyPatch, error: StepError, edge: Any, times: float
+) -> None:
+    monkeypatch.setattr(random, "uniform", lambda low, high: edge(low, high))
+    waits = []
+    for _ in range(settings.STEP_TRIES - 1):
+        fail(saga, error)
+        waits.append(clock.left(found(saga).wake_at))
+        due_and_looked_at(saga, clock)
+
+    assert waits == [pytest.approx(times * min(BACKOFF * 2**tries, BACKOFF_CAP)) for tries in range(settings.STEP_TRIES - 1)]
+    assert waits[-1] == pytest.approx(times * BACKOFF_CAP), "the cap is reached before the tries are spent"
+
+
+def test_an_undo_backs_off_by_its_own_tries(saga: int, clock: ShopClock) -> None:
+    out_of_stock()
+    refused(saga)
+    waits = []
+    for _ in range(4):
+        fail(saga, DOWN, undo=True)
+        waits.append(clock.left(found(saga).wake_at))
+        due_and_looked_at(saga, clock)
+
+    assert waits == [BACKOFF, 2 * BACKOFF, 4 * BACKOFF, 8 * BACKOFF]
+
+
+def test_an_answer_that_spends_no_try_backs_off_all_the_same(saga: int, clock: ShopClock) -> None:
+    waits = []
+    for _ in range(8):
+        fail(saga, Busy("working", code="in_progress"))
+        waits.append(clock.left(found(saga).wake_at))
+        due_and_looked_at(saga, clock)
+
+    assert waits == [min(BACKOFF * 2**times, BACKOFF_CAP) for times in range(8)]
+    assert record(saga).tries == 0
+
+
+@pytest.mark.parametrize(("asked_s", "waits_s"), [(0.1, BACKOFF), (40.0, 40.0), (99_999.0, PATIENCE_CAP)])
+def test_a_provider_that_asks_for_patience_gets_what_it_asks_for_within_the_cap(
+    saga: int, clock: ShopClock, asked_s: float, waits_s: float
+) -> None:
+    fail(saga, Throttled("slow down", code="throttled", retry_after_s=asked_s))
+
+    assert clock.left(found(saga).wake_at) == waits_s
+
+
+def test_what_is_spent_is_due_at_once(saga: int, clock: ShopClock) -> None:
+    for _ in range(settings.STEP_TRIES - 1):
+        fail(saga, DOWN)
+        due_and_looked_at(saga, clock)
+
+    fail(saga, DOWN)
+
+    assert clock.left(found(saga).wake_at) == 0
+
+
+def test_a_cancel_makes_who_waits_due_and_whom_a_provider_serves_not(saga: int, order: Order, clock: ShopClock) -> None:
+    claim = start(saga)
+    clock.passes(3)
+    assert recovery.cancel(order.number, "web-shop") == "accepted"
+    it = found(saga)
+    assert (clock.left(it.wake_at), clock.left(it.cancel_requested_at)) == (LEASE - 3, 0)
+
+    engine.settle_failure(claim, SILENCE)
+
+    assert clock.left(found(saga).wake_at) == 0
+
+
+def test_a_message_that_is_lost_again_and_again_is_published_with_patience_doubling(saga: int, clock: ShopClock) -> None:
+    waits = []
+    for _ in range(7):
+        clock.until(found(saga).wake_at, settings.TASK_HARD_LIMIT_S)
+        assert recovery.look(saga) is None, "nobody knows yet: it is asked"
+        recovery.probe_came_out("saga", dict(recovery.probes_due())["saga"])
+        assert due_and_looked_at(saga, clock) is not None
+        assert clock.left(found(saga).launched_at) == 0
+        waits.append(clock.left(found(saga).wake_at))
+
+    assert waits == [min(PATIENCE * 2**times, PATIENCE_CAP) for times in range(1, 8)]
+
+
+def test_what_may_still_wait_in_its_queue_is_put_off_by_the_same_patience(saga: int, clock: ShopClock) -> None:
+    launched_at = found(saga).launched_at
+
+    for _ in range(3):
+        assert due_and_looked_at(saga, clock) is None
+        assert clock.left(found(saga).wake_at) == PATIENCE
+    assert (found(saga).launched_at, found(saga).relaunches) == (launched_at, 0)
+
+
+def test_what_the_broker_did_not_take_waits_one_patience_and_counts_for_nothing(saga: int, clock: ShopClock) -> None:
+    fail(saga, DOWN)
+    launch = due_and_looked_at(saga, clock)
+    assert launch is not None
+
+    recovery.not_published(launch)
+
+    it = found(saga)
+    assert (clock.left(it.wake_at), it.launched_at, it.relaunches) == (PATIENCE, None, 0)

@@ -1,0 +1,104 @@
+"""Promise: whatever lands late has an owner, and refusals of before are known by their history."""
+
+import importlib
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from django.db import connection
+
+from fulfillment import engine, ledger
+from fulfillment.errors import StepError, Unavailable
+from fulfillment.models import PastAttempt, Saga, SagaState, StepRecord, StepState
+from orders.models import Incident, Order, TimelineEntry
+from orders.timeline import sentence
+from tests.fulfillment.driving import REFUSED, found, record, start, undo_failed
+from tests.fulfillment.refusals.conftest import SILENCE, entries, look, retried
+from tests.shop_clock import ShopClock
+
+GIVEN_BACK = {"refund_id": "re_1", "amount_minor": 100, "currency": "EUR"}
+
+# --- whoever comes late ----------------------------------------------------------------------------------------------------
+
+
+def taken_over_and_refused(saga: int, clock: ShopClock) -> engine.Claim:
+    """Two workers under one key: the first stands still, the second is refused. The claim of the first."""
+    undo_failed(saga, Unavailable("down"))
+    look(saga, clock)
+    first = start(saga, undo=True)
+    look(saga, clock)
+    engine.settle_failure(start(saga, undo=True), REFUSED)
+    assert found(saga).state == SagaState.NEEDS_ATTENTION
+    return first
+
+
+@pytest.mark.parametrize("is_retried", [False, True], ids=["before the retry", "after it"])
+def test_a_refund_that_a_late_worker_reports_is_entered(saga: int, clock: ShopClock, is_retried: bool) -> None:
+    """It was refused under the same key meanwhile, and took place after all."""
+    first = taken_over_and_refused(saga, clock)
+    if is_retried:
+        retried(saga)
+
+    assert not engine.settle_success(first, GIVEN_BACK).mine
+
+    assert entries(saga)[1:] == [("refunded", 100, "payment:undo:1:testsnonce")]
+    (late,) = TimelineEntry.objects.filter(kind="late")
+    assert sentence(late) == "A late worker of payment (epoch 3) learned 'undone': €1.00 was given back after all, and is entered"
+    if not is_retried:
+        retried(saga)
+        assert (found(saga).state, record(saga).state) == (SagaState.COMPENSATED, StepState.NOT_NEEDED)
+
+
+def test_a_refund_that_took_place_under_both_keys_is_told_with_its_amount(saga: int, order: Order, clock: ShopClock) -> None:
+    first = taken_over_and_refused(saga, clock)
+    retried(saga)
+    look(saga, clock)
+    engine.settle_success(start(saga, undo=True), GIVEN_BACK)
+    assert found(saga).state == SagaState.COMPENSATED
+
+    engine.settle_success(first, GIVEN_BACK)
+
+    (incident,) = Incident.objects.exclude(state="resolved")
+    assert (incident.kind, incident.code, incident.amount_minor) == ("mismatch", "refunded_twice", 100)
+    assert ledger.remaining(order.pk) == 0
+
+
+def test_a_refund_that_the_look_had_found_is_not_told_as_a_second_one(saga: int, clock: ShopClock) -> None:
+    first = taken_over_and_refused(saga, clock)
+    retried(saga)
+    look(saga, clock)
+    engine.settle_success(start(saga, undo=True), {"found_undone": True, "amount_minor": 100})
+
+    engine.settle_success(first, GIVEN_BACK)
+
+    assert not Incident.objects.exclude(state="resolved").exists()
+
+
+# --- what was refused before it was noted ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("error", "noted"), [(REFUSED, True), (SILENCE, False)], ids=["refused", "out of tries"])
+def test_refusals_of_before_are_known_by_their_history(saga: int, clock: ShopClock, settings: Any, error: StepError, noted: bool) -> None:
+    """A deploy finds them waiting for a person."""
+    settings.UNDO_TRIES = 1
+    undo_failed(saga, error)
+    look(saga, clock)
+    assert record(saga).state == StepState.UNDO_FAILED
+    StepRecord.objects.update(undo_refused_at=None)
+
+    migration: Any = importlib.import_module("fulfillment.migrations.0016_past_attempts")
+    with connection.cursor() as cursor:
+        cursor.execute(migration.REFUSED)
+
+    assert (record(saga).undo_refused_at is not None) is noted
+
+
+def test_nothing_of_it_is_written_for_an_order_that_is_fulfilled(saga: int) -> None:
+    settle: Callable[..., Any] = engine.settle_success
+    settle(start(saga), {"charge_id": "ch_1", "amount_minor": 100})
+    engine.run_local(saga, 1, "inventory", undo=False)
+    settle(start(saga, "shipping"), {"label_id": "l", "tracking": "t"})
+
+    assert found(saga).state == SagaState.COMPLETED
+    assert not PastAttempt.objects.exists()
+    assert Saga.objects.get().records.filter(do_attempt=1, undo_refused_at=None).count() == 3

@@ -1,0 +1,39 @@
+"""``manage.py prove``, as the tests of the crash matrix run it."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+REPRESENTATIVE = [
+    "before_start.do.inventory.none.kill",
+    "after_start.do.payment.timeout_applied.kill_worker",
+    "before_call.do.shipping.refused_503.kill",
+    "after_call.undo.payment.error_500_applied.kill",
+    "after_start.undo.payment.refused_once.kill",
+    "before_settle_commit.do.payment.slow.stop",
+    "after_settle_commit.undo.inventory.none.kill",
+    "before_publish.do.shipping.drip.kill",
+    "after_publish.undo.payment.garbage_200.kill",
+    "open.do.payment.in_progress_409.kill",
+    "launch.do.payment.late_landing.kill",
+    "failed.undo.shipping.none.kill",
+    "sweep.do.shipping.rejection_not_kept.kill",
+    "before_settle_commit.do.payment.other_amount.kill",
+    "after_settle_commit.undo.payment.other_amount.kill_worker",
+    "before_call.do.payment.other_currency.kill",
+    "failed.do.payment.nothing_taken.kill",
+    "after_settle_commit.do.payment.refunded_outside.kill",
+]
+
+
+def prove(folder: Path, *words: str) -> tuple[int, str, str]:
+    """``manage.py prove`` of the checkout in ``folder``, as a user runs it."""
+    theirs = ("DATABASE_URL", "CELERY_BROKER_URL", "RUN_DIR", "SANDBOX_URL", "CRASH_POINTS", "PYTHONPATH")
+    env = {name: value for name, value in os.environ.items() if name not in theirs}
+    run = subprocess.run([sys.executable, "manage.py", "prove", *words], cwd=folder, env=env, capture_output=True, text=True, timeout=360)
+    return run.returncode, run.stdout, run.stderr
+
+
+def only(names: list[str]) -> list[str]:
+    return [word for name in names for word in ("--only", name)]

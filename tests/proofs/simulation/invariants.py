@@ -1,0 +1,98 @@
+"""What must hold, after every move and at rest; which change is legal, says the model."""
+
+import functools
+from typing import Any
+
+from fulfillment.card import Card
+from fulfillment.models import SagaState
+from tests.proofs.model.saga_journal import transition as legal
+from tests.proofs.simulation.journal import Seen
+from tests.proofs.simulation.oddities import HOME
+from tests.proofs.simulation.provider import Provider
+
+TOTAL_MINOR = 100  # of every order
+FAILED = ("payment_failed", "inventory_failed", "shipping_failed", "failed", "cancelled")
+
+
+@functools.cache
+def transition(before: tuple[Any, ...], after: tuple[Any, ...], card: Card) -> str | None:
+    """The model's name of this change; None: it knows none."""
+    name: str | None = legal(before, after, card.rejection_ends_doubt)
+    return name
+
+
+def always(seen: Seen, provider: Provider) -> str:
+    """The first invariant that does not hold right now; empty if all do."""
+    for key, times in provider.effects_ever.items():
+        if times > 1:
+            return f"{times} effects under one key ({key.split(':', 1)[1]})"
+    for effect in provider.effects:
+        if effect.given_back > effect.amount:
+            return f"{effect.given_back} of {effect.amount} was given back ({effect.what})"
+    if seen.events > 1:
+        return "order.fulfilled was recorded twice"
+    if seen.state == SagaState.COMPENSATED and any(
+        record["state"] not in ("undone", "undone_by_hand", "not_needed") for record in seen.records
+    ):
+        return "compensated while an undo is open"
+    if seen.state == SagaState.COMPENSATED and seen.captured_minor:
+        return f"compensated while our ledger says that {seen.captured_minor} is captured"
+    if seen.status in FAILED and seen.state not in (SagaState.COMPENSATED, SagaState.CLOSED_BY_OPERATOR):
+        return f"shown as {seen.status} while its saga is {seen.state}"
+    if not SagaState(seen.state).is_final and seen.wake_at is None and not seen.incidents:
+        return "there is neither a wake-up nor an incident"
+    return ""
+
+
+def at_rest(seen: Seen, provider: Provider, answered: set[str]) -> str:
+    """Once nothing moves any more: paid and shipped, or neither; or a person knows."""
+    charged, labels = _open(provider, "charge"), _open(provider, "label")
+    if seen.state == SagaState.COMPLETED:
+        if "accepted" in answered:
+            return "a cancel was accepted, and the order was fulfilled all the same"
+        return _differs(seen, provider, charged, labels, due=1, reservations="consumed", events=1)
+    if seen.state == SagaState.COMPENSATED:
+        return _differs(seen, provider, charged, labels, due=0, reservations="released", events=0)
+    if seen.state == SagaState.NEEDS_ATTENTION:
+        return "shipped for free" if labels and not charged and not seen.incidents else ""
+    if seen.state == SagaState.CLOSED_BY_OPERATOR:
+        return _closed(seen, provider, labels)
+    return f"stranded as {seen.state}"
+
+
+def _differs(seen: Seen, provider: Provider, charged: int, labels: int, *, due: int, reservations: str, events: int) -> str:
+    if (charged, labels) != (due, due):
+        return f"{seen.state}, but {charged} charges and {labels} labels are open"
+    if any(0 < effect.open_minor < effect.amount for effect in provider.effects):
+        return f"{seen.state}, with a charge that is partly refunded"
+    taken = [(effect.open_minor, effect.currency) for effect in provider.effects if effect.what == "charge" and effect.open_minor]
+    if taken != [(TOTAL_MINOR, HOME)] * due:
+        return f"{seen.state}, and the customer has paid {taken}"
+    if seen.captured_minor != TOTAL_MINOR * due:
+        return f"{seen.state}, and our ledger says that {seen.captured_minor} is captured"
+    if seen.events != events:
+        return f"{seen.state}, but order.fulfilled was recorded {seen.events} times"
+    if set(filter(None, seen.reservations.split(","))) - {reservations} or (due and not seen.reservations):
+        return f"{seen.state}, but reservations are {seen.reservations or 'missing'}"
+    return ""
+
+
+def _closed(seen: Seen, provider: Provider, labels: int) -> str:
+    """Closed by a person as it was: its money is given back or written off, and its stock has left with the parcel or is back. What came later is an incident."""
+    if seen.events:
+        return "closed, and recorded as fulfilled"
+    if seen.captured_minor:
+        return f"closed, and our ledger says that {seen.captured_minor} is neither given back nor written off"
+    has_left = any((record["name"], record["state"]) == ("shipping", "undo_failed") for record in seen.records)
+    if set(filter(None, seen.reservations.split(","))) - {"consumed" if has_left else "released"}:
+        return f"closed, and reservations are {seen.reservations}, while its parcel {'has left' if has_left else 'has not left'}"
+    if seen.incidents:
+        return ""
+    held = sum(effect.open_minor for effect in provider.effects if effect.what == "charge")
+    if held > seen.written_off_minor:
+        return f"closed, the provider holds {held}, {seen.written_off_minor} is written off, and there is no incident"
+    return "closed, a parcel is on its way whose stock was given back, and there is no incident" if labels and not has_left else ""
+
+
+def _open(provider: Provider, what: str) -> int:
+    return sum(effect.what == what and effect.open_minor > 0 for effect in provider.effects)

@@ -1,0 +1,74 @@
+"""Mutations: engines that are broken on purpose, one rule each (mutation testing): a proof that finds nothing wrong with them would prove nothing. The names are
+the model's.
+
+Each is a context in which the engine of this process breaks its rule; tests run the simulation in it and must see a breach.
+"""
+
+import contextlib
+from collections.abc import Callable
+
+from tests.proofs.simulation.mutations.answers import (
+    a_word_is_enough,
+    answers_believed,
+    part_is_all,
+    refusal_ends_it_at_once,
+    repeated_answer_believed,
+    without_keys_at_once,
+)
+from tests.proofs.simulation.mutations.clocks import (
+    deadlines_not_moved,
+    jumps_not_noticed,
+    look_up_by_the_clock,
+    lost_time_counts,
+    takes_over_by_the_clock,
+)
+from tests.proofs.simulation.mutations.endings import closing_keeps_the_stock, closing_writes_nothing_off, dirty_connection_kept
+from tests.proofs.simulation.mutations.fencing import (
+    blind_undo_by_look_up,
+    epoch_does_not_wait,
+    fence_off,
+    granted_is_not_called,
+    intent_not_first,
+    key_per_try,
+    settle_without_claim,
+    unavailable_is_not_done,
+    window_from_start,
+)
+from tests.proofs.simulation.mutations.progress import (
+    event_in_its_own_commit,
+    grant_without_wake_at,
+    probe_does_not_wait,
+    undo_blocks_ignored,
+    withdraws_any_grant,
+)
+
+MUTATIONS: dict[str, Callable[[], contextlib.AbstractContextManager[None]]] = {
+    "fence off": fence_off,
+    "settle without claim": settle_without_claim,
+    "intent not committed first": intent_not_first,
+    "key minted per try": key_per_try,
+    "granted read as not called": granted_is_not_called,
+    "unavailable read as not done": unavailable_is_not_done,
+    "epoch raised without waiting": epoch_does_not_wait,
+    "window counted from start": window_from_start,
+    "blind undo by look-up alone": blind_undo_by_look_up,
+    "any grant withdrawn": withdraws_any_grant,
+    "probe that does not wait": probe_does_not_wait,
+    "grant without wake_at": grant_without_wake_at,
+    "undo_blocks ignored": undo_blocks_ignored,
+    "event in its own commit": event_in_its_own_commit,
+    "jumps not noticed": jumps_not_noticed,
+    "deadlines not moved": deadlines_not_moved,
+    "lost time counts": lost_time_counts,
+    "taken over by the clock": takes_over_by_the_clock,
+    "looked up by the clock": look_up_by_the_clock,
+    "answers believed": answers_believed,
+    "part is all": part_is_all,
+    "repeated answer believed": repeated_answer_believed,
+    "a word is enough": a_word_is_enough,
+    "refusal ends it at once": refusal_ends_it_at_once,
+    "asked again at once without keys": without_keys_at_once,
+    "closing writes nothing off": closing_writes_nothing_off,
+    "closing keeps the stock": closing_keeps_the_stock,
+    "dirty connection kept": dirty_connection_kept,
+}

@@ -1,0 +1,53 @@
+"""What is believed of the clock."""
+
+import contextlib
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from fulfillment import engine
+from fulfillment.engine import budget
+from fulfillment.recovery import jumps
+from orders.watch import ClockWatch
+from tests.proofs.simulation.mutations.replacement import replacing
+
+
+@contextmanager
+def jumps_not_noticed() -> Iterator[None]:
+    """The database's clock is believed, whatever it says."""
+    saw, calm_s = ClockWatch.saw, vars(ClockWatch)["calm_s"]
+    setattr(ClockWatch, "saw", lambda watch, asked, now: 0.0)  # noqa: B010
+    setattr(ClockWatch, "calm_s", math.inf)  # noqa: B010
+    try:
+        yield
+    finally:
+        setattr(ClockWatch, "saw", saw)  # noqa: B010
+        setattr(ClockWatch, "calm_s", calm_s)  # noqa: B010
+
+
+def deadlines_not_moved() -> contextlib.AbstractContextManager[None]:
+    """A jump is noticed, and what is open is due; nothing else of it is moved."""
+    due = f"UPDATE fulfillment_saga SET {jumps._due_as_ever('wake_at')} WHERE id = ANY(%(sagas)s)"
+    return replacing(jumps, SAGAS=due, RECORDS="SELECT 1", PAST_ATTEMPTS="SELECT 1")
+
+
+def lost_time_counts() -> contextlib.AbstractContextManager[None]:
+    """Time in which nobody looked, or that a jump unseen by any sweep made of nothing, is the provider's."""
+    return replacing(budget, _give_back_since=lambda saga, since: None)
+
+
+def takes_over_by_the_clock() -> contextlib.AbstractContextManager[None]:
+    """A lease is over when the database's clock says so."""
+    look = engine.look
+    return replacing(engine, look=lambda saga, poison_after, calm_s: look(saga, poison_after, None))
+
+
+@contextmanager
+def look_up_by_the_clock() -> Iterator[None]:
+    """That nothing is found counts once the lag is over by the database's clock."""
+    was = vars(engine.Claim)["surely_quiet_s"]
+    setattr(engine.Claim, "surely_quiet_s", property(lambda claim: claim.quiet_s))  # noqa: B010
+    try:
+        yield
+    finally:
+        setattr(engine.Claim, "surely_quiet_s", was)  # noqa: B010

@@ -1,0 +1,132 @@
+"""The fence, the intent, the keys, and what is in doubt."""
+
+import contextlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any
+
+from django.db import transaction
+
+from fulfillment import talk
+from fulfillment.engine import Claim, attempts, compensation, journal, resumption
+from fulfillment.models import Saga, SagaState, StepState
+from orders.durability import may_be_lost
+from tests.proofs.simulation.mutations.replacement import replacing
+
+# --- the fence -----------------------------------------------------------------------------------------------------------
+
+
+def _any_moving_saga(claim: Claim) -> Saga | None:
+    saga = journal.locked(claim.saga)
+    return saga if saga.state in (SagaState.RUNNING, SagaState.COMPENSATING) else None
+
+
+def fence_off() -> contextlib.AbstractContextManager[None]:
+    """A settle asks neither for its epoch nor for its claim."""
+    return replacing(attempts, _fenced=_any_moving_saga)
+
+
+def settle_without_claim() -> contextlib.AbstractContextManager[None]:
+    """A settle asks for its epoch alone."""
+
+    def by_epoch(claim: Claim) -> Saga | None:
+        saga = _any_moving_saga(claim)
+        return saga if saga is not None and saga.epoch == claim.epoch else None
+
+    return replacing(attempts, _fenced=by_epoch)
+
+
+# --- intent, keys, doubt ---------------------------------------------------------------------------------------------------
+
+
+def intent_not_first() -> contextlib.AbstractContextManager[None]:
+    """The grant that a call needs is not durable before it leaves: what was never started counts as never called, and a start writes nothing."""
+    start, fenced = attempts._start, attempts._fenced
+
+    def silent(saga_id: int, epoch: int, name: str, undo: bool) -> Any:
+        with transaction.atomic():
+            claim = start(saga_id, epoch, name, undo)
+            transaction.set_rollback(claim is not None)
+        return claim
+
+    def by_grant(claim: Claim) -> Saga | None:
+        saga = journal.locked(claim.saga)
+        granted = StepState.UNDO_GRANTED if claim.undo else StepState.GRANTED
+        mine = saga.epoch == claim.epoch and journal.record_of(saga, claim.name).state == granted
+        return saga if mine else fenced(claim)
+
+    @contextmanager
+    def both() -> Iterator[None]:
+        with replacing(attempts, _start=silent, _fenced=by_grant), granted_is_not_called():
+            yield
+
+    return both()
+
+
+def key_per_try() -> contextlib.AbstractContextManager[None]:
+    """Each epoch asks under a key of its own."""
+    start = attempts._start
+
+    def minted(saga_id: int, epoch: int, name: str, undo: bool) -> Any:
+        claim = start(saga_id, epoch, name, undo)
+        return claim if claim is None or undo else replace(claim, key=f"{claim.key}:e{epoch}")
+
+    return replacing(attempts, _start=minted)
+
+
+def _not_called(*states: str) -> contextlib.AbstractContextManager[None]:
+    perhaps = compensation.perhaps_called
+    return replacing(compensation, perhaps_called=lambda saga, record: record.state not in states and perhaps(saga, record))
+
+
+def granted_is_not_called() -> contextlib.AbstractContextManager[None]:
+    """What was granted and is not known to have started counts as never called."""
+    return _not_called(StepState.GRANTED)
+
+
+def unavailable_is_not_done() -> contextlib.AbstractContextManager[None]:
+    """One try that did not happen stands for all under its key."""
+    return _not_called(StepState.RETRY_WAIT)
+
+
+def epoch_does_not_wait() -> contextlib.AbstractContextManager[None]:
+    """The commit that raises an epoch may be lost with the database."""
+    grant_again, turn_back = resumption._grant_again, compensation.turn_back
+
+    def lossy(change: Callable[..., Any]) -> Callable[..., Any]:
+        def changed(*args: Any) -> Any:
+            may_be_lost()
+            return change(*args)
+
+        return changed
+
+    @contextmanager
+    def both() -> Iterator[None]:
+        with replacing(resumption, _grant_again=lossy(grant_again), turn_back=lossy(turn_back)):
+            yield
+
+    return both()
+
+
+def window_from_start() -> contextlib.AbstractContextManager[None]:
+    """The key window counts from this start, so that it never seems to be over."""
+    start = attempts._start
+
+    def fresh(saga_id: int, epoch: int, name: str, undo: bool) -> Any:
+        claim = start(saga_id, epoch, name, undo)
+        return claim and replace(claim, age_s=0.0)
+
+    return replacing(attempts, _start=fresh)
+
+
+def blind_undo_by_look_up() -> contextlib.AbstractContextManager[None]:
+    """A look-up that finds nothing ends the undo."""
+
+    def looks(step: Any, order: Any, undo: Any, claim: Any, card: Any) -> Any:
+        found = step.resolve(order, undo.do_key)
+        if found is None or step.left(order, undo.do_key) == 0:
+            return {"nothing_there": True}
+        return step.compensate(order, replace(undo, receipt=found, amount_minor=found.get("amount_minor")))
+
+    return replacing(talk, _undo_blind=looks)

@@ -1,0 +1,75 @@
+"""Open circuits, and the way from step to step."""
+
+import contextlib
+from collections.abc import Iterator
+from types import SimpleNamespace
+from typing import Any
+
+from django.db import transaction
+
+from fulfillment.clock import ShopNow
+from fulfillment.crashpoints import crash_point
+from fulfillment.engine import attempts, circuit_probes, compensation, journal, progress
+from fulfillment.models import Saga
+from orders.durability import may_be_lost
+from tests.proofs.simulation.mutations.replacement import replacing
+
+FAR_FUTURE = "9999-01-01T00:00Z"
+
+# --- before an open circuit ------------------------------------------------------------------------------------------------
+
+
+def withdraws_any_grant() -> contextlib.AbstractContextManager[None]:
+    """Before an open circuit, whatever was granted and is not known to have started counts as never asked for."""
+    return replacing(circuit_probes, was_never_asked=lambda record, circuit: True)
+
+
+def probe_does_not_wait() -> contextlib.AbstractContextManager[None]:
+    """The start of a probe may be lost with the database."""
+    start = attempts._start
+
+    def lossy(saga_id: int, epoch: int, name: str, undo: bool) -> Any:
+        with transaction.atomic():
+            claim = start(saga_id, epoch, name, undo)
+            may_be_lost()
+        return claim
+
+    return replacing(attempts, _start=lossy)
+
+
+# --- the walk --------------------------------------------------------------------------------------------------------------
+
+
+def grant_without_wake_at() -> contextlib.AbstractContextManager[None]:
+    """A grant relies on its message alone."""
+
+    def forgets(saga: Saga) -> None:
+        journal.save(saga, relaunches=0, wake_at=FAR_FUTURE, launched_at=ShopNow())
+
+    @contextlib.contextmanager
+    def both() -> Iterator[None]:
+        with replacing(progress, await_start=forgets), replacing(compensation, await_start=forgets):
+            yield
+
+    return both()
+
+
+def undo_blocks_ignored() -> contextlib.AbstractContextManager[None]:
+    """The refund goes out although the parcel may still leave."""
+    planned = vars(compensation)["planned"]
+    return replacing(compensation, planned=lambda saga, name: planned(saga, name) | {"undo_blocks": False})
+
+
+def event_in_its_own_commit() -> contextlib.AbstractContextManager[None]:
+    """The fact is recorded after the order is fulfilled, not with it."""
+    record = vars(progress)["facts"].record
+
+    def later(*fact: Any) -> None:
+        transaction.on_commit(lambda: _record(*fact))
+
+    def _record(*fact: Any) -> None:
+        crash_point("after_settle_commit")
+        with transaction.atomic():
+            record(*fact)
+
+    return replacing(progress, facts=SimpleNamespace(record=later))

@@ -47,8 +47,8 @@ TESTS: dict[str, tuple[str, ...]] = {
         "tests/fulfillment/test_other_answers.py",
         "tests/fulfillment/test_it_happened.py",
         "tests/fulfillment/test_every_decision.py",
-        "tests/config/test_forgotten.py",
-        "tests/config/test_explained_money.py",
+        "tests/reconciliation/test_forgotten.py",
+        "tests/reconciliation/test_explained_money.py",
         "tests/orders/test_money.py",
     ),
     PEOPLE: (
@@ -57,7 +57,7 @@ TESTS: dict[str, tuple[str, ...]] = {
         "tests/fulfillment/test_movements.py",
         "tests/orders/test_products_in_the_admin.py",
         "tests/orders/test_stock_in_the_admin.py",
-        "tests/config/test_forget.py",
+        "tests/orders/test_erasure.py",
     ),
     STRANGERS: (
         "tests/orders/test_text.py",

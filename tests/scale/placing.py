@@ -15,8 +15,8 @@ from orders.management.commands.seed import CLIENT, stock_the_shop
 from orders.models import Order, OrderLine, Product
 from sideeffects import registry, relay
 from sideeffects.models import Delivery, DeliveryState
-from tests.config.conftest import _one_try
 from tests.fulfillment.conftest import ADDRESS, SandboxProcess
+from tests.reconciliation.conftest import _one_try
 from tests.sideeffects.conftest import ALL_LOST
 
 # How many copies in a hundred, and what differs from an order that goes well.

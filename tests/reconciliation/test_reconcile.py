@@ -19,7 +19,7 @@ from orders.attention import IncidentKind, open_incident
 from orders.models import Incident, Order
 from orders.timeline import TimelineEntry
 from orders.turns import Turn, TurnLost
-from tests.config.conftest import TOTAL, Run, Shop, as_json
+from tests.reconciliation.conftest import TOTAL, Run, Shop, as_json
 
 CHARGE, LABEL = "ORD-1:payment:do:1:testsnonce", "ORD-1:shipping:do:1:testsnonce"
 

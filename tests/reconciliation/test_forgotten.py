@@ -18,9 +18,9 @@ from fulfillment.reconciliation.listings import Listings
 from orders import numbers
 from orders.attention import Incident, IncidentKind
 from orders.models import Order, Product
-from tests.config.conftest import TOTAL, Shop
 from tests.holding import outside
 from tests.proofs.outside import body
+from tests.reconciliation.conftest import TOTAL, Shop
 
 OURS, ANOTHER = "tes", "abc"  # the issuer of the tests' nonce, and another system's
 

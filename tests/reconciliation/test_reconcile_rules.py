@@ -23,8 +23,8 @@ from orders.models import Incident, Order, Status
 from sideeffects import registry, relay
 from sideeffects.models import Delivery
 from tests.actors import AMARA
-from tests.config.conftest import TOTAL, Shop
 from tests.engines import ROOT
+from tests.reconciliation.conftest import TOTAL, Shop
 from tests.sideeffects.conftest import ALL_LOST
 
 GATEWAYS = ("sandbox", "sandbox_forgetful", "sandbox_burn", "sandbox_watch", "sandbox_keyless")

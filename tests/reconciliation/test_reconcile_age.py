@@ -17,8 +17,8 @@ from fulfillment.reconciliation import reconciling
 from fulfillment.release import RELEASE
 from orders.models import Order
 from orders.turns import Turn
-from tests.config.conftest import TOTAL, Shop
-from tests.config.test_explained_money import charge_one, grow_old
+from tests.reconciliation.conftest import TOTAL, Shop
+from tests.reconciliation.test_explained_money import charge_one, grow_old
 
 
 @pytest.fixture

@@ -30,7 +30,7 @@ from fulfillment.release import RELEASE
 from orders import processes
 from orders.attention import RUNBOOKS, IncidentKind, unresolved
 from orders.database import advice, limited, was_not_granted, write
-from sideeffects import people, relay
+from sideeffects import dead_letters, relay
 from sideeffects.models import DeliveryState
 
 OK, WARN, FAIL = "ok", "warn", "FAIL"
@@ -426,13 +426,13 @@ def _releases() -> Iterator[Finding]:
 
 
 def _deliveries() -> Iterator[Finding]:
-    overdue, piles = relay.waiting(OVERDUE_S), people.piles()
-    dead, held = (sum(pile.count for pile in piles if pile.state == state) for state in people.WAITING)
+    overdue, piles = relay.waiting(OVERDUE_S), dead_letters.piles()
+    dead, held = (sum(pile.count for pile in piles if pile.state == state) for state in dead_letters.WAITING)
     gone = ", ".join(sorted({pile.subscriber for pile in piles if pile.state == DeliveryState.HELD}))
     found = f"{relay.waiting()} waiting, {overdue} overdue, {dead} dead letters" + (
         f", {held} held for {gone}, which no code knows" if held else ""
     )
-    silent = people.not_answering()
+    silent = dead_letters.not_answering()
     found += "".join(f"; {subscriber}: {sentence}" for subscriber, sentence in silent.items())
     if piles or silent:
         yield Finding(level=WARN, what="deliveries", found=found, to_do="python manage.py deliveries", runbook=_book("dead_letter"))

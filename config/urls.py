@@ -4,7 +4,7 @@ from django.contrib import admin
 from django.urls import include, path
 from django.views.generic import RedirectView
 
-from sideeffects import registry
+from sideeffects import tasks as registry
 
 urlpatterns = [
     path("", RedirectView.as_view(url="/admin/")),

@@ -5,6 +5,6 @@ class SideEffectsConfig(AppConfig):
     name = "sideeffects"
 
     def ready(self) -> None:
-        from sideeffects import registry
+        from sideeffects import tasks
 
-        registry.open_the_doors()
+        tasks.open_the_doors()

@@ -4,6 +4,6 @@ Read ``reconciling`` first; ``money``, ``parcels``, ``journal`` and ``whole`` ho
 """
 
 from fulfillment.reconciliation.finding import Finding, Report, Rule
-from fulfillment.reconciliation.reconciling import reconcile
+from fulfillment.reconciliation.run import reconcile
 
 __all__ = ["Finding", "Report", "Rule", "reconcile"]

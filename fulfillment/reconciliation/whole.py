@@ -16,7 +16,7 @@ from fulfillment.reconciliation.money import left
 from orders.attention import unresolved
 from orders.database import is_our_trouble
 from orders.models import Order, Status
-from sideeffects import registry
+from sideeffects import tasks as registry
 
 NUMBERS_AT_ONCE = 500
 SHOWN = 3  # of a room's complaints, in one finding

@@ -12,9 +12,9 @@ from tests.proofs.storms.newer import CODE, copy_code
 
 BROKEN = [
     ("fulfillment/stock.py", "import fulfillment.engine", "Steps talk to gateways and stock, never to the engine, the journal or Celery"),
-    ("fulfillment/explain.py", "import sideeffects.outbox", "Arrows point down: entry points, then core beside reactions"),
+    ("fulfillment/explain.py", "import sideeffects.deliveries", "Arrows point down: entry points, then core beside reactions"),
     ("orders/models.py", "import fulfillment.models", "Arrows point down: entry points, then core beside reactions"),
-    ("sideeffects/outbox.py", "import celery", "Celery enters through two doors"),
+    ("sideeffects/deliveries.py", "import celery", "Celery enters through two doors"),
     (
         "sideeffects/subscribers/email/subscriber.py",
         "import sideeffects.subscribers.loyalty.models",

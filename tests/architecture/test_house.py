@@ -15,7 +15,7 @@ from fulfillment.engine import Launch
 from fulfillment.errors import StepError
 from fulfillment.steps import STEPS
 from orders.events import order_fulfilled
-from sideeffects import registry
+from sideeffects import tasks as registry
 from tests.engines import ROOT
 
 TOP = {

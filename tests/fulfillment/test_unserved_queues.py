@@ -14,7 +14,7 @@ from fulfillment import recovery, tasks
 from orders import probes
 from orders.attention import Incident
 from orders.probes import QueueProbe
-from sideeffects import registry
+from sideeffects import tasks as registry
 from tests.shop_clock import ShopClock
 
 CORE_S, SIDE_EFFECTS_S = 311.0, 3613.0

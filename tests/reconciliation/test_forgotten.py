@@ -13,7 +13,7 @@ from config import doctor
 from fulfillment import engine, keys, recovery
 from fulfillment.errors import InDoubt
 from fulfillment.models import LedgerEntry, Saga, StepRecord, StockLevel
-from fulfillment.reconciliation import Rule, reconciling, restored
+from fulfillment.reconciliation import Rule, restored, run
 from fulfillment.reconciliation.listings import Listings
 from orders import numbers
 from orders.attention import Incident, IncidentKind
@@ -126,7 +126,7 @@ def test_an_order_that_was_placed_meanwhile_is_not_forgotten(shop: Shop) -> None
 def test_it_stays_until_a_person_has_recovered(shop: Shop, forgotten: None, monkeypatch: pytest.MonkeyPatch) -> None:
     """A list that is empty for once proves nothing."""
     shop.reconcile()
-    monkeypatch.setattr(reconciling, "read", lambda *_: Listings())
+    monkeypatch.setattr(run, "read", lambda *_: Listings())
     shop.reconcile()
 
     assert closed().is_open

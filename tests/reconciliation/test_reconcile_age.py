@@ -13,7 +13,7 @@ from config.management.commands.sweep import Sweep
 from fulfillment import reconciliation as invariants
 from fulfillment import recovery
 from fulfillment.models import Reconciliation, SweepBeat
-from fulfillment.reconciliation import reconciling
+from fulfillment.reconciliation import run
 from fulfillment.release import RELEASE
 from orders.models import Order
 from orders.turns import Turn
@@ -43,7 +43,7 @@ def fail(monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(*_: Any) -> Any:
         raise TypeError("a bug")
 
-    monkeypatch.setattr(reconciling, "_shop", broken)
+    monkeypatch.setattr(run, "_shop", broken)
     with pytest.raises(TypeError):
         invariants.reconcile(None, True, lambda *_: None)
 

@@ -18,9 +18,10 @@ from fulfillment.ledger import LedgerEntry
 from fulfillment.models import PastAttempt, Reservation, Saga, SagaState, StepRecord, StepState, StockLevel
 from fulfillment.reconciliation import Rule
 from fulfillment.reconciliation.listings import Listings
-from fulfillment.reconciliation.reconciling import Scope
+from fulfillment.reconciliation.run import Scope
 from orders.models import Incident, Order, Status
-from sideeffects import registry, relay
+from sideeffects import relay
+from sideeffects import tasks as registry
 from sideeffects.models import Delivery
 from tests.actors import AMARA
 from tests.engines import ROOT

@@ -3,7 +3,8 @@
 import pytest
 
 from orders.models import Order
-from sideeffects import registry, relay
+from sideeffects import relay
+from sideeffects import tasks as registry
 from tests.reconciliation.conftest import Shop
 from tests.sideeffects.conftest import ALL_LOST
 

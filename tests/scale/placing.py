@@ -13,7 +13,8 @@ from fulfillment.clock import shop_now
 from fulfillment.models import Saga
 from orders.management.commands.seed import CLIENT, stock_the_shop
 from orders.models import Order, OrderLine, Product
-from sideeffects import registry, relay
+from sideeffects import relay
+from sideeffects import tasks as registry
 from sideeffects.models import Delivery, DeliveryState
 from tests.fulfillment.conftest import ADDRESS, SandboxProcess
 from tests.reconciliation.conftest import _one_try

@@ -6,7 +6,7 @@ import pytest
 from django.db import connection
 
 from orders.models import Fact
-from sideeffects import registry
+from sideeffects import tasks as registry
 from sideeffects.models import Delivery
 from tests.sideeffects.conftest import Tell
 

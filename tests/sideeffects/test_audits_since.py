@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 import pytest
 
 from orders.models import Fact
-from sideeffects import registry
+from sideeffects import tasks as registry
 from tests.sideeffects.conftest import Tell
 from tests.sideeffects.test_audits import ANALYTICS, LOYALTY, PAIRS, sql
 

@@ -10,7 +10,8 @@ from django.db.models import F
 from orders import lowwater, probes
 from orders.clock import shop_now
 from orders.models import Fact
-from sideeffects import outbox, people, registry, relay
+from sideeffects import dead_letters, deliveries, relay
+from sideeffects import tasks as registry
 from sideeffects.containment import Containment
 from sideeffects.models import Delivery, Subscriber
 from sideeffects.relay import Marks, Message
@@ -112,7 +113,7 @@ def test_a_burst_that_is_larger_than_a_round_goes_out_in_the_rounds_that_follow(
 
 
 def test_numbers_are_given_batch_by_batch_in_the_order_of_the_facts(facts: list[Fact], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(relay, "NUMBERED_AT_ONCE", 5)
+    monkeypatch.setattr(relay.dispatch, "NUMBERED_AT_ONCE", 5)
     marks = Marks()
     for _ in range(MANY // 5 + 1):
         relay.owe(NONE_LOST, marks)
@@ -201,7 +202,7 @@ def test_a_page_of_facts_that_are_being_delivered_is_passed(facts: list[Fact]) -
     marks = Marks()
     with outside() as worker:
         for fact in facts[:PAGE]:
-            worker.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", [outbox._lock_name(fact.pk, "email")])
+            worker.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", [deliveries._lock_name(fact.pk, "email")])
         owe_all(ALL_LOST, marks)
         assert owed(facts) == facts[PAGE:]
 
@@ -212,32 +213,32 @@ def test_a_page_of_facts_that_are_being_delivered_is_passed(facts: list[Fact]) -
 def test_a_page_of_facts_on_which_nobody_can_work_is_passed(facts: list[Fact], monkeypatch: pytest.MonkeyPatch) -> None:
     """In the same round, and also when their minute is over."""
     broken = {fact.pk for fact in facts[:PAGE]}
-    relay_them = relay._relay
+    relay_them = relay.dispatch._relay
 
     def breaks(keys: list[uuid.UUID], lost_before: object) -> list[uuid.UUID]:
         if broken & set(keys):
             raise ValueError("planted")
         return relay_them(keys, lost_before)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(relay, "_relay", breaks)
-    monkeypatch.setattr(relay, "_facts", Containment("fact"))
+    monkeypatch.setattr(relay.dispatch, "_relay", breaks)
+    monkeypatch.setattr(relay.dispatch, "_facts", Containment("fact"))
     marks = Marks()
 
     owe_all(ALL_LOST, marks)
 
     assert owed(facts) == facts[PAGE:]
     broken.clear()
-    monkeypatch.setattr(relay, "_facts", Containment("fact"))
+    monkeypatch.setattr(relay.dispatch, "_facts", Containment("fact"))
     owe_all(ALL_LOST, marks)
     assert owed(facts) == facts
 
 
 def test_a_person_s_decision_reaches_every_batch(facts: list[Fact], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(outbox, "AT_ONCE", 5)
+    monkeypatch.setattr(deliveries, "AT_ONCE", 5)
     owe_all()
     Delivery.objects.update(state="dead", wake_at=None)
 
-    assert people.discard("email", AMARA, "in vain") == MANY
+    assert dead_letters.discard("email", AMARA, "in vain") == MANY
 
     assert set(Delivery.objects.values_list("state", flat=True)) == {"discarded"}
 

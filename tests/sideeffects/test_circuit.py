@@ -9,7 +9,8 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
 from orders.models import Incident
-from sideeffects import circuit, delivering, outbox, people, registry, relay
+from sideeffects import attempt, circuit, dead_letters, deliveries, relay
+from sideeffects import tasks as registry
 from sideeffects.models import Circuit, Delivery
 from sideeffects.relay import Message
 from tests.shop_clock import LIMITS_S, ShopClock
@@ -40,7 +41,7 @@ def service() -> Service:
 def try_it(service: Service, monkeypatch: pytest.MonkeyPatch) -> Callable[[Told], str]:
     """What a worker does with its message."""
     subscription = replace(registry.subscriptions()["email"], handler=service, of_this_one=(LookupError,))
-    return lambda told: delivering.deliver(subscription, told.fact.pk)
+    return lambda told: attempt.deliver(subscription, told.fact.pk)
 
 
 @pytest.fixture
@@ -194,9 +195,9 @@ def test_the_others_subscribers_notice_nothing(away: list[Told], tell: Tell, clo
 def test_it_is_one_incident_that_counts_those_who_wait_and_closes_itself(
     away: list[Told], clock: ShopClock, service: Service, try_it: Callable[[Told], str], published: Callable[[], list[str]]
 ) -> None:
-    people.tell()
+    dead_letters.tell()
     clock.passes(LIMITS_S["PATIENCE_CAP_S"] * 100)  # long enough for what fails by itself to be told
-    people.tell()
+    dead_letters.tell()
     incident = Incident.objects.get()
     assert (incident.subject, incident.code, incident.state) == ("email", "not_answering", "open")
     assert incident.message == "no answer since 2027-01-04 09:00:00 UTC (TimeoutError); one asks again and again, 5 wait and spend no try"
@@ -204,7 +205,7 @@ def test_it_is_one_incident_that_counts_those_who_wait_and_closes_itself(
     service.error = None
     published()
     try_it(away[0])
-    people.tell()
+    dead_letters.tell()
     incident.refresh_from_db()
     assert incident.state == "resolved"
     assert list(Incident.objects.filter(kind="dead_letter").values_list("code", "state", "message")) == [
@@ -235,4 +236,4 @@ def test_what_is_held_back_again_and_again_is_no_message_that_nobody_starts(
         try_it(told)
     row.refresh_from_db()
 
-    assert (row.state, row.error_code) == ("retry_wait", outbox.NOT_ANSWERING)
+    assert (row.state, row.error_code) == ("retry_wait", deliveries.NOT_ANSWERING)

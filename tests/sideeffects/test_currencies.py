@@ -6,7 +6,7 @@ import pytest
 from django.core import mail
 
 from orders.models import Product
-from sideeffects import registry
+from sideeffects import tasks as registry
 from sideeffects.subscribers.loyalty.models import Balance, PointsEntry
 from sideeffects.subscribers.recommendations.models import CoPurchase
 from tests.orders.conftest import Client

@@ -10,9 +10,10 @@ import pytest
 from orders import probes
 from orders.events import OrderFulfilled, Subscription
 from orders.models import Fact, QueueProbe
-from sideeffects import delivering, outbox, registry, relay, replaying
+from sideeffects import attempt, deliveries, relay, replay
+from sideeffects import tasks as registry
 from sideeffects.models import Delivery
-from sideeffects.replaying import Choice
+from sideeffects.replay import Choice
 from tests.actors import AMARA
 from tests.shop_clock import LIMITS_S, ShopClock
 from tests.sideeffects.conftest import Tell, Told
@@ -48,7 +49,7 @@ def test_a_try_lasts_twice_its_limit_and_the_time_after_which_it_is_killed(told:
     subscription = declared("email", timeout_s=30, handler=lambda event, delivery: seen.append(told.delivery))
     clock.passes(5)
 
-    assert delivering.deliver(subscription, told.fact.pk) == "delivered"
+    assert attempt.deliver(subscription, told.fact.pk) == "delivered"
 
     assert seen[0].state == "started"
     assert (clock.left(seen[0].wake_at), seen[0].launched_at) == ((2 * 30 + 5) * SCALE, None)
@@ -64,7 +65,7 @@ def test_a_try_that_failed_backs_off_doubling_capped_and_within_a_fifth(
     subscription = declared("email", handler=fails, outside=outside, final=(), backoff_s=30)
     waits = []
     for _ in range(11):
-        delivering.deliver(subscription, told.fact.pk)
+        attempt.deliver(subscription, told.fact.pk)
         waits.append(clock.left(told.delivery.wake_at))
         clock.until(told.delivery.wake_at)
         assert published(clock) == [len(waits) + 1]
@@ -77,21 +78,21 @@ def test_a_try_that_failed_backs_off_doubling_capped_and_within_a_fifth(
 def test_it_is_tried_for_days_and_is_a_dead_letter_at_the_end_of_its_limit(told: Told, clock: ShopClock, outside: bool) -> None:
     """A mail server that is away for the weekend loses no receipt."""
     subscription = declared("email", handler=fails, outside=outside)
-    delivering.deliver(subscription, told.fact.pk)
+    attempt.deliver(subscription, told.fact.pk)
     gives_up_at = clock.now + timedelta(seconds=LIMITS_S["DELIVERY_LIMIT_S"])
 
     clock.until(gives_up_at, -EDGE)
-    delivering.deliver(subscription, told.fact.pk)
+    attempt.deliver(subscription, told.fact.pk)
     assert told.look()[:2] == ("retry_wait", 2)
     clock.until(gives_up_at)
-    delivering.deliver(subscription, told.fact.pk)
+    attempt.deliver(subscription, told.fact.pk)
 
     assert (told.look(), told.delivery.wake_at) == (("dead", 3, "RuntimeError"), None)
 
 
 @pytest.mark.parametrize("jumped_s", [LIMITS_S["DELIVERY_LIMIT_S"], -3600.0], ids=["ahead", "back"])
 def test_a_jump_of_the_clock_is_no_time_in_which_it_failed(told: Told, clock: ShopClock, jumped_s: float) -> None:
-    delivering.deliver(declared("email", handler=fails), told.fact.pk)
+    attempt.deliver(declared("email", handler=fails), told.fact.pk)
     clock.passes(jumped_s)
 
     relay.move_with_the_clock(jumped_s)
@@ -102,7 +103,7 @@ def test_a_jump_of_the_clock_is_no_time_in_which_it_failed(told: Told, clock: Sh
 def test_no_number_of_tries_is_the_end(told: Told, clock: ShopClock) -> None:
     subscription = declared("email", handler=fails)
     for _ in range(50):
-        delivering.deliver(subscription, told.fact.pk)
+        attempt.deliver(subscription, told.fact.pk)
         clock.until(told.delivery.wake_at)
         assert len(published(clock)) == 1
 
@@ -112,11 +113,11 @@ def test_no_number_of_tries_is_the_end(told: Told, clock: ShopClock) -> None:
 def test_what_our_own_database_cannot_serve_waits_a_patience_that_doubles(
     told: Told, clock: ShopClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(delivering, "was_not_served", lambda error: True)
+    monkeypatch.setattr(attempt, "was_not_served", lambda error: True)
     subscription = declared("loyalty", name="email", handler=fails)
     waits = []
     for _ in range(20):  # nor does it end: more than POISON_AFTER messages have come out of the queue
-        delivering.deliver(subscription, told.fact.pk)
+        attempt.deliver(subscription, told.fact.pk)
         waits.append(clock.left(told.delivery.wake_at))
         clock.until(told.delivery.wake_at)
         assert len(published(clock)) == 1
@@ -130,7 +131,7 @@ def test_a_worker_is_lost_at_the_end_of_its_lease_and_the_next_try_backs_off(
     told: Told, clock: ShopClock, before_s: float, is_lost: bool
 ) -> None:
     subscription = registry.subscriptions()["email"]
-    started = outbox.start(told.fact.pk, "email", delivering._lease_s(subscription), 1.0)
+    started = deliveries.start(told.fact.pk, "email", attempt._lease_s(subscription), 1.0)
     assert started is not None
     assert clock.left(started.fact.at) == 0
     clock.passes((2 * subscription.timeout_s + 5) * SCALE - before_s)
@@ -144,7 +145,7 @@ def test_a_worker_is_lost_at_the_end_of_its_lease_and_the_next_try_backs_off(
 
 @pytest.mark.parametrize(("before_s", "attempts"), [(EDGE, []), (0, [2])], ids=["just before", "then"])
 def test_a_delivery_is_due_at_its_instant(told: Told, clock: ShopClock, before_s: float, attempts: list[int]) -> None:
-    delivering.deliver(declared("email", handler=fails), told.fact.pk)
+    attempt.deliver(declared("email", handler=fails), told.fact.pk)
     clock.until(told.delivery.wake_at, -before_s)
 
     assert published(clock) == attempts
@@ -184,10 +185,10 @@ def stamp_comes_out(clock: ShopClock) -> None:
 
 
 def test_what_a_person_replays_is_due_now(told: Told, clock: ShopClock) -> None:
-    delivering.deliver(declared("email", handler=fails, final=(RuntimeError,)), told.fact.pk)
+    attempt.deliver(declared("email", handler=fails, final=(RuntimeError,)), told.fact.pk)
     clock.passes(86_400)
 
-    assert replaying.replay(Choice(), {"email"}, actor=AMARA, reason="mended", rate_per_s=20) == 1
+    assert replay.replay(Choice(), {"email"}, actor=AMARA, reason="mended", rate_per_s=20) == 1
 
     assert (clock.left(told.delivery.wake_at), told.delivery.tries, told.delivery.relaunches) == (0, 0, 0)
 

@@ -9,9 +9,10 @@ from django.core.management import call_command
 from django.db import connection
 
 from orders.models import Fact
-from sideeffects import registry, relay
+from sideeffects import relay
+from sideeffects import tasks as registry
+from sideeffects.deliveries import Failure
 from sideeffects.models import Delivery, Subscriber
-from sideeffects.outbox import Failure
 from tests.sideeffects.conftest import ALL_LOST
 
 PAYLOAD = {

@@ -13,7 +13,8 @@ from orders import facts
 from orders.events import OrderFulfilled
 from orders.models import Fact
 from orders.timeline import TimelineEntry
-from sideeffects import delivering, outbox, registry
+from sideeffects import attempt, deliveries
+from sideeffects import tasks as registry
 from sideeffects.models import Delivery
 from tests.holding import held
 from tests.sideeffects.conftest import Tell, Told
@@ -28,12 +29,12 @@ def count(sql: str) -> list[tuple[Any, ...]]:
 
 
 def start(told: Told) -> Delivery | None:
-    return outbox.start(told.fact.pk, told.subscriber, LEASE_S, CUT_S)
+    return deliveries.start(told.fact.pk, told.subscriber, LEASE_S, CUT_S)
 
 
 def deliver(told: Told, handler: Callable[..., None], **declared: Any) -> str:
     """One try with another handler in the subscriber's place."""
-    return delivering.deliver(replace(registry.subscriptions()[told.subscriber], handler=handler, **declared), told.fact.pk)
+    return attempt.deliver(replace(registry.subscriptions()[told.subscriber], handler=handler, **declared), told.fact.pk)
 
 
 def fails(event: OrderFulfilled, delivery: Delivery) -> None:
@@ -162,9 +163,9 @@ def test_a_worker_past_its_lease_is_fenced(tell: Tell) -> None:
     alive = start(told)
 
     assert alive is not None
-    assert not outbox.delivered_outside(dead)
-    assert not outbox.failed(dead, outbox.Failure(code="late", message="late", retry_in_s=1))
-    assert outbox.delivered_outside(alive)
+    assert not deliveries.delivered_outside(dead)
+    assert not deliveries.failed(dead, deliveries.Failure(code="late", message="late", retry_in_s=1))
+    assert deliveries.delivered_outside(alive)
 
 
 def test_the_same_fact_recorded_twice_is_once(tell: Tell) -> None:

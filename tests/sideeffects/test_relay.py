@@ -12,10 +12,11 @@ from django.test.utils import CaptureQueriesContext
 from orders.clock import shop_now
 from orders.models import Fact, QueueProbe
 from orders.timeline import TimelineEntry
-from sideeffects import outbox, people, registry, relay
+from sideeffects import dead_letters, deliveries, relay
+from sideeffects import tasks as registry
 from sideeffects.containment import Containment
+from sideeffects.deliveries import Failure
 from sideeffects.models import Delivery, Subscriber
-from sideeffects.outbox import Failure
 from sideeffects.relay import Message
 from tests.sideeffects.conftest import ALL_LOST, NONE_LOST, Tell
 
@@ -113,7 +114,7 @@ def transactions_that_write(asked: CaptureQueriesContext) -> int:
 def test_what_is_being_delivered_right_now_is_not_owed(tell: Tell, other_connection: Any) -> None:
     told = tell("email")
     other_connection.execute("BEGIN")
-    other_connection.execute(outbox.TRY_LOCK, [f"delivery {told.fact.pk} email"])
+    other_connection.execute(deliveries.TRY_LOCK, [f"delivery {told.fact.pk} email"])
 
     relay.owe(ALL_LOST)
 
@@ -157,7 +158,7 @@ def test_a_subscriber_that_kills_its_worker_ends_as_a_dead_letter(tell: Tell, su
     for _ in range(60):
         make_due()
         for _ in due():
-            outbox.start(told.fact.pk, subscriber, 1, 1)  # ... and the hard limit or the OOM killer ends the process
+            deliveries.start(told.fact.pk, subscriber, 1, 1)  # ... and the hard limit or the OOM killer ends the process
 
     assert told.look() == ("dead", 4, "worker_lost")
     assert TimelineEntry.objects.filter(to_state="dead").count() == 1
@@ -198,8 +199,8 @@ def break_writes_to(table: str, key: str) -> None:
 
 @pytest.fixture
 def nothing_aside(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(relay, "_facts", Containment("fact"))
-    monkeypatch.setattr(relay, "_deliveries", Containment("delivery"))
+    monkeypatch.setattr(relay.dispatch, "_facts", Containment("fact"))
+    monkeypatch.setattr(relay.dispatch, "_deliveries", Containment("delivery"))
 
 
 def test_a_delivery_that_cannot_be_written_stops_nobody_else(tell: Tell, nothing_aside: None) -> None:
@@ -233,11 +234,11 @@ def test_a_database_that_cannot_serve_it_is_no_delivery_s_fault(tell: Tell, noth
     def away(*_: Any, **__: Any) -> None:
         raise OperationalError("the connection is closed")
 
-    monkeypatch.setattr(relay, "may_be_lost", away)
+    monkeypatch.setattr(relay.dispatch, "may_be_lost", away)
 
     with pytest.raises(OperationalError):
         due()
-    assert relay._deliveries.aside() == []
+    assert relay.dispatch._deliveries.aside() == []
 
 
 # --- who subscribes ---
@@ -253,7 +254,7 @@ def test_what_a_removed_subscriber_is_still_owed_is_held(tell: Tell) -> None:
     relay.register(["email"], release=1)
 
     assert set(Delivery.objects.values_list("fact__order__number", "state")) == {("ORD-1", "held"), ("ORD-2", "held")}
-    assert [(pile.subscriber, pile.state, pile.count) for pile in people.piles()] == [("survey", "held", 2)]
+    assert [(pile.subscriber, pile.state, pile.count) for pile in dead_letters.piles()] == [("survey", "held", 2)]
     assert TimelineEntry.objects.filter(code="subscriber_removed").count() == 2
 
 

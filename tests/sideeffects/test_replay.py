@@ -8,7 +8,8 @@ from django.core.management import CommandError, call_command
 
 from orders.models import Fact
 from orders.timeline import TimelineEntry
-from sideeffects import outbox, people, registry, relay
+from sideeffects import dead_letters, deliveries, relay
+from sideeffects import tasks as registry
 from sideeffects.models import Delivery
 from tests.conftest import SignIn
 from tests.shop_clock import ShopClock
@@ -68,18 +69,18 @@ def test_what_customers_see_is_sent_again_only_when_that_was_asked_for(tell: Tel
 
 def test_a_letter_has_fresh_tries_a_fresh_limit_and_its_line_of_history_and_the_incident_closes_itself(tell: Tell) -> None:
     told, other = dies(tell, "email", "ORD-1"), dies(tell, "email", "ORD-2")
-    people.tell()
+    dead_letters.tell()
 
     replay(order="ORD-1", **MAILS)
-    people.tell()
+    dead_letters.tell()
     row = told.delivery
     assert (row.state, row.tries, row.unspent, row.relaunches, row.failing_since) == ("pending", 0, 0, 0, None)
     assert states(other) == ["dead"]
-    assert [pile.count for pile in people.piles()] == [1]
+    assert [pile.count for pile in dead_letters.piles()] == [1]
 
     replay(subscriber="email", **MAILS)
-    people.tell()
-    assert people.piles() == []
+    dead_letters.tell()
+    assert dead_letters.piles() == []
     entry = TimelineEntry.objects.get(order=told.fact.order, code="replay")
     assert (entry.actor, entry.from_state, entry.to_state) == ("amara", "dead", "pending")
     assert "the mail server is back" in str(entry)
@@ -99,7 +100,7 @@ def test_they_are_chosen_by_cause_and_by_time(tell: Tell, clock: ShopClock) -> N
 
 def test_the_rate_is_kept_also_by_whoever_comes_second(tell: Tell, clock: ShopClock, monkeypatch: pytest.MonkeyPatch) -> None:
     """A mail server that has just come back is not met by everybody at once."""
-    monkeypatch.setattr(outbox, "AT_ONCE", 2)
+    monkeypatch.setattr(deliveries, "AT_ONCE", 2)
     first = [dies(tell, "loyalty", f"ORD-{n}") for n in range(5)]
     replay(all=True, rate=10.0, **DECIDES)
     second = [dies(tell, "loyalty", f"ORD-{n}") for n in range(5, 8)]
@@ -117,15 +118,15 @@ def test_killed_half_way_what_was_recorded_goes_out_and_the_rest_is_replayed_by_
     tell: Tell, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     letters = [dies(tell, "loyalty", f"ORD-{n}") for n in range(5)]
-    monkeypatch.setattr(outbox, "AT_ONCE", 2)
-    move, moved = outbox.move, iter(range(100))
+    monkeypatch.setattr(deliveries, "AT_ONCE", 2)
+    move, moved = deliveries.move, iter(range(100))
 
     def killed(*args: Any, **changes: Any) -> None:
         if next(moved) == 3:
             raise KeyboardInterrupt
         move(*args, **changes)
 
-    monkeypatch.setattr(outbox, "move", killed)
+    monkeypatch.setattr(deliveries, "move", killed)
     with pytest.raises(KeyboardInterrupt):
         replay(all=True, **DECIDES)
     assert states(*letters) == ["pending", "pending", "dead", "dead", "dead"]

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from orders import soft_limit
-from sideeffects import registry
-from sideeffects.delivering import deliver
+from sideeffects import tasks as registry
+from sideeffects.attempt import deliver
 from sideeffects.models import Delivery
 from tests.sideeffects.conftest import Tell, Told
 

@@ -11,9 +11,10 @@ from orders import facts
 from orders.clock import shop_now
 from orders.events import OrderFulfilled
 from orders.models import Fact, Order
-from sideeffects import delivering, outbox, people, registry, relay, replaying
+from sideeffects import attempt, dead_letters, deliveries, relay, replay
+from sideeffects import tasks as registry
 from sideeffects.models import Delivery, Subscriber
-from sideeffects.replaying import Choice
+from sideeffects.replay import Choice
 from tests.actors import AMARA, BELA
 from tests.holding import held
 from tests.sideeffects.conftest import ALL_LOST, NONE_LOST, Tell, Told
@@ -29,7 +30,7 @@ def as_a_relay() -> Iterator[None]:
     with connection.cursor() as cursor:
         cursor.execute("SET lock_timeout = %s", [f"{LOCK_S}s"])
     yield
-    relay._deliveries._until.clear()
+    relay.dispatch._deliveries._until.clear()
     connection.close()
 
 
@@ -112,7 +113,7 @@ def test_two_workers_start_one_try_outside(tell: Tell) -> None:
     subscription = replace(registry.subscriptions()["email"], handler=lambda event, delivery: calls.append(delivery.key))
 
     def run() -> str:
-        return delivering.deliver(subscription, told.fact.pk)
+        return attempt.deliver(subscription, told.fact.pk)
 
     first, second = at_once(run, "pg_try_advisory_xact_lock", run, must_wait=False)
 
@@ -133,11 +134,11 @@ def test_a_relay_does_not_owe_what_somebody_is_delivering(tell: Tell) -> None:
 def test_a_worker_that_was_taken_for_lost_settles_nothing(tell: Tell) -> None:
     """Its lease is over and the relay has the row; then it comes back."""
     told = tell("email")
-    started = outbox.start(told.fact.pk, "email", 1.0, 1.0)
+    started = deliveries.start(told.fact.pk, "email", 1.0, 1.0)
     assert started is not None
     Delivery.objects.update(wake_at=LONG_AGO)
 
-    _, settled = at_once(due, 'INSERT INTO "orders_timelineentry"', lambda: outbox.delivered_outside(started), must_wait=True)
+    _, settled = at_once(due, 'INSERT INTO "orders_timelineentry"', lambda: deliveries.delivered_outside(started), must_wait=True)
 
     assert settled is False
     assert told.look() == ("retry_wait", 1, "worker_lost")
@@ -145,11 +146,11 @@ def test_a_worker_that_was_taken_for_lost_settles_nothing(tell: Tell) -> None:
 
 def test_a_try_that_is_settled_is_not_taken_for_lost(tell: Tell) -> None:
     told = tell("email")
-    started = outbox.start(told.fact.pk, "email", 1.0, 1.0)
+    started = deliveries.start(told.fact.pk, "email", 1.0, 1.0)
     assert started is not None
     Delivery.objects.update(wake_at=LONG_AGO)
 
-    settled, published = at_once(lambda: outbox.delivered_outside(started), "FOR NO KEY UPDATE", due, must_wait=False)
+    settled, published = at_once(lambda: deliveries.delivered_outside(started), "FOR NO KEY UPDATE", due, must_wait=False)
 
     assert (settled, published) == (True, [])
     assert told.look() == ("delivered", 1, "")
@@ -191,9 +192,9 @@ def test_two_persons_who_decide_about_one_letter_decide_once(tell: Tell) -> None
     Delivery.objects.update(state="dead", tries=17, wake_at=None)
 
     decided = at_once(
-        lambda: replaying.replay(Choice(subscriber="email"), {"email"}, actor=AMARA, reason="mended", rate_per_s=20),
+        lambda: replay.replay(Choice(subscriber="email"), {"email"}, actor=AMARA, reason="mended", rate_per_s=20),
         "FOR NO KEY UPDATE",
-        lambda: people.discard("email", BELA, "old"),
+        lambda: dead_letters.discard("email", BELA, "old"),
     )
 
     assert decided == (1, 0)
@@ -225,7 +226,7 @@ def test_an_order_that_somebody_holds_keeps_nobody_elses_deliveries_back(tell: T
         assert due(marks) == []
         assert held_up.look() == ("started", 1, "")
 
-    relay._deliveries._until.clear()  # a minute later
+    relay.dispatch._deliveries._until.clear()  # a minute later
     assert due(marks) == []
     assert held_up.look() == ("retry_wait", 1, "worker_lost")
 

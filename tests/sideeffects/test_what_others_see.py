@@ -8,7 +8,8 @@ import pytest
 from django.db import connection
 
 from orders.events import OrderFulfilled
-from sideeffects import delivering, registry, relay
+from sideeffects import attempt, relay
+from sideeffects import tasks as registry
 from sideeffects.models import Delivery
 from tests.sideeffects.conftest import ALL_LOST, Tell, Told
 from tests.witness import Witness
@@ -28,7 +29,7 @@ def states(saw: list[str]) -> list[str]:
 
 
 def deliver(told: Told, handler: Any, **declared: Any) -> str:
-    return delivering.deliver(replace(registry.subscriptions()[told.subscriber], handler=handler, **declared), told.fact.pk)
+    return attempt.deliver(replace(registry.subscriptions()[told.subscriber], handler=handler, **declared), told.fact.pk)
 
 
 def balance(witness: Witness) -> int:

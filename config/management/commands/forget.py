@@ -5,9 +5,9 @@ from typing import Any
 
 from django.core.management.base import CommandParser
 
-from config import forgetting
-from config.forgetting import Forgotten, UnderWay
 from fulfillment.management.operating import OperatorCommand, authenticated, words, wrong_usage
+from orders import erasure
+from orders.erasure import Forgotten, UnderWay
 
 KEPT = "Kept, because tax and accounting law ask for it: order numbers, dates, products, amounts, currency, country and state, charges and parcels by reference."
 BEYOND = "Not reached from here: the records of the payment provider and of the carrier, mails that were sent, and backups (see docs/personal-data.md)."
@@ -34,7 +34,7 @@ class Command(OperatorCommand):
             wrong_usage("--yes needs --reason.")
         actor = authenticated("forget") if options["yes"] else None
         try:
-            done = forgetting.forget(email, actor, options["reason"]) if actor else forgetting.preview(email)
+            done = erasure.forget(email, actor, options["reason"]) if actor else erasure.preview(email)
         except UnderWay as busy:
             sys.exit(f"Refused: {_first(list(busy.orders))} still needed. {busy}. Nothing was forgotten; ask again when it is at rest.")
         if options["json"]:

@@ -8,7 +8,8 @@ from typing import Any
 from config import alive
 from config.loops import Loop, LoopCommand
 from fulfillment.release import RELEASE
-from sideeffects import people, registry, relay
+from sideeffects import dead_letters, relay
+from sideeffects import tasks as registry
 
 REGISTER_EVERY_S = 15.0  # names that no code knows turn up at any time
 
@@ -45,7 +46,7 @@ class Relay(Loop):
         if launched:
             self.tell(f"relay: published {launched} deliveries")
         if time.monotonic() - self.beaten_at >= relay.BEAT_EVERY_S:
-            self.part("the incidents", people.tell)
+            self.part("the incidents", dead_letters.tell)
             if self.is_well:
                 self.part("the beat", relay.beat)
             self.beaten_at = time.monotonic()

@@ -6,11 +6,11 @@ from django.db.models import Prefetch
 
 from fulfillment import engine
 from fulfillment.models import Saga, SagaState, StepState
-from fulfillment.reconciliation import reconciling
+from fulfillment.reconciliation import run
 from fulfillment.reconciliation.facts import gather, starts
 from fulfillment.reconciliation.finding import Finding, Rule
 from fulfillment.reconciliation.listings import NotListed, providers, read
-from fulfillment.reconciliation.reconciling import MARGIN
+from fulfillment.reconciliation.run import MARGIN
 from fulfillment.talk import with_provider_of
 from orders.attention import open_incidents
 from orders.models import Order, Status
@@ -58,7 +58,7 @@ def _as_reconciled(order: Order) -> list[Finding]:
     if listings.silent:
         raise NotListed(", ".join(f"{role} {provider}: {why}" for (role, provider), why in listings.silent.items()))
     (facts,) = gather([order.saga], listings, starts())
-    found = [finding for rule in reconciling.RULES for finding in rule(facts)]
+    found = [finding for rule in run.RULES for finding in rule(facts)]
     return found if SagaState(order.saga.state).is_final else [finding for finding in found if finding.rule in WHILE_OPEN]
 
 

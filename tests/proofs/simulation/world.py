@@ -15,7 +15,7 @@ from fulfillment.engine import trying
 from fulfillment.gateways import lease
 from fulfillment.recovery import jumps
 from orders import watch
-from sideeffects import registry
+from sideeffects import tasks as registry
 from tests.proofs.simulation.provider import VirtualCarrier, VirtualPayments
 
 START = datetime(2030, 1, 1, tzinfo=UTC).timestamp()

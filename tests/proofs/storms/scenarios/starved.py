@@ -41,7 +41,7 @@ LAUNCHED = DELIVERIES + " AND d.relaunches > 0"
 AUDIT = """
 import django
 django.setup()
-from sideeffects import registry
+from sideeffects import tasks as registry
 print([f"{name}: {told}" for name, told in registry.audit()])
 """
 

@@ -15,7 +15,7 @@ from orders import refusals
 from orders.attention import Incident, IncidentKind, open_incident, resolve, unresolved
 from orders.clock import in_seconds
 from orders.operators import Actor
-from sideeffects import circuit, outbox, relay
+from sideeffects import circuit, deliveries, relay
 from sideeffects.models import Circuit, Delivery, DeliveryState
 
 WAITING = (DeliveryState.DEAD, DeliveryState.HELD)
@@ -43,8 +43,8 @@ def all_piles() -> list[Pile]:
     return _piled(Delivery.objects.filter(Q(state__in=WAITING) | Q(wake_at__isnull=False) | Q(launched_at__isnull=False)))
 
 
-def _piled(deliveries: "QuerySet[Delivery]") -> list[Pile]:
-    rows = list(deliveries.order_by().values("subscriber", "state", "error_code").annotate(count=Count("id"), last=Max("id")))
+def _piled(of: "QuerySet[Delivery]") -> list[Pile]:
+    rows = list(of.order_by().values("subscriber", "state", "error_code").annotate(count=Count("id"), last=Max("id")))
     errors = dict(Delivery.objects.filter(pk__in=[row["last"] for row in rows]).values_list("pk", "error_message"))
     found = [
         Pile(
@@ -59,11 +59,11 @@ def _piled(deliveries: "QuerySet[Delivery]") -> list[Pile]:
     return sorted(found, key=lambda pile: (pile.subscriber, pile.state, pile.code))
 
 
-def deliveries(subscriber: str = "", state: str = "", error: str = "", order: str = "") -> "QuerySet[Delivery]":
+def chosen(subscriber: str = "", state: str = "", error: str = "", order: str = "") -> "QuerySet[Delivery]":
     """The newest first; empty: whichever."""
     asked = {"subscriber": subscriber, "state": state, "error_code": error, "fact__order__number": order}
-    chosen = Delivery.objects.filter(**{name: value for name, value in asked.items() if value})
-    return chosen.select_related("fact__order").order_by("-id")
+    found = Delivery.objects.filter(**{name: value for name, value in asked.items() if value})
+    return found.select_related("fact__order").order_by("-id")
 
 
 # --- what a person is told ------------------------------------------------------------------------------------------------
@@ -81,7 +81,7 @@ def _causes() -> Iterator[tuple[str, str, str]]:
     for subscriber, count in held.items():
         yield subscriber, REMOVED, f"no code knows this subscriber any more; held for it: {count}"
     for subscriber, sentence in not_answering().items():
-        yield subscriber, outbox.NOT_ANSWERING, sentence
+        yield subscriber, deliveries.NOT_ANSWERING, sentence
     for subscriber, count in _failing().exclude(subscriber__in=circuit.all_at_work().values("subscriber")):
         yield subscriber, FAILING, f"failing for longer than {settings.QUEUE_UNSERVED_LIMIT_S:g} s, and still tried: {count}"
 
@@ -154,6 +154,6 @@ def discard(subscriber: str, actor: Actor, reason: str, state: str = "", error: 
 
     def give_up(batch: list[Delivery]) -> None:
         for delivery in batch:
-            outbox.move(delivery, DeliveryState.DISCARDED, code="discard", detail=told, actor=actor.name)
+            deliveries.move(delivery, DeliveryState.DISCARDED, code="discard", detail=told, actor=actor.name)
 
-    return outbox.change_in_batches(deliveries(subscriber, state, error, order).filter(state__in=WAITING), give_up)
+    return deliveries.change_in_batches(chosen(subscriber, state, error, order).filter(state__in=WAITING), give_up)

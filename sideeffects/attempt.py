@@ -10,9 +10,9 @@ from orders.clock import doubled, jittered
 from orders.database import CUT, OWN_DATABASE, is_our_trouble, sqlstate
 from orders.events import OrderFulfilled, Subscription
 from orders.soft_limit import interruptible
-from sideeffects import circuit, outbox
+from sideeffects import circuit, deliveries
+from sideeffects.deliveries import Failure
 from sideeffects.models import Delivery, DeliveryState
-from sideeffects.outbox import Failure
 
 log = logging.getLogger(__name__)
 
@@ -40,7 +40,7 @@ def _deliver(subscription: Subscription, fact_id: uuid.UUID) -> str:
     """A first try on our own rows is one transaction. Any other is started first, durably enough that a try which kills its worker is counted."""
     if not subscription.outside and (told := _first_try(subscription, fact_id)):
         return told
-    started = outbox.start(fact_id, subscription.name, _lease_s(subscription), _cut_s(subscription))
+    started = deliveries.start(fact_id, subscription.name, _lease_s(subscription), _cut_s(subscription))
     if started is None:
         return "nothing to deliver here"
     if started.state != DeliveryState.STARTED:
@@ -59,13 +59,13 @@ def _first_try(subscription: Subscription, fact_id: uuid.UUID) -> str:
     delivery: Delivery | None = None
     try:
         with transaction.atomic():
-            if not outbox.begin(fact_id, subscription.name, _cut_s(subscription)):
+            if not deliveries.begin(fact_id, subscription.name, _cut_s(subscription)):
                 return ""
-            delivery = outbox.untried(fact_id, subscription.name)
+            delivery = deliveries.untried(fact_id, subscription.name)
             if delivery is None:
                 return ""
             subscription.handler(_fact(subscription, delivery), delivery)
-            outbox.delivered(delivery)
+            deliveries.delivered(delivery)
     except Exception as error:
         if delivery is None:
             raise
@@ -76,11 +76,11 @@ def _first_try(subscription: Subscription, fact_id: uuid.UUID) -> str:
 def _call_here(subscription: Subscription, started: Delivery) -> bool:
     """The effect is on our own rows: it commits together with "delivered"."""
     with transaction.atomic():
-        outbox.begin(started.fact_id, subscription.name, _cut_s(subscription))
-        delivery = outbox.mine(started)
+        deliveries.begin(started.fact_id, subscription.name, _cut_s(subscription))
+        delivery = deliveries.mine(started)
         if delivery is not None:
             subscription.handler(_fact(subscription, delivery), delivery)
-            outbox.delivered(delivery)
+            deliveries.delivered(delivery)
         return delivery is not None
 
 
@@ -88,7 +88,7 @@ def _call_outside(subscription: Subscription, started: Delivery) -> bool:
     """The effect lies outside, outside any transaction: at least once, under a stable key. The only part that the task's soft limit may interrupt."""
     with interruptible():
         subscription.handler(_fact(subscription, started), started)
-    return outbox.delivered_outside(started)
+    return deliveries.delivered_outside(started)
 
 
 def _fact(subscription: Subscription, delivery: Delivery) -> OrderFulfilled:
@@ -108,16 +108,16 @@ def _lease_s(subscription: Subscription) -> float:
 
 def _failed(subscription: Subscription, delivery: Delivery, error: Exception) -> str:
     if was_not_served(error):
-        outbox.failed(delivery, _not_served(delivery))
+        deliveries.failed(delivery, _not_served(delivery))
         return "waits for our own database"
-    tries = outbox.tries_of(delivery)
+    tries = deliveries.tries_of(delivery)
     final = isinstance(error, subscription.final)
     spends = not (subscription.outside and _was_not_answered(subscription, delivery, error))
     name = type(error).__name__
     message = str(error) if final else f"{name} in try {tries}"
     failure = Failure(code=name, message=message, retry_in_s=None if final else _retry_in_s(subscription, tries), spends=spends)
     log.warning("%s failed with %s, try %d%s", subscription.name, name, tries, ", which is final" if final else "")
-    outbox.failed(delivery, failure)
+    deliveries.failed(delivery, failure)
     return f"{name}: {'dead letter' if final else 'tried again later'}"
 
 

@@ -26,7 +26,7 @@ from orders.models import Fact, Order
 from orders.operators import Actor, Refused
 from orders.refusals import RefusedAttempt
 from orders.timeline import Kind, TimelineEntry
-from sideeffects import registry
+from sideeffects import tasks as registry
 from sideeffects.models import Delivery, DeliveryState
 
 FORGOTTEN = "forgotten"

@@ -7,7 +7,7 @@ from django.db import DatabaseError
 
 from orders.database import is_unusable, limited, sqlstate
 from orders.models import Fact, Order
-from sideeffects import registry
+from sideeffects import tasks as registry
 from sideeffects.models import Delivery
 
 log = logging.getLogger(__name__)

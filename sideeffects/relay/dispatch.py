@@ -20,10 +20,10 @@ from orders.clock import ShopNow, in_seconds, shop_now
 from orders.durability import may_be_lost
 from orders.facts import Fact
 from orders.lowwater import A_PAGE, LowWater
-from sideeffects import circuit, outbox
+from sideeffects import circuit, deliveries
 from sideeffects.containment import Containment
+from sideeffects.deliveries import Failure
 from sideeffects.models import OPEN, Circuit, Delivery, DeliveryState, RelayBeat, Subscriber, SubscriberState
-from sideeffects.outbox import Failure
 
 UNHEARD = """
 SELECT s.name, count(*), min(o.number) FROM orders_fact f JOIN orders_order o ON o.id = f.order_id
@@ -129,7 +129,7 @@ def _lacking(page: list[Fact]) -> Iterable[tuple[Fact, list[str]]]:
 
 def _owe(fact: Fact, names: list[str]) -> bool:
     """False: one of them is being delivered right now, so its message was not lost."""
-    owed = [name for name in names if not outbox.is_being_delivered(fact.pk, name)]
+    owed = [name for name in names if not deliveries.is_being_delivered(fact.pk, name)]
     Delivery.objects.bulk_create((Delivery(fact=fact, subscriber=name, wake_at=ShopNow()) for name in owed), ignore_conflicts=True)
     return len(owed) == len(names)
 
@@ -199,12 +199,12 @@ def _take(keys: Sequence[int], lost_before: datetime | None, after_loss: AfterLo
 
 def _launch(delivery: Delivery, after_loss: AfterLoss) -> Message | None:
     if delivery.state == DeliveryState.STARTED:
-        outbox.record_failure(delivery, after_loss(delivery.subscriber, delivery.tries))
+        deliveries.record_failure(delivery, after_loss(delivery.subscriber, delivery.tries))
         return None
     started = delivery.tries + delivery.unspent
     if delivery.relaunches - started >= settings.POISON_AFTER:
         told = f"published {delivery.relaunches} times, started {started} times"
-        outbox.record_failure(delivery, Failure(code=NO_PROGRESS, message=told, retry_in_s=None))
+        deliveries.record_failure(delivery, Failure(code=NO_PROGRESS, message=told, retry_in_s=None))
         return None
     return _published(delivery)
 
@@ -220,7 +220,7 @@ def not_published(messages: list[Message]) -> None:
     with transaction.atomic():
         may_be_lost()
         for message in messages:
-            waiting = Delivery.objects.filter(fact=message.fact, subscriber=message.subscriber, state__in=outbox.WAITING)
+            waiting = Delivery.objects.filter(fact=message.fact, subscriber=message.subscriber, state__in=deliveries.WAITING)
             waiting.update(relaunches=F("relaunches") - 1, launched_at=None, wake_at=ShopNow())
 
 
@@ -311,12 +311,12 @@ def _page(rows: QuerySet[Any], containment: Containment, work: Callable[[Sequenc
     containment.work(list(rows.exclude(pk__in=containment.aside()).order_by("pk").values_list("pk", flat=True)[:BATCH]), work)
 
 
-def _move_all(deliveries: QuerySet[Delivery], to: DeliveryState, **changes: Any) -> list[None]:
+def _move_all(rows: QuerySet[Delivery], to: DeliveryState, **changes: Any) -> list[None]:
     """Those that nobody holds."""
     with transaction.atomic():
         may_be_lost()
-        for delivery in deliveries.select_related("fact").select_for_update(of=("self",), no_key=True, skip_locked=True):
-            outbox.move(delivery, to, **changes)
+        for delivery in rows.select_related("fact").select_for_update(of=("self",), no_key=True, skip_locked=True):
+            deliveries.move(delivery, to, **changes)
     return []
 
 
@@ -325,8 +325,8 @@ def _hold_unheard(unheard: QuerySet[Fact], name: str, held: dict[str, Any]) -> l
     with transaction.atomic():
         may_be_lost()
         for fact in unheard:
-            if not outbox.is_being_delivered(fact.pk, name):
-                outbox.move(Delivery(fact=fact, subscriber=name), DeliveryState.HELD, **held)
+            if not deliveries.is_being_delivered(fact.pk, name):
+                deliveries.move(Delivery(fact=fact, subscriber=name), DeliveryState.HELD, **held)
     return []
 
 

@@ -13,7 +13,7 @@ from django.db.models import Count, Max, QuerySet
 from orders import refusals
 from orders.clock import shop_now
 from orders.operators import Actor
-from sideeffects import outbox
+from sideeffects import deliveries
 from sideeffects.models import Delivery, DeliveryState
 
 
@@ -62,9 +62,9 @@ def replay(choice: Choice, subscribers: set[str], *, actor: Actor, reason: str, 
         start = _behind_those_that_wait(subscribers, rate_per_s)
         for place, letter in enumerate(batch):
             fresh = {"tries": 0, "unspent": 0, "relaunches": 0, "wake_at": start + timedelta(seconds=place / rate_per_s)}
-            outbox.move(letter, DeliveryState.PENDING, code="replay", detail=told, actor=actor.name, **fresh)
+            deliveries.move(letter, DeliveryState.PENDING, code="replay", detail=told, actor=actor.name, **fresh)
 
-    return outbox.change_in_batches(choice.letters().filter(subscriber__in=subscribers), send_again)
+    return deliveries.change_in_batches(choice.letters().filter(subscriber__in=subscribers), send_again)
 
 
 def _behind_those_that_wait(subscribers: set[str], rate_per_s: float) -> datetime:

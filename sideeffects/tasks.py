@@ -25,9 +25,9 @@ from django.urls import URLPattern, URLResolver, include, path
 from orders import probes
 from orders.clock import shop_now
 from orders.events import OrderFulfilled, Subscription, order_fulfilled
-from sideeffects import people, relay
-from sideeffects.delivering import HARD_AFTER_S, after_loss, deliver
-from sideeffects.outbox import Failure
+from sideeffects import dead_letters, relay
+from sideeffects.attempt import HARD_AFTER_S, after_loss, deliver
+from sideeffects.deliveries import Failure
 from sideeffects.relay import Message
 
 log = logging.getLogger(__name__)
@@ -75,7 +75,7 @@ def audit(since: datetime | None = None, doubted: Collection[str] = ()) -> Itera
     ``since``: a room whose ``audit`` takes it is asked only about facts from then on (None: about all), unless it is ``doubted``.
     A room whose audit breaks is off, and hides nothing about the others.
     """
-    yield from people.owed({name: {final.__name__ for final in one.final} for name, one in subscriptions().items()})
+    yield from dead_letters.owed({name: {final.__name__ for final in one.final} for name, one in subscriptions().items()})
     for name, subscription in subscriptions().items():
         ask = getattr(importlib.import_module(subscription.handler.__module__), "audit", None)
         if ask is None:
@@ -102,7 +102,7 @@ def open_the_doors() -> None:
     """At start-up, once all models are loaded: a task for every subscriber, and the receiver of every fact."""
     for subscription in subscriptions().values():
         TASKS[subscription.name] = _define(subscription)
-    order_fulfilled.connect(receive, dispatch_uid="sideeffects.registry")
+    order_fulfilled.connect(receive, dispatch_uid="sideeffects.tasks")
 
 
 @register()

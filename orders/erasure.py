@@ -26,7 +26,7 @@ from orders.models import Fact, Order
 from orders.operators import Actor, Refused
 from orders.refusals import RefusedAttempt
 from orders.timeline import Kind, TimelineEntry
-from sideeffects import tasks as registry
+from sideeffects import erasure as of_side_effects
 from sideeffects.models import Delivery, DeliveryState
 
 FORGOTTEN = "forgotten"
@@ -92,7 +92,7 @@ def _walk(email: str, by: tuple[Actor, str] | None) -> Forgotten:
         numbers.append(order.number)
     with transaction.atomic():
         touched += _forget_mentions(email, write=by is not None)
-        touched += registry.forget(email, write=by is not None)
+        touched += of_side_effects.erase_address(email, write=by is not None)
     return Forgotten(numbers, touched)
 
 

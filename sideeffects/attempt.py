@@ -65,7 +65,7 @@ def _first_try(subscription: Subscription, fact_id: uuid.UUID) -> str:
             if delivery is None:
                 return ""
             subscription.handler(_fact(subscription, delivery), delivery)
-            deliveries.delivered(delivery)
+            deliveries.write_success(delivery)
     except Exception as error:
         if delivery is None:
             raise
@@ -80,7 +80,7 @@ def _call_here(subscription: Subscription, started: Delivery) -> bool:
         delivery = deliveries.mine(started)
         if delivery is not None:
             subscription.handler(_fact(subscription, delivery), delivery)
-            deliveries.delivered(delivery)
+            deliveries.write_success(delivery)
         return delivery is not None
 
 
@@ -88,7 +88,7 @@ def _call_outside(subscription: Subscription, started: Delivery) -> bool:
     """The effect lies outside, outside any transaction: at least once, under a stable key. The only part that the task's soft limit may interrupt."""
     with interruptible():
         subscription.handler(_fact(subscription, started), started)
-    return deliveries.delivered_outside(started)
+    return deliveries.record_success(started)
 
 
 def _fact(subscription: Subscription, delivery: Delivery) -> OrderFulfilled:
@@ -108,7 +108,7 @@ def _lease_s(subscription: Subscription) -> float:
 
 def _failed(subscription: Subscription, delivery: Delivery, error: Exception) -> str:
     if was_not_served(error):
-        deliveries.failed(delivery, _not_served(delivery))
+        deliveries.record_failure(delivery, _not_served(delivery))
         return "waits for our own database"
     tries = deliveries.tries_of(delivery)
     final = isinstance(error, subscription.final)
@@ -117,7 +117,7 @@ def _failed(subscription: Subscription, delivery: Delivery, error: Exception) ->
     message = str(error) if final else f"{name} in try {tries}"
     failure = Failure(code=name, message=message, retry_in_s=None if final else _retry_in_s(subscription, tries), spends=spends)
     log.warning("%s failed with %s, try %d%s", subscription.name, name, tries, ", which is final" if final else "")
-    deliveries.failed(delivery, failure)
+    deliveries.record_failure(delivery, failure)
     return f"{name}: {'dead letter' if final else 'tried again later'}"
 
 

@@ -114,7 +114,7 @@ def mine(started: Delivery) -> Delivery | None:
     return _locked(Delivery.objects.filter(pk=started.pk, state=DeliveryState.STARTED, claim=started.claim))
 
 
-def delivered(delivery: Delivery) -> None:
+def write_success(delivery: Delivery) -> None:
     """The subscriber has heard: in the caller's transaction, which holds the delivery's lock, and its row where there is one."""
     changes: dict[str, Any] = {
         "claim": None,
@@ -127,17 +127,17 @@ def delivered(delivery: Delivery) -> None:
     move(delivery, DeliveryState.DELIVERED, tries=tries_of(delivery), delivered_at=ShopNow(), **changes)
 
 
-def delivered_outside(started: Delivery) -> bool:
+def record_success(started: Delivery) -> bool:
     """Settle a try whose effect lies outside; False if somebody else owns it by now."""
     with transaction.atomic():
         may_be_lost()
         own = mine(started)
         if own is not None:
-            delivered(own)
+            write_success(own)
         return own is not None
 
 
-def failed(delivery: Delivery, failure: Failure) -> bool:
+def record_failure(delivery: Delivery, failure: Failure) -> bool:
     """Record a failed try, in a transaction of its own. False if somebody else owns the delivery by now."""
     with transaction.atomic():
         may_be_lost()
@@ -145,11 +145,11 @@ def failed(delivery: Delivery, failure: Failure) -> bool:
             return False
         own = untried(delivery.fact_id, delivery.subscriber) if delivery.pk is None else mine(delivery)
         if own is not None:
-            record_failure(own, failure)
+            write_failure(own, failure)
         return own is not None
 
 
-def record_failure(delivery: Delivery, failure: Failure) -> None:
+def write_failure(delivery: Delivery, failure: Failure) -> None:
     """The delivery waits for its next try, or is a dead letter: in the caller's transaction, which holds its row where there is one."""
     dead = failure.retry_in_s is None or (failure.spends and _is_out_of_time(delivery))
     failing = {"failing_since": None} if dead else {"failing_since": delivery.failing_since or ShopNow()} if failure.spends else {}

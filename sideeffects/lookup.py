@@ -7,7 +7,7 @@ from django.db import DatabaseError
 
 from orders.database import is_unusable, limited, sqlstate
 from orders.models import Fact, Order
-from sideeffects import tasks as registry
+from sideeffects import discovery
 from sideeffects.models import Delivery
 
 log = logging.getLogger(__name__)
@@ -41,5 +41,5 @@ def _rows(facts: list[Fact]) -> list[Delivery]:
 
 def _of(fact: Fact, rows: list[Delivery]) -> list[Delivery]:
     written = {delivery.subscriber: delivery for delivery in rows if delivery.fact_id == fact.pk}
-    on_its_way = registry.names() if fact.relayed_at is None else []
+    on_its_way = discovery.names() if fact.relayed_at is None else []
     return [written.get(name) or Delivery(fact=fact, subscriber=name) for name in sorted({*written, *on_its_way})]

@@ -16,7 +16,7 @@ from fulfillment.reconciliation.money import left
 from orders.attention import unresolved
 from orders.database import is_our_trouble
 from orders.models import Order, Status
-from sideeffects import tasks as registry
+from sideeffects import audit
 
 NUMBERS_AT_ONCE = 500
 SHOWN = 3  # of a room's complaints, in one finding
@@ -55,7 +55,7 @@ def each_effect_once(since: datetime | None) -> Iterator[Finding]:
     """Every subscriber's effect happened once for each fact that it has heard, says its own room. Where it is told that one did not, everything is asked again."""
     told = unresolved(code=Rule.EACH_EFFECT_ONCE)
     off: dict[str, list[str]] = {}
-    for subscriber, complaint in registry.audit(since, set(told.values_list("subject", flat=True))):
+    for subscriber, complaint in audit.complaints(since, set(told.values_list("subject", flat=True))):
         off.setdefault(subscriber, []).append(complaint)
     for subscriber, complaints in off.items():
         more = f"; and {len(complaints) - SHOWN} more" if len(complaints) > SHOWN else ""

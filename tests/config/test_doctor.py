@@ -46,7 +46,7 @@ def well(db: None, sandbox: SandboxProcess, settings: Any, monkeypatch: pytest.M
     monkeypatch.setattr(doctor, "trouble", str)
     monkeypatch.setattr(doctor, "_consumers", lambda ask_for_s: ALL)
     recovery.beat()
-    relay.beat()
+    relay.record_heartbeat()
 
 
 def of(what: str) -> list[Finding]:

@@ -11,7 +11,7 @@ from config import loops
 from config.management.commands.relay import Relay
 from config.management.commands.sweep import Sweep
 from fulfillment import recovery
-from sideeffects import dead_letters, relay
+from sideeffects import incidents, relay
 
 pytestmark = pytest.mark.django_db(transaction=True)
 LOOPS = [(Relay, relay.age_s, "sideeffects.tasks.relay_round"), (Sweep, recovery.sweep_age_s, "fulfillment.recovery.due")]
@@ -76,7 +76,7 @@ def test_a_long_round_keeps_neither_the_circuits_nor_the_probes_from_their_turn(
 def test_people_are_told_of_deliveries_although_none_goes_out(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[str] = []
     monkeypatch.setattr("sideeffects.tasks.relay_round", breaks)
-    monkeypatch.setattr(dead_letters, "tell", lambda: asked.append("asked"))
+    monkeypatch.setattr(incidents, "refresh", lambda: asked.append("asked"))
 
     Relay(lambda _: None).round()
 

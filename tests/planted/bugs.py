@@ -184,7 +184,7 @@ BUGS = (
     Bug(
         name="the relay goes on behind the facts that it has not relayed",
         blindness=PAGES,
-        file="sideeffects/relay/dispatch.py",
+        file="sideeffects/relay/fan_out.py",
         search="marks.relayed = (page[0][1] or 0) if page else last",
         replace="marks.relayed = (page[-1][1] or 0) if page else last",
     ),
@@ -309,7 +309,7 @@ BUGS = (
         name="who subscribes is written down without a lock",
         is_later=True,
         blindness=AT_ONCE,
-        file="sideeffects/relay/dispatch.py",
+        file="sideeffects/relay/registration.py",
         search="row for row in Subscriber.objects.select_for_update()",
         replace="row for row in Subscriber.objects.all()",
     ),

@@ -20,8 +20,7 @@ from fulfillment.reconciliation import Rule
 from fulfillment.reconciliation.listings import Listings
 from fulfillment.reconciliation.run import Scope
 from orders.models import Incident, Order, Status
-from sideeffects import relay
-from sideeffects import tasks as registry
+from sideeffects import discovery, relay
 from sideeffects.models import Delivery
 from tests.actors import AMARA
 from tests.engines import ROOT
@@ -349,10 +348,10 @@ def test_an_undo_that_was_never_settled_is_found(shop: Shop, failed: Order) -> N
 def test_a_subscriber_that_was_never_told_is_found(shop: Shop) -> None:
     shop.place("ORD-1")
     shop.place("ORD-2")
-    relay.register(registry.names(), release=1)
+    relay.register(discovery.names(), release=1)
     relay.owe(ALL_LOST)
     assert shop.found() == []
-    lost = registry.names()[0]
+    lost = discovery.names()[0]
 
     Delivery.objects.filter(fact__order__number="ORD-2", subscriber=lost).delete()
 
@@ -360,7 +359,7 @@ def test_a_subscriber_that_was_never_told_is_found(shop: Shop) -> None:
 
 
 def test_what_the_relay_has_not_come_to_yet_is_not_called_wrong(shop: Shop, fulfilled: Order) -> None:
-    relay.register(registry.names(), release=1)
+    relay.register(discovery.names(), release=1)
     relay.owe(None)
 
     assert shop.found() == []

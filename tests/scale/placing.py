@@ -13,8 +13,7 @@ from fulfillment.clock import shop_now
 from fulfillment.models import Saga
 from orders.management.commands.seed import CLIENT, stock_the_shop
 from orders.models import Order, OrderLine, Product
-from sideeffects import relay
-from sideeffects import tasks as registry
+from sideeffects import discovery, relay
 from sideeffects.models import Delivery, DeliveryState
 from tests.fulfillment.conftest import ADDRESS, SandboxProcess
 from tests.reconciliation.conftest import _one_try
@@ -34,7 +33,7 @@ def real_orders(folder: Path) -> list[tuple[str, int]]:
     """(number, how many copies in a hundred); each has two lines of its own. Whatever is owed to subscribers is delivered."""
     call_command("migrate", verbosity=0)
     stock_the_shop()
-    relay.register(registry.names(), release=1)
+    relay.register(discovery.names(), release=1)
     provider = SandboxProcess(folder / "sandbox.sqlite3")
     settings.SANDBOX_URL = provider.url
     try:

@@ -13,7 +13,7 @@ from django.db import connection
 from orders import facts
 from orders.events import Line, OrderFulfilled
 from orders.models import Fact, Order, OrderLine
-from sideeffects import tasks as registry
+from sideeffects import tasks
 from sideeffects.models import Delivery, Subscriber
 
 ALL_LOST, NONE_LOST = datetime(2100, 1, 1, tzinfo=UTC), None  # what was published before this instant is lost
@@ -28,7 +28,7 @@ class Told:
 
     def run(self) -> str:
         """What a worker does with its message."""
-        return str(registry.TASKS[self.subscriber](fact=str(self.fact.pk), order=self.fact.order.number))
+        return str(tasks.TASKS[self.subscriber](fact=str(self.fact.pk), order=self.fact.order.number))
 
     @property
     def delivery(self) -> Delivery:

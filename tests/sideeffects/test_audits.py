@@ -6,7 +6,7 @@ import pytest
 from django.db import connection
 
 from orders.models import Fact
-from sideeffects import tasks as registry
+from sideeffects import audit
 from sideeffects.models import Delivery
 from tests.sideeffects.conftest import Tell
 
@@ -30,7 +30,7 @@ def two_orders(tell: Tell) -> None:
 
 
 def test_what_was_heard_is_what_was_done(two_orders: None) -> None:
-    assert list(registry.audit()) == []
+    assert list(audit.complaints()) == []
 
 
 @pytest.mark.parametrize(
@@ -52,7 +52,7 @@ def test_an_effect_that_is_missing_or_doubled_is_told_by_its_room(two_orders: No
     """A sum that was added twice is seen, and which one."""
     sql(damage)
 
-    told = list(registry.audit())
+    told = list(audit.complaints())
 
     room, sentence = found
     assert any(name == room and sentence in text for name, text in told), told
@@ -63,7 +63,7 @@ def test_points_that_were_earned_and_never_written_are_told(two_orders: None) ->
     fact = Fact.objects.get(order__number="ORD-3")
     Delivery.objects.create(fact=fact, subscriber=LOYALTY, state="delivered")
 
-    assert list(registry.audit()) == [(LOYALTY, "ORD-3: nothing in the ledger, 84 points earned")]
+    assert list(audit.complaints()) == [(LOYALTY, "ORD-3: nothing in the ledger, 84 points earned")]
 
 
 def test_a_room_whose_audit_breaks_hides_nothing_about_the_others(two_orders: None) -> None:
@@ -72,7 +72,7 @@ def test_a_room_whose_audit_breaks_hides_nothing_about_the_others(two_orders: No
         "UPDATE sideeffects_recommendations_copurchase SET orders = 9 WHERE sku = 'C'",
     )
 
-    told = dict(registry.audit())
+    told = dict(audit.complaints())
 
     assert told[LOYALTY] == "its audit broke: ProgrammingError"
     assert "counted 9 times" in told[PAIRS]
@@ -100,14 +100,14 @@ def test_points_that_were_never_heard_of_are_owed_until_a_person_gives_them_up(t
     """A table was away, and my points with it: the audit does not ask only what was heard."""
     Delivery.objects.create(fact=Fact.objects.get(order__number="ORD-3"), subscriber=LOYALTY, **row)
 
-    assert list(registry.audit()) == [(LOYALTY, told)] * bool(told)
+    assert list(audit.complaints()) == [(LOYALTY, told)] * bool(told)
 
 
 def test_what_nobody_has_begun_for_an_hour_is_owed_too(two_orders: None, settings: Any) -> None:
     settings.QUEUE_UNSERVED_LIMIT_S = -1.0
     Fact.objects.exclude(order__number="ORD-3").update(relayed_at=LONG_AGO)
 
-    told = dict(registry.audit())
+    told = dict(audit.complaints())
 
     assert told[LOYALTY] == "1 owed and not begun, like that of ORD-3"
 
@@ -116,4 +116,4 @@ def test_a_recipient_who_does_not_exist_was_answered_and_is_owed_no_receipt(tell
     told = tell("email")
     Delivery.objects.create(fact=told.fact, subscriber="email", state="dead", error_code="PermanentlyRefused")
 
-    assert list(registry.audit()) == []
+    assert list(audit.complaints()) == []

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 import pytest
 
 from orders.models import Fact
-from sideeffects import tasks as registry
+from sideeffects import audit
 from tests.sideeffects.conftest import Tell
 from tests.sideeffects.test_audits import ANALYTICS, LOYALTY, PAIRS, sql
 
@@ -31,11 +31,11 @@ def two_days(tell: Tell) -> None:
         "SET LOCAL session_replication_role = origin",
     )
     assert Fact.objects.count() == 6
-    assert list(registry.audit()) == []
+    assert list(audit.complaints()) == []
 
 
 def test_what_is_well_is_well_since_any_instant(two_days: None) -> None:
-    assert list(registry.audit(SINCE)) == []
+    assert list(audit.complaints(SINCE)) == []
 
 
 @pytest.mark.parametrize(
@@ -52,7 +52,7 @@ def test_what_is_well_is_well_since_any_instant(two_days: None) -> None:
 def test_what_is_off_since_then_is_told(two_days: None, damage: str, found: str) -> None:
     sql(*damage.split("; "))
 
-    told = [sentence for _, sentence in registry.audit(SINCE)]
+    told = [sentence for _, sentence in audit.complaints(SINCE)]
 
     assert len(told) == 1
     assert told[0].startswith(found)
@@ -66,6 +66,6 @@ def test_what_was_off_before_is_told_when_everything_is_asked(two_days: None) ->
         "UPDATE sideeffects_recommendations_copurchase SET orders = 9 WHERE sku = 'A'",
     )
 
-    assert list(registry.audit(SINCE)) == []
-    assert {name for name, _ in registry.audit()} == {ANALYTICS, LOYALTY, PAIRS}
-    assert {name for name, _ in registry.audit(SINCE, [LOYALTY])} == {LOYALTY}
+    assert list(audit.complaints(SINCE)) == []
+    assert {name for name, _ in audit.complaints()} == {ANALYTICS, LOYALTY, PAIRS}
+    assert {name for name, _ in audit.complaints(SINCE, [LOYALTY])} == {LOYALTY}

@@ -9,10 +9,9 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
 from orders.models import Incident
-from sideeffects import attempt, circuit, dead_letters, deliveries, relay
-from sideeffects import tasks as registry
+from sideeffects import attempt, circuit, deliveries, discovery, incidents, relay, tasks
 from sideeffects.models import Circuit, Delivery
-from sideeffects.relay import Message
+from sideeffects.tasks import Message
 from tests.shop_clock import LIMITS_S, ShopClock
 from tests.sideeffects.conftest import Tell, Told
 
@@ -40,7 +39,7 @@ def service() -> Service:
 @pytest.fixture
 def try_it(service: Service, monkeypatch: pytest.MonkeyPatch) -> Callable[[Told], str]:
     """What a worker does with its message."""
-    subscription = replace(registry.subscriptions()["email"], handler=service, of_this_one=(LookupError,))
+    subscription = replace(discovery.subscriptions()["email"], handler=service, of_this_one=(LookupError,))
     return lambda told: attempt.deliver(subscription, told.fact.pk)
 
 
@@ -48,12 +47,12 @@ def try_it(service: Service, monkeypatch: pytest.MonkeyPatch) -> Callable[[Told]
 def published(clock: ShopClock, monkeypatch: pytest.MonkeyPatch) -> Callable[[], list[str]]:
     """The orders whose message goes out in this round of the relay; it is the same relay each time."""
     sent: list[Message] = []
-    monkeypatch.setattr(registry, "publish", lambda messages: sent.extend(messages) or [])  # type: ignore[func-returns-value]
+    monkeypatch.setattr(tasks, "publish", lambda messages: sent.extend(messages) or [])  # type: ignore[func-returns-value]
     marks = relay.Marks()
 
     def one_round() -> list[str]:
         sent.clear()
-        registry.relay_round(lambda: True, marks)
+        relay.run_round(lambda: True, marks)
         return [message.order for message in sent]
 
     return one_round
@@ -195,9 +194,9 @@ def test_the_others_subscribers_notice_nothing(away: list[Told], tell: Tell, clo
 def test_it_is_one_incident_that_counts_those_who_wait_and_closes_itself(
     away: list[Told], clock: ShopClock, service: Service, try_it: Callable[[Told], str], published: Callable[[], list[str]]
 ) -> None:
-    dead_letters.tell()
+    incidents.refresh()
     clock.passes(LIMITS_S["PATIENCE_CAP_S"] * 100)  # long enough for what fails by itself to be told
-    dead_letters.tell()
+    incidents.refresh()
     incident = Incident.objects.get()
     assert (incident.subject, incident.code, incident.state) == ("email", "not_answering", "open")
     assert incident.message == "no answer since 2027-01-04 09:00:00 UTC (TimeoutError); one asks again and again, 5 wait and spend no try"
@@ -205,7 +204,7 @@ def test_it_is_one_incident_that_counts_those_who_wait_and_closes_itself(
     service.error = None
     published()
     try_it(away[0])
-    dead_letters.tell()
+    incidents.refresh()
     incident.refresh_from_db()
     assert incident.state == "resolved"
     assert list(Incident.objects.filter(kind="dead_letter").values_list("code", "state", "message")) == [
@@ -231,7 +230,7 @@ def test_what_is_held_back_again_and_again_is_no_message_that_nobody_starts(
     told = tell("email", "ORD-7")
     row = Delivery.objects.create(fact=told.fact, subscriber="email", wake_at=clock.now)
     for _ in range(settings.POISON_AFTER + 3):
-        assert relay.due(["email"], None, registry._after_loss)
+        assert relay.due(["email"], None, relay.after_loss)
         Circuit.objects.get_or_create(subscriber="email", defaults={"opened_at": clock.now})
         try_it(told)
     row.refresh_from_db()

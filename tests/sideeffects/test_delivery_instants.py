@@ -10,8 +10,7 @@ import pytest
 from orders import probes
 from orders.events import OrderFulfilled, Subscription
 from orders.models import Fact, QueueProbe
-from sideeffects import attempt, deliveries, relay, replay
-from sideeffects import tasks as registry
+from sideeffects import attempt, deliveries, discovery, relay, replay, tasks
 from sideeffects.models import Delivery
 from sideeffects.replay import Choice
 from tests.actors import AMARA
@@ -32,7 +31,7 @@ def told(clock: ShopClock, tell: Tell) -> Told:
 
 
 def declared(subscriber: str, **changes: Any) -> Subscription:
-    return replace(registry.subscriptions()[subscriber], **changes)
+    return replace(discovery.subscriptions()[subscriber], **changes)
 
 
 def fails(event: OrderFulfilled, delivery: Delivery) -> None:
@@ -40,7 +39,7 @@ def fails(event: OrderFulfilled, delivery: Delivery) -> None:
 
 
 def published(clock: ShopClock, lost_before: Any = None) -> list[int]:
-    return [message.attempt for message in relay.due(registry.names(), lost_before, registry._after_loss)]
+    return [message.attempt for message in relay.due(discovery.names(), lost_before, relay.after_loss)]
 
 
 def test_a_try_lasts_twice_its_limit_and_the_time_after_which_it_is_killed(told: Told, clock: ShopClock) -> None:
@@ -130,7 +129,7 @@ def test_what_our_own_database_cannot_serve_waits_a_patience_that_doubles(
 def test_a_worker_is_lost_at_the_end_of_its_lease_and_the_next_try_backs_off(
     told: Told, clock: ShopClock, before_s: float, is_lost: bool
 ) -> None:
-    subscription = registry.subscriptions()["email"]
+    subscription = discovery.subscriptions()["email"]
     started = deliveries.start(told.fact.pk, "email", attempt._lease_s(subscription), 1.0)
     assert started is not None
     assert clock.left(started.fact.at) == 0
@@ -160,7 +159,7 @@ def test_a_fact_s_first_message_is_lost_if_a_stamp_left_a_hard_limit_after_it_an
     clock.until(Fact.objects.get().at, HARD + after_s)
     stamp_comes_out(clock)
 
-    relay.owe(probes.lost_before(registry.QUEUE))
+    relay.owe(probes.lost_before(tasks.QUEUE))
 
     assert Delivery.objects.exists() is is_lost
     if is_lost:
@@ -171,17 +170,17 @@ def test_a_fact_s_first_message_is_lost_if_a_stamp_left_a_hard_limit_after_it_an
 def test_a_message_of_the_relay_is_lost_by_the_same_rule(told: Told, clock: ShopClock, after_s: float, attempts: list[int]) -> None:
     clock.passes(HARD + EDGE)
     stamp_comes_out(clock)
-    relay.owe(probes.lost_before(registry.QUEUE))
+    relay.owe(probes.lost_before(tasks.QUEUE))
     assert published(clock) == [2]
     clock.until(told.delivery.launched_at, HARD + after_s)
     stamp_comes_out(clock)
 
-    assert published(clock, probes.lost_before(registry.QUEUE)) == attempts
+    assert published(clock, probes.lost_before(tasks.QUEUE)) == attempts
 
 
 def stamp_comes_out(clock: ShopClock) -> None:
-    QueueProbe.objects.get_or_create(queue=registry.QUEUE)
-    probes.probe_came_out(registry.QUEUE, clock.now)
+    QueueProbe.objects.get_or_create(queue=tasks.QUEUE)
+    probes.probe_came_out(tasks.QUEUE, clock.now)
 
 
 def test_what_a_person_replays_is_due_now(told: Told, clock: ShopClock) -> None:
@@ -194,7 +193,7 @@ def test_what_a_person_replays_is_due_now(told: Told, clock: ShopClock) -> None:
 
 
 def test_how_long_the_relay_was_silent_is_counted_from_its_beat(clock: ShopClock) -> None:
-    relay.beat()
+    relay.record_heartbeat()
     clock.passes(33)
 
     assert relay.age_s() == 33

@@ -13,8 +13,7 @@ from orders import facts
 from orders.events import OrderFulfilled
 from orders.models import Fact
 from orders.timeline import TimelineEntry
-from sideeffects import attempt, deliveries
-from sideeffects import tasks as registry
+from sideeffects import attempt, deliveries, discovery, tasks
 from sideeffects.models import Delivery
 from tests.holding import held
 from tests.sideeffects.conftest import Tell, Told
@@ -34,7 +33,7 @@ def start(told: Told) -> Delivery | None:
 
 def deliver(told: Told, handler: Callable[..., None], **declared: Any) -> str:
     """One try with another handler in the subscriber's place."""
-    return attempt.deliver(replace(registry.subscriptions()[told.subscriber], handler=handler, **declared), told.fact.pk)
+    return attempt.deliver(replace(discovery.subscriptions()[told.subscriber], handler=handler, **declared), told.fact.pk)
 
 
 def fails(event: OrderFulfilled, delivery: Delivery) -> None:
@@ -46,8 +45,8 @@ def succeeds(event: OrderFulfilled, delivery: Delivery) -> None:
 
 
 def test_every_room_is_discovered_with_a_task_of_its_own() -> None:
-    assert registry.names() == ["analytics", "email", "loyalty", "recommendations"]
-    assert {task.name for task in registry.TASKS.values()} == {f"sideeffects.{name}" for name in registry.names()}
+    assert discovery.names() == ["analytics", "email", "loyalty", "recommendations"]
+    assert {task.name for task in tasks.TASKS.values()} == {f"sideeffects.{name}" for name in discovery.names()}
 
 
 def test_an_effect_on_our_rows_happens_once_however_often_it_is_delivered(tell: Tell) -> None:
@@ -163,9 +162,9 @@ def test_a_worker_past_its_lease_is_fenced(tell: Tell) -> None:
     alive = start(told)
 
     assert alive is not None
-    assert not deliveries.delivered_outside(dead)
-    assert not deliveries.failed(dead, deliveries.Failure(code="late", message="late", retry_in_s=1))
-    assert deliveries.delivered_outside(alive)
+    assert not deliveries.record_success(dead)
+    assert not deliveries.record_failure(dead, deliveries.Failure(code="late", message="late", retry_in_s=1))
+    assert deliveries.record_success(alive)
 
 
 def test_the_same_fact_recorded_twice_is_once(tell: Tell) -> None:
@@ -224,13 +223,13 @@ def test_the_twin_of_a_doubled_message_ends_at_once(tell: Tell) -> None:
 def test_a_message_that_this_code_does_not_know_is_refused_and_harms_nobody(tell: Tell, message: dict[str, Any]) -> None:
     told = tell("loyalty")
 
-    assert str(registry.TASKS["loyalty"](**message)).startswith("refused: ")
+    assert str(tasks.TASKS["loyalty"](**message)).startswith("refused: ")
 
     assert told.run() == "ORD-1: delivered"
 
 
 def test_a_message_about_a_fact_that_is_not_there_does_nothing(db: None) -> None:
-    assert registry.TASKS["email"](fact=str(uuid.uuid4()), order="ORD-9") == "ORD-9: nothing to deliver here"
+    assert tasks.TASKS["email"](fact=str(uuid.uuid4()), order="ORD-9") == "ORD-9: nothing to deliver here"
 
 
 # --- our own database ---------------------------------------------------------------------------------------------------------

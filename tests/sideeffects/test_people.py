@@ -8,7 +8,7 @@ from django.db import connection
 
 from orders.clock import shop_now
 from orders.models import Incident
-from sideeffects import dead_letters, relay
+from sideeffects import incidents, relay
 from sideeffects.models import Delivery
 from tests.conftest import SignIn
 from tests.shop_clock import LIMITS_S, ShopClock
@@ -36,7 +36,7 @@ def dies(
     return told
 
 
-def incidents() -> list[tuple[str, str, str, str]]:
+def opened() -> list[tuple[str, str, str, str]]:
     return list(Incident.objects.order_by("id").values_list("subject", "code", "state", "message"))
 
 
@@ -45,13 +45,13 @@ def test_dead_letters_of_one_cause_are_one_incident_that_counts_them(tell: Tell)
     for number in range(3):
         dies(tell, "email", f"ORD-{number}", "TimeoutError in try 300", "TimeoutError")
     dies(tell, "email", "ORD-8")
-    dead_letters.tell()
+    incidents.refresh()
     dies(tell, "email", "ORD-9", "", "TimeoutError")
 
-    dead_letters.tell()
-    dead_letters.tell()
+    incidents.refresh()
+    incidents.refresh()
 
-    assert incidents() == [
+    assert opened() == [
         ("email", "PermanentlyRefused", "open", "1 dead letter; the last: The mail server refused the recipient for good (550)"),
         ("email", "TimeoutError", "open", "4 dead letters"),
     ]
@@ -63,9 +63,9 @@ def test_what_is_held_for_a_removed_subscriber_is_told(tell: Tell) -> None:
     relay.owe(ALL_LOST)
     relay.register([], release=1)
 
-    dead_letters.tell()
+    incidents.refresh()
 
-    assert incidents() == [("survey", "subscriber_removed", "open", "no code knows this subscriber any more; held for it: 1")]
+    assert opened() == [("survey", "subscriber_removed", "open", "no code knows this subscriber any more; held for it: 1")]
 
 
 def test_a_name_that_stands_on_deliveries_alone_is_told_and_decided_about(tell: Tell, clock: ShopClock) -> None:
@@ -75,17 +75,17 @@ def test_a_name_that_stands_on_deliveries_alone_is_told_and_decided_about(tell: 
     Delivery.objects.create(fact=told.fact, subscriber="survey", wake_at=shop_now())
     clock.passes(LIMITS_S["UNKNOWN_STEP_AFTER_S"])
     relay.register(["email"], release=7)
-    dead_letters.tell()
-    assert incidents() == [], "a newer release may just be coming"
+    incidents.refresh()
+    assert opened() == [], "a newer release may just be coming"
     clock.passes(1)
 
     relay.register(["email"], release=7)
-    dead_letters.tell()
-    assert incidents() == [("survey", "subscriber_removed", "open", "no code knows this subscriber any more; held for it: 1")]
+    incidents.refresh()
+    assert opened() == [("survey", "subscriber_removed", "open", "no code knows this subscriber any more; held for it: 1")]
 
     call_command("deliveries", discard="survey", **DECIDES)
-    dead_letters.tell()
-    assert incidents()[0][2] == "resolved"
+    incidents.refresh()
+    assert opened()[0][2] == "resolved"
 
 
 def test_what_fails_for_an_hour_is_told_although_it_is_still_tried(tell: Tell, clock: ShopClock, settings: Any) -> None:
@@ -95,18 +95,18 @@ def test_what_fails_for_an_hour_is_told_although_it_is_still_tried(tell: Tell, c
         cursor.execute("ALTER TABLE sideeffects_loyalty_balance RENAME TO gone")
     told.run()
     clock.passes(settings.QUEUE_UNSERVED_LIMIT_S - 1)
-    dead_letters.tell()
-    assert incidents() == []
+    incidents.refresh()
+    assert opened() == []
     clock.passes(1)
 
-    dead_letters.tell()
+    incidents.refresh()
 
-    assert incidents() == [("loyalty", "failing", "open", "failing for longer than 360 s, and still tried: 1")]
+    assert opened() == [("loyalty", "failing", "open", "failing for longer than 360 s, and still tried: 1")]
     with connection.cursor() as cursor:
         cursor.execute("ALTER TABLE gone RENAME TO sideeffects_loyalty_balance")
     assert told.run() == "ORD-1: delivered"
-    dead_letters.tell()
-    assert incidents()[0][2] == "resolved"
+    incidents.refresh()
+    assert opened()[0][2] == "resolved"
 
 
 def test_what_is_discarded_is_never_tried_again(tell: Tell, mailoutbox: list[Any]) -> None:
@@ -186,7 +186,7 @@ def test_a_decision_needs_a_person_and_something_to_decide(tell: Tell, capsys: p
 
 def test_incidents_lead_to_the_command(tell: Tell, capsys: pytest.CaptureFixture[str]) -> None:
     dies(tell, "email", "ORD-1")
-    dead_letters.tell()
+    incidents.refresh()
 
     call_command("incidents")
 

@@ -12,12 +12,11 @@ from django.test.utils import CaptureQueriesContext
 from orders.clock import shop_now
 from orders.models import Fact, QueueProbe
 from orders.timeline import TimelineEntry
-from sideeffects import dead_letters, deliveries, relay
-from sideeffects import tasks as registry
+from sideeffects import dead_letters, deliveries, discovery, relay, tasks
 from sideeffects.containment import Containment
 from sideeffects.deliveries import Failure
 from sideeffects.models import Delivery, Subscriber
-from sideeffects.relay import Message
+from sideeffects.tasks import Message
 from tests.sideeffects.conftest import ALL_LOST, NONE_LOST, Tell
 
 LONG_AGO = "2020-01-01T00:00Z"
@@ -28,7 +27,7 @@ def lost(subscriber: str, tries: int) -> Failure:
 
 
 def due(before: Any = None) -> list[Message]:
-    return relay.due(registry.names(), before, lost)
+    return relay.due(discovery.names(), before, lost)
 
 
 def make_due() -> None:
@@ -199,8 +198,8 @@ def break_writes_to(table: str, key: str) -> None:
 
 @pytest.fixture
 def nothing_aside(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(relay.dispatch, "_facts", Containment("fact"))
-    monkeypatch.setattr(relay.dispatch, "_deliveries", Containment("delivery"))
+    monkeypatch.setattr(relay.aside, "facts", Containment("fact"))
+    monkeypatch.setattr(relay.aside, "deliveries", Containment("delivery"))
 
 
 def test_a_delivery_that_cannot_be_written_stops_nobody_else(tell: Tell, nothing_aside: None) -> None:
@@ -238,7 +237,7 @@ def test_a_database_that_cannot_serve_it_is_no_delivery_s_fault(tell: Tell, noth
 
     with pytest.raises(OperationalError):
         due()
-    assert relay.dispatch._deliveries.aside() == []
+    assert relay.aside.deliveries.aside() == []
 
 
 # --- who subscribes ---
@@ -288,39 +287,39 @@ def test_older_code_that_starts_again_removes_nobody_and_brings_nobody_back(tell
 def test_a_probe_is_wanted_once_a_message_is_late_and_decides(tell: Tell, settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """Before it comes out nothing is published again; when it does, what it has overtaken is lost."""
     sent: list[str] = []
-    monkeypatch.setattr(registry.probe, "apply_async", lambda kwargs, task_id: sent.append(kwargs["stamp"]))
+    monkeypatch.setattr(tasks.probe, "apply_async", lambda kwargs, task_id: sent.append(kwargs["stamp"]))
     published: list[Message] = []
 
     def publish(messages: list[Message]) -> list[Message]:
         published.extend(messages)
         return []
 
-    monkeypatch.setattr(registry, "publish", publish)
+    monkeypatch.setattr(tasks, "publish", publish)
     tell("email")
-    registry.relay_round(lambda: True)
+    relay.run_round(lambda: True)
     assert sent == [], "its message went out a moment ago"
 
     settings.PATIENCE_S = 0
-    registry.relay_round(lambda: True)
-    registry.relay_round(lambda: True)
+    relay.run_round(lambda: True)
+    relay.run_round(lambda: True)
     assert (len(sent), published) == (1, [])
 
     settings.TASK_HARD_LIMIT_S = 0
-    assert registry.probe(stamp=sent[0]) == "sideeffects is consumed"
-    registry.relay_round(lambda: True)
+    assert tasks.probe(stamp=sent[0]) == "sideeffects is consumed"
+    relay.run_round(lambda: True)
     assert [message.subscriber for message in published] == ["email"]
     assert QueueProbe.objects.get().queue == "sideeffects"
 
 
 def test_a_round_has_a_bound(tell: Tell, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(registry, "publish", lambda messages: [])
-    monkeypatch.setattr(registry, "LAUNCHES_A_ROUND", 200)
+    monkeypatch.setattr(tasks, "publish", lambda messages: [])
+    monkeypatch.setattr(relay.rounds, "LAUNCHES_A_ROUND", 200)
     fact = tell("email").fact
     Delivery.objects.bulk_create(Delivery(fact=fact, subscriber=f"s{n}", wake_at=LONG_AGO) for n in range(500))
-    monkeypatch.setattr(registry, "names", lambda: ["email", *(f"s{n}" for n in range(500))])
+    monkeypatch.setattr(discovery, "names", lambda: ["email", *(f"s{n}" for n in range(500))])
 
-    assert registry.relay_round(lambda: True) == 200
-    assert registry.relay_round(lambda: False) == 0, "whoever has lost its turn stops"
+    assert relay.run_round(lambda: True) == 200
+    assert relay.run_round(lambda: False) == 0, "whoever has lost its turn stops"
 
 
 def test_how_much_waits_is_counted_with_what_no_row_tells_of(tell: Tell) -> None:
@@ -338,5 +337,5 @@ def test_how_much_waits_is_counted_with_what_no_row_tells_of(tell: Tell) -> None
 
 def test_the_relay_s_last_work_is_known(db: None) -> None:
     assert relay.age_s() is None
-    relay.beat()
+    relay.record_heartbeat()
     assert relay.age_s() == 0

@@ -8,8 +8,7 @@ from django.core.management import CommandError, call_command
 
 from orders.models import Fact
 from orders.timeline import TimelineEntry
-from sideeffects import dead_letters, deliveries, relay
-from sideeffects import tasks as registry
+from sideeffects import dead_letters, deliveries, discovery, incidents, relay
 from sideeffects.models import Delivery
 from tests.conftest import SignIn
 from tests.shop_clock import ShopClock
@@ -69,17 +68,17 @@ def test_what_customers_see_is_sent_again_only_when_that_was_asked_for(tell: Tel
 
 def test_a_letter_has_fresh_tries_a_fresh_limit_and_its_line_of_history_and_the_incident_closes_itself(tell: Tell) -> None:
     told, other = dies(tell, "email", "ORD-1"), dies(tell, "email", "ORD-2")
-    dead_letters.tell()
+    incidents.refresh()
 
     replay(order="ORD-1", **MAILS)
-    dead_letters.tell()
+    incidents.refresh()
     row = told.delivery
     assert (row.state, row.tries, row.unspent, row.relaunches, row.failing_since) == ("pending", 0, 0, 0, None)
     assert states(other) == ["dead"]
     assert [pile.count for pile in dead_letters.piles()] == [1]
 
     replay(subscriber="email", **MAILS)
-    dead_letters.tell()
+    incidents.refresh()
     assert dead_letters.piles() == []
     entry = TimelineEntry.objects.get(order=told.fact.order, code="replay")
     assert (entry.actor, entry.from_state, entry.to_state) == ("amara", "dead", "pending")
@@ -111,7 +110,7 @@ def test_the_rate_is_kept_also_by_whoever_comes_second(tell: Tell, clock: ShopCl
     waits = [clock.left(one.delivery.wake_at) for one in first + second]
     assert waits == [pytest.approx(n / 10 - 0.05) for n in range(8)]
     clock.passes(0.1)
-    assert len(relay.due(registry.names(), None, registry._after_loss)) == 2
+    assert len(relay.due(discovery.names(), None, relay.after_loss)) == 2
 
 
 def test_killed_half_way_what_was_recorded_goes_out_and_the_rest_is_replayed_by_the_same_command(

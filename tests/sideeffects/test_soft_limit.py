@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from orders import soft_limit
-from sideeffects import tasks as registry
+from sideeffects import discovery
 from sideeffects.attempt import deliver
 from sideeffects.models import Delivery
 from tests.sideeffects.conftest import Tell, Told
@@ -28,13 +28,13 @@ def task_begins() -> Iterator[None]:
 
 def deliver_with(handler: Callable[..., Any], told: Told) -> str:
     """As its task would, with a handler that has come to be like this."""
-    return deliver(replace(registry.subscriptions()[told.subscriber], handler=handler), told.fact.pk)
+    return deliver(replace(discovery.subscriptions()[told.subscriber], handler=handler), told.fact.pk)
 
 
 def test_a_subscriber_s_own_transaction_is_never_interrupted(tell: Tell) -> None:
     """My points are booked although the database was slow, in one try."""
     told = tell("loyalty")
-    book = registry.subscriptions()["loyalty"].handler
+    book = discovery.subscriptions()["loyalty"].handler
 
     def slowly(event: Any, of: Delivery) -> None:
         os.kill(os.getpid(), signal.SIGUSR1)

@@ -11,10 +11,10 @@ from orders import facts
 from orders.clock import shop_now
 from orders.events import OrderFulfilled
 from orders.models import Fact, Order
-from sideeffects import attempt, dead_letters, deliveries, relay, replay
-from sideeffects import tasks as registry
+from sideeffects import attempt, dead_letters, deliveries, discovery, relay, replay
 from sideeffects.models import Delivery, Subscriber
 from sideeffects.replay import Choice
+from sideeffects.tasks import Message
 from tests.actors import AMARA, BELA
 from tests.holding import held
 from tests.sideeffects.conftest import ALL_LOST, NONE_LOST, Tell, Told
@@ -30,7 +30,7 @@ def as_a_relay() -> Iterator[None]:
     with connection.cursor() as cursor:
         cursor.execute("SET lock_timeout = %s", [f"{LOCK_S}s"])
     yield
-    relay.dispatch._deliveries._until.clear()
+    relay.aside.deliveries._until.clear()
     connection.close()
 
 
@@ -46,8 +46,8 @@ def balance() -> int:
         return int(cursor.fetchone()[0])
 
 
-def due(marks: relay.Marks | None = None) -> list[relay.Message]:
-    return relay.due(registry.names(), None, registry._after_loss, marks)
+def due(marks: relay.Marks | None = None) -> list[Message]:
+    return relay.due(discovery.names(), None, relay.after_loss, marks)
 
 
 # --- facts -----------------------------------------------------------------------------------------------------------------
@@ -110,7 +110,7 @@ def test_a_doubled_message_meets_its_twin_and_ends_at_once(tell: Tell) -> None:
 def test_two_workers_start_one_try_outside(tell: Tell) -> None:
     told = tell("email")
     calls: list[str] = []
-    subscription = replace(registry.subscriptions()["email"], handler=lambda event, delivery: calls.append(delivery.key))
+    subscription = replace(discovery.subscriptions()["email"], handler=lambda event, delivery: calls.append(delivery.key))
 
     def run() -> str:
         return attempt.deliver(subscription, told.fact.pk)
@@ -138,7 +138,7 @@ def test_a_worker_that_was_taken_for_lost_settles_nothing(tell: Tell) -> None:
     assert started is not None
     Delivery.objects.update(wake_at=LONG_AGO)
 
-    _, settled = at_once(due, 'INSERT INTO "orders_timelineentry"', lambda: deliveries.delivered_outside(started), must_wait=True)
+    _, settled = at_once(due, 'INSERT INTO "orders_timelineentry"', lambda: deliveries.record_success(started), must_wait=True)
 
     assert settled is False
     assert told.look() == ("retry_wait", 1, "worker_lost")
@@ -150,7 +150,7 @@ def test_a_try_that_is_settled_is_not_taken_for_lost(tell: Tell) -> None:
     assert started is not None
     Delivery.objects.update(wake_at=LONG_AGO)
 
-    settled, published = at_once(lambda: deliveries.delivered_outside(started), "FOR NO KEY UPDATE", due, must_wait=False)
+    settled, published = at_once(lambda: deliveries.record_success(started), "FOR NO KEY UPDATE", due, must_wait=False)
 
     assert (settled, published) == (True, [])
     assert told.look() == ("delivered", 1, "")
@@ -169,8 +169,8 @@ def owed(tell: Tell) -> Told:
 def test_two_relays_publish_one_message(tell: Tell, both_have_read: bool) -> None:
     told = owed(tell)
 
-    def take() -> list[relay.Message]:
-        return relay._take([told.delivery.pk], None, registry._after_loss) if both_have_read else due()
+    def take() -> list[Message]:
+        return relay.dispatch._take([told.delivery.pk], None, relay.after_loss) if both_have_read else due()
 
     first, second = at_once(take, "FOR NO KEY UPDATE", take, must_wait=False)
 
@@ -226,7 +226,7 @@ def test_an_order_that_somebody_holds_keeps_nobody_elses_deliveries_back(tell: T
         assert due(marks) == []
         assert held_up.look() == ("started", 1, "")
 
-    relay.dispatch._deliveries._until.clear()  # a minute later
+    relay.aside.deliveries._until.clear()  # a minute later
     assert due(marks) == []
     assert held_up.look() == ("retry_wait", 1, "worker_lost")
 

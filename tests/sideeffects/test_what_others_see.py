@@ -8,8 +8,7 @@ import pytest
 from django.db import connection
 
 from orders.events import OrderFulfilled
-from sideeffects import attempt, relay
-from sideeffects import tasks as registry
+from sideeffects import attempt, discovery, relay
 from sideeffects.models import Delivery
 from tests.sideeffects.conftest import ALL_LOST, Tell, Told
 from tests.witness import Witness
@@ -29,7 +28,7 @@ def states(saw: list[str]) -> list[str]:
 
 
 def deliver(told: Told, handler: Any, **declared: Any) -> str:
-    return attempt.deliver(replace(registry.subscriptions()[told.subscriber], handler=handler, **declared), told.fact.pk)
+    return attempt.deliver(replace(discovery.subscriptions()[told.subscriber], handler=handler, **declared), told.fact.pk)
 
 
 def balance(witness: Witness) -> int:
@@ -79,7 +78,7 @@ def test_a_second_try_on_our_own_rows_is_seen_before_it_begins(tell: Tell, witne
 
 def test_what_fails_leaves_nothing_of_its_effect(tell: Tell, witness: Witness) -> None:
     told = tell("loyalty")
-    handler = registry.subscriptions()["loyalty"].handler
+    handler = discovery.subscriptions()["loyalty"].handler
 
     def half(event: OrderFulfilled, delivery: Delivery) -> None:
         handler(event, delivery)
@@ -104,7 +103,7 @@ def test_what_is_owed_is_written_before_it_is_published(tell: Tell, witness: Wit
 
     setattr(witness, "leaves", then_read)  # noqa: B010
     with witness.watching() as saw:
-        registry.relay_round(lambda: True)
+        relay.run_round(lambda: True)
 
     assert [line for line in saw if line.startswith("→")] == ["→ sideeffects.email"]
     assert launched == [(1, True)]

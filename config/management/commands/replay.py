@@ -8,8 +8,7 @@ from django.core.management.base import CommandParser
 
 from fulfillment.management.numbers import rate
 from fulfillment.management.operating import OperatorCommand, authenticated, find_order, instant, words, wrong_usage
-from sideeffects import replay
-from sideeffects import tasks as registry
+from sideeffects import discovery, replay
 from sideeffects.replay import Batch, Choice
 
 SEEN, UNKNOWN = "customers see it: add --customers-see-it", "no code knows this subscriber: deploy code that does, or discard them"
@@ -76,7 +75,7 @@ class Command(OperatorCommand):
 
 def _left_out(batch: Batch, customers_see_it: bool) -> str:
     """Why these stay as they are; empty: they do not."""
-    subscription = registry.subscriptions().get(batch.subscriber)
+    subscription = discovery.subscriptions().get(batch.subscriber)
     if subscription is None:
         return UNKNOWN
     return SEEN if subscription.seen_by_customers and not customers_see_it else ""

@@ -41,8 +41,8 @@ LAUNCHED = DELIVERIES + " AND d.relaunches > 0"
 AUDIT = """
 import django
 django.setup()
-from sideeffects import tasks as registry
-print([f"{name}: {told}" for name, told in registry.audit()])
+from sideeffects import audit
+print([f"{name}: {told}" for name, told in audit.complaints()])
 """
 
 

@@ -10,16 +10,16 @@ from django.db.models import Exists, OuterRef
 
 from fulfillment import engine
 from fulfillment.models import OPEN, Reservation, Saga
+from fulfillment.reconciliation.audit import SideEffectsAudit
 from fulfillment.reconciliation.finding import Finding, Rule
 from fulfillment.reconciliation.listings import Listings
 from fulfillment.reconciliation.money import left
 from orders.attention import unresolved
 from orders.database import is_our_trouble
 from orders.models import Order, Status
-from sideeffects import audit
 
 NUMBERS_AT_ONCE = 500
-SHOWN = 3  # of a room's complaints, in one finding
+SHOWN = 3  # of a subscriber's complaints, in one finding
 FAILURES = Status.legal_moves()[Status.COMPENSATING]
 STOCK = """
 SELECT sku, {shown}, coalesce(pieces, 0)
@@ -30,14 +30,14 @@ MOVED = "(SELECT coalesce(sum(m.pieces), 0) FROM fulfillment_stockmovement m WHE
 WITHOUT_A_SAGA = "SELECT id FROM orders_order o WHERE NOT EXISTS (SELECT FROM fulfillment_saga s WHERE s.order_id = o.id) ORDER BY id"
 
 
-def stock_adds_up(since: datetime | None) -> Iterator[Finding]:
+def stock_adds_up() -> Iterator[Finding]:
     """What is reserved is exactly what orders hold."""
     for sku, reserved, held in _stock(Reservation.State.HELD, "reserved", "reserved"):
         told = f"{reserved} reserved, orders hold {held}"
         yield Finding(subject=sku, rule=Rule.STOCK_ADDS_UP, found=told, currency=settings.SHOP_CURRENCY)
 
 
-def stock_is_conserved(since: datetime | None) -> Iterator[Finding]:
+def stock_is_conserved() -> Iterator[Finding]:
     """What has come by movements is on hand, or has left with an order."""
     for sku, moved, on_hand, shipped in _stock(Reservation.State.CONSUMED, f"{MOVED} - on_hand", f"{MOVED}, on_hand"):
         told = f"movements come to {moved}, {on_hand} on hand and {shipped} shipped"
@@ -51,8 +51,8 @@ def _stock(state: Reservation.State, due: str, shown: str) -> list[tuple[Any, ..
         return list(cursor.fetchall())
 
 
-def each_effect_once(since: datetime | None) -> Iterator[Finding]:
-    """Every subscriber's effect happened once for each fact that it has heard, says its own room. Where it is told that one did not, everything is asked again."""
+def each_effect_once(audit: SideEffectsAudit, since: datetime | None) -> Iterator[Finding]:
+    """Every subscriber's effect happened once for each fact that it has heard, as its own audit says. One with an open incident is asked about all facts."""
     told = unresolved(code=Rule.EACH_EFFECT_ONCE)
     off: dict[str, list[str]] = {}
     for subscriber, complaint in audit.complaints(since, set(told.values_list("subject", flat=True))):
@@ -63,7 +63,7 @@ def each_effect_once(since: datetime | None) -> Iterator[Finding]:
         yield Finding(subject=subscriber, rule=Rule.EACH_EFFECT_ONCE, found=found, currency=settings.SHOP_CURRENCY)
 
 
-def somebody_looks(since: datetime | None) -> Iterator[Finding]:
+def somebody_looks() -> Iterator[Finding]:
     """Every saga that is not closed has a time at which the sweep looks, or an incident that tells a person; ours alone does not count."""
     told = unresolved(order=OuterRef("order")).exclude(code=Rule.SOMEBODY_LOOKS)
     stranded = Saga.objects.filter(~Exists(told), state__in=OPEN, wake_at__isnull=True)
@@ -82,13 +82,13 @@ def _at_risk_minor(saga: Saga) -> int:
         return int(saga.order.total_minor)
 
 
-def no_failure_is_shown_early(since: datetime | None) -> Iterator[Finding]:
+def no_failure_is_shown_early() -> Iterator[Finding]:
     """Nobody is told that an order has failed, or was cancelled, while its undo is open."""
     for order in Order.objects.filter(status__in=FAILURES, saga__state__in=OPEN):
         yield _about(order, Rule.NO_FAILURE_IS_SHOWN_EARLY, f"shown as {order.status}, and its saga is not closed")
 
 
-def every_order_has_a_saga(since: datetime | None) -> Iterator[Finding]:
+def every_order_has_a_saga() -> Iterator[Finding]:
     """By their ids alone first: those stand in indexes."""
     with connection.cursor() as cursor:
         cursor.execute(WITHOUT_A_SAGA)
@@ -125,11 +125,9 @@ def _about(order: Order, rule: Rule, found: str, amount_minor: int = 0) -> Findi
     return Finding(subject=order.number, order_id=order.pk, currency=order.currency, rule=rule, found=found, amount_minor=amount_minor)
 
 
-# Each is asked by whoever looks at orders placed at or after an instant (None: at all).
-RULES: dict[Rule, Callable[[datetime | None], Iterator[Finding]]] = {
+RULES: dict[Rule, Callable[[], Iterator[Finding]]] = {
     Rule.STOCK_ADDS_UP: stock_adds_up,
     Rule.STOCK_IS_CONSERVED: stock_is_conserved,
-    Rule.EACH_EFFECT_ONCE: each_effect_once,
     Rule.SOMEBODY_LOOKS: somebody_looks,
     Rule.NO_FAILURE_IS_SHOWN_EARLY: no_failure_is_shown_early,
     Rule.EVERY_ORDER_HAS_A_SAGA: every_order_has_a_saga,

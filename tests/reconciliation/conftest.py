@@ -16,6 +16,7 @@ from fulfillment.gateways.lease import Lease
 from fulfillment.models import Saga, SagaState, StockLevel
 from fulfillment.talk import talk
 from orders.models import Incident, Order, OrderLine
+from sideeffects import audit
 from tests.actors import AMARA, BELA
 from tests.fulfillment.conftest import ADDRESS, SandboxProcess
 
@@ -63,7 +64,7 @@ class Shop:
         self.provider.client.put("/control", json={"down": list(what)}).raise_for_status()
 
     def reconcile(self, since_h: float | None = None, repair: bool = True) -> invariants.Report:
-        return invariants.reconcile(since_h, repair, lambda *_: None)
+        return invariants.reconcile(since_h, repair, lambda *_: None, audit)
 
     def found(self, **options: Any) -> list[tuple[str, str, int]]:
         """(subject, rule, amount) of each finding of one run."""

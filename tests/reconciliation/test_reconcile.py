@@ -19,6 +19,7 @@ from orders.attention import IncidentKind, open_incident
 from orders.models import Incident, Order
 from orders.timeline import TimelineEntry
 from orders.turns import Turn, TurnLost
+from sideeffects import audit
 from tests.reconciliation.conftest import TOTAL, Run, Shop, as_json
 
 CHARGE, LABEL = "ORD-1:payment:do:1:testsnonce", "ORD-1:shipping:do:1:testsnonce"
@@ -304,7 +305,7 @@ def test_one_order_that_cannot_be_read_does_not_end_reconciliation_for_all(shop:
 
 
 def test_a_rule_that_breaks_is_told_and_hides_nothing(shop: Shop, fulfilled: Order, monkeypatch: Any) -> None:
-    def broken(since: Any) -> Any:
+    def broken() -> Any:
         raise TypeError("a bug")
 
     monkeypatch.setitem(whole.RULES, Rule.STOCK_ADDS_UP, broken)
@@ -331,7 +332,7 @@ def test_a_reconciliation_that_stood_still_ends_when_another_has_begun(shop: Sho
             cursor.execute("UPDATE orders_turnrow SET token = gen_random_uuid(), until = shop_now() + interval '1 minute'")
 
     with pytest.raises(TurnLost):
-        invariants.reconcile(None, True, stands_still)
+        invariants.reconcile(None, True, stands_still, audit)
     assert shop.incidents() == []
 
 

@@ -18,7 +18,7 @@ from fulfillment.ledger import LedgerEntry
 from fulfillment.models import PastAttempt, Reservation, Saga, SagaState, StepRecord, StepState, StockLevel
 from fulfillment.reconciliation import Rule
 from fulfillment.reconciliation.listings import Listings
-from fulfillment.reconciliation.run import Scope
+from fulfillment.reconciliation.scope import Scope
 from orders.models import Incident, Order, Status
 from sideeffects import discovery, relay
 from sideeffects.models import Delivery

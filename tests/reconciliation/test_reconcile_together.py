@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from fulfillment import recovery
-from fulfillment.reconciliation import Rule, incidents, journal, run
+from fulfillment.reconciliation import Rule, incidents, journal, orders_at_rest
 from fulfillment.reconciliation.facts import Facts
 from orders.models import Incident, Order
 from tests.reconciliation.conftest import TOTAL, Shop
@@ -15,7 +15,7 @@ from tests.reconciliation.conftest import TOTAL, Shop
 def few(monkeypatch: pytest.MonkeyPatch) -> None:
     """Two are told alone, and each chunk has two orders."""
     monkeypatch.setattr(incidents, "TELL_ALONE", 2)
-    monkeypatch.setattr(run, "CHUNK", 2)
+    monkeypatch.setattr(orders_at_rest, "CHUNK", 2)
 
 
 class Fault:
@@ -35,7 +35,7 @@ def fault(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> Fault:
     for number in range(1, 6):
         shop.place(f"ORD-{number}", token="tok_declined")
     fault = Fault()
-    monkeypatch.setattr(run, "RULES", (journal.status_agrees_with_saga, fault))
+    monkeypatch.setattr(orders_at_rest, "RULES", (journal.status_agrees_with_saga, fault))
     return fault
 
 
@@ -182,7 +182,7 @@ def test_a_run_that_dies_in_between_has_told(shop: Shop, fault: Fault, monkeypat
     def dies(*_: Any) -> Any:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(run, "_shop", dies)
+    monkeypatch.setattr("fulfillment.reconciliation.shop.judge", dies)
 
     with pytest.raises(KeyboardInterrupt):
         shop.reconcile()

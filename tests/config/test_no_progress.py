@@ -18,8 +18,8 @@ from orders.timeline import Kind, TimelineEntry
 from tests.config.bare import Broker, Worker, variables
 from tests.engines import ROOT
 from tests.proofs.outside import wait_for
-from tests.reconciliation.conftest import Shop
 from tests.reconciliation.conftest import shop as shop
+from tests.reconciliation.shop import Shop
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.timeout(170)]
 

@@ -14,7 +14,8 @@ from fulfillment.reconciliation import Rule
 from fulfillment.reconciliation.explaining import IN_PLACES, PLACES
 from orders.attention import Incident
 from orders.models import Order
-from tests.reconciliation.conftest import TOTAL, Run, Shop, as_json
+from tests.reconciliation.conftest import Run, as_json
+from tests.reconciliation.shop import TOTAL, Shop
 from tests.reconciliation.test_reconcile_rules import GATEWAYS
 
 CHARGE = "ORD-1:payment:do:1:testsnonce"

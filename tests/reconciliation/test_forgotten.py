@@ -20,7 +20,7 @@ from orders.attention import Incident, IncidentKind
 from orders.models import Order, Product
 from tests.holding import outside
 from tests.proofs.outside import body
-from tests.reconciliation.conftest import TOTAL, Shop
+from tests.reconciliation.shop import TOTAL, Shop
 
 OURS, ANOTHER = "tes", "abc"  # the issuer of the tests' nonce, and another system's
 

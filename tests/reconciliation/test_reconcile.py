@@ -9,18 +9,18 @@ from django.core.management import CommandError, call_command
 from django.db import connection
 
 from fulfillment import ledger
-from fulfillment import reconciliation as invariants
 from fulfillment.errors import Unavailable
 from fulfillment.ledger import LedgerEntry
 from fulfillment.models import Saga, SagaState
-from fulfillment.reconciliation import Rule, listings, whole
+from fulfillment.reconciliation import Rule, listings, reconcile, whole
 from fulfillment.release import RELEASE
 from orders.attention import IncidentKind, open_incident
 from orders.models import Incident, Order
 from orders.timeline import TimelineEntry
 from orders.turns import Turn, TurnLost
 from sideeffects import audit
-from tests.reconciliation.conftest import TOTAL, Run, Shop, as_json
+from tests.reconciliation.conftest import Run, as_json
+from tests.reconciliation.shop import TOTAL, Shop
 
 CHARGE, LABEL = "ORD-1:payment:do:1:testsnonce", "ORD-1:shipping:do:1:testsnonce"
 
@@ -332,7 +332,7 @@ def test_a_reconciliation_that_stood_still_ends_when_another_has_begun(shop: Sho
             cursor.execute("UPDATE orders_turnrow SET token = gen_random_uuid(), until = shop_now() + interval '1 minute'")
 
     with pytest.raises(TurnLost):
-        invariants.reconcile(None, True, stands_still, audit)
+        reconcile(None, True, stands_still, audit)
     assert shop.incidents() == []
 
 

@@ -10,14 +10,14 @@ import pytest
 from config import doctor, status
 from config.doctor import Finding
 from config.management.commands.sweep import Sweep
-from fulfillment import reconciliation as invariants
 from fulfillment import recovery
 from fulfillment.models import Reconciliation, SweepBeat
+from fulfillment.reconciliation import reconcile
 from fulfillment.release import RELEASE
 from orders.models import Order
 from orders.turns import Turn
 from sideeffects import audit
-from tests.reconciliation.conftest import TOTAL, Shop
+from tests.reconciliation.shop import TOTAL, Shop
 from tests.reconciliation.test_explained_money import charge_one, grow_old
 
 
@@ -45,7 +45,7 @@ def fail(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr("fulfillment.reconciliation.shop.judge", broken)
     with pytest.raises(TypeError):
-        invariants.reconcile(None, True, lambda *_: None, audit)
+        reconcile(None, True, lambda *_: None, audit)
 
 
 def test_before_the_first_one_is_due_nothing_is_wrong(beaten: None) -> None:

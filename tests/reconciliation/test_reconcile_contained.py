@@ -10,7 +10,7 @@ from django.core.exceptions import ImproperlyConfigured
 from fulfillment.gateways import Charge
 from fulfillment.reconciliation import Rule, listings
 from orders.models import Incident, Order
-from tests.reconciliation.conftest import TOTAL, Shop
+from tests.reconciliation.shop import TOTAL, Shop
 
 
 class Bank:

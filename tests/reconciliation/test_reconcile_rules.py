@@ -24,7 +24,7 @@ from sideeffects import discovery, relay
 from sideeffects.models import Delivery
 from tests.actors import AMARA
 from tests.engines import ROOT
-from tests.reconciliation.conftest import TOTAL, Shop
+from tests.reconciliation.shop import TOTAL, Shop
 from tests.sideeffects.conftest import ALL_LOST
 
 GATEWAYS = ("sandbox", "sandbox_forgetful", "sandbox_burn", "sandbox_watch", "sandbox_keyless")

@@ -8,7 +8,7 @@ from fulfillment import recovery
 from fulfillment.reconciliation import Rule, incidents, journal, orders_at_rest
 from fulfillment.reconciliation.facts import Facts
 from orders.models import Incident, Order
-from tests.reconciliation.conftest import TOTAL, Shop
+from tests.reconciliation.shop import TOTAL, Shop
 
 
 @pytest.fixture(autouse=True)

@@ -4,7 +4,7 @@ import pytest
 
 from orders.models import Order
 from sideeffects import discovery, relay
-from tests.reconciliation.conftest import Shop
+from tests.reconciliation.shop import Shop
 from tests.sideeffects.conftest import ALL_LOST
 
 

@@ -16,7 +16,7 @@ from orders.models import Order, OrderLine, Product
 from sideeffects import discovery, relay
 from sideeffects.models import Delivery, DeliveryState
 from tests.fulfillment.conftest import ADDRESS, SandboxProcess
-from tests.reconciliation.conftest import _one_try
+from tests.reconciliation.shop import one_try
 from tests.sideeffects.conftest import ALL_LOST
 
 # How many copies in a hundred, and what differs from an order that goes well.
@@ -64,5 +64,5 @@ def _driven(n: int, payment_token: str = "tok_ok", postal_code: str = ADDRESS["p
         at = engine.border(Saga.objects.get(pk=saga.pk))
         if at is None:
             return number
-        _one_try(saga.pk, at[0].name, undo=at[1], state=at[0].state)
+        one_try(saga.pk, at[0].name, undo=at[1], state=at[0].state)
     raise RuntimeError(f"{number} does not come to its end")

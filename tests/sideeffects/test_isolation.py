@@ -5,8 +5,8 @@ from typing import Any
 
 from django.db import connection
 
-from tests.reconciliation.conftest import Shop
 from tests.reconciliation.conftest import shop as shop
+from tests.reconciliation.shop import Shop
 
 
 def test_no_statement_of_an_order_s_fulfilment_touches_a_table_of_the_side_effects(shop: Shop) -> None:

@@ -1,4 +1,4 @@
-"""One try of one delivery, and the boundary that isolates it: whatever a subscriber raises becomes the state of its delivery and nothing else."""
+"""One attempt of one delivery. It isolates the subscriber: an error that it raises changes the state of this delivery, and nothing else."""
 
 import logging
 import uuid
@@ -22,7 +22,7 @@ LOST = "worker_lost"
 
 
 def deliver(subscription: Subscription, fact_id: uuid.UUID) -> str:
-    """One try, or none where our own database cannot even note one: then the relay publishes the message again."""
+    """Make one attempt. If our own database cannot even record it, no attempt is made, and the relay publishes the message again."""
     try:
         return _deliver(subscription, fact_id)
     except Exception as error:
@@ -32,14 +32,14 @@ def deliver(subscription: Subscription, fact_id: uuid.UUID) -> str:
 
 
 def was_not_served(error: Exception) -> bool:
-    """Our own database's trouble, which spends no try. A statement that was cut is the subscriber's: it took longer than it may."""
+    """Whether our own database was the trouble. Then no try is spent. A statement that was cut counts for the subscriber: it took longer than it may."""
     return is_our_trouble(error) and sqlstate(error) != CUT
 
 
 def _deliver(subscription: Subscription, fact_id: uuid.UUID) -> str:
-    """A first try on our own rows is one transaction. Any other is started first, durably enough that a try which kills its worker is counted."""
-    if not subscription.outside and (told := _first_try(subscription, fact_id)):
-        return told
+    """A first try on our own rows is one transaction. Any other try is recorded as started first, so that a try that kills its worker is counted."""
+    if not subscription.outside and (done := _first_try(subscription, fact_id)):
+        return done
     started = deliveries.start(fact_id, subscription.name, _lease_s(subscription), _cut_s(subscription))
     if started is None:
         return "nothing to deliver here"
@@ -55,7 +55,7 @@ def _deliver(subscription: Subscription, fact_id: uuid.UUID) -> str:
 
 
 def _first_try(subscription: Subscription, fact_id: uuid.UUID) -> str:
-    """The effect, "delivered" and nothing before it, together or not at all; empty: it is not the first."""
+    """The effect and "delivered" are one commit, and nothing is written before it. Empty: it is not the first try."""
     delivery: Delivery | None = None
     try:
         with transaction.atomic():
@@ -74,7 +74,7 @@ def _first_try(subscription: Subscription, fact_id: uuid.UUID) -> str:
 
 
 def _call_here(subscription: Subscription, started: Delivery) -> bool:
-    """The effect is on our own rows: it commits together with "delivered"."""
+    """The effect is on our own rows. It commits together with "delivered"."""
     with transaction.atomic():
         deliveries.begin(started.fact_id, subscription.name, _cut_s(subscription))
         delivery = deliveries.mine(started)
@@ -85,7 +85,7 @@ def _call_here(subscription: Subscription, started: Delivery) -> bool:
 
 
 def _call_outside(subscription: Subscription, started: Delivery) -> bool:
-    """The effect lies outside, outside any transaction: at least once, under a stable key. The only part that the task's soft limit may interrupt."""
+    """The effect is outside, and outside any transaction. It happens at least once, under a stable key. Only here the task's soft limit may interrupt."""
     with interruptible():
         subscription.handler(_fact(subscription, started), started)
     return deliveries.record_success(started)
@@ -122,7 +122,7 @@ def _failed(subscription: Subscription, delivery: Delivery, error: Exception) ->
 
 
 def _was_not_answered(subscription: Subscription, started: Delivery, error: Exception) -> bool:
-    """Whether the circuit is open now. What the service says of this one delivery is an answer."""
+    """Whether the circuit is open now. An error about this one delivery is an answer of the service."""
     if not isinstance(error, (*subscription.final, *subscription.of_this_one)):
         return circuit.failed(started, type(error).__name__)
     if started.is_first_since_a_failure:
@@ -131,17 +131,16 @@ def _was_not_answered(subscription: Subscription, started: Delivery, error: Exce
 
 
 def _not_served(delivery: Delivery) -> Failure:
-    """Tried again less and less often, however long that lasts: that our database does not work is told to a person by others."""
+    """It is tried again less and less often, without an end. Other parts notify a person that our database does not work."""
     wait_s = jittered(doubled(settings.PATIENCE_S, delivery.unspent, settings.PATIENCE_CAP_S))
     return Failure(code=OWN_DATABASE, message="Our own database could not serve it; no try is spent", retry_in_s=wait_s, spends=False)
 
 
 def after_loss(subscription: Subscription, tries: int) -> Failure:
-    """A try that took its worker with it is a try like any other."""
-    told = f"its worker was lost in try {tries}"
-    return Failure(code=LOST, message=told, retry_in_s=_retry_in_s(subscription, tries))
+    """A try that killed its worker is a try like any other."""
+    return Failure(code=LOST, message=f"its worker was lost in try {tries}", retry_in_s=_retry_in_s(subscription, tries))
 
 
 def _retry_in_s(subscription: Subscription, tries: int) -> float:
-    """Later and later, up to the cap; the outbox ends it at its limit in time."""
+    """The wait doubles up to a cap. ``deliveries.write_failure`` ends the tries at their limit in time."""
     return jittered(doubled(subscription.backoff_s * settings.TIME_SCALE, tries - 1, settings.DELIVERY_BACKOFF_CAP_S))

@@ -1,9 +1,9 @@
-"""Deliveries, as whoever delivers writes them: each change of a row with its line of history in the same transaction. Publishes nothing, calls no subscriber.
+"""Deliveries: every change of a row is written here, with its history entry in the same transaction. Nothing is published here, and no subscriber is called.
 
-None of these transactions waits for the disk: losing one only repeats a delivery.
+None of these transactions waits for the disk. If one is lost, a delivery is repeated.
 
-Note: before anything else a delivery takes a transaction-level advisory lock on (fact, subscriber), without waiting. The twin of a doubled message finds it
-taken and ends at once; an INSERT on the unique key would make it wait for the whole effect of the other.
+Note: a delivery first takes a transaction-level advisory lock on (fact, subscriber), without waiting. If a message comes twice, the second worker finds the lock
+taken and ends at once. An INSERT on the unique key would make it wait for the whole effect of the first.
 """
 
 import uuid
@@ -31,14 +31,14 @@ BEGIN_OUTSIDE = f"""
 {BEGIN.strip()}, circuit.subscriber IS NOT NULL,
     circuit.opened_at IS NOT NULL, CASE WHEN circuit.probe_until > shop_now() THEN circuit.probe END
 FROM (SELECT) AS one LEFT JOIN sideeffects_circuit AS circuit ON circuit.subscriber = %s
-"""  # in one statement: most of the time there is no circuit to look at
+"""  # in one statement: most of the time there is no circuit
 NOT_ANSWERING = "not_answering"
 TRY_LOCK = "SELECT pg_try_advisory_xact_lock(hashtextextended(%s, 0))"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Failure:
-    """Why a try failed: a stable ``code``, one sentence without personal data, and when to try again in seconds; None: never.
+    """Why a try failed: a stable ``code``, and a sentence without personal data. ``retry_in_s``: when to try again; None: never.
 
     ``spends``: it counts as a try, and towards the limit in time.
     """
@@ -49,14 +49,15 @@ class Failure:
     spends: bool = True
 
     def __post_init__(self) -> None:
-        """A stranger's words may stand in both."""
+        """Both may contain text from outside."""
         object.__setattr__(self, "code", kept(self.code, 60))
         object.__setattr__(self, "message", kept(self.message, 300))
 
 
 def begin(fact_id: uuid.UUID, subscriber: str, timeout_s: float) -> bool:
-    """First statement of a delivery's transaction: whether nobody else is delivering this right now. The server itself ends a statement that hangs for longer
-    than ``timeout_s``: a worker that gives up would leave it running, with its locks.
+    """The first statement of a delivery's transaction. True: nobody else is delivering this right now.
+
+    The server ends a statement that hangs for longer than ``timeout_s``. If only the worker gave up, the statement would go on running and keep its locks.
     """
     with connection.cursor() as cursor:
         cursor.execute(BEGIN, [str(max(int(timeout_s * 1000), 1)), _lock_name(fact_id, subscriber)])
@@ -64,7 +65,7 @@ def begin(fact_id: uuid.UUID, subscriber: str, timeout_s: float) -> bool:
 
 
 def is_being_delivered(fact_id: uuid.UUID, subscriber: str) -> bool:
-    """Whether somebody is delivering this right now; if not, nobody will until the caller's transaction ends."""
+    """Whether somebody is delivering this right now. If not, nobody will before the caller's transaction ends."""
     with connection.cursor() as cursor:
         cursor.execute(TRY_LOCK, [_lock_name(fact_id, subscriber)])
         return not cursor.fetchone()[0]
@@ -75,16 +76,16 @@ def _lock_name(fact_id: uuid.UUID, subscriber: str) -> str:
 
 
 def untried(fact_id: uuid.UUID, subscriber: str) -> Delivery | None:
-    """The delivery of a fact that has no row for this subscriber yet: nobody has delivered, failed or owed it. It is written when its outcome is known."""
+    """A delivery that has no row yet: nobody has delivered it, failed, or owed it. The row is written when the outcome is known."""
     tried = Delivery.objects.filter(fact=OuterRef("pk"), subscriber=subscriber)
     fact = Fact.objects.filter(~Exists(tried), pk=fact_id).first()
     return None if fact is None else Delivery(fact=fact, subscriber=subscriber)
 
 
 def start(fact_id: uuid.UUID, subscriber: str, lease_s: float, timeout_s: float) -> Delivery | None:
-    """Claim a try and commit that it has started, so that a try that kills its worker is counted; None: there is nothing to deliver, or somebody else does.
+    """Claim a try and commit that it has started, so that a try that kills its worker is counted. None: there is nothing to deliver, or somebody else delivers.
 
-    Before an open circuit nothing starts but its probe: what is returned then is still waiting, and no try is spent.
+    While a circuit is open, only its probe starts. Any other delivery is returned still waiting, and no try is spent.
     """
     with transaction.atomic(), connection.cursor() as cursor:
         cursor.execute(BEGIN_OUTSIDE, [str(max(int(timeout_s * 1000), 1)), _lock_name(fact_id, subscriber), subscriber])
@@ -105,17 +106,17 @@ def start(fact_id: uuid.UUID, subscriber: str, lease_s: float, timeout_s: float)
 
 def _hold_back(delivery: Delivery) -> None:
     waits: dict[str, Any] = {"unspent": delivery.unspent + 1, "wake_at": ShopNow(), "launched_at": None}
-    told = "Nobody is answered there; one asks, the others wait, and no try is spent"
-    move(delivery, DeliveryState.RETRY_WAIT, code=NOT_ANSWERING, **waits, error_code=NOT_ANSWERING, error_message=told)
+    why = "Nobody is answered there; one asks, the others wait, and no try is spent"
+    move(delivery, DeliveryState.RETRY_WAIT, code=NOT_ANSWERING, **waits, error_code=NOT_ANSWERING, error_message=why)
 
 
 def mine(started: Delivery) -> Delivery | None:
-    """The row of a try that was started here, locked in the caller's transaction; None: somebody else owns it by now."""
+    """The row of a try that was started here, locked in the caller's transaction. None: somebody else owns the delivery now."""
     return _locked(Delivery.objects.filter(pk=started.pk, state=DeliveryState.STARTED, claim=started.claim))
 
 
 def write_success(delivery: Delivery) -> None:
-    """The subscriber has heard: in the caller's transaction, which holds the delivery's lock, and its row where there is one."""
+    """The delivery has succeeded. The caller's transaction holds its lock, and its row if there is one."""
     changes: dict[str, Any] = {
         "claim": None,
         "wake_at": None,
@@ -128,7 +129,7 @@ def write_success(delivery: Delivery) -> None:
 
 
 def record_success(started: Delivery) -> bool:
-    """Settle a try whose effect lies outside; False if somebody else owns it by now."""
+    """Record the success of a try whose effect is outside, in a transaction of its own. False: somebody else owns the delivery now."""
     with transaction.atomic():
         may_be_lost()
         own = mine(started)
@@ -138,7 +139,7 @@ def record_success(started: Delivery) -> bool:
 
 
 def record_failure(delivery: Delivery, failure: Failure) -> bool:
-    """Record a failed try, in a transaction of its own. False if somebody else owns the delivery by now."""
+    """Record a failed try, in a transaction of its own. False: somebody else owns the delivery now."""
     with transaction.atomic():
         may_be_lost()
         if is_being_delivered(delivery.fact_id, delivery.subscriber):
@@ -150,7 +151,7 @@ def record_failure(delivery: Delivery, failure: Failure) -> bool:
 
 
 def write_failure(delivery: Delivery, failure: Failure) -> None:
-    """The delivery waits for its next try, or is a dead letter: in the caller's transaction, which holds its row where there is one."""
+    """The delivery waits for its next try, or becomes a dead letter. The caller's transaction holds its row if there is one."""
     dead = failure.retry_in_s is None or (failure.spends and _is_out_of_time(delivery))
     failing = {"failing_since": None} if dead else {"failing_since": delivery.failing_since or ShopNow()} if failure.spends else {}
     move(
@@ -174,7 +175,7 @@ def _is_out_of_time(delivery: Delivery) -> bool:
 
 
 def tries_of(delivery: Delivery) -> int:
-    """A first try that was not started has not been counted."""
+    """How many tries there were, this one included. A first try on our own rows was not counted when it began."""
     return delivery.tries + (delivery.pk is None)
 
 
@@ -183,7 +184,7 @@ def _locked(deliveries: QuerySet[Delivery]) -> Delivery | None:
 
 
 def change_in_batches(deliveries: QuerySet[Delivery], change: Callable[[list[Delivery]], None]) -> int:
-    """A transaction for each batch, oldest first, until none is left: ``change`` makes of each what is none of ``deliveries`` any more. Returns how many."""
+    """One transaction for each batch, the oldest first. ``change`` must take its batch out of the query ``deliveries``. Returns how many were changed."""
     changed = 0
     while True:
         with transaction.atomic():
@@ -197,7 +198,7 @@ def change_in_batches(deliveries: QuerySet[Delivery], change: Callable[[list[Del
 def move(
     delivery: Delivery, to: DeliveryState, *, code: str = "", detail: dict[str, Any] | None = None, actor: str = "", **changes: Any
 ) -> None:
-    """Write the row and its line of history, in the caller's transaction."""
+    """Write the row and its history entry, in the caller's transaction."""
     TimelineEntry.objects.create(
         order_id=delivery.fact.order_id,
         kind=Kind.DELIVERY,

@@ -1,4 +1,4 @@
-"""What the core's pages and its API show of the side effects. Their tables are read apart, within a bound; where that fails, only this part is left out."""
+"""The side effects of an order, for the admin and the API. Their tables are read separately, within a time limit. If that fails, only this part is left out."""
 
 import logging
 from collections.abc import Sequence
@@ -16,10 +16,10 @@ READ_WITHIN_S = 0.5  # of the two seconds in which a page is answered
 
 
 def side_effects(orders: Sequence[Order]) -> dict[int, list[Delivery] | None]:
-    """By the order's primary key, every delivery of its facts. None: they cannot be read now. An order without a fact has none, and nothing is read for it.
+    """By the order's primary key, every delivery of its facts. None: they cannot be read now. For an order without a fact nothing is read.
 
-    A fact that was not relayed yet is on its way to those subscribers that have no row: they show as pending. Reads what is prefetched as ``facts``. Raises
-    DatabaseError: the connection itself is of no use.
+    A fact that was not relayed yet is on its way to the subscribers that have no row: these deliveries show as pending. The orders' ``facts`` should be
+    prefetched. Raises DatabaseError: the connection itself cannot be used any more.
     """
     facts = {order.pk: list(order.facts.all()) for order in orders}
     try:

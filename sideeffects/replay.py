@@ -1,7 +1,7 @@
-"""Replay: dead letters are sent again, once a person has seen which, and no faster than they say.
+"""Replay: a person has seen which dead letters there are, and has them sent again, at a rate that they choose.
 
-Each batch is one transaction that gives its letters their instants, one after the other. Whoever is killed half-way has lost nothing: what was given an instant goes
-out at it, the rest are dead letters as before, and the same command goes on with them, behind those that still wait.
+Each batch is one transaction. It gives each of its letters an instant, one after the other. If the command is killed, nothing is lost: a letter with an instant
+goes out at that instant, the rest are still dead letters, and the same command goes on with them.
 """
 
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ from sideeffects.models import Delivery, DeliveryState
 
 @dataclass(frozen=True, kw_only=True)
 class Choice:
-    """Which dead letters; empty: whichever. ``error``: the last one's code. ``since``, ``until``: when the fact became true."""
+    """Which dead letters. An empty field matches all. ``error``: the code of the last error. ``since``, ``until``: when the fact became true."""
 
     subscriber: str = ""
     error: str = ""
@@ -53,7 +53,7 @@ def batches(choice: Choice) -> list[Batch]:
 
 
 def replay(choice: Choice, subscribers: set[str], *, actor: Actor, reason: str, rate_per_s: float) -> int:
-    """Each letter of these subscribers gets fresh tries and a fresh limit in time. Returns how many; two at once replay none twice. Raises Refused."""
+    """Each letter of these subscribers gets new tries and a new limit in time. Returns how many. Two replays at once send no letter twice. Raises Refused."""
     with refusals.recorded(actor, "replay", choice.order or choice.subscriber):
         actor.must_have("sideeffects.replay_delivery", "replay dead letters")
     told = {"user": actor.user, "message": reason}

@@ -1,8 +1,8 @@
 """One run of a reconciliation: read what the providers list, judge every order at rest against it, open incidents, and undo what landed late.
 
-Note: no false alarms. The instant ``cutoff`` is taken first, then the listings are read, then orders are judged whose saga was closed by ``cutoff``: whatever
-such an order did had been done before its listing was read. Between the two a provider gets the time after which its lists are complete, as its card says.
-Reconciliations take turns, so that none judges what another one has just repaired; one that stood still meanwhile ends.
+Note: no false alarms. First the instant ``cutoff`` is taken, then the listings are read. Only orders whose saga was closed by ``cutoff`` are judged: whatever such
+an order did had been done before its listing was read. Between the two the run waits until the providers' lists are complete, as their capabilities say.
+Only one reconciliation runs at a time, so that none judges what another one has just repaired. One that stood still, and lost its turn meanwhile, ends.
 """
 
 import time
@@ -23,7 +23,7 @@ from fulfillment.release import RELEASE
 from orders.turns import Turn, TurnLost
 
 LEASE_S = 60.0  # longer than a page of a listing, or an undo, may take
-LOOK_EVERY_S = 1.0
+POLL_EVERY_S = 1.0
 
 
 def reconcile(since_h: float | None, repair: bool, watch: Watch, audit: SideEffectsAudit) -> Report:
@@ -41,14 +41,14 @@ def reconcile(since_h: float | None, repair: bool, watch: Watch, audit: SideEffe
 
 
 def _await(turn: Turn, watch: Watch) -> None:
-    """One reconciliation at a time; another one waits here, for as long as the first is at work."""
+    """Wait until no other reconciliation is at work."""
     while not turn.take():
         watch("waiting for another reconciliation", 0, None)
-        time.sleep(LOOK_EVERY_S)
+        time.sleep(POLL_EVERY_S)
 
 
 def _keeping(turn: Turn, watch: Watch) -> Watch:
-    """Each sign of progress keeps the turn. Raises TurnLost: what was read is old by now."""
+    """Each sign of progress renews the turn. The returned function raises TurnLost: what was read is old by now."""
 
     def watching(what: str, done: int, total: int | None) -> None:
         if not turn.keep():
@@ -84,17 +84,17 @@ def _reconciled(since_h: float | None, repair: bool, watch: Watch, audit: SideEf
 
 
 def _wait_until_listed(scope: Scope, lag_s: float, watch: Watch) -> None:
-    """Until the lag has passed since the last order to be judged was closed; mostly it has."""
+    """Wait until ``lag_s`` has passed since the last order to be judged was closed. Mostly it has."""
     last = scope.at_rest.aggregate(last=Max("closed_at"))["last"]
     left_s = lag_s - (scope.cutoff - last).total_seconds() if last else 0.0
     while left_s > 0:
         watch("waiting for complete lists", 0, None)
-        time.sleep(min(left_s, LOOK_EVERY_S))
-        left_s -= LOOK_EVERY_S
+        time.sleep(min(left_s, POLL_EVERY_S))
+        left_s -= POLL_EVERY_S
 
 
 def _counted(scope: Scope, listings: Listings) -> Report:
-    """Orders that are not judged, and why."""
+    """A report that counts the orders that are not judged."""
     a_person_s = Q(state=SagaState.NEEDS_ATTENTION)
     counts = scope.sagas.aggregate(waiting=Count("pk", a_person_s), rest=Count("pk", ~a_person_s), at_rest=Count("pk", scope.is_at_rest))
     return Report(open=counts["rest"] - counts["at_rest"], waiting=counts["waiting"], entries=listings.entries)

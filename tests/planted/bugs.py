@@ -149,8 +149,8 @@ BUGS = (
         name="a first try outside leaves before its start is written",
         blindness=BOUNDARIES,
         file="sideeffects/attempt.py",
-        search="    if not subscription.outside and (told := _first_try(subscription, fact_id)):",
-        replace="    if told := _first_try(subscription, fact_id):",
+        search="    if not subscription.outside and (done := _first_try(subscription, fact_id)):",
+        replace="    if done := _first_try(subscription, fact_id):",
     ),
     Bug(
         name="stock leaves in a commit of its own",

@@ -40,7 +40,7 @@ TESTS: dict[str, tuple[str, ...]] = {
         "tests/sideeffects/test_two_at_once.py",
         "tests/orders/test_two_at_once.py",
         "tests/fulfillment/test_budgets.py",
-        "tests/sideeffects/test_outbox.py",
+        "tests/sideeffects/test_deliveries.py",
     ),
     MONEY: (
         "tests/fulfillment/test_keys.py",

@@ -14,7 +14,7 @@ BROKEN = [
     ("fulfillment/stock.py", "import fulfillment.engine", "Steps talk to gateways and stock, never to the engine, the journal or Celery"),
     ("fulfillment/explain.py", "import sideeffects.deliveries", "Arrows point down: entry points, then core beside reactions"),
     ("orders/models.py", "import fulfillment.models", "Arrows point down: entry points, then core beside reactions"),
-    ("sideeffects/deliveries.py", "import celery", "Celery enters through two doors"),
+    ("sideeffects/deliveries.py", "import celery", "Celery enters through two modules"),
     (
         "sideeffects/subscribers/email/subscriber.py",
         "import sideeffects.subscribers.loyalty.models",

@@ -147,7 +147,7 @@ def _belongs_to(line: str, order: Order) -> bool:
 
 
 def audit_of_balances() -> list[str]:
-    """The loyalty room's own word about its balances; this test's facts were heard by nobody."""
+    """What loyalty's own audit says about its balances. The facts of this test were never delivered."""
     return [told for told in audit(None) if told.startswith("account")]
 
 

@@ -48,6 +48,7 @@ TESTS: dict[str, tuple[str, ...]] = {
         "tests/fulfillment/test_it_happened.py",
         "tests/fulfillment/test_every_decision.py",
         "tests/reconciliation/test_forgotten.py",
+        "tests/reconciliation/test_restored_orders.py",
         "tests/reconciliation/test_explained_money.py",
         "tests/orders/test_money.py",
     ),

@@ -40,6 +40,12 @@ def failed(shop: Shop) -> Order:
 
 
 @pytest.fixture
+def declined(shop: Shop) -> Order:
+    """No charge that we know of."""
+    return shop.place(token="tok_declined")
+
+
+@pytest.fixture
 def closed(shop: Shop) -> Order:
     """The refund was declined; an operator has closed the order and written the money off."""
     order = shop.place(postal_code="00422", token="tok_refund_declined")

@@ -7,7 +7,7 @@ from django.contrib.auth.models import User
 from fulfillment import engine, recovery
 from fulfillment.errors import Rejected, StepError
 from fulfillment.gateways.lease import Lease
-from fulfillment.models import Saga, StockLevel
+from fulfillment.models import Saga, StepRecord, StockLevel
 from fulfillment.reconciliation import Report, reconcile
 from fulfillment.talk import talk
 from orders.models import Incident, Order, OrderLine
@@ -15,6 +15,11 @@ from sideeffects import audit
 from tests.fulfillment.conftest import ADDRESS, SandboxProcess
 
 TOTAL = 8_420
+OWN_CHARGE, OWN_LABEL = "ORD-1:payment:do:1:testsnonce", "ORD-1:shipping:do:1:testsnonce"  # the keys of the plan
+
+
+def do_key(order: Order, step: str) -> str:
+    return StepRecord.objects.get(saga__order=order, name=step).do_key
 
 
 class Shop:

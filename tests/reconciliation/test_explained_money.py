@@ -16,7 +16,7 @@ from orders.attention import Incident
 from orders.models import Order
 from tests.reconciliation.conftest import Run, as_json
 from tests.reconciliation.shop import TOTAL, Shop
-from tests.reconciliation.test_reconcile_rules import GATEWAYS
+from tests.reconciliation.test_reconcile_agreement import GATEWAYS
 
 CHARGE = "ORD-1:payment:do:1:testsnonce"
 

@@ -1,4 +1,4 @@
-"""A fulfilled order whose fact is recorded, without workers: the doors of the registry are opened by hand."""
+"""A fulfilled order whose fact is recorded, without workers: a test runs the tasks itself."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""Promise: each subscriber's effect happened exactly once, and where it did not, its own room says so."""
+"""Promise: each subscriber's effect happened exactly once, and where it did not, its own audit says so."""
 
 from typing import Any
 
@@ -54,9 +54,9 @@ def test_an_effect_that_is_missing_or_doubled_is_told_by_its_room(two_orders: No
 
     told = list(audit.complaints())
 
-    room, sentence = found
-    assert any(name == room and sentence in text for name, text in told), told
-    assert {name for name, _ in told} == {room}
+    subscriber, sentence = found
+    assert any(name == subscriber and sentence in text for name, text in told), told
+    assert {name for name, _ in told} == {subscriber}
 
 
 def test_points_that_were_earned_and_never_written_are_told(two_orders: None) -> None:

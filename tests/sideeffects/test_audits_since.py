@@ -1,4 +1,4 @@
-"""Promise: a look at the newest facts alone finds what is off among them, takes no older one for missing, and asks a doubted room about everything."""
+"""Promise: an audit of the newest facts finds what is off among them, and takes no older one for missing. A doubted subscriber is asked about all facts."""
 
 from datetime import UTC, datetime
 
@@ -59,7 +59,7 @@ def test_what_is_off_since_then_is_told(two_days: None, damage: str, found: str)
 
 
 def test_what_was_off_before_is_told_when_everything_is_asked(two_days: None) -> None:
-    """Sums of all time are no matter of the newest facts; a room that is doubted is asked about everything."""
+    """Sums of all time say nothing about the newest facts. A subscriber that is doubted is asked about all facts."""
     sql(
         "UPDATE sideeffects_analytics_dailyrevenue SET orders = 3 WHERE day = '2026-11-20'",
         "UPDATE sideeffects_loyalty_balance SET points = points + 1",

@@ -6,16 +6,15 @@ from typing import Any
 
 import pytest
 from django.conf import settings
-from django.db import OperationalError, connection
+from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
 from orders.clock import shop_now
 from orders.models import Fact, QueueProbe
 from orders.timeline import TimelineEntry
-from sideeffects import dead_letters, deliveries, discovery, relay, tasks
-from sideeffects.containment import Containment
+from sideeffects import deliveries, discovery, relay, tasks
 from sideeffects.deliveries import Failure
-from sideeffects.models import Delivery, Subscriber
+from sideeffects.models import Delivery
 from sideeffects.tasks import Message
 from tests.sideeffects.conftest import ALL_LOST, NONE_LOST, Tell
 
@@ -180,104 +179,6 @@ def test_what_newer_code_subscribes_to_is_left_to_newer_code(tell: Tell) -> None
 
     assert due() == []
     assert Delivery.objects.get().state == "pending"
-
-
-# --- what cannot be worked on ---
-
-
-def break_writes_to(table: str, key: str) -> None:
-    """As a damaged page does it: this row alone cannot be written (XX001)."""
-    with connection.cursor() as cursor:
-        cursor.execute(
-            f"""
-            CREATE FUNCTION refuse_{table}() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'damaged' USING ERRCODE = 'XX001'; END $$;
-            CREATE TRIGGER refuse BEFORE UPDATE ON {table} FOR EACH ROW WHEN (OLD.id = '{key}') EXECUTE FUNCTION refuse_{table}();
-            """
-        )
-
-
-@pytest.fixture
-def nothing_aside(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(relay.aside, "facts", Containment("fact"))
-    monkeypatch.setattr(relay.aside, "deliveries", Containment("delivery"))
-
-
-def test_a_delivery_that_cannot_be_written_stops_nobody_else(tell: Tell, nothing_aside: None) -> None:
-    """The oldest of three is broken: the others are published, and it is looked at again a minute later."""
-    for number in range(3):
-        tell("email", f"ORD-{number}")
-    relay.owe(ALL_LOST)
-    broken = Delivery.objects.get(fact__order__number="ORD-0")
-    break_writes_to("sideeffects_delivery", str(broken.pk))
-
-    assert sorted(message.order for message in due()) == ["ORD-1", "ORD-2"]
-    assert due() == []
-
-
-def test_a_fact_that_cannot_be_written_stops_nobody_else(tell: Tell, nothing_aside: None) -> None:
-    for number in range(3):
-        tell("email", f"ORD-{number}").run()
-    with connection.cursor() as cursor:
-        cursor.execute("UPDATE orders_fact SET number = substr((payload->>'number'), 5)::int + 1")
-    break_writes_to("orders_fact", str(Fact.objects.get(order__number="ORD-0").pk))
-
-    relay.owe(NONE_LOST)
-
-    assert set(Fact.objects.filter(relayed_at=None).values_list("order__number", flat=True)) == {"ORD-0"}
-
-
-def test_a_database_that_cannot_serve_it_is_no_delivery_s_fault(tell: Tell, nothing_aside: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    tell("email")
-    relay.owe(ALL_LOST)
-
-    def away(*_: Any, **__: Any) -> None:
-        raise OperationalError("the connection is closed")
-
-    monkeypatch.setattr(relay.dispatch, "may_be_lost", away)
-
-    with pytest.raises(OperationalError):
-        due()
-    assert relay.aside.deliveries.aside() == []
-
-
-# --- who subscribes ---
-
-
-def test_what_a_removed_subscriber_is_still_owed_is_held(tell: Tell) -> None:
-    """It is not published for ever, and not forgotten either."""
-    tell("survey")
-    relay.owe(ALL_LOST)
-    tell("survey", "ORD-2")
-    relay.owe(NONE_LOST)  # numbered, and its message is under way
-
-    relay.register(["email"], release=1)
-
-    assert set(Delivery.objects.values_list("fact__order__number", "state")) == {("ORD-1", "held"), ("ORD-2", "held")}
-    assert [(pile.subscriber, pile.state, pile.count) for pile in dead_letters.piles()] == [("survey", "held", 2)]
-    assert TimelineEntry.objects.filter(code="subscriber_removed").count() == 2
-
-
-def test_a_subscriber_that_comes_back_hears_what_was_held(tell: Tell) -> None:
-    tell("email")
-    relay.owe(ALL_LOST)
-    relay.register([], release=1)
-    tell("loyalty", "ORD-2")
-    relay.owe(ALL_LOST)
-
-    relay.register(["email", "loyalty"], release=2)
-
-    assert [message.order for message in due() if message.subscriber == "email"] == ["ORD-1"]
-    assert not Delivery.objects.filter(subscriber="email", fact__order__number="ORD-2").exists(), "it was gone then"
-
-
-def test_older_code_that_starts_again_removes_nobody_and_brings_nobody_back(tell: Tell) -> None:
-    relay.register(["email", "survey"], release=2)
-    relay.register(["email"], release=3)
-
-    relay.register(["email", "survey"], release=2)
-    assert Subscriber.objects.get(name="survey").state == "removed"
-    relay.register([], release=2)
-    assert Subscriber.objects.get(name="email").state == "active"
 
 
 # --- probes ---

@@ -14,7 +14,7 @@ from fulfillment import recovery
 from sideeffects import incidents, relay
 
 pytestmark = pytest.mark.django_db(transaction=True)
-LOOPS = [(Relay, relay.age_s, "sideeffects.tasks.relay_round"), (Sweep, recovery.sweep_age_s, "fulfillment.recovery.due")]
+LOOPS = [(Relay, relay.age_s, "sideeffects.relay.run_round"), (Sweep, recovery.sweep_age_s, "fulfillment.recovery.due")]
 
 
 def breaks(*_: Any) -> int:
@@ -75,7 +75,7 @@ def test_a_long_round_keeps_neither_the_circuits_nor_the_probes_from_their_turn(
 
 def test_people_are_told_of_deliveries_although_none_goes_out(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[str] = []
-    monkeypatch.setattr("sideeffects.tasks.relay_round", breaks)
+    monkeypatch.setattr("sideeffects.relay.run_round", breaks)
     monkeypatch.setattr(incidents, "refresh", lambda: asked.append("asked"))
 
     Relay(lambda _: None).round()

@@ -20,7 +20,7 @@ ALL_LOST, NONE_LOST = datetime(2100, 1, 1, tzinfo=UTC), None  # what was publish
 
 
 @dataclass(frozen=True)
-class Told:
+class Owed:
     """One fact, and a subscriber to whom it is owed."""
 
     fact: Fact
@@ -40,11 +40,11 @@ class Told:
         return self.delivery.state, self.delivery.tries, self.delivery.error_code
 
 
-Tell = Callable[..., Told]
+RecordFact = Callable[..., Owed]
 
 
 @pytest.fixture
-def tell(db: None) -> Tell:
+def record_fact(db: None) -> RecordFact:
     """Record the fact of a fulfilled order, as the core does it, for one subscriber."""
     client = User.objects.create(username="web-shop")
 
@@ -55,7 +55,7 @@ def tell(db: None) -> Tell:
         skus: tuple[str, ...] = ("A", "B"),
         currency: str = "EUR",
         total_minor: int = 8420,
-    ) -> Told:
+    ) -> Owed:
         columns = {"currency": currency, "total_minor": total_minor, "customer_email": email, "customer_name": "Amara Okafor"}
         order = Order.objects.create(
             number=number, client=client, idempotency_key=number, shipping_address={}, payment_token="tok_ok", correlation_id="c", **columns
@@ -68,7 +68,7 @@ def tell(db: None) -> Tell:
         )
         facts.record(fact, order.pk, "c")
         Subscriber.objects.get_or_create(name=subscriber, defaults={"starts_at": 1, "release": 0})
-        return Told(Fact.objects.get(pk=fact.fact_id), subscriber)
+        return Owed(Fact.objects.get(pk=fact.fact_id), subscriber)
 
     return record
 

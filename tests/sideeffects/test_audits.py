@@ -8,7 +8,7 @@ from django.db import connection
 from orders.models import Fact
 from sideeffects import audit
 from sideeffects.models import Delivery
-from tests.sideeffects.conftest import Tell
+from tests.sideeffects.conftest import RecordFact
 
 LONG_AGO, SOON = "2020-01-01T00:00Z", "2100-01-01T00:00Z"
 ANALYTICS, LOYALTY, PAIRS = "analytics", "loyalty", "recommendations"
@@ -21,12 +21,12 @@ def sql(*statements: str) -> None:
 
 
 @pytest.fixture
-def two_orders(tell: Tell) -> None:
+def two_orders(record_fact: RecordFact) -> None:
     """Heard of by everybody; a third one nobody has heard of yet."""
     for number, skus in (("1", ("A", "B")), ("2", ("A", "B", "C"))):
         for subscriber in (ANALYTICS, LOYALTY, PAIRS):
-            tell(subscriber, f"ORD-{subscriber[0]}{number}", skus=skus).run()
-    tell(LOYALTY, "ORD-3")
+            record_fact(subscriber, f"ORD-{subscriber[0]}{number}", skus=skus).run()
+    record_fact(LOYALTY, "ORD-3")
 
 
 def test_what_was_heard_is_what_was_done(two_orders: None) -> None:
@@ -112,8 +112,8 @@ def test_what_nobody_has_begun_for_an_hour_is_owed_too(two_orders: None, setting
     assert told[LOYALTY] == "1 owed and not begun, like that of ORD-3"
 
 
-def test_a_recipient_who_does_not_exist_was_answered_and_is_owed_no_receipt(tell: Tell) -> None:
-    told = tell("email")
-    Delivery.objects.create(fact=told.fact, subscriber="email", state="dead", error_code="PermanentlyRefused")
+def test_a_recipient_who_does_not_exist_was_answered_and_is_owed_no_receipt(record_fact: RecordFact) -> None:
+    owed = record_fact("email")
+    Delivery.objects.create(fact=owed.fact, subscriber="email", state="dead", error_code="PermanentlyRefused")
 
     assert list(audit.complaints()) == []

@@ -6,18 +6,18 @@ import pytest
 
 from orders.models import Fact
 from sideeffects import audit
-from tests.sideeffects.conftest import Tell
+from tests.sideeffects.conftest import RecordFact
 from tests.sideeffects.test_audits import ANALYTICS, LOYALTY, PAIRS, sql
 
 SINCE = datetime(2026, 11, 22, 15, tzinfo=UTC)  # the first whole day is the 23rd; the facts tell of the 24th
 
 
 @pytest.fixture
-def two_days(tell: Tell) -> None:
+def two_days(record_fact: RecordFact) -> None:
     """One order was heard of long before, one on the day after."""
     for subscriber in (ANALYTICS, LOYALTY, PAIRS):
         for number in ("1", "2"):
-            tell(subscriber, f"ORD-{subscriber[0]}{number}", skus=("A", "B")).run()
+            record_fact(subscriber, f"ORD-{subscriber[0]}{number}", skus=("A", "B")).run()
     sql(
         "SET LOCAL session_replication_role = replica",
         """UPDATE orders_fact SET at = '2026-11-20T10:00Z', relayed_at = at, payload = payload || '{"fulfilled_on": "2026-11-20"}'

@@ -18,7 +18,7 @@ from sideeffects.tasks import Message
 from tests.actors import AMARA
 from tests.holding import held, outside
 from tests.shop_clock import ShopClock
-from tests.sideeffects.conftest import ALL_LOST, NONE_LOST, Tell
+from tests.sideeffects.conftest import ALL_LOST, NONE_LOST, RecordFact
 
 PAGE = 10  # small, so that a test has many
 MANY = 2 * PAGE + 3
@@ -47,12 +47,12 @@ def published(monkeypatch: pytest.MonkeyPatch) -> list[Message]:
 
 
 @pytest.fixture
-def facts(tell: Tell, clock: ShopClock) -> list[Fact]:
+def facts(record_fact: RecordFact, clock: ShopClock) -> list[Fact]:
     """A second apart."""
     found = []
     for number in range(MANY):
         clock.passes(1)
-        found.append(tell("email", f"ORD-{1000 + number}").fact)
+        found.append(record_fact("email", f"ORD-{1000 + number}").fact)
     return found
 
 
@@ -243,9 +243,9 @@ def test_a_person_s_decision_reaches_every_batch(facts: list[Fact], monkeypatch:
     assert set(Delivery.objects.values_list("state", flat=True)) == {"discarded"}
 
 
-def test_whoever_goes_or_comes_back_with_a_long_queue_is_written_down_a_page_a_round(tell: Tell) -> None:
+def test_whoever_goes_or_comes_back_with_a_long_queue_is_written_down_a_page_a_round(record_fact: RecordFact) -> None:
     """A relay that stands in one transaction for minutes delivers nothing to anybody, is taken for dead, and begins again."""
-    told = tell("email").fact
+    told = record_fact("email").fact
     relay.register(["email", "loyalty"], 1)
     relay.owe(NONE_LOST)
     copy_facts(told, 2 * PAGE)

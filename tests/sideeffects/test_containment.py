@@ -9,7 +9,7 @@ from orders.models import Fact
 from sideeffects import relay
 from sideeffects.containment import Containment
 from sideeffects.models import Delivery
-from tests.sideeffects.conftest import ALL_LOST, NONE_LOST, Tell
+from tests.sideeffects.conftest import ALL_LOST, NONE_LOST, RecordFact
 from tests.sideeffects.test_relay import due
 
 
@@ -30,10 +30,10 @@ def nothing_aside(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(relay.aside, "deliveries", Containment("delivery"))
 
 
-def test_a_delivery_that_cannot_be_written_stops_nobody_else(tell: Tell, nothing_aside: None) -> None:
+def test_a_delivery_that_cannot_be_written_stops_nobody_else(record_fact: RecordFact, nothing_aside: None) -> None:
     """The oldest of three is broken: the others are published, and it is looked at again a minute later."""
     for number in range(3):
-        tell("email", f"ORD-{number}")
+        record_fact("email", f"ORD-{number}")
     relay.owe(ALL_LOST)
     broken = Delivery.objects.get(fact__order__number="ORD-0")
     break_writes_to("sideeffects_delivery", str(broken.pk))
@@ -42,9 +42,9 @@ def test_a_delivery_that_cannot_be_written_stops_nobody_else(tell: Tell, nothing
     assert due() == []
 
 
-def test_a_fact_that_cannot_be_written_stops_nobody_else(tell: Tell, nothing_aside: None) -> None:
+def test_a_fact_that_cannot_be_written_stops_nobody_else(record_fact: RecordFact, nothing_aside: None) -> None:
     for number in range(3):
-        tell("email", f"ORD-{number}").run()
+        record_fact("email", f"ORD-{number}").run()
     with connection.cursor() as cursor:
         cursor.execute("UPDATE orders_fact SET number = substr((payload->>'number'), 5)::int + 1")
     break_writes_to("orders_fact", str(Fact.objects.get(order__number="ORD-0").pk))
@@ -54,8 +54,10 @@ def test_a_fact_that_cannot_be_written_stops_nobody_else(tell: Tell, nothing_asi
     assert set(Fact.objects.filter(relayed_at=None).values_list("order__number", flat=True)) == {"ORD-0"}
 
 
-def test_a_database_that_cannot_serve_it_is_no_delivery_s_fault(tell: Tell, nothing_aside: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    tell("email")
+def test_a_database_that_cannot_serve_it_is_no_delivery_s_fault(
+    record_fact: RecordFact, nothing_aside: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    record_fact("email")
     relay.owe(ALL_LOST)
 
     def away(*_: Any, **__: Any) -> None:

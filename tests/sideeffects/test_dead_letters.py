@@ -12,7 +12,7 @@ from sideeffects import incidents, relay
 from sideeffects.models import Delivery
 from tests.conftest import SignIn
 from tests.shop_clock import LIMITS_S, ShopClock
-from tests.sideeffects.conftest import ALL_LOST, Tell, Told
+from tests.sideeffects.conftest import ALL_LOST, Owed, RecordFact
 
 DECIDES = {"reason": "the mail server is back"}
 
@@ -23,30 +23,30 @@ def amara(sign_in: SignIn) -> None:
 
 
 def dies(
-    tell: Tell,
+    record_fact: RecordFact,
     subscriber: str,
     number: str,
     error: str = "The mail server refused the recipient for good (550)",
     code: str = "PermanentlyRefused",
-) -> Told:
-    told = tell(subscriber, number)
+) -> Owed:
+    owed = record_fact(subscriber, number)
     Delivery.objects.create(
-        fact=told.fact, subscriber=subscriber, state="dead", tries=3, relaunches=9, error_code=code, error_message=error
+        fact=owed.fact, subscriber=subscriber, state="dead", tries=3, relaunches=9, error_code=code, error_message=error
     )
-    return told
+    return owed
 
 
 def opened() -> list[tuple[str, str, str, str]]:
     return list(Incident.objects.order_by("id").values_list("subject", "code", "state", "message"))
 
 
-def test_dead_letters_of_one_cause_are_one_incident_that_counts_them(tell: Tell) -> None:
+def test_dead_letters_of_one_cause_are_one_incident_that_counts_them(record_fact: RecordFact) -> None:
     """A mail server that is away for a week is one thing to mend, not five thousand; an address that does not exist is another."""
     for number in range(3):
-        dies(tell, "email", f"ORD-{number}", "TimeoutError in try 300", "TimeoutError")
-    dies(tell, "email", "ORD-8")
+        dies(record_fact, "email", f"ORD-{number}", "TimeoutError in try 300", "TimeoutError")
+    dies(record_fact, "email", "ORD-8")
     incidents.refresh()
-    dies(tell, "email", "ORD-9", "", "TimeoutError")
+    dies(record_fact, "email", "ORD-9", "", "TimeoutError")
 
     incidents.refresh()
     incidents.refresh()
@@ -58,8 +58,8 @@ def test_dead_letters_of_one_cause_are_one_incident_that_counts_them(tell: Tell)
     assert "No money is at risk" in Incident.objects.first().sentence  # type: ignore[union-attr]
 
 
-def test_what_is_held_for_a_removed_subscriber_is_told(tell: Tell) -> None:
-    tell("survey")
+def test_what_is_held_for_a_removed_subscriber_is_told(record_fact: RecordFact) -> None:
+    record_fact("survey")
     relay.owe(ALL_LOST)
     relay.register([], release=1)
 
@@ -68,11 +68,11 @@ def test_what_is_held_for_a_removed_subscriber_is_told(tell: Tell) -> None:
     assert opened() == [("survey", "subscriber_removed", "open", "no code knows this subscriber any more; held for it: 1")]
 
 
-def test_a_name_that_stands_on_deliveries_alone_is_told_and_decided_about(tell: Tell, clock: ShopClock) -> None:
+def test_a_name_that_stands_on_deliveries_alone_is_told_and_decided_about(record_fact: RecordFact, clock: ShopClock) -> None:
     """A deploy renamed a subscriber that had never been written down: what it was owed does not wait for ever in silence."""
     relay.register(["email"], release=7)
-    told = tell("email")
-    Delivery.objects.create(fact=told.fact, subscriber="survey", wake_at=shop_now())
+    owed = record_fact("email")
+    Delivery.objects.create(fact=owed.fact, subscriber="survey", wake_at=shop_now())
     clock.passes(LIMITS_S["UNKNOWN_STEP_AFTER_S"])
     relay.register(["email"], release=7)
     incidents.refresh()
@@ -88,12 +88,12 @@ def test_a_name_that_stands_on_deliveries_alone_is_told_and_decided_about(tell: 
     assert opened()[0][2] == "resolved"
 
 
-def test_what_fails_for_an_hour_is_told_although_it_is_still_tried(tell: Tell, clock: ShopClock, settings: Any) -> None:
+def test_what_fails_for_an_hour_is_told_although_it_is_still_tried(record_fact: RecordFact, clock: ShopClock, settings: Any) -> None:
     """Points whose table is away are not a secret until their three days are over."""
-    told = tell("loyalty")
+    owed = record_fact("loyalty")
     with connection.cursor() as cursor:
         cursor.execute("ALTER TABLE sideeffects_loyalty_balance RENAME TO gone")
-    told.run()
+    owed.run()
     clock.passes(settings.QUEUE_UNSERVED_LIMIT_S - 1)
     incidents.refresh()
     assert opened() == []
@@ -104,24 +104,24 @@ def test_what_fails_for_an_hour_is_told_although_it_is_still_tried(tell: Tell, c
     assert opened() == [("loyalty", "failing", "open", "failing for longer than 360 s, and still tried: 1")]
     with connection.cursor() as cursor:
         cursor.execute("ALTER TABLE gone RENAME TO sideeffects_loyalty_balance")
-    assert told.run() == "ORD-1: delivered"
+    assert owed.run() == "ORD-1: delivered"
     incidents.refresh()
     assert opened()[0][2] == "resolved"
 
 
-def test_what_is_discarded_is_never_tried_again(tell: Tell, mailoutbox: list[Any]) -> None:
-    told = dies(tell, "email", "ORD-1")
+def test_what_is_discarded_is_never_tried_again(record_fact: RecordFact, mailoutbox: list[Any]) -> None:
+    owed = dies(record_fact, "email", "ORD-1")
 
     call_command("deliveries", discard="email", **DECIDES)
 
-    assert told.run() == "ORD-1: nothing to deliver here"
-    assert told.look()[0] == "discarded"
+    assert owed.run() == "ORD-1: nothing to deliver here"
+    assert owed.look()[0] == "discarded"
     assert mailoutbox == []
 
 
-def test_the_command_shows_what_waits_and_why(tell: Tell, capsys: pytest.CaptureFixture[str]) -> None:
-    dies(tell, "email", "ORD-1")
-    tell("loyalty", "ORD-2")
+def test_the_command_shows_what_waits_and_why(record_fact: RecordFact, capsys: pytest.CaptureFixture[str]) -> None:
+    dies(record_fact, "email", "ORD-1")
+    record_fact("loyalty", "ORD-2")
 
     call_command("deliveries")
 
@@ -142,11 +142,11 @@ def test_the_command_shows_what_waits_and_why(tell: Tell, capsys: pytest.Capture
     ],
 )
 def test_deliveries_are_listed_by_subscriber_state_error_and_order(
-    tell: Tell, capsys: pytest.CaptureFixture[str], filters: dict[str, str], found: list[str]
+    record_fact: RecordFact, capsys: pytest.CaptureFixture[str], filters: dict[str, str], found: list[str]
 ) -> None:
-    dies(tell, "email", "ORD-1")
-    dies(tell, "email", "ORD-2", "TimeoutError in try 300", "TimeoutError")
-    tell("loyalty", "ORD-3").run()
+    dies(record_fact, "email", "ORD-1")
+    dies(record_fact, "email", "ORD-2", "TimeoutError in try 300", "TimeoutError")
+    record_fact("loyalty", "ORD-3").run()
 
     call_command("deliveries", **filters)
 
@@ -155,10 +155,10 @@ def test_deliveries_are_listed_by_subscriber_state_error_and_order(
     assert found or shown == ["There is no such delivery. Of a fact that nobody has begun to deliver there is none yet."]
 
 
-def test_a_list_says_where_it_ends(tell: Tell, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_list_says_where_it_ends(record_fact: RecordFact, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("config.management.commands.deliveries.SHOWN", 1)
-    dies(tell, "email", "ORD-1")
-    dies(tell, "email", "ORD-2", "TimeoutError in try 300", "TimeoutError")
+    dies(record_fact, "email", "ORD-1")
+    dies(record_fact, "email", "ORD-2", "TimeoutError in try 300", "TimeoutError")
 
     call_command("deliveries", subscriber="email")
 
@@ -168,8 +168,8 @@ def test_a_list_says_where_it_ends(tell: Tell, capsys: pytest.CaptureFixture[str
     ]
 
 
-def test_a_decision_needs_a_person_and_something_to_decide(tell: Tell, capsys: pytest.CaptureFixture[str]) -> None:
-    dies(tell, "email", "ORD-1")
+def test_a_decision_needs_a_person_and_something_to_decide(record_fact: RecordFact, capsys: pytest.CaptureFixture[str]) -> None:
+    dies(record_fact, "email", "ORD-1")
 
     with pytest.raises(SystemExit) as usage:
         call_command("deliveries", discard="email")
@@ -184,8 +184,8 @@ def test_a_decision_needs_a_person_and_something_to_decide(tell: Tell, capsys: p
     assert no_order.value.code == "There is no order ORD-77."
 
 
-def test_incidents_lead_to_the_command(tell: Tell, capsys: pytest.CaptureFixture[str]) -> None:
-    dies(tell, "email", "ORD-1")
+def test_incidents_lead_to_the_command(record_fact: RecordFact, capsys: pytest.CaptureFixture[str]) -> None:
+    dies(record_fact, "email", "ORD-1")
     incidents.refresh()
 
     call_command("incidents")

@@ -3,15 +3,15 @@
 from orders.timeline import TimelineEntry
 from sideeffects import dead_letters, relay
 from sideeffects.models import Delivery, Subscriber
-from tests.sideeffects.conftest import ALL_LOST, NONE_LOST, Tell
+from tests.sideeffects.conftest import ALL_LOST, NONE_LOST, RecordFact
 from tests.sideeffects.test_relay import due
 
 
-def test_what_a_removed_subscriber_is_still_owed_is_held(tell: Tell) -> None:
+def test_what_a_removed_subscriber_is_still_owed_is_held(record_fact: RecordFact) -> None:
     """It is not published for ever, and not forgotten either."""
-    tell("survey")
+    record_fact("survey")
     relay.owe(ALL_LOST)
-    tell("survey", "ORD-2")
+    record_fact("survey", "ORD-2")
     relay.owe(NONE_LOST)  # numbered, and its message is under way
 
     relay.register(["email"], release=1)
@@ -21,11 +21,11 @@ def test_what_a_removed_subscriber_is_still_owed_is_held(tell: Tell) -> None:
     assert TimelineEntry.objects.filter(code="subscriber_removed").count() == 2
 
 
-def test_a_subscriber_that_comes_back_hears_what_was_held(tell: Tell) -> None:
-    tell("email")
+def test_a_subscriber_that_comes_back_hears_what_was_held(record_fact: RecordFact) -> None:
+    record_fact("email")
     relay.owe(ALL_LOST)
     relay.register([], release=1)
-    tell("loyalty", "ORD-2")
+    record_fact("loyalty", "ORD-2")
     relay.owe(ALL_LOST)
 
     relay.register(["email", "loyalty"], release=2)
@@ -34,7 +34,7 @@ def test_a_subscriber_that_comes_back_hears_what_was_held(tell: Tell) -> None:
     assert not Delivery.objects.filter(subscriber="email", fact__order__number="ORD-2").exists(), "it was gone then"
 
 
-def test_older_code_that_starts_again_removes_nobody_and_brings_nobody_back(tell: Tell) -> None:
+def test_older_code_that_starts_again_removes_nobody_and_brings_nobody_back(record_fact: RecordFact) -> None:
     relay.register(["email", "survey"], release=2)
     relay.register(["email"], release=3)
 

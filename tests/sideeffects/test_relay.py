@@ -16,7 +16,7 @@ from sideeffects import deliveries, discovery, relay, tasks
 from sideeffects.deliveries import Failure
 from sideeffects.models import Delivery
 from sideeffects.tasks import Message
-from tests.sideeffects.conftest import ALL_LOST, NONE_LOST, Tell
+from tests.sideeffects.conftest import ALL_LOST, NONE_LOST, RecordFact
 
 LONG_AGO = "2020-01-01T00:00Z"
 
@@ -36,11 +36,11 @@ def make_due() -> None:
 # --- who is owed what ---
 
 
-def test_a_fact_is_owed_to_all_that_start_at_or_before_it_whoever_has_published_what(tell: Tell) -> None:
+def test_a_fact_is_owed_to_all_that_start_at_or_before_it_whoever_has_published_what(record_fact: RecordFact) -> None:
     """An older worker that knew of one subscriber only has forgotten nobody."""
-    told = tell("email")
+    owed = record_fact("email")
     relay.register(["email", "loyalty"], release=1)
-    told.run()
+    owed.run()
 
     relay.owe(ALL_LOST)
 
@@ -48,11 +48,11 @@ def test_a_fact_is_owed_to_all_that_start_at_or_before_it_whoever_has_published_
     assert Fact.objects.get().relayed_at is not None
 
 
-def test_a_new_subscriber_is_not_owed_what_was_numbered_before(tell: Tell) -> None:
-    tell("email")
+def test_a_new_subscriber_is_not_owed_what_was_numbered_before(record_fact: RecordFact) -> None:
+    record_fact("email")
     relay.owe(ALL_LOST)
     relay.register(["email", "survey"], release=1)
-    tell("email", "ORD-2")
+    record_fact("email", "ORD-2")
 
     relay.owe(ALL_LOST)
 
@@ -60,17 +60,17 @@ def test_a_new_subscriber_is_not_owed_what_was_numbered_before(tell: Tell) -> No
     assert set(owed) == {("ORD-1", "email"), ("ORD-2", "email"), ("ORD-2", "survey")}
 
 
-def test_numbers_follow_the_commits_and_none_is_given_twice(tell: Tell) -> None:
+def test_numbers_follow_the_commits_and_none_is_given_twice(record_fact: RecordFact) -> None:
     for number in range(3):
-        tell("email", f"ORD-{number}")
+        record_fact("email", f"ORD-{number}")
         relay.owe(NONE_LOST)
 
     assert list(Fact.objects.order_by("at").values_list("number", flat=True)) == [1, 2, 3]
 
 
-def test_a_message_that_may_still_wait_is_not_owed_again(tell: Tell) -> None:
+def test_a_message_that_may_still_wait_is_not_owed_again(record_fact: RecordFact) -> None:
     """Waiting is not loss."""
-    tell("email")
+    record_fact("email")
 
     relay.owe(NONE_LOST)
 
@@ -80,9 +80,9 @@ def test_a_message_that_may_still_wait_is_not_owed_again(tell: Tell) -> None:
     assert Delivery.objects.get().state == "pending"
 
 
-def test_a_fact_that_everybody_has_heard_is_not_looked_at_again(tell: Tell) -> None:
-    told = tell("email")
-    told.run()
+def test_a_fact_that_everybody_has_heard_is_not_looked_at_again(record_fact: RecordFact) -> None:
+    owed = record_fact("email")
+    owed.run()
 
     relay.owe(NONE_LOST)
 
@@ -90,10 +90,10 @@ def test_a_fact_that_everybody_has_heard_is_not_looked_at_again(tell: Tell) -> N
 
 
 @pytest.mark.django_db(transaction=True)
-def test_the_relay_writes_by_the_round_and_not_by_the_order(tell: Tell) -> None:
+def test_the_relay_writes_by_the_round_and_not_by_the_order(record_fact: RecordFact) -> None:
     """A hundred facts cost it two transactions: numbered, and found relayed."""
     for number in range(100):
-        Delivery.objects.create(fact=tell("email", f"ORD-{number}").fact, subscriber="email", state="delivered")
+        Delivery.objects.create(fact=record_fact("email", f"ORD-{number}").fact, subscriber="email", state="delivered")
 
     with CaptureQueriesContext(connection) as asked:
         relay.owe(NONE_LOST)
@@ -109,10 +109,10 @@ def transactions_that_write(asked: CaptureQueriesContext) -> int:
 
 
 @pytest.mark.django_db(transaction=True)
-def test_what_is_being_delivered_right_now_is_not_owed(tell: Tell, other_connection: Any) -> None:
-    told = tell("email")
+def test_what_is_being_delivered_right_now_is_not_owed(record_fact: RecordFact, other_connection: Any) -> None:
+    owed = record_fact("email")
     other_connection.execute("BEGIN")
-    other_connection.execute(deliveries.TRY_LOCK, [f"delivery {told.fact.pk} email"])
+    other_connection.execute(deliveries.TRY_LOCK, [f"delivery {owed.fact.pk} email"])
 
     relay.owe(ALL_LOST)
 
@@ -124,8 +124,8 @@ def test_what_is_being_delivered_right_now_is_not_owed(tell: Tell, other_connect
 # --- what is due ---
 
 
-def test_what_is_owed_is_published_once_and_again_only_if_it_is_lost(tell: Tell) -> None:
-    tell("email")
+def test_what_is_owed_is_published_once_and_again_only_if_it_is_lost(record_fact: RecordFact) -> None:
+    record_fact("email")
     relay.owe(ALL_LOST)
 
     (message,) = due()
@@ -137,8 +137,8 @@ def test_what_is_owed_is_published_once_and_again_only_if_it_is_lost(tell: Tell)
     assert again.attempt == 3
 
 
-def test_what_the_broker_did_not_take_is_due_at_once(tell: Tell) -> None:
-    tell("email")
+def test_what_the_broker_did_not_take_is_due_at_once(record_fact: RecordFact) -> None:
+    record_fact("email")
     relay.owe(ALL_LOST)
 
     relay.not_published(due())
@@ -148,33 +148,33 @@ def test_what_the_broker_did_not_take_is_due_at_once(tell: Tell) -> None:
 
 
 @pytest.mark.parametrize("subscriber", ["email", "loyalty"])
-def test_a_subscriber_that_kills_its_worker_ends_as_a_dead_letter(tell: Tell, subscriber: str) -> None:
+def test_a_subscriber_that_kills_its_worker_ends_as_a_dead_letter(record_fact: RecordFact, subscriber: str) -> None:
     """It is counted, try by try, and not published for ever."""
-    told = tell(subscriber)
+    owed = record_fact(subscriber)
     relay.owe(ALL_LOST)
 
     for _ in range(60):
         make_due()
         for _ in due():
-            deliveries.start(told.fact.pk, subscriber, 1, 1)  # ... and the hard limit or the OOM killer ends the process
+            deliveries.start(owed.fact.pk, subscriber, 1, 1)  # ... and the hard limit or the OOM killer ends the process
 
-    assert told.look() == ("dead", 4, "worker_lost")
+    assert owed.look() == ("dead", 4, "worker_lost")
     assert TimelineEntry.objects.filter(to_state="dead").count() == 1
 
 
-def test_a_message_that_nobody_starts_however_often_it_is_published_is_a_dead_letter(tell: Tell) -> None:
-    told = tell("email")
+def test_a_message_that_nobody_starts_however_often_it_is_published_is_a_dead_letter(record_fact: RecordFact) -> None:
+    owed = record_fact("email")
     relay.owe(ALL_LOST)
 
     for _ in range(settings.POISON_AFTER + 5):
         due(before=shop_now() + timedelta(seconds=60))
 
-    assert told.look() == ("dead", 0, "no_progress")
-    assert told.delivery.relaunches == settings.POISON_AFTER
+    assert owed.look() == ("dead", 0, "no_progress")
+    assert owed.delivery.relaunches == settings.POISON_AFTER
 
 
-def test_what_newer_code_subscribes_to_is_left_to_newer_code(tell: Tell) -> None:
-    tell("survey")
+def test_what_newer_code_subscribes_to_is_left_to_newer_code(record_fact: RecordFact) -> None:
+    record_fact("survey")
     relay.owe(ALL_LOST)
 
     assert due() == []
@@ -185,7 +185,9 @@ def test_what_newer_code_subscribes_to_is_left_to_newer_code(tell: Tell) -> None
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_probe_is_wanted_once_a_message_is_late_and_decides(tell: Tell, settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_probe_is_wanted_once_a_message_is_late_and_decides(
+    record_fact: RecordFact, settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Before it comes out nothing is published again; when it does, what it has overtaken is lost."""
     sent: list[str] = []
     monkeypatch.setattr(tasks.probe, "apply_async", lambda kwargs, task_id: sent.append(kwargs["stamp"]))
@@ -196,7 +198,7 @@ def test_a_probe_is_wanted_once_a_message_is_late_and_decides(tell: Tell, settin
         return []
 
     monkeypatch.setattr(tasks, "publish", publish)
-    tell("email")
+    record_fact("email")
     relay.run_round(lambda: True)
     assert sent == [], "its message went out a moment ago"
 
@@ -212,10 +214,10 @@ def test_a_probe_is_wanted_once_a_message_is_late_and_decides(tell: Tell, settin
     assert QueueProbe.objects.get().queue == "sideeffects"
 
 
-def test_a_round_has_a_bound(tell: Tell, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_round_has_a_bound(record_fact: RecordFact, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tasks, "publish", lambda messages: [])
     monkeypatch.setattr(relay.rounds, "LAUNCHES_A_ROUND", 200)
-    fact = tell("email").fact
+    fact = record_fact("email").fact
     Delivery.objects.bulk_create(Delivery(fact=fact, subscriber=f"s{n}", wake_at=LONG_AGO) for n in range(500))
     monkeypatch.setattr(discovery, "names", lambda: ["email", *(f"s{n}" for n in range(500))])
 
@@ -223,8 +225,8 @@ def test_a_round_has_a_bound(tell: Tell, monkeypatch: pytest.MonkeyPatch) -> Non
     assert relay.run_round(lambda: False) == 0, "whoever has lost its turn stops"
 
 
-def test_how_much_waits_is_counted_with_what_no_row_tells_of(tell: Tell) -> None:
-    tell("email")
+def test_how_much_waits_is_counted_with_what_no_row_tells_of(record_fact: RecordFact) -> None:
+    record_fact("email")
     assert (relay.waiting(), relay.waiting(60)) == (1, 0)
 
     relay.owe(ALL_LOST)

@@ -8,7 +8,7 @@ from django.conf import settings
 
 from fulfillment import engine
 from fulfillment.models import Saga
-from fulfillment.reconciliation import journal, money, parcels, whole
+from fulfillment.reconciliation import journal, money, parcels, shop_rules
 from fulfillment.reconciliation.facts import Facts, gather
 from fulfillment.reconciliation.finding import Finding, Rule
 from fulfillment.reconciliation.listings import Place
@@ -30,7 +30,7 @@ RULES: tuple[Callable[[Facts], Iterator[Finding]], ...] = (
     journal.reservations_settled,
     journal.history_rebuilds_the_journal,
 )
-OF_THE_SHOP = (*whole.RULES, Rule.EACH_EFFECT_ONCE, Rule.UNKNOWN_ORDER, Rule.FORGOTTEN_ORDERS, Rule.UNEXPLAINED, Rule.NOT_LISTED)
+OF_THE_SHOP = (*shop_rules.RULES, Rule.EACH_EFFECT_ONCE, Rule.UNKNOWN_ORDER, Rule.FORGOTTEN_ORDERS, Rule.UNEXPLAINED, Rule.NOT_LISTED)
 OF_AN_ORDER = tuple(rule for rule in Rule if rule not in OF_THE_SHOP)
 
 

@@ -7,7 +7,7 @@ from django.db.models import Q, QuerySet
 
 from fulfillment.models import FINAL, Saga
 from fulfillment.reconciliation.audit import SideEffectsAudit
-from fulfillment.reconciliation.explaining import Listed
+from fulfillment.reconciliation.explained_money import Listed
 from fulfillment.reconciliation.finding import Report
 from fulfillment.reconciliation.incidents import Telling
 from fulfillment.reconciliation.listings import Listings, Place, Watch

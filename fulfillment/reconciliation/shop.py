@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 
 from django.conf import settings
 
-from fulfillment.reconciliation import explaining, forgotten, money, whole
+from fulfillment.reconciliation import explained_money, forgotten, money, shop_rules
 from fulfillment.reconciliation.finding import Finding, Rule
 from fulfillment.reconciliation.incidents import is_gone
 from fulfillment.reconciliation.listings import Place
@@ -18,7 +18,7 @@ def judge(run: Run) -> list[Finding]:
 
     An unknown order that is no longer found proves nothing in a limited run, which does not read what was listed long ago. Nor does it while a provider is silent.
     """
-    rules = whole.RULES | {Rule.EACH_EFFECT_ONCE: lambda: whole.each_effect_once(run.audit, run.scope.placed_from)}
+    rules = shop_rules.RULES | {Rule.EACH_EFFECT_ONCE: lambda: shop_rules.each_effect_once(run.audit, run.scope.placed_from)}
     found = [finding for rule in Rule if rule in rules for finding in _judged(rule, rules[rule], run)]
     lost = forgotten.look(run.listings)
     told = list(forgotten.findings(lost))
@@ -27,7 +27,7 @@ def judge(run: Run) -> list[Finding]:
     silent = [_not_listed(place, why, run.unjudged[place]) for place, why in run.listings.silent.items()]
     run.telling.settle(silent, ())
     is_gone(Incident.objects.filter(code=Rule.NOT_LISTED, subject__in=[_named(place) for place in run.listings.providers]))
-    unknown = list(whole.unknown_order(run.listings))  # without what is told as one
+    unknown = list(shop_rules.unknown_order(run.listings))  # without what is told as one
     run.telling.settle(unknown, () if run.scope.placed_from or silent else (Rule.UNKNOWN_ORDER,))
     return found + told + silent + unknown
 
@@ -51,8 +51,8 @@ def explain_money(run: Run) -> list[Finding]:
     run.listed.others(run.listings)
     told = {finding.subject for finding in run.report.findings if not finding.repaired}
     is_complete = not any(role == money.ROLE for role, _ in run.listings.silent)
-    run.report.money = explaining.explain(run.listed, told, run.scope.cutoff, run.scope.placed_from, is_complete)
-    found = list(explaining.unexplained(run.report.money))
+    run.report.money = explained_money.explain(run.listed, told, run.scope.cutoff, run.scope.placed_from, is_complete)
+    found = list(explained_money.unexplained(run.report.money))
     run.telling.settle(found, () if run.scope.placed_from else (Rule.UNEXPLAINED,))
     return found
 

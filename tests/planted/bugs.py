@@ -343,7 +343,7 @@ BUGS = (
         name="an incident that was resolved still explains money",
         is_later=True,
         blindness=MONEY,
-        file="fulfillment/reconciliation/explaining.py",
+        file="fulfillment/reconciliation/explained_money.py",
         search="SELECT FROM orders_incident incident WHERE incident.state <> 'resolved' AND incident.code <> 'unexplained'",
         replace="SELECT FROM orders_incident incident WHERE incident.code <> 'unexplained'",
     ),

@@ -11,7 +11,7 @@ from fulfillment import engine, ledger
 from fulfillment.ledger import LedgerEntry
 from fulfillment.models import Saga, SagaState
 from fulfillment.reconciliation import Rule
-from fulfillment.reconciliation.explaining import IN_PLACES, PLACES
+from fulfillment.reconciliation.explained_money import IN_PLACES, PLACES
 from orders.attention import Incident
 from orders.models import Order
 from tests.reconciliation.conftest import Run, as_json

@@ -8,7 +8,7 @@ from django.core.management import CommandError, call_command
 from django.db import connection
 
 from fulfillment.errors import Unavailable
-from fulfillment.reconciliation import Rule, listings, reconcile, whole
+from fulfillment.reconciliation import Rule, listings, reconcile, shop_rules
 from fulfillment.release import RELEASE
 from orders.models import Incident, Order
 from orders.turns import Turn, TurnLost
@@ -127,7 +127,7 @@ def test_a_rule_that_breaks_is_told_and_hides_nothing(shop: Shop, fulfilled: Ord
     def broken() -> Any:
         raise TypeError("a bug")
 
-    monkeypatch.setitem(whole.RULES, Rule.STOCK_ADDS_UP, broken)
+    monkeypatch.setitem(shop_rules.RULES, Rule.STOCK_ADDS_UP, broken)
     shop.plant("charge", "ORD-404", "k")
 
     assert shop.found() == [("stock_adds_up", Rule.UNREADABLE, 0), ("ORD-404", Rule.UNKNOWN_ORDER, TOTAL)]

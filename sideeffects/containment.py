@@ -31,7 +31,7 @@ class Containment:
         self._what = what
         self._until: dict[Any, float] = {}
 
-    def aside(self) -> list[Any]:
+    def keys(self) -> list[Any]:
         """The keys of the rows that are left aside now."""
         now = time.monotonic()
         self._until = {key: until for key, until in self._until.items() if until > now}

@@ -33,7 +33,7 @@ def due(known: Collection[str], lost_before: datetime | None, after_loss: AfterL
     becomes a dead letter.
     """
     marks = marks or Marks()
-    ours = Delivery.objects.filter(subscriber__in=known).exclude(pk__in=aside.deliveries.aside())
+    ours = Delivery.objects.filter(subscriber__in=known).exclude(pk__in=aside.deliveries.keys())
     keys = _waiting(ours, "wake_at", shop_now(), marks.due)
     if lost_before is not None:
         keys += _waiting(ours, "launched_at", lost_before, marks.launched)

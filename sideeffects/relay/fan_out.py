@@ -35,12 +35,10 @@ def owe(lost_before: datetime | None, marks: Marks | None = None) -> bool:
     with transaction.atomic():
         may_be_lost()
         _number(marks.unnumbered)
-    last = facts.next_number()
-    waiting = Fact.objects.filter(relayed_at__isnull=True, number__gte=max(marks.relayed, marks.inspected + 1)).exclude(
-        pk__in=aside.facts.aside()
-    )
-    page = list(waiting.order_by("number").values_list("pk", "number", "at")[:A_PAGE])
-    if not marks.inspected and not aside.facts.aside():
+    last, left_aside = facts.next_number(), aside.facts.keys()
+    waiting = Fact.objects.filter(relayed_at__isnull=True, number__gte=max(marks.relayed, marks.inspected + 1))
+    page = list(waiting.exclude(pk__in=left_aside).order_by("number").values_list("pk", "number", "at")[:A_PAGE])
+    if not marks.inspected and not left_aside:
         marks.relayed = (page[0][1] or 0) if page else last
     relayed = aside.facts.work([fact for fact, _, _ in page], lambda keys: _relay(keys, lost_before))
     more = len(page) == A_PAGE and (bool(relayed) or _is_lost(page[-1][2], lost_before, shop_now()))

@@ -91,7 +91,7 @@ def _remove(row: Subscriber, release: int) -> bool:
 
 
 def _page(rows: QuerySet[Any], containment: Containment, work: Callable[[Sequence[Any]], list[None]]) -> None:
-    containment.work(list(rows.exclude(pk__in=containment.aside()).order_by("pk").values_list("pk", flat=True)[:A_PAGE]), work)
+    containment.work(list(rows.exclude(pk__in=containment.keys()).order_by("pk").values_list("pk", flat=True)[:A_PAGE]), work)
 
 
 def _move_all(rows: QuerySet[Delivery], to: DeliveryState, **changes: Any) -> list[None]:

@@ -60,10 +60,10 @@ def discard(subscriber: str, actor: Actor, reason: str, state: str = "", error: 
     """A person gives up dead letters or held deliveries: they will not happen. Each gets its history entry. Returns how many. Raises Refused."""
     with refusals.recorded(actor, "discard", order or subscriber):
         actor.must_have("sideeffects.discard_delivery", "discard deliveries")
-    told = {"user": actor.user, "message": reason}
+    detail = {"user": actor.user, "message": reason}
 
     def give_up(batch: list[Delivery]) -> None:
         for delivery in batch:
-            deliveries.move(delivery, DeliveryState.DISCARDED, code="discard", detail=told, actor=actor.name)
+            deliveries.move(delivery, DeliveryState.DISCARDED, code="discard", detail=detail, actor=actor.name)
 
     return deliveries.change_in_batches(chosen(subscriber, state, error, order).filter(state__in=WAITING), give_up)

@@ -56,13 +56,13 @@ def replay(choice: Choice, subscribers: set[str], *, actor: Actor, reason: str, 
     """Each letter of these subscribers gets new tries and a new limit in time. Returns how many. Two replays at once send no letter twice. Raises Refused."""
     with refusals.recorded(actor, "replay", choice.order or choice.subscriber):
         actor.must_have("sideeffects.replay_delivery", "replay dead letters")
-    told = {"user": actor.user, "message": reason}
+    detail = {"user": actor.user, "message": reason}
 
     def send_again(batch: list[Delivery]) -> None:
         start = _behind_those_that_wait(subscribers, rate_per_s)
         for place, letter in enumerate(batch):
             fresh = {"tries": 0, "unspent": 0, "relaunches": 0, "wake_at": start + timedelta(seconds=place / rate_per_s)}
-            deliveries.move(letter, DeliveryState.PENDING, code="replay", detail=told, actor=actor.name, **fresh)
+            deliveries.move(letter, DeliveryState.PENDING, code="replay", detail=detail, actor=actor.name, **fresh)
 
     return deliveries.change_in_batches(choice.letters().filter(subscriber__in=subscribers), send_again)
 

@@ -93,8 +93,8 @@ def _launch(delivery: Delivery, after_loss: AfterLoss) -> Message | None:
         return None
     started = delivery.tries + delivery.unspent
     if delivery.relaunches - started >= settings.POISON_AFTER:
-        told = f"published {delivery.relaunches} times, started {started} times"
-        deliveries.write_failure(delivery, Failure(code=NO_PROGRESS, message=told, retry_in_s=None))
+        sentence = f"published {delivery.relaunches} times, started {started} times"
+        deliveries.write_failure(delivery, Failure(code=NO_PROGRESS, message=sentence, retry_in_s=None))
         return None
     return _published(delivery)
 

@@ -33,7 +33,6 @@ for scheme, transport in {"redis": "valkey", "rediss": "valkey", "amqp": "amqp"}
 app = Celery("shop")
 app.config_from_object("config.celeryconfig")
 app.autodiscover_tasks()
-app.autodiscover_tasks(related_name="registry")
 
 
 @signals.worker_init.connect(weak=False, dispatch_uid="config.checks")

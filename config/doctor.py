@@ -30,7 +30,7 @@ from fulfillment.release import RELEASE
 from orders import processes
 from orders.attention import RUNBOOKS, IncidentKind, unresolved
 from orders.database import advice, limited, was_not_granted, write
-from sideeffects import people, relay
+from sideeffects import dead_letters, incidents, relay
 from sideeffects.models import DeliveryState
 
 OK, WARN, FAIL = "ok", "warn", "FAIL"
@@ -261,7 +261,9 @@ def _sweep() -> Iterator[Finding]:
 
 
 def _relay() -> Iterator[Finding]:
-    yield _loop("relay", relay.age_s(), relay.BEAT_EVERY_S, ": side effects that failed, or whose message was lost, are not tried again")
+    yield _loop(
+        "relay", relay.age_s(), relay.HEARTBEAT_EVERY_S, ": side effects that failed, or whose message was lost, are not tried again"
+    )
 
 
 def _loop(name: str, age_s: float | None, every_s: float, follows: str = "") -> Finding:
@@ -426,13 +428,13 @@ def _releases() -> Iterator[Finding]:
 
 
 def _deliveries() -> Iterator[Finding]:
-    overdue, piles = relay.waiting(OVERDUE_S), people.piles()
-    dead, held = (sum(pile.count for pile in piles if pile.state == state) for state in people.WAITING)
+    overdue, piles = relay.waiting(OVERDUE_S), dead_letters.piles()
+    dead, held = (sum(pile.count for pile in piles if pile.state == state) for state in dead_letters.WAITING)
     gone = ", ".join(sorted({pile.subscriber for pile in piles if pile.state == DeliveryState.HELD}))
     found = f"{relay.waiting()} waiting, {overdue} overdue, {dead} dead letters" + (
         f", {held} held for {gone}, which no code knows" if held else ""
     )
-    silent = people.not_answering()
+    silent = incidents.not_answering()
     found += "".join(f"; {subscriber}: {sentence}" for subscriber, sentence in silent.items())
     if piles or silent:
         yield Finding(level=WARN, what="deliveries", found=found, to_do="python manage.py deliveries", runbook=_book("dead_letter"))

@@ -14,7 +14,7 @@ from fulfillment import recovery
 from fulfillment.clock import shop_now
 from fulfillment.models import Saga, SagaState
 from orders.database import limited
-from sideeffects import people, relay
+from sideeffects import dead_letters, relay
 
 ASK_FOR_S = 0.8  # workers and providers, one after the other
 READ_FOR_S = 1.0
@@ -112,7 +112,7 @@ def _orders() -> dict[str, Any]:
 
 
 def _deliveries() -> dict[str, int]:
-    counted = {state: sum(pile.count for pile in people.piles() if pile.state == state) for state in people.WAITING}
+    counted = {state: sum(pile.count for pile in dead_letters.piles() if pile.state == state) for state in dead_letters.WAITING}
     return {"waiting": relay.waiting(), **{state.value: count for state, count in counted.items()}}
 
 

@@ -4,13 +4,13 @@ from django.contrib import admin
 from django.urls import include, path
 from django.views.generic import RedirectView
 
-from sideeffects import registry
+from sideeffects import discovery
 
 urlpatterns = [
     path("", RedirectView.as_view(url="/admin/")),
     path("admin/", admin.site.urls),
     path("api/v1/", include("orders.api.urls")),
-    path("api/v1/", include((registry.urlpatterns(), "sideeffects"))),
+    path("api/v1/", include((discovery.urlpatterns(), "sideeffects"))),
 ]
 handler400 = "orders.api.problems.bad_request"
 handler404 = "orders.api.problems.not_found"

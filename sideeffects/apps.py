@@ -5,6 +5,6 @@ class SideEffectsConfig(AppConfig):
     name = "sideeffects"
 
     def ready(self) -> None:
-        from sideeffects import registry
+        from sideeffects import checks, tasks  # noqa: F401
 
-        registry.open_the_doors()
+        tasks.define()

@@ -1,9 +1,10 @@
-"""Circuit breakers of subscribers that call outside: while a mail server is away one delivery asks now and then, and the others wait without spending anything.
+"""Circuit breakers of subscribers that call outside. While a mail server is away, one delivery probes it now and then. The others wait and spend no try.
 
-The rules are those of the circuits to the providers (docs/decisions/0017): three different deliveries open it, without an answer between them; the probes rotate;
-the answer to a probe closes it, and those who waited go on, a few each second. No row: closed, and nothing has failed since the last answer.
+The rules are those of the circuits to the providers (docs/decisions/0017). Three different deliveries that fail without an answer between them open a circuit.
+The deliveries take turns as its probe. The answer to a probe closes it, and those that waited go on, a few each second. No row: the circuit is closed, and
+nothing has failed since the last answer.
 
-The mechanism is not shared: core and side effects know nothing of each other, and the core's circuits probe and wake sagas.
+The core has circuits of its own, which probe and wake sagas: core and side effects do not know each other.
 """
 
 from collections.abc import Sequence
@@ -20,7 +21,7 @@ DELIVERIES_THAT_OPEN = 3
 WOKEN_PER_S = 20
 BATCH = 1000
 
-# In the order in which they began to wait. Their limit in time begins anew: they have failed for no reason of their own.
+# In the order in which they began to wait. Their limit in time begins again, because the failures were not theirs.
 WAKE = """
 WITH next AS (
     SELECT id FROM sideeffects_delivery
@@ -38,7 +39,7 @@ WHERE sideeffects_delivery.id = placed.id RETURNING sideeffects_delivery.id
 
 
 def failed(delivery: Delivery, error: str) -> bool:
-    """A try has ended without an answer. True: the circuit is open now, and this try counts against nothing but the service."""
+    """A try has ended without an answer. True: the circuit is open now, so the delivery does not spend this try."""
     with transaction.atomic():
         may_be_lost()
         circuit = _locked(delivery.subscriber)
@@ -59,7 +60,7 @@ def failed(delivery: Delivery, error: str) -> bool:
 
 
 def answered(delivery: Delivery) -> None:
-    """What has failed before counts no more. An open circuit is closed by the answer to its probe alone: a call that left before the outage proves nothing."""
+    """Earlier failures count no more. Only the answer to its probe closes an open circuit: another call may be older than the outage."""
     with transaction.atomic():
         may_be_lost()
         circuit = Circuit.objects.select_for_update().filter(pk=delivery.subscriber).first()
@@ -77,7 +78,7 @@ def _locked(subscriber: str) -> Circuit:
 
 
 def _ask_later(circuit: Circuit) -> None:
-    """Later and later, up to the longest back-off of a provider's probe."""
+    """The wait for the next probe doubles, up to the longest back-off of a provider's probe."""
     circuit.save()
     wait_s = jittered(doubled(settings.BACKOFF_S, circuit.probes, settings.BACKOFF_CAP_S))
     Circuit.objects.filter(pk=circuit.pk).update(next_probe_at=in_seconds(wait_s))
@@ -92,12 +93,12 @@ def _close(circuit: Circuit) -> None:
 
 
 def all_at_work() -> "QuerySet[Circuit]":
-    """Those that are open, or whose deliveries have not been woken yet: nothing of these subscribers is published as usual."""
+    """Circuits that are open, or whose deliveries were not woken yet. The deliveries of these subscribers are not published as usual."""
     return Circuit.objects.exclude(opened_at=None, wakes=False)
 
 
 def send_ahead(subscriber: str) -> Delivery | None:
-    """The next probe of an open circuit, in rotation, if one is due: to be published now. Where nobody is left to ask, the circuit is closed."""
+    """The next probe of an open circuit, in rotation, if one is due. It is to be published now. If no delivery is left to probe with, the circuit is closed."""
     with transaction.atomic():
         may_be_lost()
         circuit = _locked(subscriber)
@@ -124,7 +125,7 @@ def _wants_a_probe(circuit: Circuit) -> bool:
 
 
 def wake_those_who_wait(subscriber: str) -> None:
-    """A few each second, once."""
+    """Wake the deliveries that waited for this circuit, a few each second. It is done once."""
     after, woken = 0, 0
     while batch := _wake(subscriber, after, woken):
         after, woken = max(batch), woken + len(batch)

@@ -1,9 +1,9 @@
-"""Containment: a page of rows is worked on in one transaction; where that breaks, each row in its own. What breaks alone stops nobody else.
+"""Fault containment: a page of rows is worked on in one transaction. If that fails, each row gets a transaction of its own, so a broken row stops no other row.
 
-It is left aside for a minute, in this process's memory: that needs no write to a row that perhaps cannot be written.
+A broken row is left aside for a minute, in the memory of this process: perhaps the row itself cannot be written.
 
-Somebody may hold what one row needs (its order, for a line of history), or a table that all need. Only asking row by row tells which, so that is done briefly, and
-given up when many in a row were not granted.
+Another session may lock what one row needs (its order, for a history entry), or a table that all rows need. Only a try for each row shows which. Each try waits
+for a short time only, and after many refusals in a row the page is given up.
 """
 
 import logging
@@ -31,14 +31,14 @@ class Containment:
         self._what = what
         self._until: dict[Any, float] = {}
 
-    def aside(self) -> list[Any]:
-        """The keys of the rows that are left alone now."""
+    def keys(self) -> list[Any]:
+        """The keys of the rows that are left aside now."""
         now = time.monotonic()
         self._until = {key: until for key, until in self._until.items() if until > now}
         return list(self._until)
 
     def work(self, keys: Sequence[Any], on: Callable[[Sequence[Any]], list[Found]]) -> list[Found]:
-        """What ``on`` finds, all rows at once or one by one. Raises DatabaseError: the database cannot serve us now, which is no row's fault."""
+        """What ``on`` returns for all rows at once, or row by row. Raises DatabaseError: the database cannot serve us now, and no row is to blame."""
         try:
             return on(keys)
         except Exception as error:
@@ -47,7 +47,7 @@ class Containment:
         return self._one_by_one(keys, on)
 
     def _one_by_one(self, keys: Sequence[Any], on: Callable[[Sequence[Any]], list[Found]]) -> list[Found]:
-        """Where it is given up, what was found before is committed, and so not lost."""
+        """If the page is given up, the rows before that are committed, so their results are returned."""
         found: list[Found] = []
         not_granted = 0
         for key in keys:

@@ -1,4 +1,4 @@
-"""Who is told of facts (Subscriber), whether each has heard (Delivery), and that the relay is at work (RelayBeat)."""
+"""Who is owed facts (Subscriber), what became of each fact for each of them (Delivery), their circuits, and the relay's heartbeat (RelayBeat)."""
 
 from typing import ClassVar
 
@@ -9,7 +9,7 @@ from orders.facts import Fact
 
 HEARD = """
 SELECT f.payload FROM orders_fact f JOIN sideeffects_delivery d ON d.event_id = f.id WHERE d.subscriber = %s AND d.state = 'delivered'
-"""  # for a room's audit: every fact that its subscriber has heard, once
+"""  # for a subscriber's audit: every fact that it has heard, once
 HEARD_SINCE = f"{HEARD} AND f.at >= %s"  # of those that became true from then on
 
 
@@ -19,7 +19,7 @@ class SubscriberState(models.TextChoices):
 
 
 class Subscriber(models.Model):
-    """A subscriber is owed every fact from number ``starts_at`` on. ``release``: of the newest code that has said so; older code changes nothing here."""
+    """A subscriber is owed every fact from number ``starts_at`` on. ``release``: the newest code that has recorded it. Older code changes nothing here."""
 
     name = models.CharField(max_length=40, primary_key=True)
     starts_at = models.BigIntegerField()
@@ -47,11 +47,11 @@ OPEN = (DeliveryState.PENDING, DeliveryState.STARTED, DeliveryState.RETRY_WAIT)
 
 
 class Delivery(models.Model):
-    """One fact for one subscriber. Whoever delivers writes the row, together with the effect; where that did not happen, the relay owes it.
+    """One fact for one subscriber. Its worker writes the row together with the effect. If that did not happen, the relay writes it as owed.
 
-    While it is open, either ``wake_at`` is set, and the relay looks at it then; or ``launched_at`` is, and the relay publishes it again once a probe proves
-    that its message is lost. ``relaunches`` counts the messages that the relay has published, ``unspent`` those that were started and cost no try. ``claim`` is
-    written by the one start that may settle this try. ``failing_since``: since the first try that counts; its limit in time runs from then on.
+    While it is open, ``wake_at`` or ``launched_at`` is set. At ``wake_at`` the relay inspects it. After ``launched_at`` the relay publishes it again when a probe
+    proves that its message is lost. ``relaunches``: messages that the relay has published. ``unspent``: starts that cost no try. ``claim``: written by the one
+    start that may record the outcome of this try. ``failing_since``: the first try that counts; the limit in time runs from then on.
     """
 
     # Its column is named as in the first release, whose workers still write it while this one is being deployed.
@@ -89,19 +89,22 @@ class Delivery(models.Model):
     def __str__(self) -> str:
         return f"{self.subscriber}: {self.state}"
 
-    is_first_since_a_failure = False  # no column: as the start of a try found the circuit; only then an answer has to be noted there
+    is_first_since_a_failure = (
+        False  # no column: whether its circuit had a row when this try started; only then an answer must be recorded there
+    )
 
     @property
     def key(self) -> str:
-        """Stable across retries: what an outside service may use to drop repeats."""
+        """An idempotency key: it is the same for every try, so that an outside service may drop repeats."""
         return f"{self.fact_id}.{self.subscriber}"
 
 
 class Circuit(models.Model):
-    """Of a subscriber that calls outside and is not answered. No row: closed, and nothing has failed since the last answer.
+    """The circuit breaker of a subscriber that calls outside. No row: it is closed, and nothing has failed since the last answer.
 
-    ``failures``: the deliveries that have failed since then, each once, while it is closed. ``opened_at``: empty while it is closed. ``probe``: the delivery that
-    was sent ahead last; it may call until ``probe_until``. ``probes``: how many have failed. ``wakes``: it has closed, and those who wait have not been woken yet.
+    ``failures``: while it is closed, the deliveries that have failed since the last answer, each once. ``opened_at``: empty while it is closed. ``probe``: the
+    delivery that was the last probe; it may call until ``probe_until``. ``probes``: how many probes have failed. ``wakes``: it has closed, and the deliveries that
+    wait were not woken yet.
     """
 
     subscriber = models.CharField(max_length=40, primary_key=True)
@@ -123,7 +126,7 @@ class Circuit(models.Model):
 
 
 class RelayBeat(models.Model):
-    """When the relay was last at work: its age is shown everywhere, so that its death is noticed. One row."""
+    """The relay's heartbeat: when it was last at work. Its age is shown everywhere, so that a dead relay is noticed. One row."""
 
     at = models.DateTimeField()
 

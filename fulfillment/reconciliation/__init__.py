@@ -1,9 +1,10 @@
-"""What must hold once everything is at rest (docs/semantics.md, invariants), checked on live data and against the providers' listings (docs/reconcile.md).
+"""Reconciliation: the invariants of docs/semantics.md are checked on live data, and the journal is compared with what the providers list (docs/reconcile.md).
 
-Read ``reconciling`` first; ``money``, ``parcels``, ``journal`` and ``whole`` hold the rules, ``repair`` undoes what landed late.
+Read ``run`` first. ``money``, ``parcels`` and ``journal`` hold the rules about an order, ``shop_rules`` those about the shop. ``orders_at_rest`` and ``shop``
+apply them.
 """
 
 from fulfillment.reconciliation.finding import Finding, Report, Rule
-from fulfillment.reconciliation.reconciling import reconcile
+from fulfillment.reconciliation.run import reconcile
 
 __all__ = ["Finding", "Report", "Rule", "reconcile"]

@@ -11,11 +11,11 @@ from django.db.models import Sum
 from fulfillment import engine
 from fulfillment.ledger import LedgerEntry
 from fulfillment.models import Reservation, Saga, SagaState, StepRecord, StepState
+from fulfillment.reconciliation.audit import SideEffectsAudit
 from fulfillment.reconciliation.finding import Finding, Rule
 from fulfillment.reconciliation.listings import Booked, Charged, Listings
-from orders.models import Fact, Order
+from orders.models import Order
 from orders.timeline import Kind, TimelineEntry
-from sideeffects.models import Subscriber, SubscriberState
 
 BY_HAND = (StepState.DONE_BY_HAND, StepState.UNDONE_BY_HAND, StepState.SKIPPED)
 Value = TypeVar("Value")
@@ -36,15 +36,11 @@ class Money:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Told:
-    """One fact that was recorded, and who has no delivery of it although it is owed to them; empty while the relay has not come to it."""
-
-    missing: tuple[str, ...]
-
-
-@dataclass(frozen=True, kw_only=True)
 class Facts:
-    """One order: its journal, our ledger, its history's last words, its stock, what it told, and what the providers list for it."""
+    """One order: its journal, our ledger, the last entries of its history, its stock, its facts, and what the providers list for it.
+
+    ``missing_deliveries``: for each recorded fact the subscribers that are owed it and have no delivery of it. Empty while the relay has not come to the fact.
+    """
 
     saga: Saga
     charges: tuple[Charged, ...]
@@ -52,7 +48,7 @@ class Facts:
     money: Money
     history: Mapping[tuple[str, str], str]  # (kind, name) → the state in the last entry
     reservations: frozenset[str]
-    told: tuple[Told, ...]
+    missing_deliveries: tuple[tuple[str, ...], ...]
 
     @property
     def order(self) -> Order:
@@ -104,11 +100,12 @@ class Facts:
         )
 
 
-def gather(sagas: list[Saga], listings: Listings, starts: Mapping[str, int]) -> Iterator[Facts]:
-    """Six queries, whatever the number of sagas; ``starts`` as below."""
+def gather(sagas: list[Saga], listings: Listings, audit: SideEffectsAudit) -> Iterator[Facts]:
+    """Six queries, whatever the number of sagas. One of them is the side effects' own."""
     orders = [saga.order_id for saga in sagas]
     numbers = [saga.order.number for saga in sagas]
-    money, history, held, told = _ledgers(orders), _histories(orders), _reservations(numbers), _told(orders, starts)
+    money, history, held = _ledgers(orders), _histories(orders), _reservations(numbers)
+    missing = audit.missing_deliveries(orders)
     for saga in sagas:
         charges, labels = listings.of(saga.order.number)
         yield Facts(
@@ -118,13 +115,8 @@ def gather(sagas: list[Saga], listings: Listings, starts: Mapping[str, int]) -> 
             money=money.get(saga.order_id, Money()),
             history=dict(history.get(saga.order_id, ())),
             reservations=frozenset(held.get(saga.order.number, ())),
-            told=tuple(told.get(saga.order_id, ())),
+            missing_deliveries=tuple(missing.get(saga.order_id, ())),
         )
-
-
-def starts() -> dict[str, int]:
-    """From which fact on each subscriber is owed them."""
-    return dict(Subscriber.objects.filter(state=SubscriberState.ACTIVE).values_list("name", "starts_at"))
 
 
 def _ledgers(orders: list[int]) -> dict[int, Money]:
@@ -152,19 +144,6 @@ def _histories(orders: list[int]) -> dict[int, list[tuple[tuple[str, str], str]]
 def _reservations(numbers: list[str]) -> dict[str, list[str]]:
     rows = Reservation.objects.filter(order_number__in=numbers).values_list("order_number", "state")
     return _grouped(rows, lambda _, state: str(state))
-
-
-def _told(orders: list[int], starts: Mapping[str, int]) -> dict[int, list[Told]]:
-    columns = ("order_id", "id", "number", "relayed_at", "deliveries__subscriber")
-    heard: dict[tuple[int, Any, int], set[str]] = defaultdict(set)
-    for order_id, fact_id, number, relayed_at, subscriber in (
-        Fact.objects.filter(order_id__in=orders).order_by("at", "id").values_list(*columns)
-    ):
-        heard[order_id, fact_id, number or 0 if relayed_at else 0].add(subscriber)
-    return _grouped(
-        ((order_id, number, subscribers) for (order_id, _, number), subscribers in heard.items()),
-        lambda _, number, subscribers: Told(missing=tuple(name for name, at in starts.items() if at <= number and name not in subscribers)),
-    )
 
 
 def _grouped(rows: Iterable[tuple[Any, ...]], value: Callable[..., Value]) -> dict[Any, list[Value]]:

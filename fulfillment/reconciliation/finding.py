@@ -8,7 +8,7 @@ from orders.attention import IncidentKind
 from orders.money import money
 
 if TYPE_CHECKING:
-    from fulfillment.reconciliation.explaining import Explained
+    from fulfillment.reconciliation.explained_money import Explained
 
 
 class Rule(StrEnum):
@@ -37,7 +37,7 @@ class Rule(StrEnum):
     NOT_LISTED = "not_listed"
     UNKNOWN_ORDER = "unknown_order"
     FORGOTTEN_ORDERS = "forgotten_orders"
-    UNEXPLAINED = "unexplained"  # ``explaining`` names it in its query
+    UNEXPLAINED = "unexplained"  # ``explained_money`` names it in its query
     STOCK_ADDS_UP = "stock_adds_up"
     STOCK_IS_CONSERVED = "stock_is_conserved"
     EACH_EFFECT_ONCE = "each_effect_once"

@@ -29,9 +29,9 @@ def every_undo_is_settled(facts: Facts) -> Iterator[Finding]:
 
 def fact_told_once(facts: Facts) -> Iterator[Finding]:
     due = int(facts.is_completed)
-    if len(facts.told) != due:
-        yield facts.finding(Rule.FACT_TOLD_ONCE, f"{len(facts.told)} facts, due {due}")
-    elif missing := [name for told in facts.told for name in told.missing]:
+    if len(facts.missing_deliveries) != due:
+        yield facts.finding(Rule.FACT_TOLD_ONCE, f"{len(facts.missing_deliveries)} facts, due {due}")
+    elif missing := [name for names in facts.missing_deliveries for name in names]:
         yield facts.finding(Rule.FACT_TOLD_ONCE, f"never told: {', '.join(missing)}")
 
 

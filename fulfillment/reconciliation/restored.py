@@ -11,7 +11,7 @@ from django.db import connection, transaction
 from fulfillment import engine, ledger
 from fulfillment.engine import Shown
 from fulfillment.models import FINAL, Saga, SagaState, StepRecord
-from fulfillment.reconciliation import forgotten, whole
+from fulfillment.reconciliation import forgotten, shop_rules
 from fulfillment.reconciliation.finding import Finding
 from fulfillment.reconciliation.incidents import ACTOR, Telling
 from fulfillment.reconciliation.listings import Booked, Charged, Listings, Watch, providers, read
@@ -66,7 +66,7 @@ def find(watch: Watch) -> Recovery:
     if listings.silent:
         silent = "; ".join(f"{' '.join(place)}: {why}" for place, why in sorted(listings.silent.items()))
         raise NotNow(f"What a provider does not list cannot be compared ({silent}). Try again when it answers. Nothing was done.")
-    unknown = list(whole.unknown_order(listings))
+    unknown = list(shop_rules.unknown_order(listings))
     found = Recovery(forgotten=forgotten.look(listings), unknown=unknown)
     for saga in _open_sagas():
         found.open_orders.append(_compared(saga, listings))

@@ -28,7 +28,7 @@ from orders.money import money
 from orders.operators import Actor
 from orders.refusals import RefusedAttempt
 from orders.timeline import TimelineEntry, history, sentence
-from sideeffects import reading
+from sideeffects import lookup
 from sideeffects.models import Delivery, DeliveryState
 
 RETRIED = {
@@ -127,7 +127,7 @@ class OrderAdmin(ModelAdmin):
     def get_changelist_instance(self, request: HttpRequest) -> Any:
         """With the side effects of all the orders of its page, read apart."""
         changelist = super().get_changelist_instance(request)
-        found = reading.side_effects(changelist.result_list)
+        found = lookup.side_effects(changelist.result_list)
         for order in changelist.result_list:
             order.side_effects = found[order.pk]
         return changelist
@@ -255,7 +255,7 @@ def _left_to_do(deliveries: list[Delivery] | None) -> str:
 def page_of(order: Order) -> dict[str, Any]:
     """Everything that the order page shows, from rows that are already read."""
     entries = list(order.timeline.all())
-    deliveries = reading.side_effects([order])[order.pk]
+    deliveries = lookup.side_effects([order])[order.pk]
     told = explain(order)
     lines = [(line, money(line.unit_price_minor, order.currency), money(line.total_minor, order.currency)) for line in order.lines.all()]
     return {

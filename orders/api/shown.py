@@ -8,7 +8,7 @@ from fulfillment.explanation import explain
 from fulfillment.models import StepRecord, records_of
 from orders.models import Order, Product, Status
 from orders.timeline import Kind, TimelineEntry, history, sentence
-from sideeffects import reading
+from sideeffects import lookup
 from sideeffects.models import Delivery
 
 
@@ -73,7 +73,7 @@ def _step(record: StepRecord) -> dict[str, Any]:
 
 def _side_effects(order: Order) -> list[dict[str, Any]] | None:
     """None: they cannot be read now, and say nothing about the order."""
-    deliveries = reading.side_effects([order])[order.pk]
+    deliveries = lookup.side_effects([order])[order.pk]
     return None if deliveries is None else [_delivery(delivery) for delivery in deliveries]
 
 

@@ -1,1 +1,1 @@
-"""One room per subscriber; nobody else names it. Delete a folder and its effect is gone."""
+"""One package for each subscriber. No other code names it: delete the folder, and its effect is gone."""

@@ -14,14 +14,14 @@ from tests.proofs.checkout import CODE, copy_code
 BROKEN = [
     ("fulfillment/stock.py", "import fulfillment.engine", "Steps talk to gateways and stock, never to the engine, the journal or Celery"),
     ("fulfillment/engine/journal.py", "import fulfillment.engine.compensation", "The engine: what starts a transition is on top"),
-    ("fulfillment/explanation/__init__.py", "import sideeffects.outbox", "Arrows point down: entry points, then core beside reactions"),
+    ("fulfillment/explanation/__init__.py", "import sideeffects.deliveries", "Arrows point down: entry points, then core beside reactions"),
     ("orders/models.py", "import fulfillment.models", "Arrows point down: entry points, then core beside reactions"),
     (
         "tests/proofs/storms/storm.py",
         "import tests.proofs.storms.scenario",
         "Storms: scenarios and checks know the storm, the storm knows its means and no scenario",
     ),
-    ("sideeffects/outbox.py", "import celery", "Celery enters through two doors"),
+    ("sideeffects/deliveries.py", "import celery", "Celery enters through two modules"),
     (
         "sideeffects/subscribers/email/subscriber.py",
         "import sideeffects.subscribers.loyalty.models",

@@ -16,7 +16,8 @@ from fulfillment.engine import Launch
 from fulfillment.errors import StepError
 from fulfillment.steps import STEPS
 from orders.events import order_fulfilled
-from sideeffects import registry
+from sideeffects import discovery
+from sideeffects import tasks as side_effects
 from tests.engines import ROOT
 
 TOP = {
@@ -167,7 +168,7 @@ def test_a_refund_never_waits_behind_new_orders() -> None:
 
     assert {queue(f"fulfillment.{step.name}") for step in STEPS} == {"saga"}
     assert {queue(f"fulfillment.undo_{step.name}") for step in STEPS} | {queue("fulfillment.failed")} == {"undo"}
-    assert {queue(task.name) for task in registry.TASKS.values()} == {"sideeffects"}
+    assert {queue(task.name) for task in side_effects.TASKS.values()} == {"sideeffects"}
 
 
 def test_a_message_carries_no_state_and_no_personal_data() -> None:
@@ -192,7 +193,7 @@ def test_every_error_step_subscriber_and_command_is_documented() -> None:
     text = docs()
     errors = [error.__name__ for error in StepError.__subclasses__()]
     commands = [Path(name).stem for name in tracked() if "/management/commands/" in name and not name.endswith("__init__.py")]
-    expected = errors + [step.name for step in STEPS] + registry.names() + commands
+    expected = errors + [step.name for step in STEPS] + discovery.names() + commands
 
     assert [name for name in expected if f"`{name}`" not in text] == []
 

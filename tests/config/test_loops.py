@@ -11,10 +11,10 @@ from config import loops
 from config.management.commands.relay import Relay
 from config.management.commands.sweep import Sweep
 from fulfillment import recovery
-from sideeffects import people, relay
+from sideeffects import incidents, relay
 
 pytestmark = pytest.mark.django_db(transaction=True)
-LOOPS = [(Relay, relay.age_s, "sideeffects.registry.relay_round"), (Sweep, recovery.sweep_age_s, "fulfillment.recovery.due")]
+LOOPS = [(Relay, relay.age_s, "sideeffects.relay.run_round"), (Sweep, recovery.sweep_age_s, "fulfillment.recovery.due")]
 
 
 def breaks(*_: Any) -> int:
@@ -75,8 +75,8 @@ def test_a_long_round_keeps_neither_the_circuits_nor_the_probes_from_their_turn(
 
 def test_people_are_told_of_deliveries_although_none_goes_out(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[str] = []
-    monkeypatch.setattr("sideeffects.registry.relay_round", breaks)
-    monkeypatch.setattr(people, "tell", lambda: asked.append("asked"))
+    monkeypatch.setattr("sideeffects.relay.run_round", breaks)
+    monkeypatch.setattr(incidents, "refresh", lambda: asked.append("asked"))
 
     Relay(lambda _: None).round()
 

@@ -16,9 +16,10 @@ from fulfillment.models import Saga, SagaState
 from orders.models import Incident, Order
 from orders.timeline import Kind, TimelineEntry
 from tests.config.bare import Broker, Worker, variables
-from tests.config.conftest import Shop
 from tests.engines import ROOT
 from tests.proofs.black_box.waiting import wait_for
+from tests.reconciliation.conftest import shop as shop
+from tests.reconciliation.shop import Shop
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.timeout(170)]
 

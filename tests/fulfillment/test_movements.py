@@ -13,7 +13,7 @@ from django.db.models import F, Sum
 from fulfillment import movements, stock
 from fulfillment.models import StockLevel, StockMovement
 from fulfillment.movements import MovementRefused, Reason
-from fulfillment.reconciliation import whole
+from fulfillment.reconciliation import shop_rules
 from tests.holding import held
 from tests.sides import at_once
 
@@ -65,7 +65,7 @@ def test_whatever_happens_in_whatever_order_no_piece_is_lost(mugs: StockLevel) -
 
     assert moved() == on_hand() + shipped
     assert refused > 0
-    assert [*whole.stock_adds_up(None), *whole.stock_is_conserved(None)] == []
+    assert [*shop_rules.stock_adds_up(), *shop_rules.stock_is_conserved()] == []
 
 
 def test_a_movement_says_what_was_and_what_is(mugs: StockLevel) -> None:
@@ -134,7 +134,7 @@ def test_what_an_older_release_counts_is_a_movement(mugs: StockLevel) -> None:
         ("received", 10, 10),
         ("counted", -3, 7),
     ]
-    assert list(whole.stock_is_conserved(None)) == []
+    assert list(shop_rules.stock_is_conserved()) == []
 
 
 def test_an_older_release_finds_movements_conserved(mugs: StockLevel) -> None:
@@ -160,14 +160,14 @@ def test_what_was_there_before_movements_were_kept_is_the_first_one(mugs: StockL
         cursor.execute(backfill)
 
     assert list(StockMovement.objects.values_list("level__sku", "reason", "pieces", "on_hand", "actor")) == [("MUG", "received", 10, 3, "")]
-    assert list(whole.stock_is_conserved(None)) == []
+    assert list(shop_rules.stock_is_conserved()) == []
 
 
 def test_a_number_edited_past_all_movements_is_found(mugs: StockLevel) -> None:
     """By SQL, for instance."""
     StockLevel.objects.update(on_hand=12)
 
-    assert [finding.found for finding in whole.stock_is_conserved(None)] == ["movements come to 10, 12 on hand and 0 shipped"]
+    assert [finding.found for finding in shop_rules.stock_is_conserved()] == ["movements come to 10, 12 on hand and 0 shipped"]
 
 
 # --- at once -----------------------------------------------------------------------------------------------------------------

@@ -12,7 +12,7 @@ from fulfillment.models import SagaState
 from orders.attention import Incident, IncidentKind, open_incident, resolve_incidents
 from orders.models import Order
 from orders.timeline import TimelineEntry
-from sideeffects.outbox import Failure
+from sideeffects.deliveries import Failure
 from tests.fulfillment.driving import found, record, refused, start
 
 NUL, HALF, TURNED, LONG = "a\x00b", "a\ud800b", "a\u202eb", "x" * 5000

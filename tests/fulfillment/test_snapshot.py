@@ -12,7 +12,7 @@ from django.db import connection
 from fulfillment import recovery
 from fulfillment.models import StockLevel
 from orders.models import Order
-from sideeffects import registry, relay
+from sideeffects import discovery, relay
 
 ORDERS, AT_ONCE, PER_S = 20_000, 2_000, 100  # written (docs/proof.md has 100,000); in one statement; of the shop's own time
 SKUS = 24
@@ -101,7 +101,7 @@ class Loops:
         self.asked = []
         with connection.execute_wrapper(self._note):
             assert not any(recovery.due(memory=self.memory))
-            registry.relay_round(lambda: True, self.marks)
+            relay.run_round(lambda: True, self.marks)
 
     def _note(self, execute: Callable[..., Any], sql: str, params: Any, many: bool, context: dict[str, Any]) -> Any:
         found = execute(sql, params, many, context)
@@ -129,7 +129,7 @@ def test_the_queues_are_read_as_fast_while_somebody_holds_a_snapshot(
     order: Order, saga: int, held_snapshot: None, tell: Callable[[str], None]
 ) -> None:
     """A hundred thousand orders are written meanwhile, and nothing of that can be cleared away."""
-    relay.register(registry.names(), 1)
+    relay.register(discovery.names(), 1)
     recovery.due()
     loops, replay = Loops(), Replay()
     the_time_is(BEGAN_AT)

@@ -14,7 +14,8 @@ from fulfillment import recovery, tasks
 from orders import probes
 from orders.attention import Incident
 from orders.probes import QueueProbe
-from sideeffects import registry
+from sideeffects import relay
+from sideeffects import tasks as side_effects
 from tests.shop_clock import ShopClock
 
 CORE_S, SIDE_EFFECTS_S = 311.0, 3613.0
@@ -35,8 +36,8 @@ def sent(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         return True
 
     monkeypatch.setattr(tasks, "send_probe", send)
-    monkeypatch.setattr(registry.probe, "apply_async", lambda **_: found.append("sideeffects"))
-    monkeypatch.setattr(registry, "_probes", probes.Probes())
+    monkeypatch.setattr(side_effects.probe, "apply_async", lambda **_: found.append("sideeffects"))
+    monkeypatch.setattr(side_effects, "_probes", probes.Probes())
     recovery.probes._of_the_sweep._wanted.clear()
     return found
 
@@ -57,7 +58,7 @@ def sweep_round() -> None:
 
 
 def relay_round() -> None:
-    registry.relay_round(lambda: True)
+    relay.run_round(lambda: True)
 
 
 CASES = [("saga", CORE_S, sweep_round), ("undo", CORE_S, sweep_round), ("sideeffects", SIDE_EFFECTS_S, relay_round)]

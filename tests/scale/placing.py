@@ -13,10 +13,10 @@ from fulfillment.clock import shop_now
 from fulfillment.models import Saga
 from orders.management.commands.seed import CLIENT, stock_the_shop
 from orders.models import Order, OrderLine, Product
-from sideeffects import registry, relay
+from sideeffects import discovery, relay
 from sideeffects.models import Delivery, DeliveryState
-from tests.config.conftest import _one_try
 from tests.fulfillment.conftest import ADDRESS, SandboxProcess
+from tests.reconciliation.shop import one_try
 from tests.sideeffects.conftest import ALL_LOST
 
 # How many copies in a hundred, and what differs from an order that goes well.
@@ -33,7 +33,7 @@ def real_orders(folder: Path) -> list[tuple[str, int]]:
     """(number, how many copies in a hundred); each has two lines of its own. Whatever is owed to subscribers is delivered."""
     call_command("migrate", verbosity=0)
     stock_the_shop()
-    relay.register(registry.names(), release=1)
+    relay.register(discovery.names(), release=1)
     provider = SandboxProcess(folder / "sandbox.sqlite3")
     settings.SANDBOX_URL = provider.url
     try:
@@ -64,5 +64,5 @@ def _driven(n: int, payment_token: str = "tok_ok", postal_code: str = ADDRESS["p
         at = engine.border(Saga.objects.get(pk=saga.pk))
         if at is None:
             return number
-        _one_try(saga.pk, at[0].name, undo=at[1], state=at[0].state)
+        one_try(saga.pk, at[0].name, undo=at[1], state=at[0].state)
     raise RuntimeError(f"{number} does not come to its end")

@@ -1,4 +1,4 @@
-"""A fulfilled order whose fact is recorded, without workers: the doors of the registry are opened by hand."""
+"""A fulfilled order whose fact is recorded, without workers: a test runs the tasks itself."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -13,14 +13,14 @@ from django.db import connection
 from orders import facts
 from orders.events import Line, OrderFulfilled
 from orders.models import Fact, Order, OrderLine
-from sideeffects import registry
+from sideeffects import tasks
 from sideeffects.models import Delivery, Subscriber
 
 ALL_LOST, NONE_LOST = datetime(2100, 1, 1, tzinfo=UTC), None  # what was published before this instant is lost
 
 
 @dataclass(frozen=True)
-class Told:
+class Owed:
     """One fact, and a subscriber to whom it is owed."""
 
     fact: Fact
@@ -28,7 +28,7 @@ class Told:
 
     def run(self) -> str:
         """What a worker does with its message."""
-        return str(registry.TASKS[self.subscriber](fact=str(self.fact.pk), order=self.fact.order.number))
+        return str(tasks.TASKS[self.subscriber](fact=str(self.fact.pk), order=self.fact.order.number))
 
     @property
     def delivery(self) -> Delivery:
@@ -40,11 +40,11 @@ class Told:
         return self.delivery.state, self.delivery.tries, self.delivery.error_code
 
 
-Tell = Callable[..., Told]
+RecordFact = Callable[..., Owed]
 
 
 @pytest.fixture
-def tell(db: None) -> Tell:
+def record_fact(db: None) -> RecordFact:
     """Record the fact of a fulfilled order, as the core does it, for one subscriber."""
     client = User.objects.create(username="web-shop")
 
@@ -55,7 +55,7 @@ def tell(db: None) -> Tell:
         skus: tuple[str, ...] = ("A", "B"),
         currency: str = "EUR",
         total_minor: int = 8420,
-    ) -> Told:
+    ) -> Owed:
         columns = {"currency": currency, "total_minor": total_minor, "customer_email": email, "customer_name": "Amara Okafor"}
         order = Order.objects.create(
             number=number, client=client, idempotency_key=number, shipping_address={}, payment_token="tok_ok", correlation_id="c", **columns
@@ -68,7 +68,7 @@ def tell(db: None) -> Tell:
         )
         facts.record(fact, order.pk, "c")
         Subscriber.objects.get_or_create(name=subscriber, defaults={"starts_at": 1, "release": 0})
-        return Told(Fact.objects.get(pk=fact.fact_id), subscriber)
+        return Owed(Fact.objects.get(pk=fact.fact_id), subscriber)
 
     return record
 

@@ -1,4 +1,4 @@
-"""Promise: each subscriber's effect happened exactly once, and where it did not, its own room says so."""
+"""Promise: each subscriber's effect happened exactly once, and where it did not, its own audit says so."""
 
 from typing import Any
 
@@ -6,9 +6,9 @@ import pytest
 from django.db import connection
 
 from orders.models import Fact
-from sideeffects import registry
+from sideeffects import audit
 from sideeffects.models import Delivery
-from tests.sideeffects.conftest import Tell
+from tests.sideeffects.conftest import RecordFact
 
 LONG_AGO, SOON = "2020-01-01T00:00Z", "2100-01-01T00:00Z"
 ANALYTICS, LOYALTY, PAIRS = "analytics", "loyalty", "recommendations"
@@ -21,16 +21,16 @@ def sql(*statements: str) -> None:
 
 
 @pytest.fixture
-def two_orders(tell: Tell) -> None:
+def two_orders(record_fact: RecordFact) -> None:
     """Heard of by everybody; a third one nobody has heard of yet."""
     for number, skus in (("1", ("A", "B")), ("2", ("A", "B", "C"))):
         for subscriber in (ANALYTICS, LOYALTY, PAIRS):
-            tell(subscriber, f"ORD-{subscriber[0]}{number}", skus=skus).run()
-    tell(LOYALTY, "ORD-3")
+            record_fact(subscriber, f"ORD-{subscriber[0]}{number}", skus=skus).run()
+    record_fact(LOYALTY, "ORD-3")
 
 
 def test_what_was_heard_is_what_was_done(two_orders: None) -> None:
-    assert list(registry.audit()) == []
+    assert list(audit.complaints()) == []
 
 
 @pytest.mark.parametrize(
@@ -52,18 +52,18 @@ def test_an_effect_that_is_missing_or_doubled_is_told_by_its_room(two_orders: No
     """A sum that was added twice is seen, and which one."""
     sql(damage)
 
-    told = list(registry.audit())
+    told = list(audit.complaints())
 
-    room, sentence = found
-    assert any(name == room and sentence in text for name, text in told), told
-    assert {name for name, _ in told} == {room}
+    subscriber, sentence = found
+    assert any(name == subscriber and sentence in text for name, text in told), told
+    assert {name for name, _ in told} == {subscriber}
 
 
 def test_points_that_were_earned_and_never_written_are_told(two_orders: None) -> None:
     fact = Fact.objects.get(order__number="ORD-3")
     Delivery.objects.create(fact=fact, subscriber=LOYALTY, state="delivered")
 
-    assert list(registry.audit()) == [(LOYALTY, "ORD-3: nothing in the ledger, 84 points earned")]
+    assert list(audit.complaints()) == [(LOYALTY, "ORD-3: nothing in the ledger, 84 points earned")]
 
 
 def test_a_room_whose_audit_breaks_hides_nothing_about_the_others(two_orders: None) -> None:
@@ -72,7 +72,7 @@ def test_a_room_whose_audit_breaks_hides_nothing_about_the_others(two_orders: No
         "UPDATE sideeffects_recommendations_copurchase SET orders = 9 WHERE sku = 'C'",
     )
 
-    told = dict(registry.audit())
+    told = dict(audit.complaints())
 
     assert told[LOYALTY] == "its audit broke: ProgrammingError"
     assert "counted 9 times" in told[PAIRS]
@@ -100,20 +100,20 @@ def test_points_that_were_never_heard_of_are_owed_until_a_person_gives_them_up(t
     """A table was away, and my points with it: the audit does not ask only what was heard."""
     Delivery.objects.create(fact=Fact.objects.get(order__number="ORD-3"), subscriber=LOYALTY, **row)
 
-    assert list(registry.audit()) == [(LOYALTY, told)] * bool(told)
+    assert list(audit.complaints()) == [(LOYALTY, told)] * bool(told)
 
 
 def test_what_nobody_has_begun_for_an_hour_is_owed_too(two_orders: None, settings: Any) -> None:
     settings.QUEUE_UNSERVED_LIMIT_S = -1.0
     Fact.objects.exclude(order__number="ORD-3").update(relayed_at=LONG_AGO)
 
-    told = dict(registry.audit())
+    told = dict(audit.complaints())
 
     assert told[LOYALTY] == "1 owed and not begun, like that of ORD-3"
 
 
-def test_a_recipient_who_does_not_exist_was_answered_and_is_owed_no_receipt(tell: Tell) -> None:
-    told = tell("email")
-    Delivery.objects.create(fact=told.fact, subscriber="email", state="dead", error_code="PermanentlyRefused")
+def test_a_recipient_who_does_not_exist_was_answered_and_is_owed_no_receipt(record_fact: RecordFact) -> None:
+    owed = record_fact("email")
+    Delivery.objects.create(fact=owed.fact, subscriber="email", state="dead", error_code="PermanentlyRefused")
 
-    assert list(registry.audit()) == []
+    assert list(audit.complaints()) == []

@@ -1,23 +1,23 @@
-"""Promise: a look at the newest facts alone finds what is off among them, takes no older one for missing, and asks a doubted room about everything."""
+"""Promise: an audit of the newest facts finds what is off among them, and takes no older one for missing. A doubted subscriber is asked about all facts."""
 
 from datetime import UTC, datetime
 
 import pytest
 
 from orders.models import Fact
-from sideeffects import registry
-from tests.sideeffects.conftest import Tell
+from sideeffects import audit
+from tests.sideeffects.conftest import RecordFact
 from tests.sideeffects.test_audits import ANALYTICS, LOYALTY, PAIRS, sql
 
 SINCE = datetime(2026, 11, 22, 15, tzinfo=UTC)  # the first whole day is the 23rd; the facts tell of the 24th
 
 
 @pytest.fixture
-def two_days(tell: Tell) -> None:
+def two_days(record_fact: RecordFact) -> None:
     """One order was heard of long before, one on the day after."""
     for subscriber in (ANALYTICS, LOYALTY, PAIRS):
         for number in ("1", "2"):
-            tell(subscriber, f"ORD-{subscriber[0]}{number}", skus=("A", "B")).run()
+            record_fact(subscriber, f"ORD-{subscriber[0]}{number}", skus=("A", "B")).run()
     sql(
         "SET LOCAL session_replication_role = replica",
         """UPDATE orders_fact SET at = '2026-11-20T10:00Z', relayed_at = at, payload = payload || '{"fulfilled_on": "2026-11-20"}'
@@ -31,11 +31,11 @@ def two_days(tell: Tell) -> None:
         "SET LOCAL session_replication_role = origin",
     )
     assert Fact.objects.count() == 6
-    assert list(registry.audit()) == []
+    assert list(audit.complaints()) == []
 
 
 def test_what_is_well_is_well_since_any_instant(two_days: None) -> None:
-    assert list(registry.audit(SINCE)) == []
+    assert list(audit.complaints(SINCE)) == []
 
 
 @pytest.mark.parametrize(
@@ -52,20 +52,20 @@ def test_what_is_well_is_well_since_any_instant(two_days: None) -> None:
 def test_what_is_off_since_then_is_told(two_days: None, damage: str, found: str) -> None:
     sql(*damage.split("; "))
 
-    told = [sentence for _, sentence in registry.audit(SINCE)]
+    told = [sentence for _, sentence in audit.complaints(SINCE)]
 
     assert len(told) == 1
     assert told[0].startswith(found)
 
 
 def test_what_was_off_before_is_told_when_everything_is_asked(two_days: None) -> None:
-    """Sums of all time are no matter of the newest facts; a room that is doubted is asked about everything."""
+    """Sums of all time say nothing about the newest facts. A subscriber that is doubted is asked about all facts."""
     sql(
         "UPDATE sideeffects_analytics_dailyrevenue SET orders = 3 WHERE day = '2026-11-20'",
         "UPDATE sideeffects_loyalty_balance SET points = points + 1",
         "UPDATE sideeffects_recommendations_copurchase SET orders = 9 WHERE sku = 'A'",
     )
 
-    assert list(registry.audit(SINCE)) == []
-    assert {name for name, _ in registry.audit()} == {ANALYTICS, LOYALTY, PAIRS}
-    assert {name for name, _ in registry.audit(SINCE, [LOYALTY])} == {LOYALTY}
+    assert list(audit.complaints(SINCE)) == []
+    assert {name for name, _ in audit.complaints()} == {ANALYTICS, LOYALTY, PAIRS}
+    assert {name for name, _ in audit.complaints(SINCE, [LOYALTY])} == {LOYALTY}

@@ -10,14 +10,15 @@ from django.db.models import F
 from orders import lowwater, probes
 from orders.clock import shop_now
 from orders.models import Fact
-from sideeffects import outbox, people, registry, relay
+from sideeffects import dead_letters, deliveries, discovery, relay, tasks
 from sideeffects.containment import Containment
 from sideeffects.models import Delivery, Subscriber
-from sideeffects.relay import Marks, Message
+from sideeffects.relay import Marks
+from sideeffects.tasks import Message
 from tests.actors import AMARA
 from tests.holding import held, outside
 from tests.shop_clock import ShopClock
-from tests.sideeffects.conftest import ALL_LOST, NONE_LOST, Tell
+from tests.sideeffects.conftest import ALL_LOST, NONE_LOST, RecordFact
 
 PAGE = 10  # small, so that a test has many
 MANY = 2 * PAGE + 3
@@ -26,9 +27,9 @@ LONG_AGO = "2020-01-01T00:00Z"
 
 @pytest.fixture(autouse=True)
 def small_pages(monkeypatch: pytest.MonkeyPatch) -> None:
-    for module, name in ((relay, "BATCH"), (relay, "A_PAGE"), (lowwater, "A_PAGE")):
-        assert getattr(module, name) == 100
-        monkeypatch.setattr(module, name, PAGE)
+    for module in (relay.fan_out, relay.dispatch, relay.registration, lowwater):
+        assert vars(module)["A_PAGE"] == 100
+        monkeypatch.setattr(module, "A_PAGE", PAGE)
 
 
 @pytest.fixture
@@ -40,18 +41,18 @@ def published(monkeypatch: pytest.MonkeyPatch) -> list[Message]:
         sent.extend(messages)
         return []
 
-    monkeypatch.setattr(registry, "publish", publish)
-    monkeypatch.setattr(registry, "_ask_after", lambda oldest: None)
+    monkeypatch.setattr(tasks, "publish", publish)
+    monkeypatch.setattr(tasks, "probe_the_queue", lambda oldest: None)
     return sent
 
 
 @pytest.fixture
-def facts(tell: Tell, clock: ShopClock) -> list[Fact]:
+def facts(record_fact: RecordFact, clock: ShopClock) -> list[Fact]:
     """A second apart."""
     found = []
     for number in range(MANY):
         clock.passes(1)
-        found.append(tell("email", f"ORD-{1000 + number}").fact)
+        found.append(record_fact("email", f"ORD-{1000 + number}").fact)
     return found
 
 
@@ -97,22 +98,22 @@ def test_a_burst_that_is_larger_than_a_round_goes_out_in_the_rounds_that_follow(
     facts: list[Fact], published: list[Message], clock: ShopClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Nobody waits until the relay has read all that lies behind it once more."""
-    monkeypatch.setattr(registry, "LAUNCHES_A_ROUND", PAGE)
+    monkeypatch.setattr(relay.rounds, "LAUNCHES_A_ROUND", PAGE)
     marks = Marks()
-    registry.relay_round(lambda: True, marks)
+    relay.run_round(lambda: True, marks)
     clock.passes(3600)
-    registry.relay_round(lambda: True, marks)
+    relay.run_round(lambda: True, marks)
     owe_all()
     clock.passes(10)  # it stood still
 
     for _ in range(3):
-        registry.relay_round(lambda: True, marks)
+        relay.run_round(lambda: True, marks)
 
     assert len(published) == len(set(numbers(published))) == MANY
 
 
 def test_numbers_are_given_batch_by_batch_in_the_order_of_the_facts(facts: list[Fact], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(relay, "NUMBERED_AT_ONCE", 5)
+    monkeypatch.setattr(relay.fan_out, "NUMBERED_AT_ONCE", 5)
     marks = Marks()
     for _ in range(MANY // 5 + 1):
         relay.owe(NONE_LOST, marks)
@@ -124,7 +125,7 @@ def test_numbers_are_given_batch_by_batch_in_the_order_of_the_facts(facts: list[
 def test_a_round_publishes_all_that_is_due_each_once(facts: list[Fact], published: list[Message]) -> None:
     owe_all()
 
-    assert registry.relay_round(lambda: True, Marks()) == MANY
+    assert relay.run_round(lambda: True, Marks()) == MANY
 
     assert sorted(numbers(published)) == sorted(fact.order.number for fact in facts)
     assert set(Delivery.objects.values_list("relaunches", flat=True)) == {1}
@@ -134,26 +135,26 @@ def test_rounds_with_marks_find_who_committed_late(facts: list[Fact], published:
     """More than a page of them, all due before what was read already."""
     marks = Marks()
     owe_all()
-    late = list(Delivery.objects.order_by("id").values_list("pk", flat=True)[: relay.BATCH + 20])
+    late = list(Delivery.objects.order_by("id").values_list("pk", flat=True)[: PAGE + 20])
     Delivery.objects.filter(pk__in=late).update(state="held", wake_at=None)
-    registry.relay_round(lambda: True, marks)
+    relay.run_round(lambda: True, marks)
     assert len(published) == MANY - len(late)
 
     Delivery.objects.filter(pk__in=late).update(state="pending", wake_at=shop_now() - timedelta(seconds=30))
     for _ in range(5):
-        registry.relay_round(lambda: True, marks)
+        relay.run_round(lambda: True, marks)
 
     assert len(published) == len(set(numbers(published))) == MANY
 
 
 def test_what_was_launched_and_lost_is_found_on_every_page(facts: list[Fact], published: list[Message]) -> None:
     owe_all()
-    registry.relay_round(lambda: True, Marks())
+    relay.run_round(lambda: True, Marks())
     published.clear()
     Delivery.objects.update(launched_at=shop_now() - timedelta(hours=1))
 
     found: list[Message] = []
-    while messages := relay.due(registry.names(), shop_now() - timedelta(minutes=1), registry._after_loss, Marks()):
+    while messages := relay.due(discovery.names(), shop_now() - timedelta(minutes=1), relay.after_loss, Marks()):
         found += messages
 
     assert len(found) == len(set(numbers(found))) == MANY
@@ -167,30 +168,30 @@ def test_a_page_that_somebody_holds_is_passed(facts: list[Fact], published: list
     last = Delivery.objects.order_by("id").values_list("pk", flat=True)[PAGE + 1]
     with held(f"SELECT FROM sideeffects_delivery WHERE id <= {last} FOR UPDATE"):
         for _ in range(4):
-            registry.relay_round(lambda: True, marks)
+            relay.run_round(lambda: True, marks)
         assert len(published) == MANY - PAGE - 2
 
     for _ in range(4):
-        registry.relay_round(lambda: True, marks)
+        relay.run_round(lambda: True, marks)
     assert len(published) == len(set(numbers(published))) == MANY
 
 
 @pytest.mark.django_db(transaction=True)
 def test_a_page_of_facts_that_somebody_holds_is_passed(facts: list[Fact], monkeypatch: pytest.MonkeyPatch) -> None:
     """Two pages of them, more than a round looks at."""
-    monkeypatch.setattr(registry, "LOOKS_A_ROUND", 1)
+    monkeypatch.setattr(relay.rounds, "PAGES_A_ROUND", 1)
     monkeypatch.setattr(probes, "lost_before", lambda queue: ALL_LOST)
-    monkeypatch.setattr(registry, "publish", lambda messages: [])
-    monkeypatch.setattr(registry, "_ask_after", lambda oldest: None)
+    monkeypatch.setattr(tasks, "publish", lambda messages: [])
+    monkeypatch.setattr(tasks, "probe_the_queue", lambda oldest: None)
     marks = Marks()
     relay.owe(NONE_LOST, marks)
     with held(f"SELECT FROM orders_fact WHERE number <= {2 * PAGE} FOR UPDATE"):
         for _ in range(3):
-            registry.relay_round(lambda: True, marks)
+            relay.run_round(lambda: True, marks)
         assert owed(facts) == facts[2 * PAGE :]
 
     for _ in range(3):
-        registry.relay_round(lambda: True, marks)
+        relay.run_round(lambda: True, marks)
     assert owed(facts) == facts
     assert not Fact.objects.filter(relayed_at=None).exists()
 
@@ -201,7 +202,7 @@ def test_a_page_of_facts_that_are_being_delivered_is_passed(facts: list[Fact]) -
     marks = Marks()
     with outside() as worker:
         for fact in facts[:PAGE]:
-            worker.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", [outbox._lock_name(fact.pk, "email")])
+            worker.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", [deliveries._lock_name(fact.pk, "email")])
         owe_all(ALL_LOST, marks)
         assert owed(facts) == facts[PAGE:]
 
@@ -212,39 +213,39 @@ def test_a_page_of_facts_that_are_being_delivered_is_passed(facts: list[Fact]) -
 def test_a_page_of_facts_on_which_nobody_can_work_is_passed(facts: list[Fact], monkeypatch: pytest.MonkeyPatch) -> None:
     """In the same round, and also when their minute is over."""
     broken = {fact.pk for fact in facts[:PAGE]}
-    relay_them = relay._relay
+    relay_them = relay.fan_out._relay
 
     def breaks(keys: list[uuid.UUID], lost_before: object) -> list[uuid.UUID]:
         if broken & set(keys):
             raise ValueError("planted")
         return relay_them(keys, lost_before)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(relay, "_relay", breaks)
-    monkeypatch.setattr(relay, "_facts", Containment("fact"))
+    monkeypatch.setattr(relay.fan_out, "_relay", breaks)
+    monkeypatch.setattr(relay.aside, "facts", Containment("fact"))
     marks = Marks()
 
     owe_all(ALL_LOST, marks)
 
     assert owed(facts) == facts[PAGE:]
     broken.clear()
-    monkeypatch.setattr(relay, "_facts", Containment("fact"))
+    monkeypatch.setattr(relay.aside, "facts", Containment("fact"))
     owe_all(ALL_LOST, marks)
     assert owed(facts) == facts
 
 
 def test_a_person_s_decision_reaches_every_batch(facts: list[Fact], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(outbox, "AT_ONCE", 5)
+    monkeypatch.setattr(deliveries, "AT_ONCE", 5)
     owe_all()
     Delivery.objects.update(state="dead", wake_at=None)
 
-    assert people.discard("email", AMARA, "in vain") == MANY
+    assert dead_letters.discard("email", AMARA, "in vain") == MANY
 
     assert set(Delivery.objects.values_list("state", flat=True)) == {"discarded"}
 
 
-def test_whoever_goes_or_comes_back_with_a_long_queue_is_written_down_a_page_a_round(tell: Tell) -> None:
+def test_whoever_goes_or_comes_back_with_a_long_queue_is_written_down_a_page_a_round(record_fact: RecordFact) -> None:
     """A relay that stands in one transaction for minutes delivers nothing to anybody, is taken for dead, and begins again."""
-    told = tell("email").fact
+    told = record_fact("email").fact
     relay.register(["email", "loyalty"], 1)
     relay.owe(NONE_LOST)
     copy_facts(told, 2 * PAGE)

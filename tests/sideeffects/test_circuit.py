@@ -9,11 +9,11 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
 from orders.models import Incident
-from sideeffects import circuit, delivering, outbox, people, registry, relay
+from sideeffects import attempt, circuit, deliveries, discovery, incidents, relay, tasks
 from sideeffects.models import Circuit, Delivery
-from sideeffects.relay import Message
+from sideeffects.tasks import Message
 from tests.shop_clock import LIMITS_S, ShopClock
-from tests.sideeffects.conftest import Tell, Told
+from tests.sideeffects.conftest import Owed, RecordFact
 
 DAYS_S = 10 * 86_400.0
 
@@ -37,41 +37,41 @@ def service() -> Service:
 
 
 @pytest.fixture
-def try_it(service: Service, monkeypatch: pytest.MonkeyPatch) -> Callable[[Told], str]:
+def try_it(service: Service, monkeypatch: pytest.MonkeyPatch) -> Callable[[Owed], str]:
     """What a worker does with its message."""
-    subscription = replace(registry.subscriptions()["email"], handler=service, of_this_one=(LookupError,))
-    return lambda told: delivering.deliver(subscription, told.fact.pk)
+    subscription = replace(discovery.subscriptions()["email"], handler=service, of_this_one=(LookupError,))
+    return lambda told: attempt.deliver(subscription, told.fact.pk)
 
 
 @pytest.fixture
 def published(clock: ShopClock, monkeypatch: pytest.MonkeyPatch) -> Callable[[], list[str]]:
     """The orders whose message goes out in this round of the relay; it is the same relay each time."""
     sent: list[Message] = []
-    monkeypatch.setattr(registry, "publish", lambda messages: sent.extend(messages) or [])  # type: ignore[func-returns-value]
+    monkeypatch.setattr(tasks, "publish", lambda messages: sent.extend(messages) or [])  # type: ignore[func-returns-value]
     marks = relay.Marks()
 
     def one_round() -> list[str]:
         sent.clear()
-        registry.relay_round(lambda: True, marks)
+        relay.run_round(lambda: True, marks)
         return [message.order for message in sent]
 
     return one_round
 
 
 @pytest.fixture
-def away(tell: Tell, clock: ShopClock, try_it: Callable[[Told], str]) -> list[Told]:
+def away(record_fact: RecordFact, clock: ShopClock, try_it: Callable[[Owed], str]) -> list[Owed]:
     """Three have failed, two came later."""
-    told = [tell("email", f"ORD-{n}") for n in range(5)]
-    for one in told:
+    owed = [record_fact("email", f"ORD-{n}") for n in range(5)]
+    for one in owed:
         try_it(one)
-    return told
+    return owed
 
 
-def looks(told: list[Told]) -> list[tuple[str, int, str]]:
+def looks(told: list[Owed]) -> list[tuple[str, int, str]]:
     return [one.look() for one in told]
 
 
-def test_three_deliveries_that_fail_open_it_and_the_others_wait_without_asking(away: list[Told], service: Service) -> None:
+def test_three_deliveries_that_fail_open_it_and_the_others_wait_without_asking(away: list[Owed], service: Service) -> None:
     assert service.asked == ["ORD-0", "ORD-1", "ORD-2"]
     assert looks(away)[1:] == [
         ("retry_wait", 1, "TimeoutError"),
@@ -81,35 +81,39 @@ def test_three_deliveries_that_fail_open_it_and_the_others_wait_without_asking(a
     ]
 
 
-def test_one_delivery_that_always_fails_opens_nothing(tell: Tell, clock: ShopClock, try_it: Callable[[Told], str]) -> None:
-    told = tell("email")
+def test_one_delivery_that_always_fails_opens_nothing(record_fact: RecordFact, clock: ShopClock, try_it: Callable[[Owed], str]) -> None:
+    owed = record_fact("email")
     for _ in range(5):
-        try_it(told)
+        try_it(owed)
 
     assert not Circuit.objects.get().is_open
 
 
-def test_an_answer_in_between_is_an_answer(tell: Tell, clock: ShopClock, service: Service, try_it: Callable[[Told], str]) -> None:
-    told = [tell("email", f"ORD-{n}") for n in range(6)]
-    for one, error in zip(told, [TimeoutError(), TimeoutError(), None, TimeoutError(), TimeoutError(), LookupError("full")], strict=True):
+def test_an_answer_in_between_is_an_answer(
+    record_fact: RecordFact, clock: ShopClock, service: Service, try_it: Callable[[Owed], str]
+) -> None:
+    owed = [record_fact("email", f"ORD-{n}") for n in range(6)]
+    for one, error in zip(owed, [TimeoutError(), TimeoutError(), None, TimeoutError(), TimeoutError(), LookupError("full")], strict=True):
         service.error = error
         try_it(one)
 
     assert not Circuit.objects.exists(), "what is said of one mailbox is an answer too"
 
 
-def test_full_mailboxes_keep_no_other_receipt_back(tell: Tell, clock: ShopClock, service: Service, try_it: Callable[[Told], str]) -> None:
+def test_full_mailboxes_keep_no_other_receipt_back(
+    record_fact: RecordFact, clock: ShopClock, service: Service, try_it: Callable[[Owed], str]
+) -> None:
     service.error = LookupError("full")
-    told = [tell("email", f"ORD-{n}") for n in range(4)]
-    for one in told:
+    owed = [record_fact("email", f"ORD-{n}") for n in range(4)]
+    for one in owed:
         try_it(one)
 
-    assert looks(told) == [("retry_wait", 1, "LookupError")] * 4
+    assert looks(owed) == [("retry_wait", 1, "LookupError")] * 4
     assert not Circuit.objects.exists()
 
 
 def test_one_asks_in_rotation_and_an_outage_of_days_spends_nothing(
-    away: list[Told], clock: ShopClock, service: Service, try_it: Callable[[Told], str], published: Callable[[], list[str]]
+    away: list[Owed], clock: ShopClock, service: Service, try_it: Callable[[Owed], str], published: Callable[[], list[str]]
 ) -> None:
     service.asked.clear()
     assert published() == [], "not at once"
@@ -129,7 +133,7 @@ def test_one_asks_in_rotation_and_an_outage_of_days_spends_nothing(
 
 
 def test_an_answer_to_the_one_that_asks_closes_it_and_all_go_on_a_few_each_second(
-    away: list[Told], clock: ShopClock, service: Service, try_it: Callable[[Told], str], published: Callable[[], list[str]]
+    away: list[Owed], clock: ShopClock, service: Service, try_it: Callable[[Owed], str], published: Callable[[], list[str]]
 ) -> None:
     service.error = None
     clock.until(Circuit.objects.get().next_probe_at)
@@ -149,7 +153,7 @@ def test_an_answer_to_the_one_that_asks_closes_it_and_all_go_on_a_few_each_secon
 
 
 def test_a_probe_that_is_lost_is_followed_by_another(
-    away: list[Told], clock: ShopClock, published: Callable[[], list[str]], try_it: Callable[[Told], str]
+    away: list[Owed], clock: ShopClock, published: Callable[[], list[str]], try_it: Callable[[Owed], str]
 ) -> None:
     clock.until(Circuit.objects.get().next_probe_at)
     assert published() == ["ORD-0"]
@@ -160,7 +164,7 @@ def test_a_probe_that_is_lost_is_followed_by_another(
 
 
 def test_the_limit_in_time_begins_anew_when_it_is_answered(
-    away: list[Told], clock: ShopClock, service: Service, try_it: Callable[[Told], str], published: Callable[[], list[str]]
+    away: list[Owed], clock: ShopClock, service: Service, try_it: Callable[[Owed], str], published: Callable[[], list[str]]
 ) -> None:
     clock.passes(DAYS_S)
     service.error = None
@@ -174,7 +178,7 @@ def test_the_limit_in_time_begins_anew_when_it_is_answered(
     assert away[1].look() == ("retry_wait", 2, "ConnectionError")
 
 
-def test_where_nobody_is_left_to_ask_it_closes(away: list[Told], clock: ShopClock, published: Callable[[], list[str]]) -> None:
+def test_where_nobody_is_left_to_ask_it_closes(away: list[Owed], clock: ShopClock, published: Callable[[], list[str]]) -> None:
     Delivery.objects.update(state="discarded", wake_at=None, failing_since=None)
     clock.until(Circuit.objects.get().next_probe_at)
 
@@ -184,19 +188,21 @@ def test_where_nobody_is_left_to_ask_it_closes(away: list[Told], clock: ShopCloc
     assert not Circuit.objects.exists()
 
 
-def test_the_others_subscribers_notice_nothing(away: list[Told], tell: Tell, clock: ShopClock, published: Callable[[], list[str]]) -> None:
-    other = tell("loyalty", "ORD-9")
+def test_the_others_subscribers_notice_nothing(
+    away: list[Owed], record_fact: RecordFact, clock: ShopClock, published: Callable[[], list[str]]
+) -> None:
+    other = record_fact("loyalty", "ORD-9")
     Delivery.objects.create(fact=other.fact, subscriber="loyalty", wake_at=clock.now)
 
     assert published() == ["ORD-9"]
 
 
 def test_it_is_one_incident_that_counts_those_who_wait_and_closes_itself(
-    away: list[Told], clock: ShopClock, service: Service, try_it: Callable[[Told], str], published: Callable[[], list[str]]
+    away: list[Owed], clock: ShopClock, service: Service, try_it: Callable[[Owed], str], published: Callable[[], list[str]]
 ) -> None:
-    people.tell()
+    incidents.refresh()
     clock.passes(LIMITS_S["PATIENCE_CAP_S"] * 100)  # long enough for what fails by itself to be told
-    people.tell()
+    incidents.refresh()
     incident = Incident.objects.get()
     assert (incident.subject, incident.code, incident.state) == ("email", "not_answering", "open")
     assert incident.message == "no answer since 2027-01-04 09:00:00 UTC (TimeoutError); one asks again and again, 5 wait and spend no try"
@@ -204,7 +210,7 @@ def test_it_is_one_incident_that_counts_those_who_wait_and_closes_itself(
     service.error = None
     published()
     try_it(away[0])
-    people.tell()
+    incidents.refresh()
     incident.refresh_from_db()
     assert incident.state == "resolved"
     assert list(Incident.objects.filter(kind="dead_letter").values_list("code", "state", "message")) == [
@@ -212,12 +218,14 @@ def test_it_is_one_incident_that_counts_those_who_wait_and_closes_itself(
     ]
 
 
-def test_while_nothing_fails_it_costs_no_statement(tell: Tell, clock: ShopClock, service: Service, try_it: Callable[[Told], str]) -> None:
+def test_while_nothing_fails_it_costs_no_statement(
+    record_fact: RecordFact, clock: ShopClock, service: Service, try_it: Callable[[Owed], str]
+) -> None:
     service.error = None
-    told = tell("email")
+    owed = record_fact("email")
 
     with CaptureQueriesContext(connection) as asked:
-        assert try_it(told) == "delivered"
+        assert try_it(owed) == "delivered"
 
     of_circuits = [query["sql"] for query in asked if "sideeffects_circuit" in query["sql"]]
     assert len(of_circuits) == 1
@@ -225,14 +233,14 @@ def test_while_nothing_fails_it_costs_no_statement(tell: Tell, clock: ShopClock,
 
 
 def test_what_is_held_back_again_and_again_is_no_message_that_nobody_starts(
-    tell: Tell, clock: ShopClock, try_it: Callable[[Told], str], settings: Any
+    record_fact: RecordFact, clock: ShopClock, try_it: Callable[[Owed], str], settings: Any
 ) -> None:
-    told = tell("email", "ORD-7")
-    row = Delivery.objects.create(fact=told.fact, subscriber="email", wake_at=clock.now)
+    owed = record_fact("email", "ORD-7")
+    row = Delivery.objects.create(fact=owed.fact, subscriber="email", wake_at=clock.now)
     for _ in range(settings.POISON_AFTER + 3):
-        assert relay.due(["email"], None, registry._after_loss)
+        assert relay.due(["email"], None, relay.after_loss)
         Circuit.objects.get_or_create(subscriber="email", defaults={"opened_at": clock.now})
-        try_it(told)
+        try_it(owed)
     row.refresh_from_db()
 
-    assert (row.state, row.error_code) == ("retry_wait", outbox.NOT_ANSWERING)
+    assert (row.state, row.error_code) == ("retry_wait", deliveries.NOT_ANSWERING)

@@ -6,11 +6,11 @@ import pytest
 from django.core import mail
 
 from orders.models import Product
-from sideeffects import registry
+from sideeffects import audit
 from sideeffects.subscribers.loyalty.models import Balance, PointsEntry
 from sideeffects.subscribers.recommendations.models import CoPurchase
 from tests.orders.conftest import Client
-from tests.sideeffects.conftest import Tell
+from tests.sideeffects.conftest import RecordFact
 
 BOUND_MINOR = 999_999_999_999
 EARNED = [
@@ -26,43 +26,43 @@ EARNED = [
 
 
 @pytest.mark.parametrize(("total_minor", "currency", "points"), EARNED)
-def test_a_whole_unit_of_currency_is_a_point(tell: Tell, total_minor: int, currency: str, points: int) -> None:
+def test_a_whole_unit_of_currency_is_a_point(record_fact: RecordFact, total_minor: int, currency: str, points: int) -> None:
     """Eighty-four dinars are 84 points, and 8,420 yen are 8,420."""
-    told = tell("loyalty", currency=currency, total_minor=total_minor)
+    owed = record_fact("loyalty", currency=currency, total_minor=total_minor)
 
-    told.run()
+    owed.run()
 
-    assert told.look() == ("delivered", 1, "")
+    assert owed.look() == ("delivered", 1, "")
     assert PointsEntry.objects.get().points == points
     assert Balance.objects.get().points == points
-    assert list(registry.audit()) == []
+    assert list(audit.complaints()) == []
 
 
-def test_a_balance_holds_more_than_one_of_the_largest_orders(tell: Tell) -> None:
+def test_a_balance_holds_more_than_one_of_the_largest_orders(record_fact: RecordFact) -> None:
     for number in range(3):
-        tell("loyalty", f"ORD-{number}", currency="JPY", total_minor=BOUND_MINOR).run()
+        record_fact("loyalty", f"ORD-{number}", currency="JPY", total_minor=BOUND_MINOR).run()
 
     assert Balance.objects.get().points == 3 * BOUND_MINOR
-    assert list(registry.audit()) == []
+    assert list(audit.complaints()) == []
 
 
-def test_points_of_another_currency_s_rule_are_told(tell: Tell) -> None:
+def test_points_of_another_currency_s_rule_are_told(record_fact: RecordFact) -> None:
     """What was earned while yen were divided by a hundred is found."""
-    told = tell("loyalty", currency="JPY", total_minor=8_420)
-    told.run()
+    owed = record_fact("loyalty", currency="JPY", total_minor=8_420)
+    owed.run()
     account = PointsEntry.objects.get().account
-    tell("loyalty", "ORD-2", currency="JPY", total_minor=8_420)
+    record_fact("loyalty", "ORD-2", currency="JPY", total_minor=8_420)
     PointsEntry.objects.create(account=account, order_number="ORD-2", points=84)
 
-    assert any("ORD-2: 84 points in the ledger" in sentence for _, sentence in registry.audit())
+    assert any("ORD-2: 84 points in the ledger" in sentence for _, sentence in audit.complaints())
 
 
 @pytest.mark.parametrize(
     ("currency", "total_minor", "shown"),
     [("JPY", 8_420, "JP¥8,420"), ("KWD", 84_200, "KWD84.200"), ("IQD", 84_999, "IQD84.999"), ("LBP", 842_050, "LBP8,420.50")],
 )
-def test_a_receipt_says_what_was_paid(tell: Tell, currency: str, total_minor: int, shown: str) -> None:
-    tell("email", currency=currency, total_minor=total_minor).run()
+def test_a_receipt_says_what_was_paid(record_fact: RecordFact, currency: str, total_minor: int, shown: str) -> None:
+    record_fact("email", currency=currency, total_minor=total_minor).run()
 
     assert shown in str(mail.outbox[0].body)
 

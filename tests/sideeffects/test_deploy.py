@@ -9,9 +9,9 @@ from django.core.management import call_command
 from django.db import connection
 
 from orders.models import Fact
-from sideeffects import registry, relay
+from sideeffects import audit, discovery, relay, tasks
+from sideeffects.deliveries import Failure
 from sideeffects.models import Delivery, Subscriber
-from sideeffects.outbox import Failure
 from tests.sideeffects.conftest import ALL_LOST
 
 PAYLOAD = {
@@ -64,7 +64,7 @@ def deployed(transactional_db: None) -> Iterator[None]:
 
 def due() -> list[tuple[str, str]]:
     """(order, subscriber)"""
-    messages = relay.due(registry.names(), None, lambda *_: Failure(code="lost", message="", retry_in_s=1))
+    messages = relay.due(discovery.names(), None, lambda *_: Failure(code="lost", message="", retry_in_s=1))
     return sorted((message.order, message.subscriber) for message in messages)
 
 
@@ -76,19 +76,19 @@ def test_what_was_recorded_before_is_delivered_afterwards(deployed: None, mailou
 
     assert due() == [("ORD-1", "email"), ("ORD-1", "loyalty")]
     for name in ("email", "loyalty"):
-        assert registry.TASKS[name](fact=str(fact.pk), order="ORD-1") == "ORD-1: delivered"
+        assert tasks.TASKS[name](fact=str(fact.pk), order="ORD-1") == "ORD-1: delivered"
     assert mailoutbox[0].to == ["amara@example.com"]
-    assert registry.names() and list(registry.audit()) == []
+    assert discovery.names() and list(audit.complaints()) == []
 
 
 def test_what_a_worker_of_the_first_release_writes_meanwhile_arrives(deployed: None) -> None:
     """It completes an order while this release's relay runs already: everybody is told, those included that it did not know of."""
-    relay.register(registry.names(), release=1)
+    relay.register(discovery.names(), release=1)
     an_order_is_fulfilled_by_the_first_release(2, "00000000-0000-0000-0000-000000000002")
 
     relay.owe(ALL_LOST)
 
     fact = Fact.objects.get(order__number="ORD-2")
     assert "amara" not in str(fact.payload).lower()
-    assert {name for order, name in due() if order == "ORD-2"} == set(registry.names())
+    assert {name for order, name in due() if order == "ORD-2"} == set(discovery.names())
     assert Delivery.objects.filter(fact=fact).count() == 4

@@ -11,7 +11,7 @@ import pytest
 from config.stack.embedded import BOUNCES
 from config.stack.ports import Port, listens
 from tests.proofs.black_box.waiting import wait_for
-from tests.sideeffects.conftest import Tell
+from tests.sideeffects.conftest import RecordFact
 
 pytestmark = pytest.mark.django_db(transaction=True)
 PASSWORD = "mail-of-this-shop"
@@ -33,24 +33,24 @@ def catcher(tmp_path: Path, settings: object, monkeypatch: pytest.MonkeyPatch) -
     port.release()
 
 
-def test_a_message_is_stored(tell: Tell, catcher: Path) -> None:
-    told = tell("email")
-    told.run()
-    assert told.look() == ("delivered", 1, "")
+def test_a_message_is_stored(record_fact: RecordFact, catcher: Path) -> None:
+    owed = record_fact("email")
+    owed.run()
+    assert owed.look() == ("delivered", 1, "")
     assert "ORD-1" in next(catcher.glob("*.eml")).read_text()
 
 
-def test_a_recipient_who_is_refused_is_given_up_at_once(tell: Tell, catcher: Path) -> None:
-    told = tell("email", email=BOUNCES)
-    told.run()
-    assert told.look() == ("dead", 1, "PermanentlyRefused")
+def test_a_recipient_who_is_refused_is_given_up_at_once(record_fact: RecordFact, catcher: Path) -> None:
+    owed = record_fact("email", email=BOUNCES)
+    owed.run()
+    assert owed.look() == ("dead", 1, "PermanentlyRefused")
 
 
 @pytest.mark.parametrize("user", ["shop", ""])
-def test_a_login_that_is_refused_gives_up_no_mail(tell: Tell, catcher: Path, settings: object, user: str) -> None:
+def test_a_login_that_is_refused_gives_up_no_mail(record_fact: RecordFact, catcher: Path, settings: object, user: str) -> None:
     """My receipt comes late where somebody has changed the password, and is not lost."""
     settings.EMAIL_HOST_PASSWORD, settings.EMAIL_HOST_USER = "of another shop", user  # type: ignore[attr-defined]
-    told = tell("email")
-    told.run()
-    assert told.look()[:2] == ("retry_wait", 1)
+    owed = record_fact("email")
+    owed.run()
+    assert owed.look()[:2] == ("retry_wait", 1)
     assert list(catcher.glob("*.eml")) == []

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from tests.sideeffects.conftest import Tell
+from tests.sideeffects.conftest import RecordFact
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -85,29 +85,29 @@ def mail(settings: object) -> Iterator[MailServer]:
     ],
     ids=lambda words: words[:10] or "hangs up",
 )
-def test_what_does_not_speak_of_the_recipient_is_tried_again(tell: Tell, mail: MailServer, verb: str, says: str) -> None:
+def test_what_does_not_speak_of_the_recipient_is_tried_again(record_fact: RecordFact, mail: MailServer, verb: str, says: str) -> None:
     """The shop's quota is used up, its address is listed, its login is wrong: I still get my receipt, later."""
     mail.says[verb] = says
-    told = tell("email")
+    owed = record_fact("email")
 
-    told.run()
+    owed.run()
 
-    assert told.look()[:2] == ("retry_wait", 1)
+    assert owed.look()[:2] == ("retry_wait", 1)
     mail.says.clear()
-    told.run()
-    assert told.look() == ("delivered", 2, "")
+    owed.run()
+    assert owed.look() == ("delivered", 2, "")
     assert len(mail.stored) == 1
 
 
 @pytest.mark.parametrize("says", ["550 No such user here", "450 try again later", "452 4.2.2 mailbox is full"])
-def test_what_is_said_of_one_recipient_keeps_no_other_receipt_back(tell: Tell, mail: MailServer, says: str) -> None:
+def test_what_is_said_of_one_recipient_keeps_no_other_receipt_back(record_fact: RecordFact, mail: MailServer, says: str) -> None:
     """Three customers have mistyped their addresses, and this server gives no reasons in numbers: mine comes at once."""
     mail.says["RCPT"] = says
-    mistyped = [tell("email", f"ORD-{n}", email=f"nobody-{n}@example.com") for n in range(3)]
+    mistyped = [record_fact("email", f"ORD-{n}", email=f"nobody-{n}@example.com") for n in range(3)]
     for told in mistyped:
         told.run()
     mail.says.clear()
-    mine = tell("email", "ORD-3")
+    mine = record_fact("email", "ORD-3")
 
     mine.run()
 
@@ -116,26 +116,26 @@ def test_what_is_said_of_one_recipient_keeps_no_other_receipt_back(tell: Tell, m
 
 
 @pytest.mark.parametrize("address", [f"amara@{'ä' * 60}.example", "ayd\u0131n@example.com", '""@example.com'])
-def test_an_address_to_which_nothing_can_be_sent_is_given_up_at_once(tell: Tell, mail: MailServer, address: str) -> None:
+def test_an_address_to_which_nothing_can_be_sent_is_given_up_at_once(record_fact: RecordFact, mail: MailServer, address: str) -> None:
     """It was taken in before such addresses were refused: no server is asked, and nobody else waits for it."""
-    told = [tell("email", f"ORD-{n}", email=address) for n in range(3)]
+    owed = [record_fact("email", f"ORD-{n}", email=address) for n in range(3)]
 
-    for one in told:
+    for one in owed:
         one.run()
 
-    assert [one.look() for one in told] == [("dead", 1, "PermanentlyRefused")] * 3
-    assert told[0].delivery.error_message == "Nothing can be sent to this address"
+    assert [one.look() for one in owed] == [("dead", 1, "PermanentlyRefused")] * 3
+    assert owed[0].delivery.error_message == "Nothing can be sent to this address"
     assert mail.stored == []
 
 
 @pytest.mark.parametrize(
     "says", ["550 5.1.1 no such user", "550-5.1.1 no such user\r\n550 5.1.1 at all", "553 5.1.3 no address", "556 5.1.10 takes no mail"]
 )
-def test_a_recipient_that_does_not_exist_is_given_up_at_once(tell: Tell, mail: MailServer, says: str) -> None:
+def test_a_recipient_that_does_not_exist_is_given_up_at_once(record_fact: RecordFact, mail: MailServer, says: str) -> None:
     mail.says["RCPT"] = says
-    told = tell("email")
+    owed = record_fact("email")
 
-    told.run()
+    owed.run()
 
-    assert told.look() == ("dead", 1, "PermanentlyRefused")
-    assert told.delivery.error_message == f"The mail server refused the recipient for good ({says.split()[0].split('-')[0]})"
+    assert owed.look() == ("dead", 1, "PermanentlyRefused")
+    assert owed.delivery.error_message == f"The mail server refused the recipient for good ({says.split()[0].split('-')[0]})"

@@ -12,13 +12,21 @@ from django.test.utils import CaptureQueriesContext
 from orders.clock import shop_now
 from orders.models import Fact, QueueProbe
 from orders.timeline import TimelineEntry
-from sideeffects import outbox, registry, relay
+from sideeffects import deliveries, discovery, relay, tasks
+from sideeffects.deliveries import Failure
 from sideeffects.models import Delivery
-from sideeffects.relay import Message
-from tests.sideeffects.conftest import ALL_LOST, NONE_LOST, Tell
-from tests.sideeffects.relaying import due
+from sideeffects.tasks import Message
+from tests.sideeffects.conftest import ALL_LOST, NONE_LOST, RecordFact
 
 LONG_AGO = "2020-01-01T00:00Z"
+
+
+def lost(subscriber: str, tries: int) -> Failure:
+    return Failure(code="worker_lost", message=f"lost in try {tries}", retry_in_s=None if tries > 3 else 1.0)
+
+
+def due(before: Any = None) -> list[Message]:
+    return relay.due(discovery.names(), before, lost)
 
 
 def make_due() -> None:
@@ -28,11 +36,11 @@ def make_due() -> None:
 # --- who is owed what ---
 
 
-def test_a_fact_is_owed_to_all_that_start_at_or_before_it_whoever_has_published_what(tell: Tell) -> None:
+def test_a_fact_is_owed_to_all_that_start_at_or_before_it_whoever_has_published_what(record_fact: RecordFact) -> None:
     """An older worker that knew of one subscriber only has forgotten nobody."""
-    told = tell("email")
+    owed = record_fact("email")
     relay.register(["email", "loyalty"], release=1)
-    told.run()
+    owed.run()
 
     relay.owe(ALL_LOST)
 
@@ -40,11 +48,11 @@ def test_a_fact_is_owed_to_all_that_start_at_or_before_it_whoever_has_published_
     assert Fact.objects.get().relayed_at is not None
 
 
-def test_a_new_subscriber_is_not_owed_what_was_numbered_before(tell: Tell) -> None:
-    tell("email")
+def test_a_new_subscriber_is_not_owed_what_was_numbered_before(record_fact: RecordFact) -> None:
+    record_fact("email")
     relay.owe(ALL_LOST)
     relay.register(["email", "survey"], release=1)
-    tell("email", "ORD-2")
+    record_fact("email", "ORD-2")
 
     relay.owe(ALL_LOST)
 
@@ -52,17 +60,17 @@ def test_a_new_subscriber_is_not_owed_what_was_numbered_before(tell: Tell) -> No
     assert set(owed) == {("ORD-1", "email"), ("ORD-2", "email"), ("ORD-2", "survey")}
 
 
-def test_numbers_follow_the_commits_and_none_is_given_twice(tell: Tell) -> None:
+def test_numbers_follow_the_commits_and_none_is_given_twice(record_fact: RecordFact) -> None:
     for number in range(3):
-        tell("email", f"ORD-{number}")
+        record_fact("email", f"ORD-{number}")
         relay.owe(NONE_LOST)
 
     assert list(Fact.objects.order_by("at").values_list("number", flat=True)) == [1, 2, 3]
 
 
-def test_a_message_that_may_still_wait_is_not_owed_again(tell: Tell) -> None:
+def test_a_message_that_may_still_wait_is_not_owed_again(record_fact: RecordFact) -> None:
     """Waiting is not loss."""
-    tell("email")
+    record_fact("email")
 
     relay.owe(NONE_LOST)
 
@@ -72,9 +80,9 @@ def test_a_message_that_may_still_wait_is_not_owed_again(tell: Tell) -> None:
     assert Delivery.objects.get().state == "pending"
 
 
-def test_a_fact_that_everybody_has_heard_is_not_looked_at_again(tell: Tell) -> None:
-    told = tell("email")
-    told.run()
+def test_a_fact_that_everybody_has_heard_is_not_looked_at_again(record_fact: RecordFact) -> None:
+    owed = record_fact("email")
+    owed.run()
 
     relay.owe(NONE_LOST)
 
@@ -82,10 +90,10 @@ def test_a_fact_that_everybody_has_heard_is_not_looked_at_again(tell: Tell) -> N
 
 
 @pytest.mark.django_db(transaction=True)
-def test_the_relay_writes_by_the_round_and_not_by_the_order(tell: Tell) -> None:
+def test_the_relay_writes_by_the_round_and_not_by_the_order(record_fact: RecordFact) -> None:
     """A hundred facts cost it two transactions: numbered, and found relayed."""
     for number in range(100):
-        Delivery.objects.create(fact=tell("email", f"ORD-{number}").fact, subscriber="email", state="delivered")
+        Delivery.objects.create(fact=record_fact("email", f"ORD-{number}").fact, subscriber="email", state="delivered")
 
     with CaptureQueriesContext(connection) as asked:
         relay.owe(NONE_LOST)
@@ -101,10 +109,10 @@ def transactions_that_write(asked: CaptureQueriesContext) -> int:
 
 
 @pytest.mark.django_db(transaction=True)
-def test_what_is_being_delivered_right_now_is_not_owed(tell: Tell, other_connection: Any) -> None:
-    told = tell("email")
+def test_what_is_being_delivered_right_now_is_not_owed(record_fact: RecordFact, other_connection: Any) -> None:
+    owed = record_fact("email")
     other_connection.execute("BEGIN")
-    other_connection.execute(outbox.TRY_LOCK, [f"delivery {told.fact.pk} email"])
+    other_connection.execute(deliveries.TRY_LOCK, [f"delivery {owed.fact.pk} email"])
 
     relay.owe(ALL_LOST)
 
@@ -116,8 +124,8 @@ def test_what_is_being_delivered_right_now_is_not_owed(tell: Tell, other_connect
 # --- what is due ---
 
 
-def test_what_is_owed_is_published_once_and_again_only_if_it_is_lost(tell: Tell) -> None:
-    tell("email")
+def test_what_is_owed_is_published_once_and_again_only_if_it_is_lost(record_fact: RecordFact) -> None:
+    record_fact("email")
     relay.owe(ALL_LOST)
 
     (message,) = due()
@@ -129,8 +137,8 @@ def test_what_is_owed_is_published_once_and_again_only_if_it_is_lost(tell: Tell)
     assert again.attempt == 3
 
 
-def test_what_the_broker_did_not_take_is_due_at_once(tell: Tell) -> None:
-    tell("email")
+def test_what_the_broker_did_not_take_is_due_at_once(record_fact: RecordFact) -> None:
+    record_fact("email")
     relay.owe(ALL_LOST)
 
     relay.not_published(due())
@@ -140,33 +148,33 @@ def test_what_the_broker_did_not_take_is_due_at_once(tell: Tell) -> None:
 
 
 @pytest.mark.parametrize("subscriber", ["email", "loyalty"])
-def test_a_subscriber_that_kills_its_worker_ends_as_a_dead_letter(tell: Tell, subscriber: str) -> None:
+def test_a_subscriber_that_kills_its_worker_ends_as_a_dead_letter(record_fact: RecordFact, subscriber: str) -> None:
     """It is counted, try by try, and not published for ever."""
-    told = tell(subscriber)
+    owed = record_fact(subscriber)
     relay.owe(ALL_LOST)
 
     for _ in range(60):
         make_due()
         for _ in due():
-            outbox.start(told.fact.pk, subscriber, 1, 1)  # ... and the hard limit or the OOM killer ends the process
+            deliveries.start(owed.fact.pk, subscriber, 1, 1)  # ... and the hard limit or the OOM killer ends the process
 
-    assert told.look() == ("dead", 4, "worker_lost")
+    assert owed.look() == ("dead", 4, "worker_lost")
     assert TimelineEntry.objects.filter(to_state="dead").count() == 1
 
 
-def test_a_message_that_nobody_starts_however_often_it_is_published_is_a_dead_letter(tell: Tell) -> None:
-    told = tell("email")
+def test_a_message_that_nobody_starts_however_often_it_is_published_is_a_dead_letter(record_fact: RecordFact) -> None:
+    owed = record_fact("email")
     relay.owe(ALL_LOST)
 
     for _ in range(settings.POISON_AFTER + 5):
         due(before=shop_now() + timedelta(seconds=60))
 
-    assert told.look() == ("dead", 0, "no_progress")
-    assert told.delivery.relaunches == settings.POISON_AFTER
+    assert owed.look() == ("dead", 0, "no_progress")
+    assert owed.delivery.relaunches == settings.POISON_AFTER
 
 
-def test_what_newer_code_subscribes_to_is_left_to_newer_code(tell: Tell) -> None:
-    tell("survey")
+def test_what_newer_code_subscribes_to_is_left_to_newer_code(record_fact: RecordFact) -> None:
+    record_fact("survey")
     relay.owe(ALL_LOST)
 
     assert due() == []
@@ -177,46 +185,48 @@ def test_what_newer_code_subscribes_to_is_left_to_newer_code(tell: Tell) -> None
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_probe_is_wanted_once_a_message_is_late_and_decides(tell: Tell, settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_probe_is_wanted_once_a_message_is_late_and_decides(
+    record_fact: RecordFact, settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Before it comes out nothing is published again; when it does, what it has overtaken is lost."""
     sent: list[str] = []
-    monkeypatch.setattr(registry.probe, "apply_async", lambda kwargs, task_id: sent.append(kwargs["stamp"]))
+    monkeypatch.setattr(tasks.probe, "apply_async", lambda kwargs, task_id: sent.append(kwargs["stamp"]))
     published: list[Message] = []
 
     def publish(messages: list[Message]) -> list[Message]:
         published.extend(messages)
         return []
 
-    monkeypatch.setattr(registry, "publish", publish)
-    tell("email")
-    registry.relay_round(lambda: True)
+    monkeypatch.setattr(tasks, "publish", publish)
+    record_fact("email")
+    relay.run_round(lambda: True)
     assert sent == [], "its message went out a moment ago"
 
     settings.PATIENCE_S = 0
-    registry.relay_round(lambda: True)
-    registry.relay_round(lambda: True)
+    relay.run_round(lambda: True)
+    relay.run_round(lambda: True)
     assert (len(sent), published) == (1, [])
 
     settings.TASK_HARD_LIMIT_S = 0
-    assert registry.probe(stamp=sent[0]) == "sideeffects is consumed"
-    registry.relay_round(lambda: True)
+    assert tasks.probe(stamp=sent[0]) == "sideeffects is consumed"
+    relay.run_round(lambda: True)
     assert [message.subscriber for message in published] == ["email"]
     assert QueueProbe.objects.get().queue == "sideeffects"
 
 
-def test_a_round_has_a_bound(tell: Tell, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(registry, "publish", lambda messages: [])
-    monkeypatch.setattr(registry, "LAUNCHES_A_ROUND", 200)
-    fact = tell("email").fact
+def test_a_round_has_a_bound(record_fact: RecordFact, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tasks, "publish", lambda messages: [])
+    monkeypatch.setattr(relay.rounds, "LAUNCHES_A_ROUND", 200)
+    fact = record_fact("email").fact
     Delivery.objects.bulk_create(Delivery(fact=fact, subscriber=f"s{n}", wake_at=LONG_AGO) for n in range(500))
-    monkeypatch.setattr(registry, "names", lambda: ["email", *(f"s{n}" for n in range(500))])
+    monkeypatch.setattr(discovery, "names", lambda: ["email", *(f"s{n}" for n in range(500))])
 
-    assert registry.relay_round(lambda: True) == 200
-    assert registry.relay_round(lambda: False) == 0, "whoever has lost its turn stops"
+    assert relay.run_round(lambda: True) == 200
+    assert relay.run_round(lambda: False) == 0, "whoever has lost its turn stops"
 
 
-def test_how_much_waits_is_counted_with_what_no_row_tells_of(tell: Tell) -> None:
-    tell("email")
+def test_how_much_waits_is_counted_with_what_no_row_tells_of(record_fact: RecordFact) -> None:
+    record_fact("email")
     assert (relay.waiting(), relay.waiting(60)) == (1, 0)
 
     relay.owe(ALL_LOST)
@@ -230,5 +240,5 @@ def test_how_much_waits_is_counted_with_what_no_row_tells_of(tell: Tell) -> None
 
 def test_the_relay_s_last_work_is_known(db: None) -> None:
     assert relay.age_s() is None
-    relay.beat()
+    relay.record_heartbeat()
     assert relay.age_s() == 0

@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 
 from orders import soft_limit
-from sideeffects import registry
-from sideeffects.delivering import deliver
+from sideeffects import discovery
+from sideeffects.attempt import deliver
 from sideeffects.models import Delivery
-from tests.sideeffects.conftest import Tell, Told
+from tests.sideeffects.conftest import Owed, RecordFact
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -26,30 +26,30 @@ def task_begins() -> Iterator[None]:
     signal.signal(signal.SIGUSR1, before)
 
 
-def deliver_with(handler: Callable[..., Any], told: Told) -> str:
+def deliver_with(handler: Callable[..., Any], owed: Owed) -> str:
     """As its task would, with a handler that has come to be like this."""
-    return deliver(replace(registry.subscriptions()[told.subscriber], handler=handler), told.fact.pk)
+    return deliver(replace(discovery.subscriptions()[owed.subscriber], handler=handler), owed.fact.pk)
 
 
-def test_a_subscriber_s_own_transaction_is_never_interrupted(tell: Tell) -> None:
+def test_a_subscriber_s_own_transaction_is_never_interrupted(record_fact: RecordFact) -> None:
     """My points are booked although the database was slow, in one try."""
-    told = tell("loyalty")
-    book = registry.subscriptions()["loyalty"].handler
+    owed = record_fact("loyalty")
+    book = discovery.subscriptions()["loyalty"].handler
 
     def slowly(event: Any, of: Delivery) -> None:
         os.kill(os.getpid(), signal.SIGUSR1)
         book(event, of)
 
-    assert deliver_with(slowly, told) == "delivered"
-    assert told.look() == ("delivered", 1, "")
+    assert deliver_with(slowly, owed) == "delivered"
+    assert owed.look() == ("delivered", 1, "")
 
 
-def test_a_subscriber_that_calls_others_is_interrupted_and_tried_again(tell: Tell) -> None:
-    told = tell("email")
+def test_a_subscriber_that_calls_others_is_interrupted_and_tried_again(record_fact: RecordFact) -> None:
+    owed = record_fact("email")
 
     def hangs(event: Any, of: Delivery) -> None:
         os.kill(os.getpid(), signal.SIGUSR1)
         time.sleep(20)
 
-    assert deliver_with(hangs, told) == "SoftTimeLimitExceeded: tried again later"
-    assert told.look() == ("retry_wait", 1, "SoftTimeLimitExceeded")
+    assert deliver_with(hangs, owed) == "SoftTimeLimitExceeded: tried again later"
+    assert owed.look() == ("retry_wait", 1, "SoftTimeLimitExceeded")

@@ -11,12 +11,13 @@ from orders import facts
 from orders.clock import shop_now
 from orders.events import OrderFulfilled
 from orders.models import Fact, Order
-from sideeffects import delivering, outbox, people, registry, relay, replaying
+from sideeffects import attempt, dead_letters, deliveries, discovery, relay, replay
 from sideeffects.models import Delivery, Subscriber
-from sideeffects.replaying import Choice
+from sideeffects.replay import Choice
+from sideeffects.tasks import Message
 from tests.actors import AMARA, BELA
 from tests.holding import held
-from tests.sideeffects.conftest import ALL_LOST, NONE_LOST, Tell, Told
+from tests.sideeffects.conftest import ALL_LOST, NONE_LOST, Owed, RecordFact
 from tests.sides import at_once
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -29,7 +30,7 @@ def as_a_relay() -> Iterator[None]:
     with connection.cursor() as cursor:
         cursor.execute("SET lock_timeout = %s", [f"{LOCK_S}s"])
     yield
-    relay._deliveries._until.clear()
+    relay.aside.deliveries._until.clear()
     connection.close()
 
 
@@ -45,17 +46,17 @@ def balance() -> int:
         return int(cursor.fetchone()[0])
 
 
-def due(marks: relay.Marks | None = None) -> list[relay.Message]:
-    return relay.due(registry.names(), None, registry._after_loss, marks)
+def due(marks: relay.Marks | None = None) -> list[Message]:
+    return relay.due(discovery.names(), None, relay.after_loss, marks)
 
 
 # --- facts -----------------------------------------------------------------------------------------------------------------
 
 
-def test_two_relays_give_no_number_twice(tell: Tell) -> None:
+def test_two_relays_give_no_number_twice(record_fact: RecordFact) -> None:
     """The second finds nothing that the first does not hold; what comes meanwhile has its number in the next round."""
-    tell("email")
-    tell("email", "ORD-2")
+    record_fact("email")
+    record_fact("email", "ORD-2")
 
     first, second = at_once(numbered, "WITH fresh", numbered, must_wait=False)
 
@@ -63,11 +64,11 @@ def test_two_relays_give_no_number_twice(tell: Tell) -> None:
     assert set(Fact.objects.values_list("number", flat=True)) == {1, 2}
 
 
-def test_a_fact_that_comes_while_another_relay_numbers_gets_a_number_of_its_own(tell: Tell) -> None:
-    tell("email")
+def test_a_fact_that_comes_while_another_relay_numbers_gets_a_number_of_its_own(record_fact: RecordFact) -> None:
+    record_fact("email")
 
     def a_new_one_is_numbered() -> list[int]:
-        tell("email", "ORD-2")
+        record_fact("email", "ORD-2")
         return numbered()
 
     first, second = at_once(numbered, "WITH fresh", a_new_one_is_numbered, must_wait=True)
@@ -78,9 +79,9 @@ def test_a_fact_that_comes_while_another_relay_numbers_gets_a_number_of_its_own(
     assert list(Fact.objects.order_by("at").values_list("number", flat=True)) == [1, 2]
 
 
-def test_one_fact_is_recorded_once(tell: Tell) -> None:
+def test_one_fact_is_recorded_once(record_fact: RecordFact) -> None:
     """By two settles, if ever."""
-    fact = tell("email").fact
+    fact = record_fact("email").fact
     order = Order.objects.get()
     told = OrderFulfilled(number="ORD-1", currency="EUR", total_minor=8420, tracking="TR-2", fulfilled_on="2026-11-24", lines=())
     del fact
@@ -96,80 +97,80 @@ def test_one_fact_is_recorded_once(tell: Tell) -> None:
 # --- deliverers ---------------------------------------------------------------------------------------------------------------
 
 
-def test_a_doubled_message_meets_its_twin_and_ends_at_once(tell: Tell) -> None:
+def test_a_doubled_message_meets_its_twin_and_ends_at_once(record_fact: RecordFact) -> None:
     """It does not wait for the twin's whole effect."""
-    told = tell("loyalty")
+    owed = record_fact("loyalty")
 
-    first, second = at_once(told.run, "sideeffects_loyalty", told.run, must_wait=False)
+    first, second = at_once(owed.run, "sideeffects_loyalty", owed.run, must_wait=False)
 
     assert (first, second) == ("ORD-1: delivered", "ORD-1: nothing to deliver here")
-    assert (balance(), told.look()) == (84, ("delivered", 1, ""))
+    assert (balance(), owed.look()) == (84, ("delivered", 1, ""))
 
 
-def test_two_workers_start_one_try_outside(tell: Tell) -> None:
-    told = tell("email")
+def test_two_workers_start_one_try_outside(record_fact: RecordFact) -> None:
+    owed = record_fact("email")
     calls: list[str] = []
-    subscription = replace(registry.subscriptions()["email"], handler=lambda event, delivery: calls.append(delivery.key))
+    subscription = replace(discovery.subscriptions()["email"], handler=lambda event, delivery: calls.append(delivery.key))
 
     def run() -> str:
-        return delivering.deliver(subscription, told.fact.pk)
+        return attempt.deliver(subscription, owed.fact.pk)
 
     first, second = at_once(run, "pg_try_advisory_xact_lock", run, must_wait=False)
 
     assert (first, second, len(calls)) == ("delivered", "nothing to deliver here", 1)
-    assert told.look() == ("delivered", 1, "")
+    assert owed.look() == ("delivered", 1, "")
 
 
-def test_a_relay_does_not_owe_what_somebody_is_delivering(tell: Tell) -> None:
-    told = tell("loyalty")
+def test_a_relay_does_not_owe_what_somebody_is_delivering(record_fact: RecordFact) -> None:
+    owed = record_fact("loyalty")
 
-    _, more = at_once(told.run, "sideeffects_loyalty", lambda: relay.owe(ALL_LOST), must_wait=False)
+    _, more = at_once(owed.run, "sideeffects_loyalty", lambda: relay.owe(ALL_LOST), must_wait=False)
 
     assert more is False
-    assert told.look() == ("delivered", 1, "")
+    assert owed.look() == ("delivered", 1, "")
     assert Delivery.objects.count() == 1
 
 
-def test_a_worker_that_was_taken_for_lost_settles_nothing(tell: Tell) -> None:
+def test_a_worker_that_was_taken_for_lost_settles_nothing(record_fact: RecordFact) -> None:
     """Its lease is over and the relay has the row; then it comes back."""
-    told = tell("email")
-    started = outbox.start(told.fact.pk, "email", 1.0, 1.0)
+    owed = record_fact("email")
+    started = deliveries.start(owed.fact.pk, "email", 1.0, 1.0)
     assert started is not None
     Delivery.objects.update(wake_at=LONG_AGO)
 
-    _, settled = at_once(due, 'INSERT INTO "orders_timelineentry"', lambda: outbox.delivered_outside(started), must_wait=True)
+    _, settled = at_once(due, 'INSERT INTO "orders_timelineentry"', lambda: deliveries.record_success(started), must_wait=True)
 
     assert settled is False
-    assert told.look() == ("retry_wait", 1, "worker_lost")
+    assert owed.look() == ("retry_wait", 1, "worker_lost")
 
 
-def test_a_try_that_is_settled_is_not_taken_for_lost(tell: Tell) -> None:
-    told = tell("email")
-    started = outbox.start(told.fact.pk, "email", 1.0, 1.0)
+def test_a_try_that_is_settled_is_not_taken_for_lost(record_fact: RecordFact) -> None:
+    owed = record_fact("email")
+    started = deliveries.start(owed.fact.pk, "email", 1.0, 1.0)
     assert started is not None
     Delivery.objects.update(wake_at=LONG_AGO)
 
-    settled, published = at_once(lambda: outbox.delivered_outside(started), "FOR NO KEY UPDATE", due, must_wait=False)
+    settled, published = at_once(lambda: deliveries.record_success(started), "FOR NO KEY UPDATE", due, must_wait=False)
 
     assert (settled, published) == (True, [])
-    assert told.look() == ("delivered", 1, "")
+    assert owed.look() == ("delivered", 1, "")
 
 
 # --- relays -----------------------------------------------------------------------------------------------------------------
 
 
-def owed(tell: Tell) -> Told:
-    told = tell("email")
+def owed(record_fact: RecordFact) -> Owed:
+    owed = record_fact("email")
     relay.owe(ALL_LOST)
-    return told
+    return owed
 
 
 @pytest.mark.parametrize("both_have_read", [False, True], ids=["one has read", "both have read"])
-def test_two_relays_publish_one_message(tell: Tell, both_have_read: bool) -> None:
-    told = owed(tell)
+def test_two_relays_publish_one_message(record_fact: RecordFact, both_have_read: bool) -> None:
+    told = owed(record_fact)
 
-    def take() -> list[relay.Message]:
-        return relay._take([told.delivery.pk], None, registry._after_loss) if both_have_read else due()
+    def take() -> list[Message]:
+        return relay.dispatch._take([told.delivery.pk], None, relay.after_loss) if both_have_read else due()
 
     first, second = at_once(take, "FOR NO KEY UPDATE", take, must_wait=False)
 
@@ -177,31 +178,31 @@ def test_two_relays_publish_one_message(tell: Tell, both_have_read: bool) -> Non
     assert told.delivery.relaunches == 1
 
 
-def test_two_relays_owe_one_row(tell: Tell) -> None:
-    told = tell("email")
+def test_two_relays_owe_one_row(record_fact: RecordFact) -> None:
+    owed = record_fact("email")
 
     at_once(lambda: relay.owe(ALL_LOST), "INSERT", lambda: relay.owe(ALL_LOST))
 
-    assert told.look() == ("pending", 0, "")
+    assert owed.look() == ("pending", 0, "")
     assert Fact.objects.get().relayed_at is not None
 
 
-def test_two_persons_who_decide_about_one_letter_decide_once(tell: Tell) -> None:
-    told = owed(tell)
+def test_two_persons_who_decide_about_one_letter_decide_once(record_fact: RecordFact) -> None:
+    told = owed(record_fact)
     Delivery.objects.update(state="dead", tries=17, wake_at=None)
 
     decided = at_once(
-        lambda: replaying.replay(Choice(subscriber="email"), {"email"}, actor=AMARA, reason="mended", rate_per_s=20),
+        lambda: replay.replay(Choice(subscriber="email"), {"email"}, actor=AMARA, reason="mended", rate_per_s=20),
         "FOR NO KEY UPDATE",
-        lambda: people.discard("email", BELA, "old"),
+        lambda: dead_letters.discard("email", BELA, "old"),
     )
 
     assert decided == (1, 0)
     assert told.look()[0] == "pending"
 
 
-def test_two_who_start_at_once_subscribe_once_and_are_owed_from_one_number_on(tell: Tell) -> None:
-    tell("email")
+def test_two_who_start_at_once_subscribe_once_and_are_owed_from_one_number_on(record_fact: RecordFact) -> None:
+    record_fact("email")
     relay.owe(NONE_LOST)
 
     at_once(lambda: relay.register(["email"], 1), "FOR UPDATE", lambda: relay.register(["email"], 2), must_wait=True)
@@ -212,9 +213,9 @@ def test_two_who_start_at_once_subscribe_once_and_are_owed_from_one_number_on(te
 # --- whoever holds one order --------------------------------------------------------------------------------------------------
 
 
-def test_an_order_that_somebody_holds_keeps_nobody_elses_deliveries_back(tell: Tell) -> None:
+def test_an_order_that_somebody_holds_keeps_nobody_elses_deliveries_back(record_fact: RecordFact) -> None:
     """A forgotten psql has its row, so that no line of its history can be written; its worker was lost."""
-    held_up, other = tell("email", "ORD-1"), tell("email", "ORD-2")
+    held_up, other = record_fact("email", "ORD-1"), record_fact("email", "ORD-2")
     for told in (held_up, other):
         Delivery.objects.create(fact=told.fact, subscriber="email", wake_at=LONG_AGO)
     Delivery.objects.filter(fact=held_up.fact).update(state="started", tries=1)
@@ -225,15 +226,15 @@ def test_an_order_that_somebody_holds_keeps_nobody_elses_deliveries_back(tell: T
         assert due(marks) == []
         assert held_up.look() == ("started", 1, "")
 
-    relay._deliveries._until.clear()  # a minute later
+    relay.aside.deliveries._until.clear()  # a minute later
     assert due(marks) == []
     assert held_up.look() == ("retry_wait", 1, "worker_lost")
 
 
-def test_a_table_that_somebody_holds_ends_the_round_soon(tell: Tell) -> None:
+def test_a_table_that_somebody_holds_ends_the_round_soon(record_fact: RecordFact) -> None:
     """It is not asked for row by row."""
     for number in range(20):
-        Delivery.objects.create(fact=tell("email", f"ORD-{number}").fact, subscriber="email", wake_at=LONG_AGO)
+        Delivery.objects.create(fact=record_fact("email", f"ORD-{number}").fact, subscriber="email", wake_at=LONG_AGO)
     Delivery.objects.update(state="started", tries=1)
     begun = time.monotonic()
 

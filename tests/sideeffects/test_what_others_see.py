@@ -8,9 +8,9 @@ import pytest
 from django.db import connection
 
 from orders.events import OrderFulfilled
-from sideeffects import delivering, registry, relay
+from sideeffects import attempt, discovery, relay
 from sideeffects.models import Delivery
-from tests.sideeffects.conftest import ALL_LOST, Tell, Told
+from tests.sideeffects.conftest import ALL_LOST, Owed, RecordFact
 from tests.witness import Witness
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -27,8 +27,8 @@ def states(saw: list[str]) -> list[str]:
     return [line.replace("placed /", "").replace("placed", "").replace("fact", "").strip() or "no row" for line in saw]
 
 
-def deliver(told: Told, handler: Any, **declared: Any) -> str:
-    return delivering.deliver(replace(registry.subscriptions()[told.subscriber], handler=handler, **declared), told.fact.pk)
+def deliver(owed: Owed, handler: Any, **declared: Any) -> str:
+    return attempt.deliver(replace(discovery.subscriptions()[owed.subscriber], handler=handler, **declared), owed.fact.pk)
 
 
 def balance(witness: Witness) -> int:
@@ -37,8 +37,8 @@ def balance(witness: Witness) -> int:
     return int(row[0])
 
 
-def test_an_effect_on_our_own_rows_and_delivered_are_seen_together(tell: Tell, witness: Witness) -> None:
-    told = tell("loyalty")
+def test_an_effect_on_our_own_rows_and_delivered_are_seen_together(record_fact: RecordFact, witness: Witness) -> None:
+    owed = record_fact("loyalty")
     pairs: set[tuple[int, str]] = set()
 
     def before(execute: Any, *statement: Any) -> Any:
@@ -47,52 +47,52 @@ def test_an_effect_on_our_own_rows_and_delivered_are_seen_together(tell: Tell, w
         return execute(*statement)
 
     with witness.watching() as saw, connection.execute_wrapper(before):
-        told.run()
+        owed.run()
     pairs.add((balance(witness), states(saw)[-1]))
 
     assert states(saw) == ["no row", "loyalty:delivered"]
     assert pairs == {(0, "no row"), (84, "loyalty:delivered")}
 
 
-def test_a_try_outside_is_seen_before_it_leaves_and_settled_when_it_is_back(tell: Tell, witness: Witness) -> None:
-    told = tell("email")
+def test_a_try_outside_is_seen_before_it_leaves_and_settled_when_it_is_back(record_fact: RecordFact, witness: Witness) -> None:
+    owed = record_fact("email")
     with witness.watching() as saw:
-        deliver(told, lambda event, delivery: witness.leaves("mail"))
+        deliver(owed, lambda event, delivery: witness.leaves("mail"))
 
     assert states(saw) == ["no row", "email:started", "→ mail", "email:delivered"]
 
 
-def test_a_second_try_on_our_own_rows_is_seen_before_it_begins(tell: Tell, witness: Witness) -> None:
+def test_a_second_try_on_our_own_rows_is_seen_before_it_begins(record_fact: RecordFact, witness: Witness) -> None:
     """So that one which kills its worker is counted."""
-    told = tell("loyalty")
+    owed = record_fact("loyalty")
 
     def fails(event: OrderFulfilled, delivery: Delivery) -> None:
         raise RuntimeError("broken")
 
-    deliver(told, fails)
+    deliver(owed, fails)
     with witness.watching() as saw:
-        deliver(told, lambda event, delivery: witness.leaves("try"))
+        deliver(owed, lambda event, delivery: witness.leaves("try"))
 
     assert states(saw) == ["loyalty:retry_wait", "loyalty:started", "→ try", "loyalty:delivered"]
 
 
-def test_what_fails_leaves_nothing_of_its_effect(tell: Tell, witness: Witness) -> None:
-    told = tell("loyalty")
-    handler = registry.subscriptions()["loyalty"].handler
+def test_what_fails_leaves_nothing_of_its_effect(record_fact: RecordFact, witness: Witness) -> None:
+    owed = record_fact("loyalty")
+    handler = discovery.subscriptions()["loyalty"].handler
 
     def half(event: OrderFulfilled, delivery: Delivery) -> None:
         handler(event, delivery)
         raise RuntimeError("broken")
 
     with witness.watching() as saw:
-        deliver(told, half)
+        deliver(owed, half)
 
     assert (states(saw), balance(witness)) == (["no row", "loyalty:retry_wait"], 0)
 
 
-def test_what_is_owed_is_written_before_it_is_published(tell: Tell, witness: Witness) -> None:
+def test_what_is_owed_is_written_before_it_is_published(record_fact: RecordFact, witness: Witness) -> None:
     """The broker is away: the row says so, and is due again."""
-    tell("email")
+    record_fact("email")
     relay.owe(ALL_LOST)
     launched: list[Any] = []
     leaves = witness.leaves
@@ -103,7 +103,7 @@ def test_what_is_owed_is_written_before_it_is_published(tell: Tell, witness: Wit
 
     setattr(witness, "leaves", then_read)  # noqa: B010
     with witness.watching() as saw:
-        registry.relay_round(lambda: True)
+        relay.run_round(lambda: True)
 
     assert [line for line in saw if line.startswith("→")] == ["→ sideeffects.email"]
     assert launched == [(1, True)]
@@ -111,9 +111,9 @@ def test_what_is_owed_is_written_before_it_is_published(tell: Tell, witness: Wit
     assert Delivery.objects.get().wake_at is not None
 
 
-def test_a_fact_is_numbered_and_then_relayed_with_all_that_is_owed(tell: Tell, witness: Witness) -> None:
-    tell("email")
-    tell("analytics", "ORD-2")
+def test_a_fact_is_numbered_and_then_relayed_with_all_that_is_owed(record_fact: RecordFact, witness: Witness) -> None:
+    record_fact("email")
+    record_fact("analytics", "ORD-2")
     seen: list[Any] = []
 
     def before(execute: Any, *statement: Any) -> Any:

@@ -7,9 +7,9 @@ from typing import Any
 from django.core.management.base import CommandParser
 
 from fulfillment.management.operating import OperatorCommand, authenticated, find_order, words, wrong_usage
-from sideeffects import people, relay
+from sideeffects import dead_letters, relay
+from sideeffects.dead_letters import Pile
 from sideeffects.models import Delivery, DeliveryState
-from sideeffects.people import Pile
 
 FILTERS = ("subscriber", "state", "error", "order")
 SHOWN = 50
@@ -43,18 +43,18 @@ class Command(OperatorCommand):
             self._count(options["json"])
 
     def _count(self, as_json: bool) -> None:
-        piles, waiting = people.all_piles(), relay.waiting()
-        for_a_person = [pile for pile in piles if pile.state in people.WAITING]
+        piles, waiting = dead_letters.all_piles(), relay.waiting()
+        for_a_person = [pile for pile in piles if pile.state in dead_letters.WAITING]
         if as_json:
             rows = [dataclasses.asdict(pile) for pile in piles]
             self.tell_json(
-                {"waiting": waiting, "for_a_person": [row for row in rows if row["state"] in people.WAITING], "deliveries": rows}
+                {"waiting": waiting, "for_a_person": [row for row in rows if row["state"] in dead_letters.WAITING], "deliveries": rows}
             )
             return
         self.tell(*map(_pile, piles), f"{waiting} on their way, {sum(pile.count for pile in for_a_person)} wait for a person.")
 
     def _list(self, options: dict[str, Any]) -> None:
-        found = people.deliveries(**{name: options[name] for name in FILTERS})
+        found = dead_letters.chosen(**{name: options[name] for name in FILTERS})
         shown = list(found[: SHOWN + 1])
         if options["json"]:
             self.tell_json({"deliveries": [_as_json(delivery) for delivery in shown[:SHOWN]], "more": len(shown) > SHOWN})
@@ -71,7 +71,7 @@ class Command(OperatorCommand):
         if options["subscriber"] not in ("", options["discard"]):
             wrong_usage("--discard names the subscriber already.")
         chosen = {name: options[name] for name in ("state", "error", "order")}
-        count = people.discard(options["discard"], authenticated("discard"), options["reason"], **chosen)
+        count = dead_letters.discard(options["discard"], authenticated("discard"), options["reason"], **chosen)
         if not count:
             sys.exit(f"Nothing of {options['discard']} waits for a person. Nothing was done.")
         if options["json"]:

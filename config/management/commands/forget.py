@@ -1,17 +1,44 @@
-"""``manage.py forget EMAIL``: the shop forgets a customer, as far as the law lets it."""
+"""``manage.py forget EMAIL``: erasure (pseudonymisation) of one customer, wherever the shop's database names them. Each package erases its own rows."""
 
 import sys
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Any
 
 from django.core.management.base import CommandParser
+from django.db import transaction
 
-from config import forgetting
-from config.forgetting import Forgotten, UnderWay
+from fulfillment import erasure as of_fulfillment
 from fulfillment.management.operating import OperatorCommand, authenticated, words, wrong_usage
+from orders import erasure as of_orders
+from orders import refusals
+from orders.models import Order
+from orders.operators import Actor, Refused
+from orders.pseudonyms import marks_of
+from sideeffects import erasure as of_side_effects
+
+PACKAGES = (of_fulfillment, of_orders, of_side_effects)  # in the order in which they say what is left to do
 
 KEPT = "Kept, because tax and accounting law ask for it: order numbers, dates, products, amounts, currency, country and state, charges and parcels by reference."
 BEYOND = "Not reached from here: the records of the payment provider and of the carrier, mails that were sent, and backups (see docs/personal-data.md)."
 SHOWN = 10
+
+
+class UnderWay(Refused):
+    """Orders that still need to know their customer: {number: what is left to do}."""
+
+    def __init__(self, orders: dict[str, str]) -> None:
+        super().__init__(", ".join(f"{number} {why}" for number, why in orders.items()))
+        self.orders = orders
+
+
+@dataclass(frozen=True)
+class Forgotten:
+    """``touched``: how many rows of each kind named the customer."""
+
+    orders: list[str]
+    touched: Counter[str]
 
 
 class Command(OperatorCommand):
@@ -34,13 +61,66 @@ class Command(OperatorCommand):
             wrong_usage("--yes needs --reason.")
         actor = authenticated("forget") if options["yes"] else None
         try:
-            done = forgetting.forget(email, actor, options["reason"]) if actor else forgetting.preview(email)
+            done = forget(email, actor, options["reason"]) if actor else preview(email)
         except UnderWay as busy:
             sys.exit(f"Refused: {_first(list(busy.orders))} still needed. {busy}. Nothing was forgotten; ask again when it is at rest.")
         if options["json"]:
             self.tell_json({"orders": done.orders, "touched": dict(done.touched), "written": options["yes"]})
             return
         self.tell(*_lines(done, options["yes"]))
+
+
+def preview(email: str) -> Forgotten:
+    """What ``forget`` would do. It writes nothing. Raises UnderWay."""
+    return _erase(email, None)
+
+
+def forget(email: str, actor: Actor, reason: str) -> Forgotten:
+    """Erase in one transaction for each order. It may be stopped and started again: an order that was erased is not found any more.
+
+    Raises UnderWay, Refused: nothing was done.
+    """
+    with refusals.recorded(actor, "forget", ""):
+        actor.must_have("orders.forget_customer", "have a customer forgotten")
+        return _erase(email, (actor, reason))
+
+
+def _erase(email: str, by: tuple[Actor, str] | None) -> Forgotten:
+    """``by``: who has it done, and why. None: only count."""
+    _refuse_if_under_way(of_orders.orders_of(email))
+    touched: Counter[str] = Counter()
+    numbers = []
+    for pk in list(of_orders.orders_of(email).values_list("pk", flat=True)):
+        with transaction.atomic():
+            order = of_orders.orders_of(email).select_for_update(no_key=True).filter(pk=pk).first()
+            if order is None:  # somebody else has erased it meanwhile
+                continue
+            _refuse_if_under_way([order])
+            touched += _erase_order(order, by)
+        numbers.append(order.number)
+    with transaction.atomic():
+        for package in PACKAGES:
+            touched += package.erase_address(email, write=by is not None)
+    return Forgotten(numbers, touched)
+
+
+def _refuse_if_under_way(orders: Iterable[Order]) -> None:
+    if busy := {order.number: why for order in orders if (why := _left_to_do(order))}:
+        raise UnderWay(busy)
+
+
+def _left_to_do(order: Order) -> str:
+    """The first answer counts."""
+    return next(filter(None, (package.left_to_do(order) for package in PACKAGES)), "")
+
+
+def _erase_order(order: Order, by: tuple[Actor, str] | None) -> Counter[str]:
+    marks, touched = marks_of(order), Counter(orders=1)
+    for package in PACKAGES:
+        touched += package.erase_order(order, marks, write=by is not None)
+    if by is not None:
+        of_orders.pseudonymise(order, marks, *by)
+    return touched
 
 
 def _lines(done: Forgotten, written: bool) -> list[str]:

@@ -13,10 +13,11 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from config.checks import refuse_to_start
-from fulfillment import reconciliation as invariants
 from fulfillment.management.numbers import above_zero
+from fulfillment.reconciliation import Report, reconcile
 from fulfillment.reconciliation.listings import Watch
 from orders.turns import TurnLost
+from sideeffects import audit
 
 A_CENTURY_H = 24 * 366 * 100
 
@@ -45,7 +46,7 @@ class Command(BaseCommand):
         refuse_to_start("reconcile")
         try:
             with progress() as watch:
-                report = invariants.reconcile(options["since"], not options["no_repair"], watch)
+                report = reconcile(options["since"], not options["no_repair"], watch, audit)
         except TurnLost as lost:
             sys.exit(str(lost))
         self.stdout.write(json.dumps(report.as_json()) if options["json"] else _told(report))
@@ -53,7 +54,7 @@ class Command(BaseCommand):
             sys.exit(1)
 
 
-def _told(report: invariants.Report) -> str:
+def _told(report: Report) -> str:
     """One line for each finding; the last line but one says where the money is, the last one counts."""
     lines = [finding.sentence for finding in report.findings]
     if report.gone:

@@ -8,7 +8,7 @@ from typing import Any
 from config import alive
 from config.loops import Loop, LoopCommand
 from fulfillment.release import RELEASE
-from sideeffects import people, registry, relay
+from sideeffects import discovery, incidents, relay
 
 REGISTER_EVERY_S = 15.0  # names that no code knows turn up at any time
 
@@ -16,7 +16,7 @@ REGISTER_EVERY_S = 15.0  # names that no code knows turn up at any time
 class Relay(Loop):
     """``tell`` gets one line for each round that found something."""
 
-    name, most = "relay", registry.LAUNCHES_A_ROUND
+    name, most = "relay", relay.LAUNCHES_A_ROUND
 
     def __init__(self, tell: Callable[[str], Any]) -> None:
         super().__init__(tell)
@@ -39,15 +39,15 @@ class Relay(Loop):
         self.marks = relay.Marks()
 
     def _round(self) -> int:
-        if time.monotonic() - self.registered_at >= REGISTER_EVERY_S and relay.register(registry.names(), RELEASE):
+        if time.monotonic() - self.registered_at >= REGISTER_EVERY_S and relay.register(discovery.names(), RELEASE):
             self.registered_at = time.monotonic()
-        launched = self.part("the deliveries", lambda: registry.relay_round(self.turn.keep, self.marks))
+        launched = self.part("the deliveries", lambda: relay.run_round(self.turn.keep, self.marks))
         if launched:
             self.tell(f"relay: published {launched} deliveries")
-        if time.monotonic() - self.beaten_at >= relay.BEAT_EVERY_S:
-            self.part("the incidents", people.tell)
+        if time.monotonic() - self.beaten_at >= relay.HEARTBEAT_EVERY_S:
+            self.part("the incidents", incidents.refresh)
             if self.is_well:
-                self.part("the beat", relay.beat)
+                self.part("the beat", relay.record_heartbeat)
             self.beaten_at = time.monotonic()
         return launched
 

@@ -8,8 +8,8 @@ from django.core.management.base import CommandParser
 
 from fulfillment.management.numbers import rate
 from fulfillment.management.operating import OperatorCommand, authenticated, find_order, instant, words, wrong_usage
-from sideeffects import registry, replaying
-from sideeffects.replaying import Batch, Choice
+from sideeffects import discovery, replay
+from sideeffects.replay import Batch, Choice
 
 SEEN, UNKNOWN = "customers see it: add --customers-see-it", "no code knows this subscriber: deploy code that does, or discard them"
 FILTERS = ("subscriber", "error", "order", "since", "until")
@@ -44,7 +44,7 @@ class Command(OperatorCommand):
         if options["order"]:
             find_order(options["order"])
         choice = Choice(**{name: options[name] for name in FILTERS})
-        found = replaying.batches(choice)
+        found = replay.batches(choice)
         taken = [batch for batch in found if not _left_out(batch, options["customers_see_it"])]
         if actor is None:
             self._show(found, options, 0)
@@ -52,7 +52,7 @@ class Command(OperatorCommand):
         if found and not taken:
             sys.exit("\n".join([*(_line(batch, options["customers_see_it"]) for batch in found), "Nothing was done."]))
         decided = {"reason": options["reason"], "rate_per_s": options["rate"]}
-        replayed = replaying.replay(choice, {batch.subscriber for batch in taken}, actor=actor, **decided)
+        replayed = replay.replay(choice, {batch.subscriber for batch in taken}, actor=actor, **decided)
         self._show(found, options, replayed)
 
     def _show(self, found: list[Batch], options: dict[str, Any], replayed: int) -> None:
@@ -75,7 +75,7 @@ class Command(OperatorCommand):
 
 def _left_out(batch: Batch, customers_see_it: bool) -> str:
     """Why these stay as they are; empty: they do not."""
-    subscription = registry.subscriptions().get(batch.subscriber)
+    subscription = discovery.subscriptions().get(batch.subscriber)
     if subscription is None:
         return UNKNOWN
     return SEEN if subscription.seen_by_customers and not customers_see_it else ""

@@ -1,4 +1,4 @@
-"""Analytics: daily revenue, and units per product. The sums commit with the delivery, so an event told twice counts once."""
+"""Analytics: daily revenue, and units per product. The sums commit with the delivery, so an event that is delivered twice counts once."""
 
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, time, timedelta
@@ -48,7 +48,7 @@ def analytics(event: OrderFulfilled, delivery: Delivery) -> None:
 
 
 def audit(since: datetime | None) -> Iterator[str]:
-    """Every day's sums are those of the orders that were heard of, each once. The first day is the first that has begun since then: of no day only a part."""
+    """Every day's sums are those of the orders that were heard of, each once. ``since``: only days that have begun after it, so that each day is whole."""
     day = (since.astimezone(UTC) + timedelta(days=1)).date() if since else date.min
     begins = datetime.combine(day, time.min, UTC) if since else EVER
     with connection.cursor() as cursor:

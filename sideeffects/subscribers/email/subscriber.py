@@ -1,4 +1,4 @@
-"""Email: a text receipt over SMTP. Outside our database, so at least once, under a Message-ID that is the same for every try."""
+"""Email: a text receipt over SMTP. It is outside our database, so it is sent at least once. Every try has the same Message-ID."""
 
 import re
 import smtplib
@@ -27,9 +27,9 @@ class NotNow(Exception):
 
 @subscriber(OrderFulfilled, outside=True, seen_by_customers=True, final=(PermanentlyRefused,), of_this_one=(NotNow,))
 def email(event: OrderFulfilled, delivery: Delivery) -> None:
-    """Raises PermanentlyRefused; anything else is tried again: a login, a quota or a list of addresses is for us to mend, and a full mailbox may be emptied.
+    """Send the receipt. The Message-ID lets mail stores drop repeats.
 
-    The Message-ID lets mail stores drop repeats.
+    Raises PermanentlyRefused. Any other error is tried again: a login, a quota or a block list is for us to mend, and a full mailbox may be emptied.
     """
     order = delivery.fact.order  # names and addresses are not in the fact
     if not can_be_written_to(order.customer_email):

@@ -48,8 +48,8 @@ def loyalty(event: OrderFulfilled, delivery: Delivery) -> None:
         cursor.execute(ADD_POINTS, [account, points])
 
 
-def forget(email: str, write: bool) -> int:
-    """The account gets a random name: whoever knows the address finds it no more. Its points, and their sum, stay. Returns how many entries."""
+def erase(email: str, write: bool) -> int:
+    """The account gets a random name: whoever knows the address does not find it any more. Its points and their sum stay. Returns how many entries."""
     account, nobody = account_of(email), secrets.token_hex(32)
     entries = PointsEntry.objects.filter(account=account)
     if not write:

@@ -30,7 +30,7 @@ def recommendations(event: OrderFulfilled, delivery: Delivery) -> None:
 
 
 def audit(since: datetime | None) -> Iterator[str]:
-    """Every pair was counted once for each order that was heard of. These are counts of all time: what is new alone says nothing about them."""
+    """Every pair was counted once for each order that was heard of. These are counts of all time, so nothing can be said about new facts alone."""
     if since is not None:
         return
     with connection.cursor() as cursor:

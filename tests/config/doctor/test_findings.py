@@ -21,8 +21,8 @@ from tests.engines import ROOT
 from tests.fulfillment.conftest import order as order
 from tests.fulfillment.conftest import saga as saga
 from tests.fulfillment.conftest import sandbox as sandbox
-from tests.sideeffects.conftest import Tell
-from tests.sideeffects.conftest import tell as tell
+from tests.sideeffects.conftest import RecordFact
+from tests.sideeffects.conftest import record_fact as record_fact
 
 
 def test_a_database_that_takes_no_writes_is_named(well: None) -> None:
@@ -47,10 +47,10 @@ def test_nothing_is_found_where_all_is_well(well: None, capsys: pytest.CaptureFi
 
 
 def test_a_queue_without_a_worker_is_named_with_what_waits_and_how_to_start_one(
-    well: None, tell: Tell, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    well: None, record_fact: RecordFact, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """The receipts stay unsent, and I am told which worker to start."""
-    tell("email")
+    record_fact("email")
     monkeypatch.setattr(doctor, "_consumers", lambda ask_for_s: {"undo": ["saga@here"], "saga": ["saga@here"]})
 
     with pytest.raises(SystemExit) as end:
@@ -175,10 +175,10 @@ def test_an_order_past_its_deadline_is_shown(well: None, saga: int) -> None:
     assert "1 under way, the oldest (ORD-1) for" in orders.found
 
 
-def test_dead_letters_and_overdue_deliveries_are_counted(well: None, tell: Tell) -> None:
-    told, dead, held = tell("email"), tell("loyalty", "ORD-2"), tell("survey", "ORD-3")
+def test_dead_letters_and_overdue_deliveries_are_counted(well: None, record_fact: RecordFact) -> None:
+    owed, dead, held = record_fact("email"), record_fact("loyalty", "ORD-2"), record_fact("survey", "ORD-3")
     Subscriber.objects.all().delete()
-    Delivery.objects.create(fact=told.fact, subscriber="email", state="retry_wait", wake_at="2020-01-01T00:00Z")
+    Delivery.objects.create(fact=owed.fact, subscriber="email", state="retry_wait", wake_at="2020-01-01T00:00Z")
     Delivery.objects.create(fact=dead.fact, subscriber="loyalty", state="dead")
     Delivery.objects.create(fact=held.fact, subscriber="survey", state="held")
 

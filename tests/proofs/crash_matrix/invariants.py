@@ -6,15 +6,16 @@ from django.db.models import Prefetch
 
 from fulfillment import engine
 from fulfillment.models import Saga, SagaState, StepState
-from fulfillment.reconciliation import reconciling
-from fulfillment.reconciliation.facts import gather, starts
+from fulfillment.reconciliation.facts import gather
 from fulfillment.reconciliation.finding import Finding, Rule
 from fulfillment.reconciliation.listings import NotListed, providers, read
-from fulfillment.reconciliation.reconciling import MARGIN
+from fulfillment.reconciliation.orders_at_rest import findings_about
+from fulfillment.reconciliation.scope import MARGIN
 from fulfillment.talk import with_provider_of
 from orders.attention import open_incidents
 from orders.models import Order, Status
 from orders.timeline import Kind, TimelineEntry
+from sideeffects import audit
 from tests.proofs.crash_matrix.script import INCIDENT
 
 WHILE_OPEN = (Rule.ONE_EFFECT_PER_KEY, Rule.HISTORY_REBUILDS_THE_JOURNAL)  # what holds also before an order is closed
@@ -57,8 +58,8 @@ def _as_reconciled(order: Order) -> list[Finding]:
     listings = read(providers(Saga.objects.filter(order=order)), order.placed_at - MARGIN, lambda *_: None)
     if listings.silent:
         raise NotListed(", ".join(f"{role} {provider}: {why}" for (role, provider), why in listings.silent.items()))
-    (facts,) = gather([order.saga], listings, starts())
-    found = [finding for rule in reconciling.RULES for finding in rule(facts)]
+    (facts,) = gather([order.saga], listings, audit)
+    found = findings_about(facts)
     return found if SagaState(order.saga.state).is_final else [finding for finding in found if finding.rule in WHILE_OPEN]
 
 

@@ -15,7 +15,7 @@ from fulfillment.engine import attempts
 from fulfillment.gateways import lease
 from fulfillment.recovery import jumps
 from orders import watch
-from sideeffects import registry
+from sideeffects import tasks as side_effects
 from tests.proofs.simulation.provider import VirtualCarrier, VirtualPayments
 
 START = datetime(2030, 1, 1, tzinfo=UTC).timestamp()
@@ -100,10 +100,10 @@ class Commits:
 def replaced(clock: Clock, listener: Any) -> Iterator["Surroundings"]:
     """Everything outside the engine is ours in the block, and put back after it."""
     surroundings = Surroundings()
-    was = (tasks.publish, registry.publish, crashpoints.listener, attempts.watch, keys.new_nonce, dict(gateways.ROLES))
+    was = (tasks.publish, side_effects.publish, crashpoints.listener, attempts.watch, keys.new_nonce, dict(gateways.ROLES))
     times = {module: vars(module)["time"] for module in (lease, watch, attempts, jumps)}
     vars(tasks)["publish"] = lambda what: surroundings.broker.publish(what)
-    vars(registry)["publish"] = lambda messages: []
+    vars(side_effects)["publish"] = lambda messages: []
     vars(keys)["new_nonce"] = lambda: "simulated"  # each order has a number of its own, and a history is repeated to the letter
     for module in times:
         vars(module)["time"] = SimpleNamespace(monotonic=lambda: clock.now, time=lambda: clock.of_the_workers)
@@ -116,7 +116,7 @@ def replaced(clock: Clock, listener: Any) -> Iterator["Surroundings"]:
     try:
         yield surroundings
     finally:
-        vars(tasks)["publish"], vars(registry)["publish"], crashpoints.listener, attempts.watch, vars(keys)["new_nonce"], roles = was
+        vars(tasks)["publish"], vars(side_effects)["publish"], crashpoints.listener, attempts.watch, vars(keys)["new_nonce"], roles = was
         for module, time in times.items():
             vars(module)["time"] = time
         gateways.ROLES.update(roles)

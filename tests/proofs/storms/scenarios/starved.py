@@ -43,8 +43,8 @@ LAUNCHED = DELIVERIES + " AND d.relaunches > 0"
 AUDIT = """
 import django
 django.setup()
-from sideeffects import registry
-print([f"{name}: {found}" for name, found in registry.audit()])
+from sideeffects import audit
+print([f"{name}: {found}" for name, found in audit.complaints()])
 """
 
 

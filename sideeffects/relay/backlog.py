@@ -1,0 +1,29 @@
+"""The backlog: how many deliveries wait, and for how long."""
+
+from django.db import connection
+from django.db.models import Q
+
+from orders.clock import in_seconds
+from sideeffects.models import Delivery
+
+UNHEARD = """
+SELECT s.name, count(*), min(o.number) FROM orders_fact f JOIN orders_order o ON o.id = f.order_id
+JOIN sideeffects_subscriber s ON s.state = 'active' AND s.starts_at <= coalesce(f.number, s.starts_at)
+WHERE f.relayed_at IS NULL AND f.at <= shop_now() - %s * interval '1 second'
+    AND NOT EXISTS (SELECT FROM sideeffects_delivery d WHERE d.event_id = f.id AND d.subscriber = s.name)
+GROUP BY s.name
+"""
+
+
+def waiting(for_s: float = 0.0) -> int:
+    """How many deliveries have been due, or under way, for at least ``for_s`` seconds. Deliveries that have no row yet are counted too."""
+    long_ago = in_seconds(-for_s)
+    due_at = Q(wake_at__lt=long_ago) if for_s else Q(wake_at__isnull=False)
+    return sum(count for _, count, _ in not_begun(for_s)) + Delivery.objects.filter(due_at | Q(launched_at__lt=long_ago)).count()
+
+
+def not_begun(for_s: float) -> list[tuple[str, int, str]]:
+    """(subscriber, how many, the first order): facts that a subscriber has been owed for ``for_s`` seconds and has no delivery row of."""
+    with connection.cursor() as cursor:
+        cursor.execute(UNHEARD, [for_s])
+        return [(name, count, first) for name, count, first in cursor.fetchall()]

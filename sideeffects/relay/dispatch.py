@@ -1,0 +1,124 @@
+"""Dispatch: the deliveries that are due are taken, and each becomes a message. The caller publishes the messages.
+
+It does not wait for rows that somebody else holds, and it does not wait for the disk.
+"""
+
+from collections.abc import Callable, Collection, Sequence
+from datetime import datetime
+
+from django.conf import settings
+from django.db import transaction
+from django.db.models import F, Q, QuerySet
+
+from orders.clock import ShopNow, shop_now
+from orders.durability import may_be_lost
+from orders.facts import Fact
+from orders.lowwater import A_PAGE, LowWater
+from sideeffects import circuit, deliveries
+from sideeffects.deliveries import Failure
+from sideeffects.models import Delivery, DeliveryState
+from sideeffects.relay import aside
+from sideeffects.relay.marks import Marks
+from sideeffects.tasks import Message
+
+NO_PROGRESS = "no_progress"
+
+AfterLoss = Callable[[str, int], Failure]  # what follows when the worker of try number n of a subscriber was lost
+
+
+def due(known: Collection[str], lost_before: datetime | None, after_loss: AfterLoss, marks: Marks | None = None) -> list[Message]:
+    """Take up to 100 deliveries that are due and 100 whose message is lost, the oldest first. Each message that is returned is to be published now.
+
+    A delivery that was started and is past its lease has lost its worker: that counts as a try. A delivery that was published often, and that nobody starts,
+    becomes a dead letter.
+    """
+    marks = marks or Marks()
+    ours = Delivery.objects.filter(subscriber__in=known).exclude(pk__in=aside.deliveries.keys())
+    keys = _waiting(ours, "wake_at", shop_now(), marks.due)
+    if lost_before is not None:
+        keys += _waiting(ours, "launched_at", lost_before, marks.launched)
+    return aside.deliveries.work(keys, lambda some: _take(some, lost_before, after_loss))
+
+
+def inspect_circuits(known: Collection[str], marks: Marks) -> list[Message]:
+    """The probes that are to be published now. If a circuit has closed, the deliveries that wait for it are woken; before that none of them is due."""
+    ahead = []
+    for one in circuit.all_at_work().filter(subscriber__in=known):
+        if one.wakes:
+            circuit.wake_those_who_wait(one.subscriber)
+            continue
+        with transaction.atomic():
+            if chosen := circuit.send_ahead(one.subscriber):
+                ahead.append(_published(chosen))
+    at_work = frozenset(circuit.all_at_work().values_list("subscriber", flat=True))
+    if at_work != marks.at_work:
+        marks.due.start_over()
+        marks.launched.start_over()
+        marks.at_work = at_work
+    return ahead
+
+
+def _waiting(ours: QuerySet[Delivery], instant: str, until: datetime, mark: LowWater) -> list[int]:
+    """The oldest by ``instant``, each read on a partial index of its own. Rows that somebody holds are passed over: a page of them would keep all others back."""
+
+    def read(after: datetime | None, up_to: datetime) -> list[int]:
+        bounds = {f"{instant}__lte": up_to} | ({f"{instant}__gt": after} if after else {})
+        with transaction.atomic():
+            may_be_lost()
+            free = ours.filter(**bounds).order_by(instant, "id").select_for_update(of=("self",), no_key=True, skip_locked=True)
+            return list(free.values_list("pk", flat=True)[:A_PAGE])
+
+    keys = read(mark.since, until)
+    if len(keys) < A_PAGE:
+        keys += mark.behind(read)
+        mark.reached(until)
+    return keys
+
+
+def _take(keys: Sequence[int], lost_before: datetime | None, after_loss: AfterLoss) -> list[Message]:
+    """The deliveries that nobody holds and that are still due."""
+    is_due = Q(wake_at__lte=ShopNow())
+    if lost_before is not None:
+        is_due |= Q(launched_at__lt=lost_before)
+    with transaction.atomic():
+        may_be_lost()
+        rows = Delivery.objects.filter(is_due, pk__in=keys).order_by("id").select_related("fact__order")
+        rows = rows.select_for_update(of=("self",), no_key=True, skip_locked=True)
+        return [message for delivery in rows if (message := _launch(delivery, after_loss))]
+
+
+def _launch(delivery: Delivery, after_loss: AfterLoss) -> Message | None:
+    if delivery.state == DeliveryState.STARTED:
+        deliveries.write_failure(delivery, after_loss(delivery.subscriber, delivery.tries))
+        return None
+    started = delivery.tries + delivery.unspent
+    if delivery.relaunches - started >= settings.POISON_AFTER:
+        sentence = f"published {delivery.relaunches} times, started {started} times"
+        deliveries.write_failure(delivery, Failure(code=NO_PROGRESS, message=sentence, retry_in_s=None))
+        return None
+    return _published(delivery)
+
+
+def _published(delivery: Delivery) -> Message:
+    relaunches = delivery.relaunches + 1
+    Delivery.objects.filter(pk=delivery.pk).update(relaunches=relaunches, launched_at=ShopNow(), wake_at=None)
+    return Message(fact=delivery.fact_id, subscriber=delivery.subscriber, order=delivery.fact.order.number, attempt=relaunches + 1)
+
+
+def not_published(messages: list[Message]) -> None:
+    """The broker took none of these messages: their deliveries are due again at once."""
+    with transaction.atomic():
+        may_be_lost()
+        for message in messages:
+            waiting = Delivery.objects.filter(fact=message.fact, subscriber=message.subscriber, state__in=deliveries.WAITING)
+            waiting.update(relaunches=F("relaunches") - 1, launched_at=None, wake_at=ShopNow())
+
+
+def waits_since(marks: Marks | None = None) -> datetime | None:
+    """When the oldest message that nobody has started was published. None: no message waits."""
+    marks = marks or Marks()
+    unheard = Fact.objects.filter(relayed_at__isnull=True, number__gte=marks.relayed).order_by("number").values_list("at", flat=True)
+    launched = Delivery.objects.filter(launched_at__isnull=False).order_by("launched_at").values_list("launched_at", flat=True)
+    if marks.launched.since:
+        launched = launched.filter(launched_at__gt=marks.launched.since)
+    return min(filter(None, (unheard.first(), launched.first())), default=None)

@@ -1,0 +1,87 @@
+"""Fan-out: each fact is numbered after its commit, and owed to every subscriber that starts at or before that number.
+
+The messages that go out with the commit decide nothing. Whoever has published what, a delivery row is written for every subscriber that is owed the fact. The
+relay does not wait for rows that somebody else holds, and it does not wait for the disk.
+"""
+
+import uuid
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from typing import Any
+
+from django.db import transaction
+
+from orders import facts
+from orders.clock import ShopNow, shop_now
+from orders.durability import may_be_lost
+from orders.facts import Fact
+from orders.lowwater import A_PAGE, LowWater
+from sideeffects import deliveries
+from sideeffects.models import Delivery, Subscriber, SubscriberState
+from sideeffects.relay import aside
+from sideeffects.relay.marks import Marks
+
+NUMBERED_AT_ONCE = 1000
+
+
+def owe(lost_before: datetime | None, marks: Marks | None = None) -> bool:
+    """Number the committed facts, then inspect one page of facts that are not relayed yet. A delivery is owed if it has no row and its message is lost.
+
+    ``lost_before``: a message that was published earlier and has not started is lost. None: nothing is known about messages. Returns True if there are more
+    facts to inspect now. A fact that somebody holds, or that cannot be worked on, does not keep the others back.
+    """
+    marks = marks or Marks()
+    with transaction.atomic():
+        may_be_lost()
+        _number(marks.unnumbered)
+    last, left_aside = facts.next_number(), aside.facts.keys()
+    waiting = Fact.objects.filter(relayed_at__isnull=True, number__gte=max(marks.relayed, marks.inspected + 1))
+    page = list(waiting.exclude(pk__in=left_aside).order_by("number").values_list("pk", "number", "at")[:A_PAGE])
+    if not marks.inspected and not left_aside:
+        marks.relayed = (page[0][1] or 0) if page else last
+    relayed = aside.facts.work([fact for fact, _, _ in page], lambda keys: _relay(keys, lost_before))
+    more = len(page) == A_PAGE and (bool(relayed) or _is_lost(page[-1][2], lost_before, shop_now()))
+    marks.inspected = (page[-1][1] or 0) if more else 0
+    return more
+
+
+def _is_lost(at: datetime, lost_before: datetime | None, now: datetime) -> bool:
+    """Whether a message that was published ``at`` is lost. An instant after ``now`` was written by a clock that was ahead: such a message counts as lost."""
+    return lost_before is not None and not lost_before <= at <= now
+
+
+def _number(mark: LowWater) -> None:
+    now = shop_now()
+    if len(facts.number_committed(NUMBERED_AT_ONCE, mark.since, now)) < NUMBERED_AT_ONCE:
+        mark.behind(lambda after, up_to: facts.number_committed(A_PAGE, after, up_to))
+        mark.reached(now)
+
+
+def _relay(keys: Sequence[uuid.UUID], lost_before: datetime | None) -> list[uuid.UUID]:
+    """The facts with which the relay is done."""
+    with transaction.atomic():
+        may_be_lost()
+        rows = Fact.objects.filter(pk__in=keys, relayed_at__isnull=True).select_for_update(no_key=True, skip_locked=True)
+        now = shop_now()
+        lost = {fact.pk for fact in rows if _is_lost(fact.at, lost_before, now)}
+        done = [fact.pk for fact, lacking in _lacking(list(rows)) if not lacking or (fact.pk in lost and _owe(fact, lacking))]
+        Fact.objects.filter(pk__in=done).update(relayed_at=ShopNow())
+        return done
+
+
+def _lacking(page: list[Fact]) -> Iterable[tuple[Fact, list[str]]]:
+    """Each fact with the subscribers that are owed it and have no delivery row."""
+    starts = dict(Subscriber.objects.filter(state=SubscriberState.ACTIVE).values_list("name", "starts_at"))
+    rows: dict[Any, set[str]] = defaultdict(set)
+    for fact_id, name in Delivery.objects.filter(fact__in=page).values_list("fact_id", "subscriber"):
+        rows[fact_id].add(name)
+    for fact in page:
+        yield fact, [name for name, starts_at in starts.items() if starts_at <= (fact.number or 0) and name not in rows[fact.pk]]
+
+
+def _owe(fact: Fact, names: list[str]) -> bool:
+    """Write the missing rows. False: one of the deliveries is being made right now, so its message was not lost."""
+    owed = [name for name in names if not deliveries.is_being_delivered(fact.pk, name)]
+    Delivery.objects.bulk_create((Delivery(fact=fact, subscriber=name, wake_at=ShopNow()) for name in owed), ignore_conflicts=True)
+    return len(owed) == len(names)

@@ -28,7 +28,7 @@ if "celery" in Path(sys.argv[0]).parts[-2:]:
 TOKEN = "trace_token"  # where a task's request keeps what leaves its trace again
 
 for scheme, transport in {"redis": "valkey", "rediss": "valkey", "amqp": "amqp"}.items():  # imported when it is used: 0.1 to 0.8 s
-    kombu.transport.TRANSPORT_ALIASES[scheme] = f"config.poison.{transport}:Transport"
+    kombu.transport.TRANSPORT_ALIASES[scheme] = f"config.consumer.{transport}:Transport"
 
 app = Celery("shop")
 app.config_from_object("config.celeryconfig")
@@ -40,18 +40,18 @@ app.autodiscover_tasks(related_name="registry")
 def refuse_what_checks_refuse(sender: Any, **_: Any) -> None:
     """Celery runs Django's system checks and ignores their result; a worker with wrong wiring must not take messages."""
     from config.checks import refuse_to_start
-    from config.presence import Presence
+    from orders.registration import Presence
 
     _answer_without_passwords()
     presence = Presence(sender.hostname)
     presence.begin()
-    signals.worker_ready.connect(lambda **_: presence.watch(), weak=False, dispatch_uid="config.presence.watch")
+    signals.worker_ready.connect(lambda **_: presence.watch(), weak=False, dispatch_uid="orders.registration.watch")
 
     def end(sender: Any, **_: Any) -> None:
         if not sender.exitcode:  # an error ends a worker in the same order, with another code
             presence.end()
 
-    signals.worker_shutdown.connect(end, weak=False, dispatch_uid="config.presence.end")
+    signals.worker_shutdown.connect(end, weak=False, dispatch_uid="orders.registration.end")
     refuse_to_start("worker")
 
 
@@ -107,21 +107,21 @@ def tell_what_was_dropped(name: str = "", message: Any = None, **_: Any) -> None
     tasks.tell_dropped(name, message)
 
 
-@signals.worker_process_init.connect(weak=False, dispatch_uid="config.pool_process")
+@signals.worker_process_init.connect(weak=False, dispatch_uid="config.worker.pool_process")
 def watch_the_pool_process(**_: Any) -> None:
-    from config import pool_process
+    from config.worker import pool_process
 
     pool_process.watch()
 
 
-@signals.worker_ready.connect(weak=False, dispatch_uid="config.watchdog")
+@signals.worker_ready.connect(weak=False, dispatch_uid="config.worker.watchdog")
 def watch_for_deafness(sender: Any, **_: Any) -> None:
     """In the worker's main process: it hears of every message, and nobody else can tell that it hears none."""
-    from config import watchdog
+    from config.worker import watchdog
 
     watching = watchdog.watch(sorted(sender.app.amqp.queues.consume_from), sender.app.tasks.values())
     for arrived in (signals.task_received, signals.task_rejected):
-        arrived.connect(lambda **_: watching.heard(), weak=False, dispatch_uid="config.watchdog.heard")
+        arrived.connect(lambda **_: watching.heard(), weak=False, dispatch_uid="config.worker.watchdog.heard")
 
 
 @signals.before_task_publish.connect(weak=False, dispatch_uid="config.crash.before")

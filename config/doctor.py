@@ -15,10 +15,8 @@ from django.conf import settings
 from django.core.checks import run_checks
 from django.db import DatabaseError, connection
 
-from config import sessions
 from config.broker import no_answer, trouble
 from config.celery import app
-from config.serving import pending_migrations
 from fulfillment import engine, recovery
 from fulfillment.circuit import CircuitState
 from fulfillment.clock import shop_now
@@ -27,9 +25,10 @@ from fulfillment.gateways import ROLES
 from fulfillment.models import Circuit, Reconciliation, Saga, SagaState, StepRecord, StepState
 from fulfillment.recovery import releases
 from fulfillment.release import RELEASE
-from orders import processes
+from orders import processes, sessions
 from orders.attention import RUNBOOKS, IncidentKind, unresolved
 from orders.database import advice, limited, was_not_granted, write
+from orders.readiness import pending_migrations
 from sideeffects import people, relay
 from sideeffects.models import DeliveryState
 

@@ -6,9 +6,10 @@ from http import HTTPStatus
 from django.http import HttpRequest, HttpResponseNotAllowed, JsonResponse
 from django.http.response import HttpResponseBase
 
-from config import serving, status
-from config.asking import Question
+from config import status
 from config.doctor import FAIL
+from config.single_flight import Question
+from orders import readiness as serving
 
 READY_WITHIN_S, STATUS_WITHIN_S = 1.5, 2.0
 

@@ -286,7 +286,7 @@ CELERY_TASK_ROUTES = {
     "sideeffects.*": {"queue": "sideeffects"},
 }
 CELERY_TASK_SEND_SENT_EVENT = False
-CELERY_WORKER_CONSUMER = "config.poison.consumer:Consumer"  # refuses what nobody may handle
+CELERY_WORKER_CONSUMER = "config.consumer.consumer:Consumer"  # refuses what nobody may handle
 CELERY_WORKER_PREFETCH_MULTIPLIER = 1
 CELERY_WORKER_HIJACK_ROOT_LOGGER = True
 CELERY_WORKER_CANCEL_LONG_RUNNING_TASKS_ON_CONNECTION_LOSS = False  # never kill a provider call in flight

@@ -8,8 +8,8 @@ from django.db import DatabaseError
 from django.db.models import Count, Min, Sum
 
 from config import broker, doctor
-from config.asking import Question
 from config.doctor import FAIL, Finding
+from config.single_flight import Question
 from fulfillment import recovery
 from fulfillment.clock import shop_now
 from fulfillment.models import Saga, SagaState

@@ -11,9 +11,9 @@ application = get_wsgi_application()
 
 from django.core.signals import request_finished, request_started
 
-from config import presence
 from config.celery import app
 from config.checks import refuse_to_start
+from orders import registration as presence
 from orders.connections import start_clean
 
 present = presence.of_role("web")

@@ -18,11 +18,12 @@ from django.conf import settings
 from django.core.management import call_command
 from django.db import OperationalError, connection
 
-from config import doctor, serving
+from config import doctor
 from config.doctor import Finding
 from fulfillment import recovery
 from fulfillment.clock import shop_now
 from fulfillment.models import QueueProbe, Saga
+from orders import readiness as serving
 from orders.attention import IncidentKind, open_incident
 from sideeffects import relay
 from sideeffects.models import Circuit, Delivery, RelayBeat, Subscriber

@@ -11,9 +11,12 @@ from django.core.management import CommandError, call_command, load_command_clas
 from django.db import connection
 from django.test import Client as Browser
 
-from config import alive, asking, doctor, health, serving, status
+from config import doctor, health, status
+from config import single_flight as asking
+from config.management import heartbeat as alive
 from config.management.commands.sweep import Sweep
 from fulfillment import recovery
+from orders import readiness as serving
 from orders.attention import IncidentKind, open_incident
 from tests.config.test_doctor import well as well
 from tests.fulfillment.conftest import order as order

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from config import loops
+from config.management import loops
 from config.management.commands.relay import Relay
 from config.management.commands.sweep import Sweep
 from fulfillment import recovery

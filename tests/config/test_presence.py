@@ -14,10 +14,10 @@ import pytest
 from django.core.management import call_command
 
 from config import doctor
-from config.presence import Presence, lives
 from orders import processes
 from orders.attention import Incident
 from orders.processes import CRASHES, KEPT, ProcessRow
+from orders.registration import Presence, lives
 from tests.config.bare import Broker, Worker
 from tests.engines import ROOT
 from tests.proofs.outside import wait_for
@@ -141,7 +141,7 @@ def test_the_registry_stays_small() -> None:
 
 def test_a_database_that_is_away_delays_no_start() -> None:
     """The process starts, and says in its log that it could not be noted."""
-    program = "import django; django.setup(); from config.presence import Presence; Presence('saga@here').begin(); print('started')"
+    program = "import django; django.setup(); from orders.registration import Presence; Presence('saga@here').begin(); print('started')"
     nowhere = {"DATABASE_URL": "postgresql://nobody@127.0.0.1:1/nothing", "DJANGO_SETTINGS_MODULE": "config.settings"}
     begun = time.monotonic()
 

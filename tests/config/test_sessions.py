@@ -10,10 +10,11 @@ import pytest
 from django.conf import settings
 from django.db import connection
 
-from config import doctor, sessions
+from config import doctor
 from config.doctor import Finding
 from fulfillment.checks import wrong_limits
 from fulfillment.release import RELEASE
+from orders import sessions
 from tests.engines import ROOT
 from tests.holding import outside
 

@@ -9,9 +9,10 @@ from celery.utils.nodenames import host_format
 from django.conf import settings
 from django.core.management.base import BaseCommand
 
-from config import alive, watchdog
 from config.broker import no_answer, trouble
 from config.celery import app
+from config.management import heartbeat as alive
+from config.worker import watchdog
 
 LOOPS = ("sweep", "relay")
 ASK_FOR_S = 2.0

@@ -5,8 +5,8 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from config import alive
-from config.loops import Loop, LoopCommand
+from config.management import heartbeat as alive
+from config.management.loops import Loop, LoopCommand
 from fulfillment.release import RELEASE
 from sideeffects import people, registry, relay
 

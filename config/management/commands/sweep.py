@@ -8,8 +8,8 @@ from typing import Any
 
 from django.conf import settings
 
-from config import alive
-from config.loops import Loop, LoopCommand
+from config.management import heartbeat as alive
+from config.management.loops import Loop, LoopCommand
 from fulfillment import recovery, tasks
 from fulfillment.recovery.reconciliations import TURN
 from orders.turns import holder_of

@@ -9,7 +9,7 @@ from celery.worker import consumer, state
 from kombu.exceptions import DecodeError
 from redis.exceptions import ResponseError
 
-from config.poison import faults, refusal, valkey
+from config.consumer import faults, refusal, valkey
 
 log = logging.getLogger(__name__)
 PlainConsumer: Any = consumer.Consumer

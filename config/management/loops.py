@@ -15,9 +15,9 @@ from django.conf import settings
 from django.core.management.base import BaseCommand
 from django.db import DatabaseError, connection
 
-from config import presence
 from config.checks import refuse_to_start
 from fulfillment.release import RELEASE
+from orders import registration as presence
 from orders.connections import start_clean
 from orders.database import is_our_trouble, is_unusable, sqlstate
 from orders.turns import Turn, holder_of

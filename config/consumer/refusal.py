@@ -3,7 +3,7 @@
 import logging
 from typing import Any
 
-log = logging.getLogger("config.poison")
+log = logging.getLogger("config.consumer")
 LONGEST = 80
 
 

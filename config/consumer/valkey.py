@@ -15,8 +15,8 @@ from kombu.exceptions import OperationalError
 from kombu.transport import redis
 from redis.exceptions import ResponseError
 
-from config.poison import refusal
-from config.poison.faults import MOST_BYTES
+from config.consumer import refusal
+from config.consumer.faults import MOST_BYTES
 
 log = logging.getLogger(__name__)
 PlainChannel: Any = redis.Channel

@@ -65,5 +65,5 @@ def watch() -> None:
     def ended(task: "Task[..., Any]", state: str | None = None, retval: Any = None, **_: Any) -> None:
         process.ended(state, retval, tuple(task.throws))
 
-    signals.task_prerun.connect(begin, weak=False, dispatch_uid="config.pool_process.begin")
-    signals.task_postrun.connect(ended, weak=False, dispatch_uid="config.pool_process.ended")
+    signals.task_prerun.connect(begin, weak=False, dispatch_uid="config.worker.pool_process.begin")
+    signals.task_postrun.connect(ended, weak=False, dispatch_uid="config.worker.pool_process.ended")

@@ -20,7 +20,7 @@ import httpx
 import psutil
 import psycopg
 
-from config.stack.supervisor import StackError
+from config.stack.errors import StackError
 
 FOLDER = Path(__file__).resolve().parents[2]
 ADDRESS = {"name": "Amara Okafor", "line1": "12 Harbour Rd", "city": "Cork", "postal_code": "T12 X7YZ", "country": "IE"}

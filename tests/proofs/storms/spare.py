@@ -11,7 +11,7 @@ from config.stack.processes import end_session, note
 from tests.proofs.outside import FOLDER, wait_for
 from tests.proofs.storms.storm import Storm
 
-OWN_PROCESSES = "2"  # of the shop's own saga worker (config/stack/supervisor.py)
+OWN_PROCESSES = "2"  # of the shop's own saga worker (config/stack/commands.py)
 
 
 class SpareWorker:

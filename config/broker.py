@@ -9,7 +9,6 @@ import redis
 from django.conf import settings
 from kombu.exceptions import ChannelError, OperationalError
 
-QUEUES = ("undo", "saga", "sideeffects")
 ASKED_FOR_WRITES = "shop.takes_writes"
 CONFIRMS_WITHIN_S = 1.0
 

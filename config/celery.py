@@ -40,16 +40,17 @@ app.autodiscover_tasks(related_name="registry")
 def refuse_what_checks_refuse(sender: Any, **_: Any) -> None:
     """Celery runs Django's system checks and ignores their result; a worker with wrong wiring must not take messages."""
     from config.checks import refuse_to_start
-    from orders.registration import Presence
+    from fulfillment.release import RELEASE
+    from orders.registration import Registration
 
     _answer_without_passwords()
-    presence = Presence(sender.hostname)
-    presence.begin()
-    signals.worker_ready.connect(lambda **_: presence.watch(), weak=False, dispatch_uid="orders.registration.watch")
+    registration = Registration(sender.hostname, RELEASE)
+    registration.begin()
+    signals.worker_ready.connect(lambda **_: registration.watch(), weak=False, dispatch_uid="orders.registration.watch")
 
     def end(sender: Any, **_: Any) -> None:
         if not sender.exitcode:  # an error ends a worker in the same order, with another code
-            presence.end()
+            registration.end()
 
     signals.worker_shutdown.connect(end, weak=False, dispatch_uid="orders.registration.end")
     refuse_to_start("worker")

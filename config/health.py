@@ -7,13 +7,13 @@ from django.http import HttpRequest, HttpResponseNotAllowed, JsonResponse
 from django.http.response import HttpResponseBase
 
 from config import status
-from config.doctor import FAIL
-from config.single_flight import Question
-from orders import readiness as serving
+from config.single_flight import SingleFlight
+from orders import readiness
+from orders.findings import FAIL
 
 READY_WITHIN_S, STATUS_WITHIN_S = 1.5, 2.0
 
-_why_not_ready = Question(serving.why_not, READY_WITHIN_S)
+_why_not_ready = SingleFlight(readiness.why_not, READY_WITHIN_S)
 _examination = status.Examination(STATUS_WITHIN_S)
 
 

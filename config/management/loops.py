@@ -17,9 +17,9 @@ from django.db import DatabaseError, connection
 
 from config.checks import refuse_to_start
 from fulfillment.release import RELEASE
-from orders import registration as presence
 from orders.connections import start_clean
 from orders.database import is_our_trouble, is_unusable, sqlstate
+from orders.registration import Registration
 from orders.turns import Turn, holder_of
 from orders.watch import ClockWatch
 
@@ -117,10 +117,10 @@ class LoopCommand(BaseCommand):
         parser.add_argument("--once", action="store_true", help="one round, then exit")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        present = presence.of_role(self.loop.name)
-        present.begin()
+        registration = Registration.of_role(self.loop.name, RELEASE)
+        registration.begin()
         refuse_to_start(self.loop.name)
-        present.watch()
+        registration.watch()
         stop = threading.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: stop.set())
@@ -134,4 +134,4 @@ class LoopCommand(BaseCommand):
             if done < loop.most:
                 stop.wait(settings.SWEEP_EVERY_S)
         loop.end()
-        present.end()
+        registration.end()

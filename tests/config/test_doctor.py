@@ -19,12 +19,14 @@ from django.core.management import call_command
 from django.db import OperationalError, connection
 
 from config import doctor
-from config.doctor import Finding
+from config.worker import findings as workers
 from fulfillment import recovery
 from fulfillment.clock import shop_now
+from fulfillment.findings import providers
 from fulfillment.models import QueueProbe, Saga
-from orders import readiness as serving
+from orders import readiness
 from orders.attention import IncidentKind, open_incident
+from orders.findings import Finding, database
 from sideeffects import relay
 from sideeffects.models import Circuit, Delivery, RelayBeat, Subscriber
 from tests.config.test_sessions import database_url
@@ -36,6 +38,7 @@ from tests.fulfillment.conftest import sandbox as sandbox
 from tests.sideeffects.conftest import Tell
 from tests.sideeffects.conftest import tell as tell
 
+RUNBOOK = re.compile(r'runbook\("([\w-]+)"\)')
 ALL = {"undo": ["saga@here"], "saga": ["saga@here"], "sideeffects": ["sideeffects@here"]}
 
 
@@ -43,9 +46,9 @@ ALL = {"undo": ["saga@here"], "saga": ["saga@here"], "sideeffects": ["sideeffect
 def well(db: None, sandbox: SandboxProcess, settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """Everything answers: the broker and the workers by word alone, the rest really."""
     settings.SANDBOX_URL = sandbox.url
-    monkeypatch.setattr(serving, "_is_migrated", threading.Event())
-    monkeypatch.setattr(doctor, "trouble", str)
-    monkeypatch.setattr(doctor, "_consumers", lambda ask_for_s: ALL)
+    monkeypatch.setattr(readiness, "_is_migrated", threading.Event())
+    monkeypatch.setattr(workers, "trouble", str)
+    monkeypatch.setattr(workers, "consumers", lambda app, within_s: ALL)
     recovery.beat()
     relay.beat()
 
@@ -80,7 +83,7 @@ def test_a_queue_without_a_worker_is_named_with_what_waits_and_how_to_start_one(
 ) -> None:
     """The receipts stay unsent, and I am told which worker to start."""
     tell("email")
-    monkeypatch.setattr(doctor, "_consumers", lambda ask_for_s: {"undo": ["saga@here"], "saga": ["saga@here"]})
+    monkeypatch.setattr(workers, "consumers", lambda app, within_s: {"undo": ["saga@here"], "saga": ["saga@here"]})
 
     with pytest.raises(SystemExit) as end:
         call_command("doctor")
@@ -170,7 +173,8 @@ def test_a_stamp_that_may_well_be_on_its_way_alarms_nobody(well: None) -> None:
 
 
 def test_every_runbook_that_is_named_exists() -> None:
-    named = [line.split('_book("')[1].split('"')[0] for line in (ROOT / "config/doctor.py").read_text().splitlines() if '_book("' in line]
+    packages = ("config", "orders", "fulfillment", "sideeffects")
+    named = [name for package in packages for file in (ROOT / package).rglob("*.py") for name in RUNBOOK.findall(file.read_text())]
 
     assert len(named) >= 4
     assert [name for name in named if not (ROOT / f"docs/runbooks/{name}.md").exists()] == []
@@ -271,9 +275,9 @@ def test_what_is_wrong_with_a_provider_is_told_in_words(well: None, monkeypatch:
             raise broken
         return broken  # type: ignore[no-any-return]
 
-    monkeypatch.setattr("config.doctor.httpx.get", get)
+    monkeypatch.setattr("fulfillment.findings.providers.httpx.get", get)
 
-    (provider,) = doctor._provider(0.2)
+    (provider,) = providers.sandbox(0.2)
 
     assert provider.found.endswith(f", {words}")
 
@@ -281,11 +285,11 @@ def test_what_is_wrong_with_a_provider_is_told_in_words(well: None, monkeypatch:
 def test_a_database_that_does_not_answer_hides_nothing_else(well: None, monkeypatch: pytest.MonkeyPatch) -> None:
     """I am told what is wrong with the rest all the same."""
 
-    def gone() -> Any:
+    def gone(within_s: float) -> Any:
         raise OperationalError("connection refused\nIs the server running?")
 
-    monkeypatch.setattr(doctor, "_of_database", gone)
-    monkeypatch.setattr("config.doctor.connection.close", lambda: None)
+    monkeypatch.setattr(database, "_asked", gone)
+    monkeypatch.setattr("orders.findings.database.connection.close", lambda: None)
 
     found = {finding.what: finding for finding in doctor.examine()}
 

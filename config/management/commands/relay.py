@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from config.management import heartbeat as alive
+from config.management import heartbeat
 from config.management.loops import Loop, LoopCommand
 from fulfillment.release import RELEASE
 from sideeffects import people, registry, relay
@@ -24,7 +24,7 @@ class Relay(Loop):
         self.marks = relay.Marks()
 
     def work(self) -> int:
-        alive.beat("relay")
+        heartbeat.record("relay")
         jumped_s = self.watch.look()
         if not self.turn.take():
             self.forget()

@@ -8,7 +8,7 @@ from typing import Any
 
 from django.conf import settings
 
-from config.management import heartbeat as alive
+from config.management import heartbeat
 from config.management.loops import Loop, LoopCommand
 from fulfillment import recovery, tasks
 from fulfillment.recovery.reconciliations import TURN
@@ -34,7 +34,7 @@ class Sweep(Loop):
         self.memory.mark.start_over()
 
     def work(self) -> int:
-        alive.beat("sweep")
+        heartbeat.record("sweep")
         self._note(self.watch.look())
         try:
             if self.turn.take():
@@ -124,7 +124,7 @@ class Sweep(Loop):
     def _beat(self) -> None:
         """Also within a long round: twenty thousand sagas are not silence."""
         if time.monotonic() - self.beaten_at >= recovery.BEAT_EVERY.total_seconds():
-            alive.beat("sweep")
+            heartbeat.record("sweep")
             self.beaten_at = time.monotonic()
             if self.is_well:
                 self.part("the beat", recovery.beat)

@@ -9,7 +9,8 @@ from celery.worker import consumer, state
 from kombu.exceptions import DecodeError
 from redis.exceptions import ResponseError
 
-from config.consumer import faults, refusal, valkey
+from config.consumer import refusal, valkey
+from orders import messages as faults
 
 log = logging.getLogger(__name__)
 PlainConsumer: Any = consumer.Consumer

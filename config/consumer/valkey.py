@@ -16,7 +16,7 @@ from kombu.transport import redis
 from redis.exceptions import ResponseError
 
 from config.consumer import refusal
-from config.consumer.faults import MOST_BYTES
+from orders.messages import MOST_BYTES
 
 log = logging.getLogger(__name__)
 PlainChannel: Any = redis.Channel

@@ -165,7 +165,7 @@ UNLISTED = ("body null", "body a number", "body an object", "no id", "task a lis
 def test_what_celery_cannot_read_after_all_is_refused_too(broker: Broker, worker: Worker) -> None:
     """Also a fault that nobody has listed ends its message only: here the list is empty."""
     worker.end()
-    worker.start("import config.consumer.faults as faults; faults.of_message = lambda message: ''")
+    worker.start("import orders.messages as faults; faults.of_message = lambda message: ''")
     worker.is_ready()
     before = worker.pids()
 

@@ -16,6 +16,7 @@ from django.core.exceptions import ImproperlyConfigured
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
 
+from fulfillment.crashpoints import crash_point_of_publish
 from orders import tracing
 
 if "celery" in Path(sys.argv[0]).parts[-2:]:
@@ -101,7 +102,7 @@ def leave(task: "Task[..., Any]", **_: Any) -> None:
 
 
 @signals.task_unknown.connect(weak=False, dispatch_uid="config.releases")
-def tell_what_was_dropped(name: str = "", message: Any = None, **_: Any) -> None:
+def record_what_was_dropped(name: str = "", message: Any = None, **_: Any) -> None:
     """In a rolling deploy a worker meets tasks of a release that is not its own."""
     from fulfillment import tasks
 
@@ -127,21 +128,12 @@ def watch_for_deafness(sender: Any, **_: Any) -> None:
 
 @signals.before_task_publish.connect(weak=False, dispatch_uid="config.crash.before")
 def before_publish(sender: str = "", body: Any = None, **_: Any) -> None:
-    _publish_boundary("before_publish", sender, body)
+    crash_point_of_publish("before_publish", sender, body)
 
 
 @signals.after_task_publish.connect(weak=False, dispatch_uid="config.crash.after")
 def after_publish(sender: str = "", body: Any = None, **_: Any) -> None:
-    _publish_boundary("after_publish", sender, body)
-
-
-def _publish_boundary(boundary: str, task: str, body: Any) -> None:
-    """Crash points around the publishing of a step or an undo, wherever that happens. Celery swallows what a signal raises: they kill or stop."""
-    from fulfillment.crashpoints import crash_point
-
-    package, _, name = task.rpartition(".")
-    if package == "fulfillment" and name not in ("failed", "probe", "dropped"):
-        crash_point(boundary, body[1].get("order", ""), name.removeprefix("undo_"), undo=name.startswith("undo_"))
+    crash_point_of_publish("after_publish", sender, body)
 
 
 @signals.setup_logging.connect(weak=False, dispatch_uid="config.logging")

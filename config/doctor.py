@@ -7,15 +7,14 @@ bounds each of them. It changes nothing, and waits for nothing longer than a few
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 
-from django.conf import settings
-from django.core.checks import run_checks
 from django.db import DatabaseError
 
+from config import checks
 from config.celery import app
 from config.worker import findings as workers
-from fulfillment.findings import incidents, orders, providers, reconciliation, sweep
+from fulfillment.findings import crash_points, incidents, orders, providers, reconciliation, sweep
 from orders.database import limited, was_not_granted
-from orders.findings import FAIL, OK, WARN, Finding, database, first_line, processes, runbook, sessions
+from orders.findings import FAIL, OK, Finding, database, first_line, processes, runbook, sessions
 from sideeffects import findings as side_effects
 
 ASK_FOR_S = 2.0
@@ -63,7 +62,7 @@ def examine(ask_for_s: float = ASK_FOR_S) -> Iterator[Finding]:
     yield from provider.result()
     if can_read:
         yield from _read_all(WHAT_WAITS)
-    yield from _crash_points()
+    yield from crash_points.crash_points()
 
 
 def _read_all(rows: tuple[Row, ...]) -> Iterator[Finding]:
@@ -92,14 +91,8 @@ def _waits_in(queue: str) -> str:
 
 
 def _wiring() -> Iterator[Finding]:
-    wrong = [found for found in run_checks(databases=["default"]) if found.is_serious()]
+    wrong = checks.serious()
     for found in wrong:
         yield Finding(level=FAIL, what="wiring", found=f"{found.id}: {found.msg}", to_do=found.hint or "")
     if not wrong:
         yield Finding(level=OK, what="wiring", found="every system check passes")
-
-
-def _crash_points() -> Iterator[Finding]:
-    if settings.CRASH_POINTS is not None:
-        found = f"CRASH_POINTS is {settings.CRASH_POINTS}: processes may kill themselves on purpose"
-        yield Finding(level=WARN, what="crash points", found=found, to_do="unset CRASH_POINTS, unless this is a test")

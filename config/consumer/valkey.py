@@ -68,7 +68,7 @@ def _whole(response: Any, **_: Any) -> tuple[bytes, bytes] | None:
     wrong, headers = of_envelope(item)
     if not wrong:
         return queue, item
-    refusal.tell(queue.decode(errors="replace"), wrong, len(item), headers)
+    refusal.record(queue.decode(errors="replace"), wrong, len(item), headers)
     signals.task_rejected.send(sender=None, message=None, exc=None)
     return None
 
@@ -87,7 +87,7 @@ class Channel(PlainChannel):
         if isinstance(heard["data"], bytes):
             wrong, headers = of_envelope(heard["data"])
             if wrong:
-                refusal.tell(heard["channel"].decode(errors="replace"), wrong, len(heard["data"]), headers)
+                refusal.record(heard["channel"].decode(errors="replace"), wrong, len(heard["data"]), headers)
                 heard["type"] = b"refused"
         return heard
 

@@ -1,7 +1,6 @@
 """Findings about the broker and the workers: does it take messages, who consumes each queue, and how many connections may they open?"""
 
 from collections.abc import Callable, Iterator
-from typing import Any
 
 import kombu
 from celery import Celery
@@ -14,8 +13,7 @@ from orders.findings import FAIL, OK, Finding, runbook
 
 def broker_and_workers(app: Celery, within_s: float, waits_in: Callable[[str], str]) -> Iterator[Finding]:
     """``within_s``: so long the workers' answers are waited for. ``waits_in``: what waits in a queue, as a sentence; empty: nothing, or nobody knows."""
-    connection: Any = kombu.Connection(settings.CELERY_BROKER_URL)
-    address = connection.as_uri()
+    address = kombu.Connection(settings.CELERY_BROKER_URL).as_uri()
     if wrong := trouble():
         to_do = (
             "start it, give it room, or set CELERY_BROKER_URL to the one that takes writes; placed orders are kept and go on when it does"

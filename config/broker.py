@@ -1,4 +1,4 @@
-"""The broker, asked as publishing would ask it, and as briefly."""
+"""The broker: can anything be published, and how long are the queues? Each question is as brief as a publish."""
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -14,7 +14,7 @@ CONFIRMS_WITHIN_S = 1.0
 
 
 def no_answer() -> tuple[type[Exception], ...]:
-    """What asking raises where the broker does not answer: its client's own errors are no ``OSError``."""
+    """The exceptions of a broker that does not answer: its client's own errors are no ``OSError``."""
     with _connection() as broker:
         return (OperationalError, OSError, *broker.connection_errors)
 

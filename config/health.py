@@ -1,4 +1,4 @@
-"""What probes ask: ``/healthz`` (restart me?), ``/readyz`` (send me customers?), ``/status`` (does anything need a person?). Told apart in docs/monitoring.md."""
+"""Probes of the web process: ``/healthz`` (restart me?), ``/readyz`` (send me customers?), ``/status`` (does anything need a person?): docs/monitoring.md."""
 
 from collections.abc import Callable
 from http import HTTPStatus

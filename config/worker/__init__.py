@@ -1,1 +1,1 @@
-"""What hangs on a Celery worker: pool processes that stay clean, and a watchdog that ends a worker which no longer consumes."""
+"""What hangs on Celery's worker: pool processes that stay clean, a watchdog that ends a worker which no longer consumes, and the findings about workers."""

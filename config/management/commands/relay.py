@@ -44,11 +44,11 @@ class Relay(Loop):
         launched = self.part("the deliveries", lambda: registry.relay_round(self.turn.keep, self.marks))
         if launched:
             self.tell(f"relay: published {launched} deliveries")
-        if time.monotonic() - self.beaten_at >= relay.BEAT_EVERY_S:
+        if time.monotonic() - self.heartbeat_at >= relay.BEAT_EVERY_S:
             self.part("the incidents", people.tell)
             if self.is_well:
                 self.part("the beat", relay.beat)
-            self.beaten_at = time.monotonic()
+            self.heartbeat_at = time.monotonic()
         return launched
 
 

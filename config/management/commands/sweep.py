@@ -75,7 +75,7 @@ class Sweep(Loop):
             self.tell_once("contained", f"sweep: {contained} looks at sagas failed; they wait, and are looked at again")
         if sagas:
             self.tell(f"sweep: launched {sagas} sagas")
-        self._beat()
+        self._heartbeat()
         return sagas
 
     def _look_after_others(self) -> int:
@@ -88,7 +88,7 @@ class Sweep(Loop):
     def _sagas(self) -> int:
         launched = 0
         for launch in recovery.due(self.turn.keep, self.memory):
-            self._beat()
+            self._heartbeat()
             if time.monotonic() - self.looked_after_at >= recovery.BEAT_EVERY.total_seconds():
                 launched += self._look_after_others()
             if launch is None:
@@ -121,11 +121,11 @@ class Sweep(Loop):
         recovery.tell_of_unserved_queues()
         return 0
 
-    def _beat(self) -> None:
+    def _heartbeat(self) -> None:
         """Also within a long round: twenty thousand sagas are not silence."""
-        if time.monotonic() - self.beaten_at >= recovery.BEAT_EVERY.total_seconds():
+        if time.monotonic() - self.heartbeat_at >= recovery.BEAT_EVERY.total_seconds():
             heartbeat.record("sweep")
-            self.beaten_at = time.monotonic()
+            self.heartbeat_at = time.monotonic()
             if self.is_well:
                 self.part("the beat", recovery.beat)
             self.part("the reconciliation", self._reconcile)

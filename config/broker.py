@@ -47,15 +47,15 @@ def _block(broker: Any) -> str:
             nothing = channel.prepare_message("", content_encoding="utf-8")
             channel.basic_publish_confirm(nothing, exchange="", routing_key=ASKED_FOR_WRITES, confirm_timeout=CONFIRMS_WITHIN_S)
     except _Blocked:
-        told = "it blocks whoever publishes: `rabbitmqctl list_alarms`, or its log, says why"
+        why = "it blocks whoever publishes: `rabbitmqctl list_alarms`, or its log, says why"
     except TimeoutError:
-        told = f"it has confirmed none within {CONFIRMS_WITHIN_S:g} s"
+        why = f"it has confirmed none within {CONFIRMS_WITHIN_S:g} s"
     except broker.channel_errors as refused:
-        told = str(refused)[:80].rstrip(".")
+        why = str(refused)[:80].rstrip(".")
     else:
         return ""
     broker.connection.collect()  # a farewell would not be read either, and is waited for
-    return f"answers and takes no messages ({told})"
+    return f"answers and takes no messages ({why})"
 
 
 class _Blocked(Exception):

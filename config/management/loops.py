@@ -25,7 +25,7 @@ from orders.watch import ClockWatch
 
 log = logging.getLogger(__name__)
 
-REPEAT_AFTER_S = 60.0  # the same trouble is told once a minute
+REPEAT_AFTER_S = 60.0  # the same trouble is reported once a minute
 
 
 class Loop(ABC):
@@ -89,7 +89,7 @@ class Loop(ABC):
             connection.close()
 
     def tell_once(self, trouble: str, sentence: str) -> bool:
-        """The same trouble once a minute. Returns whether it was told."""
+        """The same trouble once a minute. Returns whether it was reported."""
         if time.monotonic() - self._told_at.get(trouble, -REPEAT_AFTER_S) < REPEAT_AFTER_S:
             return False
         if len(self._told_at) > 100:

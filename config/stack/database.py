@@ -44,7 +44,7 @@ class OwnDatabase:
         self._is_down = False
 
     def revive(self, url: str) -> None:
-        """Start it again if it has died. Told once, and only when it answers: while the old server's children are dying, a new one may start and end at once."""
+        """Start it again if it has died. Reported once, and only when it answers: while the old server's children are dying, a new one may start and end at once."""
         if not embedded.postgres_pid(self.run_dir):
             self._is_down = True
             with contextlib.suppress(*embedded.NO_SERVER):  # the next round tries again

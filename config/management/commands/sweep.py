@@ -1,4 +1,4 @@
-"""``manage.py sweep``: looks for every saga that is due, and publishes it."""
+"""``manage.py sweep``: finds every saga that is due, and publishes it."""
 
 import subprocess
 import sys
@@ -41,7 +41,7 @@ class Sweep(Loop):
                 self._move_with_the_clock()
                 return self._round()
             self.jumps.clear()
-            self.forget()  # somebody else works: what is left to do then, only a look at everything tells
+            self.forget()  # somebody else works: only a whole round finds out what is left to do then
             return 0
         except recovery.ClockHasJumped as jump:
             return self._in_the_middle(jump.seconds)
@@ -131,7 +131,7 @@ class Sweep(Loop):
             self.part("the reconciliation", self._reconcile)
 
     def _reconcile(self) -> int:
-        """On schedule, in a process of its own, so that a long look at a provider delays nothing here."""
+        """On schedule, in a process of its own, so that a slow provider delays nothing here."""
         if self.reconciling is not None and self.reconciling.poll() is None:
             self._end_one_that_stands_still(self.reconciling)
             return 0
@@ -145,7 +145,7 @@ class Sweep(Loop):
         return 0
 
     def _say_how_it_ended(self, child: "subprocess.Popen[bytes]") -> None:
-        """Whoever ends without a word is told of all the same: exit 1 alone may be findings, or a crash."""
+        """One that ends without a word is reported all the same: exit 1 alone may be findings, or a crash."""
         if told := recovery.reconciliation_exited(child.pid, child.returncode):
             self.tell(f"sweep: the reconciliation (pid {child.pid}) did not come to its end: {told}; the next one begins on schedule")
 

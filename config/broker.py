@@ -1,4 +1,4 @@
-"""The broker, asked as publishing would ask it, and as briefly."""
+"""The broker: can anything be published, and how long are the queues? Each question is as brief as a publish."""
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -9,13 +9,12 @@ import redis
 from django.conf import settings
 from kombu.exceptions import ChannelError, OperationalError
 
-QUEUES = ("undo", "saga", "sideeffects")
 ASKED_FOR_WRITES = "shop.takes_writes"
 CONFIRMS_WITHIN_S = 1.0
 
 
 def no_answer() -> tuple[type[Exception], ...]:
-    """What asking raises where the broker does not answer: its client's own errors are no ``OSError``."""
+    """The exceptions of a broker that does not answer: its client's own errors are no ``OSError``."""
     with _connection() as broker:
         return (OperationalError, OSError, *broker.connection_errors)
 
@@ -48,15 +47,15 @@ def _block(broker: Any) -> str:
             nothing = channel.prepare_message("", content_encoding="utf-8")
             channel.basic_publish_confirm(nothing, exchange="", routing_key=ASKED_FOR_WRITES, confirm_timeout=CONFIRMS_WITHIN_S)
     except _Blocked:
-        told = "it blocks whoever publishes: `rabbitmqctl list_alarms`, or its log, says why"
+        why = "it blocks whoever publishes: `rabbitmqctl list_alarms`, or its log, says why"
     except TimeoutError:
-        told = f"it has confirmed none within {CONFIRMS_WITHIN_S:g} s"
+        why = f"it has confirmed none within {CONFIRMS_WITHIN_S:g} s"
     except broker.channel_errors as refused:
-        told = str(refused)[:80].rstrip(".")
+        why = str(refused)[:80].rstrip(".")
     else:
         return ""
     broker.connection.collect()  # a farewell would not be read either, and is waited for
-    return f"answers and takes no messages ({told})"
+    return f"answers and takes no messages ({why})"
 
 
 class _Blocked(Exception):

@@ -16,19 +16,20 @@ from django.core.exceptions import ImproperlyConfigured
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
 
+from fulfillment.crashpoints import crash_point_of_publish
 from orders import tracing
 
 if "celery" in Path(sys.argv[0]).parts[-2:]:
     os.environ["SAGA_PROCESS"] = "worker"
     try:  # celery's own command line would show a traceback around the sentence
-        settings.CELERY_BROKER_URL  # noqa: B018  (the first look reads them all)
+        settings.CELERY_BROKER_URL  # noqa: B018  (the first access reads them all)
     except ImproperlyConfigured as wrong:
         sys.exit(f"Refused to start: {wrong}")
 
 TOKEN = "trace_token"  # where a task's request keeps what leaves its trace again
 
 for scheme, transport in {"redis": "valkey", "rediss": "valkey", "amqp": "amqp"}.items():  # imported when it is used: 0.1 to 0.8 s
-    kombu.transport.TRANSPORT_ALIASES[scheme] = f"config.poison.{transport}:Transport"
+    kombu.transport.TRANSPORT_ALIASES[scheme] = f"config.consumer.{transport}:Transport"
 
 app = Celery("shop")
 app.config_from_object("config.celeryconfig")
@@ -39,18 +40,19 @@ app.autodiscover_tasks()
 def refuse_what_checks_refuse(sender: Any, **_: Any) -> None:
     """Celery runs Django's system checks and ignores their result; a worker with wrong wiring must not take messages."""
     from config.checks import refuse_to_start
-    from config.presence import Presence
+    from fulfillment.release import RELEASE
+    from orders.registration import Registration
 
     _answer_without_passwords()
-    presence = Presence(sender.hostname)
-    presence.begin()
-    signals.worker_ready.connect(lambda **_: presence.watch(), weak=False, dispatch_uid="config.presence.watch")
+    registration = Registration(sender.hostname, RELEASE)
+    registration.begin()
+    signals.worker_ready.connect(lambda **_: registration.watch(), weak=False, dispatch_uid="orders.registration.watch")
 
     def end(sender: Any, **_: Any) -> None:
         if not sender.exitcode:  # an error ends a worker in the same order, with another code
-            presence.end()
+            registration.end()
 
-    signals.worker_shutdown.connect(end, weak=False, dispatch_uid="config.presence.end")
+    signals.worker_shutdown.connect(end, weak=False, dispatch_uid="orders.registration.end")
     refuse_to_start("worker")
 
 
@@ -99,47 +101,38 @@ def leave(task: "Task[..., Any]", **_: Any) -> None:
 
 
 @signals.task_unknown.connect(weak=False, dispatch_uid="config.releases")
-def tell_what_was_dropped(name: str = "", message: Any = None, **_: Any) -> None:
+def record_what_was_dropped(name: str = "", message: Any = None, **_: Any) -> None:
     """In a rolling deploy a worker meets tasks of a release that is not its own."""
     from fulfillment import tasks
 
     tasks.tell_dropped(name, message)
 
 
-@signals.worker_process_init.connect(weak=False, dispatch_uid="config.pool_process")
+@signals.worker_process_init.connect(weak=False, dispatch_uid="config.worker.pool_process")
 def watch_the_pool_process(**_: Any) -> None:
-    from config import pool_process
+    from config.worker import pool_process
 
     pool_process.watch()
 
 
-@signals.worker_ready.connect(weak=False, dispatch_uid="config.watchdog")
+@signals.worker_ready.connect(weak=False, dispatch_uid="config.worker.watchdog")
 def watch_for_deafness(sender: Any, **_: Any) -> None:
     """In the worker's main process: it hears of every message, and nobody else can tell that it hears none."""
-    from config import watchdog
+    from config.worker import watchdog
 
     watching = watchdog.watch(sorted(sender.app.amqp.queues.consume_from), sender.app.tasks.values())
     for arrived in (signals.task_received, signals.task_rejected):
-        arrived.connect(lambda **_: watching.heard(), weak=False, dispatch_uid="config.watchdog.heard")
+        arrived.connect(lambda **_: watching.heard(), weak=False, dispatch_uid="config.worker.watchdog.heard")
 
 
 @signals.before_task_publish.connect(weak=False, dispatch_uid="config.crash.before")
 def before_publish(sender: str = "", body: Any = None, **_: Any) -> None:
-    _publish_boundary("before_publish", sender, body)
+    crash_point_of_publish("before_publish", sender, body)
 
 
 @signals.after_task_publish.connect(weak=False, dispatch_uid="config.crash.after")
 def after_publish(sender: str = "", body: Any = None, **_: Any) -> None:
-    _publish_boundary("after_publish", sender, body)
-
-
-def _publish_boundary(boundary: str, task: str, body: Any) -> None:
-    """Crash points around the publishing of a step or an undo, wherever that happens. Celery swallows what a signal raises: they kill or stop."""
-    from fulfillment.crashpoints import crash_point
-
-    package, _, name = task.rpartition(".")
-    if package == "fulfillment" and name not in ("failed", "probe", "dropped"):
-        crash_point(boundary, body[1].get("order", ""), name.removeprefix("undo_"), undo=name.startswith("undo_"))
+    crash_point_of_publish("after_publish", sender, body)
 
 
 @signals.setup_logging.connect(weak=False, dispatch_uid="config.logging")

@@ -1,4 +1,4 @@
-"""What refuses to start: the system checks, in processes whose framework runs them and ignores the result."""
+"""The system checks, in processes whose framework runs them and ignores the result: such a process refuses to start."""
 
 import sys
 from collections.abc import Sequence
@@ -13,20 +13,22 @@ BOOT_ERROR = 3  # gunicorn gives up on a worker that ends with this, and would s
 
 def refuse_to_start(process: str, has_login: bool = True) -> None:
     """Exit 1 (a web process: 3) with every error of the system checks; warnings pass. ``has_login``: its pages ask who is there."""
-    wrong = [found for found in run_checks(databases=["default"]) if found.is_serious()]
+    wrong = serious()
     if process == "web" and settings.SECRET_KEY_IS_MADE_UP and not settings.DEBUG:
-        wrong.append(
-            Error(
-                "SECRET_KEY is not set.", hint="Set it to 50 or more random characters, the same for every web process.", id="config.E002"
-            )
-        )
+        hint = "Set it to 50 or more random characters, the same for every web process."
+        wrong.append(Error("SECRET_KEY is not set.", hint=hint, id="config.E002"))
     if not has_login:
         wrong.append(Error("Flower has no login.", hint="Set FLOWER_BASIC_AUTH to user:password, or configure --auth.", id="config.E003"))
     if wrong:
-        told = "\n".join(f"  {found.id}: {found.msg}" + (f"\n      → {found.hint}" if found.hint else "") for found in wrong)
-        sys.stderr.write(f"Refused to start ({process}):\n{told}\n")
+        message = "\n".join(f"  {found.id}: {found.msg}" + (f"\n      → {found.hint}" if found.hint else "") for found in wrong)
+        sys.stderr.write(f"Refused to start ({process}):\n{message}\n")
         sys.stderr.flush()
         sys.exit(BOOT_ERROR if process == "web" else 1)
+
+
+def serious() -> list[CheckMessage]:
+    """What the system checks refuse; warnings pass."""
+    return [found for found in run_checks(databases=["default"]) if found.is_serious()]
 
 
 @register(Tags.database)

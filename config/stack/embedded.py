@@ -24,7 +24,7 @@ NO_SERVER = (subprocess.SubprocessError, AssertionError, OSError)  # what starti
 BOUNCES = "bounce@example.com"  # refused for good, so that a dead letter can be seen
 
 INCLUDE = "include_if_exists = 'shop.conf'"
-# A failing statement is told by its first sentence alone: the statement, its parameters and DETAIL quote rows, and so the names and addresses of customers.
+# Of a failing statement the first sentence alone is logged: the statement, its parameters and DETAIL quote rows, and so the names and addresses of customers.
 SERVER_SETTINGS = {
     "log_min_error_statement": "panic",
     "log_error_verbosity": "terse",

@@ -91,9 +91,9 @@ ALSO_WRITES_THE_JOURNAL = {
         *("wake_at", "launched_at", "held_at", "left_since", "deadline_at"),
         *("granted_at", "first_started_at", "started_at", "asked_until", "undo_granted_at", "undo_asked_until"),
     },
-    "config/forgetting.py": {"error_message", "evidence", "receipt", "undo_receipt", "message"},
+    "fulfillment/erasure.py": {"error_message", "evidence", "receipt", "undo_receipt", "message"},
 }
-WRITES_ANY_MODEL = {"config/forgetting.py"}
+WRITES_ANY_MODEL = {"orders/pseudonyms.py"}
 WRITES = {"update", "create", "bulk_create", "bulk_update", "get_or_create", "update_or_create", "save", "delete"}
 SQL = re.compile(
     r"(?:UPDATE|INSERT INTO|DELETE FROM) fulfillment_(?:saga|steprecord|pastattempt)\b(.*?)(?:\bWHERE\b|\bFROM\b|$)", re.DOTALL

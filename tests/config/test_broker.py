@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 from django.core.management import call_command
 
-from config import doctor
 from config.broker import trouble
+from config.celery import app
+from config.worker.findings import broker_and_workers
 from tests.config.bare import Broker, RabbitBroker
 from tests.debian import needed
 from tests.proofs.black_box.waiting import wait_for
@@ -59,7 +60,7 @@ def test_rabbitmq_with_an_alarm_is_told_as_that_at_once(rabbit: RabbitBroker, db
     wait_for(lambda: trouble() != "", 10)
 
     begun = time.monotonic()
-    (told,) = list(doctor._workers(database_answers=True, ask_for_s=0.5))
+    (told,) = list(broker_and_workers(app, 0.5, lambda queue: ""))
     with pytest.raises(SystemExit) as end:
         call_command("health", "saga@%h")
 
@@ -79,7 +80,7 @@ def test_a_broker_that_takes_no_messages_is_told_as_that(
     """After a failover, or with its memory full, it answers PING; nobody is told to start workers that run already."""
     becomes(broker)
 
-    (told,) = list(doctor._workers(database_answers=True, ask_for_s=0.5))
+    (told,) = list(broker_and_workers(app, 0.5, lambda queue: ""))
 
     assert (told.level, told.what) == ("FAIL", "broker")
     assert "answers and takes no messages" in told.found

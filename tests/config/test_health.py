@@ -11,9 +11,12 @@ from django.core.management import CommandError, call_command, load_command_clas
 from django.db import connection
 from django.test import Client as Browser
 
-from config import alive, asking, doctor, health, serving, status
+from config import doctor, health, status
+from config.management import heartbeat
 from config.management.commands.sweep import Sweep
+from config.single_flight import SingleFlight
 from fulfillment import recovery
+from orders import readiness
 from orders.attention import IncidentKind, open_incident
 from tests.config.doctor.conftest import well as well
 from tests.fulfillment.conftest import order as order
@@ -58,21 +61,21 @@ def test_not_ready_while_the_database_takes_no_writes(db: None, probe: Browser, 
 
 
 def test_not_ready_before_its_migrations_are_applied_and_not_asked_for_them_again(db: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(serving, "_is_migrated", threading.Event())
+    monkeypatch.setattr(readiness, "_is_migrated", threading.Event())
     with connection.cursor() as cursor:
         cursor.execute("UPDATE django_migrations SET app = 'later' WHERE app = 'sideeffects'")
-        before = serving.why_not()
+        before = readiness.why_not()
         cursor.execute("UPDATE django_migrations SET app = 'sideeffects' WHERE app = 'later'")
     assert before.endswith("migrations are not applied")
-    assert serving.why_not() == ""
+    assert readiness.why_not() == ""
 
-    monkeypatch.setattr(serving, "MigrationExecutor", lambda _: pytest.fail("asked again"))
-    assert serving.why_not() == ""
+    monkeypatch.setattr(readiness, "MigrationExecutor", lambda _: pytest.fail("asked again"))
+    assert readiness.why_not() == ""
 
 
 def here(monkeypatch: pytest.MonkeyPatch) -> None:
     """Ask in this thread, so that the test's own transaction is seen."""
-    monkeypatch.setattr(asking.Question, "answer", lambda self: self._ask())
+    monkeypatch.setattr(SingleFlight, "answer", lambda self: self._ask())
 
 
 @pytest.mark.parametrize("path", ["/readyz", "/status"])
@@ -85,7 +88,7 @@ def test_whatever_hangs_an_answer_comes_within_two_seconds(path: str, probe: Bro
         over.wait(10)
         return iter([])
 
-    monkeypatch.setattr(health, "_why_not_ready", asking.Question(lambda: hang() and "", health.READY_WITHIN_S))
+    monkeypatch.setattr(health, "_why_not_ready", SingleFlight(lambda: hang() and "", health.READY_WITHIN_S))
     monkeypatch.setattr(doctor, "examine", hang)
     monkeypatch.setattr(health, "_examination", status.Examination(health.STATUS_WITHIN_S))
     begun = time.monotonic()
@@ -203,10 +206,10 @@ def test_a_sweep_is_healthy_while_it_gets_round(db: None, run_dir: Any, capsys: 
     code, told = ask("sweep", capsys)
     assert (code, told.split(")")[0]) == (0, f"The sweep (pid {os.getpid()}")
 
-    long_ago = time.time() - alive.DEAD_AFTER_S - 1
+    long_ago = time.time() - heartbeat.DEAD_AFTER_S - 1
     os.utime(run_dir / "alive" / f"sweep.{os.getpid()}", (long_ago, long_ago))
     code, told = ask("sweep", capsys)
-    assert (code, told) == (1, f"The sweep (pid {os.getpid()}) got round {alive.DEAD_AFTER_S + 1:.1f} s ago.\n")
+    assert (code, told) == (1, f"The sweep (pid {os.getpid()}) got round {heartbeat.DEAD_AFTER_S + 1:.1f} s ago.\n")
 
 
 def test_a_sweep_that_stands_still_while_the_clock_is_set_back_is_sick_all_the_same(

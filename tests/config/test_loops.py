@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from config import loops
+from config.management import loops
 from config.management.commands.relay import Relay
 from config.management.commands.sweep import Sweep
 from fulfillment import recovery
@@ -36,7 +36,7 @@ def test_a_mistake_in_the_code_ends_no_loop_and_does_not_look_like_work(
     assert caplog.text.count("Traceback") == 1
     assert age_s() is None
 
-    one.beaten_at = 0.0  # as long after
+    one.heartbeat_at = 0.0  # as long after
     one.round()
     one.end()
     assert age_s() is not None

@@ -11,7 +11,7 @@ import kombu
 import pytest
 from kombu.exceptions import OperationalError
 
-from config.poison import refusal
+from config.consumer import refusal
 from tests.config.bare import QUEUES, Broker, RabbitBroker, Worker, settled
 from tests.debian import needed
 from tests.proofs.black_box.waiting import NothingCame, wait_for
@@ -165,7 +165,7 @@ UNLISTED = ("body null", "body a number", "body an object", "no id", "task a lis
 def test_what_celery_cannot_read_after_all_is_refused_too(broker: Broker, worker: Worker) -> None:
     """Also a fault that nobody has listed ends its message only: here the list is empty."""
     worker.end()
-    worker.start("import config.poison.faults as faults; faults.of_message = lambda message: ''")
+    worker.start("import orders.messages as messages; messages.wrong_with = lambda message: ''")
     worker.is_ready()
     before = worker.pids()
 
@@ -181,7 +181,7 @@ def test_what_celery_cannot_read_after_all_is_refused_too(broker: Broker, worker
 def test_the_line_shows_neither_the_body_nor_whatever_the_sender_wants_to_be_read(caplog: pytest.LogCaptureFixture) -> None:
     headers = {"task": "fulfillment.payment", "id": "ORD-1\nERROR forged \u202e" + "x" * 500}
 
-    refusal.tell("saga", "it is odd", 5, headers)
+    refusal.record("saga", "it is odd", 5, headers)
 
     (line,) = caplog.messages
     assert line.startswith(r"Message refused on queue saga: it is odd (5 bytes, task fulfillment.payment, id ORD-1\nERROR forged \u202e")

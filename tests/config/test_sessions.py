@@ -10,10 +10,13 @@ import pytest
 from django.conf import settings
 from django.db import connection
 
-from config import doctor, sessions
-from config.doctor import Finding
+from config.stack.commands import CONSUMERS
 from fulfillment.checks import wrong_limits
+from fulfillment.findings import orders
 from fulfillment.release import RELEASE
+from orders import sessions
+from orders.findings import Finding
+from orders.findings import sessions as of_sessions
 from tests.engines import ROOT
 from tests.holding import outside
 
@@ -77,7 +80,7 @@ def test_a_command_knows_which_kind_it_is_whatever_it_was_started_by(words: str,
     assert run.stdout.strip() == role, run.stderr
 
 
-@pytest.mark.parametrize("command", sorted(set(doctor.CONSUMERS.values())))
+@pytest.mark.parametrize("command", sorted(set(CONSUMERS.values())))
 @pytest.mark.parametrize("started_by", [{}, {"SAGA_PROCESS": "web"}], ids=["by hand", "from a web process"])
 def test_a_worker_that_is_started_as_doctor_says_knows_that_it_is_one(command: str, started_by: dict[str, str]) -> None:
     program = f"import sys; sys.argv = ['/usr/bin/' + word if word == 'celery' else word for word in {command.split()!r}]\n"
@@ -100,7 +103,7 @@ def test_limits_that_a_proxy_has_dropped_are_a_failure_with_the_statements_that_
     kept = settings.DATABASES["default"]["OPTIONS"]["options"].replace("-c lock_timeout=5000 ", "")
     monkeypatch.setitem(connection.settings_dict["OPTIONS"], "options", kept)
 
-    (finding,) = findings(doctor._sessions)
+    (finding,) = findings(of_sessions.limits)
 
     connection.close()
     assert (finding.level, finding.found) == (
@@ -111,14 +114,14 @@ def test_limits_that_a_proxy_has_dropped_are_a_failure_with_the_statements_that_
 
 
 def test_limits_that_hold_are_fine(db: None) -> None:
-    assert [finding.level for finding in findings(doctor._sessions)] == ["ok"]
+    assert [finding.level for finding in findings(of_sessions.limits)] == ["ok"]
 
 
 @pytest.mark.parametrize(("web", "level"), [(8, "ok"), (70, "warn"), (100, "FAIL")])
 def test_what_may_be_opened_is_compared_with_the_room_there_is(db: None, settings: Any, web: int, level: str) -> None:
     settings.WEB_CONNECTIONS = web
 
-    (finding,) = list(doctor._connections(of_workers=8))
+    (finding,) = list(of_sessions.connections(of_workers=8))
 
     assert finding.level == level
     assert finding.found == f"{web + 8 + 14} of 97 may be opened at once (web {web}, workers 8, sweep 2, relay 2, commands 10)"
@@ -134,14 +137,14 @@ def test_whoever_stands_still_in_a_transaction_is_named(transactional_db: None, 
         holder.execute("UPDATE fulfillment_saga SET epoch = epoch")
         time.sleep(0.4)
 
-        (finding,) = findings(doctor._holders)
+        (finding,) = findings(orders.locks)
 
         pid = holder.info.backend_pid
     assert finding.level == "warn"
     assert finding.found.startswith(f"session {pid} (a forgotten psql) has been in a transaction for 0.")
     assert finding.found.endswith("; it holds the table orders_order, rows of fulfillment_stocklevel, rows of fulfillment_saga")
     assert finding.to_do == f"if nobody needs it: SELECT pg_terminate_backend({pid})"
-    assert [found.level for found in findings(doctor._holders)] == ["ok"]
+    assert [found.level for found in findings(orders.locks)] == ["ok"]
 
 
 def test_a_statement_whose_client_has_died_is_ended(transactional_db: None) -> None:
@@ -181,14 +184,14 @@ def test_whoever_holds_an_old_snapshot_is_named(transactional_db: None, monkeypa
         holder.execute("SELECT count(*) FROM orders_order")
         time.sleep(0.4)
 
-        (finding,) = findings(doctor._snapshots)
+        (finding,) = findings(of_sessions.snapshots)
 
         pid = holder.info.backend_pid
     assert finding.level == "warn"
     assert finding.found.startswith(f"session {pid} (")
     assert finding.found.endswith("what was written since cannot be cleared away")
     assert finding.to_do == f"if nobody needs it: SELECT pg_terminate_backend({pid})"
-    assert [found.level for found in findings(doctor._snapshots)] == ["ok"]
+    assert [found.level for found in findings(of_sessions.snapshots)] == ["ok"]
 
 
 def test_a_command_that_meets_a_held_table_names_who_to_ask(transactional_db: None) -> None:

@@ -13,10 +13,10 @@ from django.urls import reverse
 from knox.models import AuthToken
 from rest_framework.test import APIClient
 
-from config import doctor
 from fulfillment import plans, recovery
 from fulfillment.batch import RetryBatch
 from fulfillment.explanation import explain
+from fulfillment.findings import incidents, orders, sweep
 from fulfillment.models import Quarantine, Saga, StepRecord
 from fulfillment.recovery import Refused, Request, bulk
 from orders.api import shown
@@ -105,16 +105,16 @@ def test_every_surface_answers_whatever_is_wrong(
     page = browser.get(reverse("admin:orders_order_change", args=[order.pk]))
     listed = browser.get(reverse("admin:orders_order_changelist"))
     detail, many = api.get("/api/v1/orders/ORD-1?expand=why"), api.get("/api/v1/orders")
-    findings = [finding for look in (doctor._quarantine, doctor._orders, doctor._incidents) for finding in look()]
+    findings = [one for finding in (sweep.quarantine, orders.orders, incidents.incidents) for one in finding()]
 
     assert [answer.status_code for answer in (page, listed, detail, many)] == [200, 200, 200, 200]
-    assert "cannot be read" not in " ".join(finding.found for finding in findings)
+    assert "cannot be read" not in " ".join(one.found for one in findings)
     if in_quarantine:
         assert "No process can work on it. €1.00 at risk. The sweep has failed on it 12 times" in " ".join(told.split())
         assert "€1.00 at risk" in told
         assert "Someone has to look" in told
         assert "This is being looked at by a person." in detail.json()["why"]["sentence"]
-        assert "the sweep cannot work on 1 order" in " ".join(finding.found for finding in findings)
+        assert "the sweep cannot work on 1 order" in " ".join(one.found for one in findings)
 
 
 @pytest.mark.django_db(transaction=True)
@@ -154,7 +154,7 @@ def test_an_order_whose_rows_somebody_holds_waits_for_whoever_holds_them(told: b
             assert set(recovery.due(memory=memory)) == {None}
         order = fresh(order)
         shown_to_us, shown_to_client = explain(order), shown.why(order)
-        finding = next(iter(doctor._quarantine()))
+        finding = next(iter(sweep.quarantine()))
 
     assert "at the last look, at " in shown_to_us.sentence
     assert "somebody else held rows that it needs" in shown_to_us.sentence

@@ -15,7 +15,8 @@ import psycopg
 import pytest
 from rich.console import Console
 
-from config.stack.supervisor import StackError, hold
+from config.stack.errors import StackError
+from config.stack.run_directory import hold
 from tests.engines import ROOT, RUN_DIR
 from tests.proofs.black_box.waiting import wait_for
 from tests.proofs.management.commands import storm as command

@@ -12,7 +12,8 @@ from importlib import metadata
 from pathlib import Path
 
 from config.stack import embedded, locks
-from config.stack.supervisor import StackError, start_postgres
+from config.stack.database import start_postgres
+from config.stack.errors import StackError
 from tests.proofs.black_box.stack import FOLDER
 from tests.proofs.black_box.waiting import wait_for
 

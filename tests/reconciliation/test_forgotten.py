@@ -9,8 +9,8 @@ from django.core.management import call_command
 from django.db import connection
 from rest_framework.test import APIClient
 
-from config import doctor
 from fulfillment import engine, keys
+from fulfillment.findings import incidents
 from fulfillment.models import StockLevel
 from fulfillment.reconciliation import Rule, restored, run
 from fulfillment.reconciliation.listings import Listings
@@ -77,7 +77,7 @@ def test_no_order_is_taken_meanwhile(shop: Shop, forgotten: None, placed: Callab
 def test_doctor_says_what_to_do(shop: Shop, forgotten: None) -> None:
     shop.reconcile()
 
-    (finding,) = doctor._forgotten()
+    (finding,) = incidents.forgotten()
 
     assert (finding.level, finding.runbook) == ("FAIL", "docs/runbooks/forgotten_orders.md")
     assert "no orders are taken: 2 charges" in finding.found

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from config import doctor, status
-from config.doctor import Finding
+from config import status
 from config.management.commands.sweep import Sweep
 from fulfillment import recovery
+from fulfillment.findings import reconciliation as of_reconciliation
 from fulfillment.models import Reconciliation, SweepBeat
 from fulfillment.reconciliation import reconcile
 from fulfillment.release import RELEASE
@@ -29,7 +29,7 @@ def beaten(db: None) -> Iterator[None]:
 
 def told() -> tuple[str, str]:
     """Doctor's level and sentence."""
-    (found,) = list[Finding](doctor._reconciliation())
+    (found,) = list(of_reconciliation.reconciliation())
     return found.level, found.found
 
 
@@ -112,7 +112,7 @@ def test_where_none_has_ever_come_to_its_end_it_is_a_failure(shop: Shop, beaten:
 
 def test_an_old_one_is_a_failure_whatever_became_of_it(shop: Shop, fulfilled: Order, settings: Any) -> None:
     shop.reconcile()
-    limit_s = 2 * settings.RECONCILE_EVERY_S + doctor.RECONCILE_MAY_TAKE_S
+    limit_s = 2 * settings.RECONCILE_EVERY_S + of_reconciliation.MAY_TAKE_S
     now = recovery.not_compared_for_s()
     assert now is not None and now < limit_s
     Reconciliation.objects.update(compared_at="2020-01-01T00:00Z")

@@ -109,7 +109,7 @@ def test_a_demo_on_a_terminal_is_judged_by_what_it_showed(monkeypatch: pytest.Mo
 
     monkeypatch.setattr(demo, "Stack", lambda *_: nullcontext(Open()))
     monkeypatch.setattr(demo, "Demo", Showing)
-    monkeypatch.setattr(demo, "heed_signals", lambda: None)
+    monkeypatch.setattr(demo, "handle_signals", lambda: None)
     for stream in (sys.stdin, sys.stdout):
         monkeypatch.setattr(stream, "isatty", lambda: True)
 

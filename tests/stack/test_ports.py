@@ -10,9 +10,11 @@ from pathlib import Path
 import httpx
 import pytest
 
+from config.stack.errors import StackError
+from config.stack.options import StackOptions
 from config.stack.ports import Port, PortTaken, is_held_by
 from config.stack.processes import Command
-from config.stack.supervisor import Stack, StackError, StackOptions
+from config.stack.supervisor import Stack
 from tests.engines import ROOT, RUN_DIR
 from tests.promises.conftest import Shop
 from tests.proofs.black_box.stack import RunningStack
@@ -76,7 +78,7 @@ def told() -> list[str]:
 def shopfront(tmp_path: Path, told: list[str], request: pytest.FixtureRequest) -> Iterator[Shopfront]:
     stack = Shopfront(StackOptions(folder=ROOT, run_dir=tmp_path, time_scale=1.0, web_port=getattr(request, "param", None)), told.append)
     stack.run_dir.mkdir(exist_ok=True)
-    stack._reserve_ports()
+    stack.addresses.reserve()
     yield stack
     stack._stop_children((("web",),))
     for port in stack.ports.values():

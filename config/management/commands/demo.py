@@ -16,10 +16,12 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
-from config.management.commands.up import heed_signals, links, options_from_settings
 from config.stack import stories
+from config.stack.errors import StackError
+from config.stack.signals import handle_signals
 from config.stack.stories import STORIES, Placed
-from config.stack.supervisor import Stack, StackError
+from config.stack.supervisor import Stack
+from config.stack.terminal import links, options_from_settings
 from orders.management.placing_client import ShopClient
 
 REST_WITHIN_S = 120.0
@@ -34,7 +36,7 @@ class Command(BaseCommand):
         parser.add_argument("--seed", type=int, default=7, help="the same seed places the same orders (default 7)")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        heed_signals()
+        handle_signals()
         console = Console(width=None if sys.stdout.isatty() else WIDTH)
         well: bool | None = None
         try:

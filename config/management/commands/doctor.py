@@ -5,10 +5,10 @@ import sys
 from typing import Any
 
 from config import doctor
-from config.doctor import Finding
 from fulfillment.management.operating import OperatorCommand
+from orders.findings import FAIL, OK, WARN, Finding, worst
 
-EXIT = {doctor.OK: 0, doctor.FAIL: 1, doctor.WARN: 3}  # 2 is wrong usage
+EXIT = {OK: 0, FAIL: 1, WARN: 3}  # 2 is wrong usage
 
 
 class Command(OperatorCommand):
@@ -26,8 +26,8 @@ class Command(OperatorCommand):
                 self.tell(*_lines(finding))
                 self.stdout.flush()
         if options["json"]:
-            self.tell_json({"level": doctor.worst(findings), "findings": [dataclasses.asdict(finding) for finding in findings]})
-        if code := EXIT[doctor.worst(findings)]:
+            self.tell_json({"level": worst(findings), "findings": [dataclasses.asdict(finding) for finding in findings]})
+        if code := EXIT[worst(findings)]:
             sys.exit(code)
 
 

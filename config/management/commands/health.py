@@ -9,9 +9,10 @@ from celery.utils.nodenames import host_format
 from django.conf import settings
 from django.core.management.base import BaseCommand
 
-from config import alive, watchdog
 from config.broker import no_answer, trouble
 from config.celery import app
+from config.management import heartbeat
+from config.worker import watchdog
 
 LOOPS = ("sweep", "relay")
 ASK_FOR_S = 2.0
@@ -46,11 +47,11 @@ def _process(word: str) -> str:
 
 
 def _loop(name: str) -> tuple[int, str]:
-    ages = alive.ages_s(name)
+    ages = heartbeat.ages_s(name)
     if not ages:
         return SICK, f"No {name} of this host has left a sign of life in {settings.RUN_DIR}/alive."
     pid, age_s = max(ages.items(), key=lambda one: one[1])
-    healthy = age_s <= alive.DEAD_AFTER_S
+    healthy = age_s <= heartbeat.DEAD_AFTER_S
     return HEALTHY if healthy else SICK, f"The {name} (pid {pid}) got round {age_s:.1f} s ago."
 
 

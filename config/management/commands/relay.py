@@ -5,8 +5,8 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from config import alive
-from config.loops import Loop, LoopCommand
+from config.management import heartbeat
+from config.management.loops import Loop, LoopCommand
 from fulfillment.release import RELEASE
 from sideeffects import discovery, incidents, relay
 
@@ -24,7 +24,7 @@ class Relay(Loop):
         self.marks = relay.Marks()
 
     def work(self) -> int:
-        alive.beat("relay")
+        heartbeat.record("relay")
         jumped_s = self.watch.look()
         if not self.turn.take():
             self.forget()
@@ -44,11 +44,11 @@ class Relay(Loop):
         launched = self.part("the deliveries", lambda: relay.run_round(self.turn.keep, self.marks))
         if launched:
             self.tell(f"relay: published {launched} deliveries")
-        if time.monotonic() - self.beaten_at >= relay.HEARTBEAT_EVERY_S:
+        if time.monotonic() - self.heartbeat_at >= relay.HEARTBEAT_EVERY_S:
             self.part("the incidents", incidents.refresh)
             if self.is_well:
                 self.part("the beat", relay.record_heartbeat)
-            self.beaten_at = time.monotonic()
+            self.heartbeat_at = time.monotonic()
         return launched
 
 

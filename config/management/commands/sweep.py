@@ -1,4 +1,4 @@
-"""``manage.py sweep``: looks for every saga that is due, and publishes it."""
+"""``manage.py sweep``: finds every saga that is due, and publishes it."""
 
 import subprocess
 import sys
@@ -8,8 +8,8 @@ from typing import Any
 
 from django.conf import settings
 
-from config import alive
-from config.loops import Loop, LoopCommand
+from config.management import heartbeat
+from config.management.loops import Loop, LoopCommand
 from fulfillment import recovery, tasks
 from fulfillment.recovery.reconciliations import TURN
 from orders.turns import holder_of
@@ -34,14 +34,14 @@ class Sweep(Loop):
         self.memory.mark.start_over()
 
     def work(self) -> int:
-        alive.beat("sweep")
+        heartbeat.record("sweep")
         self._note(self.watch.look())
         try:
             if self.turn.take():
                 self._move_with_the_clock()
                 return self._round()
             self.jumps.clear()
-            self.forget()  # somebody else works: what is left to do then, only a look at everything tells
+            self.forget()  # somebody else works: only a whole round finds out what is left to do then
             return 0
         except recovery.ClockHasJumped as jump:
             return self._in_the_middle(jump.seconds)
@@ -75,7 +75,7 @@ class Sweep(Loop):
             self.tell_once("contained", f"sweep: {contained} looks at sagas failed; they wait, and are looked at again")
         if sagas:
             self.tell(f"sweep: launched {sagas} sagas")
-        self._beat()
+        self._heartbeat()
         return sagas
 
     def _look_after_others(self) -> int:
@@ -88,7 +88,7 @@ class Sweep(Loop):
     def _sagas(self) -> int:
         launched = 0
         for launch in recovery.due(self.turn.keep, self.memory):
-            self._beat()
+            self._heartbeat()
             if time.monotonic() - self.looked_after_at >= recovery.BEAT_EVERY.total_seconds():
                 launched += self._look_after_others()
             if launch is None:
@@ -121,17 +121,17 @@ class Sweep(Loop):
         recovery.tell_of_unserved_queues()
         return 0
 
-    def _beat(self) -> None:
+    def _heartbeat(self) -> None:
         """Also within a long round: twenty thousand sagas are not silence."""
-        if time.monotonic() - self.beaten_at >= recovery.BEAT_EVERY.total_seconds():
-            alive.beat("sweep")
-            self.beaten_at = time.monotonic()
+        if time.monotonic() - self.heartbeat_at >= recovery.BEAT_EVERY.total_seconds():
+            heartbeat.record("sweep")
+            self.heartbeat_at = time.monotonic()
             if self.is_well:
                 self.part("the beat", recovery.beat)
             self.part("the reconciliation", self._reconcile)
 
     def _reconcile(self) -> int:
-        """On schedule, in a process of its own, so that a long look at a provider delays nothing here."""
+        """On schedule, in a process of its own, so that a slow provider delays nothing here."""
         if self.reconciling is not None and self.reconciling.poll() is None:
             self._end_one_that_stands_still(self.reconciling)
             return 0
@@ -145,7 +145,7 @@ class Sweep(Loop):
         return 0
 
     def _say_how_it_ended(self, child: "subprocess.Popen[bytes]") -> None:
-        """Whoever ends without a word is told of all the same: exit 1 alone may be findings, or a crash."""
+        """One that ends without a word is reported all the same: exit 1 alone may be findings, or a crash."""
         if told := recovery.reconciliation_exited(child.pid, child.returncode):
             self.tell(f"sweep: the reconciliation (pid {child.pid}) did not come to its end: {told}; the next one begins on schedule")
 

@@ -1,59 +1,19 @@
 """``manage.py up``: the whole shop on this machine, until Ctrl-C."""
 
-import signal
 import sys
 from argparse import ArgumentParser
 from contextlib import suppress
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 from django.conf import settings
 from django.core.management.base import BaseCommand
 
-from config.stack.supervisor import STOP_SIGNALS, Stack, StackError, StackOptions, stop_running
-
-
-def options_from_settings(with_flower: bool = True) -> StackOptions:
-    return StackOptions(
-        folder=settings.BASE_DIR,
-        run_dir=settings.RUN_DIR,
-        time_scale=settings.TIME_SCALE,
-        database_url=settings.EXTERNAL_DATABASE_URL,
-        broker_url=settings.EXTERNAL_BROKER_URL,
-        web_port=settings.WEB_PORT,
-        flower_port=settings.FLOWER_PORT,
-        sandbox_port=settings.SANDBOX_PORT,
-        mail_port=settings.MAIL_PORT,
-        with_flower=with_flower,
-    )
-
-
-def heed_signals() -> None:
-    """Ctrl-C, SIGTERM and a closed terminal mean the same: stop in order. What the caller's shell lets us ignore (``nohup``, ``&``) stays ignored."""
-    for number in STOP_SIGNALS:
-        if number == signal.SIGTERM or signal.getsignal(number) != signal.SIG_IGN:
-            signal.signal(number, interrupt)
-
-
-def interrupt(number: int, frame: FrameType | None) -> None:
-    """The first one counts: make and the terminal may both send theirs, and a second one must not interrupt the stopping."""
-    for other in STOP_SIGNALS:
-        signal.signal(other, signal.SIG_IGN)
-    raise KeyboardInterrupt
-
-
-def links(info: dict[str, Any]) -> str:
-    admin, flower = info["admin"], info["flower_login"]
-    lines = [
-        f"  Admin    {info['web']}/admin/   user {admin['username']}, password {admin['password']}",
-        f"  Operator OPERATOR_TOKEN={info['operator_token']}   for manage.py decide and the like",
-        f"  API      {info['api']}/orders   Authorization: Token {info['token']}",
-        f"  Ledger   {info['sandbox']}/ledger   (the provider's own)",
-    ]
-    if info["flower"]:
-        lines.append(f"  Flower   {info['flower']}   user {flower['username']}, password {flower['password']}")
-    return "\n".join(lines)
+from config.stack.errors import StackError
+from config.stack.signals import handle_signals
+from config.stack.stopping import stop_running
+from config.stack.supervisor import Stack
+from config.stack.terminal import links, options_from_settings
 
 
 class Command(BaseCommand):
@@ -93,7 +53,7 @@ class Command(BaseCommand):
             self.tell("No stack is running in this checkout.")
 
     def _run(self, with_flower: bool) -> None:
-        heed_signals()
+        handle_signals()
         try:
             with Stack(options_from_settings(with_flower), self.tell) as stack:
                 self.tell(f"The shop is open.\n{links(stack.info)}\nLogs are in {settings.RUN_DIR.name}/log. Ctrl-C stops everything.")

@@ -5,15 +5,17 @@ from typing import Any
 
 import pytest
 
-from config import doctor, serving
-from config.doctor import Finding
+from config import doctor
+from config.worker import findings as workers
 from fulfillment import recovery
+from orders import readiness
+from orders.findings import Finding
 from sideeffects import relay
 from tests.fulfillment.conftest import SandboxProcess
 from tests.fulfillment.conftest import order as order
 from tests.fulfillment.conftest import saga as saga
 from tests.fulfillment.conftest import sandbox as sandbox
-from tests.sideeffects.conftest import tell as tell
+from tests.sideeffects.conftest import record_fact as record_fact
 
 ALL = {"undo": ["saga@here"], "saga": ["saga@here"], "sideeffects": ["sideeffects@here"]}
 
@@ -22,11 +24,11 @@ ALL = {"undo": ["saga@here"], "saga": ["saga@here"], "sideeffects": ["sideeffect
 def well(db: None, sandbox: SandboxProcess, settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """Everything answers: the broker and the workers by word alone, the rest really."""
     settings.SANDBOX_URL = sandbox.url
-    monkeypatch.setattr(serving, "_is_migrated", threading.Event())
-    monkeypatch.setattr(doctor, "trouble", str)
-    monkeypatch.setattr(doctor, "_consumers", lambda ask_for_s: ALL)
+    monkeypatch.setattr(readiness, "_is_migrated", threading.Event())
+    monkeypatch.setattr(workers, "trouble", str)
+    monkeypatch.setattr(workers, "consumers", lambda app, within_s: ALL)
     recovery.beat()
-    relay.beat()
+    relay.record_heartbeat()
 
 
 def of(what: str) -> list[Finding]:

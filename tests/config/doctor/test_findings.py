@@ -12,6 +12,7 @@ from django.core.management import call_command
 from django.db import connection
 
 from config import doctor
+from config.worker import findings as workers
 from fulfillment.clock import shop_now
 from fulfillment.models import QueueProbe, Saga
 from orders.attention import IncidentKind, open_incident
@@ -23,6 +24,8 @@ from tests.fulfillment.conftest import saga as saga
 from tests.fulfillment.conftest import sandbox as sandbox
 from tests.sideeffects.conftest import RecordFact
 from tests.sideeffects.conftest import record_fact as record_fact
+
+RUNBOOK = re.compile(r'runbook\("([\w-]+)"\)')
 
 
 def test_a_database_that_takes_no_writes_is_named(well: None) -> None:
@@ -51,7 +54,7 @@ def test_a_queue_without_a_worker_is_named_with_what_waits_and_how_to_start_one(
 ) -> None:
     """The receipts stay unsent, and I am told which worker to start."""
     record_fact("email")
-    monkeypatch.setattr(doctor, "_consumers", lambda ask_for_s: {"undo": ["saga@here"], "saga": ["saga@here"]})
+    monkeypatch.setattr(workers, "consumers", lambda app, within_s: {"undo": ["saga@here"], "saga": ["saga@here"]})
 
     with pytest.raises(SystemExit) as end:
         call_command("doctor")
@@ -141,7 +144,8 @@ def test_a_stamp_that_may_well_be_on_its_way_alarms_nobody(well: None) -> None:
 
 
 def test_every_runbook_that_is_named_exists() -> None:
-    named = [line.split('_book("')[1].split('"')[0] for line in (ROOT / "config/doctor.py").read_text().splitlines() if '_book("' in line]
+    packages = ("config", "orders", "fulfillment", "sideeffects")
+    named = [name for package in packages for file in (ROOT / package).rglob("*.py") for name in RUNBOOK.findall(file.read_text())]
 
     assert len(named) >= 4
     assert [name for name in named if not (ROOT / f"docs/runbooks/{name}.md").exists()] == []

@@ -15,7 +15,9 @@ from django.db import OperationalError, connection
 
 from config import doctor
 from fulfillment.clock import shop_now
+from fulfillment.findings import providers
 from fulfillment.models import Saga
+from orders.findings import database
 from sideeffects.models import Circuit
 from tests.config.doctor.conftest import of
 from tests.config.test_sessions import database_url
@@ -23,7 +25,7 @@ from tests.engines import ROOT
 from tests.fulfillment.conftest import order as order
 from tests.fulfillment.conftest import saga as saga
 from tests.fulfillment.conftest import sandbox as sandbox
-from tests.sideeffects.conftest import tell as tell
+from tests.sideeffects.conftest import record_fact as record_fact
 
 
 def test_a_locked_table_is_named_within_seconds(well: None, other_connection: Any) -> None:
@@ -80,9 +82,9 @@ def test_what_is_wrong_with_a_provider_is_told_in_words(well: None, monkeypatch:
             raise broken
         return broken  # type: ignore[no-any-return]
 
-    monkeypatch.setattr("config.doctor.httpx.get", get)
+    monkeypatch.setattr("fulfillment.findings.providers.httpx.get", get)
 
-    (provider,) = doctor._provider(0.2)
+    (provider,) = providers.sandbox(0.2)
 
     assert provider.found.endswith(f", {words}")
 
@@ -90,11 +92,11 @@ def test_what_is_wrong_with_a_provider_is_told_in_words(well: None, monkeypatch:
 def test_a_database_that_does_not_answer_hides_nothing_else(well: None, monkeypatch: pytest.MonkeyPatch) -> None:
     """I am told what is wrong with the rest all the same."""
 
-    def gone() -> Any:
+    def gone(within_s: float) -> Any:
         raise OperationalError("connection refused\nIs the server running?")
 
-    monkeypatch.setattr(doctor, "_of_database", gone)
-    monkeypatch.setattr("config.doctor.connection.close", lambda: None)
+    monkeypatch.setattr(database, "_asked", gone)
+    monkeypatch.setattr("orders.findings.database.connection.close", lambda: None)
 
     found = {finding.what: finding for finding in doctor.examine()}
 

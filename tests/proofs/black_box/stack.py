@@ -12,7 +12,7 @@ from typing import Any
 
 import psutil
 
-from config.stack.supervisor import StackError
+from config.stack.errors import StackError
 from tests.proofs.black_box.waiting import wait_for
 
 FOLDER = Path(__file__).resolve().parents[3]

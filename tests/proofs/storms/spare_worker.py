@@ -12,7 +12,7 @@ from tests.proofs.black_box.stack import FOLDER
 from tests.proofs.black_box.waiting import wait_for
 from tests.proofs.storms.storm import Storm
 
-OWN_PROCESSES = "2"  # of the shop's own saga worker (config/stack/supervisor.py)
+OWN_PROCESSES = "2"  # of the shop's own saga worker (config/stack/commands.py)
 
 
 class SpareWorker:

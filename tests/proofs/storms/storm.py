@@ -8,8 +8,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from config.stack.errors import StackError
 from config.stack.processes import end_leftovers
-from config.stack.supervisor import StackError, stop_running
+from config.stack.stopping import stop_running
 from tests.proofs import prepared
 from tests.proofs.black_box.shop import Shop
 from tests.proofs.black_box.stack import RunningStack

@@ -13,9 +13,9 @@ from django.core.management.base import BaseCommand
 from marshmallow import ValidationError
 from rich.console import Console
 
-from config.management.commands.up import heed_signals
 from config.settings import HTTP, running_stack
-from config.stack.supervisor import StackError
+from config.stack.errors import StackError
+from config.stack.signals import handle_signals
 from fulfillment.management.numbers import at_least_zero
 from fulfillment.steps import STEPS
 from orders.management.placing_client import ShopClient
@@ -71,7 +71,7 @@ class Command(BaseCommand):
         parser.add_argument("--sku", default="TENT-2P-GRN", help="what they order (default: %(default)s)")
 
     def handle(self, *args: Any, **asked: Any) -> None:
-        heed_signals()
+        handle_signals()
         cases = self._selected(asked)
         if not cases:
             self._exit(f"No case fits {' or '.join(asked['only'])}: `manage.py prove --all --list` names them all.")

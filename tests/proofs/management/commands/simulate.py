@@ -16,7 +16,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
-from config.management.commands.up import heed_signals
+from config.stack.signals import handle_signals
 from fulfillment.management.numbers import above_zero, at_least_one, at_least_zero
 from tests.proofs.model.saga_journal import KINDS
 from tests.proofs.simulation import pool
@@ -69,7 +69,7 @@ class Command(BaseCommand):
             self._histories(options)
             return
         self.console = Console(stderr=options["json"])
-        heed_signals()
+        handle_signals()
         seen = Sum()
         try:
             with pool.databases(settings.RUN_DIR.resolve() / "simulate", jobs_of(options), settings.BASE_DIR) as urls:

@@ -11,8 +11,9 @@ from django.conf import settings
 from django.core.management.base import BaseCommand
 from rich.console import Console
 
-from config.management.commands.up import heed_signals
-from config.stack.supervisor import StackError, hold
+from config.stack.errors import StackError
+from config.stack.run_directory import hold
+from config.stack.signals import handle_signals
 from tests.proofs.storms import invariants
 from tests.proofs.storms.report import Report
 from tests.proofs.storms.scenario import Scenario
@@ -51,7 +52,7 @@ class Command(BaseCommand):
             for scenario in chosen:
                 self.stdout.write(f"{scenario.name:<12} {scenario.promise}")
             return
-        heed_signals()
+        handle_signals()
         stream = sys.stderr if options["json"] else sys.stdout
         report = Report(Console(file=stream, width=None if stream.isatty() else WIDTH), options["size"])
         report.plan(chosen, options["seed"])

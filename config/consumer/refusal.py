@@ -1,13 +1,13 @@
-"""How a refusal is told: one line, without the body. What is shown of a message is cut and escaped, because whoever has sent it has chosen its words."""
+"""The log line of a refusal, without the message's body. What it shows of the message is cut and escaped: whoever has sent it has chosen its words."""
 
 import logging
 from typing import Any
 
-log = logging.getLogger("config.poison")
+log = logging.getLogger("config.consumer")
 LONGEST = 80
 
 
-def tell(queue: Any, why: str, size: int | None, headers: Any = None) -> None:
+def record(queue: Any, why: str, size: int | None, headers: Any = None) -> None:
     """``headers``: where they could be read, task and id are shown."""
     known = headers if isinstance(headers, dict) else {}
     log.error(

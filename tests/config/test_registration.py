@@ -13,11 +13,12 @@ import psutil
 import pytest
 from django.core.management import call_command
 
-from config import doctor
-from config.presence import Presence, lives
+from fulfillment.release import RELEASE
 from orders import processes
 from orders.attention import Incident
+from orders.findings.processes import crash_loops
 from orders.processes import CRASHES, KEPT, ProcessRow
+from orders.registration import Registration, lives
 from tests.config.bare import Broker, Worker
 from tests.engines import ROOT
 from tests.proofs.black_box.waiting import wait_for
@@ -59,7 +60,7 @@ def test_a_worker_that_is_killed_again_and_again_tells_so_itself(worker: Worker)
         worker.is_ready()
 
     ((subject, state, _),) = told()
-    (finding,) = [finding for finding in doctor._processes() if finding.what == "processes"]
+    (finding,) = crash_loops()
     assert subject.startswith("bare@")
     assert state == "open"
     assert (finding.level, finding.runbook) == ("FAIL", "docs/runbooks/crash_loop.md")
@@ -75,7 +76,7 @@ def test_a_process_that_lives_again_takes_the_word_back(settings: Any) -> None:
     settings.LIVED_LONG_S = 0.1
     crash("sweep@here", CRASHES)
     assert told() == [("sweep@here", "open", "")]
-    presence = Presence("sweep@here")
+    presence = Registration("sweep@here", RELEASE)
 
     presence.begin()
     presence.watch()
@@ -98,7 +99,7 @@ def test_the_list_of_incidents_names_it_as_what_it_is(capsys: pytest.CaptureFixt
 def test_stopping_and_starting_is_no_crash() -> None:
     """A deploy restarts everything, several times if it must: nobody is told."""
     for _ in range(3 * CRASHES):
-        presence = Presence("relay@here")
+        presence = Registration("relay@here", RELEASE)
         presence.begin()
         presence.end()
 
@@ -141,7 +142,7 @@ def test_the_registry_stays_small() -> None:
 
 def test_a_database_that_is_away_delays_no_start() -> None:
     """The process starts, and says in its log that it could not be noted."""
-    program = "import django; django.setup(); from config.presence import Presence; Presence('saga@here').begin(); print('started')"
+    program = "import django; django.setup(); from orders.registration import Registration; Registration('saga@here', 1).begin(); print('started')"
     nowhere = {"DATABASE_URL": "postgresql://nobody@127.0.0.1:1/nothing", "DJANGO_SETTINGS_MODULE": "config.settings"}
     begun = time.monotonic()
 

@@ -44,5 +44,5 @@ class Transport(PlainTransport):
     Connection = Connection
 
     def establish_connection(self) -> Any:
-        FRAMES.Message = Message  # the only door: the library names the class where it reads frames
+        FRAMES.Message = Message  # the only way in: the library names the class where it reads frames
         return super().establish_connection()

@@ -1,6 +1,6 @@
-"""What a worker's pool process owes its next task: a clean connection, a soft limit that strikes calls only, and an end when no task succeeds in it any more.
+"""A worker's pool process: each task begins on a clean connection, its soft limit interrupts calls only, and the process ends when tasks only fail in it.
 
-Without the last, a process that is broken in a way nobody thought of refuses tasks faster than its neighbours work, and so gets most of them.
+Without the last, a process that is broken in a way nobody thought of would fail tasks faster than its neighbours work, and so would get most of them.
 """
 
 import logging
@@ -47,7 +47,7 @@ class PoolProcess:
 
 
 def _end() -> None:
-    """At once, and as Celery's pool ends a process that has served its time: another one is started. Whatever the task had to tell has been published by now.
+    """At once, and as Celery's pool ends a process that has served its time: another one is started. What follows the task has been published by now.
 
     An exception would be caught on its way out, or reach the worker's main process as the task's result.
     """
@@ -65,5 +65,5 @@ def watch() -> None:
     def ended(task: "Task[..., Any]", state: str | None = None, retval: Any = None, **_: Any) -> None:
         process.ended(state, retval, tuple(task.throws))
 
-    signals.task_prerun.connect(begin, weak=False, dispatch_uid="config.pool_process.begin")
-    signals.task_postrun.connect(ended, weak=False, dispatch_uid="config.pool_process.ended")
+    signals.task_prerun.connect(begin, weak=False, dispatch_uid="config.worker.pool_process.begin")
+    signals.task_postrun.connect(ended, weak=False, dispatch_uid="config.worker.pool_process.ended")

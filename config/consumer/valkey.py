@@ -15,8 +15,8 @@ from kombu.exceptions import OperationalError
 from kombu.transport import redis
 from redis.exceptions import ResponseError
 
-from config.poison import refusal
-from config.poison.faults import MOST_BYTES
+from config.consumer import refusal
+from orders.messages import MOST_BYTES
 
 log = logging.getLogger(__name__)
 PlainChannel: Any = redis.Channel
@@ -68,13 +68,13 @@ def _whole(response: Any, **_: Any) -> tuple[bytes, bytes] | None:
     wrong, headers = of_envelope(item)
     if not wrong:
         return queue, item
-    refusal.tell(queue.decode(errors="replace"), wrong, len(item), headers)
+    refusal.record(queue.decode(errors="replace"), wrong, len(item), headers)
     signals.task_rejected.send(sender=None, message=None, exc=None)
     return None
 
 
 class Channel(PlainChannel):
-    """kombu's, behind a door."""
+    """Kombu's, which gets only what is an envelope."""
 
     def _create_client(self, asynchronous: bool = False) -> Any:
         client = super()._create_client(asynchronous)
@@ -87,7 +87,7 @@ class Channel(PlainChannel):
         if isinstance(heard["data"], bytes):
             wrong, headers = of_envelope(heard["data"])
             if wrong:
-                refusal.tell(heard["channel"].decode(errors="replace"), wrong, len(heard["data"]), headers)
+                refusal.record(heard["channel"].decode(errors="replace"), wrong, len(heard["data"]), headers)
                 heard["type"] = b"refused"
         return heard
 

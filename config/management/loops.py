@@ -1,4 +1,4 @@
-"""The loops of the shop, ``sweep`` and ``relay``: a round each second until they are asked to stop, by turns. Run as many as you like: one at a time works."""
+"""Loops: the sweep and the relay do a round each second until they are asked to stop. Run as many of each as you like: by turns, one at a time works."""
 
 import logging
 import math
@@ -15,17 +15,17 @@ from django.conf import settings
 from django.core.management.base import BaseCommand
 from django.db import DatabaseError, connection
 
-from config import presence
 from config.checks import refuse_to_start
 from fulfillment.release import RELEASE
 from orders.connections import start_clean
 from orders.database import is_our_trouble, is_unusable, sqlstate
+from orders.registration import Registration
 from orders.turns import Turn, holder_of
 from orders.watch import ClockWatch
 
 log = logging.getLogger(__name__)
 
-REPEAT_AFTER_S = 60.0  # the same trouble is told once a minute
+REPEAT_AFTER_S = 60.0  # the same trouble is reported once a minute
 
 
 class Loop(ABC):
@@ -42,12 +42,12 @@ class Loop(ABC):
         self.tell = tell
         self.turn = Turn(self.name, RELEASE)
         self.watch = ClockWatch(settings.CLOCK_TOLERANCE_S)
-        self.beaten_at = 0.0
+        self.heartbeat_at = 0.0
         self.is_well = True  # no part of this round has failed for a reason of its own: only then it may say that it is at work
         self._told_at: dict[str, float] = {}
 
     def round(self) -> int:
-        """How much was published. Nothing that goes wrong costs more than this round."""
+        """Returns how much was published. Nothing that goes wrong costs more than this round."""
         self.is_well = True
         try:
             return self.work()
@@ -61,10 +61,10 @@ class Loop(ABC):
 
     @abstractmethod
     def forget(self) -> None:
-        """What it has learned about the database's queues: somebody else has worked since, or the next connection is to another server."""
+        """Drop what it has learned about the database's queues: somebody else has worked since, or the next connection is to another server."""
 
     def part(self, what: str, part: Callable[[], int | None]) -> int:
-        """Of a round, by itself: its trouble is no reason to leave out the others, unless no connection is left."""
+        """Run one part of a round by itself: its trouble is no reason to leave out the others, unless no connection is left."""
         try:
             return part() or 0
         except self.not_contained:
@@ -76,7 +76,7 @@ class Loop(ABC):
             return 0
 
     def trouble(self, what: str, error: Exception) -> None:
-        """The database's own trouble is a sentence; anything else has its traceback, once."""
+        """Report what went wrong: the database's own trouble as a sentence, anything else with its traceback, once a minute."""
         self.forget()
         name = f"{type(error).__name__} {sqlstate(error)}".strip()
         if is_our_trouble(error):
@@ -89,7 +89,7 @@ class Loop(ABC):
             connection.close()
 
     def tell_once(self, trouble: str, sentence: str) -> bool:
-        """The same trouble once a minute; says whether it was told."""
+        """The same trouble once a minute. Returns whether it was reported."""
         if time.monotonic() - self._told_at.get(trouble, -REPEAT_AFTER_S) < REPEAT_AFTER_S:
             return False
         if len(self._told_at) > 100:
@@ -99,13 +99,13 @@ class Loop(ABC):
         return True
 
     def say_who_works(self) -> None:
-        """For a person who wanted to see one round."""
+        """For a person who asked for one round, and whose process had no turn."""
         with suppress(DatabaseError):
             if not self.turn.keep():
                 self.tell(f"{self.name}: {holder_of(self.name) or 'somebody else'} has the turn and works; this process did nothing")
 
     def end(self) -> None:
-        """The next one begins at once."""
+        """Give the turn back, so that the next process begins at once."""
         with suppress(DatabaseError):
             self.turn.give_back()
 
@@ -117,10 +117,10 @@ class LoopCommand(BaseCommand):
         parser.add_argument("--once", action="store_true", help="one round, then exit")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        present = presence.of_role(self.loop.name)
-        present.begin()
+        registration = Registration.of_role(self.loop.name, RELEASE)
+        registration.begin()
         refuse_to_start(self.loop.name)
-        present.watch()
+        registration.watch()
         stop = threading.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: stop.set())
@@ -134,4 +134,4 @@ class LoopCommand(BaseCommand):
             if done < loop.most:
                 stop.wait(settings.SWEEP_EVERY_S)
         loop.end()
-        present.end()
+        registration.end()

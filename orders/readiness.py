@@ -1,4 +1,4 @@
-"""Can this web process take orders? Nothing else: a backlog, a dead broker or a stopped sweep is no reason to send its customers away."""
+"""Readiness: can this web process take orders? A backlog, a dead broker or a stopped sweep is no reason to send its customers away."""
 
 import threading
 

@@ -1,7 +1,7 @@
-"""A worker that has stopped consuming while its queues wait ends itself, so that whoever runs it starts it again.
+"""A worker that has stopped consuming while messages wait in its queues ends itself, so that whoever runs it starts it again.
 
-It happens after a broker's connection has died without a word: the worker believes that it listens. Nothing is lost by ending it, because messages carry no
-state. Counted in looks, not in seconds, so that a process that was stopped, or a machine that slept, is not taken for a deaf one.
+It happens after a broker's connection has died without a word: the worker believes that it listens. Ending it loses nothing, because messages carry no state.
+The watchdog counts inspections, not seconds. So it does not take a process that was stopped, or a machine that slept, for a deaf one.
 """
 
 import faulthandler
@@ -18,7 +18,7 @@ from config import broker
 
 log = logging.getLogger(__name__)
 
-LOOK_EVERY_S = 2.0
+INSPECT_EVERY_S = 2.0
 AT_LEAST_S = 10.0
 EXIT_DEAF = 70
 
@@ -29,25 +29,25 @@ class Watchdog:
     def __init__(self, waits: Callable[[], bool], give_up: Callable[[], None], patience_s: float) -> None:
         self._waits = waits
         self._give_up = give_up
-        self._looks_allowed = max(1, round(patience_s / LOOK_EVERY_S))
-        self._silent_looks = 0
+        self._inspections_allowed = max(1, round(patience_s / INSPECT_EVERY_S))
+        self._silent_inspections = 0
         self._has_heard = threading.Event()
 
     def heard(self) -> None:
         self._has_heard.set()
 
-    def look(self) -> None:
-        """One look: silence counts only while something waits."""
+    def inspect(self) -> None:
+        """Silence counts only while something waits."""
         silent = not self._has_heard.is_set() and self._waits()
         self._has_heard.clear()
-        self._silent_looks = self._silent_looks + 1 if silent else 0
-        if self._silent_looks >= self._looks_allowed:
+        self._silent_inspections = self._silent_inspections + 1 if silent else 0
+        if self._silent_inspections >= self._inspections_allowed:
             self._give_up()
 
-    def run(self, every_s: float = LOOK_EVERY_S) -> None:
+    def run(self, every_s: float = INSPECT_EVERY_S) -> None:
         pause = threading.Event()
         while not pause.wait(every_s):
-            self.look()
+            self.inspect()
 
 
 def patience_s(tasks: Iterable[Any]) -> float:

@@ -1,6 +1,6 @@
-"""This process notes in the database that it has started, that it lives, and that it ends as it was asked to; so a crash loop is told to a person.
+"""Registration: this process records in the database that it has started, that it lives, and that it ends as it was asked to. So a crash loop becomes an incident.
 
-Nothing waits for it: where the database does not answer within two seconds, the process starts without, and a thread tries again until it has lived.
+Nothing waits for it. Where the database does not answer within two seconds, the process starts without it, and a thread tries again until the process has lived.
 """
 
 import logging
@@ -11,12 +11,12 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
+from typing import Self
 
 import psutil
 from django.conf import settings
 from django.db import Error, connection
 
-from fulfillment.release import RELEASE
 from orders import processes
 from orders.database import limited
 
@@ -26,24 +26,29 @@ WITHIN_S = 2.0
 TRY_AGAIN_S = 5.0
 
 
-class Presence:
-    """Of one process called ``name``: a worker's node name, or its role and its host."""
+class Registration:
+    """Of one process called ``name`` (a worker's node name, or its role and its host), which runs the code of ``release``."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, release: int) -> None:
         self.name = name
+        self._release = release
         self._row: int | None = None
         self._has_ended = threading.Event()
+
+    @classmethod
+    def of_role(cls, role: str, release: int) -> Self:
+        return cls(f"{role}@{socket.gethostname()}", release)
 
     def begin(self) -> None:
         """At the very start, before anything that may end the process."""
         self._write(self._record_start)
 
     def watch(self) -> None:
-        """Once it runs: a thread notes that it has lived. Not before a worker has forked its pool."""
-        threading.Thread(target=self._live, name="presence", daemon=True).start()
+        """Once it runs: a thread records that it has lived. Not before a worker has forked its pool."""
+        threading.Thread(target=self._live, name="registration", daemon=True).start()
 
     def end(self) -> None:
-        """It was asked to. Whoever is killed, or ends by an error, does not come here: then its successor finds it dead."""
+        """It ends as it was asked to. A process that is killed, or ends by an error, does not come here: its successor finds it dead."""
         self._has_ended.set()
         if self._row is not None:
             self._write(partial(processes.record_end, self._row))
@@ -61,7 +66,7 @@ class Presence:
                 return
 
     def _record_start(self) -> None:
-        self._row = processes.record_start(self.name, os.getpid(), psutil.Process().create_time(), RELEASE, lives)
+        self._row = processes.record_start(self.name, os.getpid(), psutil.Process().create_time(), self._release, lives)
 
     def _write(self, what: Callable[[], None]) -> bool:
         """False: the database does not take it now."""
@@ -75,10 +80,6 @@ class Presence:
             with suppress(Error):
                 connection.close()
         return True
-
-
-def of_role(role: str) -> Presence:
-    return Presence(f"{role}@{socket.gethostname()}")
 
 
 def lives(pid: int, born: float) -> bool:

@@ -1,4 +1,4 @@
-"""Signs of life of this host's loops, as files that an orchestrator's check reads: the database can only say that some process works, somewhere."""
+"""Heartbeats of this host's loops, as files that an orchestrator's check reads: the database can only say that some process works, somewhere."""
 
 import logging
 import os
@@ -11,24 +11,24 @@ from django.conf import settings
 log = logging.getLogger(__name__)
 
 DEAD_AFTER_S = 30.0
-_told: set[str] = set()
+_logged: set[str] = set()
 
 
-def beat(loop: str) -> None:
-    """This process gets round. A folder that cannot be written is told once, and stops no loop."""
+def record(loop: str) -> None:
+    """This process has done a round. A folder that cannot be written is logged once, and stops no loop."""
     try:
         _folder().mkdir(parents=True, exist_ok=True)
         (_folder() / f"{loop}.{os.getpid()}").touch()
     except OSError as unwritable:
-        if loop not in _told:
+        if loop not in _logged:
             log.warning("No sign of life of the %s can be left in %s: %s", loop, _folder(), unwritable)
-            _told.add(loop)
+            _logged.add(loop)
 
 
 def ages_s(loop: str) -> dict[int, float]:
-    """Seconds since each process of ``loop`` on this host got round, by pid; the files of those that have ended are removed.
+    """Seconds since each process of ``loop`` on this host has done a round, by pid. The files of those that have ended are removed.
 
-    A sign from the future was left before this host's clock was set back: whoever gets round leaves another one within a second.
+    A heartbeat from the future was left before this host's clock was set back: whoever still works leaves another one within a second.
     """
     found: dict[int, float] = {}
     for file in _folder().glob(f"{loop}.*"):

@@ -1,6 +1,6 @@
-"""What is wrong with a message, in one sentence, by what this shop publishes: anything else was put into the queue by somebody else, or by mistake.
+"""Messages: what one of this shop looks like. Whoever publishes keeps to it, and the consumer refuses anything else: somebody else put it there, or a mistake did.
 
-Celery reads much of a message in the worker's main process, before any task is protected, and passes the rest on to a child. So whatever it reads is checked here.
+Celery reads much of a message in the worker's main process, before any task is protected, and passes the rest on to a child. So all that it reads is checked here.
 """
 
 from typing import Any
@@ -32,17 +32,17 @@ EMBEDDED = {"callbacks", "errbacks", "chain", "chord"}
 SIGNATURE: dict[str, type] = {"task": str, "args": list, "kwargs": dict, "options": dict}
 
 
-def of_message(message: Any) -> str:
-    """Of a message as kombu delivers it; empty: whoever knows its task may handle it."""
+def wrong_with(message: Any) -> str:
+    """What is wrong with a message, as kombu delivers it, in one sentence; empty: whoever knows its task may handle it."""
     body = message.body
     if not isinstance(body, bytes | str | memoryview) or len(body) > MOST_BYTES:
         return f"it is larger than {MOST_BYTES} bytes, or has no body"
     if (message.content_type, message.content_encoding) != CONTENT:
         return f"its content is not {' in '.join(CONTENT)}"
-    return of_headers(message.headers) or _of_body(message)
+    return wrong_with_headers(message.headers) or _of_body(message)
 
 
-def of_headers(headers: Any) -> str:
+def wrong_with_headers(headers: Any) -> str:
     if not isinstance(headers, dict):
         return "its headers are no mapping"
     if any(not _is_readable(headers.get(name)) for name in SHOWN) or not (headers.get("id") and headers.get("task")):

@@ -1,4 +1,4 @@
-"""The worker's consumer: a message is looked at before Celery reads it, and whatever Celery cannot take after all ends that message, not the worker."""
+"""The worker's consumer: it inspects a message before Celery reads it. Whatever Celery cannot take after all ends that message, not the worker."""
 
 import logging
 from collections.abc import Callable
@@ -9,7 +9,8 @@ from celery.worker import consumer, state
 from kombu.exceptions import DecodeError
 from redis.exceptions import ResponseError
 
-from config.poison import faults, refusal, valkey
+from config.consumer import refusal, valkey
+from orders import messages
 
 log = logging.getLogger(__name__)
 PlainConsumer: Any = consumer.Consumer
@@ -27,9 +28,8 @@ class Consumer(PlainConsumer):
             try:
                 if self.may_be_handled(message):
                     handle(message)
-            except (
-                KeyError
-            ) as error:  # kombu counts it among the errors of a connection: the worker would connect anew, and meet the message again
+            except KeyError as error:
+                # Kombu counts it among the errors of a connection: the worker would connect anew, and meet the message again.
                 self.refuse(message, f"Celery cannot read it ({error!r:.60})")
             except lines_that_broke:
                 raise
@@ -50,11 +50,11 @@ class Consumer(PlainConsumer):
             self.refuse(request.message, f"Celery cannot read it ({type(error).__name__})")
 
     def may_be_handled(self, message: Any) -> bool:
-        if wrong := faults.of_message(message):
+        if wrong := messages.wrong_with(message):
             self.refuse(message, wrong)
         elif not self.knows(message.headers["task"]):
             self.refuse(message, "this code has no task of its name")
-            self.tell_unknown(message)
+            self.announce_unknown(message)
         else:
             return True
         return False
@@ -63,7 +63,7 @@ class Consumer(PlainConsumer):
         """Celery's own tasks (``celery.chord_unlock`` and its like) are none of this shop's, and some of them come back for ever."""
         return task in self.app.tasks and not task.startswith("celery.")
 
-    def tell_unknown(self, message: Any) -> None:
+    def announce_unknown(self, message: Any) -> None:
         """As Celery would, without its page of log: whoever hears it finds out whose work was dropped."""
         name, number = message.headers["task"], message.headers["id"]
         signals.task_unknown.send(sender=self, message=message, exc=None, name=name, id=number)
@@ -73,9 +73,9 @@ class Consumer(PlainConsumer):
         self.refuse(message, "it cannot be unpacked" if isinstance(exc, DecodeError) else f"it cannot be unpacked ({type(exc).__name__})")
 
     def refuse(self, message: Any, why: str) -> None:
-        """It never comes back. ``task_rejected`` tells whoever counts what has arrived."""
+        """It never comes back. ``task_rejected`` is for whoever counts what has arrived."""
         body = message.body
-        refusal.tell(
+        refusal.record(
             (message.delivery_info or {}).get("routing_key"), why, len(body) if isinstance(body, bytes | str) else None, message.headers
         )
         if not message.acknowledged:

@@ -1,13 +1,10 @@
-"""The database's sessions, for doctor: which limits ours has, how many all processes may open, and who holds locks for long."""
+"""The database's sessions: which limits ours has, how many all processes may open, and who holds locks or old snapshots for long."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from celery import Celery
 from django.conf import settings
 from django.db import connection
-
-from config.broker import no_answer
 
 PER_LOOP = 2  # sweep and relay: one at work, one to spare
 FOR_COMMANDS = 10  # a reconciliation, a migration, what operators run and probes ask
@@ -106,15 +103,6 @@ def room() -> int:
 def may_be_opened(of_workers: int) -> dict[str, int]:
     """Connections that each kind of process may have open at once, counted as docs/settings.md says."""
     return {"web": settings.WEB_CONNECTIONS, "workers": of_workers, "sweep": PER_LOOP, "relay": PER_LOOP, "commands": FOR_COMMANDS}
-
-
-def of_workers(app: Celery, ask_for_s: float) -> int:
-    """Of those that answer: each process of a pool keeps one, and so may the worker's main process."""
-    try:
-        answers = app.control.inspect(timeout=ask_for_s).stats() or {}
-    except no_answer():
-        return 0
-    return sum(int(answer.get("pool", {}).get("max-concurrency", 0)) + 1 for answer in answers.values())
 
 
 def holders() -> Iterator[Holder]:

@@ -1,4 +1,4 @@
-"""A question that is bounded whatever hangs: a frozen server answers no statement, and no limit of its own ends one there."""
+"""Single flight: one question at a time, with a bound. A frozen database server answers no statement, and no limit of its own ends one there."""
 
 import threading
 from collections.abc import Callable
@@ -10,8 +10,8 @@ from django.db import connection
 Answer = TypeVar("Answer")
 
 
-class Question(Generic[Answer]):
-    """``ask`` runs in a thread and on a connection of its own, one at a time: whoever asks meanwhile gets the same answer."""
+class SingleFlight(Generic[Answer]):
+    """``ask`` runs in a thread and on a connection of its own, one at a time. Whoever asks meanwhile gets the same answer."""
 
     def __init__(self, ask: Callable[[], Answer], within_s: float) -> None:
         self._ask = ask
@@ -20,7 +20,7 @@ class Question(Generic[Answer]):
         self._asked: Future[Answer] | None = None
 
     def answer(self) -> Answer:
-        """Raises TimeoutError: there is none after ``within_s`` seconds; or whatever ``ask`` has raised."""
+        """Raises TimeoutError: there is no answer after ``within_s`` seconds; or whatever ``ask`` has raised."""
         with self._lock:
             if self._asked is None or self._asked.done():
                 self._asked = Future()

@@ -1,0 +1,60 @@
+"""Findings about the database's sessions: their limits, how many may be opened, and who holds what others need."""
+
+from collections.abc import Iterator
+
+from django.conf import settings
+
+from orders import sessions
+from orders.findings import FAIL, OK, WARN, Finding, duration, runbook
+
+ENOUGH_ROOM = 0.8  # of the server's connections: the rest is for a deploy, in which old and new processes run side by side
+RUNBOOK = runbook("database-held")
+
+
+def limits() -> Iterator[Finding]:
+    """The limits of our own session, as they came through whatever stands between us and the server."""
+    role = settings.SAGA_PROCESS
+    if missing := sessions.missing_limits():
+        found = f"a {role} works without {', '.join(missing)}: a proxy has dropped what its connection asked for"
+        yield Finding(level=FAIL, what="sessions", found=found, to_do=sessions.as_statements(missing), runbook=RUNBOOK)
+    else:
+        found = f"the limits of a {role} session hold: waits for locks and open transactions have an end"
+        yield Finding(level=OK, what="sessions", found=found)
+
+
+def connections(of_workers: int) -> Iterator[Finding]:
+    """What all processes may open at once, against what the server grants. ``of_workers``: what the workers that answered may open."""
+    parts, room = sessions.may_be_opened(of_workers), sessions.room()
+    wanted = sum(parts.values())
+    counted = ", ".join(f"{what} {count}" for what, count in parts.items())
+    found = f"{wanted} of {room} may be opened at once ({counted})"
+    if wanted <= room * ENOUGH_ROOM:
+        yield Finding(level=OK, what="connections", found=found)
+    else:
+        to_do = "raise max_connections, run fewer processes, or put a pooling proxy in front (docs/settings.md, connections)"
+        level = FAIL if wanted > room else WARN
+        yield Finding(level=level, what="connections", found=found, to_do=to_do, runbook=RUNBOOK)
+
+
+def holders() -> Iterator[Finding]:
+    """Sessions that keep what others need, whosever they are."""
+    for holder in sessions.holders():
+        others = "1 session waits" if holder.waiting == 1 else f"{holder.waiting} sessions wait"
+        waits = f"; {others} for it now" if holder.waiting else ""
+        holds = f"; it holds {', '.join(holder.holds)}" if holder.holds else ""
+        since = f"has been in a transaction for {duration(holder.seconds)}, {holder.state}"
+        found = f"session {holder.pid} ({holder.name}) {since}{holds}{waits}"
+        to_do = f"if nobody needs it: SELECT pg_terminate_backend({holder.pid})"
+        yield Finding(level=WARN, what="locks", found=found, to_do=to_do, runbook=RUNBOOK)
+
+
+def snapshots() -> Iterator[Finding]:
+    """Old snapshots. PostgreSQL cannot clear away what was written since, so rows that change often become slower and slower."""
+    old = list(sessions.old_snapshots())
+    for snapshot in old:
+        since = f" for {duration(snapshot.seconds)}" if snapshot.seconds is not None else ""
+        found = f"{snapshot.holder} has held one{since}: what was written since cannot be cleared away"
+        to_do = f"if nobody needs it: {snapshot.ends_it}"
+        yield Finding(level=WARN, what="snapshots", found=found, to_do=to_do, runbook=RUNBOOK)
+    if not old:
+        yield Finding(level=OK, what="snapshots", found="nobody holds an old one")

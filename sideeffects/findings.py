@@ -1,0 +1,46 @@
+"""Findings of the side effects, for ``manage.py doctor`` and ``/status``: is the relay at work, and which deliveries wait? They read, and change nothing."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from orders.findings import OK, WARN, Finding, rounded, runbook
+from orders.findings.processes import loop
+from sideeffects import dead_letters, incidents, relay
+from sideeffects.models import DeliveryState
+
+OVERDUE_S = 60.0
+
+
+def of_relay() -> Iterator[Finding]:
+    follows = ": side effects that failed, or whose message was lost, are not tried again"
+    yield loop("relay", relay.age_s(), relay.HEARTBEAT_EVERY_S, follows)
+
+
+def deliveries() -> Iterator[Finding]:
+    overdue, piles = relay.waiting(OVERDUE_S), dead_letters.piles()
+    dead, held = (sum(pile.count for pile in piles if pile.state == state) for state in dead_letters.WAITING)
+    gone = ", ".join(sorted({pile.subscriber for pile in piles if pile.state == DeliveryState.HELD}))
+    found = f"{relay.waiting()} waiting, {overdue} overdue, {dead} dead letters" + (
+        f", {held} held for {gone}, which no code knows" if held else ""
+    )
+    silent = incidents.not_answering()
+    found += "".join(f"; {subscriber}: {sentence}" for subscriber, sentence in silent.items())
+    if piles or silent:
+        yield Finding(level=WARN, what="deliveries", found=found, to_do="python manage.py deliveries", runbook=runbook("dead_letter"))
+    elif overdue:
+        yield Finding(level=WARN, what="deliveries", found=found, to_do="they need the relay and a worker", runbook=runbook("no-consumer"))
+    else:
+        yield Finding(level=OK, what="deliveries", found=found)
+
+
+def wait() -> str:
+    """How many deliveries wait; empty: none."""
+    count = relay.waiting()
+    return ("1 delivery waits" if count == 1 else f"{count} deliveries wait") if count else ""
+
+
+def numbers() -> dict[str, Any]:
+    """On ``/status``. Raises DatabaseError."""
+    counted = {state: sum(pile.count for pile in dead_letters.piles() if pile.state == state) for state in dead_letters.WAITING}
+    waiting = {"waiting": relay.waiting(), **{state.value: count for state, count in counted.items()}}
+    return {"deliveries": waiting, "relay_age_s": rounded(relay.age_s())}

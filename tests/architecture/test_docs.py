@@ -1,5 +1,6 @@
 """Promise: what a person may meet stands in the docs: every state, verb, error, code, incident and boundary, and every link leads somewhere."""
 
+import dataclasses
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,10 +20,17 @@ from fulfillment.step import Step
 from orders.api import problems, unavailable
 from orders.api.fields import RequestedOrder
 from orders.attention import RUNBOOKS, IncidentKind
+from orders.events import Line, OrderFulfilled
 from tests.engines import ROOT
 
 DOCS = ROOT / "docs"
 PAGES = [*sorted(DOCS.rglob("*.md")), ROOT / "README.md"]
+INDEXES = [DOCS / "README.md", DOCS / "runbooks" / "README.md", DOCS / "decisions" / "README.md"]
+SEARCHED_FOR = (
+    "saga", "pivot", "compensation", "fencing token", "lease", "leader election", "transactional outbox", "idempotency key", "circuit breaker",
+    "dead letter", "poison message", "at-least-once delivery", "exactly-once effect", "watchdog", "reconciliation", "pseudonymisation",
+    "deterministic simulation", "fault injection", "model checking", "crash matrix", "chaos scenario", "mutation",
+)  # fmt: skip
 HEADINGS = ["Symptom", "What it means", "What to check", "Choices", "Never", "Over when"]
 WRITTEN_CODE = re.compile(r'code="(\w+)"')
 
@@ -35,6 +43,11 @@ def missing(words: list[str], name: str) -> list[str]:
     """Words that ``docs/<name>`` does not name as code."""
     text = page(name)
     return [word for word in words if f"`{word}`" not in text]
+
+
+def links(text: str) -> list[str]:
+    """Where it leads to within the project."""
+    return [target.partition("#")[0] for target in re.findall(r"\]\(([^)\s]+)\)", text) if "://" not in target]
 
 
 def kinds_of(error: type[StepError]) -> Iterator[type[StepError]]:
@@ -119,10 +132,9 @@ def test_a_runbook_decides_only_what_can_be_decided(file: Path) -> None:
 @pytest.mark.parametrize("file", PAGES, ids=lambda file: str(file.relative_to(ROOT)))
 def test_every_link_and_every_file_that_is_named_exists(file: Path) -> None:
     text = file.read_text()
-    links = [target.partition("#")[0] for target in re.findall(r"\]\(([^)\s]+)\)", text) if "://" not in target]
     named = re.findall(r"`((?:config|orders|fulfillment|sideeffects|tests)/[\w/]+\.py)", text)
 
-    assert [target for target in links if target and not (file.parent / target).exists()] == []
+    assert [target for target in links(text) if target and not (file.parent / target).exists()] == []
     assert [name for name in named if not (ROOT / name).exists()] == []
 
 
@@ -136,3 +148,36 @@ def test_the_readme_shows_every_story_of_the_demo() -> None:
     for story in STORIES:
         assert all(word in text for word in story.title.split()), story.title
         assert story.title.split(":")[0] in text, story.title
+
+
+def test_every_page_is_found_from_the_index() -> None:
+    """I know that there is a page about it, and find it."""
+    listed = {index.parent / target for index in INDEXES for target in links(index.read_text())}
+
+    assert [str(file) for file in DOCS.rglob("*.md") if file not in {*listed, INDEXES[0]}] == []
+
+
+def test_each_term_of_the_glossary_stands_once_and_leads_to_code() -> None:
+    """I look a word up, and am one step from the code."""
+    rows = [[cell.strip() for cell in row.split("|")[1:-1]] for row in page("glossary.md").splitlines() if row.startswith("| ")]
+    terms = [row for row in rows if row[0] != "term"]
+
+    assert len(terms) >= 50
+    assert len({row[0] for row in terms}) == len(terms)
+    for term, _, meaning, where in terms:
+        files = re.findall(r"`([\w/.]+)`", where)
+        assert meaning and files, term
+        assert [file for file in files if not (ROOT / file).exists()] == [], term
+
+
+def test_the_glossary_has_what_somebody_would_search_for() -> None:
+    text = page("glossary.md").lower()
+
+    assert [term for term in SEARCHED_FOR if term not in text] == []
+
+
+def test_every_field_of_an_event_is_explained() -> None:
+    fields = [field.name for event in (OrderFulfilled, Line) for field in dataclasses.fields(event)]
+
+    assert missing([*fields, OrderFulfilled.type], "events.md") == []
+    assert f"version {OrderFulfilled.version}" in page("events.md")

@@ -198,11 +198,12 @@ def test_every_error_step_subscriber_and_command_is_documented() -> None:
     assert [name for name in expected if f"`{name}`" not in text] == []
 
 
-def test_every_test_that_the_readme_names_exists() -> None:
+def test_every_answer_names_its_code_and_a_test_that_exists() -> None:
     """No claim without a test."""
-    named = set(re.findall(r"`(tests/[\w/]+\.py)(?:::(\w+))?`", (ROOT / "README.md").read_text()))
+    answers = (ROOT / "docs/questions.md").read_text().split("\n### ")[1:]
 
-    assert len(named) >= 7
-    for file, test in named:
-        assert (ROOT / file).exists(), file
-        assert not test or f"def {test}(" in (ROOT / file).read_text(), f"{file}::{test}"
+    assert len(answers) >= 24
+    for answer in answers:
+        named = re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", answer)
+        assert "\n- Code: `" in answer and named, answer
+        assert [(file, test) for file, test in named if f"def {test}(" not in (ROOT / file).read_text()] == []

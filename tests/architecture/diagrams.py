@@ -17,7 +17,8 @@ from fulfillment.circuit import CircuitState
 from fulfillment.models import SagaState, StepState
 from orders.models import Status
 from sideeffects.models import DeliveryState
-from tests.proofs.model.saga_journal import KINDS, Journal, Projection, journal_of, successors
+from tests.proofs.model.saga_journal import KINDS, Projection, journal_of, successors
+from tests.proofs.model.saga_model import Journal
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 RENEW = 'python manage.py shell -v 0 -c "from tests.architecture import diagrams; diagrams.renew()"'

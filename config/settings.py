@@ -66,21 +66,23 @@ _call_deadline: float = env.float("CALL_DEADLINE_S", 10.0, validate=SECONDS)  # 
 _soft_limit: float = env.float("TASK_SOFT_LIMIT_S", 20.0, validate=SECONDS)
 _hard_limit: float = env.float("TASK_HARD_LIMIT_S", 25.0, validate=SECONDS)
 _lease: float = env.float("LEASE_S", 30.0, validate=SECONDS)  # a step started longer ago than this is taken over
-_patience: float = env.float("PATIENCE_S", 10.0, validate=SECONDS)  # granted and not started: the message is published again
+_patience: float = env.float("PATIENCE_S", 10.0, validate=SECONDS)  # scheduled and not started: the message is published again
 _patience_cap: float = env.float("PATIENCE_CAP_S", 300.0, validate=SECONDS)
 _backoff: float = env.float("BACKOFF_S", 1.0, validate=Range(min=0.01))  # first wait of a retry; doubles, ± 20 %
 _backoff_cap: float = env.float("BACKOFF_CAP_S", 60.0, validate=Range(min=0.01))
 STEP_TRIES: int = env.int("STEP_TRIES", 8, validate=Range(min=1))  # then the saga turns back; after the pivot, an incident is opened
-UNDO_TRIES: int = env.int("UNDO_TRIES", 12, validate=Range(min=1))  # tries of an undo before an incident is opened
+COMPENSATION_TRIES: int = env.int("COMPENSATION_TRIES", 12, validate=Range(min=1))  # tries of a compensation before an incident is opened
 POISON_AFTER: int = env.int("POISON_AFTER", 12, validate=Range(min=2))  # launches without any progress before an incident is opened
 _step_deadline: float = env.float("STEP_DEADLINE_S", 900.0, validate=SECONDS)  # from a step's first start
 # An order that no process serves waits this long for one, as in a rolling deploy, before an incident is opened.
 _unknown_step: float = env.float("UNKNOWN_STEP_AFTER_S", 900.0, validate=SECONDS)
-_undo_deadline: float = env.float("UNDO_DEADLINE_S", 3600.0, validate=SECONDS)  # from an undo's grant, before an incident is opened
+_compensation_deadline: float = env.float(
+    "COMPENSATION_DEADLINE_S", 3600.0, validate=SECONDS
+)  # from when a compensation is scheduled, before an incident is opened
 _saga_deadline: float = env.float("SAGA_DEADLINE_S", 7200.0, validate=SECONDS)  # from opening, until the pivot has succeeded
 # An order for which no provider was called waits this long for one before an incident is opened.
 _outage_limit: float = env.float("PROVIDER_OUTAGE_LIMIT_S", 14_400.0, validate=SECONDS)
-# A message that does not come out of its queue for so long opens an incident: of the side effects' queue, and of saga and undo.
+# A message that does not come out of its queue for so long opens an incident: of the side effects' queue, and of saga and compensation.
 _queue_unserved: float = env.float("QUEUE_UNSERVED_LIMIT_S", 3600.0, validate=SECONDS)
 _core_queue_unserved: float = env.float("CORE_QUEUE_UNSERVED_LIMIT_S", 300.0, validate=SECONDS)
 _delivery_backoff_cap: float = env.float("DELIVERY_BACKOFF_CAP_S", 900.0, validate=SECONDS)  # longest wait of a side effect's retry
@@ -108,7 +110,11 @@ LEASE_S = _lease * TIME_SCALE
 CLOCK_TOLERANCE_S = max((LEASE_S - TASK_HARD_LIMIT_S) / 2, 0.1)
 PATIENCE_S, PATIENCE_CAP_S = _patience * TIME_SCALE, _patience_cap * TIME_SCALE
 BACKOFF_S, BACKOFF_CAP_S = _backoff * TIME_SCALE, _backoff_cap * TIME_SCALE
-STEP_DEADLINE_S, UNDO_DEADLINE_S, SAGA_DEADLINE_S = _step_deadline * TIME_SCALE, _undo_deadline * TIME_SCALE, _saga_deadline * TIME_SCALE
+STEP_DEADLINE_S, COMPENSATION_DEADLINE_S, SAGA_DEADLINE_S = (
+    _step_deadline * TIME_SCALE,
+    _compensation_deadline * TIME_SCALE,
+    _saga_deadline * TIME_SCALE,
+)
 UNKNOWN_STEP_AFTER_S, PROVIDER_OUTAGE_LIMIT_S = _unknown_step * TIME_SCALE, _outage_limit * TIME_SCALE
 QUEUE_UNSERVED_LIMIT_S, CORE_QUEUE_UNSERVED_LIMIT_S = _queue_unserved * TIME_SCALE, _core_queue_unserved * TIME_SCALE
 RECONCILE_EVERY_S = _reconcile * TIME_SCALE
@@ -251,9 +257,9 @@ CELERY_TASK_REJECT_ON_WORKER_LOST = False  # one errback instead of an endless r
 CELERY_TASK_SOFT_TIME_LIMIT, CELERY_TASK_TIME_LIMIT = TASK_SOFT_LIMIT_S, TASK_HARD_LIMIT_S
 CELERY_TASK_DEFAULT_QUEUE = "saga"
 CELERY_TASK_ROUTES = {
-    "fulfillment.undo_*": {"queue": "undo"},  # a refund never waits behind a backlog of new orders
-    "fulfillment.failed": {"queue": "undo"},
-    "fulfillment.dropped": {"queue": "undo"},
+    "fulfillment.compensate_*": {"queue": "compensation"},  # a refund never waits behind a backlog of new orders
+    "fulfillment.failed": {"queue": "compensation"},
+    "fulfillment.dropped": {"queue": "compensation"},
     "sideeffects.*": {"queue": "sideeffects"},
 }
 CELERY_TASK_SEND_SENT_EVENT = False
@@ -280,7 +286,7 @@ _REDIS = {
     "visibility_timeout": 300,
     "unacked_restore_interval": 10,
     "unacked_restore_throttle": 1,
-    "queue_order_strategy": "priority",  # -Q undo,saga drains undo first
+    "queue_order_strategy": "priority",  # -Q compensation,saga drains compensation first
     "health_check_interval": 10,
 }
 _QUEUES = "quorum" if CELERY_BROKER_URL.startswith("amqp") else "classic"  # on disk, and on most nodes

@@ -7,7 +7,7 @@ less than nothing cannot be entered: a person must look.
 import json
 
 from fulfillment.errors import Differs, InDoubt
-from fulfillment.step import Receipt, Step, Undo
+from fulfillment.step import Compensation, Receipt, Step
 from orders.models import Order
 from orders.money import money
 
@@ -45,20 +45,25 @@ def as_asked(step: Step, order: Order, receipt: Receipt) -> Receipt:
     return receipt
 
 
-def as_granted(undo: Undo, given_back: Receipt | None) -> Receipt | None:
-    """What a compensation has given back, if that is all that it was granted for. Without an amount: whatever was there, also nothing. Raises Differs."""
+def as_scheduled(compensation: Compensation, given_back: Receipt | None) -> Receipt | None:
+    """What a compensation has given back, if that is all that it was scheduled for. Without an amount: whatever was there, also nothing. Raises Differs."""
     if not given_back or "amount_minor" not in given_back:
         return given_back  # what remains in our ledger is seen when the last compensation has ended
-    if undo.amount_minor is None:
+    if compensation.amount_minor is None:
         if given_back["amount_minor"] != 0:
-            _usable(given_back, undo.currency, "Whatever was there was to be given back")
+            _usable(given_back, compensation.currency, "Whatever was there was to be given back")
         return given_back
-    asked = money(undo.amount_minor, undo.currency)
-    amount = _usable(given_back, undo.currency, f"{asked} was to be given back")
-    if amount < undo.amount_minor:
-        raise Differs(f"{money(amount, undo.currency)} of {asked} was given back", PARTLY_GIVEN_BACK, amount, undo.receipt)
-    if amount > undo.amount_minor:
-        raise Differs(f"{money(amount, undo.currency)} was given back where {asked} was granted", GAVE_TOO_MUCH, amount, undo.receipt)
+    asked = money(compensation.amount_minor, compensation.currency)
+    amount = _usable(given_back, compensation.currency, f"{asked} was to be given back")
+    if amount < compensation.amount_minor:
+        raise Differs(f"{money(amount, compensation.currency)} of {asked} was given back", PARTLY_GIVEN_BACK, amount, compensation.receipt)
+    if amount > compensation.amount_minor:
+        raise Differs(
+            f"{money(amount, compensation.currency)} was given back where {asked} was asked for",
+            GAVE_TOO_MUCH,
+            amount,
+            compensation.receipt,
+        )
     return given_back
 
 

@@ -11,8 +11,8 @@ from django.core.exceptions import ImproperlyConfigured
 from django.db import DatabaseError
 
 from fulfillment import plans
-from fulfillment.card import Card
-from fulfillment.gateways import ROLES, card_of, carrier, chosen, payments
+from fulfillment.capabilities import Capabilities
+from fulfillment.gateways import ROLES, capabilities_of, carrier, chosen, payments
 from fulfillment.release import RELEASE
 from fulfillment.step import Kind, Step
 from fulfillment.steps import STEPS
@@ -77,19 +77,19 @@ def keys_outlive_leases(app_configs: Sequence[AppConfig] | None, **_: Any) -> li
     """A tenth of a provider's key window is enough for many tries under one key."""
     return [
         Error(
-            f"The lease ({settings.LEASE_S:g} s) must be less than a tenth of the key window of {role} gateway {name!r} ({card.key_window_s:g} s).",
+            f"The lease ({settings.LEASE_S:g} s) must be less than a tenth of the key window of {role} gateway {name!r} ({capabilities.key_window_s:g} s).",
             hint="See docs/design.md, limits.",
             id="fulfillment.E005",
         )
-        for role, name, card in _chosen_cards()
-        if card.has_keys and card.key_window_s / 10 <= settings.LEASE_S
+        for role, name, capabilities in _chosen_capabilities()
+        if capabilities.has_keys and capabilities.key_window_s / 10 <= settings.LEASE_S
     ]
 
 
-def _chosen_cards() -> Iterable[tuple[str, str, Card]]:
+def _chosen_capabilities() -> Iterable[tuple[str, str, Capabilities]]:
     for role in sorted({step.role for step in STEPS if step.role}):
         try:
-            yield role, chosen(role), card_of(role, chosen(role))
+            yield role, chosen(role), capabilities_of(role, chosen(role))
         except ImproperlyConfigured:
             continue  # another check says so
 
@@ -99,7 +99,7 @@ def roles_exist(app_configs: Sequence[AppConfig] | None, **_: Any) -> list[Check
     """A step whose role no gateway has would fail at its first call."""
     return [
         Error(
-            f"Step {step.name!r} talks to {step.role!r}, and there is no such role.",
+            f"Step {step.name!r} calls {step.role!r}, and there is no such role.",
             hint=f"Roles: {', '.join(ROLES)}.",
             id="fulfillment.E006",
         )

@@ -15,7 +15,7 @@ from django.db import connection, models
 from fulfillment.clock import ShopNow, backoff_s, in_seconds, shop_now
 
 ORDERS_THAT_OPEN = 3
-DO, UNDO = "do", "undo"
+DO, COMPENSATE = "do", "compensate"
 
 
 class CircuitState(models.TextChoices):
@@ -25,7 +25,7 @@ class CircuitState(models.TextChoices):
 
 
 class Circuit(models.Model):
-    """One circuit, named ``role.gateway.do`` or ``role.gateway.undo``. No row: it is closed, and nothing has failed yet.
+    """One circuit, named ``role.gateway.do`` or ``role.gateway.compensate``. No row: it is closed, and nothing has failed yet.
 
     ``failures``: the orders that have failed since its last success, each once, counted while it is closed. ``probe``: the saga that was chosen last. It may call
     until ``probe_until``; empty: no saga may. ``probes``: how many have failed since it opened. ``held_by``: the person who keeps it open; ``reason``: why.
@@ -57,8 +57,8 @@ class Circuit(models.Model):
         return self.state != CircuitState.CLOSED
 
     @property
-    def is_undo(self) -> bool:
-        return self.name.endswith(f".{UNDO}")
+    def is_compensation(self) -> bool:
+        return self.name.endswith(f".{COMPENSATE}")
 
     @property
     def provider(self) -> str:
@@ -70,10 +70,10 @@ class Circuit(models.Model):
         """Since when it is open, and why. Without a full stop."""
         since = f"{self.opened_at:%Y-%m-%d %H:%M:%S} UTC" if self.opened_at else "a while ago"
         if self.held_by:
-            what = f"Undos at {self.provider} are" if self.is_undo else f"{self.provider.capitalize()} is"
+            what = f"Undos at {self.provider} are" if self.is_compensation else f"{self.provider.capitalize()} is"
             return f"{what} held back by {self.held_by} since {since}" + (f" ({self.reason})" if self.reason else "")
         told = f" ({self.last_error.rstrip('.')})" if self.last_error else ""
-        if self.is_undo:
+        if self.is_compensation:
             return f"{self.provider.capitalize()} has not answered an undo since {since}{told}"
         return f"{self.provider.capitalize()} has not answered since {since}{told}"
 
@@ -105,9 +105,9 @@ class CircuitEntry(models.Model):
         return f"{self.circuit} {self.to_state}"
 
 
-def name_of(role: str, gateway: str, undo: bool) -> str:
+def name_of(role: str, gateway: str, compensating: bool) -> str:
     """The name of a circuit. Empty: the step calls no provider, and has no circuit."""
-    return f"{role}.{gateway}.{UNDO if undo else DO}" if role and gateway else ""
+    return f"{role}.{gateway}.{COMPENSATE if compensating else DO}" if role and gateway else ""
 
 
 def open_one(name: str) -> Circuit | None:

@@ -15,7 +15,7 @@ def lease_s() -> float:
 
 
 def patience_s(relaunches: int) -> float:
-    """Seconds for which a granted step may wait for its start before its message is published again. They double with each relaunch."""
+    """Seconds for which a scheduled step may wait for its start before its message is published again. They double with each relaunch."""
     return doubled(settings.PATIENCE_S, relaunches, settings.PATIENCE_CAP_S)
 
 

@@ -1,8 +1,8 @@
 """Crash points (fault injection): named boundaries at which a test or a proof makes this process die, stop, or raise. Production refuses the setting.
 
-A point is armed by a file in the folder of the setting CRASH_POINTS. Its name is ``<boundary>.<do|undo|any>.<step|any>.<order|any>``, and its content the action:
-``kill`` (SIGKILL to this process), ``kill_worker`` (to its whole process group), ``stop`` (SIGSTOP to this process) or ``raise``. It fires once: the process that
-reaches it renames the file to ``<name>.hit``, with its pid and the order inside, and then acts. Without the setting a point costs one comparison.
+A point is armed by a file in the folder of the setting CRASH_POINTS. Its name is ``<boundary>.<do|compensate|any>.<step|any>.<order|any>``, and its content the
+action: ``kill`` (SIGKILL to this process), ``kill_worker`` (to its whole process group), ``stop`` (SIGSTOP to this process) or ``raise``. It fires once: the process
+that reaches it renames the file to ``<name>.hit``, with its pid and the order inside, and then acts. Without the setting a point costs one comparison.
 """
 
 import os
@@ -20,8 +20,8 @@ BOUNDARIES = (
     "after_start",
     "before_call",
     "after_call",
-    "before_settle_commit",
-    "after_settle_commit",
+    "before_outcome_commit",
+    "after_outcome_commit",
     "before_publish",
     "after_publish",
     "open",
@@ -36,27 +36,29 @@ class CrashPointReached(RuntimeError):
     """A crash point was armed with ``raise``."""
 
 
-listener: Callable[[str, str, bool | None], None] | None = None  # the simulation is called at every boundary: (boundary, step, undo)
+listener: Callable[[str, str, bool | None], None] | None = (
+    None  # the simulation is called at every boundary: (boundary, step, compensating)
+)
 
 
-def crash_point(boundary: str, order: str = ANY, step: str = ANY, *, undo: bool | None = None) -> None:
+def crash_point(boundary: str, order: str = ANY, step: str = ANY, *, compensating: bool | None = None) -> None:
     """Die, stop or raise here, if a file or the simulation says so."""
     if listener is not None:
-        listener(boundary, step, undo)
+        listener(boundary, step, compensating)
     elif settings.CRASH_POINTS is not None:
-        _reached(settings.CRASH_POINTS, boundary, order, step, undo)
+        _reached(settings.CRASH_POINTS, boundary, order, step, compensating)
 
 
 def crash_point_of_publish(boundary: str, task: str, body: Any) -> None:
     """Around the publishing of a step or its compensation, wherever that happens. Celery swallows what its signals raise: here a point kills or stops."""
     package, _, name = task.rpartition(".")
     if package == "fulfillment" and name not in ("failed", "probe", "dropped"):
-        crash_point(boundary, body[1].get("order", ""), name.removeprefix("undo_"), undo=name.startswith("undo_"))
+        crash_point(boundary, body[1].get("order", ""), name.removeprefix("compensate_"), compensating=name.startswith("compensate_"))
 
 
-def _reached(folder: Path, boundary: str, order: str, step: str, undo: bool | None) -> None:
+def _reached(folder: Path, boundary: str, order: str, step: str, compensating: bool | None) -> None:
     assert boundary in BOUNDARIES, boundary
-    direction = ANY if undo is None else "undo" if undo else "do"
+    direction = ANY if compensating is None else "compensate" if compensating else "do"
     for words in product(dict.fromkeys((direction, ANY)), dict.fromkeys((step, ANY)), dict.fromkeys((order, ANY))):
         armed = folder / ".".join((boundary, *words))
         hit, mine = (armed.with_name(f"{armed.name}.{end}") for end in ("hit", os.getpid()))

@@ -27,7 +27,9 @@ def left_to_do(order: Order) -> str:
 def erase_order(order: Order, marks: re.Pattern[str], *, write: bool) -> Counter[str]:
     """How many rows about this order name its customer. They are changed only with ``write``."""
     about = {
-        "steps": changed(StepRecord.objects.filter(saga__order=order), marks, "error_message", "evidence", "receipt", "undo_receipt"),
+        "steps": changed(
+            StepRecord.objects.filter(saga__order=order), marks, "error_message", "evidence", "receipt", "compensation_receipt"
+        ),
         "past attempts": changed(PastAttempt.objects.filter(record__saga__order=order), marks, "message"),
         "stock movements": changed(StockMovement.objects.filter(note__icontains=order.number), marks, "note"),
         "bulk retries": chain(

@@ -9,8 +9,8 @@ LONGEST_CODE, LONGEST_MESSAGE = 60, 300  # characters: what the journal's column
 WATCHING = "watching"  # the code of a compensation that looks for an effect which may still land
 LAG = "lag"  # the code of a try that has sent nothing, because an earlier one may still land
 WATCHED_IN_VAIN = "watched_in_vain"  # the code of a compensation that looked for an effect until none could land any more, and found none
-UNDONE_ELSEWHERE = "undone_elsewhere"  # the code of a step that took place, and that somebody else has undone since
-OUR_OWN = (WATCHED_IN_VAIN, UNDONE_ELSEWHERE)  # codes of rejections that are our own conclusions: the provider has refused nothing
+REVERSED_ELSEWHERE = "reversed_elsewhere"  # the code of a step that took place, and that somebody else has reversed since
+OUR_OWN = (WATCHED_IN_VAIN, REVERSED_ELSEWHERE)  # codes of rejections that are our own conclusions: the provider has refused nothing
 
 
 class StepError(Exception):
@@ -39,7 +39,7 @@ class Rejected(StepError):
     """The provider or our stock declined: definitely not done, and asking again under the same key will not change it.
 
     Has money or stock moved? No.
-    What the operator does: nothing; finished steps are undone by themselves. A rejected undo needs a decision; tried again, it has a new key.
+    What the operator does: nothing; finished steps are compensated by themselves. A rejected compensation needs a decision; tried again, it has a new key.
     """
 
 
@@ -64,7 +64,7 @@ class Throttled(Unavailable):
 
 
 class InDoubt(StepError):
-    """It may have been done: the request was under way and no answer settles what became of it.
+    """It may have been done: the request was under way and no answer says what became of it.
 
     Has money or stock moved? Perhaps.
     What the operator does: nothing; the same key asks again and makes it one effect. Never repeat it by hand.
@@ -84,7 +84,7 @@ class Busy(InDoubt):
 
 
 class Changed(InDoubt):
-    """What is to be given back is not what it was when the undo was granted: part of it has been given back by somebody else.
+    """What is to be given back is not what it was when the compensation was scheduled: part of it has been given back by somebody else.
 
     Has money or stock moved? Yes, ``given_back_minor`` of it, not by us.
     What the operator does: nothing; the rest is given back under a new key.
@@ -109,7 +109,7 @@ class Differs(InDoubt):
     def __init__(self, message: str, code: str, amount_minor: int | None = None, receipt: dict[str, Any] | None = None) -> None:
         super().__init__(message, code)
         self.amount_minor = amount_minor
-        self.receipt = receipt  # of the step: what its undo needs
+        self.receipt = receipt  # of the step: what its compensation needs
 
 
 class UnknownStep(StepError):

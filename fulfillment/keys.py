@@ -1,8 +1,8 @@
 """Idempotency keys: by its key a provider tells a repeated request from a new one. No two orders ever have the same key, whatever happens to the database.
 
-A key is ``<order>:<step>:<do|undo>:<attempt>:<nonce>``. Order numbers come from a sequence. A database that was restored from a backup, or a replica that took over
-without the last commits, issues them again: without the nonce, a new order would get the answer to a stranger's charge. The nonce begins with the issuer, so that
-another system in the same account of a provider is not taken for us. Keys of sagas from before the nonce end with the attempt.
+A key is ``<order>:<step>:<do|compensate>:<attempt>:<nonce>``. Order numbers come from a sequence. A database that was restored from a backup, or a replica that took
+over without the last commits, issues them again: without the nonce, a new order would get the answer to a stranger's charge. The nonce begins with the issuer, so
+that another system in the same account of a provider is not taken for us. Keys of sagas from before the nonce end with the attempt.
 """
 
 import functools
@@ -15,7 +15,7 @@ from django.db import models
 ALPHABET = "abcdefghijklmnopqrstuvwxyz234567"
 ISSUER_LENGTH = 3
 NONCE_LENGTH = 10  # the issuer, and 35 random bits; the longest key (20 characters of order number, 40 of a step's name) has 80
-KEY = re.compile(rf"(?P<order>[^:\s]+):[^:\s]+:(?:do|undo):(?:\d+|orphan):(?P<nonce>[{ALPHABET}]{{{NONCE_LENGTH}}})")
+KEY = re.compile(rf"(?P<order>[^:\s]+):[^:\s]+:(?:do|compensate):(?:\d+|orphan):(?P<nonce>[{ALPHABET}]{{{NONCE_LENGTH}}})")
 
 
 class KeyIssuer(models.Model):
@@ -53,9 +53,9 @@ def do_key(order: str, nonce: str, step: str, attempt: int = 1) -> str:
     return _key(order, nonce, f"{step}:do:{attempt}")
 
 
-def undo_key(order: str, nonce: str, step: str, attempt: int | str) -> str:
+def compensation_key(order: str, nonce: str, step: str, attempt: int | str) -> str:
     """``attempt``: its number; or ``orphan``, for an effect that landed after its compensation."""
-    return _key(order, nonce, f"{step}:undo:{attempt}")
+    return _key(order, nonce, f"{step}:compensate:{attempt}")
 
 
 def _key(order: str, nonce: str, call: str) -> str:

@@ -127,7 +127,7 @@ class Saga(models.Model):
 
 class StepState(models.TextChoices):
     PENDING = "pending", "Pending"
-    GRANTED = "granted", "Granted"
+    SCHEDULED = "scheduled", "Scheduled"
     STARTED = "started", "Started"
     SUCCEEDED = "succeeded", "Succeeded"
     REJECTED = "rejected", "Rejected"
@@ -136,56 +136,56 @@ class StepState(models.TextChoices):
     DONE_BY_HAND = "done_by_hand", "Done, says a person"
     SKIPPED = "skipped", "Skipped by a person"
     NOT_NEEDED = "not_needed", "Not needed"
-    UNDO_PENDING = "undo_pending", "To be undone"
-    UNDO_GRANTED = "undo_granted", "Undo granted"
-    UNDO_STARTED = "undo_started", "Undo started"
-    UNDO_RETRY_WAIT = "undo_retry_wait", "Undo waiting to retry"
-    UNDO_IN_DOUBT = "undo_in_doubt", "Undo in doubt"
-    UNDO_FAILED = "undo_failed", "Undo failed"
-    UNDONE = "undone", "Undone"
-    UNDONE_BY_HAND = "undone_by_hand", "Undone, says a person"
+    COMPENSATION_PENDING = "compensation_pending", "To be undone"
+    COMPENSATION_SCHEDULED = "compensation_scheduled", "Undo scheduled"
+    COMPENSATION_STARTED = "compensation_started", "Undo started"
+    COMPENSATION_RETRY_WAIT = "compensation_retry_wait", "Undo waiting to retry"
+    COMPENSATION_IN_DOUBT = "compensation_in_doubt", "Undo in doubt"
+    COMPENSATION_FAILED = "compensation_failed", "Undo failed"
+    COMPENSATED = "compensated", "Undone"
+    COMPENSATED_BY_HAND = "compensated_by_hand", "Undone, says a person"
 
 
 class StepRecord(models.Model):
     """One step in one saga's journal, and its compensation.
 
     ``claim``: written by the one start that may record the outcome of this try. The other half of the fencing token (``fulfillment.engine.claim``).
-    ``granted_at``: the first, durable grant under ``do_key``. The provider's key window counts from it.
+    ``scheduled_at``: the first, durable schedule under ``do_key``. The provider's key window counts from it.
     ``tries`` counts towards the budget; ``waits`` counts answers that spend no try.
-    ``doubt``, ``undo_doubt``: an earlier try of the step, or of its compensation, may have had its effect.
-    ``asked_until``, ``undo_asked_until``: after this instant no try that was started so far can have sent anything.
-    ``do_attempt``, ``undo_attempt``: number the keys. Key and amount of a compensation are fixed together when it is granted.
-    ``undo_refused_at``: since when the provider has refused this attempt at the compensation for good.
+    ``doubt``, ``compensation_doubt``: an earlier try of the step, or of its compensation, may have had its effect.
+    ``asked_until``, ``compensation_asked_until``: after this instant no try that was started so far can have sent anything.
+    ``do_attempt``, ``compensation_attempt``: number the keys. Key and amount of a compensation are fixed together when it is scheduled.
+    ``compensation_refused_at``: since when the provider has refused this attempt at the compensation for good.
     ``evidence``: what a person has given for a state that was set by hand.
     """
 
     saga = models.ForeignKey(Saga, models.CASCADE, related_name="records")
     position = models.PositiveSmallIntegerField()
     name = models.CharField(max_length=40)
-    state = models.CharField(max_length=20, choices=StepState, default=StepState.PENDING)
+    state = models.CharField(max_length=30, choices=StepState, default=StepState.PENDING)
     do_key = models.CharField(max_length=80)
     do_attempt = models.PositiveSmallIntegerField(default=1, db_default=1)
     tries = models.PositiveIntegerField(default=0)
     waits = models.PositiveIntegerField(default=0)
     doubt = models.BooleanField(default=False)
     claim = models.UUIDField(null=True)
-    granted_at = models.DateTimeField(null=True)
+    scheduled_at = models.DateTimeField(null=True)
     first_started_at = models.DateTimeField(null=True)
     started_at = models.DateTimeField(null=True)
     asked_until = models.DateTimeField(null=True)
-    settled_at = models.DateTimeField(null=True)
+    outcome_at = models.DateTimeField(null=True)
     receipt = models.JSONField(null=True)
     error_code = models.CharField(max_length=60, blank=True)
     error_message = models.CharField(max_length=300, blank=True)
-    undo_key = models.CharField(max_length=80, blank=True)
-    undo_attempt = models.PositiveSmallIntegerField(default=1)
-    undo_tries = models.PositiveIntegerField(default=0)
-    undo_doubt = models.BooleanField(default=False)
-    undo_amount_minor = models.BigIntegerField(null=True)
-    undo_granted_at = models.DateTimeField(null=True)
-    undo_asked_until = models.DateTimeField(null=True)
-    undo_refused_at = models.DateTimeField(null=True)
-    undo_receipt = models.JSONField(null=True)
+    compensation_key = models.CharField(max_length=86, blank=True)
+    compensation_attempt = models.PositiveSmallIntegerField(default=1)
+    compensation_tries = models.PositiveIntegerField(default=0)
+    compensation_doubt = models.BooleanField(default=False)
+    compensation_amount_minor = models.BigIntegerField(null=True)
+    compensation_scheduled_at = models.DateTimeField(null=True)
+    compensation_asked_until = models.DateTimeField(null=True)
+    compensation_refused_at = models.DateTimeField(null=True)
+    compensation_receipt = models.JSONField(null=True)
     evidence = models.CharField(max_length=300, blank=True)
 
     class Meta:
@@ -207,9 +207,9 @@ class PastAttempt(models.Model):
     """
 
     record = models.ForeignKey(StepRecord, models.CASCADE, related_name="past_attempts")
-    undo = models.BooleanField()
+    compensating = models.BooleanField()
     attempt = models.PositiveSmallIntegerField()
-    key = models.CharField(max_length=80)
+    key = models.CharField(max_length=86)
     amount_minor = models.BigIntegerField(null=True)
     refused_at = models.DateTimeField(null=True)
     code = models.CharField(max_length=60, blank=True)
@@ -219,7 +219,7 @@ class PastAttempt(models.Model):
 
     class Meta:
         ordering: ClassVar = ["attempt"]
-        constraints: ClassVar = [models.UniqueConstraint(fields=["record", "undo", "attempt"], name="past_attempt_once")]
+        constraints: ClassVar = [models.UniqueConstraint(fields=["record", "compensating", "attempt"], name="past_attempt_once")]
 
     def __str__(self) -> str:
         return f"{self.key} ({self.code})"

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from django.conf import settings
 
 from fulfillment import engine
-from fulfillment.engine import Claim, Settled
+from fulfillment.engine import Claim, Recorded
 from fulfillment.gateways.lease import Lease
 from orders.database import is_our_trouble, is_unusable, was_not_granted
 
@@ -24,7 +24,7 @@ AWAY = 0.9  # of the hard limit, which would end this process: for so long a dat
 HELD_S = 1.0  # times TIME_SCALE: for so long a row that somebody holds is tried again; no longer, because others wait for this process
 
 
-def insist(claim: Claim, lease: Lease, settle: Callable[[], Settled]) -> Settled:
+def insist(claim: Claim, lease: Lease, record_outcome: Callable[[], Recorded]) -> Recorded:
     """Record the outcome that this worker has in memory. While our own database cannot take it, try again, for a bounded time.
 
     Raises DatabaseError: it could not be recorded; or the answer of a commit was lost, and the journal shows that it was committed.
@@ -33,9 +33,9 @@ def insist(claim: Claim, lease: Lease, settle: Callable[[], Settled]) -> Settled
     held_since = math.inf
     while True:
         try:
-            if lost is not None and not engine.may_settle(claim):
+            if lost is not None and not engine.may_record(claim):
                 raise lost
-            return settle()
+            return record_outcome()
         except Exception as trouble:
             now = time.monotonic()
             held_since = min(held_since, now) if was_not_granted(trouble) else math.inf
@@ -47,7 +47,7 @@ def insist(claim: Claim, lease: Lease, settle: Callable[[], Settled]) -> Settled
 
 
 @contextmanager
-def putting_off(saga: int, epoch: int, name: str, undo: bool, claim: uuid.UUID | None = None) -> Iterator[None]:
+def putting_off(saga: int, epoch: int, name: str, compensating: bool, claim: uuid.UUID | None = None) -> Iterator[None]:
     """What our own database could not serve in the block is put off. The caller then has nothing left to do.
 
     Raises DatabaseError: the answer of a commit may be lost, and nothing can be put off. An errback reads what the journal says.
@@ -57,13 +57,13 @@ def putting_off(saga: int, epoch: int, name: str, undo: bool, claim: uuid.UUID |
     except Exception as trouble:
         if not is_our_trouble(trouble):
             raise
-        if not _put_off(saga, epoch, name, undo, claim, was_not_granted(trouble)) and is_unusable(trouble):
+        if not _put_off(saga, epoch, name, compensating, claim, was_not_granted(trouble)) and is_unusable(trouble):
             raise
 
 
-def _put_off(saga: int, epoch: int, name: str, undo: bool, claim: uuid.UUID | None, is_held: bool) -> bool:
+def _put_off(saga: int, epoch: int, name: str, compensating: bool, claim: uuid.UUID | None, is_held: bool) -> bool:
     try:
-        return engine.put_off(saga, epoch, name, undo, claim, is_held)
+        return engine.put_off(saga, epoch, name, compensating, claim, is_held)
     except Exception as trouble:
         if not is_our_trouble(trouble):
             raise

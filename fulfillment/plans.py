@@ -22,7 +22,7 @@ SELECT o.number, r.name, CASE WHEN entry->>'version' ~ '^[0-9]{1,4}$' THEN (entr
     coalesce(entry->>'role', ''), coalesce(entry->>'gateway', '')
 FROM fulfillment_saga s JOIN fulfillment_steprecord r ON r.saga_id = s.id JOIN orders_order o ON o.id = s.order_id
 LEFT JOIN LATERAL jsonb_array_elements(CASE jsonb_typeof(s.plan) WHEN 'array' THEN s.plan ELSE '[]' END) entry ON entry->>'name' = r.name
-WHERE s.id = ANY(%s) AND r.state NOT IN ('undone', 'undone_by_hand', 'not_needed', 'skipped')
+WHERE s.id = ANY(%s) AND r.state NOT IN ('compensated', 'compensated_by_hand', 'not_needed', 'skipped')
 ORDER BY r.name, o.id
 """
 
@@ -61,7 +61,7 @@ def changed_since_release() -> str:
 
 def pinned(entry: dict[str, Any]) -> str:
     """A step as people name it. Its provider is left out: that is a setting, and not code."""
-    flags = "".join(f" {flag}" for flag in ("local", "undo_blocks") if entry.get(flag))
+    flags = "".join(f" {flag}" for flag in ("local", "compensation_blocks") if entry.get(flag))
     role = f" by {entry['role']}" if entry.get("role") else ""
     return f"{entry['name']} v{entry.get('version', 1)} ({entry.get('kind', '')}{flags}{role})"
 

@@ -18,8 +18,8 @@ class Kind(enum.Enum):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Undo:
-    """What a compensation may do, fixed when it was granted: its own ``key``, the step's ``do_key``, the step's receipt, the amount in minor units.
+class Compensation:
+    """What a compensation may do, fixed when it was scheduled: its own ``key``, the step's ``do_key``, the step's receipt, the amount in minor units.
 
     ``receipt`` None: nobody knows whether the step took place.
     """
@@ -38,10 +38,10 @@ class Step:
     kind: ClassVar[Kind]
     local: ClassVar[bool] = False  # True: it works on our own rows, and commits together with the journal
     role: ClassVar[str] = ""  # whose provider it calls ("payments", "carrier"); the plan pins it, and the engine goes by its capabilities
-    undo_blocks: ClassVar[bool] = False  # True: while its compensation has failed, no step before it is compensated
+    compensation_blocks: ClassVar[bool] = False  # True: while its compensation has failed, no step before it is compensated
     skippable: ClassVar[bool] = False  # True: after the pivot, a person may decide to do without it
     tries: ClassVar[int | None] = None  # None: STEP_TRIES
-    undo_tries: ClassVar[int | None] = None  # None: UNDO_TRIES
+    compensation_tries: ClassVar[int | None] = None  # None: COMPENSATION_TRIES
     deadline_s: ClassVar[float | None] = None  # seconds before TIME_SCALE, from its first start; None: STEP_DEADLINE_S
     version: ClassVar[int] = 1
     also_serves: ClassVar[tuple[int, ...]] = ()  # earlier versions whose plans and receipts this code still understands
@@ -56,8 +56,8 @@ class Step:
         """Do it, under ``key``. Money in the receipt is ``amount_minor``, with ``currency`` if the provider says it. Raises Rejected, Unavailable, InDoubt."""
         raise NotImplementedError
 
-    def compensate(self, order: Order, undo: Undo) -> Receipt | None:
-        """Compensate what ``undo`` describes. It does no harm when it is repeated. Money given back is ``amount_minor`` of the result, with ``currency``.
+    def compensate(self, order: Order, compensation: Compensation) -> Receipt | None:
+        """Compensate what ``compensation`` describes. It does no harm when it is repeated. Money given back is ``amount_minor`` of the result, with ``currency``.
 
         Raises Rejected, Unavailable, InDoubt.
         """

@@ -16,13 +16,13 @@ from django.db import transaction
 from fulfillment import engine, recovery
 from fulfillment.clock import lease_s
 from fulfillment.crashpoints import crash_point
-from fulfillment.engine import Claim, Launch, Settled
+from fulfillment.engine import Claim, Launch, Recorded
 from fulfillment.errors import Rejected, StepError, UnknownStep
 from fulfillment.gateways.lease import Lease
 from fulfillment.own_database import insist, putting_off
+from fulfillment.provider_call import call_provider
 from fulfillment.release import RELEASE
 from fulfillment.steps import STEPS, known
-from fulfillment.talk import talk
 from fulfillment.task_messages import MESSAGE, malformed, named_arguments
 from orders.database import is_our_trouble
 from orders.models import Order
@@ -41,7 +41,7 @@ def launch(what: Launch | None) -> bool:
     """Publish what is left as one chain, best effort. False: the broker did not take it, and the sweep publishes it when the saga is due."""
     if what is None:
         return True
-    crash_point("launch", what.order, undo=what.undo)
+    crash_point("launch", what.order, compensating=what.compensating)
     try:
         publish(what)
     except (OperationalError, OSError) as down:
@@ -78,7 +78,7 @@ def probe(*unnamed: Any, **message: Any) -> str:
 
 
 def signatures(what: Launch) -> list[Signature]:
-    prefix = "undo_" if what.undo else ""
+    prefix = "compensate_" if what.compensating else ""
     return [
         TASKS[f"fulfillment.{prefix}{name}"]
         .si(saga=what.saga, epoch=what.epoch, order=what.order)
@@ -137,16 +137,16 @@ def _refuse(task: str, wrong: str) -> str:
     return f"refused: {wrong}"
 
 
-def _run(task: "Task[..., str]", name: str, undo: bool, saga: int, epoch: int, order: str) -> str:
+def _run(task: "Task[..., str]", name: str, compensating: bool, saga: int, epoch: int, order: str) -> str:
     lease = Lease.begin(lease_s())
     try:
-        claim = engine.start(saga, epoch, name, undo, order)
+        claim = engine.start(saga, epoch, name, compensating, order)
     except UnknownStep as other:
-        engine.message_dropped(saga, epoch, f"undo_{name}" if undo else name)
+        engine.message_dropped(saga, epoch, f"compensate_{name}" if compensating else name)
         return _end(task, f"{order}: left to a process of another release: {other}")
     if claim is None:
         return _nothing_to_start(task, saga, epoch, order)
-    with putting_off(saga, epoch, name, undo, claim.claim):
+    with putting_off(saga, epoch, name, compensating, claim.claim):
         return _try(task, claim, lease)
     return _end(task, f"{order}: what became of {name} could not be written; it waits for our own database")
 
@@ -156,35 +156,35 @@ def _try(task: "Task[..., str]", claim: Claim, lease: Lease) -> str:
     name, order = claim.name, claim.order
     step = known(name, claim.version)
     assert step is not None  # or the start would have refused
-    outcome = talk(step, claim, lease)
+    outcome = call_provider(step, claim, lease)
     if isinstance(outcome, StepError):
-        return _settle_failure(task, claim, lease, outcome)
-    settled = insist(claim, lease, lambda: engine.settle_success(claim, outcome))
-    if not settled.mine:
+        return _record_failure(task, claim, lease, outcome)
+    recorded = insist(claim, lease, lambda: engine.record_success(claim, outcome))
+    if not recorded.mine:
         return _end(task, f"{order}: too late, somebody else owns {name}")
-    return _go_on(task, settled, f"{order}: {name} {'undone' if claim.undo else 'done'}")
+    return _go_on(task, recorded, f"{order}: {name} {'undone' if claim.compensating else 'done'}")
 
 
-def _run_local(task: "Task[..., str]", name: str, undo: bool, saga: int, epoch: int, order: str) -> str:
+def _run_local(task: "Task[..., str]", name: str, compensating: bool, saga: int, epoch: int, order: str) -> str:
     try:
-        settled = engine.run_local(saga, epoch, name, undo, order)
+        recorded = engine.run_local(saga, epoch, name, compensating, order)
     except Rejected:
         raise
     except StepError as error:
         return _end(task, f"{order}: {error}")
-    if not settled.mine:
+    if not recorded.mine:
         return _nothing_to_start(task, saga, epoch, order)
-    return _go_on(task, settled, f"{order}: {name} {'undone' if undo else 'done'}")
+    return _go_on(task, recorded, f"{order}: {name} {'undone' if compensating else 'done'}")
 
 
-def _settle_failure(task: "Task[..., str]", claim: Claim, lease: Lease, error: StepError) -> str:
+def _record_failure(task: "Task[..., str]", claim: Claim, lease: Lease, error: StepError) -> str:
     order = claim.order
-    settled = insist(claim, lease, lambda: engine.settle_failure(claim, error))
-    if not settled.mine:
+    recorded = insist(claim, lease, lambda: engine.record_failure(claim, error))
+    if not recorded.mine:
         return _end(task, f"{order}: too late, somebody else owns {claim.name}")
-    if isinstance(error, Rejected) and not claim.undo:
+    if isinstance(error, Rejected) and not claim.compensating:
         raise error  # ends the chain through its errback, which turns the saga back
-    launch(settled.turned)
+    launch(recorded.turned)
     return _end(task, f"{order}: {claim.name}: {error}")
 
 
@@ -193,11 +193,11 @@ def _nothing_to_start(task: "Task[..., str]", saga: int, epoch: int, order: str)
     return _end(task, f"{order}: nothing to do here")
 
 
-def _go_on(task: "Task[..., str]", settled: Settled, told: str) -> str:
+def _go_on(task: "Task[..., str]", recorded: Recorded, told: str) -> str:
     """The chain goes on by itself. Where the saga has left its path (it turned back, or a compensation failed), what follows is launched here."""
-    if settled.turned is None:
+    if recorded.turned is None:
         return told
-    launch(settled.turned)
+    launch(recorded.turned)
     return _end(task, told)
 
 
@@ -207,15 +207,15 @@ def _end(task: "Task[..., str]", told: str) -> str:
     return told
 
 
-def _define(name: str, local: bool, undo: bool) -> "Task[..., str]":
+def _define(name: str, local: bool, compensating: bool) -> "Task[..., str]":
     run = _run_local if local else _run
 
-    @shared_task(name=f"fulfillment.{'undo_' if undo else ''}{name}", bind=True, throws=(Rejected,))
+    @shared_task(name=f"fulfillment.{'compensate_' if compensating else ''}{name}", bind=True, throws=(Rejected,))
     def task(self: "Task[..., str]", *unnamed: Any, **message: Any) -> str:
         if wrong := malformed(unnamed, message):
             return _end(self, _refuse(self.name, wrong))
-        with putting_off(message["saga"], message["epoch"], name, undo):
-            return run(self, name, undo, **message)
+        with putting_off(message["saga"], message["epoch"], name, compensating):
+            return run(self, name, compensating, **message)
         return _end(self, f"{message['order']}: {name} waits for our own database")
 
     return task

@@ -22,7 +22,7 @@ PLAIN = re.compile(r"[\w./:@+-]+", re.ASCII)  # a value that needs no quotes in 
 class IncidentKind(models.TextChoices):
     """Each has a runbook: ``docs/runbooks/<value>.md``."""
 
-    UNDO_EXHAUSTED = "undo_exhausted", "An undo could not be completed"
+    COMPENSATION_EXHAUSTED = "compensation_exhausted", "An undo could not be completed"
     IN_DOUBT = "in_doubt", "Nobody can tell whether it happened"
     STUCK = "stuck", "It does not get on"
     QUARANTINED = "quarantined", "No process can work on it"
@@ -48,7 +48,7 @@ class IncidentState(models.TextChoices):
 
 
 class Incident(models.Model):
-    """One thing that a person must settle. ``subject`` is the order's number, also where the order itself does not exist (``order`` is empty then).
+    """One thing that a person must decide. ``subject`` is the order's number, also where the order itself does not exist (``order`` is empty then).
 
     ``amount_minor``: what is at risk, in ``currency``'s minor units. ``proposal``: what a first person has asked for and a second must confirm.
     ``count``: how many things of one cause it tells of.
@@ -56,7 +56,7 @@ class Incident(models.Model):
 
     order = models.ForeignKey("orders.Order", models.PROTECT, null=True, related_name="incidents")
     subject = models.CharField(max_length=80)
-    kind = models.CharField(max_length=20, choices=IncidentKind)
+    kind = models.CharField(max_length=30, choices=IncidentKind)
     step = models.CharField(max_length=40, blank=True)
     code = models.CharField(max_length=60, blank=True)
     message = models.CharField(max_length=300, blank=True)

@@ -35,7 +35,7 @@ __all__ = [
 
 
 class Status(models.TextChoices):
-    """What the customer is told. A final failure is shown only when every undo is settled."""
+    """What the customer is told. A final failure is shown only when every compensation has ended."""
 
     PLACED = "placed", "Placed"
     PROCESSING = "processing", "Processing"
@@ -135,7 +135,7 @@ class Order(models.Model):
 
     @property
     def attention(self) -> bool:
-        """A person must settle something about this order. Never shown to customers; prefetch ``incidents`` where many are shown."""
+        """A person must decide something about this order. Never shown to customers; prefetch ``incidents`` where many are shown."""
         return any(incident.is_open for incident in self.incidents.all())
 
     def move(self, to: Status, **changes: Any) -> bool:

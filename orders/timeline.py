@@ -27,7 +27,7 @@ class Kind(models.TextChoices):
     LATE = "late", "came too late"  # a zombie: it learned something and wrote nothing but this
     CANCEL = "cancel", "cancel"
     OPERATOR = "operator", "operator"
-    INCIDENT = "incident", "incident"  # a person is told, or has settled it
+    INCIDENT = "incident", "incident"  # a person is told, or has resolved it
     DELIVERY = "delivery", "side effect"
 
 
@@ -38,8 +38,8 @@ class TimelineEntry(models.Model):
     at = models.DateTimeField(db_default=ShopNow())
     kind = models.CharField(max_length=12, choices=Kind)
     name = models.CharField(max_length=40, blank=True)
-    from_state = models.CharField(max_length=20, blank=True)
-    to_state = models.CharField(max_length=20, blank=True)
+    from_state = models.CharField(max_length=30, blank=True)
+    to_state = models.CharField(max_length=30, blank=True)
     epoch = models.PositiveIntegerField(default=0)
     code = models.CharField(max_length=60, blank=True)
     detail = models.JSONField(default=dict)

@@ -61,7 +61,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 
 @pytest.fixture(scope="session")
 def stack() -> Iterator[RunningStack]:
-    """One for each process of the test run. Crash points may be armed in its folder ``crash``. An undo's budget is smaller than it would be, so that running
+    """One for each process of the test run. Crash points may be armed in its folder ``crash``. A compensation's budget is smaller than it would be, so that running
     out of it takes seconds.
     """
     run_dir = RUN_DIR / f"stack{os.environ.get('PYTEST_XDIST_WORKER', '')}"
@@ -69,6 +69,6 @@ def stack() -> Iterator[RunningStack]:
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     prepared.lay(run_dir)
-    running = RunningStack(run_dir, CRASH_POINTS=str(folder), UNDO_TRIES="6")
+    running = RunningStack(run_dir, CRASH_POINTS=str(folder), COMPENSATION_TRIES="6")
     yield running
     running.stop()

@@ -18,7 +18,7 @@ from config.stack.run_directory import secret
 
 OF_THE_SHOP = ("DATABASE_URL", "CELERY_BROKER_URL")
 WORKER = "celery -A config worker -P prefork"
-QUIET_WORKER = "-E --without-gossip --without-mingle -l INFO"  # it sends events to Flower and talks to no other worker
+QUIET_WORKER = "-E --without-gossip --without-mingle -l INFO"  # it sends events to Flower and calls no other worker
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,9 +49,9 @@ PROCESSES = {
     ),
     "saga": Process(
         does="runs steps and their compensations, compensations first",
-        command=f"{WORKER} -Q undo,saga -n saga@%h",
+        command=f"{WORKER} -Q compensation,saga -n saga@%h",
         here=f"-c 2 {QUIET_WORKER}",
-        queues=("undo", "saga"),
+        queues=("compensation", "saga"),
     ),
     "sideeffects": Process(
         does="delivers facts to subscribers",

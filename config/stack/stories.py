@@ -57,7 +57,7 @@ STORIES = (
         "payment_failed",
         (),
         token="tok_never_answers",
-        marks=("in_doubt", "undone"),
+        marks=("in_doubt", "compensated"),
     ),
     Story(
         "refund declined: a person is told, nobody shown refunded",

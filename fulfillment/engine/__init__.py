@@ -4,7 +4,7 @@ Each transition takes the saga's row lock, checks the fencing token (``claim`` s
 docs/semantics.md lists the transitions; tests/proofs/model searches them.
 
 Read in this order. ``creation`` opens a saga. ``attempts`` starts a step and records its outcome, ``outcomes`` writes it, ``local_steps`` does both at once on our
-own rows. ``progress`` grants the next step, ``compensation`` goes back. ``resumption`` is what an errback and the sweep do, ``cancellation`` a cancel,
+own rows. ``progress`` schedules the next step, ``compensation`` goes back. ``resumption`` is what an errback and the sweep do, ``cancellation`` a cancel,
 ``operator_actions`` a person, ``restore`` a restored backup. ``circuit_holds``, ``circuit_probes``, ``database_trouble``, ``rolling_deploys`` and ``backlog`` are
 the five reasons to wait; ``budget`` says for how long. ``escalation`` stops a saga and notifies a person. Below them: ``attempt_keys``, ``claim``, ``launch``,
 ``position``, ``pinned_plan``, ``step_states`` and ``journal``, which has the rows.
@@ -13,16 +13,16 @@ Note: who writes the journal. The engine alone creates and writes rows of ``Saga
 recovery moves, and for a customer's name that erasure replaces; nobody deletes one. tests/architecture/test_house.py names each exception, by file and column.
 
 Note: what may be lost. A transaction whose loss only repeats something idempotent does not wait for the disk: a start, or an outcome that says Unavailable or
-InDoubt. Everything else waits: whatever raises the epoch, grants, records a success or a rejection, or answers a person.
+InDoubt. Everything else waits: whatever raises the epoch, schedules, records a success or a rejection, or answers a person.
 """
 
 from fulfillment.engine.attempt_keys import do_keys, was_refused
-from fulfillment.engine.attempts import may_settle, settle_failure, settle_success, start
+from fulfillment.engine.attempts import may_record, record_failure, record_success, start
 from fulfillment.engine.backlog import postpone, postpone_all
 from fulfillment.engine.cancellation import request_cancel
 from fulfillment.engine.circuit_holds import tell_of
 from fulfillment.engine.circuit_probes import probe
-from fulfillment.engine.claim import Claim, Settled
+from fulfillment.engine.claim import Claim, Recorded
 from fulfillment.engine.creation import open_saga
 from fulfillment.engine.database_trouble import is_put_off, put_off, waiting_for_our_database
 from fulfillment.engine.escalation import at_risk_minor
@@ -34,16 +34,16 @@ from fulfillment.engine.position import border, pivot_succeeded, standing
 from fulfillment.engine.restore import Shown, differs, is_in_doubt, restored
 from fulfillment.engine.resumption import chain_stopped, could_not_start, look
 from fulfillment.engine.rolling_deploys import left_at_its_end, message_dropped
-from fulfillment.engine.step_states import GRANTED, STARTED, WAITING
+from fulfillment.engine.step_states import SCHEDULED, STARTED, WAITING
 from fulfillment.engine.transition import transition
 
 __all__ = [
-    "GRANTED",
+    "SCHEDULED",
     "STARTED",
     "WAITING",
     "Claim",
     "Launch",
-    "Settled",
+    "Recorded",
     "Shown",
     "at_risk_minor",
     "border",
@@ -59,7 +59,7 @@ __all__ = [
     "left_at_its_end",
     "locking",
     "look",
-    "may_settle",
+    "may_record",
     "message_dropped",
     "open_saga",
     "pivot_succeeded",
@@ -68,12 +68,12 @@ __all__ = [
     "postpone_all",
     "probe",
     "put_off",
+    "record_failure",
+    "record_success",
     "request_cancel",
     "restored",
     "run_local",
     "run_name",
-    "settle_failure",
-    "settle_success",
     "standing",
     "start",
     "step_of",

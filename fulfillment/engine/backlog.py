@@ -17,19 +17,19 @@ from orders.durability import may_be_lost
 # The conditions are those of ``recovery.inspection._may_still_wait_in_its_queue``. It is one statement, because all of a long queue comes to it again and again.
 POSTPONE = """
 WITH waits AS (
-    SELECT s.id, s.failure <> '' AS undo FROM fulfillment_saga AS s
+    SELECT s.id, s.failure <> '' AS compensating FROM fulfillment_saga AS s
     WHERE s.id = ANY(%(sagas)s) AND s.wake_at <= shop_now() AND s.release <= %(release)s AND s.cancel_requested_at IS NULL
         AND s.state IN ('running', 'compensating')
-        AND s.launched_at >= coalesce(CASE WHEN s.failure = '' THEN %(saga)s::timestamptz ELSE %(undo)s::timestamptz END, '-infinity')
+        AND s.launched_at >= coalesce(CASE WHEN s.failure = '' THEN %(saga)s::timestamptz ELSE %(compensating)s::timestamptz END, '-infinity')
         AND EXISTS (
             SELECT FROM fulfillment_steprecord AS r
-            WHERE r.saga_id = s.id AND r.state = CASE WHEN s.failure = '' THEN 'granted' ELSE 'undo_granted' END)
+            WHERE r.saga_id = s.id AND r.state = CASE WHEN s.failure = '' THEN 'scheduled' ELSE 'compensation_scheduled' END)
     FOR UPDATE OF s SKIP LOCKED
 )
 UPDATE fulfillment_saga AS s
 SET wake_at = shop_now() + least(%(patience_s)s * 2 ^ least(s.relaunches, 16), %(cap_s)s) * interval '1 second'
 FROM waits WHERE s.id = waits.id
-RETURNING s.id, waits.undo
+RETURNING s.id, waits.compensating
 """
 
 
@@ -40,9 +40,9 @@ def postpone(saga: Saga) -> None:
 
 @transition
 def postpone_all(sagas: Collection[int], lost_before: dict[str, datetime | None]) -> list[tuple[int, bool]]:
-    """Those of ``sagas`` that are due, granted, and may still wait are due later. Returns (saga, whether it is a compensation) of each. A locked row is passed.
+    """Those of ``sagas`` that are due, scheduled, and may still wait are due later. Returns (saga, whether it is a compensation) of each. A locked row is passed.
 
-    ``lost_before``: queue ("saga", "undo") → instant. A message that was published before it cannot be in the queue any more. None: nobody knows.
+    ``lost_before``: queue ("saga", "compensation") → instant. A message that was published before it cannot be in the queue any more. None: nobody knows.
     """
     may_be_lost()
     values: dict[str, Any] = lost_before | {
@@ -53,4 +53,4 @@ def postpone_all(sagas: Collection[int], lost_before: dict[str, datetime | None]
     }
     with connection.cursor() as cursor:
         cursor.execute(POSTPONE, values)
-        return [(saga, undo) for saga, undo in cursor.fetchall()]
+        return [(saga, compensating) for saga, compensating in cursor.fetchall()]

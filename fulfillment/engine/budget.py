@@ -9,7 +9,7 @@ from fulfillment.clock import shop_now
 from fulfillment.engine.journal import save
 from fulfillment.engine.pinned_plan import step_of
 from fulfillment.engine.position import pivot_succeeded
-from fulfillment.engine.step_states import GRANTED, STARTED
+from fulfillment.engine.step_states import SCHEDULED, STARTED
 from fulfillment.errors import WATCHING
 from fulfillment.models import Saga, StepRecord, StepState
 from fulfillment.step import Step
@@ -17,21 +17,21 @@ from fulfillment.step import Step
 LATE_AFTER_S = settings.SWEEP_EVERY_S + 5.0 * settings.TIME_SCALE  # a sweep at work comes sooner; a longer wait is our own trouble
 
 
-def spent(saga: Saga, record: StepRecord, undo: bool) -> str:
+def spent(saga: Saga, record: StepRecord, compensating: bool) -> str:
     """What is spent: "tries", "deadline" or "". A step that never started spends only the saga's time."""
-    if tries_spent(step_of(saga, record.name), record, undo):
+    if tries_spent(step_of(saga, record.name), record, compensating):
         return "tries"
-    return "deadline" if (_undo_deadline_passed(saga, record) if undo else _deadline_passed(saga, record)) else ""
+    return "deadline" if (_compensation_deadline_passed(saga, record) if compensating else _deadline_passed(saga, record)) else ""
 
 
-def tries_spent(step: Step | None, record: StepRecord, undo: bool) -> bool:
-    if undo:
-        return record.undo_tries >= ((step.undo_tries if step else None) or settings.UNDO_TRIES)
+def tries_spent(step: Step | None, record: StepRecord, compensating: bool) -> bool:
+    if compensating:
+        return record.compensation_tries >= ((step.compensation_tries if step else None) or settings.COMPENSATION_TRIES)
     return record.tries >= ((step.tries if step else None) or settings.STEP_TRIES)
 
 
 def give_time(saga: Saga, time: timedelta) -> None:
-    """Every running deadline is moved by ``time``: the saga's, and that of the step or compensation where it stands. When it was started or granted stays.
+    """Every running deadline is moved by ``time``: the saga's, and that of the step or compensation where it stands. When it was started or scheduled stays.
 
     A deadline never moves back. Where the clock has jumped between two instants, the time between them may look negative.
     """
@@ -49,7 +49,7 @@ def give_back_what_was_lost(saga: Saga, record: StepRecord) -> None:
     This is not for a started step (a take-over gives back all of its time), nor for a held saga (its release does). At most ``most_given_back``.
     """
     if record.state not in STARTED:
-        _give_back_since(saga, saga.launched_at if record.state in GRANTED and saga.launched_at else saga.wake_at)
+        _give_back_since(saga, saga.launched_at if record.state in SCHEDULED and saga.launched_at else saga.wake_at)
 
 
 def give_back_what_its_worker_lost(saga: Saga) -> None:
@@ -70,17 +70,17 @@ def most_given_back() -> timedelta:
     return timedelta(seconds=settings.KEY_WINDOW_S)
 
 
-def try_given_back(record: StepRecord, undo: bool) -> dict[str, Any]:
+def try_given_back(record: StepRecord, compensating: bool) -> dict[str, Any]:
     """The columns of a try that our own trouble has ended: it is not counted, and it may have had its effect."""
-    if undo:
-        return {"undo_tries": max(record.undo_tries - 1, 0), "undo_doubt": True}
+    if compensating:
+        return {"compensation_tries": max(record.compensation_tries - 1, 0), "compensation_doubt": True}
     return {"tries": max(record.tries - 1, 0), "doubt": True}
 
 
 def _deadline_passed(saga: Saga, record: StepRecord) -> bool:
     """The step's own deadline counts from its first start. The saga's holds until the pivot has succeeded."""
     now = shop_now()
-    if record.first_started_at is not None and record.state != StepState.GRANTED:
+    if record.first_started_at is not None and record.state != StepState.SCHEDULED:
         step = step_of(saga, record.name)
         own = step.deadline_s * settings.TIME_SCALE if step and step.deadline_s is not None else settings.STEP_DEADLINE_S
         if now > record.first_started_at + timedelta(seconds=own + saga.paused_s):
@@ -88,8 +88,8 @@ def _deadline_passed(saga: Saga, record: StepRecord) -> bool:
     return saga.deadline_at is not None and now > saga.deadline_at and not pivot_succeeded(saga)
 
 
-def _undo_deadline_passed(saga: Saga, record: StepRecord) -> bool:
-    """It counts from the grant. Watching for what may still land has an end of its own."""
-    if record.undo_granted_at is None or record.error_code == WATCHING:
+def _compensation_deadline_passed(saga: Saga, record: StepRecord) -> bool:
+    """It counts from the scheduling. Watching for what may still land has an end of its own."""
+    if record.compensation_scheduled_at is None or record.error_code == WATCHING:
         return False
-    return shop_now() > record.undo_granted_at + timedelta(seconds=settings.UNDO_DEADLINE_S + saga.paused_s)
+    return shop_now() > record.compensation_scheduled_at + timedelta(seconds=settings.COMPENSATION_DEADLINE_S + saga.paused_s)

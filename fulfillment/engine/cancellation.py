@@ -4,7 +4,7 @@ from fulfillment.clock import ShopNow
 from fulfillment.engine.journal import save, tell
 from fulfillment.engine.pinned_plan import is_pivot
 from fulfillment.engine.position import pivot_succeeded, standing
-from fulfillment.engine.step_states import GRANTED, WAITING
+from fulfillment.engine.step_states import SCHEDULED, WAITING
 from fulfillment.models import FINAL, Saga, SagaState, StepState
 from orders.models import Status
 from orders.timeline import Kind
@@ -25,7 +25,7 @@ def request_cancel(saga: Saga, actor: str) -> str:
         return "too_late"
     record = at[0]
     if not saga.cancel_requested_at:
-        waits = (record.state in WAITING + GRANTED or record.state == StepState.PENDING) and saga.state == SagaState.RUNNING
+        waits = (record.state in WAITING + SCHEDULED or record.state == StepState.PENDING) and saga.state == SagaState.RUNNING
         tell(saga, Kind.CANCEL, to_state="requested", actor=actor)
         save(saga, cancel_requested_at=ShopNow(), **({"wake_at": ShopNow()} if waits else {}))
     pivot_is_open = is_pivot(saga, record) and record.state in (StepState.STARTED, StepState.IN_DOUBT)

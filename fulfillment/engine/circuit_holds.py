@@ -23,15 +23,15 @@ from orders.money import money
 from orders.timeline import Kind
 
 
-def circuit_name(saga: Saga, record: StepRecord, undo: bool) -> str:
+def circuit_name(saga: Saga, record: StepRecord, compensating: bool) -> str:
     """The circuit of the operation that comes next. Empty: it calls no provider."""
     entry = planned(saga, record.name)
-    return circuits.name_of(entry.get("role", ""), entry.get("gateway", ""), undo)
+    return circuits.name_of(entry.get("role", ""), entry.get("gateway", ""), compensating)
 
 
-def stands_before(saga: Saga, record: StepRecord, undo: bool) -> Circuit | None:
+def stands_before(saga: Saga, record: StepRecord, compensating: bool) -> Circuit | None:
     """The open circuit that keeps this saga from going on. None: there is none."""
-    return circuits.open_one(circuit_name(saga, record, undo))
+    return circuits.open_one(circuit_name(saga, record, compensating))
 
 
 def hold(saga: Saga, record: StepRecord, circuit: Circuit) -> None:
@@ -45,13 +45,13 @@ def hold(saga: Saga, record: StepRecord, circuit: Circuit) -> None:
 
 
 def was_never_asked(record: StepRecord, circuit: Circuit) -> bool:
-    """No try can have been sent. The step was granted when the circuit had been open for longer than any transaction lasts.
+    """No try can have been sent. The step was scheduled when the circuit had been open for longer than any transaction lasts.
 
     Since the circuit opened every start is refused, except that of a probe, and a probe's start is durable.
     """
-    if record.granted_at is None or record.asked_until is not None or record.doubt or circuit.opened_at is None:
+    if record.scheduled_at is None or record.asked_until is not None or record.doubt or circuit.opened_at is None:
         return False
-    return record.granted_at > circuit.opened_at + timedelta(seconds=lease_s())
+    return record.scheduled_at > circuit.opened_at + timedelta(seconds=lease_s())
 
 
 def release(saga: Saga, record: StepRecord | None, why: str = "the provider answers again") -> None:
@@ -71,7 +71,7 @@ def tell_of(circuit: Circuit) -> None:
     """
     told = sentence(circuit)
     order_ids = Saga.objects.filter(held_by=circuit.name).values("order_id")
-    at_risk = ledger.remaining_of(order_ids) if circuit.is_undo else {}
+    at_risk = ledger.remaining_of(order_ids) if circuit.is_compensation else {}
     currency, minor = max(at_risk.items(), key=lambda item: item[1], default=(settings.SHOP_CURRENCY, 0))
     if not unresolved(kind=IncidentKind.PROVIDER_DOWN, subject=circuit.name, message=told, amount_minor=minor).exists():
         open_incident(

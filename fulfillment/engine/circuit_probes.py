@@ -14,7 +14,7 @@ from fulfillment.engine.escalation import tell_a_person
 from fulfillment.engine.journal import move, save
 from fulfillment.engine.launch import Launch, launch_of
 from fulfillment.engine.position import border
-from fulfillment.engine.progress import grant_next
+from fulfillment.engine.progress import schedule_next
 from fulfillment.engine.step_states import STARTED, WAITING
 from fulfillment.models import Saga, StepRecord, StepState
 from orders.attention import IncidentKind
@@ -22,8 +22,8 @@ from orders.attention import IncidentKind
 NEVER_ASKED = "never_asked"  # code of the incident about an order that waits for too long, and for which the provider was never called
 
 
-def hold_on(saga: Saga, record: StepRecord, undo: bool, circuit: Circuit) -> None:
-    """The sweep, or a start that was refused, has found the circuit open: the saga is held. A granted step that was never asked for is pending again."""
+def hold_on(saga: Saga, record: StepRecord, compensating: bool, circuit: Circuit) -> None:
+    """The sweep, or a start that was refused, has found the circuit open: the saga is held. A scheduled step that was never asked for is pending again."""
     now = shop_now()
     if circuit.lets(saga.pk, now):
         save(saga, wake_at=circuit.probe_until)
@@ -31,12 +31,12 @@ def hold_on(saga: Saga, record: StepRecord, undo: bool, circuit: Circuit) -> Non
     if record.state in STARTED:
         if record.started_at is not None and not saga.held_by:  # as a take-over does; else the release gives back all of it
             give_time(saga, now - record.started_at)
-        put_in_doubt(saga, record, undo, try_given_back(record, undo))
+        put_in_doubt(saga, record, compensating, try_given_back(record, compensating))
     else:
         give_back_what_was_lost(saga, record)
-        if record.state == StepState.GRANTED and was_never_asked(record, circuit):
+        if record.state == StepState.SCHEDULED and was_never_asked(record, circuit):
             saga.epoch += 1
-            move(saga, record, StepState.PENDING, granted_at=None)
+            move(saga, record, StepState.PENDING, scheduled_at=None)
             save(saga, epoch=saga.epoch)
     hold(saga, record, circuit)
     _tell_if_it_takes_too_long(saga, record, circuit)
@@ -56,13 +56,13 @@ def probe(saga: Saga, circuit: Circuit) -> Launch | None:
     at = border(saga)
     if at is None or at[0].state in STARTED:
         return None
-    record, undo = at
+    record, compensating = at
     seconds = patience_s(0) + lease_s()
     circuits.choose_probe(circuit, saga.pk, seconds)
     if record.state == StepState.PENDING:
-        grant_next(saga)
+        schedule_next(saga)
     elif record.state in WAITING:
         saga.epoch += 1
-        move(saga, record, StepState.UNDO_GRANTED if undo else StepState.GRANTED, claim=None)
+        move(saga, record, StepState.COMPENSATION_SCHEDULED if compensating else StepState.SCHEDULED, claim=None)
     save(saga, epoch=saga.epoch, wake_at=in_seconds(seconds), launched_at=ShopNow())
     return launch_of(saga)

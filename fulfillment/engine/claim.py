@@ -12,11 +12,11 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from fulfillment import circuit
-from fulfillment.card import Card
+from fulfillment.capabilities import Capabilities
 from fulfillment.clock import lease_s
 from fulfillment.engine.launch import Launch
-from fulfillment.gateways import card_of
-from fulfillment.step import Receipt, Undo
+from fulfillment.gateways import capabilities_of
+from fulfillment.step import Compensation, Receipt
 from orders.models import Order
 
 
@@ -29,17 +29,17 @@ class Claim:
     order_id: int
     order: str
     name: str
-    undo: bool
+    compensating: bool
     claim: uuid.UUID | None
     key: str
     do_key: str
     tries: int
     receipt: Receipt | None
-    undo_amount_minor: int | None
-    undo_doubt: bool = False
-    age_s: float = 0.0  # since the first grant under ``do_key``
+    compensation_amount_minor: int | None
+    compensation_doubt: bool = False
+    age_s: float = 0.0  # since it was first scheduled under ``do_key``
     quiet_s: float | None = None  # since no earlier try can have sent anything; None: there was none
-    undo_quiet_s: float | None = None  # the same of tries to compensate it
+    compensation_quiet_s: float | None = None  # the same of tries to compensate it
     refused_keys: tuple[str, ...] = ()  # of earlier attempts, which were refused; the last one first
     refused_quiet_s: float | None = None  # since none of these can have sent anything; None: there was none
     started_at: datetime | None = None
@@ -53,10 +53,12 @@ class Claim:
     @property
     def circuit(self) -> str:
         """The name of its circuit. Empty: the step calls no provider."""
-        return circuit.name_of(self.role, self.gateway, self.undo)
+        return circuit.name_of(self.role, self.gateway, self.compensating)
 
-    def undo_of(self, order: Order) -> Undo:
-        return Undo(key=self.key, do_key=self.do_key, receipt=self.receipt, amount_minor=self.undo_amount_minor, currency=order.currency)
+    def compensation_of(self, order: Order) -> Compensation:
+        return Compensation(
+            key=self.key, do_key=self.do_key, receipt=self.receipt, amount_minor=self.compensation_amount_minor, currency=order.currency
+        )
 
     @property
     def surely_quiet_s(self) -> float | None:
@@ -64,8 +66,8 @@ class Claim:
         return self._seen_to_pass(self.quiet_s)
 
     @property
-    def surely_undo_quiet_s(self) -> float | None:
-        return self._seen_to_pass(self.undo_quiet_s)
+    def surely_compensation_quiet_s(self) -> float | None:
+        return self._seen_to_pass(self.compensation_quiet_s)
 
     @property
     def surely_refused_quiet_s(self) -> float | None:
@@ -78,19 +80,19 @@ class Claim:
     def is_once(self) -> bool:
         """Whatever is sent under its key until its lease ends is one effect. Either the provider remembers the key for so long, or there is no provider.
 
-        The age counts from the step's grant. The key of a compensation is younger than that.
+        The age counts from the step's schedule. The key of a compensation is younger than that.
         """
-        card = self.card
-        return card is None or (card.has_keys and self.age_s + lease_s() < card.key_window_s)
+        capabilities = self.capabilities
+        return capabilities is None or (capabilities.has_keys and self.age_s + lease_s() < capabilities.key_window_s)
 
     @property
-    def card(self) -> Card | None:
+    def capabilities(self) -> Capabilities | None:
         """The capabilities of the provider that the plan pins. None: the step calls no provider."""
-        return card_of(self.role, self.gateway) if self.role else None
+        return capabilities_of(self.role, self.gateway) if self.role else None
 
 
 @dataclass(frozen=True, kw_only=True)
-class Settled:
+class Recorded:
     """What became of recording an outcome. ``mine`` False: somebody else owns the step, and no state was changed.
 
     ``turned``: the saga has left the path of its chain (it turned back, or a compensation failed). Publish this one.

@@ -7,14 +7,14 @@ from typing import Any
 
 from fulfillment import ledger
 from fulfillment.clock import ShopNow
-from fulfillment.engine.attempt_keys import granted_undo, told_of
+from fulfillment.engine.attempt_keys import scheduled_compensation, told_of
 from fulfillment.engine.circuit_holds import release
-from fulfillment.engine.claim import Settled
+from fulfillment.engine.claim import Recorded
 from fulfillment.engine.database_trouble import goes_on
 from fulfillment.engine.escalation import park
 from fulfillment.engine.journal import move, save, tell, tell_order
 from fulfillment.engine.launch import launch_of
-from fulfillment.engine.pinned_plan import card, is_local, is_newer, planned, step_of
+from fulfillment.engine.pinned_plan import capabilities, is_local, is_newer, planned, step_of
 from fulfillment.engine.position import border, pivot_succeeded
 from fulfillment.engine.progress import await_start
 from fulfillment.engine.rolling_deploys import leave_what_follows, may_end
@@ -50,7 +50,7 @@ def turn_back(saga: Saga, why: str = "", failed: StepRecord | None = None) -> No
     failure = Status.CANCELLED if saga.cancel_requested_at else Status.failure_of(name)
     if at is not None:
         goes_on(saga, at)
-    _mark_what_is_to_be_undone(saga)
+    _mark_what_is_to_be_compensated(saga)
     saga.epoch += 1
     told = {"message": why or (at.error_message if at else "")}
     tell(saga, Kind.SAGA, from_state=saga.state, to_state=SagaState.COMPENSATING, code=failure, detail=told)
@@ -62,25 +62,25 @@ def turn_back(saga: Saga, why: str = "", failed: StepRecord | None = None) -> No
         failed_step="" if saga.cancel_requested_at else name,
         wake_at=ShopNow(),
     )
-    grant_next_undo(saga)
+    schedule_next_compensation(saga)
 
 
 def _stands_at(saga: Saga) -> StepRecord | None:
     return next((record for record in saga.records.all() if record.state not in DONE), None)
 
 
-def _mark_what_is_to_be_undone(saga: Saga) -> None:
+def _mark_what_is_to_be_compensated(saga: Saga) -> None:
     for record in saga.records.all():
         if record.state in (StepState.SUCCEEDED, StepState.DONE_BY_HAND):
-            move(saga, record, StepState.UNDO_PENDING)
+            move(saga, record, StepState.COMPENSATION_PENDING)
         elif perhaps_called(saga, record):
-            move(saga, record, StepState.UNDO_PENDING, doubt=True, claim=None)
+            move(saga, record, StepState.COMPENSATION_PENDING, doubt=True, claim=None)
         else:
             move(saga, record, StepState.NOT_NEEDED, claim=None)
 
 
 def perhaps_called(saga: Saga, record: StepRecord) -> bool:
-    """The step was granted at some time, and has neither succeeded nor finally been rejected. Its effect may exist, whatever the state says.
+    """The step was scheduled at some time, and has neither succeeded nor finally been rejected. Its effect may exist, whatever the state says.
 
     A local step leaves nothing behind, because it commits together with its rows. Where the provider does not keep rejections under their key, a rejection ends
     one try, and says nothing about the others.
@@ -88,25 +88,25 @@ def perhaps_called(saga: Saga, record: StepRecord) -> bool:
     if is_local(saga, record):
         return False
     if record.state == StepState.REJECTED:
-        promise = card(saga, record)
+        promise = capabilities(saga, record)
         return step_of(saga, record.name) is None or (promise is not None and not promise.rejection_ends_doubt)
-    return record.state in (StepState.GRANTED, StepState.STARTED, StepState.RETRY_WAIT, StepState.IN_DOUBT)
+    return record.state in (StepState.SCHEDULED, StepState.STARTED, StepState.RETRY_WAIT, StepState.IN_DOUBT)
 
 
 # --- one compensation after the other --------------------------------------------------------------------------------------
 
 
-def grant_next_undo(saga: Saga) -> None:
-    """Grant the next compensation; or all have ended, and the saga is compensated. It is not while one has failed."""
+def schedule_next_compensation(saga: Saga) -> None:
+    """Schedule the next compensation; or all have ended, and the saga is compensated. It is not while one has failed."""
     at = border(saga)
-    if at is not None and is_newer(saga) and at[0].state != StepState.UNDO_PENDING:
+    if at is not None and is_newer(saga) and at[0].state != StepState.COMPENSATION_PENDING:
         leave_what_follows(saga)
         return
     if at is not None:
         tell_order(saga, Status.COMPENSATING)
-        grant_undo(saga, at[0])
+        schedule_compensation(saga, at[0])
         return
-    if failed := next((record for record in saga.records.all() if record.state == StepState.UNDO_FAILED), None):
+    if failed := next((record for record in saga.records.all() if record.state == StepState.COMPENSATION_FAILED), None):
         _park_failed(saga, failed)
         return
     if not may_end(saga, saga.failure):
@@ -116,30 +116,39 @@ def grant_next_undo(saga: Saga) -> None:
         _end(saga)
 
 
-def grant_undo(saga: Saga, record: StepRecord, **changes: Any) -> None:
+def schedule_compensation(saga: Saga, record: StepRecord, **changes: Any) -> None:
     """Key and amount are fixed together. The amount is what our ledger says remains captured. A changed amount, or a refused attempt, makes a new attempt."""
     has_amount = (record.receipt or {}).get("amount_minor") is not None
     amount = ledger.remaining(saga.order_id, record.name) if has_amount else None
     if amount == 0:
         move(saga, record, StepState.NOT_NEEDED, claim=None)
-        grant_next_undo(saga)
+        schedule_next_compensation(saga)
         return
-    attempt = granted_undo(saga, record, amount)
-    move(saga, record, StepState.UNDO_GRANTED, detail=told_of(attempt), undo_granted_at=ShopNow(), waits=0, **attempt, **changes)
+    attempt = scheduled_compensation(saga, record, amount)
+    move(
+        saga,
+        record,
+        StepState.COMPENSATION_SCHEDULED,
+        detail=told_of(attempt),
+        compensation_scheduled_at=ShopNow(),
+        waits=0,
+        **attempt,
+        **changes,
+    )
     await_start(saga)
 
 
-def park_undo(saga: Saga, failed: StepRecord) -> Settled:
+def park_compensation(saga: Saga, failed: StepRecord) -> Recorded:
     """This compensation has failed for good. If it blocks, everything stops here; else the others go on, and the saga stops at its end."""
-    if planned(saga, failed.name).get("undo_blocks"):
+    if planned(saga, failed.name).get("compensation_blocks"):
         _park_failed(saga, failed)
     else:
-        grant_next_undo(saga)
-    return Settled(mine=True, turned=launch_of(saga))
+        schedule_next_compensation(saga)
+    return Recorded(mine=True, turned=launch_of(saga))
 
 
 def _park_failed(saga: Saga, failed: StepRecord) -> None:
-    kind = IncidentKind.IN_DOUBT if failed.error_code == WATCHED_IN_VAIN else IncidentKind.UNDO_EXHAUSTED
+    kind = IncidentKind.IN_DOUBT if failed.error_code == WATCHED_IN_VAIN else IncidentKind.COMPENSATION_EXHAUSTED
     park(saga, kind, failed, failed.error_code, failed.error_message)
 
 
@@ -178,14 +187,22 @@ def _was_paid_another_way(saga: Saga, record: StepRecord) -> bool:
 
     What somebody else had given back before was there. What was charged only to burn its key was not.
     """
-    if record.state != StepState.UNDONE or record.receipt is not None or not record.evidence:
+    if record.state != StepState.COMPENSATED or record.receipt is not None or not record.evidence:
         return False
-    undone = record.undo_receipt or {}
-    was_there = undone.get("found_undone") or (undone.get("amount_minor") and not undone.get("burnt"))
+    compensated = record.compensation_receipt or {}
+    was_there = compensated.get("found_compensated") or (compensated.get("amount_minor") and not compensated.get("burnt"))
     return planned(saga, record.name).get("role") == "payments" and not was_there
 
 
 def _park_with_money(saga: Saga, record: StepRecord, code: str, message: str) -> None:
     """The compensation of this step counts as failed, and a person says where the money is."""
-    move(saga, record, StepState.UNDO_FAILED, claim=None, error_code=code, error_message=kept(message, 300), detail={"message": message})
+    move(
+        saga,
+        record,
+        StepState.COMPENSATION_FAILED,
+        claim=None,
+        error_code=code,
+        error_message=kept(message, 300),
+        detail={"message": message},
+    )
     _park_failed(saga, record)

@@ -1,4 +1,4 @@
-"""Creation: a saga is opened in the transaction that creates its order, with its plan pinned and its first step granted. No order is placed without it."""
+"""Creation: a saga is opened in the transaction that creates its order, with its plan pinned and its first step scheduled. No order is placed without it."""
 
 from fulfillment import keys
 from fulfillment.clock import ShopNow, in_seconds, patience_s, saga_deadline
@@ -31,7 +31,7 @@ def open_saga(order: Order) -> Launch:
             position=position,
             name=step.name,
             do_key=keys.do_key(order.number, saga.nonce, step.name),
-            **({"state": StepState.GRANTED, "granted_at": ShopNow()} if step.name == first else {}),
+            **({"state": StepState.SCHEDULED, "scheduled_at": ShopNow()} if step.name == first else {}),
         )
         for position, step in enumerate(STEPS)
     )
@@ -39,8 +39,8 @@ def open_saga(order: Order) -> Launch:
         [
             TimelineEntry(order=order, kind=Kind.ORDER, to_state=Status.PLACED, epoch=1, actor=order.client.get_username()),
             TimelineEntry(order=order, kind=Kind.SAGA, to_state=SagaState.RUNNING, epoch=1),
-            TimelineEntry(order=order, kind=Kind.STEP, name=first, from_state=StepState.PENDING, to_state=StepState.GRANTED, epoch=1),
+            TimelineEntry(order=order, kind=Kind.STEP, name=first, from_state=StepState.PENDING, to_state=StepState.SCHEDULED, epoch=1),
         ]
     )
     crash_point("open", order.number)
-    return Launch(saga=saga.pk, epoch=1, order=order.number, undo=False, steps=tuple(step.name for step in STEPS))
+    return Launch(saga=saga.pk, epoch=1, order=order.number, compensating=False, steps=tuple(step.name for step in STEPS))

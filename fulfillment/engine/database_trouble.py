@@ -13,7 +13,7 @@ from fulfillment.engine.budget import give_time, try_given_back
 from fulfillment.engine.escalation import tell_a_person
 from fulfillment.engine.journal import locking, move, save
 from fulfillment.engine.position import border
-from fulfillment.engine.step_states import GRANTED, STARTED
+from fulfillment.engine.step_states import SCHEDULED, STARTED
 from fulfillment.engine.transition import transition
 from fulfillment.errors import OWN_DATABASE
 from fulfillment.models import Saga, StepRecord, StepState
@@ -26,17 +26,17 @@ MESSAGES = {True: "Another session holds rows or tables that it needs", False: "
 
 
 @transition
-def put_off(saga_id: int, epoch: int, name: str, undo: bool, claim: uuid.UUID | None, is_held: bool) -> bool:
-    """The step where this saga stands is tried later. One that was granted stays granted. One that ``claim`` has started is in doubt, and its try is given back.
+def put_off(saga_id: int, epoch: int, name: str, compensating: bool, claim: uuid.UUID | None, is_held: bool) -> bool:
+    """The step where this saga stands is tried later. One that was scheduled stays scheduled. One that ``claim`` has started is in doubt, and its try is given back.
 
     ``is_held``: a lock was not granted. Returns False where somebody else owns the step, or holds its rows: then the sweep comes to it when it is due.
     """
     saga = locking(Saga.objects.filter(pk=saga_id, epoch=epoch), skip_locked=True).first()
     at = border(saga) if saga else None
-    if saga is None or at is None or (at[0].name, at[1]) != (name, undo):
+    if saga is None or at is None or (at[0].name, at[1]) != (name, compensating):
         return False
     record = at[0]
-    is_mine = record.state in GRANTED if claim is None else record.state in STARTED and record.claim == claim
+    is_mine = record.state in SCHEDULED if claim is None else record.state in STARTED and record.claim == claim
     if not is_mine:
         return False
     may_be_lost()
@@ -45,16 +45,23 @@ def put_off(saga_id: int, epoch: int, name: str, undo: bool, claim: uuid.UUID | 
     begun = saga.launched_at if claim is None else record.started_at
     if not saga.held_by:  # else the release gives back all of it
         give_time(saga, wait + ((shop_now() - begun) if begun else timedelta(0)))
-    _mark(saga, record, undo, MESSAGES[is_held])
+    _mark(saga, record, compensating, MESSAGES[is_held])
     save(saga, relaunches=relaunches, wake_at=in_seconds(wait.total_seconds()), launched_at=None)
     return True
 
 
-def _mark(saga: Saga, record: StepRecord, undo: bool, message: str) -> None:
+def _mark(saga: Saga, record: StepRecord, compensating: bool, message: str) -> None:
     """One line of history, however often it is put off."""
     told: dict[str, Any] = {"error_code": OWN_DATABASE, "error_message": message, "detail": {"message": message}}
     if record.state in STARTED:
-        move(saga, record, StepState.UNDO_IN_DOUBT if undo else StepState.IN_DOUBT, claim=None, **told, **try_given_back(record, undo))
+        move(
+            saga,
+            record,
+            StepState.COMPENSATION_IN_DOUBT if compensating else StepState.IN_DOUBT,
+            claim=None,
+            **told,
+            **try_given_back(record, compensating),
+        )
     elif record.error_code != OWN_DATABASE:
         move(saga, record, StepState(record.state), **told)
 

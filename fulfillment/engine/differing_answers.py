@@ -9,10 +9,10 @@ from fulfillment import circuit as circuits
 from fulfillment import ledger
 from fulfillment.answers import PARTLY_GIVEN_BACK
 from fulfillment.clock import ShopNow, backoff_s, in_seconds
-from fulfillment.engine.attempt_keys import next_undo
+from fulfillment.engine.attempt_keys import next_compensation
 from fulfillment.engine.circuit_holds import release
-from fulfillment.engine.claim import Claim, Settled
-from fulfillment.engine.compensation import park_undo, turn_back
+from fulfillment.engine.claim import Claim, Recorded
+from fulfillment.engine.compensation import park_compensation, turn_back
 from fulfillment.engine.database_trouble import goes_on
 from fulfillment.engine.escalation import park
 from fulfillment.engine.journal import change, move, record_of, save
@@ -24,7 +24,7 @@ from fulfillment.models import Saga, StepRecord, StepState
 from orders.attention import IncidentKind
 
 
-def settle_difference(saga: Saga, claim: Claim, error: Differs) -> Settled:
+def record_difference(saga: Saga, claim: Claim, error: Differs) -> Recorded:
     """Record the outcome of a try whose answer differs from what was asked for. For the circuit it is an answer: the provider works."""
     record = record_of(saga, claim.name)
     goes_on(saga, record)
@@ -33,34 +33,34 @@ def settle_difference(saga: Saga, claim: Claim, error: Differs) -> Settled:
     if saga.held_by:
         release(saga, record)
     told: dict[str, Any] = {"error_code": error.code, "error_message": str(error), "detail": {"message": str(error)}}
-    told |= {"claim": None, "waits": 0, "settled_at": ShopNow()}
-    return (_undo if claim.undo else _do)(saga, record, error, told)
+    told |= {"claim": None, "waits": 0, "outcome_at": ShopNow()}
+    return (_compensate if claim.compensating else _do)(saga, record, error, told)
 
 
-def _do(saga: Saga, record: StepRecord, error: Differs, told: dict[str, Any]) -> Settled:
+def _do(saga: Saga, record: StepRecord, error: Differs, told: dict[str, Any]) -> Recorded:
     """The step took place, so it is compensated as what it was. Where nobody can tell what it was, or the pivot has succeeded, a person decides."""
     if error.amount_minor is None or pivot_succeeded(saga):
         move(saga, record, StepState.IN_DOUBT, doubt=True, **told)
         park(saga, IncidentKind.IN_DOUBT, record, error.code, str(error))
-        return Settled(mine=True)
+        return Recorded(mine=True)
     ledger.enter(saga.order_id, record.name, LedgerEntry.Operation.CAPTURED, record.do_key, error.amount_minor)
     move(saga, record, StepState.SUCCEEDED, receipt=error.receipt, **told)
     turn_back(saga, str(error), record)
-    return Settled(mine=True, turned=launch_of(saga))
+    return Recorded(mine=True, turned=launch_of(saga))
 
 
-def _undo(saga: Saga, record: StepRecord, error: Differs, told: dict[str, Any]) -> Settled:
+def _compensate(saga: Saga, record: StepRecord, error: Differs, told: dict[str, Any]) -> Recorded:
     """Where a part was given back, the rest is asked for. Anything else is a person's. Whoever tries again asks first what is left."""
     if error.amount_minor is not None:
         _adopt(saga, record, error)
     if error.code != PARTLY_GIVEN_BACK:
-        _enter_refund(saga, record, record.undo_key, error.amount_minor or 0)
-        move(saga, record, StepState.UNDO_FAILED, undo_doubt=True, **told)
-        return park_undo(saga, record)
-    move(saga, record, StepState.UNDO_IN_DOUBT, **told)
-    fix_anew(saga, record, record.undo_key, error.amount_minor or 0, undo_doubt=True)
-    save(saga, relaunches=0, wake_at=in_seconds(backoff_s(record.undo_tries)))
-    return Settled(mine=True)
+        _enter_refund(saga, record, record.compensation_key, error.amount_minor or 0)
+        move(saga, record, StepState.COMPENSATION_FAILED, compensation_doubt=True, **told)
+        return park_compensation(saga, record)
+    move(saga, record, StepState.COMPENSATION_IN_DOUBT, **told)
+    fix_anew(saga, record, record.compensation_key, error.amount_minor or 0, compensation_doubt=True)
+    save(saga, relaunches=0, wake_at=in_seconds(backoff_s(record.compensation_tries)))
+    return Recorded(mine=True)
 
 
 def _adopt(saga: Saga, record: StepRecord, error: Differs) -> None:
@@ -71,11 +71,11 @@ def _adopt(saga: Saga, record: StepRecord, error: Differs) -> None:
         change(record, receipt=found)
 
 
-def fix_anew(saga: Saga, record: StepRecord, key: str, given_back_minor: int, *, undo_doubt: bool = False) -> None:
+def fix_anew(saga: Saga, record: StepRecord, key: str, given_back_minor: int, *, compensation_doubt: bool = False) -> None:
     """A part was given back under ``key``. The rest is a new attempt: amount and key are fixed together again."""
     _enter_refund(saga, record, key, given_back_minor)
-    fixed = next_undo(saga, record, ledger.remaining(saga.order_id, record.name))
-    change(record, **fixed, undo_doubt=undo_doubt)
+    fixed = next_compensation(saga, record, ledger.remaining(saga.order_id, record.name))
+    change(record, **fixed, compensation_doubt=compensation_doubt)
 
 
 def _enter_refund(saga: Saga, record: StepRecord, key: str, amount_minor: int) -> None:

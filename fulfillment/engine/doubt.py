@@ -8,9 +8,9 @@ from fulfillment.models import Saga, StepRecord, StepState
 STOPPED = "The worker stopped before an answer came"
 
 
-def put_in_doubt(saga: Saga, record: StepRecord, undo: bool, columns: dict[str, Any]) -> None:
+def put_in_doubt(saga: Saga, record: StepRecord, compensating: bool, columns: dict[str, Any]) -> None:
     """Under a new epoch: whoever may still run this attempt is fenced. ``columns``: what else changes on the record."""
     saga.epoch += 1
-    state = StepState.UNDO_IN_DOUBT if undo else StepState.IN_DOUBT
+    state = StepState.COMPENSATION_IN_DOUBT if compensating else StepState.IN_DOUBT
     move(saga, record, state, **columns, claim=None, error_code="stopped", error_message=STOPPED, detail={"message": STOPPED})
     save(saga, epoch=saga.epoch)

@@ -6,7 +6,7 @@ from fulfillment import ledger
 from fulfillment.engine.circuit_holds import release
 from fulfillment.engine.journal import save, tell
 from fulfillment.engine.pinned_plan import is_local, planned
-from fulfillment.engine.step_states import UNDONE
+from fulfillment.engine.step_states import COMPENSATED
 from fulfillment.models import Saga, SagaState, StepRecord
 from orders.attention import IncidentKind, open_incident
 from orders.timeline import Kind
@@ -32,7 +32,7 @@ def tell_a_person(saga: Saga, kind: IncidentKind, record: StepRecord | None, cod
 def at_risk_minor(saga: Saga) -> int:
     """Minor units: what remains captured. While nobody knows whether a charge exists, it is the whole total."""
     unknown = any(
-        record.receipt is None and record.doubt and record.state not in UNDONE
+        record.receipt is None and record.doubt and record.state not in COMPENSATED
         for record in saga.records.all()
         if not is_local(saga, record) and planned(saga, record.name).get("role") == "payments"
     )

@@ -16,7 +16,7 @@ def came_too_late(claim: Claim, learned: StepState, receipt: Receipt | None = No
     person is notified.
     """
     record = StepRecord.objects.select_related("saga__order").get(saga_id=claim.saga, name=claim.name)
-    entered = _enter_what_was_refused(claim, record, receipt) if learned is StepState.UNDONE else 0
+    entered = _enter_what_was_refused(claim, record, receipt) if learned is StepState.COMPENSATED else 0
     told = {"message": f"{money(entered, record.saga.order.currency)} was given back after all, and is entered"} if entered else {}
     TimelineEntry.objects.create(order_id=claim.order_id, kind=Kind.LATE, name=claim.name, to_state=learned, epoch=claim.epoch, detail=told)
     if learned is StepState.SUCCEEDED and (why := _belongs_to_nobody(claim, record)):
@@ -25,9 +25,9 @@ def came_too_late(claim: Claim, learned: StepState, receipt: Receipt | None = No
 
 def _belongs_to_nobody(claim: Claim, record: StepRecord) -> str:
     """Why it belongs to nobody. Empty: what took place is the step's."""
-    undone_something = any((record.undo_receipt or {}).values())
-    if record.state in (StepState.UNDONE, StepState.NOT_NEEDED) and not undone_something:
-        return "it took place after its undo was settled; the next reconciliation undoes it"
+    compensated_something = any((record.compensation_receipt or {}).values())
+    if record.state in (StepState.COMPENSATED, StepState.NOT_NEEDED) and not compensated_something:
+        return "it took place after its undo had ended; the next reconciliation undoes it"
     if claim.key != record.do_key and record.state in DONE and (record.receipt or {}).get("found_under") != claim.key:
         return f"it took place under {claim.key}, which was refused, and again under {record.do_key}"
     return ""
@@ -39,14 +39,14 @@ def _enter_what_was_refused(claim: Claim, record: StepRecord, receipt: Receipt |
     What had been given back under another key by then was given back twice: a person is notified. The next reconciliation says whether the provider shows it so.
     """
     known = receipt or {}
-    is_current = claim.key == record.undo_key and record.undo_refused_at is None
-    if is_current or known.get("found_undone") or known.get("currency", record.saga.order.currency) != record.saga.order.currency:
+    is_current = claim.key == record.compensation_key and record.compensation_refused_at is None
+    if is_current or known.get("found_compensated") or known.get("currency", record.saga.order.currency) != record.saga.order.currency:
         return 0
     given: int = known.get("amount_minor") or 0
     entered = min(given, ledger.remaining(claim.order_id, claim.name))
     ledger.enter(claim.order_id, claim.name, LedgerEntry.Operation.REFUNDED, claim.key, entered)
-    if given > entered and record.state == StepState.UNDONE and not (record.undo_receipt or {}).get("found_undone"):
-        why = f"it was refused, given back after all, and given back again under {record.undo_key}"
+    if given > entered and record.state == StepState.COMPENSATED and not (record.compensation_receipt or {}).get("found_compensated"):
+        why = f"it was refused, given back after all, and given back again under {record.compensation_key}"
         _tell_of_what_came_too_late(claim, record, IncidentKind.MISMATCH, "refunded_twice", why, given - entered)
     return entered
 

@@ -5,18 +5,18 @@ from dataclasses import dataclass
 
 from fulfillment.engine.pinned_plan import step_of
 from fulfillment.engine.position import border
-from fulfillment.engine.step_states import DONE, GRANTED, WALKED
+from fulfillment.engine.step_states import DONE, SCHEDULED, WALKED
 from fulfillment.models import Saga
 
 
 @dataclass(frozen=True, kw_only=True)
 class Launch:
-    """The tasks named after ``steps``, forward or ``undo``, under ``epoch``. ``again``: how often this epoch was published before."""
+    """The tasks named after ``steps``, forward or ``compensating``, under ``epoch``. ``again``: how often this epoch was published before."""
 
     saga: int
     epoch: int
     order: str
-    undo: bool
+    compensating: bool
     steps: tuple[str, ...]
     again: int = 0
 
@@ -34,10 +34,14 @@ def run_name(epoch: int, again: int) -> str:
 def launch_of(saga: Saga, again: int = 0) -> Launch | None:
     """What is left to do, as one chain. None: nothing may start. It ends before a step that this code does not serve: Celery drops such a task silently."""
     at = border(saga)
-    if at is None or at[0].state not in GRANTED:
+    if at is None or at[0].state not in SCHEDULED:
         return None
-    undo = at[1]
+    compensating = at[1]
     left = [record for record in saga.records.all() if record.state not in (*DONE, *WALKED)]
-    names = [record.name for record in (reversed(left) if undo else left)]
+    names = [record.name for record in (reversed(left) if compensating else left)]
     able = tuple(itertools.takewhile(lambda name: step_of(saga, name) is not None, names))
-    return Launch(saga=saga.pk, epoch=saga.epoch, order=saga.order.number, undo=undo, steps=able, again=again) if able else None
+    return (
+        Launch(saga=saga.pk, epoch=saga.epoch, order=saga.order.number, compensating=compensating, steps=able, again=again)
+        if able
+        else None
+    )

@@ -2,7 +2,7 @@
 
 from fulfillment.crashpoints import ANY, crash_point
 from fulfillment.engine.budget import give_back_what_was_lost
-from fulfillment.engine.claim import Claim, Settled
+from fulfillment.engine.claim import Claim, Recorded
 from fulfillment.engine.database_trouble import wait_briefly_if_held
 from fulfillment.engine.journal import find_locked, locked, record_of, tell_order
 from fulfillment.engine.outcomes import fail, succeed
@@ -15,74 +15,74 @@ from orders.database import is_our_trouble
 from orders.models import Status
 
 
-def run_local(saga_id: int, epoch: int, name: str, undo: bool, order: str = ANY) -> Settled:
-    """A step on our own rows, in ONE transaction: the start's checks, the work, its outcome, and the next grant.
+def run_local(saga_id: int, epoch: int, name: str, compensating: bool, order: str = ANY) -> Recorded:
+    """A step on our own rows, in ONE transaction: the start's checks, the work, its outcome, and the next scheduling.
 
     Raises Rejected (of a step, not of a compensation), or Unavailable for whatever else went wrong: the transaction was rolled back whole, and a second one has
     recorded the outcome. Raises DatabaseError: our own database could not serve it, nothing was written, and the caller puts the step off.
     """
-    crash_point("before_start", order, name, undo=undo)
+    crash_point("before_start", order, name, compensating=compensating)
     try:
-        settled = _run_local(saga_id, epoch, name, undo)
+        recorded = _run_local(saga_id, epoch, name, compensating)
     except Rejected as error:
-        refused = _settle_local_failure(saga_id, epoch, name, undo, error)
-        if not undo:
+        refused = _record_local_failure(saga_id, epoch, name, compensating, error)
+        if not compensating:
             raise
         return refused
     except Exception as error:
         if is_our_trouble(error):
             raise
         failed = Unavailable(f"{type(error).__name__}: nothing was changed", code="local_error")
-        _settle_local_failure(saga_id, epoch, name, undo, failed)
+        _record_local_failure(saga_id, epoch, name, compensating, failed)
         raise failed from error
-    crash_point("after_settle_commit", order, name, undo=undo)
-    return settled
+    crash_point("after_outcome_commit", order, name, compensating=compensating)
+    return recorded
 
 
 @transition
-def _run_local(saga_id: int, epoch: int, name: str, undo: bool) -> Settled:
+def _run_local(saga_id: int, epoch: int, name: str, compensating: bool) -> Recorded:
     saga = find_locked(saga_id)
-    claim = _local_claim(saga, epoch, name, undo) if saga else None
+    claim = _local_claim(saga, epoch, name, compensating) if saga else None
     if saga is None or claim is None:
-        return Settled(mine=False)
+        return Recorded(mine=False)
     step = step_of(saga, name)
     if step is None:
         drop(saga, record_of(saga, name))
-        return Settled(mine=False)
+        return Recorded(mine=False)
     order = saga.order
     wait_briefly_if_held(record_of(saga, name))
     give_back_what_was_lost(saga, record_of(saga, name))
     if order.status == Status.PLACED:
         tell_order(saga, Status.PROCESSING)
-    receipt = step.compensate(order, claim.undo_of(order)) if undo else step.execute(order, claim.key)
+    receipt = step.compensate(order, claim.compensation_of(order)) if compensating else step.execute(order, claim.key)
     _count_try(saga, claim)
-    settled = succeed(saga, name, receipt, undo)
-    crash_point("before_settle_commit", claim.order, name, undo=undo)
-    return settled
+    recorded = succeed(saga, name, receipt, compensating)
+    crash_point("before_outcome_commit", claim.order, name, compensating=compensating)
+    return recorded
 
 
 def _count_try(saga: Saga, claim: Claim) -> None:
     """A local step has no start of its own that counts its try."""
-    counter = "undo_tries" if claim.undo else "tries"
+    counter = "compensation_tries" if claim.compensating else "tries"
     setattr(record_of(saga, claim.name), counter, claim.tries)
 
 
 @transition
-def _settle_local_failure(saga_id: int, epoch: int, name: str, undo: bool, error: StepError) -> Settled:
+def _record_local_failure(saga_id: int, epoch: int, name: str, compensating: bool, error: StepError) -> Recorded:
     saga = locked(saga_id)
-    claim = _local_claim(saga, epoch, name, undo)
+    claim = _local_claim(saga, epoch, name, compensating)
     if claim is None:
-        return Settled(mine=False)
+        return Recorded(mine=False)
     if saga.order.status == Status.PLACED:
         tell_order(saga, Status.PROCESSING)
     give_back_what_was_lost(saga, record_of(saga, name))
     return fail(saga, claim, error)
 
 
-def _local_claim(saga: Saga, epoch: int, name: str, undo: bool) -> Claim | None:
+def _local_claim(saga: Saga, epoch: int, name: str, compensating: bool) -> Claim | None:
     record = record_of(saga, name)
-    wanted = (SagaState.COMPENSATING, StepState.UNDO_GRANTED) if undo else (SagaState.RUNNING, StepState.GRANTED)
-    if saga.epoch != epoch or (saga.state, record.state) != wanted or (saga.cancel_requested_at and not undo):
+    wanted = (SagaState.COMPENSATING, StepState.COMPENSATION_SCHEDULED) if compensating else (SagaState.RUNNING, StepState.SCHEDULED)
+    if saga.epoch != epoch or (saga.state, record.state) != wanted or (saga.cancel_requested_at and not compensating):
         return None
     return Claim(
         saga=saga.pk,
@@ -90,11 +90,11 @@ def _local_claim(saga: Saga, epoch: int, name: str, undo: bool) -> Claim | None:
         order_id=saga.order_id,
         order=saga.order.number,
         name=name,
-        undo=undo,
+        compensating=compensating,
         claim=None,
-        key=record.undo_key if undo else record.do_key,
+        key=record.compensation_key if compensating else record.do_key,
         do_key=record.do_key,
-        tries=(record.undo_tries if undo else record.tries) + 1,
+        tries=(record.compensation_tries if compensating else record.tries) + 1,
         receipt=record.receipt,
-        undo_amount_minor=record.undo_amount_minor,
+        compensation_amount_minor=record.compensation_amount_minor,
     )

@@ -9,11 +9,11 @@ from fulfillment import ledger, stock
 from fulfillment.clock import ShopNow, saga_deadline
 from fulfillment.engine.attempt_keys import next_do, told_of
 from fulfillment.engine.circuit_holds import release
-from fulfillment.engine.compensation import grant_next_undo, grant_undo, turn_back
+from fulfillment.engine.compensation import schedule_compensation, schedule_next_compensation, turn_back
 from fulfillment.engine.journal import move, save, tell, tell_order
 from fulfillment.engine.pinned_plan import is_pivot
 from fulfillment.engine.position import border
-from fulfillment.engine.progress import grant_next
+from fulfillment.engine.progress import schedule_next
 from fulfillment.engine.rolling_deploys import adopt
 from fulfillment.ledger import LedgerEntry
 from fulfillment.models import Saga, SagaState, StepRecord, StepState
@@ -27,14 +27,14 @@ def due_now(saga: Saga) -> None:
     save(saga, wake_at=ShopNow())
 
 
-def try_again(saga: Saga, record: StepRecord, undo: bool) -> None:
-    """Granted with a fresh budget, in the same direction, under the same key. After a refusal, or where the amount has changed, it is a new attempt."""
+def try_again(saga: Saga, record: StepRecord, compensating: bool) -> None:
+    """Scheduled with a fresh budget, in the same direction, under the same key. After a refusal, or where the amount has changed, it is a new attempt."""
     _resume(saga)
-    if undo:
-        grant_undo(saga, record, undo_tries=0, claim=None)
+    if compensating:
+        schedule_compensation(saga, record, compensation_tries=0, claim=None)
     else:
-        attempt = next_do(saga, record) if record.state == StepState.REJECTED else {"granted_at": record.granted_at or ShopNow()}
-        move(saga, record, StepState.GRANTED, detail=told_of(attempt), tries=0, waits=0, claim=None, first_started_at=None, **attempt)
+        attempt = next_do(saga, record) if record.state == StepState.REJECTED else {"scheduled_at": record.scheduled_at or ShopNow()}
+        move(saga, record, StepState.SCHEDULED, detail=told_of(attempt), tries=0, waits=0, claim=None, first_started_at=None, **attempt)
     _publish_soon(saga)
 
 
@@ -43,41 +43,41 @@ def took_place(saga: Saga, record: StepRecord, receipt: Receipt | None, evidence
     _resume(saga)
     if receipt and (amount := receipt.get("amount_minor")):
         ledger.enter(saga.order_id, record.name, LedgerEntry.Operation.CAPTURED, record.do_key, amount)
-    move(saga, record, StepState.DONE_BY_HAND, receipt=receipt, evidence=evidence, claim=None, settled_at=ShopNow())
+    move(saga, record, StepState.DONE_BY_HAND, receipt=receipt, evidence=evidence, claim=None, outcome_at=ShopNow())
     if saga.cancel_requested_at and is_pivot(saga, record):
         save(saga, cancel_requested_at=None)
         tell(saga, Kind.CANCEL, to_state="too_late")
     if saga.cancel_requested_at:
         turn_back(saga)
     else:
-        grant_next(saga)
+        schedule_next(saga)
     _publish_soon(saga)
 
 
 def do_without(saga: Saga, record: StepRecord, evidence: str) -> None:
     """A person says that the step is left out."""
     _resume(saga)
-    move(saga, record, StepState.SKIPPED, evidence=evidence, claim=None, settled_at=ShopNow())
-    grant_next(saga)
+    move(saga, record, StepState.SKIPPED, evidence=evidence, claim=None, outcome_at=ShopNow())
+    schedule_next(saga)
     _publish_soon(saga)
 
 
-def undo_all(saga: Saga) -> None:
+def compensate_all(saga: Saga) -> None:
     """A saga that waits for a person turns back."""
     adopt(saga)
     turn_back(saga)
     _publish_soon(saga)
 
 
-def undone_by_hand(saga: Saga, record: StepRecord, amount_minor: int, evidence: str) -> None:
+def compensated_by_hand(saga: Saga, record: StepRecord, amount_minor: int, evidence: str) -> None:
     """A person says that the step was compensated outside of the shop, and names the amount in minor units. The saga goes on behind it."""
     _resume(saga)
     if amount_minor > ledger.remaining(saga.order_id, record.name) and record.receipt is None:
         ledger.enter(saga.order_id, record.name, LedgerEntry.Operation.CAPTURED, record.do_key, amount_minor)
-    key = f"{record.undo_key or record.do_key}:by_hand:{saga.epoch}"
+    key = f"{record.compensation_key or record.do_key}:by_hand:{saga.epoch}"
     ledger.enter(saga.order_id, record.name, LedgerEntry.Operation.REFUNDED, key, amount_minor, by_hand=True)
-    move(saga, record, StepState.UNDONE_BY_HAND, evidence=evidence, claim=None, settled_at=ShopNow())
-    grant_next_undo(saga)
+    move(saga, record, StepState.COMPENSATED_BY_HAND, evidence=evidence, claim=None, outcome_at=ShopNow())
+    schedule_next_compensation(saga)
     _publish_soon(saga)
 
 
@@ -88,7 +88,7 @@ def close(saga: Saga, amount_minor: int) -> None:
     """
     adopt(saga)
     saga.epoch += 1
-    parcel_left = any(record.state == StepState.UNDO_FAILED and is_pivot(saga, record) for record in saga.records.all())
+    parcel_left = any(record.state == StepState.COMPENSATION_FAILED and is_pivot(saga, record) for record in saga.records.all())
     (stock.consume if parcel_left else stock.release_all)(saga.order.number)
     ledger.enter(
         saga.order_id, "", LedgerEntry.Operation.WRITTEN_OFF, f"{saga.order.number}:written_off:{saga.epoch}", amount_minor, by_hand=True

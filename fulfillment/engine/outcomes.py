@@ -1,4 +1,4 @@
-"""The outcome of an attempt: what a success, a rejection or a failure writes, and what is granted next, all in the caller's transaction."""
+"""The outcome of an attempt: what a success, a rejection or a failure writes, and what is scheduled next, all in the caller's transaction."""
 
 from typing import Any
 
@@ -10,14 +10,14 @@ from fulfillment.clock import ShopNow, backoff_s, in_seconds, patience_s
 from fulfillment.engine.attempt_keys import nothing_was_sent, refusal_of
 from fulfillment.engine.budget import tries_spent
 from fulfillment.engine.circuit_holds import hold, release
-from fulfillment.engine.claim import Claim, Settled
-from fulfillment.engine.compensation import grant_next_undo, park_undo, turn_back
+from fulfillment.engine.claim import Claim, Recorded
+from fulfillment.engine.compensation import park_compensation, schedule_next_compensation, turn_back
 from fulfillment.engine.database_trouble import goes_on
-from fulfillment.engine.differing_answers import fix_anew, settle_difference
+from fulfillment.engine.differing_answers import fix_anew, record_difference
 from fulfillment.engine.journal import move, record_of, save, tell
 from fulfillment.engine.launch import launch_of
 from fulfillment.engine.pinned_plan import is_newer, is_pivot, step_of
-from fulfillment.engine.progress import grant_next
+from fulfillment.engine.progress import schedule_next
 from fulfillment.errors import LAG, Busy, Changed, Differs, InDoubt, Rejected, StepError, Throttled
 from fulfillment.ledger import LedgerEntry
 from fulfillment.models import Saga, StepRecord, StepState
@@ -25,34 +25,40 @@ from fulfillment.step import Receipt
 from orders.timeline import Kind
 
 
-def succeed(saga: Saga, name: str, receipt: Receipt | None, undo: bool) -> Settled:
-    """The step (or its compensation) is done, its money is in our ledger, and what comes next is granted; or the saga turns back, because of a cancel."""
+def succeed(saga: Saga, name: str, receipt: Receipt | None, compensating: bool) -> Recorded:
+    """The step (or its compensation) is done, its money is in our ledger, and what comes next is scheduled; or the saga turns back, because of a cancel."""
     record = record_of(saga, name)
     goes_on(saga, record)
     if saga.held_by:
         release(saga, record)
     saga.relaunches = 0
-    settled: dict[str, Any] = {"tries": record.tries, "undo_tries": record.undo_tries, "waits": 0, "claim": None, "settled_at": ShopNow()}
-    settled |= {"error_code": "", "error_message": ""}
-    if undo:
+    recorded: dict[str, Any] = {
+        "tries": record.tries,
+        "compensation_tries": record.compensation_tries,
+        "waits": 0,
+        "claim": None,
+        "outcome_at": ShopNow(),
+    }
+    recorded |= {"error_code": "", "error_message": ""}
+    if compensating:
         _enter_refund(saga, record, receipt)
-        move(saga, record, StepState.UNDONE, **settled, undo_receipt=receipt)
-        grant_next_undo(saga)
-        return Settled(mine=True)
+        move(saga, record, StepState.COMPENSATED, **recorded, compensation_receipt=receipt)
+        schedule_next_compensation(saga)
+        return Recorded(mine=True)
     if receipt and (amount := receipt.get("amount_minor")):
         ledger.enter(saga.order_id, name, LedgerEntry.Operation.CAPTURED, record.do_key, amount)
-    move(saga, record, StepState.SUCCEEDED, **settled, receipt=receipt)
+    move(saga, record, StepState.SUCCEEDED, **recorded, receipt=receipt)
     if saga.cancel_requested_at and is_pivot(saga, record):
         save(saga, cancel_requested_at=None)
         tell(saga, Kind.CANCEL, to_state="too_late")
     if saga.cancel_requested_at and is_newer(saga):
         save(saga, wake_at=ShopNow())  # a newer process turns it back
-        return Settled(mine=True)
+        return Recorded(mine=True)
     if saga.cancel_requested_at:
         turn_back(saga)
-        return Settled(mine=True, turned=launch_of(saga))
-    grant_next(saga)
-    return Settled(mine=True)
+        return Recorded(mine=True, turned=launch_of(saga))
+    schedule_next(saga)
+    return Recorded(mine=True)
 
 
 def _enter_refund(saga: Saga, record: StepRecord, receipt: Receipt | None) -> None:
@@ -63,37 +69,37 @@ def _enter_refund(saga: Saga, record: StepRecord, receipt: Receipt | None) -> No
     if amount > ledger.remaining(saga.order_id, record.name):
         ledger.enter(saga.order_id, record.name, LedgerEntry.Operation.CAPTURED, record.do_key, amount)
     if amount:
-        ledger.enter(saga.order_id, record.name, LedgerEntry.Operation.REFUNDED, record.undo_key, amount)
+        ledger.enter(saga.order_id, record.name, LedgerEntry.Operation.REFUNDED, record.compensation_key, amount)
 
 
-def fail(saga: Saga, claim: Claim, error: StepError) -> Settled:
+def fail(saga: Saga, claim: Claim, error: StepError) -> Recorded:
     """A try has not succeeded: the state says how, the budget counts it, and the saga is due after a back-off; or waits before a circuit, or for a person."""
     if isinstance(error, Differs) and not is_newer(saga):  # else in doubt: newer code asks again under the same key, and judges for itself
-        return settle_difference(saga, claim, error)
-    record, undo = record_of(saga, claim.name), claim.undo
+        return record_difference(saga, claim, error)
+    record, compensating = record_of(saga, claim.name), claim.compensating
     goes_on(saga, record)
     failed = _tell_the_circuit(saga, claim, error)
-    state = state_after(error, undo)
+    state = state_after(error, compensating)
     waits_only, doubt = isinstance(error, Busy | Throttled), isinstance(error, InDoubt)
     tries = claim.tries - (waits_only or not failed.spends)
     waits = record.waits + 1 if waits_only else 0
-    counted: dict[str, Any] = {"undo_tries": tries} if undo else {"tries": tries}
-    counted |= {"undo_doubt": record.undo_doubt or doubt} if undo else {"doubt": record.doubt or doubt}
-    counted |= refusal_of(error) if undo else {}
+    counted: dict[str, Any] = {"compensation_tries": tries} if compensating else {"tries": tries}
+    counted |= {"compensation_doubt": record.compensation_doubt or doubt} if compensating else {"doubt": record.doubt or doubt}
+    counted |= refusal_of(error) if compensating else {}
     counted |= nothing_was_sent(claim, record) if error.code == LAG else {}
     told: dict[str, Any] = {"error_code": error.code, "error_message": str(error), "detail": {"message": str(error)}}
-    move(saga, record, state, **counted, waits=waits, claim=None, settled_at=ShopNow(), **told)
+    move(saga, record, state, **counted, waits=waits, claim=None, outcome_at=ShopNow(), **told)
     if isinstance(error, Changed):
-        fix_anew(saga, record, f"{record.undo_key}:elsewhere", error.given_back_minor)
-    if state is StepState.UNDO_FAILED:
+        fix_anew(saga, record, f"{record.compensation_key}:elsewhere", error.given_back_minor)
+    if state is StepState.COMPENSATION_FAILED:
         saga.relaunches = 0
-        return park_undo(saga, record)
+        return park_compensation(saga, record)
     if failed.circuit is not None:
         hold(saga, record, failed.circuit)
-        return Settled(mine=True)
-    wait_s = max(_wait_s(saga, record, undo, max(tries, waits)), _asked_to_wait_s(error))
+        return Recorded(mine=True)
+    wait_s = max(_wait_s(saga, record, compensating, max(tries, waits)), _asked_to_wait_s(error))
     save(saga, relaunches=0, wake_at=in_seconds(wait_s))
-    return Settled(mine=True)
+    return Recorded(mine=True)
 
 
 def _tell_the_circuit(saga: Saga, claim: Claim, error: StepError) -> circuits.Failed:
@@ -112,18 +118,18 @@ def _asked_to_wait_s(error: StepError) -> float:
     return min(error.retry_after_s, settings.PATIENCE_CAP_S)
 
 
-def _wait_s(saga: Saga, record: StepRecord, undo: bool, tries: int) -> float:
+def _wait_s(saga: Saga, record: StepRecord, compensating: bool, tries: int) -> float:
     """Seconds. A rejection waits for its errback. What is spent or cancelled is due at once. Everything else backs off."""
     if record.state == StepState.REJECTED:
         return patience_s(0)
-    due = (saga.cancel_requested_at and not undo) or tries_spent(step_of(saga, record.name), record, undo)
+    due = (saga.cancel_requested_at and not compensating) or tries_spent(step_of(saga, record.name), record, compensating)
     return 0.0 if due else backoff_s(tries)
 
 
-def state_after(error: StepError, undo: bool) -> StepState:
+def state_after(error: StepError, compensating: bool) -> StepState:
     """A rejected compensation is final too: only a person may end it otherwise."""
     if isinstance(error, Rejected):
-        return StepState.UNDO_FAILED if undo else StepState.REJECTED
+        return StepState.COMPENSATION_FAILED if compensating else StepState.REJECTED
     if isinstance(error, InDoubt):
-        return StepState.UNDO_IN_DOUBT if undo else StepState.IN_DOUBT
-    return StepState.UNDO_RETRY_WAIT if undo else StepState.RETRY_WAIT
+        return StepState.COMPENSATION_IN_DOUBT if compensating else StepState.IN_DOUBT
+    return StepState.COMPENSATION_RETRY_WAIT if compensating else StepState.RETRY_WAIT

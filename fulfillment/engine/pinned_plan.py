@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from fulfillment.card import Card
-from fulfillment.gateways import card_of, chosen, exists
+from fulfillment.capabilities import Capabilities
+from fulfillment.gateways import capabilities_of, chosen, exists
 from fulfillment.models import Saga, StepRecord
 from fulfillment.release import RELEASE
 from fulfillment.step import Kind, Step
@@ -17,7 +17,7 @@ def plan_entry(step: Step) -> dict[str, Any]:
         "version": step.version,
         "kind": step.kind.value,
         "local": step.local,
-        "undo_blocks": step.undo_blocks,
+        "compensation_blocks": step.compensation_blocks,
         "role": step.role,
         "gateway": chosen(step.role) if step.role else "",
     }
@@ -46,12 +46,12 @@ def is_local(saga: Saga, record: StepRecord) -> bool:
     return bool(planned(saga, record.name).get("local"))
 
 
-def card(saga: Saga, record: StepRecord) -> Card | None:
+def capabilities(saga: Saga, record: StepRecord) -> Capabilities | None:
     """The capabilities of the provider that the plan pins. None: the step calls no provider, or this code does not know the provider."""
     entry = planned(saga, record.name)
-    return card_of(entry["role"], entry["gateway"]) if entry.get("role") and exists(entry["role"], entry["gateway"]) else None
+    return capabilities_of(entry["role"], entry["gateway"]) if entry.get("role") and exists(entry["role"], entry["gateway"]) else None
 
 
 def is_newer(saga: Saga) -> bool:
-    """Newer code has opened the saga, and may follow rules that this code does not know. This code may run a granted step; all else is left to the newer code."""
+    """Newer code has opened the saga, and may follow rules that this code does not know. This code may run a scheduled step; all else is left to the newer code."""
     return saga.release > RELEASE

@@ -1,4 +1,4 @@
-"""Progress: a step is granted only when every step before it is done. After the last one the order is fulfilled, and the fact is recorded with it."""
+"""Progress: a step is scheduled only when every step before it is done. After the last one the order is fulfilled, and the fact is recorded with it."""
 
 from typing import Any
 
@@ -17,8 +17,8 @@ from orders.models import Status
 from orders.timeline import Kind
 
 
-def grant_next(saga: Saga) -> None:
-    """Grant the next step; or every step is done, and the saga is completed. What only newer code may do is left to it."""
+def schedule_next(saga: Saga) -> None:
+    """Schedule the next step; or every step is done, and the saga is completed. What only newer code may do is left to it."""
     at = border(saga)
     if at is None and not may_end(saga, Status.FULFILLED):
         leave_what_follows(saga)
@@ -32,12 +32,12 @@ def grant_next(saga: Saga) -> None:
     if is_newer(saga) and at[0].state != StepState.PENDING:
         leave_what_follows(saga)
         return
-    move(saga, at[0], StepState.GRANTED, granted_at=ShopNow())
+    move(saga, at[0], StepState.SCHEDULED, scheduled_at=ShopNow())
     await_start(saga)
 
 
 def await_start(saga: Saga) -> None:
-    """A step or a compensation was granted just now, and its message goes out on commit."""
+    """A step or a compensation was scheduled just now, and its message goes out on commit."""
     save(saga, relaunches=0, wake_at=in_seconds(patience_s(0)), launched_at=ShopNow(), left_since=None, paused_s=0.0)
 
 

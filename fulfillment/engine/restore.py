@@ -13,14 +13,14 @@ from fulfillment.engine.escalation import park
 from fulfillment.engine.journal import change, find_locked, move, save
 from fulfillment.engine.pinned_plan import is_local
 from fulfillment.engine.position import border
-from fulfillment.engine.step_states import DONE, UNDONE
+from fulfillment.engine.step_states import COMPENSATED, DONE
 from fulfillment.engine.transition import transition
 from fulfillment.models import Saga, StepRecord, StepState
 from orders.attention import IncidentKind
 
 EPOCHS = 1_000_000  # more than any saga will ever have, so that every message and every worker from before is fenced
 CODE = "restored"
-ON_THEIR_WAY = (StepState.PENDING, StepState.GRANTED, StepState.STARTED, StepState.RETRY_WAIT, StepState.IN_DOUBT)
+ON_THEIR_WAY = (StepState.PENDING, StepState.SCHEDULED, StepState.STARTED, StepState.RETRY_WAIT, StepState.IN_DOUBT)
 
 
 class Shown(StrEnum):
@@ -35,7 +35,7 @@ def differs(record: StepRecord, shown: Shown) -> bool:
     """The journal and the provider disagree. A try after the backup explains that something was made since. It does not explain that it was given back."""
     if record.state in DONE:
         return shown is not Shown.WHOLE
-    if record.state in UNDONE:
+    if record.state in COMPENSATED:
         return shown is Shown.WHOLE
     return record.state in ON_THEIR_WAY and shown is Shown.OTHER
 
@@ -67,16 +67,16 @@ def restored(saga_id: int, shown: Mapping[str, Shown], wait_s: float) -> bool:
 
 def is_in_doubt(record: StepRecord) -> bool:
     """The step may have been called since the backup, or is being called right now."""
-    return record.state not in (*DONE, *UNDONE)
+    return record.state not in (*DONE, *COMPENSATED)
 
 
 def _may_have_been_called(saga: Saga, record: StepRecord) -> None:
     """Mark the step as perhaps called, and its compensation too where there may have been one."""
     quiet_from = in_seconds(lease_s())
     if is_in_doubt(record):
-        change(record, granted_at=record.granted_at or saga.opened_at, doubt=True, asked_until=quiet_from)
-    if record.undo_key or record.state in (*DONE, StepState.UNDO_PENDING):
-        change(record, undo_doubt=True, undo_asked_until=quiet_from)
+        change(record, scheduled_at=record.scheduled_at or saga.opened_at, doubt=True, asked_until=quiet_from)
+    if record.compensation_key or record.state in (*DONE, StepState.COMPENSATION_PENDING):
+        change(record, compensation_doubt=True, compensation_asked_until=quiet_from)
 
 
 def _a_person_decides(saga: Saga, record: StepRecord, shown: Shown) -> None:

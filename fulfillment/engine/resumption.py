@@ -2,24 +2,24 @@
 
 from typing import Any
 
-from fulfillment.card import Card
+from fulfillment.capabilities import Capabilities
 from fulfillment.clock import ShopNow, backoff_s, in_seconds, lease_s, patience_s, shop_now
 from fulfillment.crashpoints import crash_point
 from fulfillment.engine.attempt_keys import next_do, told_of, was_refused
 from fulfillment.engine.budget import give_back_what_was_lost, give_time, spent, try_given_back
 from fulfillment.engine.circuit_holds import release, stands_before
 from fulfillment.engine.circuit_probes import hold_on
-from fulfillment.engine.compensation import grant_next_undo, park_undo, turn_back
+from fulfillment.engine.compensation import park_compensation, schedule_next_compensation, turn_back
 from fulfillment.engine.database_trouble import goes_on, is_put_off, tell_that_it_lasts
 from fulfillment.engine.doubt import STOPPED, put_in_doubt
 from fulfillment.engine.escalation import at_risk_minor, park
 from fulfillment.engine.journal import find_locked, move, save, tell
 from fulfillment.engine.launch import Launch, launch_of
-from fulfillment.engine.pinned_plan import card, is_newer, step_of
+from fulfillment.engine.pinned_plan import capabilities, is_newer, step_of
 from fulfillment.engine.position import border, pivot_succeeded
-from fulfillment.engine.progress import grant_next
+from fulfillment.engine.progress import schedule_next
 from fulfillment.engine.rolling_deploys import adopt, leave, left_at_its_end, nobody_came, park_unserved
-from fulfillment.engine.step_states import GRANTED, STARTED
+from fulfillment.engine.step_states import SCHEDULED, STARTED
 from fulfillment.engine.transition import transition
 from fulfillment.errors import OWN_DATABASE
 from fulfillment.models import Saga, StepRecord, StepState
@@ -33,14 +33,14 @@ def could_not_start(saga_id: int, epoch: int) -> Launch | None:
     """A start has found nothing to start. If a cancel is the reason, the saga turns back in the same task. If an open circuit is, the saga waits before it."""
     saga = find_locked(saga_id)
     at = border(saga) if saga else None
-    if saga is None or is_newer(saga) or saga.epoch != epoch or at is None or at[0].state not in GRANTED:
+    if saga is None or is_newer(saga) or saga.epoch != epoch or at is None or at[0].state not in SCHEDULED:
         return None
-    record, undo = at
-    if saga.cancel_requested_at and not undo:
+    record, compensating = at
+    if saga.cancel_requested_at and not compensating:
         turn_back(saga)
         return launch_of(saga)
-    if not saga.held_by and (circuit := stands_before(saga, record, undo)):
-        hold_on(saga, record, undo, circuit)
+    if not saga.held_by and (circuit := stands_before(saga, record, compensating)):
+        hold_on(saga, record, compensating, circuit)
     return None
 
 
@@ -51,22 +51,24 @@ def chain_stopped(saga_id: int, epoch: int) -> Launch | None:
     at = border(saga) if saga else None
     if saga is None or saga.epoch != epoch or at is None:
         return None
-    record, undo = at
+    record, compensating = at
     follow = None
     if is_newer(saga):
         _leave_to_newer_code(saga, record)
     elif record.state == StepState.REJECTED and not pivot_succeeded(saga):
         turn_back(saga)
         follow = launch_of(saga)
-    elif record.state in STARTED and step_of(saga, record.name) and _keys_make_it_one(card(saga, record)):
-        wait_s = 0.0 if saga.cancel_requested_at and not undo else backoff_s(record.undo_tries if undo else record.tries)
-        put_in_doubt(saga, record, undo, {"undo_doubt": True} if undo else {"doubt": True})
+    elif record.state in STARTED and step_of(saga, record.name) and _keys_make_it_one(capabilities(saga, record)):
+        wait_s = (
+            0.0 if saga.cancel_requested_at and not compensating else backoff_s(record.compensation_tries if compensating else record.tries)
+        )
+        put_in_doubt(saga, record, compensating, {"compensation_doubt": True} if compensating else {"doubt": True})
         give_back_what_was_lost(saga, record)  # of an errback that came after the lease: it waited in its queue, and no sweep came
         save(saga, wake_at=in_seconds(wait_s))
-    elif record.state in GRANTED and saga.relaunches == 0:
+    elif record.state in SCHEDULED and saga.relaunches == 0:
         give_back_what_was_lost(saga, record)
         follow = _relaunch(saga, record)
-    crash_point("failed", saga.order.number, record.name, undo=undo)
+    crash_point("failed", saga.order.number, record.name, compensating=compensating)
     return follow
 
 
@@ -76,13 +78,13 @@ def _leave_to_newer_code(saga: Saga, record: StepRecord) -> None:
         leave(saga, record, launched_at=None)
 
 
-def _keys_make_it_one(promise: Card | None) -> bool:
+def _keys_make_it_one(promise: Capabilities | None) -> bool:
     """Whether the step may be tried again at once. Without keys a worker that still lives would become a second effect: there the end of its lease decides."""
     return promise is None or promise.has_keys
 
 
 def look(saga: Saga, poison_after: int, calm_s: float | None = None) -> Launch | None:
-    """What the sweep does with a locked saga that is due: turn back, take over, grant a retry, publish the same message again, notify a person, or leave it.
+    """What the sweep does with a locked saga that is due: turn back, take over, schedule a retry, publish the same message again, notify a person, or leave it.
 
     ``calm_s``: for how many seconds the sweep has seen the database's clock go as it should. None: the clock is believed. A lease that the sweep has not itself
     seen pass is not over.
@@ -96,49 +98,49 @@ def look(saga: Saga, poison_after: int, calm_s: float | None = None) -> Launch |
     at = border(saga)
     if at is None:
         if left_at_its_end(saga):
-            (grant_next_undo if saga.is_backward else grant_next)(saga)
+            (schedule_next_compensation if saga.is_backward else schedule_next)(saga)
         return None
-    record, undo = at
+    record, compensating = at
     if calm_s is not None and calm_s < lease_s() and record.state in STARTED:
         save(saga, wake_at=in_seconds(lease_s() - calm_s))
         return None
-    if not undo and not pivot_succeeded(saga) and (saga.cancel_requested_at or record.state == StepState.REJECTED):
+    if not compensating and not pivot_succeeded(saga) and (saga.cancel_requested_at or record.state == StepState.REJECTED):
         turn_back(saga)
     elif step_of(saga, record.name) is None:
         if not nobody_came(saga):
             _leave_to_others(saga, record)
             return None
         park_unserved(saga, record, needs)
-    elif circuit := stands_before(saga, record, undo):
-        hold_on(saga, record, undo, circuit)
-        crash_point("sweep", saga.order.number, record.name, undo=undo)
+    elif circuit := stands_before(saga, record, compensating):
+        hold_on(saga, record, compensating, circuit)
+        crash_point("sweep", saga.order.number, record.name, compensating=compensating)
         return None
     else:
-        return _go_on(saga, record, undo, poison_after)
-    crash_point("sweep", saga.order.number, record.name, undo=undo)
+        return _go_on(saga, record, compensating, poison_after)
+    crash_point("sweep", saga.order.number, record.name, compensating=compensating)
     return launch_of(saga)
 
 
-def _go_on(saga: Saga, record: StepRecord, undo: bool, poison_after: int) -> Launch | None:
+def _go_on(saga: Saga, record: StepRecord, compensating: bool, poison_after: int) -> Launch | None:
     """The saga need not turn back, its circuit is closed, and this code serves its step."""
     if saga.held_by:
         release(saga, record)
     else:
         give_back_what_was_lost(saga, record)
-    if record.state not in STARTED and (what := spent(saga, record, undo)):
-        _give_up(saga, record, undo, what)
+    if record.state not in STARTED and (what := spent(saga, record, compensating)):
+        _give_up(saga, record, compensating, what)
     elif saga.relaunches >= poison_after and not is_put_off(record):
         message = f"launched {saga.relaunches} times without any progress"
         park(saga, IncidentKind.STUCK, record, "poison", message)
     elif record.state == StepState.PENDING:
-        grant_next(saga)
+        schedule_next(saga)
     else:
         if saga.relaunches >= poison_after:
             tell_that_it_lasts(saga, record, at_risk_minor(saga))
-        if record.state in GRANTED:
+        if record.state in SCHEDULED:
             return _relaunch(saga, record)
-        _grant_again(saga, record, undo)
-    crash_point("sweep", saga.order.number, record.name, undo=undo)
+        _schedule_again(saga, record, compensating)
+    crash_point("sweep", saga.order.number, record.name, compensating=compensating)
     return launch_of(saga)
 
 
@@ -147,19 +149,19 @@ def _leave_to_others(saga: Saga, record: StepRecord | None) -> None:
     leave(saga, record)
 
 
-def _give_up(saga: Saga, record: StepRecord, undo: bool, what: str) -> None:
+def _give_up(saga: Saga, record: StepRecord, compensating: bool, what: str) -> None:
     """A budget is spent. Before the pivot the saga turns back, in doubt or not. A compensation, and a step after the pivot, need a person."""
-    if undo:
+    if compensating:
         message = record.error_message or STOPPED
         move(
             saga,
             record,
-            StepState.UNDO_FAILED,
+            StepState.COMPENSATION_FAILED,
             claim=None,
             error_message=message,
             detail={"message": f"out of {what}: {message}"},
         )
-        park_undo(saga, record)
+        park_compensation(saga, record)
     elif pivot_succeeded(saga):
         park(saga, IncidentKind.STUCK, record, record.error_code or what, f"out of {what}: {record.error_message}")
     else:
@@ -167,7 +169,7 @@ def _give_up(saga: Saga, record: StepRecord, undo: bool, what: str) -> None:
 
 
 def _relaunch(saga: Saga, record: StepRecord) -> Launch | None:
-    """The step was granted and never started: the same message goes out again, under the same epoch. Whichever message arrives first wins."""
+    """The step was scheduled and never started: the same message goes out again, under the same epoch. Whichever message arrives first wins."""
     relaunches = saga.relaunches + 1
     if saga.launched_at is not None:  # else it is published for the first time
         tell(saga, Kind.RELAUNCH, name=record.name)
@@ -180,16 +182,24 @@ def _published_again(saga: Saga) -> int:
     return TimelineEntry.objects.filter(order_id=saga.order_id, kind=Kind.RELAUNCH, epoch=saga.epoch).count()
 
 
-def _grant_again(saga: Saga, record: StepRecord, undo: bool) -> None:
-    """A take-over (started, and past its lease) or a retry that is due: granted under the next epoch. The key stays the same, unless it was refused."""
+def _schedule_again(saga: Saga, record: StepRecord, compensating: bool) -> None:
+    """A take-over (started, and past its lease) or a retry that is due: scheduled under the next epoch. The key stays the same, unless it was refused."""
     saga.epoch += 1
-    changes = _taken_over(saga, record, undo) if record.state in STARTED else {}
-    attempt = next_do(saga, record) if not undo and was_refused(record, undo) else {}
-    move(saga, record, StepState.UNDO_GRANTED if undo else StepState.GRANTED, detail=told_of(attempt), **changes, **attempt, claim=None)
+    changes = _taken_over(saga, record, compensating) if record.state in STARTED else {}
+    attempt = next_do(saga, record) if not compensating and was_refused(record, compensating) else {}
+    move(
+        saga,
+        record,
+        StepState.COMPENSATION_SCHEDULED if compensating else StepState.SCHEDULED,
+        detail=told_of(attempt),
+        **changes,
+        **attempt,
+        claim=None,
+    )
     save(saga, epoch=saga.epoch, wake_at=in_seconds(patience_s(saga.relaunches)), launched_at=ShopNow(), left_since=None)
 
 
-def _taken_over(saga: Saga, record: StepRecord, undo: bool) -> dict[str, Any]:
+def _taken_over(saga: Saga, record: StepRecord, compensating: bool) -> dict[str, Any]:
     """A worker that died, stands still or could not write says nothing about the provider. So its try and its time are given back, and the launch counts as one
     without progress.
     """
@@ -199,4 +209,4 @@ def _taken_over(saga: Saga, record: StepRecord, undo: bool) -> dict[str, Any]:
     if record.started_at is not None:
         give_time(saga, shop_now() - record.started_at)
     told = {"error_code": "", "error_message": ""} if record.error_code == OWN_DATABASE else {}
-    return try_given_back(record, undo) | told
+    return try_given_back(record, compensating) | told

@@ -11,7 +11,7 @@ from fulfillment.engine.journal import find_locked, save, tell
 from fulfillment.engine.launch import Launch, launch_of
 from fulfillment.engine.pinned_plan import is_newer, step_of
 from fulfillment.engine.position import border
-from fulfillment.engine.step_states import GRANTED
+from fulfillment.engine.step_states import SCHEDULED
 from fulfillment.engine.transition import transition
 from fulfillment.models import Saga, SagaState, StepRecord
 from fulfillment.release import RELEASE
@@ -69,16 +69,16 @@ def drop(saga: Saga, record: StepRecord, by: int = RELEASE) -> Launch | None:
 
 @transition
 def message_dropped(saga_id: int, epoch: int, task: str, by: int = RELEASE) -> Launch | None:
-    """A worker of release ``by`` has met ``task`` ("payment", "undo_payment"), which its code does not serve.
+    """A worker of release ``by`` has met ``task`` ("payment", "compensate_payment"), unknown to its code.
 
     None: the saga does not wait for that task; or the task is published later.
     """
     saga = find_locked(saga_id)
     at = border(saga) if saga else None
-    if saga is None or at is None or saga.epoch != epoch or at[0].state not in GRANTED:
+    if saga is None or at is None or saga.epoch != epoch or at[0].state not in SCHEDULED:
         return None
-    record, undo = at
-    return drop(saga, record, by) if task == ("undo_" if undo else "") + record.name else None
+    record, compensating = at
+    return drop(saga, record, by) if task == ("compensate_" if compensating else "") + record.name else None
 
 
 def park_unserved(saga: Saga, record: StepRecord, release: int) -> None:

@@ -13,7 +13,7 @@ from fulfillment.clock import ShopNow
 from fulfillment.explanation import waits
 from fulfillment.explanation.answer import LOOKED_AT, THE_SWEEP, Explanation
 from fulfillment.explanation.endings import closed
-from fulfillment.explanation.states import PUBLIC, PUBLIC_END, PUBLIC_UNDO, plain
+from fulfillment.explanation.states import PUBLIC, PUBLIC_COMPENSATION, PUBLIC_END, plain
 from fulfillment.explanation.unreadable import nobody_can_work_on
 from fulfillment.models import Quarantine, Saga, SagaState, StepRecord, StepState
 from fulfillment.recovery import choices, version_of
@@ -66,15 +66,15 @@ def _of_a_closed_saga(saga: Saga, incidents: tuple[Incident, ...], known: dict[s
 
 
 def _of_an_open_saga(
-    saga: Saga, now: datetime, record: StepRecord, undo: bool, incidents: tuple[Incident, ...], known: dict[str, Any]
+    saga: Saga, now: datetime, record: StepRecord, compensating: bool, incidents: tuple[Incident, ...], known: dict[str, Any]
 ) -> Explanation:
     if saga.state == SagaState.NEEDS_ATTENTION:
-        sentence, public, blocked = waits.waits_for_a_person(saga, record, undo, incidents), LOOKED_AT, "a person"
+        sentence, public, blocked = waits.waits_for_a_person(saga, record, compensating, incidents), LOOKED_AT, "a person"
     else:
-        silent_s = waits.silent_for_s(record, undo)
-        sentence, blocked = waits.moving(saga, record, undo, silent_s), waits.blocked(saga, record)
-        public = PUBLIC_UNDO if undo else PUBLIC.get(record.state, plain("{name} is being worked on."))(record)
-        if (saga.held_by or silent_s or waits.is_asked_for_anew(saga, record)) and not undo:
+        silent_s = waits.silent_for_s(record, compensating)
+        sentence, blocked = waits.moving(saga, record, compensating, silent_s), waits.blocked(saga, record)
+        public = PUBLIC_COMPENSATION if compensating else PUBLIC.get(record.state, plain("{name} is being worked on."))(record)
+        if (saga.held_by or silent_s or waits.is_asked_for_anew(saga, record)) and not compensating:
             public = PUBLIC[StepState.RETRY_WAIT](record)
     next_at = saga.wake_at
     if next_at is not None and now - next_at > timedelta(seconds=LATE_AFTER_S):
@@ -87,5 +87,5 @@ def _since(saga: Saga, record: StepRecord) -> datetime | None:
     """When something last happened to the order. A try as the probe of a provider that is out does not count."""
     if saga.held_by and saga.held_at:
         return saga.held_at
-    instants = (record.granted_at, record.started_at, record.settled_at, record.undo_granted_at)
+    instants = (record.scheduled_at, record.started_at, record.outcome_at, record.compensation_scheduled_at)
     return max((instant for instant in instants if instant is not None), default=None)

@@ -11,17 +11,25 @@ def closed(saga: Saga, inside: bool = True) -> str:
     if saga.state == SagaState.COMPLETED:
         return "Every step succeeded: the order is paid, reserved and shipped."
     records = list(reversed(list(saga.records.all())))
-    undone = [record.name for record in records if record.state in (StepState.UNDONE, StepState.UNDONE_BY_HAND)]
-    what = f"Undone in this order: {', '.join(undone)}." if undone else "Nothing had to be undone."
+    compensated = [record.name for record in records if record.state in (StepState.COMPENSATED, StepState.COMPENSATED_BY_HAND)]
+    what = f"Undone in this order: {', '.join(compensated)}." if compensated else "Nothing had to be undone."
     ended = f"The order ended because {reason(saga, inside)}."
-    return f"{ended} {_written_off(saga, records, undone)}" if saga.state == SagaState.CLOSED_BY_OPERATOR and inside else f"{ended} {what}"
+    return (
+        f"{ended} {_written_off(saga, records, compensated)}"
+        if saga.state == SagaState.CLOSED_BY_OPERATOR and inside
+        else f"{ended} {what}"
+    )
 
 
-def _written_off(saga: Saga, records: list[StepRecord], undone: list[str]) -> str:
+def _written_off(saga: Saga, records: list[StepRecord], compensated: list[str]) -> str:
     """The ending of an order that an operator has closed: what was compensated, what was not, and what stays with us."""
-    left = [record.name for record in records if record.state not in (StepState.UNDONE, StepState.UNDONE_BY_HAND, StepState.NOT_NEEDED)]
+    left = [
+        record.name
+        for record in records
+        if record.state not in (StepState.COMPENSATED, StepState.COMPENSATED_BY_HAND, StepState.NOT_NEEDED)
+    ]
     kept = sum(entry.amount_minor for entry in saga.order.ledger.all() if entry.operation == LedgerEntry.Operation.WRITTEN_OFF)
-    parts = [f"Undone in this order: {', '.join(undone)}." if undone else "Nothing was undone."]
+    parts = [f"Undone in this order: {', '.join(compensated)}." if compensated else "Nothing was undone."]
     parts += [f"Not undone: {', '.join(left)}."] if left else []
     parts += ["An operator closed it" + (f"; {money(kept, saga.order.currency)} stays with us, written off." if kept else ".")]
     return " ".join(parts)

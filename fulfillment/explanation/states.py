@@ -12,7 +12,7 @@ def inside(record: StepRecord) -> str:
 
 def _waits(verb: str) -> Callable[[StepRecord], str]:
     def sentence(record: StepRecord) -> str:
-        tries = record.undo_tries if record.state.startswith("undo") else record.tries
+        tries = record.compensation_tries if record.state.startswith("compensation") else record.tries
         why = f" ({inside(record)})" if record.error_message else ""
         return f"{record.name.capitalize()} {verb} after try {tries}{why}. It is tried again under the same key."
 
@@ -25,7 +25,7 @@ def plain(text: str) -> Callable[[StepRecord], str]:
 
 SENTENCES: dict[str, Callable[[StepRecord], str]] = {
     StepState.PENDING: plain("{name} waits for the steps before it."),
-    StepState.GRANTED: plain("{name} may start: its message is on the way to a worker."),
+    StepState.SCHEDULED: plain("{name} may start: its message is on the way to a worker."),
     StepState.STARTED: plain("{name} is running."),
     StepState.REJECTED: plain("{name} was rejected for good: the order is about to be undone."),
     StepState.RETRY_WAIT: _waits("could not be tried"),
@@ -34,41 +34,41 @@ SENTENCES: dict[str, Callable[[StepRecord], str]] = {
     StepState.DONE_BY_HAND: plain("{name} happened, a person has said."),
     StepState.SKIPPED: plain("{name} was left out, a person has decided."),
     StepState.NOT_NEEDED: plain("{name} needs no undo."),
-    StepState.UNDO_PENDING: plain("The undo of {name} waits for the undos before it."),
-    StepState.UNDO_GRANTED: plain("The undo of {name} may start: its message is on the way to a worker."),
-    StepState.UNDO_STARTED: plain("The undo of {name} is running."),
-    StepState.UNDO_RETRY_WAIT: _waits("could not be undone"),
-    StepState.UNDO_IN_DOUBT: _waits("may or may not be undone"),
-    StepState.UNDO_FAILED: plain("The undo of {name} has failed; the undos before it go on."),
-    StepState.UNDONE: plain("{name} is undone."),
-    StepState.UNDONE_BY_HAND: plain("{name} was undone by hand, a person has said."),
+    StepState.COMPENSATION_PENDING: plain("The undo of {name} waits for the undos before it."),
+    StepState.COMPENSATION_SCHEDULED: plain("The undo of {name} may start: its message is on the way to a worker."),
+    StepState.COMPENSATION_STARTED: plain("The undo of {name} is running."),
+    StepState.COMPENSATION_RETRY_WAIT: _waits("could not be undone"),
+    StepState.COMPENSATION_IN_DOUBT: _waits("may or may not be undone"),
+    StepState.COMPENSATION_FAILED: plain("The undo of {name} has failed; the undos before it go on."),
+    StepState.COMPENSATED: plain("{name} is undone."),
+    StepState.COMPENSATED_BY_HAND: plain("{name} was undone by hand, a person has said."),
 }
 # For whoever is no operator: no provider's error, no try, no key.
-PUBLIC_UNDO = "The order is being undone."
+PUBLIC_COMPENSATION = "The order is being undone."
 PUBLIC_END = "The order is about to end; it goes on by itself."
 PUBLIC: dict[str, Callable[[StepRecord], str]] = {
-    StepState.GRANTED: plain("{name} is next."),
+    StepState.SCHEDULED: plain("{name} is next."),
     StepState.STARTED: plain("{name} is under way."),
     StepState.REJECTED: plain("{name} failed; the order is about to be undone."),
     StepState.RETRY_WAIT: plain("{name} takes longer than usual; it goes on by itself."),
     StepState.IN_DOUBT: plain("{name} takes longer than usual; it goes on by itself."),
 }
 BLOCKED: dict[str, str] = {
-    StepState.GRANTED: "a worker",
-    StepState.UNDO_GRANTED: "a worker",
+    StepState.SCHEDULED: "a worker",
+    StepState.COMPENSATION_SCHEDULED: "a worker",
     StepState.STARTED: "the provider",
-    StepState.UNDO_STARTED: "the provider",
+    StepState.COMPENSATION_STARTED: "the provider",
     StepState.RETRY_WAIT: "the provider",
     StepState.IN_DOUBT: "the provider",
-    StepState.UNDO_RETRY_WAIT: "the provider",
-    StepState.UNDO_IN_DOUBT: "the provider",
+    StepState.COMPENSATION_RETRY_WAIT: "the provider",
+    StepState.COMPENSATION_IN_DOUBT: "the provider",
 }
 
 # Before an open circuit.
 ASKED: dict[str, str] = {
     StepState.PENDING: ", and was never asked for there",
     StepState.IN_DOUBT: "; it may or may not have happened",
-    StepState.UNDO_IN_DOUBT: "; it may or may not have happened",
+    StepState.COMPENSATION_IN_DOUBT: "; it may or may not have happened",
     StepState.STARTED: ": it is being asked for right now, to see whether the provider is back",
-    StepState.UNDO_STARTED: ": it is being asked for right now, to see whether the provider is back",
+    StepState.COMPENSATION_STARTED: ": it is being asked for right now, to see whether the provider is back",
 }

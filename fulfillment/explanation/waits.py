@@ -14,24 +14,24 @@ from orders.attention import Incident
 from orders.money import money
 
 
-def silent_for_s(record: StepRecord, undo: bool) -> float:
+def silent_for_s(record: StepRecord, compensating: bool) -> float:
     """Seconds for which the queue of its message has let nothing out. 0: no message of it waits, or the queue is not known to be silent."""
-    if record.state not in engine.GRANTED:
+    if record.state not in engine.SCHEDULED:
         return 0.0
-    silent_s = unanswered_for_s().get("undo" if undo else "saga", 0.0)
+    silent_s = unanswered_for_s().get("compensation" if compensating else "saga", 0.0)
     return silent_s if silent_s > settings.PROBE_AFTER_S else 0.0  # a younger stamp may well be on its way
 
 
-def _behind(record: StepRecord, undo: bool, silent_s: float) -> str:
-    what = f"The undo of {record.name}" if undo else record.name.capitalize()
+def _behind(record: StepRecord, compensating: bool, silent_s: float) -> str:
+    what = f"The undo of {record.name}" if compensating else record.name.capitalize()
     long = f"{silent_s:.0f} s" if silent_s < 120 else f"{silent_s / 60:.0f} min"
     return f"{what} may start, but its queue has let nothing out for {long}: `manage.py doctor` says why."
 
 
-def moving(saga: Saga, record: StepRecord, undo: bool, silent_s: float) -> str:
+def moving(saga: Saga, record: StepRecord, compensating: bool, silent_s: float) -> str:
     """The sentence of a saga that goes on by itself."""
-    text = _stands(saga, record, undo, silent_s)
-    if undo:
+    text = _stands(saga, record, compensating, silent_s)
+    if compensating:
         return f"The order is being undone ({reason(saga)}). {text}"
     if saga.cancel_requested_at:
         text += " A cancel was requested and is honoured at the next step border."
@@ -39,8 +39,8 @@ def moving(saga: Saga, record: StepRecord, undo: bool, silent_s: float) -> str:
 
 
 def _put_off(record: StepRecord) -> str:
-    what = f"The undo of {record.name}" if record.state.startswith("undo") else record.name.capitalize()
-    doubt = " It may or may not have happened." if record.state in (StepState.IN_DOUBT, StepState.UNDO_IN_DOUBT) else ""
+    what = f"The undo of {record.name}" if record.state.startswith("compensation") else record.name.capitalize()
+    doubt = " It may or may not have happened." if record.state in (StepState.IN_DOUBT, StepState.COMPENSATION_IN_DOUBT) else ""
     return f"{what} waits for our own database ({inside(record)}).{doubt} It goes on by itself; no try is spent."
 
 
@@ -49,7 +49,7 @@ def _left(saga: Saga, record: StepRecord) -> str:
 
 
 def left_at_its_end(saga: Saga) -> str:
-    done = "Every undo is settled" if saga.is_backward else "Every step succeeded"
+    done = "Every undo has ended" if saga.is_backward else "Every step succeeded"
     return f"{done}; how the order ends {_waits_for_its_release(saga)}"
 
 
@@ -78,13 +78,13 @@ def blocked(saga: Saga, record: StepRecord) -> str:
     return "our own database" if engine.is_put_off(record) else BLOCKED.get(record.state, "")
 
 
-def _stands(saga: Saga, record: StepRecord, undo: bool, silent_s: float) -> str:
+def _stands(saga: Saga, record: StepRecord, compensating: bool, silent_s: float) -> str:
     if saga.left_since:
         return _left(saga, record)
     if saga.held_by:
-        return _held(saga, record, undo)
+        return _held(saga, record, compensating)
     if silent_s and not engine.is_put_off(record):
-        return _behind(record, undo, silent_s)
+        return _behind(record, compensating, silent_s)
     if is_asked_for_anew(saga, record):
         return f"{record.name.capitalize()} was refused ({inside(record)}). It is asked for again under a new key."
     return (_put_off if engine.is_put_off(record) else SENTENCES.get(record.state, _foreign))(record)
@@ -95,9 +95,9 @@ def is_asked_for_anew(saga: Saga, record: StepRecord) -> bool:
     return record.state == StepState.REJECTED and engine.pivot_succeeded(saga)
 
 
-def _held(saga: Saga, record: StepRecord, undo: bool) -> str:
+def _held(saga: Saga, record: StepRecord, compensating: bool) -> str:
     """The sentence before an open circuit, or before one that has just closed."""
-    what = f"The undo of {record.name}" if undo else record.name.capitalize()
+    what = f"The undo of {record.name}" if compensating else record.name.capitalize()
     circuit = Circuit.objects.filter(pk=saga.held_by).first()
     if circuit is None or not circuit.is_open:
         return f"{what} goes on in a moment: the provider answers again, and those who waited come one after the other."
@@ -106,9 +106,9 @@ def _held(saga: Saga, record: StepRecord, undo: bool) -> str:
     return f"{what} waits{asked}. {sentence(circuit)}. {back}; meanwhile neither tries nor time is spent."
 
 
-def waits_for_a_person(saga: Saga, record: StepRecord, undo: bool, incidents: tuple[Incident, ...]) -> str:
+def waits_for_a_person(saga: Saga, record: StepRecord, compensating: bool, incidents: tuple[Incident, ...]) -> str:
     what = incidents[0].sentence if incidents else f"{record.name.capitalize()} does not get on."
-    back = f"The order was being undone ({reason(saga)}). " if undo else ""
+    back = f"The order was being undone ({reason(saga)}). " if compensating else ""
     left = ledger.remaining(saga.order_id)
     kept = f" {money(left, saga.order.currency)} is still captured." if left else ""
     return f"{back}{what}{kept} Nothing is running. Someone has to decide."

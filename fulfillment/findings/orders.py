@@ -30,8 +30,8 @@ def orders() -> Iterator[Finding]:
 
 def wait_in(queue: str) -> str:
     """How many orders have a message in this queue of the core; empty: none."""
-    granted = StepState.UNDO_GRANTED if queue == "undo" else StepState.GRANTED
-    count = StepRecord.objects.filter(state=granted).count()
+    scheduled = StepState.COMPENSATION_SCHEDULED if queue == "compensation" else StepState.SCHEDULED
+    count = StepRecord.objects.filter(state=scheduled).count()
     return orders_wait(count) if count else ""
 
 

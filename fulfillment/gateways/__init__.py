@@ -10,7 +10,7 @@ from typing import Literal, NamedTuple, overload
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 
-from fulfillment.card import Card
+from fulfillment.capabilities import Capabilities
 from fulfillment.gateways.ports import CarrierGateway, Charge, Label, PaymentGateway, Refund
 from fulfillment.gateways.sandbox import LOOKUP_LAG_S, SandboxCarrier, SandboxPayments
 
@@ -20,7 +20,7 @@ __all__ = [
     "Label",
     "PaymentGateway",
     "Refund",
-    "card_of",
+    "capabilities_of",
     "carrier",
     "chosen",
     "gateway",
@@ -79,9 +79,9 @@ def exists(role: str, name: str) -> bool:
     return role in ROLES and name in ROLES[role].providers
 
 
-def card_of(role: str, name: str) -> Card:
+def capabilities_of(role: str, name: str) -> Capabilities:
     """The capabilities of the provider ``name`` in this role. Raises ImproperlyConfigured: there is no such provider."""
-    return _written(role, name).card
+    return _written(role, name).capabilities
 
 
 def _written(role: str, name: str) -> PaymentGateway | CarrierGateway:
@@ -134,13 +134,13 @@ SANDBOXES = {
 
 def _sandbox(kind: type[SandboxPayments] | type[SandboxCarrier], profile: _Profile) -> PaymentGateway | CarrierGateway:
     """A new object for each use: it has no state, and the settings may have changed."""
-    card = Card(
+    capabilities = Capabilities(
         key_window_s=settings.KEY_WINDOW_S if profile.has_keys else 0,
         keeps_rejections=profile.keeps_rejections,
         tombstone=profile.tombstone,
         lookup_lag_s=LOOKUP_LAG_S * settings.TIME_SCALE,
     )
-    return kind(settings.SANDBOX_URL.rstrip("/"), settings.CALL_DEADLINE_S, card, profile.prefix)
+    return kind(settings.SANDBOX_URL.rstrip("/"), settings.CALL_DEADLINE_S, capabilities, profile.prefix)
 
 
 # Role → its setting and its providers. A new provider is a file in this package and a row here (docs/providers.md).

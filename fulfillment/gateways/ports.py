@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
-from fulfillment.card import Card
+from fulfillment.capabilities import Capabilities
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,7 +72,7 @@ class PaymentGateway(Protocol):
     """
 
     @property
-    def card(self) -> Card:
+    def capabilities(self) -> Capabilities:
         """What this provider promises about keys and look-ups."""
 
     def charge(self, order_number: str, amount_minor: int, currency: str, token: str, *, key: str) -> Charge:
@@ -101,7 +101,7 @@ class CarrierGateway(Protocol):
     """
 
     @property
-    def card(self) -> Card:
+    def capabilities(self) -> Capabilities:
         """What this carrier promises about keys and look-ups."""
 
     def book(self, order_number: str, address: Mapping[str, str], parcels: Sequence[Mapping[str, object]], *, key: str) -> Label:

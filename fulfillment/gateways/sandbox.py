@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Any, TypeVar
 from urllib.parse import quote, urlencode
 
-from fulfillment.card import Card
+from fulfillment.capabilities import Capabilities
 from fulfillment.errors import InDoubt
 from fulfillment.gateways import http
 from fulfillment.gateways.ports import Charge, Label, Refund
@@ -23,7 +23,7 @@ LOOKUP_LAG_S = 15.0  # at time scale 1: whatever was sent has landed by then, or
 DECLINES = frozenset(
     {
         *("card_declined", "unknown_token", "insufficient_funds", "address_refused", "cancelled_by_key", "test_value_refused"),
-        *("handed_over", "refund_declined"),  # of undos
+        *("handed_over", "refund_declined"),  # of compensations
     }
 )
 
@@ -37,7 +37,7 @@ class _Sandbox:
 
     url: str
     deadline_s: float
-    card: Card
+    capabilities: Capabilities
     prefix: str = ""
     page: int = 200
 

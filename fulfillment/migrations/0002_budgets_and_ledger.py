@@ -72,22 +72,22 @@ class Migration(migrations.Migration):
         ),
         migrations.AddField(
             model_name='steprecord',
-            name='undo_asked_until',
+            name='compensation_asked_until',
             field=models.DateTimeField(null=True),
         ),
         migrations.AddField(
             model_name='steprecord',
-            name='undo_attempt',
+            name='compensation_attempt',
             field=models.PositiveSmallIntegerField(default=1),
         ),
         migrations.AddField(
             model_name='steprecord',
-            name='undo_doubt',
+            name='compensation_doubt',
             field=models.BooleanField(default=False),
         ),
         migrations.AddField(
             model_name='steprecord',
-            name='undo_receipt',
+            name='compensation_receipt',
             field=models.JSONField(null=True),
         ),
         migrations.AddField(
@@ -108,7 +108,7 @@ class Migration(migrations.Migration):
         migrations.AlterField(
             model_name='steprecord',
             name='state',
-            field=models.CharField(choices=[('pending', 'Pending'), ('granted', 'Granted'), ('started', 'Started'), ('succeeded', 'Succeeded'), ('rejected', 'Rejected'), ('retry_wait', 'Waiting to retry'), ('in_doubt', 'In doubt'), ('done_by_hand', 'Done, says a person'), ('skipped', 'Skipped by a person'), ('not_needed', 'Not needed'), ('undo_pending', 'To be undone'), ('undo_granted', 'Undo granted'), ('undo_started', 'Undo started'), ('undo_retry_wait', 'Undo waiting to retry'), ('undo_in_doubt', 'Undo in doubt'), ('undo_failed', 'Undo failed'), ('undone', 'Undone'), ('undone_by_hand', 'Undone, says a person')], default='pending', max_length=20),
+            field=models.CharField(choices=[('pending', 'Pending'), ('scheduled', 'Scheduled'), ('started', 'Started'), ('succeeded', 'Succeeded'), ('rejected', 'Rejected'), ('retry_wait', 'Waiting to retry'), ('in_doubt', 'In doubt'), ('done_by_hand', 'Done, says a person'), ('skipped', 'Skipped by a person'), ('not_needed', 'Not needed'), ('compensation_pending', 'To be undone'), ('compensation_scheduled', 'Undo scheduled'), ('compensation_started', 'Undo started'), ('compensation_retry_wait', 'Undo waiting to retry'), ('compensation_in_doubt', 'Undo in doubt'), ('compensation_failed', 'Undo failed'), ('compensated', 'Undone'), ('compensated_by_hand', 'Undone, says a person')], default='pending', max_length=30),
         ),
         migrations.AddConstraint(
             model_name='saga',
@@ -131,11 +131,11 @@ class Migration(migrations.Migration):
             # Sagas that were opened before the ledger existed: what their receipts say was captured, and what was given back.
             """
             INSERT INTO fulfillment_ledgerentry (order_id, step, operation, key, amount_minor, by_hand, at)
-            SELECT s.order_id, r.name, 'captured', r.do_key, (r.receipt->>'amount_minor')::bigint, false, coalesce(r.settled_at, shop_now())
+            SELECT s.order_id, r.name, 'captured', r.do_key, (r.receipt->>'amount_minor')::bigint, false, coalesce(r.outcome_at, shop_now())
             FROM fulfillment_steprecord r JOIN fulfillment_saga s ON s.id = r.saga_id WHERE (r.receipt->>'amount_minor')::bigint > 0;
             INSERT INTO fulfillment_ledgerentry (order_id, step, operation, key, amount_minor, by_hand, at)
-            SELECT s.order_id, r.name, 'refunded', r.undo_key, r.undo_amount_minor, false, coalesce(r.settled_at, shop_now())
-            FROM fulfillment_steprecord r JOIN fulfillment_saga s ON s.id = r.saga_id WHERE r.state = 'undone' AND r.undo_amount_minor > 0;
+            SELECT s.order_id, r.name, 'refunded', r.compensation_key, r.compensation_amount_minor, false, coalesce(r.outcome_at, shop_now())
+            FROM fulfillment_steprecord r JOIN fulfillment_saga s ON s.id = r.saga_id WHERE r.state = 'compensated' AND r.compensation_amount_minor > 0;
             """,
             migrations.RunSQL.noop,
         ),

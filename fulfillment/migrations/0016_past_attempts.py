@@ -1,15 +1,15 @@
 import django.db.models.deletion
 from django.db import migrations, models
 
-# Undos that wait for a person because they were refused, before that was noted: their history says so. What a provider has answered otherwise, or what ran out
-# of tries, keeps its key.
+# Compensations that wait for a person because they were refused, before that was noted: their history says so. What a provider has answered otherwise, or what ran
+# out of tries, keeps its key.
 REFUSED = """
-UPDATE fulfillment_steprecord AS r SET undo_refused_at = coalesce(r.settled_at, shop_now()) FROM fulfillment_saga AS s
-WHERE s.id = r.saga_id AND s.state IN ('running', 'compensating', 'needs_attention') AND r.state = 'undo_failed'
+UPDATE fulfillment_steprecord AS r SET compensation_refused_at = coalesce(r.outcome_at, shop_now()) FROM fulfillment_saga AS s
+WHERE s.id = r.saga_id AND s.state IN ('running', 'compensating', 'needs_attention') AND r.state = 'compensation_failed'
     AND r.error_code NOT IN ('watched_in_vain', 'money_remains', 'other_currency', 'unusable_amount', 'gave_back_too_much')
     AND (
-        SELECT t.from_state = 'undo_started' FROM orders_timelineentry AS t
-        WHERE t.order_id = s.order_id AND t.kind = 'step' AND t.name = r.name AND t.to_state = 'undo_failed' ORDER BY t.id DESC LIMIT 1
+        SELECT t.from_state = 'compensation_started' FROM orders_timelineentry AS t
+        WHERE t.order_id = s.order_id AND t.kind = 'step' AND t.name = r.name AND t.to_state = 'compensation_failed' ORDER BY t.id DESC LIMIT 1
     )
 """
 
@@ -29,16 +29,16 @@ class Migration(migrations.Migration):
         ),
         migrations.AddField(
             model_name="steprecord",
-            name="undo_refused_at",
+            name="compensation_refused_at",
             field=models.DateTimeField(null=True),
         ),
         migrations.CreateModel(
             name="PastAttempt",
             fields=[
                 ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
-                ("undo", models.BooleanField()),
+                ("compensating", models.BooleanField()),
                 ("attempt", models.PositiveSmallIntegerField()),
-                ("key", models.CharField(max_length=80)),
+                ("key", models.CharField(max_length=86)),
                 ("amount_minor", models.BigIntegerField(null=True)),
                 ("refused_at", models.DateTimeField(null=True)),
                 ("code", models.CharField(blank=True, max_length=60)),
@@ -54,7 +54,7 @@ class Migration(migrations.Migration):
             ],
             options={
                 "ordering": ["attempt"],
-                "constraints": [models.UniqueConstraint(fields=("record", "undo", "attempt"), name="past_attempt_once")],
+                "constraints": [models.UniqueConstraint(fields=("record", "compensating", "attempt"), name="past_attempt_once")],
             },
         ),
         migrations.RunSQL(REFUSED, migrations.RunSQL.noop),

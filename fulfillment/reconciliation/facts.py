@@ -17,7 +17,7 @@ from fulfillment.reconciliation.listings import Booked, Charged, Listings
 from orders.models import Order
 from orders.timeline import Kind, TimelineEntry
 
-BY_HAND = (StepState.DONE_BY_HAND, StepState.UNDONE_BY_HAND, StepState.SKIPPED)
+BY_HAND = (StepState.DONE_BY_HAND, StepState.COMPENSATED_BY_HAND, StepState.SKIPPED)
 Value = TypeVar("Value")
 
 
@@ -81,7 +81,7 @@ class Facts:
         return roles
 
     def of_role(self, role: str) -> dict[tuple[str, str], StepRecord]:
-        """(provider, do-key) → the step that the plan lets talk to a provider in this role; keys that were refused are its own too."""
+        """(provider, do-key) → the step that the plan lets call a provider in this role; keys that were refused are its own too."""
         return self._roles.get(role, {})
 
     def is_by_hand(self, role: str) -> bool:

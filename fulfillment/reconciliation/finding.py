@@ -28,9 +28,9 @@ class Rule(StrEnum):
     LEDGER_AGREES = "ledger_agrees"
     # of an order: its own rows
     STATUS_AGREES_WITH_SAGA = "status_agrees_with_saga"
-    EVERY_UNDO_IS_SETTLED = "every_undo_is_settled"
+    EVERY_COMPENSATION_HAS_ENDED = "every_compensation_has_ended"
     FACT_TOLD_ONCE = "fact_told_once"
-    RESERVATIONS_SETTLED = "reservations_settled"
+    RESERVATIONS_CLOSED = "reservations_closed"
     HISTORY_REBUILDS_THE_JOURNAL = "history_rebuilds_the_journal"
     UNREADABLE = "unreadable"
     # of the shop as a whole
@@ -62,7 +62,7 @@ HELD_FOR_NOBODY = (
 class Finding:
     """One thing that is off. ``amount_minor``: what is at risk, in ``currency``'s minor units.
 
-    ``subject``: the order's number, or the SKU; ``order_id`` is None where no order of ours is concerned. ``repaired``: it was undone in this very run.
+    ``subject``: the order's number, or the SKU; ``order_id`` is None where no order of ours is concerned. ``repaired``: it was compensated in this very run.
     """
 
     subject: str

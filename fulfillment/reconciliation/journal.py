@@ -8,9 +8,9 @@ from fulfillment.reconciliation.finding import Finding, Rule
 from orders.models import Status
 from orders.timeline import Kind
 
-UNDO_OPEN = (
-    *(StepState.UNDO_PENDING, StepState.UNDO_GRANTED, StepState.UNDO_STARTED),
-    *(StepState.UNDO_RETRY_WAIT, StepState.UNDO_IN_DOUBT, StepState.UNDO_FAILED),
+COMPENSATION_OPEN = (
+    *(StepState.COMPENSATION_PENDING, StepState.COMPENSATION_SCHEDULED, StepState.COMPENSATION_STARTED),
+    *(StepState.COMPENSATION_RETRY_WAIT, StepState.COMPENSATION_IN_DOUBT, StepState.COMPENSATION_FAILED),
 )
 
 
@@ -20,11 +20,11 @@ def status_agrees_with_saga(facts: Facts) -> Iterator[Finding]:
         yield facts.finding(Rule.STATUS_AGREES_WITH_SAGA, f"shown as {facts.order.status}, the saga says {due}")
 
 
-def every_undo_is_settled(facts: Facts) -> Iterator[Finding]:
+def every_compensation_has_ended(facts: Facts) -> Iterator[Finding]:
     """An operator may close an order as it is."""
     for record in facts.records:
-        if facts.state is SagaState.COMPENSATED and record.state in UNDO_OPEN:
-            yield facts.finding(Rule.EVERY_UNDO_IS_SETTLED, f"compensated, yet {record.name} is {record.state}", step=record.name)
+        if facts.state is SagaState.COMPENSATED and record.state in COMPENSATION_OPEN:
+            yield facts.finding(Rule.EVERY_COMPENSATION_HAS_ENDED, f"compensated, yet {record.name} is {record.state}", step=record.name)
 
 
 def fact_told_once(facts: Facts) -> Iterator[Finding]:
@@ -35,14 +35,14 @@ def fact_told_once(facts: Facts) -> Iterator[Finding]:
         yield facts.finding(Rule.FACT_TOLD_ONCE, f"never told: {', '.join(missing)}")
 
 
-def reservations_settled(facts: Facts) -> Iterator[Finding]:
+def reservations_closed(facts: Facts) -> Iterator[Finding]:
     """Consumed if fulfilled, else released; what an operator has closed holds nothing, whichever way it went."""
     if facts.state is SagaState.CLOSED_BY_OPERATOR and Reservation.State.HELD not in facts.reservations:
         return
     due = Reservation.State.CONSUMED if facts.is_completed else Reservation.State.RELEASED
     is_missing = facts.is_completed and not facts.reservations and _has_reserved(facts)
     if is_missing or facts.reservations - {due}:
-        yield facts.finding(Rule.RESERVATIONS_SETTLED, f"reservations are {', '.join(sorted(facts.reservations)) or 'gone'}, due {due}")
+        yield facts.finding(Rule.RESERVATIONS_CLOSED, f"reservations are {', '.join(sorted(facts.reservations)) or 'gone'}, due {due}")
 
 
 def _has_reserved(facts: Facts) -> bool:

@@ -10,7 +10,7 @@ from django.db import connection
 from django.db.models import QuerySet
 
 from fulfillment.errors import StepError
-from fulfillment.gateways import Charge, Label, card_of, carrier, chosen, payments, pinned
+from fulfillment.gateways import Charge, Label, capabilities_of, carrier, chosen, payments, pinned
 from fulfillment.models import Saga
 from orders.database import readable
 from orders.text import kept
@@ -154,7 +154,7 @@ def _pinned(sagas: Sequence[int]) -> list[Place]:
 
 def lag_s(places: Iterable[Place]) -> float:
     """Seconds after which whatever took place is listed everywhere."""
-    return max((card_of(*place).lookup_lag_s for place in places), default=0.0)
+    return max((capabilities_of(*place).lookup_lag_s for place in places), default=0.0)
 
 
 def read(places: Iterable[Place], since: datetime | None, watch: Watch) -> Listings:
@@ -187,7 +187,7 @@ def _read(place: Place, since: datetime | None, watch: Watch) -> Listings:
 
 def _is_written(role: str, provider: str) -> bool:
     try:
-        card_of(role, provider)
+        capabilities_of(role, provider)
     except ImproperlyConfigured:
         return False
     return True

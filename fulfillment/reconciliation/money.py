@@ -5,7 +5,7 @@
 
 from collections.abc import Iterable, Iterator
 
-from fulfillment.gateways import card_of
+from fulfillment.gateways import capabilities_of
 from fulfillment.models import SagaState, StepRecord
 from fulfillment.reconciliation.facts import Facts
 from fulfillment.reconciliation.finding import Finding, Rule
@@ -55,7 +55,7 @@ def _too_much(facts: Facts) -> Iterator[Finding]:
 
 
 def _late(facts: Facts) -> Iterator[Finding]:
-    """It landed after its undo was settled, or its undo gave back too little: either way the customer has paid for nothing."""
+    """It landed after its compensation had ended, or its compensation gave back too little: either way the customer has paid for nothing."""
     for record, charges in charges_by_step(facts):
         if amount := left(charges):
             told = f"{_shown(facts, amount)} held under {charges[0].key}, though {record.name} is {record.state}"
@@ -75,9 +75,9 @@ def _too_little(facts: Facts) -> Iterator[Finding]:
 
 
 def _one_charge_per_key(facts: Facts) -> Iterator[Finding]:
-    """A provider that knows keys has charged one key twice, given back or not. Without keys, what was given back is settled."""
+    """A provider that knows keys has charged one key twice, given back or not. Without keys, what was given back is closed."""
     for record, charges in charges_by_step(facts):
-        if len(charges) > 1 and card_of(ROLE, charges[0].provider).has_keys:
+        if len(charges) > 1 and capabilities_of(ROLE, charges[0].provider).has_keys:
             yield facts.finding(Rule.ONE_EFFECT_PER_KEY, f"charged {len(charges)} times under {charges[0].key}", step=record.name)
 
 

@@ -1,4 +1,4 @@
-"""Every order at rest is judged by the rules about an order, chunk by chunk. What landed late is undone."""
+"""Every order at rest is judged by the rules about an order, chunk by chunk. What landed late is compensated."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from fulfillment.reconciliation import journal, money, parcels, shop_rules
 from fulfillment.reconciliation.facts import Facts, gather
 from fulfillment.reconciliation.finding import Finding, Rule
 from fulfillment.reconciliation.listings import Place
-from fulfillment.reconciliation.repair import undo_late_landings
+from fulfillment.reconciliation.repair import compensate_late_landings
 from fulfillment.reconciliation.scope import Run
 from orders.database import readable
 
@@ -25,9 +25,9 @@ RULES: tuple[Callable[[Facts], Iterator[Finding]], ...] = (
     parcels.labels_nobody_owns,
     parcels.one_label_or_none,
     journal.status_agrees_with_saga,
-    journal.every_undo_is_settled,
+    journal.every_compensation_has_ended,
     journal.fact_told_once,
-    journal.reservations_settled,
+    journal.reservations_closed,
     journal.history_rebuilds_the_journal,
 )
 OF_THE_SHOP = (*shop_rules.RULES, Rule.EACH_EFFECT_ONCE, Rule.UNKNOWN_ORDER, Rule.FORGOTTEN_ORDERS, Rule.UNEXPLAINED, Rule.NOT_LISTED)
@@ -61,7 +61,7 @@ def judge(run: Run) -> Iterator[list[Finding]]:
         for facts, findings in chunk.facts:
             if run.scope.repair and findings:
                 run.watch("undoing what landed late", start, total)
-                undo_late_landings(facts, findings)
+                compensate_late_landings(facts, findings)
             run.listed.judged(facts, findings)
         yield chunk.findings
 

@@ -1,8 +1,8 @@
-"""An order's labels, as its carrier lists them: one for a fulfilled order, none for one that was undone, never two."""
+"""An order's labels, as its carrier lists them: one for a fulfilled order, none for one that was compensated, never two."""
 
 from collections.abc import Iterator
 
-from fulfillment.gateways import card_of
+from fulfillment.gateways import capabilities_of
 from fulfillment.models import SagaState, StepRecord
 from fulfillment.reconciliation.facts import Facts
 from fulfillment.reconciliation.finding import Finding, Rule
@@ -39,7 +39,7 @@ def one_label_or_none(facts: Facts) -> Iterator[Finding]:
 
 def _one_label_per_key(facts: Facts) -> Iterator[Finding]:
     for record, labels in labels_by_step(facts):
-        if len(labels) > 1 and card_of(ROLE, labels[0].provider).has_keys:
+        if len(labels) > 1 and capabilities_of(ROLE, labels[0].provider).has_keys:
             yield facts.finding(Rule.ONE_EFFECT_PER_KEY, f"booked {len(labels)} times under {labels[0].key}", step=record.name)
 
 

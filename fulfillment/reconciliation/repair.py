@@ -1,6 +1,6 @@
-"""What landed after its undo is undone here, as the step itself would: under a key that is always the same, with the provider that the plan pins.
+"""What landed after its compensation is compensated here, as the step itself would: under a key that is always the same, with the provider that the plan pins.
 
-Only on orders that were undone whole, by the engine alone, and only under the key of the plan: about everything else a person decides. Repeating it is
+Only on orders that were compensated whole, by the engine alone, and only under the key of the plan: about everything else a person decides. Repeating it is
 harmless: a run that dies in between is followed by one that finds either nothing left, or the same key.
 """
 
@@ -17,79 +17,79 @@ from fulfillment.reconciliation import parcels
 from fulfillment.reconciliation.facts import Facts
 from fulfillment.reconciliation.finding import Finding, Rule
 from fulfillment.reconciliation.incidents import ACTOR
-from fulfillment.step import Receipt, Step, Undo
+from fulfillment.step import Compensation, Receipt, Step
 from orders.attention import resolve_incidents
 from orders.money import money
 from orders.timeline import Kind, TimelineEntry
 
 log = logging.getLogger(__name__)
 
-WHY = "it landed after its undo was settled"
+WHY = "it landed after its undo had ended"
 
 
-def undo_late_landings(facts: Facts, findings: list[Finding]) -> None:
+def compensate_late_landings(facts: Facts, findings: list[Finding]) -> None:
     """In reverse order of the plan. Money is kept while a parcel may leave. What is refused, or stays in doubt, stays a person's."""
     late = {finding.step: finding for finding in findings if finding.rule is Rule.LATE}
     labels = len(parcels.open_labels(facts))
     for record in reversed(facts.records):
-        if record.name not in late or not _is_ours_to_undo(facts, record):
+        if record.name not in late or not _is_ours_to_compensate(facts, record):
             continue
         is_label = facts.plans[record.name]["role"] == parcels.ROLE
-        if (is_label or not labels) and _undo(facts, record):
+        if (is_label or not labels) and _compensate(facts, record):
             late[record.name].repaired = True
             labels -= is_label
 
 
-def _is_ours_to_undo(facts: Facts, record: StepRecord) -> bool:
-    """The engine has undone the order without a person, there is exactly one thing to undo under the key, and it has not come back before."""
+def _is_ours_to_compensate(facts: Facts, record: StepRecord) -> bool:
+    """The engine has compensated the order without a person, there is exactly one thing to reverse under the key, and it has not come back before."""
     role = facts.plans[record.name].get("role", "")
     if facts.state is not SagaState.COMPENSATED or facts.money.by_hand or facts.is_by_hand(role):
         return False
     place = (facts.plans[record.name].get("gateway", ""), record.do_key)
-    if LedgerEntry.objects.filter(key=_undo_key(facts, record)).exists():
+    if LedgerEntry.objects.filter(key=_compensation_key(facts, record)).exists():
         return False  # given back once already: the provider would only repeat its answer
     charges = sum(charge.is_open for charge in facts.charges if (charge.provider, charge.key) == place)
     labels = sum(label.is_open for label in facts.labels if (label.provider, label.key) == place)
     return charges + labels == 1 and engine.step_of(facts.saga, record.name) is not None
 
 
-def _undo(facts: Facts, record: StepRecord) -> bool:
+def _compensate(facts: Facts, record: StepRecord) -> bool:
     step, plan = engine.step_of(facts.saga, record.name), facts.plans[record.name]
     assert step is not None
-    undo_key = _undo_key(facts, record)
+    compensation_key = _compensation_key(facts, record)
     try:
         with pinned(plan["role"], plan["gateway"]):
-            undone = _talk(facts, step, record.do_key, undo_key)
+            compensated = _call_provider(facts, step, record.do_key, compensation_key)
     except StepError as error:
         log.warning("%s is not undone: %s", record.do_key, error)
         return False
     except Exception:  # a class nobody listed says nothing about what the provider did: the same key asks again
         log.exception("%s: unknown error while undoing it", record.do_key)
         return False
-    if undone is not None:
-        _record(facts.saga, record, undo_key, undone.get("amount_minor") or 0)
-    return undone is not None
+    if compensated is not None:
+        _record(facts.saga, record, compensation_key, compensated.get("amount_minor") or 0)
+    return compensated is not None
 
 
-def _undo_key(facts: Facts, record: StepRecord) -> str:
-    return keys.undo_key(facts.order.number, facts.saga.nonce, record.name, "orphan")
+def _compensation_key(facts: Facts, record: StepRecord) -> str:
+    return keys.compensation_key(facts.order.number, facts.saga.nonce, record.name, "orphan")
 
 
-def _talk(facts: Facts, step: Step, do_key: str, undo_key: str) -> Receipt | None:
-    """What was undone; None: nothing is left to undo. Outside any transaction. Raises Rejected, Unavailable, InDoubt."""
+def _call_provider(facts: Facts, step: Step, do_key: str, compensation_key: str) -> Receipt | None:
+    """What was compensated; None: nothing is left to compensate. Outside any transaction. Raises Rejected, Unavailable, InDoubt."""
     receipt, left = step.resolve(facts.order, do_key), step.left(facts.order, do_key)
     if receipt is None or left == 0:
         return None
     amount = left if "amount_minor" in receipt else None
-    undo = Undo(key=undo_key, do_key=do_key, receipt=receipt, amount_minor=amount, currency=facts.order.currency)
-    return step.compensate(facts.order, undo) or {}
+    compensation = Compensation(key=compensation_key, do_key=do_key, receipt=receipt, amount_minor=amount, currency=facts.order.currency)
+    return step.compensate(facts.order, compensation) or {}
 
 
 @transaction.atomic
-def _record(saga: Saga, record: StepRecord, undo_key: str, amount_minor: int) -> None:
+def _record(saga: Saga, record: StepRecord, compensation_key: str, amount_minor: int) -> None:
     """Our ledger, the history and the incident learn of it in one commit."""
     engine.locking(Saga.objects.filter(pk=saga.pk)).get()
-    _enter(saga, record, undo_key, amount_minor)
+    _enter(saga, record, compensation_key, amount_minor)
     detail = {"reason": WHY} | ({"amount": money(amount_minor, saga.order.currency)} if amount_minor else {})
     columns = {"order_id": saga.order_id, "kind": Kind.OPERATOR, "name": record.name, "epoch": saga.epoch}
     TimelineEntry.objects.create(**columns, code="undo_late_landing", actor=ACTOR, detail=detail)
@@ -97,11 +97,11 @@ def _record(saga: Saga, record: StepRecord, undo_key: str, amount_minor: int) ->
     resolve_incidents(saga.order_id, outcome, WHY, ACTOR, kind=Rule.LATE.kind, step=record.name, code=Rule.LATE)
 
 
-def _enter(saga: Saga, record: StepRecord, undo_key: str, amount_minor: int) -> None:
+def _enter(saga: Saga, record: StepRecord, compensation_key: str, amount_minor: int) -> None:
     """Given back, and captured before: under the step's own key, unless a first charge under that key is known already."""
     missing = amount_minor - ledger.remaining(saga.order_id, record.name)
     if missing > 0:
         is_known = LedgerEntry.objects.filter(key=record.do_key).exists()
-        key = f"{undo_key}:captured" if is_known else record.do_key
+        key = f"{compensation_key}:captured" if is_known else record.do_key
         ledger.enter(saga.order_id, record.name, LedgerEntry.Operation.CAPTURED, key, missing)
-    ledger.enter(saga.order_id, record.name, LedgerEntry.Operation.REFUNDED, undo_key, amount_minor)
+    ledger.enter(saga.order_id, record.name, LedgerEntry.Operation.REFUNDED, compensation_key, amount_minor)

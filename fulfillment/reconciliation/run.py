@@ -1,4 +1,4 @@
-"""One run of a reconciliation: read what the providers list, judge every order at rest against it, open incidents, and undo what landed late.
+"""One run of a reconciliation: read what the providers list, judge every order at rest against it, open incidents, and compensate what landed late.
 
 Note: no false alarms. First the instant ``cutoff`` is taken, then the listings are read. Only orders whose saga was closed by ``cutoff`` are judged: whatever such
 an order did had been done before its listing was read. Between the two the run waits until the providers' lists are complete, as their capabilities say.
@@ -22,12 +22,13 @@ from fulfillment.recovery.reconciliations import TURN
 from fulfillment.release import RELEASE
 from orders.turns import Turn, TurnLost
 
-LEASE_S = 60.0  # longer than a page of a listing, or an undo, may take
+LEASE_S = 60.0  # longer than a page of a listing, or a compensation, may take
 POLL_EVERY_S = 1.0
 
 
 def reconcile(since_h: float | None, repair: bool, watch: Watch, audit: SideEffectsAudit) -> Report:
-    """Find everything that is off, and open an incident for it. ``since_h``: only orders of the last so many hours (None: all). ``repair``: undo what landed late.
+    """Find everything that is off, and open an incident for it. ``since_h``: only orders of the last so many hours (None: all). ``repair``: compensate what landed
+    late.
 
     A provider that does not answer, or an order that cannot be read, does not keep the rest from being judged. Raises TurnLost: this process stood still, and
     another reconciliation has begun since.

@@ -17,7 +17,7 @@ MARGIN = timedelta(hours=1)  # between our clock and a provider's
 
 @dataclass(frozen=True, kw_only=True)
 class Scope:
-    """Orders placed at or after ``placed_from`` (None: all), closed by ``cutoff``. ``repair``: undo what landed late."""
+    """Orders placed at or after ``placed_from`` (None: all), closed by ``cutoff``. ``repair``: compensate what landed late."""
 
     cutoff: datetime
     placed_from: datetime | None = None

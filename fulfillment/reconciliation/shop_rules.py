@@ -83,7 +83,7 @@ def _at_risk_minor(saga: Saga) -> int:
 
 
 def no_failure_is_shown_early() -> Iterator[Finding]:
-    """Nobody is told that an order has failed, or was cancelled, while its undo is open."""
+    """Nobody is told that an order has failed, or was cancelled, while its compensation is open."""
     for order in Order.objects.filter(status__in=FAILURES, saga__state__in=OPEN):
         yield _about(order, Rule.NO_FAILURE_IS_SHOWN_EARLY, f"shown as {order.status}, and its saga is not closed")
 

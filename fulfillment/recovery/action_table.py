@@ -10,12 +10,12 @@ from fulfillment.recovery.requests import Request
 from orders.attention import IncidentKind, IncidentState, resolve_incidents, unresolved
 
 STOPS = (
-    *(IncidentKind.UNDO_EXHAUSTED, IncidentKind.IN_DOUBT, IncidentKind.STUCK, IncidentKind.UNKNOWN_STEP),
+    *(IncidentKind.COMPENSATION_EXHAUSTED, IncidentKind.IN_DOUBT, IncidentKind.STUCK, IncidentKind.UNKNOWN_STEP),
     *(IncidentKind.QUARANTINED, IncidentKind.PROVIDER_DOWN),
 )  # kinds of incidents about a saga that does not go on
 
 
-def _settle_incidents(saga: Saga, request: Request) -> None:
+def _resolve_incidents(saga: Saga, request: Request) -> None:
     """The incidents that stopped the saga are resolved. One that reconciliation has opened is resolved by the next reconciliation."""
     resolve_incidents(saga.order_id, request.verb, request.reason, request.actor.name, kind__in=STOPS)
 
@@ -25,9 +25,9 @@ def _retry_now(saga: Saga, request: Request, found: LookedUp | None) -> None:
 
 
 def _retry(saga: Saga, request: Request, found: LookedUp | None) -> None:
-    _settle_incidents(saga, request)
-    record, undo = where(saga)
-    operator_actions.try_again(saga, record, undo)
+    _resolve_incidents(saga, request)
+    record, compensating = where(saga)
+    operator_actions.try_again(saga, record, compensating)
 
 
 def _look(saga: Saga, request: Request, found: LookedUp | None) -> None:
@@ -35,28 +35,28 @@ def _look(saga: Saga, request: Request, found: LookedUp | None) -> None:
 
 
 def _it_happened(saga: Saga, request: Request, found: LookedUp | None) -> None:
-    _settle_incidents(saga, request)
+    _resolve_incidents(saga, request)
     operator_actions.took_place(saga, where(saga)[0], found.receipt if found else None, request.evidence)
 
 
 def _start_undo(saga: Saga, request: Request, found: LookedUp | None) -> None:
-    _settle_incidents(saga, request)
+    _resolve_incidents(saga, request)
     operator_actions.due_now(saga)  # first, because a saga that moves is never without its next look
-    operator_actions.undo_all(saga)
+    operator_actions.compensate_all(saga)
 
 
 def _undone_by_hand(saga: Saga, request: Request, found: LookedUp | None) -> None:
-    _settle_incidents(saga, request)
-    operator_actions.undone_by_hand(saga, where(saga)[0], request.amount_minor or 0, request.evidence)
+    _resolve_incidents(saga, request)
+    operator_actions.compensated_by_hand(saga, where(saga)[0], request.amount_minor or 0, request.evidence)
 
 
 def _skip(saga: Saga, request: Request, found: LookedUp | None) -> None:
-    _settle_incidents(saga, request)
+    _resolve_incidents(saga, request)
     operator_actions.do_without(saga, where(saga)[0], request.evidence)
 
 
 def _close(saga: Saga, request: Request, found: LookedUp | None) -> None:
-    _settle_incidents(saga, request)
+    _resolve_incidents(saga, request)
     operator_actions.close(saga, request.amount_minor or 0)
 
 

@@ -44,14 +44,14 @@ def choices(saga: Saga, incident_is_open: bool) -> list[Choice]:
     at = engine.standing(saga)
     found: list[Choice] = []
     if at is not None:
-        record, undo = at
+        record, compensating = at
         if saga.state == SagaState.NEEDS_ATTENTION:
-            found += _of_parked(saga, record, undo)
+            found += _of_parked(saga, record, compensating)
         elif saga.held_by and record.state not in engine.STARTED:
-            found += _of_held(saga, record, undo)
+            found += _of_held(saga, record, compensating)
         elif record.state in engine.WAITING:
             found.append(Choice(verb="retry_now", label="Try now instead of waiting"))
-            found += _of_doubt(saga, record, undo)
+            found += _of_doubt(saga, record, compensating)
     return found + whatever_its_rows_say(incident_is_open)
 
 
@@ -74,11 +74,11 @@ def whatever_its_rows_say(incident_is_open: bool) -> list[Choice]:
     ]
 
 
-def _of_parked(saga: Saga, record: StepRecord, undo: bool) -> list[Choice]:
-    what = f"the undo of {record.name}" if undo else record.name
-    found = [_retry(record, undo, what)] if engine.step_of(saga, record.name) else []
-    found += _of_doubt(saga, record, undo)
-    if undo:
+def _of_parked(saga: Saga, record: StepRecord, compensating: bool) -> list[Choice]:
+    what = f"the undo of {record.name}" if compensating else record.name
+    found = [_retry(record, compensating, what)] if engine.step_of(saga, record.name) else []
+    found += _of_doubt(saga, record, compensating)
+    if compensating:
         by_hand = f"{record.name.capitalize()} was undone by hand"
         needs = ("evidence", "amount")
         left = ledger.remaining(saga.order_id)
@@ -96,16 +96,16 @@ def _of_parked(saga: Saga, record: StepRecord, undo: bool) -> list[Choice]:
     return found
 
 
-def _retry(record: StepRecord, undo: bool, what: str) -> Choice:
-    refused = engine.was_refused(record, undo)
+def _retry(record: StepRecord, compensating: bool, what: str) -> Choice:
+    refused = engine.was_refused(record, compensating)
     warns = "it was refused: it is asked for again under a new key, once the provider has shown what is left" if refused else ""
     return Choice(verb="retry", label=f"Try {what} again with a fresh budget", warns=warns)
 
 
-def _of_held(saga: Saga, record: StepRecord, undo: bool) -> list[Choice]:
+def _of_held(saga: Saga, record: StepRecord, compensating: bool) -> list[Choice]:
     """The saga waits before an open circuit, which decides when it is tried. To go on waiting, nobody has to decide anything."""
-    found = _of_doubt(saga, record, undo) if record.state in engine.WAITING else []
-    if undo or engine.pivot_succeeded(saga):
+    found = _of_doubt(saga, record, compensating) if record.state in engine.WAITING else []
+    if compensating or engine.pivot_succeeded(saga):
         return found
     asked = record.state != StepState.PENDING
     warns = f"{record.name} was perhaps called: its undo waits for the provider" if asked else ""
@@ -130,11 +130,11 @@ def _what_closing_loses(saga: Saga, left: int) -> str:
     return f"nobody knows whether {money(at_risk, saga.order.currency)} was taken" if at_risk else "the ledger balances"
 
 
-def _of_doubt(saga: Saga, record: StepRecord, undo: bool) -> list[Choice]:
+def _of_doubt(saga: Saga, record: StepRecord, compensating: bool) -> list[Choice]:
     if engine.is_local(saga, record):
         return []
     found = [Choice(verb="look_up", label=f"Ask the provider what became of {record.name}")] if engine.step_of(saga, record.name) else []
-    if not undo and (record.state == StepState.IN_DOUBT or record.doubt):
+    if not compensating and (record.state == StepState.IN_DOUBT or record.doubt):
         found += [
             Choice(verb="it_happened", label=f"{record.name.capitalize()} did happen", needs=("evidence",), warns=ASKED_FIRST),
             Choice(verb="it_did_not", label=f"{record.name.capitalize()} did not happen: run it again under {_its_key(record)}"),

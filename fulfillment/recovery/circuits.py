@@ -37,7 +37,7 @@ BATCH = 1000
 WAKE = """
 WITH next AS (
     SELECT id FROM fulfillment_saga AS s WHERE held_by = %(name)s AND id > %(after)s AND wake_at IS NOT NULL AND NOT EXISTS (
-        SELECT FROM fulfillment_steprecord AS r WHERE r.saga_id = s.id AND r.state IN ('started', 'undo_started'))
+        SELECT FROM fulfillment_steprecord AS r WHERE r.saga_id = s.id AND r.state IN ('started', 'compensation_started'))
     ORDER BY id LIMIT %(batch)s FOR UPDATE SKIP LOCKED
 ), placed AS (
     SELECT id, %(before)s + row_number() OVER (ORDER BY id) AS place FROM next
@@ -158,7 +158,10 @@ def _wake(name: str, after: int, before: int) -> list[int]:
 def names() -> list[str]:
     """Every circuit that there may be."""
     return sorted(
-        circuits.name_of(role, gateway, undo) for role, one in ROLES.items() for gateway in one.providers for undo in (False, True)
+        circuits.name_of(role, gateway, compensating)
+        for role, one in ROLES.items()
+        for gateway in one.providers
+        for compensating in (False, True)
     )
 
 

@@ -54,8 +54,8 @@ def postpone(sagas: Collection[int], watch: ClockWatch | None = None) -> set[int
     """Those whose message may still wait in its queue are due later, in one transaction. Returns them. Raises ClockHasJumped."""
     _begin(watch, WAIT_FOR_A_ROW)
     waits = engine.postpone_all(sagas, {queue: probes.lost_before(queue) for queue in probes.QUEUES})
-    for undo in {undo for _, undo in waits}:
-        probes.want("undo" if undo else "saga")
+    for compensating in {compensating for _, compensating in waits}:
+        probes.want("compensation" if compensating else "saga")
     return {saga_id for saga_id, _ in waits}
 
 
@@ -80,8 +80,8 @@ def furthest_s() -> float:
 
 
 def _may_still_wait_in_its_queue(saga: Saga) -> bool:
-    """The step was granted and not started, and no probe has proved its message lost. A cancel does not wait for that, nor does what is left to newer code."""
+    """The step was scheduled and not started, and no probe has proved its message lost. A cancel does not wait for that, nor does what is left to newer code."""
     at = engine.border(saga)
-    if at is None or engine.is_newer(saga) or at[0].state not in engine.GRANTED or saga.cancel_requested_at:
+    if at is None or engine.is_newer(saga) or at[0].state not in engine.SCHEDULED or saga.cancel_requested_at:
         return False
-    return not probes.proves_lost("undo" if at[1] else "saga", saga.launched_at)
+    return not probes.proves_lost("compensation" if at[1] else "saga", saga.launched_at)

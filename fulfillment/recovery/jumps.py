@@ -49,8 +49,8 @@ UPDATE fulfillment_saga SET {_due_as_ever("wake_at")}, {_moved("launched_at")}, 
     {_moved("deadline_at", "opened_at")} WHERE id = ANY(%(sagas)s)
 """
 RECORDS = f"""
-UPDATE fulfillment_steprecord SET {_moved("granted_at")}, {_moved("first_started_at")}, {_moved("undo_granted_at")},
-    {_moved("asked_until", "started_at")}, {_moved("undo_asked_until", "started_at")}, {_moved("started_at")} WHERE saga_id = ANY(%(sagas)s)
+UPDATE fulfillment_steprecord SET {_moved("scheduled_at")}, {_moved("first_started_at")}, {_moved("compensation_scheduled_at")},
+    {_moved("asked_until", "started_at")}, {_moved("compensation_asked_until", "started_at")}, {_moved("started_at")} WHERE saga_id = ANY(%(sagas)s)
 """
 PAST_ATTEMPTS = f"""
 UPDATE fulfillment_pastattempt SET {_moved("asked_until", "started_at")}, {_moved("started_at")}

@@ -16,7 +16,7 @@ __all__ = [
     "want",
 ]
 
-QUEUES = ("saga", "undo")
+QUEUES = ("saga", "compensation")
 
 _of_the_sweep = Probes()
 proves_lost, probes_due, want = _of_the_sweep.proves_lost, _of_the_sweep.due, _of_the_sweep.want

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from fulfillment import engine
 from fulfillment.errors import StepError
 from fulfillment.models import Saga
+from fulfillment.provider_call import whole, with_provider_of
 from fulfillment.recovery.choices import choices, version_of
 from fulfillment.recovery.requests import Request, refuse_what_is_not_legal
 from fulfillment.step import Receipt, Step
-from fulfillment.talk import whole, with_provider_of
 from orders.models import Order
 from orders.money import money
 from orders.operators import Refused
@@ -60,7 +60,7 @@ def _found_under(step: Step, order: Order, keys: list[str]) -> tuple[str, Receip
 
 
 def _refuse_what_is_not_whole(step: Step, order: Order, receipt: Receipt, left: int | None, shown: str) -> None:
-    """By the rule of the automatic path: an order does not go on with what somebody has undone since, or with what was not asked for."""
+    """By the rule of the automatic path: an order does not go on with what somebody has reversed since, or with what was not asked for."""
     try:
         whole(step, order, receipt, left)
     except StepError as error:

@@ -49,7 +49,7 @@ class Carrier:
             self.withdraw(label)
             return Answer(200, {"id": label_id, "cancelled": True})
 
-        return self._undo(path, key, body, land, self._label(label_id))
+        return self._compensate(path, key, body, land, self._label(label_id))
 
     def cancel_by_key(self, path: str, key: str, body: dict[str, Any]) -> Request:
         """Close the door on a label that may or may not exist: nothing is booked under its key any more, and what was is cancelled."""
@@ -64,7 +64,7 @@ class Carrier:
                 self.withdraw(label)
             return Answer(200, {"cancelled": do_key, "label": labels[0]["id"] if labels else None})
 
-        return self._undo(path, key, body, land, next(iter(self.under(do_key)), None))
+        return self._compensate(path, key, body, land, next(iter(self.under(do_key)), None))
 
     def find(self, key: str) -> dict[str, Any]:
         """What is under ``key``, cancelled or not, oldest first."""
@@ -97,12 +97,12 @@ class Carrier:
     def _label(self, label_id: str) -> Row | None:
         return self._ledger.by_id("labels", self._profile, label_id)
 
-    def _undo(self, path: str, key: str, body: dict[str, Any], land: Callable[[], Answer], label: Row | None) -> Request:
-        """Faults of an undo are counted by label, over all keys and both ways to undo it."""
+    def _compensate(self, path: str, key: str, body: dict[str, Any], land: Callable[[], Answer], label: Row | None) -> Request:
+        """Faults of a compensation are counted by label, over all keys and both ways to compensate it."""
         if label is None:
             return Request(Area.LABEL_CANCELS, key, digest(path, body), land)
-        script = POSTAL_CODES.get(label["postal_code"], PLAIN).of_undo()
-        return Request(Area.LABEL_CANCELS, key, digest(path, body), land, script, tries_of=f"undo of {label['id']}")
+        script = POSTAL_CODES.get(label["postal_code"], PLAIN).of_compensation()
+        return Request(Area.LABEL_CANCELS, key, digest(path, body), land, script, tries_of=f"compensation of {label['id']}")
 
 
 def _shown(label: Row) -> dict[str, Any]:

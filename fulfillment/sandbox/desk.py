@@ -21,7 +21,7 @@ SILENCE = Answer(0, {}, silent=True)
 
 
 class Area(StrEnum):
-    """What can be down by itself; cancelling by key belongs to the undos."""
+    """What can be down by itself; cancelling by key belongs to the compensations."""
 
     CHARGES = "charges"
     REFUNDS = "refunds"

@@ -69,7 +69,7 @@ class Ledger:
     # --- effects ------------------------------------------------------------------------------------------------------
 
     def enter(self, order: str, operation: str, do_key: str, amount: int | None = None, currency: str | None = None) -> None:
-        """One effect took place; ``do_key`` is the key of the charge or label, for its undo as well. Amount in minor units."""
+        """One effect took place; ``do_key`` is the key of the charge or label, for its compensation as well. Amount in minor units."""
         effect = (order, operation, do_key, amount, currency, now())
         self.write("INSERT INTO effects (order_number, operation, key, amount, currency, at) VALUES (?, ?, ?, ?, ?, ?)", *effect)
 

@@ -26,7 +26,7 @@ class Script:
     """How a provider behaves towards one value. ``faults[n]`` meets try n + 1 under a key, ``then`` all later ones; None works.
 
     Where later tries are LOST, a remembered answer is never told either. ``delay_s``: seconds before the effect, at time scale 1.
-    ``overtakes``: a try does not wait for one that is still running under its key. ``undo``: the same for refunding or cancelling.
+    ``overtakes``: a try does not wait for one that is still running under its key. ``compensation``: the same for refunding or cancelling.
     ``declined_as``: the code of a try that is DECLINED.
     ``takes_minor``, ``takes_in``: what is taken instead of what was asked for, and in which currency; of a refund: what the first one gives back.
     """
@@ -39,10 +39,10 @@ class Script:
     overtakes: bool = False
     takes_minor: int | None = None
     takes_in: str | None = None
-    undo: "Script | None" = None
+    compensation: "Script | None" = None
 
-    def of_undo(self) -> "Script":
-        return self.undo or PLAIN
+    def of_compensation(self) -> "Script":
+        return self.compensation or PLAIN
 
 
 PLAIN = Script()
@@ -63,16 +63,16 @@ TOKENS = {
     "tok_takes_1": Script(takes_minor=1),
     "tok_takes_nothing": Script(takes_minor=0),
     "tok_takes_idr": Script(takes_in="IDR"),
-    "tok_refunds_1_first": Script(undo=Script(takes_minor=1)),
-    "tok_refund_flaky_2": Script(undo=Script(faults=(Fault.ERROR, Fault.ERROR))),
-    "tok_refund_always_fails": Script(undo=Script(then=Fault.ERROR)),
-    "tok_refund_declined": Script(undo=Script(decline="refund_declined")),
-    "tok_refund_declined_once": Script(undo=Script(faults=(Fault.DECLINED,), declined_as="refund_declined")),
+    "tok_refunds_1_first": Script(compensation=Script(takes_minor=1)),
+    "tok_refund_flaky_2": Script(compensation=Script(faults=(Fault.ERROR, Fault.ERROR))),
+    "tok_refund_always_fails": Script(compensation=Script(then=Fault.ERROR)),
+    "tok_refund_declined": Script(compensation=Script(decline="refund_declined")),
+    "tok_refund_declined_once": Script(compensation=Script(faults=(Fault.DECLINED,), declined_as="refund_declined")),
 }
 POSTAL_CODES = {
     "00408": Script(faults=(Fault.MUTE,)),
-    "00409": Script(faults=(Fault.MUTE,), then=Fault.LOST, undo=HANDED_OVER),
-    "00410": Script(undo=HANDED_OVER),
+    "00409": Script(faults=(Fault.MUTE,), then=Fault.LOST, compensation=HANDED_OVER),
+    "00410": Script(compensation=HANDED_OVER),
     "00422": Script(decline="address_refused"),
     "00503": Script(then=Fault.ERROR),
 }

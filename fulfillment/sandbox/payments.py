@@ -48,7 +48,7 @@ class Payments:
             self.give_back(charge, given)
             return Answer(201, {"id": f"re_{secrets.token_hex(8)}", "charge": charge_id, "amount": given})
 
-        return self._undo(path, key, body, land, self._charge(charge_id))
+        return self._compensate(path, key, body, land, self._charge(charge_id))
 
     def cancel_by_key(self, path: str, key: str, body: dict[str, Any]) -> Request:
         """Close the door on a charge that may or may not exist: nothing is charged under its key any more, and what was is refunded."""
@@ -65,7 +65,7 @@ class Payments:
                     self.give_back(charge, amount)
             return Answer(200, {"cancelled": do_key, "refunded": sum(amount for _, amount in remaining)})
 
-        return self._undo(path, key, body, land, next(iter(self.under(do_key)), None))
+        return self._compensate(path, key, body, land, next(iter(self.under(do_key)), None))
 
     def find(self, key: str) -> dict[str, Any]:
         """What is under ``key``, with what was refunded of it, oldest first."""
@@ -99,19 +99,21 @@ class Payments:
     def _charge(self, charge_id: str) -> Row | None:
         return self._ledger.by_id("charges", self._profile, charge_id)
 
-    def _undo(self, path: str, key: str, body: dict[str, Any], land: Callable[[], Answer], charge: Row | None) -> Request:
-        """Faults of an undo are counted by charge, over all keys and both ways to undo it."""
+    def _compensate(self, path: str, key: str, body: dict[str, Any], land: Callable[[], Answer], charge: Row | None) -> Request:
+        """Faults of a compensation are counted by charge, over all keys and both ways to compensate it."""
         if charge is None:
             return Request(Area.REFUNDS, key, digest(path, body), land)
-        return Request(Area.REFUNDS, key, digest(path, body), land, _script_of_undo(charge), tries_of=f"undo of {charge['id']}")
+        return Request(
+            Area.REFUNDS, key, digest(path, body), land, _script_of_compensation(charge), tries_of=f"compensation of {charge['id']}"
+        )
 
 
-def _script_of_undo(charge: Row) -> Script:
-    return TOKENS.get(charge["token"], PLAIN).of_undo()
+def _script_of_compensation(charge: Row) -> Script:
+    return TOKENS.get(charge["token"], PLAIN).of_compensation()
 
 
 def _given_back(charge: Row, amount: int) -> int:
-    first = _script_of_undo(charge).takes_minor
+    first = _script_of_compensation(charge).takes_minor
     return amount if first is None or charge["refunded"] else min(first, amount)
 
 

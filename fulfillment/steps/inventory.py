@@ -2,7 +2,7 @@
 
 from fulfillment import stock
 from fulfillment.errors import Rejected
-from fulfillment.step import Kind, Receipt, Step, Undo
+from fulfillment.step import Compensation, Kind, Receipt, Step
 from orders.models import Order
 
 
@@ -18,9 +18,9 @@ class Inventory(Step):
         except stock.OutOfStock as short:
             raise Rejected(str(short), code="out_of_stock") from None
 
-    def compensate(self, order: Order, undo: Undo) -> None:
+    def compensate(self, order: Order, compensation: Compensation) -> None:
         """Release by the ids of the reservations, so that a repetition changes nothing."""
-        stock.release((undo.receipt or {}).get("reservations", []))
+        stock.release((compensation.receipt or {}).get("reservations", []))
 
     def resolve(self, order: Order, key: str) -> Receipt | None:
         return None

@@ -1,7 +1,7 @@
 """Payment: charge the customer; compensation refunds that charge."""
 
 from fulfillment.gateways import Charge, payments
-from fulfillment.step import Kind, Receipt, Step, Undo
+from fulfillment.step import Compensation, Kind, Receipt, Step
 from orders.models import Order
 
 
@@ -19,13 +19,13 @@ class Payment(Step):
         charge = payments().charge(order.number, order.total_minor, order.currency, order.payment_token, key=key)
         return _receipt(charge)
 
-    def compensate(self, order: Order, undo: Undo) -> Receipt:
-        """Refund ``undo.amount_minor``. Without a receipt nobody knows whether the charge exists: cancel it by its own key."""
-        if undo.receipt is None:
-            return {"amount_minor": payments().cancel_by_key(undo.do_key, order.number, key=undo.key)}
-        amount = undo.receipt["amount_minor"] if undo.amount_minor is None else undo.amount_minor
-        refund = payments().refund(undo.receipt["charge_id"], amount, key=undo.key)
-        return {"refund_id": refund.id, "amount_minor": refund.amount_minor, "currency": refund.currency or undo.currency}
+    def compensate(self, order: Order, compensation: Compensation) -> Receipt:
+        """Refund ``compensation.amount_minor``. Without a receipt nobody knows whether the charge exists: cancel it by its own key."""
+        if compensation.receipt is None:
+            return {"amount_minor": payments().cancel_by_key(compensation.do_key, order.number, key=compensation.key)}
+        amount = compensation.receipt["amount_minor"] if compensation.amount_minor is None else compensation.amount_minor
+        refund = payments().refund(compensation.receipt["charge_id"], amount, key=compensation.key)
+        return {"refund_id": refund.id, "amount_minor": refund.amount_minor, "currency": refund.currency or compensation.currency}
 
     def resolve(self, order: Order, key: str) -> Receipt | None:
         """Ask the provider what became of ``key``; None means that no charge is known."""

@@ -1,7 +1,7 @@
 """Shipping: book a parcel with the carrier; compensation cancels it. It is the pivot: once it is booked, the order only goes forward."""
 
 from fulfillment.gateways import carrier
-from fulfillment.step import Kind, Receipt, Step, Undo
+from fulfillment.step import Compensation, Kind, Receipt, Step
 from orders.models import Order
 
 
@@ -9,7 +9,7 @@ class Shipping(Step):
     name = "shipping"
     kind = Kind.PIVOT
     role = "carrier"
-    undo_blocks = True  # never refund while the parcel may still leave
+    compensation_blocks = True  # never refund while the parcel may still leave
     receipt_fields = ("label_id",)
 
     def execute(self, order: Order, key: str) -> Receipt:
@@ -18,12 +18,12 @@ class Shipping(Step):
         label = carrier().book(order.number, order.shipping_address, parcels, key=key)
         return {"label_id": label.id, "tracking": label.tracking}
 
-    def compensate(self, order: Order, undo: Undo) -> Receipt:
+    def compensate(self, order: Order, compensation: Compensation) -> Receipt:
         """Cancel the label. A booking in doubt is cancelled by its own key. Rejected: the parcel leaves."""
-        if undo.receipt is None:
-            return {"label_id": carrier().cancel_by_key(undo.do_key, order.number, key=undo.key)}
-        carrier().cancel(undo.receipt["label_id"], key=undo.key)
-        return {"label_id": undo.receipt["label_id"]}
+        if compensation.receipt is None:
+            return {"label_id": carrier().cancel_by_key(compensation.do_key, order.number, key=compensation.key)}
+        carrier().cancel(compensation.receipt["label_id"], key=compensation.key)
+        return {"label_id": compensation.receipt["label_id"]}
 
     def resolve(self, order: Order, key: str) -> Receipt | None:
         """Ask the carrier what became of ``key``; None means that no label is known."""

@@ -17,7 +17,7 @@ _STATUS = {
 }
 _STEP = {
     "pending": ("·", GREY),
-    "granted": ("◌", BUSY),
+    "scheduled": ("◌", BUSY),
     "started": ("▶", BUSY),
     "succeeded": ("✔", GOOD),
     "delivered": ("✔", GOOD),
@@ -26,7 +26,7 @@ _STEP = {
     "retry_wait": ("◌", BACK),
     "in_doubt": ("?", BACK),
     "not_needed": ("–", GREY),
-    "undone": ("↺", BACK),
+    "compensated": ("↺", BACK),
 }
 
 
@@ -49,7 +49,7 @@ def attention_badge() -> SafeString:
 
 
 def state_badge(state: str, label: str) -> SafeString:
-    """Of a step, an undo or a delivery."""
+    """Of a step, a compensation or a delivery."""
     icon, colour = _STEP.get(state) or ("↺", BACK)
     return badge(icon, label, colour)
 

@@ -4,7 +4,7 @@ from urllib.parse import quote
 
 from django.conf import settings
 
-from fulfillment.engine import GRANTED, run_name
+from fulfillment.engine import SCHEDULED, run_name
 from fulfillment.models import StepState
 from orders.models import Order
 from orders.timeline import Kind, TimelineEntry
@@ -16,19 +16,19 @@ def task(task_id: str) -> str:
 
 
 def runs(entries: list[TimelineEntry], order: Order, step: str) -> list[tuple[str, str]]:
-    """(label, link) of every run of a step or of its undo that the history shows, in order. A chain that was published again has other ids from there on."""
-    found, epoch, again, undo = [], 0, 0, False
+    """(label, link) of every run of a step or of its compensation that the history shows, in order. A chain that was published again has other ids from there on."""
+    found, epoch, again, compensating = [], 0, 0, False
     for entry in entries:
         if entry.kind not in (Kind.STEP, Kind.RELAUNCH):
             continue
         if entry.epoch != epoch:
             epoch, again = entry.epoch, 0
         again += entry.kind == Kind.RELAUNCH
-        if entry.name != step or (entry.kind == Kind.STEP and entry.to_state not in GRANTED):
+        if entry.name != step or (entry.kind == Kind.STEP and entry.to_state not in SCHEDULED):
             continue
-        undo = undo if entry.kind == Kind.RELAUNCH else entry.to_state == StepState.UNDO_GRANTED
+        compensating = compensating if entry.kind == Kind.RELAUNCH else entry.to_state == StepState.COMPENSATION_SCHEDULED
         run = run_name(epoch, again)
-        found.append((f"undo {run}" if undo else run, task(f"{order.number}.{'undo_' if undo else ''}{step}.{run}")))
+        found.append((f"undo {run}" if compensating else run, task(f"{order.number}.{'compensate_' if compensating else ''}{step}.{run}")))
     return list(dict.fromkeys(found))
 
 

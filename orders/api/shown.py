@@ -66,7 +66,7 @@ def _step(record: StepRecord) -> dict[str, Any]:
         "name": record.name,
         "state": record.state,
         "tries": record.tries,
-        "undo_tries": record.undo_tries,
+        "compensation_tries": record.compensation_tries,
         "error_code": record.error_code,
     }
 

@@ -19,7 +19,7 @@ class Migration(migrations.Migration):
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
                 ('subject', models.CharField(max_length=80)),
-                ('kind', models.CharField(choices=[('undo_exhausted', 'An undo could not be completed'), ('in_doubt', 'Nobody can tell whether it happened'), ('stuck', 'It does not get on'), ('unknown_step', 'This code does not know a step of its plan'), ('orphan_payment', 'The provider holds what nobody owns'), ('mismatch', 'Journal and provider disagree')], max_length=20)),
+                ('kind', models.CharField(choices=[('compensation_exhausted', 'An undo could not be completed'), ('in_doubt', 'Nobody can tell whether it happened'), ('stuck', 'It does not get on'), ('unknown_step', 'This code does not know a step of its plan'), ('orphan_payment', 'The provider holds what nobody owns'), ('mismatch', 'Journal and provider disagree')], max_length=30)),
                 ('step', models.CharField(blank=True, max_length=40)),
                 ('code', models.CharField(blank=True, max_length=60)),
                 ('message', models.CharField(blank=True, max_length=300)),

@@ -12,7 +12,7 @@ from tests.engines import ROOT
 from tests.proofs.checkout import CODE, copy_code
 
 BROKEN = [
-    ("fulfillment/stock.py", "import fulfillment.engine", "Steps talk to gateways and stock, never to the engine, the journal or Celery"),
+    ("fulfillment/stock.py", "import fulfillment.engine", "Steps call gateways and stock, never to the engine, the journal or Celery"),
     ("fulfillment/engine/journal.py", "import fulfillment.engine.compensation", "The engine: what starts a transition is on top"),
     ("fulfillment/explanation/__init__.py", "import sideeffects.deliveries", "Arrows point down: entry points, then core beside reactions"),
     ("orders/models.py", "import fulfillment.models", "Arrows point down: entry points, then core beside reactions"),

@@ -89,9 +89,9 @@ ALSO_WRITES_THE_JOURNAL = {
     "fulfillment/recovery/circuits.py": {"wake_at"},
     "fulfillment/recovery/jumps.py": {
         *("wake_at", "launched_at", "held_at", "left_since", "deadline_at"),
-        *("granted_at", "first_started_at", "started_at", "asked_until", "undo_granted_at", "undo_asked_until"),
+        *("scheduled_at", "first_started_at", "started_at", "asked_until", "compensation_scheduled_at", "compensation_asked_until"),
     },
-    "fulfillment/erasure.py": {"error_message", "evidence", "receipt", "undo_receipt", "message"},
+    "fulfillment/erasure.py": {"error_message", "evidence", "receipt", "compensation_receipt", "message"},
 }
 WRITES_ANY_MODEL = {"orders/pseudonyms.py"}
 WRITES = {"update", "create", "bulk_create", "bulk_update", "get_or_create", "update_or_create", "save", "delete"}
@@ -153,7 +153,7 @@ def test_a_fact_has_one_sender_and_one_receiver() -> None:
 
 def test_the_errback_is_queued_not_run_inline() -> None:
     """Celery queues an errback that is bound, and runs most others inside the failing process."""
-    launch = Launch(saga=1, epoch=1, order="ORD-1", undo=False, steps=("payment",))
+    launch = Launch(saga=1, epoch=1, order="ORD-1", compensating=False, steps=("payment",))
     errback = tasks.errback(launch)
 
     assert app.tasks[str(errback.task)].__bound__
@@ -167,16 +167,16 @@ def test_a_refund_never_waits_behind_new_orders() -> None:
         return str(app.amqp.router.route({}, name)["queue"].name)
 
     assert {queue(f"fulfillment.{step.name}") for step in STEPS} == {"saga"}
-    assert {queue(f"fulfillment.undo_{step.name}") for step in STEPS} | {queue("fulfillment.failed")} == {"undo"}
+    assert {queue(f"fulfillment.compensate_{step.name}") for step in STEPS} | {queue("fulfillment.failed")} == {"compensation"}
     assert {queue(task.name) for task in side_effects.TASKS.values()} == {"sideeffects"}
 
 
 def test_a_message_carries_no_state_and_no_personal_data() -> None:
-    launch = Launch(saga=1, epoch=2, order="ORD-1", undo=True, steps=("shipping", "inventory", "payment"))
+    launch = Launch(saga=1, epoch=2, order="ORD-1", compensating=True, steps=("shipping", "inventory", "payment"))
 
     for signature in tasks.signatures(launch):
         assert signature.kwargs == {"saga": 1, "epoch": 2, "order": "ORD-1"}
-    assert next(signature.options["task_id"] for signature in tasks.signatures(launch)) == "ORD-1.undo_shipping.e2"
+    assert next(signature.options["task_id"] for signature in tasks.signatures(launch)) == "ORD-1.compensate_shipping.e2"
 
 
 def test_every_setting_is_documented() -> None:

@@ -123,7 +123,7 @@ def test_what_a_page_shows_passes_every_check_and_gets_its_tasks(shown: Path, tm
     tasks = json.loads(told.stdout.splitlines()[-1])
     files = [name for name, _ in snippets(shown)]
     for step in (Path(name).stem for name in files if name.startswith("fulfillment/steps/")):
-        assert {f"fulfillment.{step}", f"fulfillment.undo_{step}"} <= set(tasks)
+        assert {f"fulfillment.{step}", f"fulfillment.compensate_{step}"} <= set(tasks)
     for subscriber in (Path(name).parent.name for name in files if name.endswith("/subscriber.py")):
         assert f"sideeffects.{subscriber}" in tasks
 

@@ -50,7 +50,7 @@ def test_its_tasks_are_in_flower(admin: Page, shop: Shop) -> None:
 
 
 def test_an_order_is_cancelled_by_a_button_that_asks_first(admin: Page, shop: Shop) -> None:
-    """I press cancel, am asked, and see what is undone."""
+    """I press cancel, am asked, and see what is compensated."""
     with shop.stopped("saga"):
         number = shop.place()
         open_order(admin, shop, number)

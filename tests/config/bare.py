@@ -26,7 +26,7 @@ from tests.proofs.crash_matrix import rabbitmq
 from tests.proofs.storms.poison import EMBED, Message
 
 CELERY = "from celery.__main__ import main; main()"
-QUEUES = ("undo", "saga", "sideeffects")
+QUEUES = ("compensation", "saga", "sideeffects")
 
 
 WORDS = f"worker -P prefork -E -c 2 -Q {','.join(QUEUES)} -n bare@%h --without-gossip --without-mingle -l INFO".split()
@@ -45,7 +45,7 @@ class Broker:
         self.client.lpush(queue, json.dumps(message.envelope(queue)))
 
     def left(self) -> int:
-        """Messages that wait, or were read and never settled."""
+        """Messages that wait, or were read and never acknowledged."""
         return sum(int(self.client.llen(queue)) for queue in QUEUES) + int(self.client.hlen("unacked"))
 
     def clear(self) -> None:
@@ -159,6 +159,6 @@ def _test_database() -> str:
     return f"{url.rpartition('/')[0]}/{connection.settings_dict['NAME']}?{query}"
 
 
-def settled(seconds: float = 0.3) -> None:
+def until_logged(seconds: float = 0.3) -> None:
     """A line of the log is written a moment after what it tells."""
     time.sleep(seconds)

@@ -124,7 +124,7 @@ def test_the_status_page_is_what_doctor_finds_with_the_numbers(
         "orders": {"under_way": 1},
         "deliveries": {"waiting": 0, "dead": 0, "held": 0},
         "queues": {
-            "undo": {"waiting": None, "silent_s": 0.0},
+            "compensation": {"waiting": None, "silent_s": 0.0},
             "saga": {"waiting": 3, "silent_s": 0.0},
             "sideeffects": {"waiting": None, "silent_s": 0.0},
         },

@@ -1,4 +1,4 @@
-"""Promise: an order whose messages are discarded for ever, or kill whoever handles them, ends at a person or is undone; it never goes round for ever."""
+"""Promise: an order whose messages are discarded for ever, or kill whoever handles them, ends at a person or is compensated; it never goes round for ever."""
 
 import os
 import signal
@@ -23,7 +23,7 @@ from tests.reconciliation.shop import Shop
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.timeout(170)]
 
-BUDGETS = {"POISON_AFTER": "4", "PATIENCE_S": "2", "STEP_TRIES": "3", "UNDO_TRIES": "3"}
+BUDGETS = {"POISON_AFTER": "4", "PATIENCE_S": "2", "STEP_TRIES": "3", "COMPENSATION_TRIES": "3"}
 
 
 class Crashing:
@@ -122,7 +122,7 @@ def test_an_id_that_was_revoked_costs_one_publication(broker: Broker, worker: Wo
 
 
 def test_a_step_that_kills_its_process_every_time_turns_the_order_back(worker: Worker, shop: Shop, crash: Path) -> None:
-    """As the kernel would for its memory: it is tried a few times, then undone blind. Nothing is charged, and the worker itself lives."""
+    """As the kernel would for its memory: it is tried a few times, then compensated blind. Nothing is charged, and the worker itself lives."""
     before = worker.process.pid
     crashing = Crashing(crash, "after_start.do.payment.any")
 
@@ -138,14 +138,14 @@ def test_a_step_that_kills_its_process_every_time_turns_the_order_back(worker: W
     assert worker.process.poll() is None
 
 
-def test_an_undo_that_kills_its_process_every_time_ends_at_a_person(worker: Worker, shop: Shop, crash: Path) -> None:
+def test_a_compensation_that_kills_its_process_every_time_ends_at_a_person(worker: Worker, shop: Shop, crash: Path) -> None:
     """The refund cannot even be asked for: after its tries a person is told, with the amount."""
-    crashing = Crashing(crash, "after_start.undo.payment.any")
+    crashing = Crashing(crash, "after_start.compensate.payment.any")
 
     with crashing.always():
         order = shop.open("ORD-1", postal_code="00422")
         wait_for(lambda: state(order) == SagaState.NEEDS_ATTENTION, 100, every_s=0.3)
 
     ((kind, _, amount),) = told(order)
-    assert (kind, amount) == ("undo_exhausted", order.total_minor)
-    assert crashing.times == int(BUDGETS["UNDO_TRIES"])
+    assert (kind, amount) == ("compensation_exhausted", order.total_minor)
+    assert crashing.times == int(BUDGETS["COMPENSATION_TRIES"])

@@ -12,7 +12,7 @@ import pytest
 from kombu.exceptions import OperationalError
 
 from config.consumer import refusal
-from tests.config.bare import QUEUES, Broker, RabbitBroker, Worker, settled
+from tests.config.bare import QUEUES, Broker, RabbitBroker, Worker, until_logged
 from tests.debian import needed
 from tests.proofs.black_box.waiting import NothingCame, wait_for
 from tests.proofs.crash_matrix import rabbitmq
@@ -50,7 +50,7 @@ def test_whatever_is_in_a_message_it_is_refused_once(broker: Broker, worker: Wor
         for message in MESSAGES.values():
             broker.put(queue, message)
         worker.handles(queue, 30)
-    settled()
+    until_logged()
 
     assert {queue: len(worker.lines(f"{REFUSED} {queue}:")) for queue in QUEUES} == dict.fromkeys(QUEUES, len(MESSAGES))
     assert worker.lines("Traceback") == []
@@ -66,7 +66,7 @@ def test_what_is_no_message_at_all_is_refused_once(broker: Broker, worker: Worke
     for queue in QUEUES:
         broker.client.lpush(queue, *ENVELOPES.values())
         worker.handles(queue, 30)
-    settled()
+    until_logged()
 
     assert {queue: len(worker.lines(f"{REFUSED} {queue}:")) for queue in QUEUES} == dict.fromkeys(QUEUES, len(ENVELOPES))
     assert worker.lines("Traceback") == []
@@ -74,7 +74,14 @@ def test_what_is_no_message_at_all_is_refused_once(broker: Broker, worker: Worke
     wait_for(lambda: broker.left() == 0, 5)
 
 
-KEYS = {"saga": "string", "undo": "hash", "sideeffects": "set", "saga\x06\x163": "string", "unacked": "string", "unacked_index": "list"}
+KEYS = {
+    "saga": "string",
+    "compensation": "hash",
+    "sideeffects": "set",
+    "saga\x06\x163": "string",
+    "unacked": "string",
+    "unacked_index": "list",
+}
 
 
 @pytest.mark.parametrize("broker", ["valkey"], indirect=True)
@@ -138,7 +145,7 @@ def test_a_broadcast_that_nobody_can_read_ends_no_worker(broker: Broker, worker:
     for odd in BROADCASTS:
         broker.client.publish("/0.celery.pidbox", odd)
     worker.handles("saga")
-    settled()
+    until_logged()
 
     assert len(worker.lines(f"{REFUSED} /0.celery.pidbox:")) == len(BROADCASTS)
     assert worker.lines("Traceback") == []
@@ -152,7 +159,7 @@ def test_properties_that_the_client_library_cannot_read_break_no_connection(brok
         for odd in ({"content_type": b"\xff\xfe"}, {"correlation_id": b"\xff"}, {"application_headers": {"task": b"\xff"}}):
             line.channel().basic_publish(amqp.Message(b"null", **odd), routing_key="saga")
     worker.handles("saga")
-    settled()
+    until_logged()
 
     assert len(worker.lines(f"{REFUSED} saga:")) == 3
     assert worker.lines("Connection to broker lost") == []
@@ -192,7 +199,7 @@ def test_what_is_published_here_is_not_refused(broker: Broker, worker: Worker) -
     """The whole message that every odd one is made from is handled."""
     broker.put("saga", Message(whole()))
     worker.handles("saga")
-    settled()
+    until_logged()
 
     assert worker.lines(REFUSED) == []
     assert len(worker.lines("succeeded", "ORD-NONE: nothing to do here")) == 1

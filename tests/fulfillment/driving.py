@@ -9,8 +9,8 @@ from fulfillment.clock import lease_s
 from fulfillment.errors import InDoubt, Rejected, StepError
 from fulfillment.gateways.lease import Lease
 from fulfillment.models import Saga, StepRecord, StepState, StockLevel
+from fulfillment.provider_call import call_provider
 from fulfillment.steps import known
-from fulfillment.talk import talk
 from orders.models import Order
 from tests.fulfillment.conftest import now_due
 
@@ -29,72 +29,72 @@ def record(saga: int, name: str = "payment") -> StepRecord:
     return StepRecord.objects.get(saga=saga, name=name)
 
 
-def start(saga: int, name: str = "payment", undo: bool = False) -> engine.Claim:
-    claim = engine.start(saga, found(saga).epoch, name, undo)
+def start(saga: int, name: str = "payment", compensating: bool = False) -> engine.Claim:
+    claim = engine.start(saga, found(saga).epoch, name, compensating)
     assert claim is not None, record(saga, name).state
     return claim
 
 
-def work(saga: int, name: str = "payment", undo: bool = False) -> Any:
+def work(saga: int, name: str = "payment", compensating: bool = False) -> Any:
     """What a worker does, with the answer that came."""
-    claim, step = start(saga, name, undo), known(name)
+    claim, step = start(saga, name, compensating), known(name)
     assert step is not None
-    answer = talk(step, claim, Lease.begin(lease_s()))
+    answer = call_provider(step, claim, Lease.begin(lease_s()))
     if isinstance(answer, StepError):
-        engine.settle_failure(claim, answer)
+        engine.record_failure(claim, answer)
     else:
-        engine.settle_success(claim, answer)
+        engine.record_success(claim, answer)
     return answer
 
 
 def paid(saga: int) -> None:
     """Payment succeeded, with the order's total."""
     total = Saga.objects.select_related("order").get(pk=saga).order.total_minor
-    claim = engine.start(saga, 1, "payment", undo=False)
+    claim = engine.start(saga, 1, "payment", compensating=False)
     assert claim is not None
-    engine.settle_success(claim, {"charge_id": "ch_1", "amount_minor": total})
+    engine.record_success(claim, {"charge_id": "ch_1", "amount_minor": total})
 
 
 def refused(saga: int) -> None:
-    """Paid, and out of stock: the undo of payment is granted."""
+    """Paid, and out of stock: the compensation of payment is scheduled."""
     paid(saga)
     StockLevel.objects.update(on_hand=0)
     with pytest.raises(Rejected):
-        engine.run_local(saga, 1, "inventory", undo=False)
+        engine.run_local(saga, 1, "inventory", compensating=False)
     assert engine.chain_stopped(saga, 1) is not None
 
 
 def cancelled(saga: int) -> None:
-    """Paid, and cancelled: the undo of payment is granted."""
+    """Paid, and cancelled: the compensation of payment is scheduled."""
     paid(saga)
     recovery.cancel(found(saga).order.number, "web-shop")
     now_due(saga)
     recovery.look(saga)
 
 
-def undo_failed(saga: int, error: StepError = REFUSED) -> None:
+def compensation_failed(saga: int, error: StepError = REFUSED) -> None:
     """Paid, out of stock, and the refund failed for good: a person must decide."""
     paid(saga)
     StepRecord.objects.filter(saga=saga, name="inventory").update(state=StepState.REJECTED, error_message="MUG is out of stock.")
     assert engine.chain_stopped(saga, 1) is not None
-    claim = engine.start(saga, epoch_of(saga), "payment", undo=True)
+    claim = engine.start(saga, epoch_of(saga), "payment", compensating=True)
     assert claim is not None
-    engine.settle_failure(claim, error)
+    engine.record_failure(claim, error)
 
 
 def in_doubt(saga: int) -> None:
     """Payment was asked for, and no answer came."""
-    claim = engine.start(saga, 1, "payment", undo=False)
+    claim = engine.start(saga, 1, "payment", compensating=False)
     assert claim is not None
-    engine.settle_failure(claim, InDoubt("No answer within 1 s."))
+    engine.record_failure(claim, InDoubt("No answer within 1 s."))
 
 
 def cancel_refused(saga: int) -> None:
-    """In doubt, cancelled, and its blind undo was refused for good: nobody knows whether money was taken."""
+    """In doubt, cancelled, and its blind compensation was refused for good: nobody knows whether money was taken."""
     in_doubt(saga)
     recovery.cancel(found(saga).order.number, "amara")
     assert recovery.look(saga) is not None
-    engine.settle_failure(start(saga, undo=True), REFUSED)
+    engine.record_failure(start(saga, compensating=True), REFUSED)
 
 
 def parked_forward(saga: int, poison_after: int) -> None:
@@ -109,10 +109,10 @@ def refund_goes_on(saga: int) -> None:
     """What the sweep and a worker do after a person's retry, once the provider is back."""
     launch = recovery.look(saga)
     assert launch is not None
-    assert launch.undo
-    claim = engine.start(saga, launch.epoch, "payment", undo=True)
+    assert launch.compensating
+    claim = engine.start(saga, launch.epoch, "payment", compensating=True)
     assert claim is not None
-    engine.settle_success(claim, {"amount_minor": claim.undo_amount_minor})
+    engine.record_success(claim, {"amount_minor": claim.compensation_amount_minor})
 
 
 def copy_of(order: Order, number: str) -> int:

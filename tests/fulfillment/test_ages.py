@@ -1,5 +1,5 @@
 """Promise: what a start tells its worker about earlier tries (how old the key is, for how long nobody can have sent anything) is what the rows say, not a
-guess; and a talk stops trusting the key, and starts trusting a look-up, at the very second that the card names.
+guess; and a provider call stops trusting the key, and starts trusting a look-up, at the very second that the capabilities name.
 """
 
 import math
@@ -11,12 +11,12 @@ import pytest
 
 from fulfillment import engine, recovery
 from fulfillment.errors import WATCHED_IN_VAIN, WATCHING, InDoubt, StepError
-from fulfillment.gateways import card_of
+from fulfillment.gateways import capabilities_of
 from fulfillment.gateways.lease import Lease
 from fulfillment.models import Saga, SagaState, StepRecord
+from fulfillment.provider_call import call_provider
 from fulfillment.recovery import Request, decide, version_of
-from fulfillment.step import Kind, Receipt, Step, Undo
-from fulfillment.talk import talk
+from fulfillment.step import Compensation, Kind, Receipt, Step
 from orders.models import Order
 from tests.actors import AMARA
 from tests.fulfillment.driving import refused
@@ -27,7 +27,7 @@ SILENCE = InDoubt("No answer", code="timeout")
 
 
 class Listening(Step):
-    """It talks to nobody and remembers what it was asked."""
+    """It calls nobody and remembers what it was asked."""
 
     name, kind, role = "payment", Kind.COMPENSABLE, "payments"
 
@@ -38,7 +38,7 @@ class Listening(Step):
         self.asked.append("execute")
         return {"charge_id": "c", "amount_minor": order.total_minor}
 
-    def compensate(self, order: Order, undo: Undo) -> Receipt | None:
+    def compensate(self, order: Order, compensation: Compensation) -> Receipt | None:
         self.asked.append("compensate")
         return {}
 
@@ -57,8 +57,8 @@ def opened(order: Order, settings: Any, gateway: str = "sandbox") -> int:
     return engine.open_saga(order).saga
 
 
-def start(saga: int, undo: bool = False) -> engine.Claim:
-    claim = engine.start(saga, Saga.objects.get(pk=saga).epoch, "payment", undo)
+def start(saga: int, compensating: bool = False) -> engine.Claim:
+    claim = engine.start(saga, Saga.objects.get(pk=saga).epoch, "payment", compensating)
     assert claim is not None
     return replace(claim, watched_s=math.inf)  # the test's clock is believed
 
@@ -69,13 +69,13 @@ def look(saga: int, clock: ShopClock) -> None:
 
 
 def says(step: Step, claim: engine.Claim) -> Receipt | StepError | None:
-    return talk(step, claim, Lease.begin(LEASE))
+    return call_provider(step, claim, Lease.begin(LEASE))
 
 
 # --- what a start says ---------------------------------------------------------------------------------------------------
 
 
-def test_the_first_try_says_how_long_ago_its_key_was_granted_and_that_nobody_has_asked(
+def test_the_first_try_says_how_long_ago_its_key_was_scheduled_and_that_nobody_has_asked(
     order: Order, clock: ShopClock, settings: Any
 ) -> None:
     saga = opened(order, settings)
@@ -86,11 +86,13 @@ def test_the_first_try_says_how_long_ago_its_key_was_granted_and_that_nobody_has
     assert (claim.age_s, claim.quiet_s) == (17, None)
 
 
-def test_a_later_try_counts_from_the_first_grant_and_from_the_end_of_the_last_lease(order: Order, clock: ShopClock, settings: Any) -> None:
+def test_a_later_try_counts_from_the_first_scheduling_and_from_the_end_of_the_last_lease(
+    order: Order, clock: ShopClock, settings: Any
+) -> None:
     """The try before it could send until its lease was over, however soon it failed."""
     saga = opened(order, settings)
     clock.passes(17)
-    engine.settle_failure(start(saga), SILENCE)
+    engine.record_failure(start(saga), SILENCE)
     clock.passes(60)
     look(saga, clock)
     clock.passes(3)
@@ -98,7 +100,7 @@ def test_a_later_try_counts_from_the_first_grant_and_from_the_end_of_the_last_le
     second = start(saga)
     assert (second.age_s, second.quiet_s) == (80, 63 - LEASE)
 
-    engine.settle_failure(second, SILENCE)
+    engine.record_failure(second, SILENCE)
     clock.passes(5)
     look(saga, clock)
     third = start(saga)
@@ -130,24 +132,24 @@ def test_a_person_s_retry_makes_no_key_younger(order: Order, clock: ShopClock, s
     assert (claim.age_s, claim.quiet_s) == (5000 + LEASE, 5000)
 
 
-def test_an_undo_counts_the_step_s_key_and_the_step_s_last_try(order: Order, clock: ShopClock, settings: Any) -> None:
+def test_a_compensation_counts_the_step_s_key_and_the_step_s_last_try(order: Order, clock: ShopClock, settings: Any) -> None:
     """Its own tries are another key's."""
     saga = opened(order, settings)
     clock.passes(10)
     refused(saga)  # paid at 10 s
     clock.passes(100)
-    first = start(saga, undo=True)
+    first = start(saga, compensating=True)
     assert (first.age_s, first.quiet_s) == (110, 100 - LEASE)
 
-    engine.settle_failure(first, SILENCE)
+    engine.record_failure(first, SILENCE)
     clock.passes(40)
     look(saga, clock)
-    second = start(saga, undo=True)
+    second = start(saga, compensating=True)
 
     assert (second.age_s, second.quiet_s) == (150, 140 - LEASE)
 
 
-def test_a_step_that_was_granted_and_never_seen_to_start_may_send_until_a_lease_after_it_turned_back(
+def test_a_step_that_was_scheduled_and_never_seen_to_start_may_send_until_a_lease_after_it_turned_back(
     order: Order, clock: ShopClock, settings: Any
 ) -> None:
     """Its start may have been lost with the database: whoever held it has a lease from the turn, at most."""
@@ -157,36 +159,41 @@ def test_a_step_that_was_granted_and_never_seen_to_start_may_send_until_a_lease_
     assert recovery.look(saga) is not None
     clock.passes(20)
 
-    assert start(saga, undo=True).quiet_s == 20 - LEASE
+    assert start(saga, compensating=True).quiet_s == 20 - LEASE
 
 
 @pytest.mark.parametrize("jump_s", [3600, -3600], ids=["forward", "back"])
-@pytest.mark.parametrize("undo", [False, True], ids=["do", "undo"])
-def test_a_clock_that_jumps_makes_nothing_older_or_younger(order: Order, clock: ShopClock, settings: Any, jump_s: int, undo: bool) -> None:
+@pytest.mark.parametrize("compensating", [False, True], ids=["do", "compensate"])
+def test_a_clock_that_jumps_makes_nothing_older_or_younger(
+    order: Order, clock: ShopClock, settings: Any, jump_s: int, compensating: bool
+) -> None:
     """What is open is moved with it: an hour ahead, a key would be forgotten, and whoever may still send would be taken for silent."""
     saga = opened(order, settings)
     clock.passes(10)
-    engine.settle_failure(start(saga), SILENCE)
-    if undo:
+    engine.record_failure(start(saga), SILENCE)
+    if compensating:
         recovery.cancel(order.number, "web-shop")
     clock.passes(20)
     look(saga, clock)
-    if undo:
-        engine.settle_failure(start(saga, undo=True), SILENCE)
+    if compensating:
+        engine.record_failure(start(saga, compensating=True), SILENCE)
         clock.passes(20)
         look(saga, clock)
     clock.passes(5)
     before = StepRecord.objects.get(name="payment")
-    expected = (35, 25 - LEASE) if not undo else (55, 45 - LEASE)
+    expected = (35, 25 - LEASE) if not compensating else (55, 45 - LEASE)
 
     clock.passes(jump_s)
     recovery.move_with_the_clock(recovery.Jump(float(jump_s), time.monotonic()))
 
     after = StepRecord.objects.get(name="payment")
-    claim = start(saga, undo=undo)
+    claim = start(saga, compensating=compensating)
     assert (claim.age_s, claim.quiet_s) == expected
-    pairs = [(before.undo_asked_until, after.undo_asked_until), (before.undo_granted_at, after.undo_granted_at)]
-    assert [(later - at).total_seconds() for at, later in pairs if at and later] == ([jump_s, jump_s] if undo else [])
+    pairs = [
+        (before.compensation_asked_until, after.compensation_asked_until),
+        (before.compensation_scheduled_at, after.compensation_scheduled_at),
+    ]
+    assert [(later - at).total_seconds() for at, later in pairs if at and later] == ([jump_s, jump_s] if compensating else [])
 
 
 # --- the key window ------------------------------------------------------------------------------------------------------
@@ -206,7 +213,7 @@ def test_a_key_is_trusted_while_whatever_is_sent_until_the_lease_ends_falls_into
 
 def test_a_retry_does_not_renew_the_window(order: Order, clock: ShopClock, settings: Any, listening: Listening) -> None:
     saga = opened(order, settings)
-    engine.settle_failure(start(saga), SILENCE)
+    engine.record_failure(start(saga), SILENCE)
     clock.passes(WINDOW - LEASE)
     look(saga, clock)
 
@@ -221,8 +228,8 @@ def test_nothing_there_counts_once_the_lag_has_passed_since_the_last_lease_ended
 ) -> None:
     saga = opened(order, settings)
     clock.passes(WINDOW)
-    engine.settle_failure(start(saga), SILENCE)
-    lag_s = card_of("payments", "sandbox").lookup_lag_s
+    engine.record_failure(start(saga), SILENCE)
+    lag_s = capabilities_of("payments", "sandbox").lookup_lag_s
     clock.passes(LEASE + lag_s + after_s)
     look(saga, clock)
 
@@ -237,12 +244,12 @@ def test_watching_ends_when_window_and_lag_are_over(
     order: Order, clock: ShopClock, settings: Any, listening: Listening, after_s: float, code: str
 ) -> None:
     saga = opened(order, settings, "sandbox_watch")
-    engine.settle_failure(start(saga), SILENCE)
+    engine.record_failure(start(saga), SILENCE)
     recovery.cancel(order.number, "web-shop")
     look(saga, clock)
-    clock.passes(WINDOW + card_of("payments", "sandbox_watch").lookup_lag_s + after_s)
+    clock.passes(WINDOW + capabilities_of("payments", "sandbox_watch").lookup_lag_s + after_s)
 
-    outcome = says(listening, start(saga, undo=True))
+    outcome = says(listening, start(saga, compensating=True))
 
     assert isinstance(outcome, StepError)
     assert outcome.code == code
@@ -255,12 +262,12 @@ def test_watching_goes_on_while_the_last_try_may_still_land(
     """The window was over long ago; the last try was not."""
     saga = opened(order, settings, "sandbox_watch")
     clock.passes(2 * WINDOW)
-    engine.settle_failure(start(saga), SILENCE)
+    engine.record_failure(start(saga), SILENCE)
     recovery.cancel(order.number, "web-shop")
     look(saga, clock)
-    clock.passes(LEASE + card_of("payments", "sandbox_watch").lookup_lag_s + after_s)
+    clock.passes(LEASE + capabilities_of("payments", "sandbox_watch").lookup_lag_s + after_s)
 
-    outcome = says(listening, start(saga, undo=True))
+    outcome = says(listening, start(saga, compensating=True))
 
     assert isinstance(outcome, StepError)
     assert outcome.code == code

@@ -52,9 +52,9 @@ def test_a_message_of_the_future_or_of_a_saga_that_is_not_there_does_nothing(sag
 def test_closing_an_order_leaves_no_stock_held(saga: int, order: Order, parcel_left: bool, level: tuple[int, int]) -> None:
     """What left with a parcel that could not be called back is gone; what did not is free again."""
     held = stock.reserve(order.number, {"MUG": 2})
-    StepRecord.objects.filter(saga=saga, name="inventory").update(state=StepState.UNDO_PENDING, receipt={"reservations": held})
+    StepRecord.objects.filter(saga=saga, name="inventory").update(state=StepState.COMPENSATION_PENDING, receipt={"reservations": held})
     failed = "shipping" if parcel_left else "payment"
-    StepRecord.objects.filter(saga=saga, name=failed).update(state=StepState.UNDO_FAILED, error_code="x")
+    StepRecord.objects.filter(saga=saga, name=failed).update(state=StepState.COMPENSATION_FAILED, error_code="x")
     Saga.objects.filter(pk=saga).update(state=SagaState.NEEDS_ATTENTION, failure="shipping_failed")
     Order.objects.filter(pk=order.pk).update(status="processing")
 

@@ -204,7 +204,7 @@ def test_what_is_open_is_moved_with_the_clock_in_every_batch(sagas: list[int], m
 
     after = dict(Saga.objects.values_list("pk", "deadline_at"))
     assert {after[saga] - before[saga] for saga in sagas} == {timedelta(hours=-1)}  # type: ignore[operator]
-    moved = StepRecord.objects.filter(saga__in=sagas, name="payment").values_list("granted_at", flat=True)
+    moved = StepRecord.objects.filter(saga__in=sagas, name="payment").values_list("scheduled_at", flat=True)
     assert {at + timedelta(hours=1) for at in moved if at} == {Saga.objects.values_list("opened_at", flat=True)[0]}
 
 
@@ -218,7 +218,7 @@ def waiting(clock: ShopClock, order: Order) -> list[int]:
     for saga in sagas[:3]:
         claim = engine.start(saga, 1, "payment", False)
         assert claim is not None
-        engine.settle_failure(claim, Unavailable("down", code="connect_failed"))
+        engine.record_failure(claim, Unavailable("down", code="connect_failed"))
     for saga in sagas:
         clock.until(max(clock.now, Saga.objects.get(pk=saga).wake_at or clock.now) if saga in sagas[:2] else clock.now)
         if saga in sagas[:2]:
@@ -250,7 +250,7 @@ def test_the_probe_goes_round_all_who_wait_and_begins_again(waiting: list[int], 
         (launch,) = recovery.circuit_probes()
         claim = engine.start(launch.saga, launch.epoch, "payment", False)
         assert claim is not None
-        engine.settle_failure(claim, Unavailable("down", code="connect_failed"))
+        engine.record_failure(claim, Unavailable("down", code="connect_failed"))
         asked.append(launch.saga)
 
     assert asked == [*waiting, *waiting[:2]]

@@ -1,4 +1,4 @@
-"""Promise: nothing is tried for ever. A step out of its budget turns the order back, an undo out of its budget is told to a person, with the amount."""
+"""Promise: nothing is tried for ever. A step out of its budget turns the order back, a compensation out of its budget is told to a person, with the amount."""
 
 from collections.abc import Iterator
 
@@ -11,7 +11,7 @@ from fulfillment.errors import Busy, InDoubt, Rejected, StepError, Unavailable
 from fulfillment.explanation import explain
 from fulfillment.models import QueueProbe, Saga, SagaState, StepRecord, StepState
 from fulfillment.recovery import probes
-from fulfillment.step import Kind, Receipt, Step, Undo
+from fulfillment.step import Compensation, Kind, Receipt, Step
 from orders.models import Incident, Order
 from tests.actors import AMARA
 from tests.fulfillment.conftest import now_due
@@ -22,16 +22,16 @@ from tests.fulfillment.spending import PAID, paid_and_refused, tried
 
 
 @pytest.mark.parametrize("error", [Unavailable("down"), InDoubt("silence")], ids=["unavailable", "in doubt"])
-def test_a_step_out_of_tries_turns_the_order_back_and_is_undone_blind(saga: int, error: StepError) -> None:
+def test_a_step_out_of_tries_turns_the_order_back_and_is_compensated_blind(saga: int, error: StepError) -> None:
     """Unavailable says nothing about earlier tries: both are perhaps called."""
     for _ in range(settings.STEP_TRIES):
         tried(saga, "payment", error)
         launch = recovery.look(saga)
 
     assert launch is not None
-    assert launch.undo
+    assert launch.compensating
     assert launch.steps == ("payment",)
-    assert (found(saga).state, record(saga).state) == (SagaState.COMPENSATING, StepState.UNDO_GRANTED)
+    assert (found(saga).state, record(saga).state) == (SagaState.COMPENSATING, StepState.COMPENSATION_SCHEDULED)
 
 
 def test_an_answer_that_the_provider_is_busy_spends_no_try_but_its_deadline_runs(saga: int) -> None:
@@ -56,17 +56,17 @@ def test_an_order_that_takes_too_long_turns_back(saga: int) -> None:
     assert found(saga).state == SagaState.COMPENSATING
 
 
-def test_an_undo_out_of_tries_is_told_with_the_amount_and_never_called_done(saga: int, order: Order) -> None:
+def test_a_compensation_out_of_tries_is_told_with_the_amount_and_never_called_done(saga: int, order: Order) -> None:
     paid_and_refused(saga)
 
-    for _ in range(settings.UNDO_TRIES):
-        tried(saga, "payment", Unavailable("down", code="http_503"), undo=True)
+    for _ in range(settings.COMPENSATION_TRIES):
+        tried(saga, "payment", Unavailable("down", code="http_503"), compensating=True)
         recovery.look(saga)
 
     assert (found(saga).state, found(saga).wake_at) == (SagaState.NEEDS_ATTENTION, None)
-    assert record(saga).state == StepState.UNDO_FAILED
+    assert record(saga).state == StepState.COMPENSATION_FAILED
     incident = Incident.objects.get()
-    assert (incident.kind, incident.step, incident.code, incident.amount_minor) == ("undo_exhausted", "payment", "http_503", 100)
+    assert (incident.kind, incident.step, incident.code, incident.amount_minor) == ("compensation_exhausted", "payment", "http_503", 100)
     assert "€1.00 at risk" in incident.sentence
     order.refresh_from_db()
     assert (order.status, order.attention) == ("compensating", True)
@@ -74,33 +74,33 @@ def test_an_undo_out_of_tries_is_told_with_the_amount_and_never_called_done(saga
 
 
 @pytest.mark.parametrize(("name", "blocks"), [("shipping", True), ("inventory", False)])
-def test_a_failed_undo_stops_the_walk_only_where_it_blocks(saga: int, name: str, blocks: bool) -> None:
+def test_a_failed_compensation_stops_the_walk_only_where_it_blocks(saga: int, name: str, blocks: bool) -> None:
     """A parcel that may still leave holds the refund back; a stock problem does not."""
-    claim = engine.start(saga, 1, "payment", undo=False)
+    claim = engine.start(saga, 1, "payment", compensating=False)
     assert claim is not None
-    engine.settle_success(claim, PAID)
+    engine.record_success(claim, PAID)
     StepRecord.objects.filter(saga=saga, name="inventory").update(state=StepState.SUCCEEDED, receipt={"reservations": []})
-    StepRecord.objects.filter(saga=saga, name="shipping").update(state=StepState.IN_DOUBT, granted_at="2026-01-01T00:00Z")
+    StepRecord.objects.filter(saga=saga, name="shipping").update(state=StepState.IN_DOUBT, scheduled_at="2026-01-01T00:00Z")
     turning = engine.locking(Saga.objects.filter(pk=saga)).get()
     turn_back(turning)
     if name == "inventory":
-        undone = engine.start(saga, 2, "shipping", undo=True)
-        assert undone is not None
-        engine.settle_success(undone, {"label_id": None})
-        StepRecord.objects.filter(saga=saga, name="inventory").update(undo_tries=settings.UNDO_TRIES)
+        compensated = engine.start(saga, 2, "shipping", compensating=True)
+        assert compensated is not None
+        engine.record_success(compensated, {"label_id": None})
+        StepRecord.objects.filter(saga=saga, name="inventory").update(compensation_tries=settings.COMPENSATION_TRIES)
         now_due(saga)
         recovery.look(saga)
     else:
-        tried(saga, "shipping", Rejected("The parcel has left", code="handed_over"), undo=True)
+        tried(saga, "shipping", Rejected("The parcel has left", code="handed_over"), compensating=True)
 
-    assert record(saga, name).state == StepState.UNDO_FAILED
-    assert record(saga, "payment").state == (StepState.UNDO_PENDING if blocks else StepState.UNDO_GRANTED)
+    assert record(saga, name).state == StepState.COMPENSATION_FAILED
+    assert record(saga, "payment").state == (StepState.COMPENSATION_PENDING if blocks else StepState.COMPENSATION_SCHEDULED)
     assert found(saga).state == (SagaState.NEEDS_ATTENTION if blocks else SagaState.COMPENSATING)
     if not blocks:
-        refunded = engine.start(saga, found(saga).epoch, "payment", undo=True)
+        refunded = engine.start(saga, found(saga).epoch, "payment", compensating=True)
         assert refunded is not None
-        engine.settle_success(refunded, {"amount_minor": 100})
-        assert found(saga).state == SagaState.NEEDS_ATTENTION, "never compensated while an undo has failed"
+        engine.record_success(refunded, {"amount_minor": 100})
+        assert found(saga).state == SagaState.NEEDS_ATTENTION, "never compensated while a compensation has failed"
 
 
 def test_a_launch_without_any_progress_is_capped(saga: int) -> None:
@@ -117,7 +117,7 @@ def test_an_order_is_never_fulfilled_because_a_record_is_gone(saga: int) -> None
     StepRecord.objects.filter(saga=saga, name="shipping").delete()
     paid(saga)
 
-    engine.run_local(saga, 1, "inventory", undo=False)
+    engine.run_local(saga, 1, "inventory", compensating=False)
 
     assert found(saga).state == SagaState.NEEDS_ATTENTION
     incident = Incident.objects.get()
@@ -165,7 +165,7 @@ class Survey(Step):
     def execute(self, order: Order, key: str) -> Receipt:
         return {}
 
-    def compensate(self, order: Order, undo: Undo) -> None:
+    def compensate(self, order: Order, compensation: Compensation) -> None:
         return None
 
 
@@ -175,7 +175,7 @@ def stuck_after_the_pivot(monkeypatch: pytest.MonkeyPatch, order: Order) -> Iter
     monkeypatch.setattr(engine.creation, "STEPS", steps.STEPS)
     saga = engine.open_saga(order).saga
     StepRecord.objects.filter(saga=saga).exclude(name="survey").update(state=StepState.SUCCEEDED)
-    StepRecord.objects.filter(saga=saga, name="survey").update(state=StepState.GRANTED, granted_at="2026-01-01T00:00Z")
+    StepRecord.objects.filter(saga=saga, name="survey").update(state=StepState.SCHEDULED, scheduled_at="2026-01-01T00:00Z")
     for _ in range(settings.STEP_TRIES):
         tried(saga, "survey", Unavailable("down"))
         recovery.look(saga)

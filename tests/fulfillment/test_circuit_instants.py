@@ -35,7 +35,7 @@ def circuit() -> Circuit:
 def fails(saga: int) -> None:
     claim = engine.start(saga, found(saga).epoch, "payment", False)
     assert claim is not None
-    assert engine.settle_failure(claim, DOWN).mine
+    assert engine.record_failure(claim, DOWN).mine
 
 
 def opened(place: Place, clock: ShopClock) -> list[int]:
@@ -86,8 +86,8 @@ def test_whoever_is_held_looks_for_itself_now_and_then(
     assert clock.left(found(late).held_at) == 0
 
 
-@pytest.mark.parametrize(("after_s", "becomes"), [(0, StepState.GRANTED), (EDGE, StepState.PENDING)])
-def test_a_grant_is_withdrawn_only_if_the_circuit_had_been_open_for_longer_than_a_lease(
+@pytest.mark.parametrize(("after_s", "becomes"), [(0, StepState.SCHEDULED), (EDGE, StepState.PENDING)])
+def test_what_is_scheduled_is_withdrawn_only_if_the_circuit_had_been_open_for_longer_than_a_lease(
     place: Place, clock: ShopClock, after_s: float, becomes: StepState
 ) -> None:
     """Before that a start may have been under way that nobody has seen."""
@@ -162,7 +162,7 @@ def test_our_own_trouble_asks_another_one_as_soon_as_before(place: Place, clock:
     claim = engine.start(saga, found(saga).epoch, "payment", False)
     assert claim is not None
 
-    engine.settle_failure(claim, InDoubt("slow on our side", code="time_limit", provider_failed=False))
+    engine.record_failure(claim, InDoubt("slow on our side", code="time_limit", provider_failed=False))
 
     assert clock.left(circuit().next_probe_at) == 2 * BACKOFF
 
@@ -179,7 +179,7 @@ def test_a_hold_gives_back_exactly_the_time_that_it_took(place: Place, clock: Sh
     claim = engine.start(saga, found(saga).epoch, "payment", False)
     assert claim is not None
     clock.passes(4)
-    engine.settle_success(claim, {"charge_id": "c", "amount_minor": 100})
+    engine.record_success(claim, {"charge_id": "c", "amount_minor": 100})
     assert not list(recovery.circuit_probes())
     clock.until(found(second).wake_at)
     assert recovery.look(second) is not None
@@ -201,7 +201,7 @@ def test_those_who_wait_are_woken_twenty_a_second_from_the_first_on(place: Place
     saga = next_probe(clock)
     claim = engine.start(saga, found(saga).epoch, "payment", False)
     assert claim is not None
-    engine.settle_success(claim, {"charge_id": "c", "amount_minor": 100})
+    engine.record_success(claim, {"charge_id": "c", "amount_minor": 100})
 
     assert not list(recovery.circuit_probes())
 
@@ -228,7 +228,7 @@ def test_who_was_never_asked_for_is_a_person_s_after_the_limit_of_an_outage(
 
 
 def test_a_cancel_of_who_is_held_is_due_at_once(place: Place, order: Order, clock: ShopClock) -> None:
-    """In doubt and cancelled: its undo need not wait for a look."""
+    """In doubt and cancelled: its compensation need not wait for a look."""
     opened(place, clock)
     saga = place(9)
     Circuit.objects.filter(pk="payments.sandbox.do").update(state=CircuitState.CLOSED)

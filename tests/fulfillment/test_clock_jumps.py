@@ -71,7 +71,7 @@ def test_a_worker_is_not_taken_over_because_the_clock_was_set_forward(
         sweep.round()
 
     assert (record_of(saga).state, Saga.objects.get(pk=saga).epoch) == (StepState.STARTED, 1)
-    assert engine.settle_success(claim, {"charge": "c", "amount_minor": 100}).mine
+    assert engine.record_success(claim, {"charge": "c", "amount_minor": 100}).mine
 
 
 def test_a_sweep_that_has_just_begun_takes_nobody_over_before_it_has_seen_a_lease_pass(saga: int) -> None:
@@ -86,7 +86,7 @@ def test_a_sweep_that_has_just_begun_takes_nobody_over_before_it_has_seen_a_leas
     see_a_lease_pass(sweep)
     Saga.objects.filter(pk=saga).update(wake_at="2020-01-01T00:00Z")
     sweep.round()
-    assert record_of(saga).state == StepState.GRANTED
+    assert record_of(saga).state == StepState.SCHEDULED
     assert Saga.objects.get(pk=saga).epoch == 2
 
 
@@ -94,7 +94,7 @@ def test_deadlines_move_with_the_clock(saga: int, sweep: Sweep, set_clock: SetCl
     """A day ahead, every order that waits for its next try would be out of time, and be turned back."""
     claim = engine.start(saga, 1, "payment", False)
     assert claim is not None
-    engine.settle_failure(claim, Unavailable("down", code="connect_failed"))
+    engine.record_failure(claim, Unavailable("down", code="connect_failed"))
     before = Saga.objects.get(pk=saga)
     first_started_at = record_of(saga).first_started_at
     assert before.deadline_at is not None and first_started_at is not None

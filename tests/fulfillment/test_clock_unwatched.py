@@ -35,7 +35,7 @@ def process() -> Iterator[None]:
 def fail(saga: int) -> None:
     claim = engine.start(saga, Saga.objects.get(pk=saga).epoch, "payment", False)
     assert claim is not None
-    engine.settle_failure(claim, Unavailable("down", code="connect_failed"))
+    engine.record_failure(claim, Unavailable("down", code="connect_failed"))
 
 
 def deadline(saga: int) -> Any:
@@ -60,16 +60,16 @@ def test_a_jump_that_no_sweep_has_seen_is_given_back(saga: int, set_clock: SetCl
 
 @pytest.mark.parametrize("succeeds", [False, True])
 def test_a_jump_in_the_middle_of_a_try_is_given_back_too(saga: int, set_clock: SetClock, succeeds: bool) -> None:
-    """No sweep runs, and the worker settles by the new clock: nothing looks late afterwards."""
+    """No sweep runs, and the worker records by the new clock: nothing looks late afterwards."""
     before = deadline(saga)
     claim = engine.start(saga, 1, "payment", False)
     assert claim is not None
     set_clock(HOUR)
 
     if succeeds:
-        engine.settle_success(claim, {"charge_id": "ch_1", "amount_minor": 100})
+        engine.record_success(claim, {"charge_id": "ch_1", "amount_minor": 100})
     else:
-        engine.settle_failure(claim, Unavailable("down", code="connect_failed"))
+        engine.record_failure(claim, Unavailable("down", code="connect_failed"))
 
     Saga.objects.filter(pk=saga, wake_at__isnull=False).update(wake_at=shop_now())
     recovery.look(saga)
@@ -143,7 +143,7 @@ def test_a_look_up_counts_only_as_far_as_this_process_has_seen_the_clock(saga: i
     assert first.surely_quiet_s is None
     set_clock(HOUR)
     Saga.objects.filter(pk=saga).update(epoch=2)
-    StepRecord.objects.filter(saga=saga, name="payment").update(state="granted")
+    StepRecord.objects.filter(saga=saga, name="payment").update(state="scheduled")
 
     second = engine.start(saga, 2, "payment", False)
 
@@ -155,7 +155,7 @@ def test_a_look_up_counts_only_as_far_as_this_process_has_seen_the_clock(saga: i
 def test_a_process_that_has_seen_enough_believes_the_clock(saga: int, process: None) -> None:
     engine.start(saga, 1, "payment", False)
     attempts.watch._calm_since -= 2 * settings.LEASE_S
-    StepRecord.objects.filter(saga=saga, name="payment").update(state="granted", asked_until=shop_now() - HOUR)
+    StepRecord.objects.filter(saga=saga, name="payment").update(state="scheduled", asked_until=shop_now() - HOUR)
 
     second = engine.start(saga, 1, "payment", False)
 

@@ -35,7 +35,7 @@ def test_a_worker_is_taken_over_at_the_end_of_its_lease(saga: int, clock: ShopCl
     recovery.look(saga)
 
     assert (found(saga).epoch == 2) is is_taken
-    assert engine.settle_success(claim, {"charge_id": "c", "amount_minor": 100}).mine is not is_taken
+    assert engine.record_success(claim, {"charge_id": "c", "amount_minor": 100}).mine is not is_taken
 
 
 # --- deadlines -------------------------------------------------------------------------------------------------------------
@@ -50,10 +50,10 @@ def goes_by(clock: ShopClock, seconds: float) -> None:
 @BOTH_SIDES
 def test_a_step_s_deadline_counts_from_its_first_start(saga: int, clock: ShopClock, after_s: float, is_over: bool) -> None:
     clock.passes(40)
-    engine.settle_failure(start(saga), BUSY)
+    engine.record_failure(start(saga), BUSY)
     goes_by(clock, 500)
     recovery.look(saga)
-    engine.settle_failure(start(saga), BUSY)
+    engine.record_failure(start(saga), BUSY)
     goes_by(clock, settings.STEP_DEADLINE_S - 500 + after_s)
 
     recovery.look(saga)
@@ -75,17 +75,19 @@ def test_a_saga_s_deadline_counts_from_opening_whatever_succeeds_on_the_way(
 
 
 @BOTH_SIDES
-def test_an_undo_s_deadline_counts_from_its_grant(saga: int, order: Order, clock: ShopClock, after_s: float, is_over: bool) -> None:
+def test_a_compensation_s_deadline_counts_from_its_scheduling(
+    saga: int, order: Order, clock: ShopClock, after_s: float, is_over: bool
+) -> None:
     clock.passes(40)
     refused(saga)
     goes_by(clock, 300)
-    engine.settle_failure(start(saga, undo=True), BUSY)
-    goes_by(clock, settings.UNDO_DEADLINE_S - 300 + after_s)
+    engine.record_failure(start(saga, compensating=True), BUSY)
+    goes_by(clock, settings.COMPENSATION_DEADLINE_S - 300 + after_s)
 
     recovery.look(saga)
 
     assert (found(saga).state == SagaState.NEEDS_ATTENTION) is is_over
-    assert [incident.kind for incident in Incident.objects.all()] == ["undo_exhausted"] * is_over
+    assert [incident.kind for incident in Incident.objects.all()] == ["compensation_exhausted"] * is_over
 
 
 @BOTH_SIDES
@@ -95,7 +97,7 @@ def test_the_time_of_a_lost_worker_moves_the_step_s_deadline_by_exactly_that(
     start(saga)
     clock.passes(LEASE + 40)
     recovery.look(saga)
-    engine.settle_failure(start(saga), BUSY)
+    engine.record_failure(start(saga), BUSY)
     goes_by(clock, settings.STEP_DEADLINE_S + after_s)
 
     recovery.look(saga)
@@ -109,7 +111,7 @@ def test_what_several_lost_workers_took_is_given_back_whole(saga: int, clock: Sh
         start(saga)
         clock.passes(LEASE + 10)
         recovery.look(saga)
-    engine.settle_failure(start(saga), BUSY)
+    engine.record_failure(start(saga), BUSY)
     goes_by(clock, settings.STEP_DEADLINE_S + after_s)
 
     recovery.look(saga)
@@ -123,8 +125,8 @@ def test_what_one_step_was_given_back_is_not_the_next_one_s(saga: int, clock: Sh
     clock.passes(LEASE + 40)
     recovery.look(saga)
     paid_again(saga)
-    engine.run_local(saga, found(saga).epoch, "inventory", undo=False)
-    engine.settle_failure(start(saga, "shipping"), BUSY)
+    engine.run_local(saga, found(saga).epoch, "inventory", compensating=False)
+    engine.record_failure(start(saga, "shipping"), BUSY)
     goes_by(clock, settings.STEP_DEADLINE_S + after_s)
 
     recovery.look(saga)
@@ -133,17 +135,17 @@ def test_what_one_step_was_given_back_is_not_the_next_one_s(saga: int, clock: Sh
 
 
 @BOTH_SIDES
-def test_what_a_step_was_given_back_is_not_its_undo_s(saga: int, clock: ShopClock, after_s: float, is_over: bool) -> None:
+def test_what_a_step_was_given_back_is_not_its_compensation_s(saga: int, clock: ShopClock, after_s: float, is_over: bool) -> None:
     start(saga)
     clock.passes(LEASE + 40)
     recovery.look(saga)
     paid_again(saga)
     StockLevel.objects.update(on_hand=0)
     with pytest.raises(Rejected):
-        engine.run_local(saga, found(saga).epoch, "inventory", undo=False)
+        engine.run_local(saga, found(saga).epoch, "inventory", compensating=False)
     engine.chain_stopped(saga, found(saga).epoch)
-    engine.settle_failure(start(saga, undo=True), BUSY)
-    goes_by(clock, settings.UNDO_DEADLINE_S + after_s)
+    engine.record_failure(start(saga, compensating=True), BUSY)
+    goes_by(clock, settings.COMPENSATION_DEADLINE_S + after_s)
 
     recovery.look(saga)
 
@@ -167,7 +169,7 @@ def test_the_time_of_a_lost_worker_moves_the_saga_s_deadline_by_exactly_that(
 
 
 def paid_again(saga: int) -> None:
-    engine.settle_success(start(saga), {"charge_id": "c", "amount_minor": 100})
+    engine.record_success(start(saga), {"charge_id": "c", "amount_minor": 100})
 
 
 @BOTH_SIDES
@@ -187,7 +189,7 @@ def test_what_no_process_serves_is_a_person_s_after_its_time(saga: int, clock: S
 def test_the_last_try_is_the_one_that_the_setting_names(saga: int, clock: ShopClock, tries: int, goes_on: bool) -> None:
     assert settings.STEP_TRIES == 8
     for _ in range(tries):
-        engine.settle_failure(start(saga), DOWN)
+        engine.record_failure(start(saga), DOWN)
         clock.until(found(saga).wake_at)
         recovery.look(saga)
 
@@ -246,16 +248,16 @@ def test_an_unanswered_probe_is_followed_by_another_with_waits_doubling_and_capp
 
 def test_a_queue_that_lets_nothing_out_is_named_with_its_time(clock: ShopClock) -> None:
     sender = probes.Probes()
-    sender.want("undo")
+    sender.want("compensation")
     assert sender.due()
     clock.passes(20)
-    sender.want("undo")
+    sender.want("compensation")
     assert sender.due()
     clock.passes(5)
 
-    assert probes.unanswered_for_s() == {"undo": 25.0}
+    assert probes.unanswered_for_s() == {"compensation": 25.0}
 
-    probes.probe_came_out("undo", clock.now)
+    probes.probe_came_out("compensation", clock.now)
     assert probes.unanswered_for_s() == {}
 
 
@@ -264,7 +266,7 @@ def test_a_queue_that_lets_nothing_out_is_named_with_its_time(clock: ShopClock) 
 
 @pytest.mark.parametrize(("before_s", "is_due"), [(EDGE, False), (0, True)], ids=["just before", "then"])
 def test_a_saga_is_due_at_its_instant(saga: int, clock: ShopClock, before_s: float, is_due: bool) -> None:
-    engine.settle_failure(start(saga), InDoubt("silence"))
+    engine.record_failure(start(saga), InDoubt("silence"))
     clock.until(found(saga).wake_at, -before_s)
 
     assert bool([launch for launch in recovery.due() if launch]) is is_due
@@ -273,7 +275,7 @@ def test_a_saga_is_due_at_its_instant(saga: int, clock: ShopClock, before_s: flo
 @BOTH_SIDES
 def test_what_wakes_up_later_than_any_rule_allows_is_due(saga: int, clock: ShopClock, after_s: float, is_over: bool) -> None:
     """Twice the longest wait of all is what no rule reaches."""
-    engine.settle_failure(start(saga), InDoubt("silence"))
+    engine.record_failure(start(saga), InDoubt("silence"))
     furthest_s = 2 * max(LEASE, settings.PATIENCE_CAP_S, settings.BACKOFF_CAP_S)
     clock.until(found(saga).wake_at, -furthest_s - after_s)  # the clock was ahead when it was written
 
@@ -291,8 +293,8 @@ def test_a_reconciliation_is_due_once_every_so_often(clock: ShopClock) -> None:
     assert recovery.sweep_age_s() == settings.RECONCILE_EVERY_S + EDGE + 42
 
 
-def test_nothing_is_started_twice_by_what_is_granted_only_once(saga: int, clock: ShopClock, settings: Any) -> None:
-    """A grant has no end of its own: however late its message comes, it starts, and once."""
+def test_nothing_is_started_twice_by_what_is_scheduled_only_once(saga: int, clock: ShopClock, settings: Any) -> None:
+    """What is scheduled has no end of its own: however late its message comes, it starts, and once."""
     clock.passes(settings.PATIENCE_CAP_S * 3)
 
     assert engine.start(saga, 1, "payment", False) is not None

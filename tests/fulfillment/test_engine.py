@@ -20,25 +20,25 @@ def state(saga: int, name: str = "payment") -> str:
 
 
 def test_a_doubled_message_starts_once(saga: int) -> None:
-    assert engine.start(saga, 1, "payment", undo=False) is not None
-    assert engine.start(saga, 1, "payment", undo=False) is None
+    assert engine.start(saga, 1, "payment", compensating=False) is not None
+    assert engine.start(saga, 1, "payment", compensating=False) is None
 
 
 @pytest.mark.parametrize(("epoch", "name"), [(2, "payment"), (0, "payment"), (1, "shipping"), (1, "inventory")])
-def test_a_message_of_another_epoch_or_of_a_step_not_granted_starts_nothing(saga: int, epoch: int, name: str) -> None:
-    assert engine.start(saga, epoch, name, undo=False) is None
+def test_a_message_of_another_epoch_or_of_a_step_not_scheduled_starts_nothing(saga: int, epoch: int, name: str) -> None:
+    assert engine.start(saga, epoch, name, compensating=False) is None
 
 
-def test_a_worker_that_was_taken_over_settles_nothing_and_history_says_so(saga: int) -> None:
-    late = engine.start(saga, 1, "payment", undo=False)
+def test_a_worker_that_was_taken_over_records_nothing_and_history_says_so(saga: int) -> None:
+    late = engine.start(saga, 1, "payment", compensating=False)
     assert late is not None
     now_due(saga)
     launch = recovery.look(saga)
     assert launch is not None
     before = StepRecord.objects.filter(saga=saga).values().order_by("id")[0]
 
-    assert not engine.settle_success(late, {"charge_id": "c"}).mine
-    assert not engine.settle_failure(late, InDoubt("?")).mine
+    assert not engine.record_success(late, {"charge_id": "c"}).mine
+    assert not engine.record_failure(late, InDoubt("?")).mine
 
     assert StepRecord.objects.filter(saga=saga).values().order_by("id")[0] == before
     assert (launch.epoch, launch.steps) == (2, ("payment", "inventory", "shipping"))
@@ -46,28 +46,28 @@ def test_a_worker_that_was_taken_over_settles_nothing_and_history_says_so(saga: 
 
 
 def test_two_starts_in_one_epoch_are_told_apart_by_their_claim(saga: int) -> None:
-    """A start lost with a database crash, and a doubled message: two workers in one epoch, one of which may settle."""
-    first = engine.start(saga, 1, "payment", undo=False)
-    StepRecord.objects.filter(saga=saga, name="payment").update(state=StepState.GRANTED, claim=None)
-    second = engine.start(saga, 1, "payment", undo=False)
+    """A start lost with a database crash, and a doubled message: two workers in one epoch, one of which may record an outcome."""
+    first = engine.start(saga, 1, "payment", compensating=False)
+    StepRecord.objects.filter(saga=saga, name="payment").update(state=StepState.SCHEDULED, claim=None)
+    second = engine.start(saga, 1, "payment", compensating=False)
     assert first is not None
     assert second is not None
 
-    assert not engine.settle_success(first, {}).mine
-    assert engine.settle_success(second, {}).mine
+    assert not engine.record_success(first, {}).mine
+    assert engine.record_success(second, {}).mine
 
 
 @pytest.mark.parametrize(("error", "becomes"), [(Unavailable("down"), "retry_wait"), (InDoubt("?"), "in_doubt")])
 def test_what_may_be_tried_again_waits_and_keeps_its_key(saga: int, error: Any, becomes: str) -> None:
-    first = engine.start(saga, 1, "payment", undo=False)
+    first = engine.start(saga, 1, "payment", compensating=False)
     assert first is not None
-    assert engine.settle_failure(first, error).mine
+    assert engine.record_failure(first, error).mine
     assert state(saga) == becomes
     now_due(saga)
     launch = recovery.look(saga)
     assert launch is not None
 
-    again = engine.start(saga, launch.epoch, "payment", undo=False)
+    again = engine.start(saga, launch.epoch, "payment", compensating=False)
 
     assert again is not None
     assert (again.key, again.tries) == (first.key, 2)
@@ -75,25 +75,25 @@ def test_what_may_be_tried_again_waits_and_keeps_its_key(saga: int, error: Any, 
 
 def test_a_local_step_that_is_rejected_leaves_no_reservation(saga: int) -> None:
     StockLevel.objects.update(on_hand=1)
-    claim = engine.start(saga, 1, "payment", undo=False)
+    claim = engine.start(saga, 1, "payment", compensating=False)
     assert claim is not None
-    engine.settle_success(claim, {"charge_id": "c", "amount_minor": 100})
+    engine.record_success(claim, {"charge_id": "c", "amount_minor": 100})
 
     with pytest.raises(Rejected):
-        engine.run_local(saga, 1, "inventory", undo=False)
+        engine.run_local(saga, 1, "inventory", compensating=False)
 
     assert state(saga, "inventory") == "rejected"
     assert not Reservation.objects.exists()
     back = engine.chain_stopped(saga, 1)
     assert back is not None
-    assert (back.undo, back.epoch, back.steps) == (True, 2, ("payment",))
+    assert (back.compensating, back.epoch, back.steps) == (True, 2, ("payment",))
     assert engine.chain_stopped(saga, 1) is None, "a second errback of the old epoch does nothing"
 
 
 def test_an_errback_that_finds_the_step_succeeded_publishes_the_rest_once(saga: int) -> None:
-    claim = engine.start(saga, 1, "payment", undo=False)
+    claim = engine.start(saga, 1, "payment", compensating=False)
     assert claim is not None
-    engine.settle_success(claim, {"charge_id": "c", "amount_minor": 100})
+    engine.record_success(claim, {"charge_id": "c", "amount_minor": 100})
 
     first, second = engine.chain_stopped(saga, 1), engine.chain_stopped(saga, 1)
 
@@ -139,8 +139,10 @@ def test_the_sweep_takes_what_is_due_and_nothing_else(saga: int) -> None:
 @pytest.mark.parametrize("step_state", StepState.values)
 def test_every_state_of_a_step_has_a_sentence(order: Order, saga: int, step_state: str) -> None:
     """Nobody looks at an order and learns nothing."""
-    undo = step_state.startswith("undo") and step_state != "undone"
-    Saga.objects.update(state=SagaState.COMPENSATING if undo else SagaState.RUNNING, failure="shipping_failed" if undo else "")
+    compensating = step_state.startswith("compensation") and step_state != "compensated"
+    Saga.objects.update(
+        state=SagaState.COMPENSATING if compensating else SagaState.RUNNING, failure="shipping_failed" if compensating else ""
+    )
     StepRecord.objects.filter(saga=saga, name="payment").update(state=step_state, error_message="because")
 
     told = explain(order)

@@ -25,7 +25,7 @@ DECLINED = "The provider answered 402 (card_declined)."
     [
         ({}, {"state": "retry_wait", "tries": 1}),
         ({"failure": "payment_failed", "state": "compensated", "wake_at": None}, {"state": "not_needed"}),
-        ({"failure": "payment_failed", "state": "compensating"}, {"state": "undo_retry_wait", "undo_tries": 1}),
+        ({"failure": "payment_failed", "state": "compensating"}, {"state": "compensation_retry_wait", "compensation_tries": 1}),
     ],
 )
 def test_a_sentence_ends_once(saga: int, order: Order, stands: dict[str, Any], record: dict[str, Any]) -> None:
@@ -42,9 +42,9 @@ def test_a_sentence_ends_once(saga: int, order: Order, stands: dict[str, Any], r
     assert ".)" not in sentence
 
 
-def test_the_reason_is_that_of_turning_back_not_of_a_failed_undo(saga: int, order: Order) -> None:
+def test_the_reason_is_that_of_turning_back_not_of_a_failed_compensation(saga: int, order: Order) -> None:
     """The carrier never answered; that it later refused the cancel is another story."""
-    StepRecord.objects.filter(name="shipping").update(state="undo_failed", error_message="The provider answered 400 (handed_over).")
+    StepRecord.objects.filter(name="shipping").update(state="compensation_failed", error_message="The provider answered 400 (handed_over).")
     Saga.objects.filter(pk=saga).update(failure="shipping_failed", state="needs_attention", wake_at=None)
     turned = {
         "kind": "saga",
@@ -79,9 +79,9 @@ def test_an_order_that_turned_back_before_its_step_was_kept_says_what_is_known(s
 
 
 def test_a_second_try_runs_since_its_own_start(saga: int, order: Order) -> None:
-    """Not since the first one was settled."""
-    first, settled, second = (datetime(2026, 1, 1, hour, tzinfo=UTC) for hour in (1, 2, 3))
-    StepRecord.objects.filter(name="payment").update(state="started", granted_at=first, settled_at=settled, started_at=second)
+    """Not since the outcome of the first one."""
+    first, recorded, second = (datetime(2026, 1, 1, hour, tzinfo=UTC) for hour in (1, 2, 3))
+    StepRecord.objects.filter(name="payment").update(state="started", scheduled_at=first, outcome_at=recorded, started_at=second)
 
     told = explain(order)
 
@@ -132,15 +132,15 @@ def test_a_message_in_a_queue_that_lets_nothing_out_is_not_told_as_on_its_way(sa
     assert (told.public, told.blocked_on) == ("Payment takes longer than usual; it goes on by itself.", "a worker")
 
 
-def test_an_undo_s_queue_is_its_own(saga: int, order: Order, clock: ShopClock) -> None:
+def test_a_compensation_s_queue_is_its_own(saga: int, order: Order, clock: ShopClock) -> None:
     StepRecord.objects.update(state="not_needed")
-    StepRecord.objects.filter(name="payment").update(state="undo_granted")
+    StepRecord.objects.filter(name="payment").update(state="compensation_scheduled")
     Saga.objects.update(failure="payment_failed", state="compensating")
     sender = Probes()
     sender.want("saga")
     sender.due()
     clock.passes(500)
-    sender.want("undo")
+    sender.want("compensation")
     sender.due()
     clock.passes(180)
     Saga.objects.update(wake_at=clock.now)
@@ -154,7 +154,7 @@ def test_an_undo_s_queue_is_its_own(saga: int, order: Order, clock: ShopClock) -
 def test_an_order_that_is_held_is_so_since_it_is_held(saga: int, order: Order) -> None:
     """Not since the last try as the probe, which changes nothing for it."""
     held_at, tried_at = (datetime(2026, 1, 1, hour, tzinfo=UTC) for hour in (1, 2))
-    StepRecord.objects.filter(name="payment").update(state="in_doubt", started_at=tried_at, settled_at=tried_at)
+    StepRecord.objects.filter(name="payment").update(state="in_doubt", started_at=tried_at, outcome_at=tried_at)
     Saga.objects.update(held_by="payments.sandbox.do", held_at=held_at)
 
     assert explain(order).since == held_at

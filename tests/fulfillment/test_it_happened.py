@@ -10,9 +10,9 @@ from fulfillment.clock import lease_s
 from fulfillment.errors import InDoubt, Rejected
 from fulfillment.gateways.lease import Lease
 from fulfillment.models import SagaState, StepState
+from fulfillment.provider_call import call_provider
 from fulfillment.recovery import Refused, Request, decide, version_of
 from fulfillment.steps import known
-from fulfillment.talk import talk
 from orders.attention import Incident
 from orders.models import Order, OrderLine
 from orders.timeline import Kind, TimelineEntry
@@ -93,7 +93,7 @@ def test_a_label_that_somebody_has_cancelled_was_not_booked(order: Order, sandbo
     saga = copy_of(order, number)
     Order.objects.filter(number=number).update(shipping_address=ADDRESS)
     work(saga)
-    engine.run_local(saga, 1, "inventory", undo=False)
+    engine.run_local(saga, 1, "inventory", compensating=False)
     plant(sandbox, "label", number, "shipping")
     in_doubt_at(saga, "shipping")
     plant(sandbox, "cancel_label", number, "shipping")
@@ -105,7 +105,7 @@ def test_a_label_that_somebody_has_cancelled_was_not_booked(order: Order, sandbo
 
 
 def in_doubt_at(saga: int, name: str) -> None:
-    engine.settle_failure(start(saga, name), SILENCE)
+    engine.record_failure(start(saga, name), SILENCE)
 
 
 def test_without_an_answer_nobody_s_word_counts(saga: int, settings: Any) -> None:
@@ -145,33 +145,38 @@ def paid_another_way(request: pytest.FixtureRequest, order: Order, number: str, 
     happened(saga, evidence="transfer 2026-114")
     OrderLine.objects.create(order=found(saga).order, sku="MUG", name="Mug", quantity=99, unit_price_minor=1)
     with pytest.raises(Rejected):
-        engine.run_local(saga, found(saga).epoch, "inventory", undo=False)
+        engine.run_local(saga, found(saga).epoch, "inventory", compensating=False)
     assert engine.chain_stopped(saga, found(saga).epoch) is not None
     return saga
 
 
-def undo(saga: int) -> None:
-    claim, step = start(saga, undo=True), known("payment")
+def compensate(saga: int) -> None:
+    claim, step = start(saga, compensating=True), known("payment")
     assert step is not None
-    receipt = talk(step, claim, Lease.begin(lease_s()))
+    receipt = call_provider(step, claim, Lease.begin(lease_s()))
     assert isinstance(receipt, dict), receipt
-    engine.settle_success(claim, receipt)
+    engine.record_success(claim, receipt)
 
 
 @pytest.mark.parametrize("paid_another_way", ["sandbox", "sandbox_forgetful", "sandbox_burn"], indirect=True)
 def test_what_was_paid_another_way_is_not_given_back_by_finding_nothing(paid_another_way: int) -> None:
     """I have paid by transfer, and get no parcel: somebody must send my money back, and is told."""
-    undo(paid_another_way)
+    compensate(paid_another_way)
 
     assert found(paid_another_way).state == SagaState.NEEDS_ATTENTION
     assert found(paid_another_way).order.status == "compensating"
     incident = Incident.objects.get()
-    assert (incident.kind, incident.step, incident.code, incident.amount_minor) == ("undo_exhausted", "payment", "paid_another_way", 100)
+    assert (incident.kind, incident.step, incident.code, incident.amount_minor) == (
+        "compensation_exhausted",
+        "payment",
+        "paid_another_way",
+        100,
+    )
     assert "transfer 2026-114" in incident.message
 
 
 def test_a_person_ends_what_was_paid_another_way(paid_another_way: int) -> None:
-    undo(paid_another_way)
+    compensate(paid_another_way)
     order = found(paid_another_way).order
 
     given: dict[str, Any] = {"evidence": "transfer 2026-120", "amount_minor": 100, "reason": "sent back"}
@@ -185,7 +190,7 @@ def test_what_lands_after_all_is_given_back_as_ever(paid_another_way: int, numbe
     """The person has seen the charge where our look-up did not show it yet."""
     plant(sandbox, "charge", number, amount=100)
 
-    undo(paid_another_way)
+    compensate(paid_another_way)
 
     assert found(paid_another_way).state == SagaState.COMPENSATED
     assert ledger.remaining(found(paid_another_way).order_id) == 0
@@ -199,13 +204,13 @@ def test_an_answer_that_is_only_repeated_is_not_believed(order: Order, sandbox: 
     saga = copy_of(order, number)
     claim, payment = start(saga), known("payment")
     assert payment is not None
-    assert isinstance(talk(payment, claim, Lease.begin(lease_s())), dict)
-    engine.settle_failure(claim, SILENCE)
+    assert isinstance(call_provider(payment, claim, Lease.begin(lease_s())), dict)
+    engine.record_failure(claim, SILENCE)
     plant(sandbox, "refund", number, amount=100, profile=gateway.removeprefix("sandbox").lstrip("_"))
     now_due(saga)
     recovery.look(saga)
 
     answer = work(saga)
 
-    assert getattr(answer, "code", answer) == "undone_elsewhere"
+    assert getattr(answer, "code", answer) == "reversed_elsewhere"
     assert record(saga, "inventory").state == StepState.PENDING

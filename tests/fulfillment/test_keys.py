@@ -19,7 +19,7 @@ def real_nonces(monkeypatch: pytest.MonkeyPatch, one_nonce: None) -> None:
 
 
 def keys_of(saga: int) -> set[str]:
-    return {key for pair in StepRecord.objects.filter(saga=saga).values_list("do_key", "undo_key") for key in pair if key}
+    return {key for pair in StepRecord.objects.filter(saga=saga).values_list("do_key", "compensation_key") for key in pair if key}
 
 
 @pytest.mark.django_db
@@ -43,7 +43,7 @@ def test_refunds_too(order: Order) -> None:
 
     nonce = found(saga).nonce
     assert len(nonce) == keys.NONCE_LENGTH
-    assert record(saga).undo_key == f"ORD-7:payment:undo:1:{nonce}"
+    assert record(saga).compensation_key == f"ORD-7:payment:compensate:1:{nonce}"
 
 
 @pytest.mark.django_db
@@ -54,21 +54,21 @@ def test_a_saga_from_before_the_nonce_keeps_its_keys(order: Order) -> None:
     StepRecord.objects.filter(saga=saga, name="payment").update(do_key="ORD-7:payment:do:1")
     cancelled(saga)
 
-    assert record(saga).undo_key == "ORD-7:payment:undo:1"
+    assert record(saga).compensation_key == "ORD-7:payment:compensate:1"
 
 
 @pytest.mark.django_db
-def test_a_refund_that_an_older_release_has_granted_keeps_its_key(order: Order) -> None:
+def test_a_refund_that_an_older_release_has_scheduled_keeps_its_key(order: Order) -> None:
     """It knows no nonce. Asked again under another key, the customer might be refunded twice."""
     saga = copy_of(order, "ORD-7")
     cancelled(saga)
-    StepRecord.objects.filter(saga=saga, name="payment").update(undo_key="ORD-7:payment:undo:1", state="undo_failed")
+    StepRecord.objects.filter(saga=saga, name="payment").update(compensation_key="ORD-7:payment:compensate:1", state="compensation_failed")
     Saga.objects.filter(pk=saga).update(state="needs_attention", wake_at=None)
 
     _retried_by_a_person(order, saga)
 
-    assert record(saga).state == "undo_granted"
-    assert record(saga).undo_key == "ORD-7:payment:undo:1"
+    assert record(saga).state == "compensation_scheduled"
+    assert record(saga).compensation_key == "ORD-7:payment:compensate:1"
 
 
 def _retried_by_a_person(order: Order, saga: int) -> Any:
@@ -78,6 +78,6 @@ def _retried_by_a_person(order: Order, saga: int) -> Any:
 
 
 def test_the_longest_key_fits_its_column() -> None:
-    longest = keys.undo_key("O" * 20, "n" * keys.NONCE_LENGTH, "s" * 40, 99)
+    longest = keys.compensation_key("O" * 20, "n" * keys.NONCE_LENGTH, "s" * 40, 99)
 
-    assert len(longest) == StepRecord._meta.get_field("undo_key").max_length
+    assert len(longest) == StepRecord._meta.get_field("compensation_key").max_length

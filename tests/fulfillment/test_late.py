@@ -14,7 +14,11 @@ from tests.actors import AMARA
 from tests.fulfillment.driving import found, paid, record, refused, start
 from tests.shop_clock import LIMITS_S, ShopClock
 
-STEP_DEADLINE, UNDO_DEADLINE, SAGA_DEADLINE = LIMITS_S["STEP_DEADLINE_S"], LIMITS_S["UNDO_DEADLINE_S"], LIMITS_S["SAGA_DEADLINE_S"]
+STEP_DEADLINE, COMPENSATION_DEADLINE, SAGA_DEADLINE = (
+    LIMITS_S["STEP_DEADLINE_S"],
+    LIMITS_S["COMPENSATION_DEADLINE_S"],
+    LIMITS_S["SAGA_DEADLINE_S"],
+)
 
 
 @pytest.fixture
@@ -22,14 +26,14 @@ def saga(clock: ShopClock, order: Order) -> int:
     return engine.open_saga(order).saga
 
 
-def failed(saga: int, clock: ShopClock, undo: bool = False) -> None:
+def failed(saga: int, clock: ShopClock, compensating: bool = False) -> None:
     """One try, without an answer."""
-    engine.settle_failure(start(saga, undo=undo), InDoubt("No answer within 1 s."))
+    engine.record_failure(start(saga, compensating=compensating), InDoubt("No answer within 1 s."))
 
 
 def lost(saga: int, clock: ShopClock) -> None:
-    """What is granted is known to be lost."""
-    QueueProbe.objects.update_or_create(queue="undo" if found(saga).is_backward else "saga", defaults={"out_at": clock.now})
+    """What is scheduled is known to be lost."""
+    QueueProbe.objects.update_or_create(queue="compensation" if found(saga).is_backward else "saga", defaults={"out_at": clock.now})
 
 
 def test_a_sweep_that_stood_still_spends_no_deadline(saga: int, clock: ShopClock) -> None:
@@ -42,8 +46,8 @@ def test_a_sweep_that_stood_still_spends_no_deadline(saga: int, clock: ShopClock
     launch = recovery.look(saga)
 
     after = found(saga)
-    assert (after.state, record(saga).state) == (SagaState.RUNNING, StepState.GRANTED)
-    assert launch is not None and not launch.undo
+    assert (after.state, record(saga).state) == (SagaState.RUNNING, StepState.SCHEDULED)
+    assert launch is not None and not launch.compensating
     assert ((after.deadline_at - before.deadline_at).total_seconds(), after.paused_s) == (late_s, late_s)  # type: ignore[operator]
 
 
@@ -53,14 +57,14 @@ def test_no_more_is_given_than_was_lost(saga: int, clock: ShopClock) -> None:
     first_started_at = record(saga).first_started_at
     clock.until(found(saga).wake_at, 100)
     recovery.look(saga)
-    engine.settle_failure(start(saga), Unavailable("down"))
+    engine.record_failure(start(saga), Unavailable("down"))
 
     clock.until(first_started_at, STEP_DEADLINE + 100)
     Saga.objects.filter(pk=saga).update(wake_at=clock.now)
     recovery.look(saga)
     assert found(saga).state == SagaState.RUNNING
 
-    engine.settle_failure(start(saga), Unavailable("down"))
+    engine.record_failure(start(saga), Unavailable("down"))
     clock.passes(0.001)
     Saga.objects.filter(pk=saga).update(wake_at=clock.now)
     recovery.look(saga)
@@ -89,10 +93,10 @@ def test_an_order_that_nobody_has_seen_for_longer_than_a_provider_remembers_gets
     assert (found(saga).deadline_at - before).total_seconds() == settings.KEY_WINDOW_S  # type: ignore[operator]
 
 
-def test_an_undo_whose_message_was_lost_while_nobody_looked_has_all_of_its_time(saga: int, clock: ShopClock) -> None:
+def test_a_compensation_whose_message_was_lost_while_nobody_looked_has_all_of_its_time(saga: int, clock: ShopClock) -> None:
     """It is never told to a person as "out of deadline" before it was tried once."""
     refused(saga)
-    lost_s = UNDO_DEADLINE + 10
+    lost_s = COMPENSATION_DEADLINE + 10
     clock.passes(lost_s)
     lost(saga, clock)
     clock.passes(settings.TASK_HARD_LIMIT_S)
@@ -100,8 +104,8 @@ def test_an_undo_whose_message_was_lost_while_nobody_looked_has_all_of_its_time(
 
     launch = recovery.look(saga)
 
-    assert launch is not None and launch.undo
-    assert (found(saga).state, record(saga).state) == (SagaState.COMPENSATING, StepState.UNDO_GRANTED)
+    assert launch is not None and launch.compensating
+    assert (found(saga).state, record(saga).state) == (SagaState.COMPENSATING, StepState.COMPENSATION_SCHEDULED)
     assert found(saga).paused_s == lost_s + settings.TASK_HARD_LIMIT_S
 
 
@@ -142,12 +146,12 @@ def test_a_retry_that_waited_in_a_long_queue_has_lost_no_time(saga: int, clock: 
     clock.until(found(saga).wake_at)
     recovery.look(saga)
     before = found(saga).deadline_at
-    granted_at = clock.now
-    while (clock.now - granted_at).total_seconds() < STEP_DEADLINE:
+    scheduled_at = clock.now
+    while (clock.now - scheduled_at).total_seconds() < STEP_DEADLINE:
         clock.until(found(saga).wake_at)
         assert recovery.look(saga) is None, "backlog is not loss"
-    waited_s = (clock.now - granted_at).total_seconds()
-    engine.settle_failure(start(saga), Unavailable("down"))
+    waited_s = (clock.now - scheduled_at).total_seconds()
+    engine.record_failure(start(saga), Unavailable("down"))
     assert ((found(saga).deadline_at - before).total_seconds(), found(saga).paused_s) == (waited_s, waited_s)  # type: ignore[operator]
     clock.until(found(saga).wake_at)
 
@@ -166,13 +170,13 @@ def test_a_first_try_that_waited_has_its_whole_deadline_and_no_more(saga: int, c
     assert ((found(saga).deadline_at - before).total_seconds(), found(saga).paused_s) == (1000, 0)  # type: ignore[operator]
 
 
-def test_a_local_undo_that_waited_in_a_long_queue_has_lost_no_time(saga: int, clock: ShopClock) -> None:
+def test_a_local_compensation_that_waited_in_a_long_queue_has_lost_no_time(saga: int, clock: ShopClock) -> None:
     paid(saga)
     StockLevel.objects.update(on_hand=5)
     before = found(saga).deadline_at
     clock.passes(1000)
 
-    engine.run_local(saga, 1, "inventory", undo=False)
+    engine.run_local(saga, 1, "inventory", compensating=False)
 
     assert (found(saga).deadline_at - before).total_seconds() == 1000  # type: ignore[operator]
 
@@ -183,7 +187,7 @@ def test_a_broker_that_takes_nothing_spends_no_time(saga: int, clock: ShopClock)
     launch = recovery.look(saga)
     before = found(saga).deadline_at
     for _ in range(100):
-        assert launch is not None and not launch.undo
+        assert launch is not None and not launch.compensating
         sweep.not_published(launch)
         clock.until(found(saga).wake_at)
         launch = recovery.look(saga)

@@ -24,7 +24,7 @@ EVIL = pytest.mark.parametrize(
 @EVIL
 @pytest.mark.parametrize("kind", [InDoubt, Unavailable, Rejected])
 def test_an_error_of_a_provider_is_kept_whatever_it_says(saga: int, text: str, kind: type[StepError]) -> None:
-    engine.settle_failure(start(saga), kind(f"The provider answered 500 ({text}).", code=text))
+    engine.record_failure(start(saga), kind(f"The provider answered 500 ({text}).", code=text))
 
     at = record(saga)
     assert at.claim is None
@@ -35,10 +35,10 @@ def test_an_error_of_a_provider_is_kept_whatever_it_says(saga: int, text: str, k
 
 
 @EVIL
-def test_an_undo_that_is_refused_with_it_is_a_person_s(saga: int, text: str) -> None:
+def test_a_compensation_that_is_refused_with_it_is_a_person_s(saga: int, text: str) -> None:
     refused(saga)
 
-    engine.settle_failure(start(saga, undo=True), Rejected(text, code=text))
+    engine.record_failure(start(saga, compensating=True), Rejected(text, code=text))
 
     assert found(saga).state == SagaState.NEEDS_ATTENTION
     assert Incident.objects.get().step == "payment"
@@ -85,7 +85,7 @@ def test_a_side_effect_s_failure_is_kept(text: str) -> None:
 
 @pytest.mark.parametrize("text", [NUL, HALF])
 def test_a_receipt_that_no_column_can_hold_is_in_doubt(text: str) -> None:
-    """Changed, it would be the receipt of something else: the same key asks again, and the undo goes by the key."""
+    """Changed, it would be the receipt of something else: the same key asks again, and the compensation goes by the key."""
     with pytest.raises(InDoubt, match="cannot be stored"):
         storable({"charge_id": text})
 

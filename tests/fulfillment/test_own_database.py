@@ -64,7 +64,7 @@ def test_a_stock_row_that_somebody_holds_costs_time_only(saga: int, order: Order
         told = run(saga, "inventory")
 
         assert "waits for our own database" in told
-        assert (record(saga, "inventory").state, record(saga, "inventory").tries, found(saga).epoch) == (StepState.GRANTED, 0, 1)
+        assert (record(saga, "inventory").state, record(saga, "inventory").tries, found(saga).epoch) == (StepState.SCHEDULED, 0, 1)
         assert explain(order).sentence == (
             "Inventory waits for our own database (Another session holds rows or tables that it needs). It goes on by itself; no try is spent."
         )
@@ -165,10 +165,10 @@ def test_an_order_that_somebody_holds_starts_nothing_and_spends_nothing(saga: in
     with held(ORDER):
         assert "waits for our own database" in run(saga, "payment")
 
-    assert (record(saga).state, record(saga).tries) == (StepState.GRANTED, 0)
+    assert (record(saga).state, record(saga).tries) == (StepState.SCHEDULED, 0)
 
 
-def test_what_a_provider_has_answered_is_settled_as_soon_as_the_rows_are_free(
+def test_what_a_provider_has_answered_is_recorded_as_soon_as_the_rows_are_free(
     saga: int, sandbox: SandboxProcess, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The charge has happened; a colleague's open transaction does not make us forget it."""
@@ -185,7 +185,9 @@ def test_what_a_provider_has_answered_is_settled_as_soon_as_the_rows_are_free(
     assert len(sandbox.effects("ORD-1")) == 1
 
 
-def test_what_cannot_be_settled_in_time_is_in_doubt_and_asked_again_under_its_key(saga: int, order: Order, sandbox: SandboxProcess) -> None:
+def test_what_cannot_be_recorded_in_time_is_in_doubt_and_asked_again_under_its_key(
+    saga: int, order: Order, sandbox: SandboxProcess
+) -> None:
     with held(LEDGER):
         for _ in range(settings.STEP_TRIES + 1):
             assert "could not be written" in run(saga, "payment")
@@ -198,15 +200,15 @@ def test_what_cannot_be_settled_in_time_is_in_doubt_and_asked_again_under_its_ke
 
 
 def test_what_cannot_even_be_noted_is_left_to_the_lease_and_spends_no_try(saga: int) -> None:
-    claim = engine.start(saga, 1, "payment", undo=False)
+    claim = engine.start(saga, 1, "payment", compensating=False)
     assert claim is not None
     with held(SAGA):
         with pytest.raises(OperationalError):
-            insist(claim, Lease.begin(0), lambda: engine.settle_failure(claim, Unavailable("down")))
+            insist(claim, Lease.begin(0), lambda: engine.record_failure(claim, Unavailable("down")))
         assert not engine.put_off(saga, 1, "payment", False, claim.claim, True)
 
     swept(saga)
-    assert (record(saga).state, record(saga).tries, found(saga).epoch) == (StepState.GRANTED, 0, 2)
+    assert (record(saga).state, record(saga).tries, found(saga).epoch) == (StepState.SCHEDULED, 0, 2)
 
 
 def test_an_errback_that_meets_a_held_row_ends_in_a_sentence(saga: int) -> None:
@@ -215,11 +217,11 @@ def test_an_errback_that_meets_a_held_row_ends_in_a_sentence(saga: int) -> None:
 
 
 def test_a_doubled_message_puts_nothing_off_that_another_worker_has_started(saga: int) -> None:
-    claim = engine.start(saga, 1, "payment", undo=False)
+    claim = engine.start(saga, 1, "payment", compensating=False)
     assert claim is not None
 
     assert not engine.put_off(saga, 1, "payment", False, None, True)
-    assert engine.settle_success(claim, {"charge_id": "c", "amount_minor": 100}).mine
+    assert engine.record_success(claim, {"charge_id": "c", "amount_minor": 100}).mine
 
 
 # --- workers that are lost -----------------------------------------------------------------------------------------------------
@@ -228,10 +230,10 @@ def test_a_doubled_message_puts_nothing_off_that_another_worker_has_started(saga
 def test_workers_that_are_lost_spend_no_budget_and_in_the_end_a_person_is_told(saga: int) -> None:
     """Whoever dies, stands still or cannot write says nothing about the bank: my order is not given back for it."""
     for _ in range(settings.POISON_AFTER):
-        assert engine.start(saga, found(saga).epoch, "payment", undo=False) is not None
+        assert engine.start(saga, found(saga).epoch, "payment", compensating=False) is not None
         StepRecord.objects.update(first_started_at="2020-01-01T00:00Z", started_at="2020-01-01T00:00Z")
         swept(saga)
-        assert (record(saga).state, record(saga).tries, found(saga).state) == (StepState.GRANTED, 0, SagaState.RUNNING)
+        assert (record(saga).state, record(saga).tries, found(saga).state) == (StepState.SCHEDULED, 0, SagaState.RUNNING)
     swept(saga)
 
     assert found(saga).state == SagaState.NEEDS_ATTENTION

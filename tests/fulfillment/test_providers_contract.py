@@ -1,4 +1,4 @@
-"""What every provider keeps, in both roles: exactly what its card says, no more and no less."""
+"""What every provider keeps, in both roles: exactly what its capabilities say, no more and no less."""
 
 import itertools
 from collections.abc import Callable
@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from django.core.exceptions import ImproperlyConfigured
 
-from fulfillment.card import Blind, Card
+from fulfillment.capabilities import Blind, Capabilities
 from fulfillment.errors import InDoubt, Rejected, StepError
-from fulfillment.gateways import ROLES, Charge, Label, card_of, carrier, chosen, gateway, payments, pinned
+from fulfillment.gateways import ROLES, Charge, Label, capabilities_of, carrier, chosen, gateway, payments, pinned
 from fulfillment.gateways.sandbox import SandboxCarrier, SandboxPayments
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ numbers = itertools.count(1)
 class Paying:
     """A payment provider, in the words that both roles share."""
 
-    role, fine, refused, undone = "payments", "tok_ok", "tok_declined", "refund"
+    role, fine, refused, compensated = "payments", "tok_ok", "tok_declined", "refund"
 
     def __init__(self, name: str) -> None:
         with pinned("payments", name):
@@ -37,7 +37,7 @@ class Paying:
     def do(self, order: str, value: str, key: str) -> Charge:
         return self.gateway.charge(order, 8420, "EUR", value, key=key)
 
-    def undo(self, charge: Charge, key: str) -> None:
+    def compensate(self, charge: Charge, key: str) -> None:
         self.gateway.refund(charge.id, charge.amount_minor, key=key)
 
     def by_twos(self) -> list[Charge]:
@@ -48,7 +48,7 @@ class Paying:
 class Shipping:
     """A carrier, in the words that both roles share."""
 
-    role, fine, refused, undone = "carrier", "T12 X7YZ", "00422", "cancel_label"
+    role, fine, refused, compensated = "carrier", "T12 X7YZ", "00422", "cancel_label"
 
     def __init__(self, name: str) -> None:
         with pinned("carrier", name):
@@ -57,7 +57,7 @@ class Shipping:
     def do(self, order: str, value: str, key: str) -> Label:
         return self.gateway.book(order, ADDRESS | {"postal_code": value}, PARCELS, key=key)
 
-    def undo(self, label: Label, key: str) -> None:
+    def compensate(self, label: Label, key: str) -> None:
         self.gateway.cancel(label.id, key=key)
 
     def by_twos(self) -> list[Label]:
@@ -97,35 +97,35 @@ def test_the_same_key_twice_is_one_effect_where_keys_are_known(provider: Any, or
     """A provider without keys does it again: nothing but the caller's care keeps the customer from paying twice."""
     first, again = [provider.do(order, provider.fine, key=f"{order}:do") for _ in range(2)]
 
-    assert (first == again) is provider.gateway.card.has_keys
-    assert len(sandbox.effects(order)) == (1 if provider.gateway.card.has_keys else 2)
+    assert (first == again) is provider.gateway.capabilities.has_keys
+    assert len(sandbox.effects(order)) == (1 if provider.gateway.capabilities.has_keys else 2)
     assert {thing.key for thing in (first, again)} == {f"{order}:do"} and first.order_number == order
 
 
-def test_a_rejection_is_remembered_where_the_card_says_so(provider: Any, order: str, sandbox: "SandboxProcess") -> None:
+def test_a_rejection_is_remembered_where_the_capabilities_say_so(provider: Any, order: str, sandbox: "SandboxProcess") -> None:
     """Elsewhere the same key is decided anew: a rejection is not the last word there."""
     assert [fault_of(lambda: provider.do(order, provider.refused, key=f"{order}:do"))[0] for _ in range(2)] == [Rejected] * 2
 
     def ask_otherwise() -> object:
         return provider.do(order, provider.fine, key=f"{order}:do")
 
-    if provider.gateway.card.keeps_rejections:
+    if provider.gateway.capabilities.keeps_rejections:
         assert fault_of(ask_otherwise) == (InDoubt, "key_reused")
     else:
         ask_otherwise()
-    assert len(sandbox.effects(order)) == (0 if provider.gateway.card.keeps_rejections else 1)
+    assert len(sandbox.effects(order)) == (0 if provider.gateway.capabilities.keeps_rejections else 1)
 
 
-def test_cancel_by_key_closes_the_door_where_the_card_says_so(provider: Any, order: str, sandbox: "SandboxProcess") -> None:
+def test_cancel_by_key_closes_the_door_where_the_capabilities_say_so(provider: Any, order: str, sandbox: "SandboxProcess") -> None:
     """Elsewhere there is no such thing, and what comes later takes place."""
 
     def come_late() -> object:
         return provider.do(order, provider.fine, key=f"{order}:do")
 
     def cancel() -> object:
-        return provider.gateway.cancel_by_key(f"{order}:do", order, key=f"{order}:undo")
+        return provider.gateway.cancel_by_key(f"{order}:do", order, key=f"{order}:compensate")
 
-    if provider.gateway.card.tombstone:
+    if provider.gateway.capabilities.tombstone:
         assert not cancel()
         assert fault_of(come_late) == (Rejected, "cancelled_by_key")
         assert sandbox.effects(order) == []
@@ -136,19 +136,19 @@ def test_cancel_by_key_closes_the_door_where_the_card_says_so(provider: Any, ord
 
 
 def test_look_up_finds_what_is_there(provider: Any, order: str) -> None:
-    """Nothing, then what was done, then that it was undone."""
+    """Nothing, then what was done, then that it was compensated."""
     assert provider.gateway.find(f"{order}:do") is None
 
     done = provider.do(order, provider.fine, key=f"{order}:do")
     assert provider.gateway.find(f"{order}:do") == done and done.is_open
 
-    provider.undo(done, key=f"{order}:undo")
+    provider.compensate(done, key=f"{order}:compensate")
     found = provider.gateway.find(f"{order}:do")
     assert found.id == done.id and not found.is_open
 
 
 def test_of_several_under_one_key_look_up_finds_the_open_one(provider: Any, order: str, sandbox: "SandboxProcess") -> None:
-    """Whoever undoes what a look-up finds, until it is not open any more, has undone them all."""
+    """Whoever compensates what a look-up finds, until it is not open any more, has compensated them all."""
     profile = provider.gateway.prefix.strip("/")
     things = []
     for _ in range(2):
@@ -156,12 +156,12 @@ def test_of_several_under_one_key_look_up_finds_the_open_one(provider: Any, orde
         sandbox.client.post("/control/forget", json={"profile": profile, "key": f"{order}:do"})
     assert provider.gateway.find(f"{order}:do") == things[0] != things[1]
 
-    provider.undo(things[0], key=f"{order}:undo:1")
+    provider.compensate(things[0], key=f"{order}:compensate:1")
     assert provider.gateway.find(f"{order}:do") == things[1]
 
-    provider.undo(things[1], key=f"{order}:undo:2")
+    provider.compensate(things[1], key=f"{order}:compensate:2")
     assert provider.gateway.find(f"{order}:do").id == things[0].id
-    assert operations(sandbox, order).count(provider.undone) == 2
+    assert operations(sandbox, order).count(provider.compensated) == 2
 
 
 def test_the_listing_has_everything_once_oldest_first(provider: Any, order: str) -> None:
@@ -178,14 +178,14 @@ def test_the_listing_has_everything_once_oldest_first(provider: Any, order: str)
     assert list(nothing) == []
 
 
-def test_an_undo_that_is_refused_for_good_is_rejected(provider: Any, order: str) -> None:
+def test_a_compensation_that_is_refused_for_good_is_rejected(provider: Any, order: str) -> None:
     """The parcel has left; the card takes no refunds: a person decides, and no try is wasted."""
     value, code = ("tok_refund_declined", "refund_declined") if provider.role == "payments" else ("00410", "handed_over")
     done = provider.do(order, value, key=f"{order}:do")
 
-    assert fault_of(lambda: provider.undo(done, key=f"{order}:undo:1")) == (Rejected, code)
-    if provider.gateway.card.tombstone:
-        assert fault_of(lambda: provider.gateway.cancel_by_key(f"{order}:do", order, key=f"{order}:undo:2")) == (Rejected, code)
+    assert fault_of(lambda: provider.compensate(done, key=f"{order}:compensate:1")) == (Rejected, code)
+    if provider.gateway.capabilities.tombstone:
+        assert fault_of(lambda: provider.gateway.cancel_by_key(f"{order}:do", order, key=f"{order}:compensate:2")) == (Rejected, code)
     assert provider.gateway.find(f"{order}:do") == done
 
 
@@ -202,7 +202,7 @@ def test_providers_share_no_keys_and_no_lists(order: str, settings: "Settings", 
     assert len({charge.id for charge in done}) == len(sandbox.effects(order)) == len(everyone)
     for one, charge in zip(everyone, done, strict=True):
         assert [listed for listed in one.gateway.listing() if listed.order_number == order] == [charge]
-    assert fault_of(lambda: everyone[1].undo(done[0], key=f"{order}:undo")) == (InDoubt, "unknown_charge")
+    assert fault_of(lambda: everyone[1].compensate(done[0], key=f"{order}:compensate")) == (InDoubt, "unknown_charge")
 
 
 def test_a_cancelled_key_is_cancelled_with_one_provider_only(order: str, settings: "Settings", sandbox: "SandboxProcess") -> None:
@@ -210,7 +210,7 @@ def test_a_cancelled_key_is_cancelled_with_one_provider_only(order: str, setting
     settings.SANDBOX_URL, settings.CALL_DEADLINE_S = sandbox.url, 3.0
     plain, forgetful = Paying("sandbox"), Paying("sandbox_forgetful")
 
-    plain.gateway.cancel_by_key(f"{order}:do", order, key=f"{order}:undo")
+    plain.gateway.cancel_by_key(f"{order}:do", order, key=f"{order}:compensate")
 
     assert forgetful.do(order, "tok_ok", key=f"{order}:do").is_open
 
@@ -228,7 +228,7 @@ def test_thirty_parallel_requests_without_keys_are_thirty_charges(order: str, se
     assert len(found) == len(sandbox.effects(order)) == 30
 
 
-# --- cards and pins -----------------------------------------------------------------------------------------------------
+# --- capabilities and pins ----------------------------------------------------------------------------------------------
 
 BLIND = {
     "sandbox": Blind.TOMBSTONE,
@@ -240,13 +240,15 @@ BLIND = {
 
 
 @pytest.mark.parametrize("role", ROLES)
-def test_every_card_says_how_a_blind_undo_goes(role: str, settings: "Settings") -> None:
+def test_the_capabilities_say_how_a_blind_compensation_goes(role: str, settings: "Settings") -> None:
     """All three ways are there to be tried; windows and lags follow the settings."""
     settings.TIME_SCALE, settings.KEY_WINDOW_S = 0.2, 600.0
 
-    assert {name: card_of(role, name).blind for name in ROLES[role].providers} == BLIND
-    assert card_of(role, "sandbox") == Card(key_window_s=600.0, keeps_rejections=True, tombstone=True, lookup_lag_s=3.0)
-    assert card_of(role, "sandbox_keyless") == Card(key_window_s=0, keeps_rejections=False, tombstone=False, lookup_lag_s=3.0)
+    assert {name: capabilities_of(role, name).blind for name in ROLES[role].providers} == BLIND
+    assert capabilities_of(role, "sandbox") == Capabilities(key_window_s=600.0, keeps_rejections=True, tombstone=True, lookup_lag_s=3.0)
+    assert capabilities_of(role, "sandbox_keyless") == Capabilities(
+        key_window_s=0, keeps_rejections=False, tombstone=False, lookup_lag_s=3.0
+    )
 
 
 def test_a_pinned_provider_outlives_the_setting(settings: "Settings") -> None:
@@ -255,13 +257,13 @@ def test_a_pinned_provider_outlives_the_setting(settings: "Settings") -> None:
 
     with pinned("payments", "sandbox_watch"):
         with pinned("payments", "sandbox_burn"), pinned("carrier", "sandbox_keyless"):
-            assert (payments().card.blind, carrier().card.has_keys) == (Blind.BURN, False)
-        assert (payments(), payments().card.blind) == (gateway("payments"), Blind.WATCH)
-        assert carrier().card.blind is Blind.TOMBSTONE
+            assert (payments().capabilities.blind, carrier().capabilities.has_keys) == (Blind.BURN, False)
+        assert (payments(), payments().capabilities.blind) == (gateway("payments"), Blind.WATCH)
+        assert carrier().capabilities.blind is Blind.TOMBSTONE
         assert chosen("payments") == "sandbox"
         with ThreadPoolExecutor(1) as pool:
-            assert pool.submit(payments).result().card.blind is Blind.TOMBSTONE
-    assert payments().card.blind is Blind.TOMBSTONE
+            assert pool.submit(payments).result().capabilities.blind is Blind.TOMBSTONE
+    assert payments().capabilities.blind is Blind.TOMBSTONE
 
 
 def test_the_settings_are_asked_by_role(settings: "Settings") -> None:
@@ -280,11 +282,11 @@ def test_a_pinned_provider_that_is_gone_is_named(settings: "Settings") -> None:
     settings.PAYMENTS_GATEWAY = settings.CARRIER_GATEWAY = "sandbox"
 
     with pinned("carrier", "pigeon"):
-        assert payments().card.has_keys
+        assert payments().capabilities.has_keys
         with pytest.raises(ImproperlyConfigured, match='The carrier gateway "pigeon", with which sagas were opened, exists no more'):
             carrier()
     with pytest.raises(ImproperlyConfigured, match='"pigeon"'):
-        card_of("carrier", "pigeon")
+        capabilities_of("carrier", "pigeon")
     with pytest.raises(ImproperlyConfigured, match='no gateway "psychic"'), pinned("psychic", "sandbox"):
         pass
 

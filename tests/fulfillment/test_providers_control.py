@@ -41,7 +41,7 @@ def told(answer: httpx.Response) -> tuple[int, str]:
 
 @pytest.mark.parametrize("area", ["charges", "refunds", "labels", "label_cancels"])
 def test_what_is_down_answers_an_error_and_does_nothing(control: "SandboxProcess", area: str) -> None:
-    """Both ways of an undo belong together; everything else works on, look-ups of what is down included."""
+    """Both ways of a compensation belong together; everything else works on, look-ups of what is down included."""
     order = f"ORD-{area}"
     charge = control.charge(order, key=f"{order}:first").json()["id"]
     label = control.book(order).json()["id"]

@@ -49,7 +49,7 @@ def old_ledger(tmp_path: Path) -> Path:
     db.execute("INSERT INTO labels VALUES ('lb_1', 'ORD-1:shipping:do:1', 'ORD-1', 'MO1', 1)")
     db.execute("INSERT INTO answers VALUES ('ORD-1:payment:do:1', ?, 201, ?)", (DIGEST, json.dumps({"id": "ch_z"})))
     db.execute("INSERT INTO tombstones VALUES ('ORD-3:payment:do:1', ?)", (AT.format(day=5),))
-    db.execute("INSERT INTO tries VALUES ('undo of ch_z', 1)")
+    db.execute("INSERT INTO tries VALUES ('compensation of ch_z', 1)")
     db.commit()
     db.close()
     return path

@@ -1,4 +1,4 @@
-"""The magic values that make trouble on purpose: late landings, silence for ever, undos that fail or are refused, answers that are not what was asked for."""
+"""Magic values that make trouble: late landings, silence for ever, compensations that fail or are refused, answers that are not what was asked for."""
 
 import itertools
 import time
@@ -33,12 +33,12 @@ class Customer:
         body = {"order": self.order, "address": ADDRESS | {"postal_code": postal_code}, "parcels": [{"sku": "TENT", "quantity": 1}]}
         return self._sandbox.post(f"{self._profile}/v1/labels", self.key, timeout, **body)
 
-    def undo(self, path: str, under: str = "", **body: object) -> httpx.Response:
+    def compensate(self, path: str, under: str = "", **body: object) -> httpx.Response:
         """``under``: a key of its own, where it is not to be a new one."""
-        return self._sandbox.post(f"{self._profile}/v1/{path}", f"{self.order}:undo:{under or next(numbers)}", 5.0, **body)
+        return self._sandbox.post(f"{self._profile}/v1/{path}", f"{self.order}:compensate:{under or next(numbers)}", 5.0, **body)
 
     def cancel_by_key(self, of: str) -> httpx.Response:
-        return self.undo(f"{of}/cancel_by_key", key=self.key, order=self.order)
+        return self.compensate(f"{of}/cancel_by_key", key=self.key, order=self.order)
 
     def listed(self, what: str) -> list[dict[str, Any]]:
         return list(self._sandbox.client.get(f"{self._profile}/v1/{what}", params={"key": self.key}).json()["data"])
@@ -153,7 +153,7 @@ def test_a_provider_may_never_answer_and_have_charged(customer_of: Callable[[str
     assert len(customer.found("charges")) == 1
 
 
-# --- undos that fail ----------------------------------------------------------------------------------------------------
+# --- compensations that fail --------------------------------------------------------------------------------------------
 
 
 def test_a_refund_may_always_fail(customer_of: Callable[[str], Customer]) -> None:
@@ -161,7 +161,7 @@ def test_a_refund_may_always_fail(customer_of: Callable[[str], Customer]) -> Non
     customer = customer_of("")
     charge = customer.pay("tok_refund_always_fails").json()["id"]
 
-    refunds = [customer.undo("refunds", charge=charge, amount=8420) for _ in range(4)]
+    refunds = [customer.compensate("refunds", charge=charge, amount=8420) for _ in range(4)]
 
     assert {told(answer) for answer in [*refunds, customer.cancel_by_key("charges")]} == {(503, "unavailable")}
     assert customer.done() == ["charge"]
@@ -172,7 +172,7 @@ def test_a_refund_may_be_declined_for_good(customer_of: Callable[[str], Customer
     customer = customer_of("")
     charge = customer.pay("tok_refund_declined").json()["id"]
 
-    answers = [customer.undo("refunds", charge=charge, amount=8420), customer.cancel_by_key("charges")]
+    answers = [customer.compensate("refunds", charge=charge, amount=8420), customer.cancel_by_key("charges")]
 
     assert [told(answer) for answer in answers] == [(402, "refund_declined")] * 2
     assert customer.done() == ["charge"]
@@ -184,12 +184,12 @@ def test_a_refund_may_be_declined_once(customer_of: Callable[[str], Customer], p
     customer = customer_of(profile)
     charge = customer.pay("tok_refund_declined_once").json()["id"]
     asked = {"charge": charge, "amount": 8420}
-    assert told(customer.undo("refunds", "a", **asked)) == (402, "refund_declined")
+    assert told(customer.compensate("refunds", "a", **asked)) == (402, "refund_declined")
 
     if kept:
-        assert [told(customer.undo("refunds", "a", **asked)) for _ in range(2)] == [(402, "refund_declined")] * 2
+        assert [told(customer.compensate("refunds", "a", **asked)) for _ in range(2)] == [(402, "refund_declined")] * 2
         assert customer.done() == ["charge"]
-    assert customer.undo("refunds", "b" if kept else "a", **asked).status_code == 201
+    assert customer.compensate("refunds", "b" if kept else "a", **asked).status_code == 201
 
     assert customer.done() == ["charge", "refund"]
 
@@ -218,7 +218,7 @@ def test_the_first_refund_may_give_back_a_part(customer_of: Callable[[str], Cust
     customer = customer_of("")
     charge = customer.pay("tok_refunds_1_first").json()["id"]
 
-    first, rest = (customer.undo("refunds", charge=charge, amount=amount) for amount in (8420, 8419))
+    first, rest = (customer.compensate("refunds", charge=charge, amount=amount) for amount in (8420, 8419))
 
     assert (first.json()["amount"], rest.json()["amount"]) == (1, 8419)
     assert customer.listed("charges")[0]["refunded"] == 8420
@@ -251,7 +251,7 @@ def test_a_parcel_may_leave_without_an_answer(customer_of: Callable[[str], Custo
             customer.book("00409", HANGS)
     (label,) = customer.found("labels")
 
-    answers = [customer.undo(f"labels/{label}/cancel")] + ([] if profile else [customer.cancel_by_key("labels")])
+    answers = [customer.compensate(f"labels/{label}/cancel")] + ([] if profile else [customer.cancel_by_key("labels")])
 
     assert {told(answer) for answer in answers} == {(400, "handed_over")}
     assert customer.done() == ["label"]
@@ -262,7 +262,7 @@ def test_a_parcel_may_have_left(customer_of: Callable[[str], Customer]) -> None:
     customer = customer_of("")
     label = customer.book("00410").json()["id"]
 
-    answers = [customer.undo(f"labels/{label}/cancel"), customer.cancel_by_key("labels")]
+    answers = [customer.compensate(f"labels/{label}/cancel"), customer.cancel_by_key("labels")]
 
     assert [told(answer) for answer in answers] == [(400, "handed_over")] * 2
     assert customer.done() == ["label"]

@@ -78,7 +78,7 @@ def test_a_soft_limit_in_a_start_reaches_the_call_and_not_the_transaction(slow_c
 
     told = run("payment", saga)
 
-    assert "The time limit ended the talk" in told
+    assert "The time limit ended the provider call" in told
     assert state_of(saga, "payment") == StepState.IN_DOUBT
 
 
@@ -89,7 +89,7 @@ def test_a_soft_limit_ends_a_call_that_hangs(saga: int, order: Order, monkeypatc
 
     told = run("payment", saga)
 
-    assert "The time limit ended the talk" in told
+    assert "The time limit ended the provider call" in told
     assert state_of(saga, "payment") == StepState.IN_DOUBT
     assert time.monotonic() - begun < 5
 
@@ -108,7 +108,7 @@ def test_a_call_that_was_interrupted_while_it_read_the_database_leaves_a_clean_c
 
     told = run("payment", saga)
 
-    assert "The time limit ended the talk" in told
+    assert "The time limit ended the provider call" in told
     assert state_of(saga, "payment") == StepState.IN_DOUBT
 
 

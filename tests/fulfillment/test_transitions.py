@@ -120,19 +120,19 @@ def cutting(tmp_path_factory: pytest.TempPathFactory, transactional_db: None) ->
 def test_a_commit_whose_answer_was_lost_is_in_doubt_and_read_from_the_journal(cutting: CutAfterCommit, order: Order) -> None:
     """The line broke between COMMIT and its answer: the task fails, and whoever comes next reads what really happened."""
     saga = engine.open_saga(order).saga
-    claim = engine.start(saga, 1, "payment", undo=False)
+    claim = engine.start(saga, 1, "payment", compensating=False)
     assert claim is not None
 
     cutting.armed.set()
     with pytest.raises(OperationalError):
-        engine.settle_success(claim, {"charge_id": "ch_1", "amount_minor": 100})
+        engine.record_success(claim, {"charge_id": "ch_1", "amount_minor": 100})
     connection.close()
 
     assert StepRecord.objects.get(saga=saga, name="payment").state == "succeeded", "it had been committed"
     follow = engine.chain_stopped(saga, 1)
     assert follow is not None
     assert follow.steps == ("inventory", "shipping")
-    assert not engine.settle_success(claim, {"charge_id": "ch_1", "amount_minor": 100}).mine, "a second settle writes nothing"
+    assert not engine.record_success(claim, {"charge_id": "ch_1", "amount_minor": 100}).mine, "a second outcome writes nothing"
 
 
 # --- plans in flight ---------------------------------------------------------------------------------------------------------

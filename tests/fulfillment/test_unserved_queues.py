@@ -61,7 +61,7 @@ def relay_round() -> None:
     relay.run_round(lambda: True)
 
 
-CASES = [("saga", CORE_S, sweep_round), ("undo", CORE_S, sweep_round), ("sideeffects", SIDE_EFFECTS_S, relay_round)]
+CASES = [("saga", CORE_S, sweep_round), ("compensation", CORE_S, sweep_round), ("sideeffects", SIDE_EFFECTS_S, relay_round)]
 
 
 @pytest.mark.parametrize(("queue", "limit_s", "one_round"), CASES)
@@ -92,14 +92,14 @@ def test_a_person_is_told_once_and_the_word_is_taken_back(
 
 
 def test_each_loop_tells_of_its_own_queues_alone(clock: ShopClock) -> None:
-    for queue in ("saga", "undo", "sideeffects", "somebody_elses"):
+    for queue in ("saga", "compensation", "sideeffects", "somebody_elses"):
         asked(queue)
     clock.passes(SIDE_EFFECTS_S + 1)
 
     sweep_round()
-    assert [subject for subject, _, _ in told()] == ["saga", "undo"]
+    assert [subject for subject, _, _ in told()] == ["saga", "compensation"]
     relay_round()
-    assert [subject for subject, _, _ in told()] == ["saga", "undo", "sideeffects"]
+    assert [subject for subject, _, _ in told()] == ["saga", "compensation", "sideeffects"]
 
 
 @pytest.mark.parametrize(("queue", "limit_s", "one_round"), CASES)

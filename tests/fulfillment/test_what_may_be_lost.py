@@ -1,4 +1,4 @@
-"""Promise: which commits wait for the disk. Whatever raises an epoch, grants, settles for good or answers a person does; what only repeats something harmless
+"""Promise: which commits wait for the disk. Whatever raises an epoch, schedules, records for good or answers a person does; what only repeats something harmless
 does not. And a worker's own lease never ends after the one that others read.
 """
 
@@ -19,7 +19,7 @@ from fulfillment.recovery import Request, decide, version_of
 from orders.models import Order
 from tests.actors import AMARA
 from tests.fulfillment.conftest import SandboxProcess, now_due
-from tests.fulfillment.driving import cancelled, copy_of, paid, refused, start, undo_failed
+from tests.fulfillment.driving import cancelled, compensation_failed, copy_of, paid, refused, start
 from tests.shop_clock import ShopClock
 
 
@@ -48,21 +48,21 @@ def test_a_start_waits_where_the_provider_knows_no_keys(order: Order, settings: 
 
 
 @pytest.mark.parametrize(("before_s", "waits"), [(1.0, False), (0.0, True)], ids=["just within it", "at its end"])
-@pytest.mark.parametrize("undo", [False, True], ids=["do", "undo"])
+@pytest.mark.parametrize("compensating", [False, True], ids=["do", "compensate"])
 def test_a_start_waits_once_the_provider_has_forgotten_its_key(
-    clock: ShopClock, order: Order, undo: bool, before_s: float, waits: bool
+    clock: ShopClock, order: Order, compensating: bool, before_s: float, waits: bool
 ) -> None:
     """A message that waited for a day: from then on a provider with keys is as one without, for a lease before the window ends already."""
     saga = engine.open_saga(order).saga
-    granted_at = clock.now
-    if undo:
+    scheduled_at = clock.now
+    if compensating:
         refused(saga)
-    clock.until(granted_at, settings.KEY_WINDOW_S - settings.LEASE_S - before_s)
+    clock.until(scheduled_at, settings.KEY_WINDOW_S - settings.LEASE_S - before_s)
 
-    assert waits_for_the_disk(lambda: start(saga, undo=undo)) is waits
+    assert waits_for_the_disk(lambda: start(saga, compensating=compensating)) is waits
 
 
-def test_a_start_of_what_talks_to_nobody_never_waits(clock: ShopClock, order: Order) -> None:
+def test_a_start_of_what_calls_nobody_never_waits(clock: ShopClock, order: Order) -> None:
     saga = engine.open_saga(order).saga
     Saga.objects.filter(pk=saga).update(plan=[entry | {"role": "", "gateway": ""} for entry in Saga.objects.get(pk=saga).plan])
     clock.passes(settings.KEY_WINDOW_S * 2)
@@ -80,18 +80,18 @@ def test_opening_waits(order: Order) -> None:
     [(None, True), (Rejected("no", code="card_declined"), True), (Unavailable("down"), False), (InDoubt("?"), False), (Busy("?"), False)],
     ids=["success", "rejected", "unavailable", "in doubt", "busy"],
 )
-@pytest.mark.parametrize("undo", [False, True], ids=["do", "undo"])
-def test_a_settle_waits_if_it_is_final(saga: int, error: StepError | None, undo: bool, waits: bool) -> None:
-    if undo:
+@pytest.mark.parametrize("compensating", [False, True], ids=["do", "compensate"])
+def test_an_outcome_waits_if_it_is_final(saga: int, error: StepError | None, compensating: bool, waits: bool) -> None:
+    if compensating:
         paid(saga)
         StockLevel.objects.update(on_hand=0)
         with pytest.raises(Rejected):
-            engine.run_local(saga, 1, "inventory", undo=False)
+            engine.run_local(saga, 1, "inventory", compensating=False)
         engine.chain_stopped(saga, 1)
-    claim = start(saga, undo=undo)
+    claim = start(saga, compensating=compensating)
     receipt = {"charge_id": "c", "amount_minor": 100}
 
-    assert waits_for_the_disk(lambda: engine.settle_failure(claim, error) if error else engine.settle_success(claim, receipt)) is waits
+    assert waits_for_the_disk(lambda: engine.record_failure(claim, error) if error else engine.record_success(claim, receipt)) is waits
 
 
 @pytest.mark.parametrize("on_hand", [3, 0], ids=["held", "out of stock"])
@@ -99,15 +99,15 @@ def test_a_step_on_our_own_rows_waits(saga: int, on_hand: int) -> None:
     paid(saga)
     StockLevel.objects.update(on_hand=on_hand)
 
-    assert waits_for_the_disk(lambda: engine.run_local(saga, 1, "inventory", undo=False))
+    assert waits_for_the_disk(lambda: engine.run_local(saga, 1, "inventory", compensating=False))
 
 
-def test_the_last_settle_waits(saga: int) -> None:
+def test_the_last_outcome_waits(saga: int) -> None:
     paid(saga)
-    engine.run_local(saga, 1, "inventory", undo=False)
+    engine.run_local(saga, 1, "inventory", compensating=False)
     claim = start(saga, "shipping")
 
-    assert waits_for_the_disk(lambda: engine.settle_success(claim, {"label_id": "l", "tracking": "t"}))
+    assert waits_for_the_disk(lambda: engine.record_success(claim, {"label_id": "l", "tracking": "t"}))
 
 
 @pytest.mark.parametrize("state", [StepState.STARTED, StepState.IN_DOUBT, StepState.REJECTED])
@@ -129,7 +129,7 @@ def test_an_errback_that_fences_a_worker_off_waits(saga: int) -> None:
 
 def test_a_person_s_decision_and_a_customer_s_cancel_wait(saga: int, order: Order) -> None:
     other = copy_of(order, "ORD-2")
-    undo_failed(saga)
+    compensation_failed(saga)
     request = Request(order=order.number, verb="retry", version=version_of(order.pk), actor=AMARA, reason="mended")
 
     assert waits_for_the_disk(lambda: decide(request))
@@ -147,7 +147,7 @@ def test_whoever_is_told_of_a_person_s_order_waits(saga: int) -> None:
 @pytest.mark.parametrize("what", ["postponed", "not published", "put off", "beat"])
 def test_what_only_repeats_itself_does_not(saga: int, what: str) -> None:
     Saga.objects.update(wake_at="2020-01-01T00:00Z")
-    launch = engine.Launch(saga=saga, epoch=1, order="ORD-1", undo=False, steps=("payment",))
+    launch = engine.Launch(saga=saga, epoch=1, order="ORD-1", compensating=False, steps=("payment",))
     work: dict[str, Callable[[], Any]] = {
         "postponed": lambda: recovery.look(saga),
         "not published": lambda: recovery.not_published(launch),
@@ -159,13 +159,13 @@ def test_what_only_repeats_itself_does_not(saga: int, what: str) -> None:
 
 
 @pytest.mark.django_db(transaction=True)
-@pytest.mark.parametrize("undo", [False, True], ids=["do", "undo"])
+@pytest.mark.parametrize("compensating", [False, True], ids=["do", "compensate"])
 def test_a_worker_s_own_lease_begins_before_the_one_that_others_read(
-    saga: int, order: Order, sandbox: SandboxProcess, settings: Any, monkeypatch: pytest.MonkeyPatch, undo: bool
+    saga: int, order: Order, sandbox: SandboxProcess, settings: Any, monkeypatch: pytest.MonkeyPatch, compensating: bool
 ) -> None:
     """However long its start takes: it sends nothing once it may have been taken over."""
     settings.SANDBOX_URL = sandbox.url
-    if undo:
+    if compensating:
         cancelled(saga)
     asked: list[float] = []
     leases: list[float] = []
@@ -176,14 +176,14 @@ def test_a_worker_s_own_lease_begins_before_the_one_that_others_read(
             time.sleep(0.1)
         return execute(sql, *rest)
 
-    def reached(boundary: str, step: str, undo: bool | None) -> None:
+    def reached(boundary: str, step: str, compensating: bool | None) -> None:
         if boundary == "before_call" and (lease := current_lease.get()):
             assert lease.seconds == settings.LEASE_S
             leases.append(lease.started_monotonic)
 
     monkeypatch.setattr(crashpoints, "listener", reached)
     with connection.execute_wrapper(slowly):
-        name = "fulfillment.undo_payment" if undo else "fulfillment.payment"
+        name = "fulfillment.compensate_payment" if compensating else "fulfillment.payment"
         tasks.TASKS[name](saga=saga, epoch=Saga.objects.get().epoch, order=order.number)
 
     assert leases

@@ -1,4 +1,4 @@
-"""Promise: what another session can see, and in which order. Intent is seen before a call leaves; an outcome and what it grants are seen together; nothing is
+"""Promise: what another session can see, and in which order. Intent is seen before a call leaves; an outcome and what it schedules are seen together; nothing is
 published before it is true; nothing half done is ever seen.
 """
 
@@ -22,9 +22,9 @@ from tests.fulfillment.driving import REFUSED
 from tests.witness import Door, Witness
 
 pytestmark = pytest.mark.django_db(transaction=True)
-GRANTED, STARTED = "placed running/1 payment=granted", "processing running/1 payment=started"
-PAID = "processing running/1 payment=succeeded inventory=granted captured:100"
-RESERVED = "processing running/1 payment=succeeded inventory=succeeded shipping=granted captured:100 stock:held"
+SCHEDULED, STARTED = "placed running/1 payment=scheduled", "processing running/1 payment=started"
+PAID = "processing running/1 payment=succeeded inventory=scheduled captured:100"
+RESERVED = "processing running/1 payment=succeeded inventory=succeeded shipping=scheduled captured:100 stock:held"
 FULFILLED = "fulfilled completed/1 payment=succeeded inventory=succeeded shipping=succeeded captured:100 stock:consumed fact"
 NUMBERS = iter(range(1, 1_000_000))
 
@@ -74,18 +74,20 @@ def swept(saga: int) -> None:
 # --- forward ---------------------------------------------------------------------------------------------------------------
 
 
-def test_an_order_is_published_once_it_is_there_with_its_first_step_granted(order: Order, witness: Witness) -> None:
+def test_an_order_is_published_once_it_is_there_with_its_first_step_scheduled(order: Order, witness: Witness) -> None:
     with witness.watching() as saw, transaction.atomic():
         tasks.start(order)
 
-    assert saw == ["placed", GRANTED, "→ fulfillment.payment"]
+    assert saw == ["placed", SCHEDULED, "→ fulfillment.payment"]
 
 
-def test_that_a_step_is_called_is_seen_before_the_call_leaves_and_its_outcome_with_the_next_grant(saga: int, witness: Witness) -> None:
+def test_that_a_step_is_called_is_seen_before_the_call_leaves_and_its_outcome_with_the_next_one_scheduled(
+    saga: int, witness: Witness
+) -> None:
     with witness.watching() as saw:
         run(saga, "payment")
 
-    assert saw == [GRANTED, STARTED, "→ POST /v1/charges", PAID]
+    assert saw == [SCHEDULED, STARTED, "→ POST /v1/charges", PAID]
 
 
 def test_nothing_of_a_step_on_our_own_rows_is_seen_before_all_of_it(saga: int, witness: Witness) -> None:
@@ -104,7 +106,7 @@ def test_fulfilled_stock_and_fact_are_seen_together_and_told_afterwards(saga: in
     with witness.watching() as saw:
         run(saga, "shipping")
 
-    started = RESERVED.replace("shipping=granted", "shipping=started")
+    started = RESERVED.replace("shipping=scheduled", "shipping=started")
     told = [f"→ sideeffects.{name}" for name in ("analytics",)]  # the broker is away: the first that it refuses ends it
     assert saw == [RESERVED, started, "→ POST /v1/labels", FULFILLED, *told]
 
@@ -116,7 +118,7 @@ def test_a_refusal_is_seen_and_turns_back_when_the_chain_has_ended(saga: int, or
     Order.objects.update(payment_token="tok_declined")
     with witness.watching() as saw:
         run(saga, "payment")
-    assert saw == [GRANTED, STARTED, "→ POST /v1/charges", "processing running/1 payment=rejected"]
+    assert saw == [SCHEDULED, STARTED, "→ POST /v1/charges", "processing running/1 payment=rejected"]
 
     with witness.watching() as saw:
         stopped(saga)
@@ -132,27 +134,29 @@ def test_a_local_step_that_is_refused_leaves_nothing_but_its_refusal(saga: int, 
     with witness.watching() as saw:
         run(saga, "inventory")
 
-    assert saw == [PAID, PAID.replace("granted", "rejected")]
+    assert saw == [PAID, PAID.replace("scheduled", "rejected")]
 
 
-def test_turning_back_is_one_change_and_each_undo_is_seen_before_its_call(saga: int, witness: Witness) -> None:
+def test_turning_back_is_one_change_and_each_compensation_is_seen_before_its_call(saga: int, witness: Witness) -> None:
     run(saga, "payment")
     StockLevel.objects.update(on_hand=1)
     run(saga, "inventory")
-    rejected = PAID.replace("granted", "rejected")
-    undo = "compensating compensating/2 payment=undo_{} inventory=not_needed shipping=not_needed captured:100"
+    rejected = PAID.replace("scheduled", "rejected")
+    compensating = "compensating compensating/2 payment=compensation_{} inventory=not_needed shipping=not_needed captured:100"
 
     with witness.watching() as saw:
         stopped(saga)
-    assert saw == [rejected, undo.format("granted"), "→ fulfillment.undo_payment"]
+    assert saw == [rejected, compensating.format("scheduled"), "→ fulfillment.compensate_payment"]
 
     with witness.watching() as saw:
-        run(saga, "undo_payment")
-    over = "inventory_failed compensated/2 payment=undone inventory=not_needed shipping=not_needed captured:100 refunded:100"
-    assert saw == [undo.format("granted"), undo.format("started"), "→ POST /v1/refunds", over]
+        run(saga, "compensate_payment")
+    over = "inventory_failed compensated/2 payment=compensated inventory=not_needed shipping=not_needed captured:100 refunded:100"
+    assert saw == [compensating.format("scheduled"), compensating.format("started"), "→ POST /v1/refunds", over]
 
 
-def test_a_local_undo_gives_the_stock_back_with_its_settle_and_the_next_grant(saga: int, order: Order, witness: Witness) -> None:
+def test_a_local_compensation_gives_the_stock_back_with_its_outcome_and_schedules_the_next(
+    saga: int, order: Order, witness: Witness
+) -> None:
     for name in ("payment", "inventory"):
         run(saga, name)
     recovery.cancel(order.number, "web-shop")
@@ -160,26 +164,26 @@ def test_a_local_undo_gives_the_stock_back_with_its_settle_and_the_next_grant(sa
     seen = "compensating compensating/2 payment={} inventory={} shipping={} cancel captured:100 stock:{}"
 
     with witness.watching() as saw:
-        run(saga, "undo_shipping")
-        run(saga, "undo_inventory")
+        run(saga, "compensate_shipping")
+        run(saga, "compensate_inventory")
 
     assert [line for line in saw if not line.startswith("→")] == [
-        seen.format("undo_pending", "undo_pending", "undo_granted", "held"),
-        seen.format("undo_pending", "undo_pending", "undo_started", "held"),
-        seen.format("undo_pending", "undo_granted", "undone", "held"),
-        seen.format("undo_granted", "undone", "undone", "released"),
+        seen.format("compensation_pending", "compensation_pending", "compensation_scheduled", "held"),
+        seen.format("compensation_pending", "compensation_pending", "compensation_started", "held"),
+        seen.format("compensation_pending", "compensation_scheduled", "compensated", "held"),
+        seen.format("compensation_scheduled", "compensated", "compensated", "released"),
     ]
 
 
-def test_a_retry_is_granted_under_its_epoch_before_it_is_published(saga: int, witness: Witness) -> None:
+def test_a_retry_is_scheduled_under_its_epoch_before_it_is_published(saga: int, witness: Witness) -> None:
     claim = engine.start(saga, 1, "payment", False)
     assert claim is not None
-    engine.settle_failure(claim, InDoubt("silence"))
+    engine.record_failure(claim, InDoubt("silence"))
 
     with witness.watching() as saw:
         swept(saga)
 
-    assert saw == ["processing running/1 payment=in_doubt", "processing running/2 payment=granted", "→ fulfillment.payment"]
+    assert saw == ["processing running/1 payment=in_doubt", "processing running/2 payment=scheduled", "→ fulfillment.payment"]
 
 
 def test_a_lost_message_is_counted_before_it_is_published_again(saga: int, witness: Witness) -> None:
@@ -203,8 +207,8 @@ def test_a_cancel_is_seen_and_then_all_of_the_turn(saga: int, order: Order, witn
         assert recovery.cancel(order.number, "web-shop") == "accepted"
         swept(saga)
 
-    turned = "compensating compensating/2 payment=undo_granted inventory=not_needed shipping=not_needed cancel"
-    assert saw == [GRANTED, f"{GRANTED} cancel", turned, "→ fulfillment.undo_payment"]
+    turned = "compensating compensating/2 payment=compensation_scheduled inventory=not_needed shipping=not_needed cancel"
+    assert saw == [SCHEDULED, f"{SCHEDULED} cancel", turned, "→ fulfillment.compensate_payment"]
 
 
 def test_who_waits_for_a_person_is_told_in_the_same_change(saga: int, witness: Witness) -> None:
@@ -213,10 +217,10 @@ def test_who_waits_for_a_person_is_told_in_the_same_change(saga: int, witness: W
     with witness.watching() as saw:
         swept(saga)
 
-    assert saw == [GRANTED, "placed needs_attention/2 payment=granted incident:stuck"]
+    assert saw == [SCHEDULED, "placed needs_attention/2 payment=scheduled incident:stuck"]
 
 
-def test_an_undo_that_fails_for_good_and_its_incident_are_one_change(saga: int, witness: Witness) -> None:
+def test_a_compensation_that_fails_for_good_and_its_incident_are_one_change(saga: int, witness: Witness) -> None:
     run(saga, "payment")
     StockLevel.objects.update(on_hand=1)
     run(saga, "inventory")
@@ -225,12 +229,12 @@ def test_an_undo_that_fails_for_good_and_its_incident_are_one_change(saga: int, 
     assert claim is not None
 
     with witness.watching() as saw:
-        engine.settle_failure(claim, REFUSED)
+        engine.record_failure(claim, REFUSED)
 
     rest = "inventory=not_needed shipping=not_needed captured:100"
     assert saw == [
-        f"compensating compensating/2 payment=undo_started {rest}",
-        f"compensating needs_attention/3 payment=undo_failed {rest} incident:undo_exhausted",
+        f"compensating compensating/2 payment=compensation_started {rest}",
+        f"compensating needs_attention/3 payment=compensation_failed {rest} incident:compensation_exhausted",
     ]
 
 
@@ -240,7 +244,7 @@ def test_a_decision_ends_its_incident_and_moves_the_order_in_one_change(saga: in
     with witness.watching() as saw:
         decide(Request(order=order.number, verb="retry", version=version_of(order.pk), actor=AMARA, reason="mended"))
 
-    assert saw == ["placed needs_attention/2 payment=granted incident:stuck", "placed running/3 payment=granted"]
+    assert saw == ["placed needs_attention/2 payment=scheduled incident:stuck", "placed running/3 payment=scheduled"]
 
 
 def test_a_take_over_is_one_change(saga: int, witness: Witness) -> None:
@@ -250,7 +254,7 @@ def test_a_take_over_is_one_change(saga: int, witness: Witness) -> None:
         now_due(saga)
         recovery.look(saga)
 
-    assert saw == [STARTED, "processing running/2 payment=granted"]
+    assert saw == [STARTED, "processing running/2 payment=scheduled"]
 
 
 # --- the crash points stand where they say -----------------------------------------------------------------------------------
@@ -260,7 +264,7 @@ def test_each_crash_point_stands_at_its_boundary(saga: int, witness: Witness, mo
     """What the crash matrix kills there is what its name says: moved, it would kill somewhere else and prove nothing."""
     points: list[tuple[str, str]] = []
 
-    def reached(boundary: str, step: str, undo: bool | None) -> None:
+    def reached(boundary: str, step: str, compensating: bool | None) -> None:
         witness.look()
         states = [line for line in witness.saw if not line.startswith("→")]
         points.append((boundary, states[-1]))
@@ -271,16 +275,16 @@ def test_each_crash_point_stands_at_its_boundary(saga: int, witness: Witness, mo
             run(saga, name)
 
     assert points == [
-        ("before_start", GRANTED), ("after_start", STARTED), ("before_call", STARTED), ("after_call", STARTED),
-        ("before_settle_commit", STARTED), ("after_settle_commit", PAID),
-        ("before_start", PAID), ("before_settle_commit", PAID), ("after_settle_commit", RESERVED),
+        ("before_start", SCHEDULED), ("after_start", STARTED), ("before_call", STARTED), ("after_call", STARTED),
+        ("before_outcome_commit", STARTED), ("after_outcome_commit", PAID),
+        ("before_start", PAID), ("before_outcome_commit", PAID), ("after_outcome_commit", RESERVED),
     ]  # fmt: skip
 
 
 def test_opening_sweep_and_errback_die_before_their_commit(order: Order, witness: Witness, monkeypatch: pytest.MonkeyPatch) -> None:
     points: list[tuple[str, str]] = []
 
-    def reached(boundary: str, step: str, undo: bool | None) -> None:
+    def reached(boundary: str, step: str, compensating: bool | None) -> None:
         witness.look()
         points.append((boundary, next(line for line in reversed(witness.saw) if not line.startswith("→"))))
 
@@ -295,6 +299,6 @@ def test_opening_sweep_and_errback_die_before_their_commit(order: Order, witness
 
     in_doubt = "processing running/2 payment=in_doubt"
     assert [point for point in points if point[0] in ("open", "launch", "failed", "sweep")] == [
-        ("open", "placed"), ("launch", GRANTED), ("failed", STARTED), ("sweep", in_doubt),
-        ("launch", "processing running/3 payment=granted"),
+        ("open", "placed"), ("launch", SCHEDULED), ("failed", STARTED), ("sweep", in_doubt),
+        ("launch", "processing running/3 payment=scheduled"),
     ]  # fmt: skip

@@ -16,7 +16,7 @@ from fulfillment.engine import compensation
 from fulfillment.models import Saga, StepRecord
 from orders.models import Fact, Order, Product, RefusedAttempt, Status, TimelineEntry
 from sideeffects.models import Delivery
-from tests.fulfillment.driving import undo_failed
+from tests.fulfillment.driving import compensation_failed
 from tests.orders.admin_form import opened
 from tests.orders.conftest import Client, browser_of
 
@@ -86,7 +86,7 @@ def test_the_page_of_an_order_that_needs_attention_shows_what_may_be_decided(
     operator: Browser, order: Order, django_assert_max_num_queries: Any
 ) -> None:
     """I read why, what is at risk, where the runbook is, and the line that I may paste into a terminal."""
-    undo_failed(Saga.objects.get().pk)
+    compensation_failed(Saga.objects.get().pk)
     version = TimelineEntry.objects.order_by("id").last().pk  # type: ignore[union-attr]
 
     with django_assert_max_num_queries(18):
@@ -96,7 +96,7 @@ def test_the_page_of_an_order_that_needs_attention_shows_what_may_be_decided(
     assert "Blocked on a person." in text
     assert "Nothing is left to do." not in text
     assert "Payment: an undo could not be completed (The provider refuses the refund). €214.00 at risk." in text
-    assert "docs/runbooks/undo_exhausted.md" in text
+    assert "docs/runbooks/compensation_exhausted.md" in text
     assert f'python manage.py decide {order.number} retry --version {version} --reason "…"' in text
     assert "Close the order as it is" in text
     assert "(€214.00 will be written off)" in text
@@ -109,7 +109,7 @@ def test_the_page_of_an_order_that_needs_attention_shows_what_may_be_decided(
 def test_the_list_tells_apart_what_needs_attention(operator: Browser, client: Client, body: dict[str, Any]) -> None:
     """I see it at a glance, and can have only those."""
     mine, other = (client.post(body).json()["number"] for _ in range(2))
-    undo_failed(Saga.objects.get(order__number=mine).pk)
+    compensation_failed(Saga.objects.get(order__number=mine).pk)
 
     everything, waiting, calm = (
         operator.get(f"/admin/orders/order/{query}").content.decode() for query in ("", "?attention=yes", "?attention=no")
@@ -133,7 +133,7 @@ def failed(order: Order) -> Order:
 
 
 def test_the_step_at_which_an_order_failed_is_marked(operator: Browser, failed: Order) -> None:
-    """I see at a glance what was declined, though nothing had to be undone."""
+    """I see at a glance what was declined, though nothing had to be compensated."""
     assert "✖ payment" in operator.get("/admin/orders/order/").content.decode()
     text = operator.get(page(failed)).content.decode()
 

@@ -21,7 +21,7 @@ def tell(**changes: Any) -> Incident:
         "message": "Amara's card",
         "amount_minor": 8420,
     }
-    return open_incident(IncidentKind.UNDO_EXHAUSTED, currency="EUR", **told | changes)
+    return open_incident(IncidentKind.COMPENSATION_EXHAUSTED, currency="EUR", **told | changes)
 
 
 def lines(caplog: pytest.LogCaptureFixture) -> list[tuple[str, str]]:
@@ -35,8 +35,8 @@ def test_an_incident_that_is_opened_is_one_line_at_error(caplog: pytest.LogCaptu
     (line,) = lines(caplog)
     assert line == (
         "ERROR",
-        "incident opened kind=undo_exhausted subject=ORD-1 step=payment code=refund_declined amount_minor=8420 currency=EUR"
-        " runbook=docs/runbooks/undo_exhausted.md",
+        "incident opened kind=compensation_exhausted subject=ORD-1 step=payment code=refund_declined amount_minor=8420 currency=EUR"
+        " runbook=docs/runbooks/compensation_exhausted.md",
     )
 
 

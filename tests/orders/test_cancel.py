@@ -56,7 +56,7 @@ def test_an_order_that_is_cancelled_is_cancelled(client: Client, body: dict[str,
     assert (answer.status_code, answer.json()) == (200, {"number": order.number, "cancel": "accepted"})
 
 
-def test_an_order_that_is_being_undone_ends_as_it_failed(client: Client, body: dict[str, Any]) -> None:
+def test_an_order_that_is_being_compensated_ends_as_it_failed(client: Client, body: dict[str, Any]) -> None:
     number = client.post(body).json()["number"]
     Saga.objects.update(state="compensating", failure="inventory_failed")
 

@@ -60,7 +60,9 @@ def an_order(number: str, email: str = EMAIL, **changes: Any) -> Order:
         saga=saga, position=1, name="shipping", do_key=f"{number}:shipping", state=StepState.SUCCEEDED, evidence="mail of Amara, 12 Harbour Rd",
         error_message="No such street: 12 harbour rd, CORK", receipt={"label_id": "lbl_1", "to": "Amara Okafor"},
     )  # fmt: skip
-    PastAttempt.objects.create(record=shipping, undo=True, attempt=1, key=f"{number}:shipping:undo:1", message="not for Amara Okafor")
+    PastAttempt.objects.create(
+        record=shipping, compensating=True, attempt=1, key=f"{number}:shipping:compensate:1", message="not for Amara Okafor"
+    )
     TimelineEntry.objects.create(
         order=order, kind=Kind.STEP, name="shipping", detail={"message": "12 Harbour Rd is unknown", "tries": [{"at": "Cork"}]}
     )

@@ -40,12 +40,12 @@ def test_each_publication_has_ids_of_its_own_and_a_link(order: Order, saga: int,
 
 
 def test_what_follows_a_publication_is_linked_under_its_ids(order: Order, saga: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Inventory was granted while the chain that had been published again ran: it is a task of that chain."""
+    """Inventory was scheduled while the chain that had been published again ran: it is a task of that chain."""
     monkeypatch.setattr(recovery.inspection, "_may_still_wait_in_its_queue", lambda saga: False)
     (_, inventory, _) = published(saga)
     claim = engine.start(saga, 1, "payment", False)
     assert claim is not None
 
-    engine.settle_success(claim, {"charge_id": "ch_1", "amount_minor": 100})
+    engine.record_success(claim, {"charge_id": "ch_1", "amount_minor": 100})
 
     assert linked(order, "inventory") == [inventory]

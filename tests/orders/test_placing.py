@@ -11,7 +11,7 @@ from orders.models import Order, Product
 from tests.orders.conftest import Client
 
 
-def test_a_good_order_is_stored_with_its_saga_and_its_first_step_granted(client: Client, body: dict[str, Any]) -> None:
+def test_a_good_order_is_stored_with_its_saga_and_its_first_step_scheduled(client: Client, body: dict[str, Any]) -> None:
     """My order, its prices and what happens next are one durable fact."""
     answer = client.post(body)
 
@@ -23,7 +23,7 @@ def test_a_good_order_is_stored_with_its_saga_and_its_first_step_granted(client:
     assert [(line.sku, line.unit_price_minor) for line in order.lines.all()] == [("TENT", 18_900), ("MUG", 1_250)]
     assert Saga.objects.get(order=order).wake_at is not None
     assert list(StepRecord.objects.filter(saga__order=order).values_list("name", "state")) == [
-        ("payment", "granted"),
+        ("payment", "scheduled"),
         ("inventory", "pending"),
         ("shipping", "pending"),
     ]

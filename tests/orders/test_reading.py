@@ -14,7 +14,7 @@ from fulfillment.models import Saga
 from orders.attention import IncidentKind, open_incident
 from orders.models import Order
 from orders.timeline import TimelineEntry
-from tests.fulfillment.driving import undo_failed
+from tests.fulfillment.driving import compensation_failed
 from tests.orders.conftest import Client
 
 
@@ -123,7 +123,7 @@ def test_why_is_shown_to_whoever_asks_for_it(client: Client, body: dict[str, Any
 def test_what_a_person_must_decide_is_not_told_to_a_client(client: Client, body: dict[str, Any]) -> None:
     """I learn that somebody looks at it; whose money is at risk, and what may be decided, is the shop's business."""
     number = client.post(body).json()["number"]
-    undo_failed(Saga.objects.get().pk)
+    compensation_failed(Saga.objects.get().pk)
 
     answer = client.get(f"/orders/{number}?expand=why").json()
 

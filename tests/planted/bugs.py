@@ -116,8 +116,8 @@ BUGS = (
         name="a jump of the clock leaves the end of a step's last lease where it was",
         blindness=ARITHMETIC,
         file="fulfillment/recovery/jumps.py",
-        search='{_moved("asked_until", "started_at")}, {_moved("undo_asked_until", "started_at")}',
-        replace='{_moved("undo_asked_until", "started_at")}',
+        search='{_moved("asked_until", "started_at")}, {_moved("compensation_asked_until", "started_at")}',
+        replace='{_moved("compensation_asked_until", "started_at")}',
     ),
     Bug(
         name="a stamp proves lost what a busy worker may still hold",
@@ -131,15 +131,15 @@ BUGS = (
         name="a worker's own lease begins after its start was committed",
         blindness=BOUNDARIES,
         file="fulfillment/tasks.py",
-        search="    lease = Lease.begin(lease_s())\n    try:\n        claim = engine.start(saga, epoch, name, undo, order)\n",
-        replace="    try:\n        claim = engine.start(saga, epoch, name, undo, order)\n        lease = Lease.begin(lease_s())\n",
+        search="    lease = Lease.begin(lease_s())\n    try:\n        claim = engine.start(saga, epoch, name, compensating, order)\n",
+        replace="    try:\n        claim = engine.start(saga, epoch, name, compensating, order)\n        lease = Lease.begin(lease_s())\n",
     ),
     Bug(
         name="a success does not wait for the disk",
         blindness=BOUNDARIES,
         file="fulfillment/engine/attempts.py",
-        search="    settled = succeed(saga, claim.name, receipt, claim.undo)\n",
-        replace="    may_be_lost()\n    settled = succeed(saga, claim.name, receipt, claim.undo)\n",
+        search="    recorded = succeed(saga, claim.name, receipt, claim.compensating)\n",
+        replace="    may_be_lost()\n    recorded = succeed(saga, claim.name, receipt, claim.compensating)\n",
     ),
     Bug(
         name="subscribers are told before the commit",
@@ -200,7 +200,7 @@ BUGS = (
     ),
     # --- two connections at once ---
     Bug(
-        name="a delivery is settled without its row's lock",
+        name="the outcome of a delivery is recorded without its row's lock",
         blindness=AT_ONCE,
         file="sideeffects/deliveries.py",
         search='deliveries.select_for_update(of=("self",), no_key=True).select_related("fact").first()',
@@ -338,8 +338,8 @@ BUGS = (
         is_later=True,
         blindness=MONEY,
         file="fulfillment/engine/differing_answers.py",
-        search="fix_anew(saga, record, record.undo_key, error.amount_minor or 0, undo_doubt=True)",
-        replace="fix_anew(saga, record, record.undo_key, error.amount_minor or 0)",
+        search="fix_anew(saga, record, record.compensation_key, error.amount_minor or 0, compensation_doubt=True)",
+        replace="fix_anew(saga, record, record.compensation_key, error.amount_minor or 0)",
     ),
     Bug(
         name="an incident that was resolved still explains money",
@@ -350,12 +350,12 @@ BUGS = (
         replace="SELECT FROM orders_incident incident WHERE incident.code <> 'unexplained'",
     ),
     Bug(
-        name="after a restore an undo that may have been called is taken for never called",
+        name="after a restore a compensation that may have been called is taken for never called",
         is_later=True,
         blindness=MONEY,
         file="fulfillment/engine/restore.py",
-        search="    if record.undo_key or record.state in (*DONE, StepState.UNDO_PENDING):\n",
-        replace="    if record.state in (*DONE, StepState.UNDO_PENDING):\n",
+        search="    if record.compensation_key or record.state in (*DONE, StepState.COMPENSATION_PENDING):\n",
+        replace="    if record.state in (*DONE, StepState.COMPENSATION_PENDING):\n",
     ),
     Bug(
         name="a proposal holds when more is at risk than was agreed to",

@@ -58,7 +58,7 @@ def look_into_flower(planted: Planted, url: str, orders: list[str], login: tuple
     pages = ["/", "/workers", "/tasks", "/broker", "/metrics", "/api/workers?refresh=1", "/api/tasks"]
     names = [f"{name}@{socket.gethostname()}" for name in ("saga", "sideeffects", "canary")]
     pages += [f"/worker/{name}" for name in names]
-    pages += [f"/task/{order}.{step}.e1" for order in orders for step in ("payment", "inventory", "shipping", "undo_payment")]
+    pages += [f"/task/{order}.{step}.e1" for order in orders for step in ("payment", "inventory", "shipping", "compensate_payment")]
     pages += [f"/task/{order}.{subscriber}.1" for order in orders for subscriber in ("email", "loyalty")]
     seen = 0
     with httpx.Client(base_url=url, auth=login, timeout=20) as flower:

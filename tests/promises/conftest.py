@@ -47,7 +47,7 @@ class Shop(BlackBoxShop):
     def until_paying(self, number: str) -> None:
         """Its payment is being asked for right now. A worker may be on its way back still."""
         state = wait_for(
-            lambda: (found := str(self.step(number, "payment")["state"])) not in ("pending", "granted") and found, 60, every_s=0.01
+            lambda: (found := str(self.step(number, "payment")["state"])) not in ("pending", "scheduled") and found, 60, every_s=0.01
         )
         assert state == "started", state
 

@@ -1,4 +1,4 @@
-"""Promise: what fails is undone in reverse order, to the cent; nobody is charged for nothing."""
+"""Promise: what fails is compensated in reverse order, to the cent; nobody is charged for nothing."""
 
 import re
 
@@ -9,7 +9,7 @@ from tests.proofs.black_box.waiting import wait_for
 
 
 @pytest.mark.parametrize(
-    ("changes", "status", "undone"),
+    ("changes", "status", "compensated"),
     [
         ({"token": "tok_declined"}, "payment_failed", []),
         ({"sku": "OUT-OF-STOCK"}, "inventory_failed", ["payment"]),
@@ -18,16 +18,16 @@ from tests.proofs.black_box.waiting import wait_for
     ],
     ids=["payment", "inventory", "shipping", "refund-flaky"],
 )
-def test_a_failed_step_is_undone_in_reverse_order(shop: Shop, changes: dict[str, str], status: str, undone: list[str]) -> None:
+def test_a_failed_step_is_compensated_in_reverse_order(shop: Shop, changes: dict[str, str], status: str, compensated: list[str]) -> None:
     """When my order cannot be fulfilled I get back exactly what I paid, once."""
     number = shop.place(**changes)
 
     assert shop.ends(number) == status
 
     entries = shop.order(number)["timeline"]
-    assert [entry["name"] for entry in entries if entry["to"] == "undone"] == undone
+    assert [entry["name"] for entry in entries if entry["to"] == "compensated"] == compensated
     total = shop.total(number)
-    assert shop.ledger(number) == ([("charge", total), ("refund", total)] if undone else [])
+    assert shop.ledger(number) == ([("charge", total), ("refund", total)] if compensated else [])
     held = shop.sql("SELECT state FROM fulfillment_reservation WHERE order_number = %s", number)
     assert {state for (state,) in held} <= {"released"}
 

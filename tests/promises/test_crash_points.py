@@ -10,18 +10,20 @@ from orders.management.placing_client import FINAL
 from tests.promises.conftest import Shop
 from tests.proofs.black_box.waiting import wait_for
 
-CALLED = BOUNDARIES[:8]  # around a start, a call, a settle and a publish; the others are the engine's own
-LOCAL = ("before_start", "before_settle_commit", "after_settle_commit", "before_publish", "after_publish")
+CALLED = BOUNDARIES[:8]  # around a start, a call, an outcome and a publish; the others are the engine's own
+LOCAL = ("before_start", "before_outcome_commit", "after_outcome_commit", "before_publish", "after_publish")
 FORWARD = [f"{at}.do.{step}.any" for step, points in (("payment", CALLED), ("inventory", LOCAL), ("shipping", CALLED)) for at in points]
-BACKWARD = [f"{at}.undo.{step}.any" for step, points in (("shipping", CALLED), ("inventory", LOCAL), ("payment", CALLED)) for at in points]
+BACKWARD = [
+    f"{at}.compensate.{step}.any" for step, points in (("shipping", CALLED), ("inventory", LOCAL), ("payment", CALLED)) for at in points
+]
 ENGINE = [
     "open.any.any.any",
     "launch.do.any.any",
-    "launch.undo.any.any",
+    "launch.compensate.any.any",
     "failed.do.any.any",
-    "failed.undo.any.any",
+    "failed.compensate.any.any",
     "sweep.do.any.any",
-    "sweep.undo.any.any",
+    "sweep.compensating.any.any",
 ]
 
 
@@ -75,7 +77,7 @@ def _until_at_rest(shop: Shop, numbers: list[str]) -> None:
 
 
 @pytest.mark.parametrize(
-    "point", ["after_call.do.payment.any", "before_settle_commit.do.shipping.any", "after_settle_commit.do.payment.any"]
+    "point", ["after_call.do.payment.any", "before_outcome_commit.do.shipping.any", "after_outcome_commit.do.payment.any"]
 )
 def test_a_worker_killed_whole_at_a_boundary(shop: Shop, point: str) -> None:
     """The whole machine died at that line: no errback comes, and the order arrives all the same."""

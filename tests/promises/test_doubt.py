@@ -1,4 +1,4 @@
-"""Promise: when the answer never comes, the provider's own card decides how to find out; and a look-up that finds nothing never ends an undo."""
+"""Promise: when the answer never comes, the provider's own capabilities decide how to find out; and a look-up that finds nothing never ends a compensation."""
 
 import pytest
 
@@ -11,7 +11,7 @@ ALL = ("sandbox", "sandbox_forgetful", "sandbox_burn", "sandbox_watch", "sandbox
 def in_doubt_and_cancelled(shop: Shop, gateway: str, token: str) -> str:
     number = shop.place_with(gateway, token=token)
     wait_for(
-        lambda: shop.step(number, "payment")["state"] in ("in_doubt", "granted", "started") and shop.step(number, "payment")["tries"] > 0,
+        lambda: shop.step(number, "payment")["state"] in ("in_doubt", "scheduled", "started") and shop.step(number, "payment")["tries"] > 0,
         every_s=0.05,
     )
     wait_for(lambda: "in_doubt" in [entry["to"] for entry in shop.order(number)["timeline"]], every_s=0.02)
@@ -46,13 +46,13 @@ def test_a_charge_that_lands_after_the_order_turned_back_finds_a_closed_door(sho
     adds_up_to_nothing(shop, number)
 
 
-def test_where_rejections_are_not_kept_a_decline_is_undone_blind(shop: Shop) -> None:
+def test_where_rejections_are_not_kept_a_decline_is_compensated_blind(shop: Shop) -> None:
     """The first try was still on its way when the second was declined: the late charge finds a closed door."""
     number = shop.place_with("sandbox_forgetful", token="tok_late_then_declined")
 
     assert shop.ends(number, 60) == "payment_failed"
 
-    assert "undone" in [entry["to"] for entry in shop.order(number)["timeline"] if entry["name"] == "payment"]
+    assert "compensated" in [entry["to"] for entry in shop.order(number)["timeline"] if entry["name"] == "payment"]
     adds_up_to_nothing(shop, number)
 
 
@@ -81,11 +81,11 @@ def test_without_keys_a_killed_worker_is_taken_over_by_its_lease_alone(shop: Sho
 def test_what_can_only_be_watched_for_becomes_a_person_s(shop: Shop, gateway: str) -> None:
     """Nothing was found, and nothing can be proven: nobody tells me that I was refunded; a person decides, and is told the amount."""
     number = in_doubt_and_cancelled(shop, gateway, "tok_never_answers")
-    wait_for(lambda: shop.step(number, "payment")["state"] == "undo_in_doubt", 30)
+    wait_for(lambda: shop.step(number, "payment")["state"] == "compensation_in_doubt", 30)
     assert shop.order(number)["status"] == "compensating"
 
     shop.run(
-        "UPDATE fulfillment_steprecord SET granted_at = granted_at - interval '25 hours', asked_until = asked_until - interval '25 hours'"
+        "UPDATE fulfillment_steprecord SET scheduled_at = scheduled_at - interval '25 hours', asked_until = asked_until - interval '25 hours'"
         " WHERE name = 'payment' AND saga_id = (SELECT s.id FROM fulfillment_saga s JOIN orders_order o ON o.id = s.order_id WHERE o.number = %s)",
         number,
     )
@@ -100,9 +100,9 @@ def test_after_the_key_window_it_is_looked_up_before_it_is_asked_again(shop: Sho
     """The bank had forgotten the key when it was asked again a day later: it is looked up first, and I am charged once."""
     with shop.provider_down("labels"):
         number = shop.place(token="tok_timeout_charged")
-        wait_for(lambda: shop.step(number, "payment")["state"] in ("in_doubt", "granted"), every_s=0.005)
+        wait_for(lambda: shop.step(number, "payment")["state"] in ("in_doubt", "scheduled"), every_s=0.005)
         key = shop.key(number, "payment")
-        shop.run("UPDATE fulfillment_steprecord SET granted_at = granted_at - interval '25 hours' WHERE do_key = %s", key)
+        shop.run("UPDATE fulfillment_steprecord SET scheduled_at = scheduled_at - interval '25 hours' WHERE do_key = %s", key)
         forgotten = shop.provider.post("/control/forget", json={"profile": "", "key": key})
         assert forgotten.status_code == 200, forgotten.text
         wait_for(lambda: shop.step(number, "payment")["state"] == "succeeded", 30)

@@ -43,7 +43,7 @@ def test_a_worker_killed_whole_between_the_steps(shop: Shop) -> None:
     with shop.locked("fulfillment_stocklevel", "EXCLUSIVE"):  # an order that is placed reads it
         number = shop.place()
         wait_for(lambda: shop.step(number, "payment")["state"] == "succeeded")
-        assert shop.step(number, "inventory")["state"] == "granted"
+        assert shop.step(number, "inventory")["state"] == "scheduled"
         dead = shop.kill_whole("saga")
         shop.wait_for_respawn("saga", dead)
 

@@ -66,7 +66,7 @@ def test_a_look_at_orders_that_are_on_their_way_is_no_false_alarm(own: Shop) -> 
         assert {finding["subject"] for finding in report["findings"]} <= known
 
 
-def test_what_lands_after_its_undo_is_given_back_and_shown_as_an_orphan(own: Shop) -> None:
+def test_what_lands_after_its_compensation_is_given_back_and_shown_as_an_orphan(own: Shop) -> None:
     """I had cancelled and was told that nothing was charged. It was, later. I get it back, and the order's history says so."""
     number = own.place(token="tok_slow_8s")
     own.until_paying(number)

@@ -19,9 +19,9 @@ from tests.proofs.black_box.waiting import wait_for
 LEASE_S = 3.0  # at the tests' time scale
 FORWARD = (
     *(f"{at}.do.{step}.any" for step in ("payment", "shipping") for at in ("before_start", "after_start", "before_call", "after_call")),
-    *(f"{at}.do.{step}.any" for step in ("payment", "shipping") for at in ("before_settle_commit", "after_settle_commit")),
+    *(f"{at}.do.{step}.any" for step in ("payment", "shipping") for at in ("before_outcome_commit", "after_outcome_commit")),
     *(f"{at}.do.{step}.any" for step in ("payment", "inventory", "shipping") for at in ("before_publish", "after_publish")),
-    *(f"{at}.do.inventory.any" for at in ("before_start", "before_settle_commit", "after_settle_commit")),
+    *(f"{at}.do.inventory.any" for at in ("before_start", "before_outcome_commit", "after_outcome_commit")),
 )
 
 
@@ -140,7 +140,7 @@ def _spare_worker(shop: Shop) -> "subprocess.Popen[bytes]":
 def test_a_worker_that_hears_nothing_ends_itself_and_is_started_again(shop: Shop, tell: Callable[[str], None]) -> None:
     """Its line to the broker is dead without a word: it notices, and my order goes on."""
     deaf = shop.stack.pid("saga")
-    for queue in ("saga", "undo"):
+    for queue in ("saga", "compensation"):
         run = shop.python("-m", "celery", "-A", "config", "control", "-t", "1", "cancel_consumer", queue)
         assert "no longer consuming" in run.stdout, run.stdout + run.stderr
     time.sleep(0.5)

@@ -117,7 +117,7 @@ def test_a_fault_strikes_as_often_as_it_is_told(tmp_path: Path) -> None:
     assert done == [DONE]
 
 
-@pytest.mark.parametrize("other", ["ORD-1:payment:undo:1", "ORD-11:payment:do:1", "ORD-1:shipping:do:1", "none of the engine's keys"])
+@pytest.mark.parametrize("other", ["ORD-1:payment:compensate:1", "ORD-11:payment:do:1", "ORD-1:shipping:do:1", "none of the engine's keys"])
 def test_nobody_else_is_lied_to(tmp_path: Path, other: str) -> None:
     """One order, one step, one direction: a refund that names its charge's key in the body is not taken for the charge."""
     (tmp_path / "refused_503.ORD-1.payment.do").write_text("")

@@ -43,9 +43,9 @@ BUGS = {
     ),
     "what was never answered is taken for not done": (
         "fulfillment/engine/compensation.py",
-        "return record.state in (StepState.GRANTED, StepState.STARTED, StepState.RETRY_WAIT, StepState.IN_DOUBT)",
+        "return record.state in (StepState.SCHEDULED, StepState.STARTED, StepState.RETRY_WAIT, StepState.IN_DOUBT)",
         "return False",
-        "launch.undo.shipping.none.kill",
+        "launch.compensate.shipping.none.kill",
         "late",
     ),
 }
@@ -81,15 +81,15 @@ def replaced(file: Path, old: str, new: str) -> None:
 
 NEWCOMER = [
     "after_call.do.insurance.timeout_applied.kill",
-    "before_settle_commit.undo.insurance.late_landing.kill_worker",
-    "sweep.undo.insurance.none.kill",
+    "before_outcome_commit.compensate.insurance.late_landing.kill_worker",
+    "sweep.compensating.insurance.none.kill",
     "before_publish.do.insurance.in_progress_409.kill",
 ]
 
 
 @pytest.mark.timeout(400)
 def test_a_newcomer_proves_a_step_and_a_provider_by_the_docs_alone(tmp_path: Path, tell: Callable[[str], None]) -> None:
-    """I wrote a step and talk to my own provider: what the page says is enough to see it survive."""
+    """I wrote a step and call my own provider: what the page says is enough to see it survive."""
     page = (ROOT / "docs/prove.md").read_text()
     folder = checkout_with(tmp_path, "fulfillment/steps/__init__.py", *_new_line(page, "STEPS: tuple"))
     replaced(folder / "config/settings.py", 'SANDBOX_URL: str = env.str("SANDBOX_URL", "", ', _quoted(page, "INSURER_URL: str") + "\n{}")

@@ -17,7 +17,7 @@ SANDBOXED = ("payments", "carrier")
 
 
 class Wrapping(Step):
-    """A newcomer's step that talks to the carrier."""
+    """A newcomer's step that calls the carrier."""
 
     name = "wrapping"
     kind = Kind.COMPENSABLE
@@ -54,23 +54,25 @@ def test_the_selection_takes_in_everything_that_the_code_has() -> None:
     assert {case.boundary for case in chosen} == set(BOUNDARIES)
     assert {case.fault for case in chosen} == set(FAULTS)
     assert {case.action for case in chosen} == set(ACTIONS)
-    assert {case.target for case in chosen} == {(direction, step.name) for step in STEPS for direction in ("do", "undo")}
+    assert {case.target for case in chosen} == {(direction, step.name) for step in STEPS for direction in ("do", "compensate")}
 
 
 def test_names_are_stable() -> None:
     """What a case is called is what finds it tomorrow, and the same code selects the same cases."""
     assert selection.pairwise(all_cases()) == selection.pairwise(all_cases())
-    assert Case("after_call", "undo", "payment", "timeout_applied", "kill").name == "after_call.undo.payment.timeout_applied.kill"
+    assert (
+        Case("after_call", "compensate", "payment", "timeout_applied", "kill").name == "after_call.compensate.payment.timeout_applied.kill"
+    )
     assert {case.name for case in all_cases()} >= set(REPRESENTATIVE)
 
 
 def test_a_part_of_the_name_or_a_glob_selects() -> None:
-    by_glob = selection.matching(all_cases(), ["after_call.undo.payment*"])
+    by_glob = selection.matching(all_cases(), ["after_call.compensate.payment*"])
 
-    assert {(case.boundary, *case.target) for case in by_glob} == {("after_call", "undo", "payment")}
+    assert {(case.boundary, *case.target) for case in by_glob} == {("after_call", "compensate", "payment")}
     assert [case.name for case in selection.matching(all_cases(), REPRESENTATIVE[:1])] == REPRESENTATIVE[:1]
-    assert selection.matching(all_cases(), [".undo.payment.", "no_such_part"]) == [
-        case for case in all_cases() if case.target == ("undo", "payment")
+    assert selection.matching(all_cases(), [".compensate.payment.", "no_such_part"]) == [
+        case for case in all_cases() if case.target == ("compensate", "payment")
     ]
 
 
@@ -87,7 +89,7 @@ def test_a_newcomer_s_step_takes_part_by_standing_in_steps() -> None:
 
     chosen = selection.pairwise(cases)
 
-    assert {case.direction for case in chosen if case.step == "wrapping"} == {"do", "undo"}
+    assert {case.direction for case in chosen if case.step == "wrapping"} == {"do", "compensate"}
     assert {case.direction for case in chosen if case.step == "thanking"} == {"do"}
 
 

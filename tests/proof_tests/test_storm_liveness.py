@@ -93,7 +93,7 @@ MOVING = [(seconds, "retry_wait") for seconds in range(0, 150, 10)]
 def test_what_came_to_rest_in_time_or_was_told_or_moves_is_no_breach(storm: Storm) -> None:
     """In time; told by its own incident; told by one for all, resolved since; moving by itself; placed later."""
     an_order("ORD-1", (0, "started"), closed_s=5)
-    tell(an_order("ORD-2", (0, "undo_failed")), kind="undo_exhausted")
+    tell(an_order("ORD-2", (0, "compensation_failed")), kind="compensation_exhausted")
     an_order("ORD-3", *MOVING, closed_s=95)
     an_order("ORD-4", (1, "started"), opened_s=1)
 
@@ -132,7 +132,7 @@ def test_what_stands_still_and_is_not_told_is_named(storm: Storm, incident: dict
 @pytest.mark.django_db
 def test_what_waits_for_a_worker_is_no_breach_while_others_are_served(storm: Storm) -> None:
     """A backlog is not a standstill."""
-    an_order("ORD-1", (-10, "granted"))
+    an_order("ORD-1", (-10, "scheduled"))
     an_order("ORD-2", *MOVING, closed_s=95)
 
     liveness.stalled_orders_have_incidents(storm)
@@ -142,7 +142,7 @@ def test_what_waits_for_a_worker_is_no_breach_while_others_are_served(storm: Sto
 
 @pytest.mark.django_db
 def test_what_waits_for_workers_that_serve_nobody_is_named(storm: Storm) -> None:
-    an_order("ORD-1", (-10, "granted"))
+    an_order("ORD-1", (-10, "scheduled"))
     an_order("ORD-2")
 
     liveness.stalled_orders_have_incidents(storm)

@@ -20,7 +20,7 @@ from tests.proofs.storms.scenarios import SCENARIOS
 MET = {
     "refunds": {"incidents": 6, "waited": 8, "refunded without a retry": 8, "kept": 2},
     "outage": {"waited at once": 15, "fulfilled": 48},
-    "killed": {"in flight": 21, "in talk with a provider": 2},
+    "killed": {"in flight": 21, "in a provider call": 2},
     "wiped": {"messages lost": 2, "put in twice": 72, "mails": 24},
     "database": {"stops": 2, "more in the sweep": 1, "fulfilled": 61},
     "stalled": {"stalls": 4, "commits that hung": 4, "fulfilled": 100},

@@ -33,7 +33,7 @@ def fulfilled(shop: Shop) -> Order:
 
 @pytest.fixture
 def failed(shop: Shop) -> Order:
-    """Shipping was refused, everything is undone."""
+    """Shipping was refused, everything is compensated."""
     order = shop.place(postal_code="00422")
     assert order.status == "shipping_failed"
     return order

@@ -8,8 +8,8 @@ from fulfillment import engine, recovery
 from fulfillment.errors import Rejected, StepError
 from fulfillment.gateways.lease import Lease
 from fulfillment.models import Saga, StepRecord, StockLevel
+from fulfillment.provider_call import call_provider
 from fulfillment.reconciliation import Report, reconcile
-from fulfillment.talk import talk
 from orders.models import Incident, Order, OrderLine
 from sideeffects import audit
 from tests.fulfillment.conftest import ADDRESS, SandboxProcess
@@ -52,7 +52,7 @@ class Shop:
             at = engine.border(Saga.objects.get(pk=saga.pk))
             if at is None:
                 break
-            one_try(saga.pk, at[0].name, undo=at[1], state=at[0].state)
+            one_try(saga.pk, at[0].name, compensating=at[1], state=at[0].state)
         order.refresh_from_db()
 
     def plant(self, operation: str, order: str, key: str, amount: int = TOTAL, profile: str = "", currency: str = "EUR") -> None:
@@ -74,9 +74,9 @@ class Shop:
         return list(Incident.objects.order_by("id").values_list("subject", "kind", "code", "amount_minor", "state"))
 
 
-def one_try(saga: int, name: str, undo: bool, state: str) -> None:
+def one_try(saga: int, name: str, compensating: bool, state: str) -> None:
     """What a worker would do with the saga's next step, or the sweep if none is scheduled."""
-    if state not in engine.GRANTED:
+    if state not in engine.SCHEDULED:
         Saga.objects.filter(pk=saga).update(wake_at="2020-01-01T00:00Z", launched_at=None)
         recovery.look(saga)
         return
@@ -85,18 +85,18 @@ def one_try(saga: int, name: str, undo: bool, state: str) -> None:
     assert step is not None
     try:
         if step.local:
-            engine.run_local(saga, found.epoch, name, undo)
+            engine.run_local(saga, found.epoch, name, compensating)
             return
     except Rejected:
         engine.chain_stopped(saga, found.epoch)
         return
-    claim = engine.start(saga, found.epoch, name, undo)
+    claim = engine.start(saga, found.epoch, name, compensating)
     if claim is None:
         engine.could_not_start(saga, found.epoch)
         return
-    outcome = talk(step, claim, Lease.begin(30))
+    outcome = call_provider(step, claim, Lease.begin(30))
     if isinstance(outcome, StepError):
-        engine.settle_failure(claim, outcome)
+        engine.record_failure(claim, outcome)
         engine.chain_stopped(saga, found.epoch)
     else:
-        engine.settle_success(claim, outcome)
+        engine.record_success(claim, outcome)

@@ -31,9 +31,9 @@ def explained(shop: Shop, currency: str = "EUR", **options: Any) -> dict[str, An
 def charge_one(shop: Shop, number: str = "ORD-1") -> Order:
     """Charged, and not further yet."""
     order = shop.open(number)
-    claim = engine.start(Saga.objects.get(order=order).pk, 1, "payment", undo=False)
+    claim = engine.start(Saga.objects.get(order=order).pk, 1, "payment", compensating=False)
     assert claim is not None
-    engine.settle_success(
+    engine.record_success(
         claim, {"charge_id": shop.provider.charge(number, key=f"{number}:payment:do:1:testsnonce").json()["id"], "amount_minor": TOTAL}
     )
     return order
@@ -65,7 +65,7 @@ def test_money_of_an_order_on_its_way_is_in_flight(shop: Shop) -> None:
     """Of one, our ledger knows; of the other, the bank alone: its answer is lost."""
     charge_one(shop)
     order = shop.open("ORD-2")
-    assert engine.start(Saga.objects.get(order=order).pk, 1, "payment", undo=False) is not None
+    assert engine.start(Saga.objects.get(order=order).pk, 1, "payment", compensating=False) is not None
     shop.provider.charge("ORD-2", key="ORD-2:payment:do:1:testsnonce")
 
     assert explained(shop) == {"captured": 2 * TOTAL, "listed": 2 * TOTAL, "in_flight": 2 * TOTAL}
@@ -85,9 +85,9 @@ def test_what_two_persons_have_written_off_is_kept_and_said(shop: Shop, closed: 
 @pytest.mark.parametrize(
     "changes",
     [{"token": "tok_timeout_charged"}, {"token": "tok_charged_never_answers"}, {"token": "tok_refund_flaky_2", "postal_code": "00422"}],
-    ids=["in doubt", "undone blind", "refund flaky"],
+    ids=["in doubt", "compensated blind", "refund flaky"],
 )
-def test_no_provider_s_way_to_undo_leaves_money_unexplained(shop: Shop, settings: Any, gateway: str, changes: dict[str, Any]) -> None:
+def test_no_provider_s_way_to_compensate_leaves_money_unexplained(shop: Shop, settings: Any, gateway: str, changes: dict[str, Any]) -> None:
     settings.PAYMENTS_GATEWAY, settings.CALL_DEADLINE_S = gateway, 0.3
     shop.place(**changes)
 

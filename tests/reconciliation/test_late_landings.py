@@ -1,4 +1,4 @@
-"""Promise: what landed after its undo is undone once, and nothing else is: everything that nobody can be sure of stays a person's."""
+"""Promise: what landed after its compensation is compensated once, and nothing else is: everything that nobody can be sure of stays a person's."""
 
 import sqlite3
 from typing import Any
@@ -34,11 +34,11 @@ def test_a_charge_that_landed_late_is_refunded_once(shop: Shop, declined: Order)
     assert shop.provider.effects("ORD-1") == [("charge", OWN_CHARGE, TOTAL), ("refund", OWN_CHARGE, TOTAL)]
     assert list(LedgerEntry.objects.values_list("operation", "key", "amount_minor")) == [
         ("captured", OWN_CHARGE, TOTAL),
-        ("refunded", "ORD-1:payment:undo:orphan:testsnonce", TOTAL),
+        ("refunded", "ORD-1:payment:compensate:orphan:testsnonce", TOTAL),
     ]
     assert outcome() == ("resolved", "refunded")
     told = [str(entry) for entry in TimelineEntry.objects.filter(order=declined)]
-    assert "reconcile: undo late landing (payment), amount €84.20: it landed after its undo was settled" in told
+    assert "reconcile: undo late landing (payment), amount €84.20: it landed after its undo had ended" in told
     assert shop.found() == []
 
 
@@ -64,7 +64,7 @@ def test_a_refund_that_fails_days_later_is_repeated_once_and_then_a_person_s(sho
     assert [(one.at_risk, one.unexplained) for one in again.money] == [(TOTAL, 0)]
 
 
-def test_a_second_charge_under_a_key_that_was_undone_before_is_refunded_too(shop: Shop, settings: Any) -> None:
+def test_a_second_charge_under_a_key_that_was_compensated_before_is_refunded_too(shop: Shop, settings: Any) -> None:
     """A bank without keys charged twice, the second time after the first one was given back."""
     settings.PAYMENTS_GATEWAY = "sandbox_keyless"
     order = shop.place(postal_code="00422")
@@ -133,7 +133,7 @@ def test_a_run_that_died_after_the_refund_is_followed_by_one_that_finds_nothing_
     assert outcome() == ("resolved", "gone")
 
 
-def test_without_repair_nothing_is_undone(shop: Shop, declined: Order) -> None:
+def test_without_repair_nothing_is_compensated(shop: Shop, declined: Order) -> None:
     shop.plant("charge", "ORD-1", OWN_CHARGE)
 
     assert shop.reconcile(repair=False).repaired == 0

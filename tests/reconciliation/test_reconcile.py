@@ -51,7 +51,7 @@ def test_incidents_of_others_stay_theirs(shop: Shop) -> None:
 
     shop.reconcile()
 
-    assert [(kind, state) for _, kind, _, _, state in shop.incidents()] == [("undo_exhausted", "open")]
+    assert [(kind, state) for _, kind, _, _, state in shop.incidents()] == [("compensation_exhausted", "open")]
 
 
 # --- a provider that does not answer -------------------------------------------------------------------------------------
@@ -139,7 +139,7 @@ def test_a_rule_that_breaks_is_told_and_hides_nothing(shop: Shop, fulfilled: Ord
 
 
 def test_a_reconciliation_that_stood_still_ends_when_another_has_begun(shop: Shop, fulfilled: Order, command: Run) -> None:
-    """What it has read is old: it opens and undoes nothing with it."""
+    """What it has read is old: it opens and compensates nothing with it."""
     shop.plant("charge", "ORD-1", "stray")
     frozen = Turn("reconcile", RELEASE, 60.0)
     assert frozen.take()

@@ -64,7 +64,7 @@ def test_every_provider_that_a_plan_pins_is_asked(shop: Shop, settings: Any, gat
 def test_an_order_that_still_moves_is_counted_not_judged(shop: Shop) -> None:
     """Charged, and not further yet."""
     order = shop.open()
-    claim = engine.start(Saga.objects.get(order=order).pk, 1, "payment", undo=False)
+    claim = engine.start(Saga.objects.get(order=order).pk, 1, "payment", compensating=False)
     assert claim is not None
     shop.provider.charge("ORD-1")
 
@@ -86,7 +86,7 @@ def test_an_order_that_ended_after_the_cutoff_is_not_judged(shop: Shop, fulfille
 
 
 def test_lists_are_read_once_they_are_complete(shop: Shop, fulfilled: Order, settings: Any) -> None:
-    """A provider's list may lag behind its answers: an order that has only just ended is judged when its card says that it is listed."""
+    """A provider's list may lag behind its answers: an order that has only just ended is judged when its capabilities say that it is listed."""
     settings.TIME_SCALE = 0.05
 
     began = time.monotonic()

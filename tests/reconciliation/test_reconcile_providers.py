@@ -53,7 +53,7 @@ def test_what_a_provider_holds_or_lacks_is_found_once(
 def test_a_key_that_was_refused_stays_the_order_s(shop: Shop, fulfilled: Order) -> None:
     """What lies under it is no stranger's; what lies under the one that followed as well is one too many."""
     shipping = StepRecord.objects.get(name="shipping")
-    PastAttempt.objects.create(record=shipping, undo=False, attempt=1, key=OWN_LABEL, code="no_paper")
+    PastAttempt.objects.create(record=shipping, compensating=False, attempt=1, key=OWN_LABEL, code="no_paper")
     StepRecord.objects.filter(pk=shipping.pk).update(do_attempt=2, do_key="ORD-1:shipping:do:2:testsnonce")
     assert shop.found() == []
 
@@ -113,7 +113,7 @@ def test_a_key_that_was_used_twice_is_found_even_if_it_was_given_back(shop: Shop
     assert shop.found() == [("ORD-1", Rule.ONE_EFFECT_PER_KEY, 0)]
 
 
-def test_without_keys_what_was_given_back_is_settled(shop: Shop, settings: Any) -> None:
+def test_without_keys_what_was_given_back_is_closed(shop: Shop, settings: Any) -> None:
     settings.PAYMENTS_GATEWAY = "sandbox_keyless"
     shop.place(postal_code="00422")
     shop.plant("charge", "ORD-1", OWN_CHARGE, profile="keyless")

@@ -20,11 +20,11 @@ def test_a_status_that_is_not_the_saga_s_is_found(shop: Shop, failed: Order) -> 
     assert shop.found() == [("ORD-1", Rule.STATUS_AGREES_WITH_SAGA, 0)]
 
 
-def test_an_undo_that_was_never_settled_is_found(shop: Shop, failed: Order) -> None:
+def test_a_compensation_that_has_never_ended_is_found(shop: Shop, failed: Order) -> None:
     """And the history, which says otherwise."""
-    StepRecord.objects.filter(name="payment").update(state=StepState.UNDO_FAILED)
+    StepRecord.objects.filter(name="payment").update(state=StepState.COMPENSATION_FAILED)
 
-    assert [rule for _, rule, _ in shop.found()] == [Rule.EVERY_UNDO_IS_SETTLED, Rule.HISTORY_REBUILDS_THE_JOURNAL]
+    assert [rule for _, rule, _ in shop.found()] == [Rule.EVERY_COMPENSATION_HAS_ENDED, Rule.HISTORY_REBUILDS_THE_JOURNAL]
 
 
 def test_a_subscriber_that_was_never_told_is_found(shop: Shop) -> None:
@@ -61,7 +61,7 @@ def forget_the_fact() -> None:
 def test_stock_that_a_closed_order_still_holds_is_found(shop: Shop, failed: Order) -> None:
     Reservation.objects.update(state="held")
 
-    assert sorted(shop.found()) == [("MUG", Rule.STOCK_ADDS_UP, 0), ("ORD-1", Rule.RESERVATIONS_SETTLED, 0)]
+    assert sorted(shop.found()) == [("MUG", Rule.STOCK_ADDS_UP, 0), ("ORD-1", Rule.RESERVATIONS_CLOSED, 0)]
 
 
 def test_reserved_pieces_that_no_order_holds_are_found(shop: Shop, fulfilled: Order) -> None:
@@ -110,7 +110,7 @@ def test_an_order_that_nobody_looks_at_is_found_until_somebody_does(shop: Shop) 
     assert shop.incidents()[-1] == ("ORD-1", "mismatch", "somebody_looks", TOTAL, "open")
 
 
-def test_a_failure_that_is_shown_while_its_undo_is_open_is_found(shop: Shop, failed: Order) -> None:
+def test_a_failure_that_is_shown_while_its_compensation_is_open_is_found(shop: Shop, failed: Order) -> None:
     Saga.objects.update(state=SagaState.COMPENSATING, wake_at="2100-01-01T00:00Z")
 
     assert shop.found() == [("ORD-1", Rule.NO_FAILURE_IS_SHOWN_EARLY, 0)]

@@ -42,7 +42,7 @@ def test_an_order_whose_money_was_given_back_meanwhile_is_a_person_s(shop: Shop,
     assert [operation for operation, _, _ in shop.provider.effects(order.number)] == ["charge", "refund"], "nobody's money was touched"
 
 
-@pytest.mark.parametrize("state", ["pending", "granted", "started", "retry_wait", "in_doubt"])
+@pytest.mark.parametrize("state", ["pending", "scheduled", "started", "retry_wait", "in_doubt"])
 def test_an_order_that_was_charged_and_given_back_meanwhile_is_a_person_s(shop: Shop, state: str) -> None:
     """Wherever its payment stood: no try of ours explains that somebody has given it back."""
     order = shop.open()
@@ -61,23 +61,23 @@ def test_a_refund_that_is_next_is_not_asked_for_before_somebody_has_looked(shop:
     """It was asked for after the backup, under a key that nobody here knows any more."""
     order = shop.open(postal_code="00408")
     _paid(shop, order)
-    engine.run_local(Saga.objects.get(order=order).pk, 1, "inventory", undo=False)
-    engine.settle_failure(_started(order, "shipping"), InDoubt("no answer"))
+    engine.run_local(Saga.objects.get(order=order).pk, 1, "inventory", compensating=False)
+    engine.record_failure(_started(order, "shipping"), InDoubt("no answer"))
     assert recovery.cancel(order.number, "web-shop") == "pending"
     Saga.objects.filter(order=order).update(wake_at="2020-01-01T00:00Z", launched_at=None)
     recovery.look(Saga.objects.get(order=order).pk)
-    assert StepRecord.objects.get(saga__order=order, name="payment").state == "undo_pending"
+    assert StepRecord.objects.get(saga__order=order, name="payment").state == "compensation_pending"
     shop.plant("refund", order.number, do_key(order, "payment"))
 
     recover("--yes")
     shop.drive(order)
 
     payment = StepRecord.objects.get(saga__order=order, name="payment")
-    assert (order.status, payment.state, payment.undo_tries) == ("cancelled", "undone", 1)
+    assert (order.status, payment.state, payment.compensation_tries) == ("cancelled", "compensated", 1)
     assert [operation for operation, _, _ in shop.provider.effects(order.number)] == ["charge", "refund"]
 
 
-def test_an_undo_that_was_done_meanwhile_is_not_done_twice(shop: Shop) -> None:
+def test_a_compensation_that_was_done_meanwhile_is_not_done_twice(shop: Shop) -> None:
     order = shop.open(postal_code="00422")
     _paid(shop, order)
     assert recovery.cancel(order.number, "web-shop") == "accepted"
@@ -100,5 +100,5 @@ def _started(order: Order, step: str) -> engine.Claim:
 def _paid(shop: Shop, order: Order) -> None:
     charged = shop.provider.charge(order.number, key=do_key(order, "payment"), amount=TOTAL)
     claim = _started(order, "payment")
-    engine.settle_success(claim, {"charge_id": charged.json()["id"], "amount_minor": TOTAL, "currency": "EUR"})
+    engine.record_success(claim, {"charge_id": charged.json()["id"], "amount_minor": TOTAL, "currency": "EUR"})
     assert LedgerEntry.objects.filter(order=order).count() == 1

@@ -97,13 +97,13 @@ def _make(folder: Path, url: str, orders: int, newest: int) -> None:
 
 
 def _fill_the_provider(ledger: Path, copies: Copies) -> None:
-    """What it lists: a charge for every order that was paid, given back where it was undone, and a label for every parcel."""
+    """What it lists: a charge for every order that was paid, given back where it was compensated, and a label for every parcel."""
     provider = sqlite3.connect(ledger)
     with provider, copies.connection.transaction():
-        for n, (number, step, key, amount, currency, is_undone, at) in enumerate(copies.sold()):
+        for n, (number, step, key, amount, currency, is_compensated, at) in enumerate(copies.sold()):
             instant = at.astimezone(UTC).isoformat(timespec="microseconds")
             if step == "payment":
-                provider.execute(CHARGE, (f"ch_m{n}", key, number, amount, currency, instant, amount if is_undone else 0))
+                provider.execute(CHARGE, (f"ch_m{n}", key, number, amount, currency, instant, amount if is_compensated else 0))
             else:
                 provider.execute(LABEL, (f"lb_m{n}", key, number, f"TRACK{n}", instant))
     provider.close()

@@ -70,7 +70,7 @@ TABLES = (
     Table(
         name="fulfillment_steprecord",
         belongs="t.saga_id = %(saga)s",
-        columns={"saga_id": SAGA, "do_key": _keyed("do_key"), "undo_key": _keyed("undo_key")},
+        columns={"saga_id": SAGA, "do_key": _keyed("do_key"), "compensation_key": _keyed("compensation_key")},
     ),
     Table(name="orders_timelineentry", belongs="t.order_id = %(order)s {last_of_each}", columns={"order_id": ORDER}),
     Table(name="fulfillment_ledgerentry", belongs="t.order_id = %(order)s", columns={"order_id": ORDER, "key": _keyed("key")}),
@@ -143,7 +143,7 @@ class Copies:
             cursor.itersize = 50_000
             cursor.execute(
                 """
-                SELECT o.number, r.name, r.do_key, o.total_minor, o.currency, s.state = 'compensated', r.settled_at
+                SELECT o.number, r.name, r.do_key, o.total_minor, o.currency, s.state = 'compensated', r.outcome_at
                 FROM fulfillment_steprecord r JOIN fulfillment_saga s ON s.id = r.saga_id JOIN orders_order o ON o.id = s.order_id
                 WHERE o.number LIKE 'ORD-M%' AND r.receipt IS NOT NULL AND r.name IN ('payment', 'shipping') ORDER BY r.id
                 """

@@ -64,5 +64,5 @@ def _driven(n: int, payment_token: str = "tok_ok", postal_code: str = ADDRESS["p
         at = engine.border(Saga.objects.get(pk=saga.pk))
         if at is None:
             return number
-        one_try(saga.pk, at[0].name, undo=at[1], state=at[0].state)
+        one_try(saga.pk, at[0].name, compensating=at[1], state=at[0].state)
     raise RuntimeError(f"{number} does not come to its end")

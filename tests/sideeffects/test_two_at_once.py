@@ -80,7 +80,7 @@ def test_a_fact_that_comes_while_another_relay_numbers_gets_a_number_of_its_own(
 
 
 def test_one_fact_is_recorded_once(record_fact: RecordFact) -> None:
-    """By two settles, if ever."""
+    """By two outcomes, if ever."""
     fact = record_fact("email").fact
     order = Order.objects.get()
     told = OrderFulfilled(number="ORD-1", currency="EUR", total_minor=8420, tracking="TR-2", fulfilled_on="2026-11-24", lines=())
@@ -131,28 +131,28 @@ def test_a_relay_does_not_owe_what_somebody_is_delivering(record_fact: RecordFac
     assert Delivery.objects.count() == 1
 
 
-def test_a_worker_that_was_taken_for_lost_settles_nothing(record_fact: RecordFact) -> None:
+def test_a_worker_that_was_taken_for_lost_records_nothing(record_fact: RecordFact) -> None:
     """Its lease is over and the relay has the row; then it comes back."""
     owed = record_fact("email")
     started = deliveries.start(owed.fact.pk, "email", 1.0, 1.0)
     assert started is not None
     Delivery.objects.update(wake_at=LONG_AGO)
 
-    _, settled = at_once(due, 'INSERT INTO "orders_timelineentry"', lambda: deliveries.record_success(started), must_wait=True)
+    _, recorded = at_once(due, 'INSERT INTO "orders_timelineentry"', lambda: deliveries.record_success(started), must_wait=True)
 
-    assert settled is False
+    assert recorded is False
     assert owed.look() == ("retry_wait", 1, "worker_lost")
 
 
-def test_a_try_that_is_settled_is_not_taken_for_lost(record_fact: RecordFact) -> None:
+def test_a_try_that_is_recorded_is_not_taken_for_lost(record_fact: RecordFact) -> None:
     owed = record_fact("email")
     started = deliveries.start(owed.fact.pk, "email", 1.0, 1.0)
     assert started is not None
     Delivery.objects.update(wake_at=LONG_AGO)
 
-    settled, published = at_once(lambda: deliveries.record_success(started), "FOR NO KEY UPDATE", due, must_wait=False)
+    recorded, published = at_once(lambda: deliveries.record_success(started), "FOR NO KEY UPDATE", due, must_wait=False)
 
-    assert (settled, published) == (True, [])
+    assert (recorded, published) == (True, [])
     assert owed.look() == ("delivered", 1, "")
 
 

@@ -54,7 +54,7 @@ def test_an_effect_on_our_own_rows_and_delivered_are_seen_together(record_fact: 
     assert pairs == {(0, "no row"), (84, "loyalty:delivered")}
 
 
-def test_a_try_outside_is_seen_before_it_leaves_and_settled_when_it_is_back(record_fact: RecordFact, witness: Witness) -> None:
+def test_a_try_outside_is_seen_before_it_leaves_and_recorded_when_it_is_back(record_fact: RecordFact, witness: Witness) -> None:
     owed = record_fact("email")
     with witness.watching() as saw:
         deliver(owed, lambda event, delivery: witness.leaves("mail"))

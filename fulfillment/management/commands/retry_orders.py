@@ -23,7 +23,7 @@ class Command(OperatorCommand):
         "Retry every order with an open incident that fits the filters. With filters it shows and stores which these are; nothing is done. "
         "Then that set is confirmed by its number (--batch, --yes, --reason). The sweep works it off, also when this command is killed; "
         "--batch alone says what has become of each order, and --follow stays until none waits. "
-        'Example: manage.py retry_orders --kind undo_exhausted, then: manage.py retry_orders --batch 12 --yes --reason "the provider is back"'
+        'Example: manage.py retry_orders --kind compensation_exhausted, then: manage.py retry_orders --batch 12 --yes --reason "the provider is back"'
     )
 
     def add_arguments(self, parser: CommandParser) -> None:

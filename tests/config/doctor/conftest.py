@@ -17,7 +17,7 @@ from tests.fulfillment.conftest import saga as saga
 from tests.fulfillment.conftest import sandbox as sandbox
 from tests.sideeffects.conftest import record_fact as record_fact
 
-ALL = {"undo": ["saga@here"], "saga": ["saga@here"], "sideeffects": ["sideeffects@here"]}
+ALL = {"compensation": ["saga@here"], "saga": ["saga@here"], "sideeffects": ["sideeffects@here"]}
 
 
 @pytest.fixture

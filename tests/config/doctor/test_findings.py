@@ -46,7 +46,7 @@ def test_nothing_is_found_where_all_is_well(well: None, capsys: pytest.CaptureFi
     assert "warn" not in told
     assert "ok    database      PostgreSQL 18" in told
     assert "0 pending migrations, clock skew 0.0 s" in told
-    assert 'queue "undo" is consumed by saga@here' in told
+    assert 'queue "compensation" is consumed by saga@here' in told
 
 
 def test_a_queue_without_a_worker_is_named_with_what_waits_and_how_to_start_one(
@@ -54,7 +54,7 @@ def test_a_queue_without_a_worker_is_named_with_what_waits_and_how_to_start_one(
 ) -> None:
     """The receipts stay unsent, and I am told which worker to start."""
     record_fact("email")
-    monkeypatch.setattr(workers, "consumers", lambda app, within_s: {"undo": ["saga@here"], "saga": ["saga@here"]})
+    monkeypatch.setattr(workers, "consumers", lambda app, within_s: {"compensation": ["saga@here"], "saga": ["saga@here"]})
 
     with pytest.raises(SystemExit) as end:
         call_command("doctor")
@@ -81,7 +81,7 @@ def _never_swept() -> None:
 
 def _silent(seconds: float) -> Callable[[], None]:
     def make() -> None:
-        QueueProbe.objects.create(queue="undo", awaited_since=shop_now() - timedelta(seconds=seconds))
+        QueueProbe.objects.create(queue="compensation", awaited_since=shop_now() - timedelta(seconds=seconds))
 
     return make
 
@@ -113,8 +113,8 @@ def _unmigrated() -> None:
             "FAIL",
             "has never run: side effects that failed, or whose message was lost, are not tried again",
         ),
-        (_silent(10), "queues", "warn", '"undo" has let nothing out for 10.0 s'),
-        (_silent(60), "queues", "FAIL", '"undo" has let nothing out for 60.0 s'),
+        (_silent(10), "queues", "warn", '"compensation" has let nothing out for 10.0 s'),
+        (_silent(60), "queues", "FAIL", '"compensation" has let nothing out for 60.0 s'),
         (_at_risk, "incidents", "warn", "1 open, €84.20 at risk"),
         (_unmigrated, "database", "FAIL", "1 pending migrations"),
     ],

@@ -16,7 +16,7 @@ from orders.models import Order, OrderLine
 from tests.fulfillment.conftest import now_due
 
 PAY = "payments.sandbox.do"
-REFUND = "payments.sandbox.undo"
+REFUND = "payments.sandbox.compensate"
 SILENCE = InDoubt("The provider did not answer in time.", code="timeout")
 DOWN = Unavailable("The provider could not be reached.", code="connect_failed")
 Place = Callable[..., int]
@@ -53,16 +53,16 @@ def record(saga: int, name: str = "payment") -> StepRecord:
     return StepRecord.objects.get(saga=saga, name=name)
 
 
-def tries(saga: int, error: StepError | None = None, name: str = "payment", undo: bool = False) -> bool:
+def tries(saga: int, error: StepError | None = None, name: str = "payment", compensating: bool = False) -> bool:
     """One start, and what became of it. False: it may not start."""
-    claim = engine.start(saga, found(saga).epoch, name, undo)
+    claim = engine.start(saga, found(saga).epoch, name, compensating)
     if claim is None:
         engine.could_not_start(saga, found(saga).epoch)
         return False
     if error is None:
-        engine.settle_success(claim, {"charge_id": "ch", "amount_minor": 100} if name == "payment" else {})
+        engine.record_success(claim, {"charge_id": "ch", "amount_minor": 100} if name == "payment" else {})
     else:
-        engine.settle_failure(claim, error)
+        engine.record_failure(claim, error)
     return True
 
 
@@ -89,7 +89,9 @@ def time_passes(seconds: float) -> None:
         opened_at=F("opened_at") - by, deadline_at=F("deadline_at") - by, wake_at=F("wake_at") - by, held_at=F("held_at") - by
     )
     StepRecord.objects.update(
-        first_started_at=F("first_started_at") - by, granted_at=F("granted_at") - by, undo_granted_at=F("undo_granted_at") - by
+        first_started_at=F("first_started_at") - by,
+        scheduled_at=F("scheduled_at") - by,
+        compensation_scheduled_at=F("compensation_scheduled_at") - by,
     )
     Circuit.objects.update(next_probe_at=F("next_probe_at") - by, probe_until=F("probe_until") - by, opened_at=F("opened_at") - by)
 

@@ -55,7 +55,7 @@ def test_a_provider_that_asks_for_patience_gets_it_and_no_try_is_spent(place: Pl
     saga = place(1)
     for _ in range(settings.STEP_TRIES + 2):
         assert tries(saga, Throttled("slowly", retry_after_s=7))
-        assert (found(saga).wake_at - record(saga).settled_at).total_seconds() > 6.9  # type: ignore[operator]
+        assert (found(saga).wake_at - record(saga).outcome_at).total_seconds() > 6.9  # type: ignore[operator]
         now_due(saga)
         recovery.look(saga)
 
@@ -70,7 +70,7 @@ def test_while_one_provider_is_out_another_one_needs_one_failure(place: Place) -
     engine.chain_stopped(at_refund, 1)
     opened(place)
 
-    assert tries(at_refund, DOWN, undo=True)
+    assert tries(at_refund, DOWN, compensating=True)
 
     assert circuit(REFUND).state == CircuitState.OPEN
     assert found(at_refund).held_by == REFUND

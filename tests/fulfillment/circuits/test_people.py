@@ -52,14 +52,14 @@ def test_an_order_that_was_never_asked_for_is_cancelled_at_once(place: Place) ->
     assert (found(saga).state, found(saga).order.status) == (SagaState.COMPENSATED, "cancelled")
 
 
-def test_a_cancel_of_what_was_perhaps_called_is_undone_and_waits_for_that(place: Place) -> None:
-    """Nobody knows whether it was charged: the undo waits for the provider."""
+def test_a_cancel_of_what_was_perhaps_called_is_compensated_and_waits_for_that(place: Place) -> None:
+    """Nobody knows whether it was charged: the compensation waits for the provider."""
     saga, *_ = opened(place, SILENCE)
 
     assert recovery.cancel("ORD-1", "amara") == "accepted"
     recovery.look(saga)
 
-    assert (found(saga).state, record(saga).state) == (SagaState.COMPENSATING, StepState.UNDO_GRANTED)
+    assert (found(saga).state, record(saga).state) == (SagaState.COMPENSATING, StepState.COMPENSATION_SCHEDULED)
     assert found(saga).held_by == ""
 
 
@@ -122,7 +122,7 @@ def test_a_person_holds_a_circuit_and_releases_it(place: Place) -> None:
 
 
 def test_the_command_shows_holds_and_releases(place: Place, sign_in: SignIn, capsys: pytest.CaptureFixture[str]) -> None:
-    """An operator's stop is one line, and undone by one."""
+    """An operator's stop is one line, and taken back by one."""
     sign_in()
     call_command("circuit", "hold", PAY, "--reason", "asked to")
     assert not tries(place(1))

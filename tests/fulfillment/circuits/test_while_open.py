@@ -63,20 +63,20 @@ def test_nothing_starts_before_an_open_circuit(place: Place) -> None:
     assert record(saga).tries == 0
 
 
-def test_an_undo_waits_too_and_is_never_exhausted(place: Place) -> None:
+def test_a_compensation_waits_too_and_is_never_exhausted(place: Place) -> None:
     sagas = [place(number) for number in range(1, 4)]
     for saga in sagas:
         tries(saga)
         StepRecord.objects.filter(saga=saga, name="inventory").update(state=StepState.REJECTED, error_message="none")
         engine.chain_stopped(saga, 1)
-    for _ in range(2 * settings.UNDO_TRIES):
+    for _ in range(2 * settings.COMPENSATION_TRIES):
         for saga in sagas:
-            tries(saga, DOWN, undo=True)
+            tries(saga, DOWN, compensating=True)
             now_due(saga)
             recovery.look(saga)
-        time_passes(settings.UNDO_DEADLINE_S)
+        time_passes(settings.COMPENSATION_DEADLINE_S)
         probe = next_probe()
-        assert tries(probe, DOWN, undo=True)
+        assert tries(probe, DOWN, compensating=True)
 
     assert {found(saga).state for saga in sagas} == {SagaState.COMPENSATING}
     list(recovery.circuit_probes())
@@ -86,7 +86,7 @@ def test_an_undo_waits_too_and_is_never_exhausted(place: Place) -> None:
 def test_a_worker_that_dies_as_the_probe_burns_nothing_and_does_not_hold_it(place: Place) -> None:
     sagas = opened(place)
     probe = next_probe()
-    assert engine.start(probe, found(probe).epoch, "payment", undo=False) is not None
+    assert engine.start(probe, found(probe).epoch, "payment", compensating=False) is not None
     assert list(recovery.circuit_probes()) == [], "one probe at a time"
 
     time_passes(2 * settings.LEASE_S)
@@ -147,7 +147,7 @@ def test_a_probe_that_fails_waits_longer_each_time(place: Place) -> None:
         assert tries(next_probe(), DOWN)
         now = circuit()
         assert now.next_probe_at is not None
-        waits.append((now.next_probe_at - record(now.probe or 0).settled_at).total_seconds())  # type: ignore[operator]
+        waits.append((now.next_probe_at - record(now.probe or 0).outcome_at).total_seconds())  # type: ignore[operator]
 
     assert waits == sorted(waits)
     assert waits[-1] > 4 * waits[0]

@@ -24,7 +24,7 @@ from orders.models import Incident, Order
 from orders.timeline import TimelineEntry
 from tests.actors import AMARA
 from tests.conftest import SignIn
-from tests.fulfillment.driving import parked_forward, refund_goes_on, undo_failed
+from tests.fulfillment.driving import compensation_failed, parked_forward, refund_goes_on
 
 
 @dataclass(frozen=True)
@@ -109,12 +109,12 @@ def many(saga: int) -> dict[str, int]:
     sagas = {"ORD-1": saga} | {f"ORD-{number}": place(f"ORD-{number}") for number in range(2, 6)}
     sagas |= {"ORD-6": place("ORD-6", 30_000), "ORD-7": place("ORD-7", 500, "JPY")}
     for number, one in sagas.items():
-        undo_failed(one, *([TOO_LATE] if number == "ORD-6" else []))
+        compensation_failed(one, *([TOO_LATE] if number == "ORD-6" else []))
     recovery.decide(recovery.Request(order="ORD-5", verb="retry", version=_version("ORD-5"), actor=AMARA, reason="r"))
     refund_goes_on(sagas["ORD-5"])
     order = Order.objects.get(number="ORD-5")
     open_incident(
-        IncidentKind.UNDO_EXHAUSTED,
+        IncidentKind.COMPENSATION_EXHAUSTED,
         subject="ORD-5",
         currency="EUR",
         order_id=order.pk,

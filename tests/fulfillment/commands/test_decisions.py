@@ -9,7 +9,7 @@ from django.conf import settings as shop_settings
 from fulfillment import ledger
 from fulfillment.models import Saga, SagaState, StepRecord, StepState
 from tests.fulfillment.commands.conftest import Manage, decide, journal, state
-from tests.fulfillment.driving import cancel_refused, refund_goes_on, undo_failed
+from tests.fulfillment.driving import cancel_refused, compensation_failed, refund_goes_on
 
 
 def pasted(line: str, **given: str) -> str:
@@ -23,9 +23,9 @@ def pasted(line: str, **given: str) -> str:
 
 def test_a_failed_refund_is_followed_to_its_end_with_the_commands_alone(saga: int, manage: Manage) -> None:
     """I see what waits, why, and what I may do; I paste a line; my decision is in the history."""
-    undo_failed(saga)
+    compensation_failed(saga)
 
-    assert "undo_exhausted · payment · refund_declined · 1 order · €1.00 at risk" in manage("incidents").out
+    assert "compensation_exhausted · payment · refund_declined · 1 order · €1.00 at risk" in manage("incidents").out
     why = manage("why ORD-1")
     assert why.code == 0
     assert "The order was being undone (inventory failed: MUG is out of stock)." in why.out
@@ -33,7 +33,7 @@ def test_a_failed_refund_is_followed_to_its_end_with_the_commands_alone(saga: in
         "(The provider refuses the refund). €1.00 at risk. €1.00 is still captured. Nothing is running. Someone has to decide." in why.out
     )
     assert "blocked on  a person" in why.out
-    assert "runbook docs/runbooks/undo_exhausted.md" in why.out
+    assert "runbook docs/runbooks/compensation_exhausted.md" in why.out
     (line,) = [line for line in why.out.splitlines() if "decide ORD-1 undone_by_hand" in line]
     done = manage(pasted(line, reason="refunded in the bank's portal", evidence="re_77"))
     assert (done.code, done.err) == (0, "")
@@ -48,13 +48,17 @@ def test_a_failed_refund_is_followed_to_its_end_with_the_commands_alone(saga: in
 
 
 def test_a_retry_gives_a_refund_that_was_refused_a_fresh_budget_under_a_new_key(saga: int, manage: Manage) -> None:
-    undo_failed(saga)
-    StepRecord.objects.filter(saga=saga, name="payment").update(undo_tries=shop_settings.UNDO_TRIES)
+    compensation_failed(saga)
+    StepRecord.objects.filter(saga=saga, name="payment").update(compensation_tries=shop_settings.COMPENSATION_TRIES)
 
     assert manage(decide("retry")).code == 0
 
     record = StepRecord.objects.get(saga=saga, name="payment")
-    assert (record.state, record.undo_tries, record.undo_key) == (StepState.UNDO_GRANTED, 0, "ORD-1:payment:undo:2:testsnonce")
+    assert (record.state, record.compensation_tries, record.compensation_key) == (
+        StepState.COMPENSATION_SCHEDULED,
+        0,
+        "ORD-1:payment:compensate:2:testsnonce",
+    )
     refund_goes_on(saga)
     assert (state(saga), ledger.remaining(Saga.objects.get(pk=saga).order_id)) == (SagaState.COMPENSATED, 0)
 
@@ -62,7 +66,7 @@ def test_a_retry_gives_a_refund_that_was_refused_a_fresh_budget_under_a_new_key(
 @pytest.mark.parametrize("verb", ["retry", "undone_by_hand", "note", "assign"])
 def test_the_same_line_pasted_twice_is_done_once(saga: int, manage: Manage, verb: str) -> None:
     """I press twice; the answer says that it was done already."""
-    undo_failed(saga)
+    compensation_failed(saga)
     line = decide(verb, "--evidence re_77 --amount-minor 100 --owner tunde")
     assert manage(line).code == 0
     before = journal(saga)
@@ -75,7 +79,7 @@ def test_the_same_line_pasted_twice_is_done_once(saga: int, manage: Manage, verb
 
 def test_a_decision_about_an_order_that_has_moved_on_is_refused(saga: int, manage: Manage) -> None:
     """I looked, somebody else decided, I decide: nothing is done, and I am told what the order is now."""
-    undo_failed(saga)
+    compensation_failed(saga)
     stale = decide("retry")
     manage(decide("note", actor="tunde"))
     before = journal(saga)
@@ -92,7 +96,7 @@ def test_a_decision_about_an_order_that_has_moved_on_is_refused(saga: int, manag
 def test_money_by_a_person_s_word_needs_two(saga: int, manage: Manage, settings: Any, verb: str, limit: int) -> None:
     """The first one proposes, and cannot agree with himself; the second one does it."""
     settings.SECOND_PERSON_ABOVE_MINOR = limit
-    undo_failed(saga)
+    compensation_failed(saga)
     first = decide(verb, "--amount-minor 100 --evidence re_77")
 
     proposed = manage(first)
@@ -117,7 +121,7 @@ def test_money_by_a_person_s_word_needs_two(saga: int, manage: Manage, settings:
 
 def test_an_amount_up_to_the_limit_is_one_person_s(saga: int, manage: Manage, settings: Any) -> None:
     settings.SECOND_PERSON_ABOVE_MINOR = 100
-    undo_failed(saga)
+    compensation_failed(saga)
 
     assert "is recorded" in manage(decide("undone_by_hand", "--amount-minor 100 --evidence re_77")).out
     assert state(saga) == SagaState.COMPENSATED

@@ -12,7 +12,7 @@ from fulfillment.models import Saga, SagaState, StepRecord, StepState
 from orders.text import has_control
 from tests.actors import AMARA
 from tests.fulfillment.commands.conftest import Manage, Run, decide, journal, stuck, version
-from tests.fulfillment.driving import in_doubt, paid, refund_goes_on, undo_failed
+from tests.fulfillment.driving import compensation_failed, in_doubt, paid, refund_goes_on
 
 
 def running(saga: int) -> None:
@@ -20,7 +20,7 @@ def running(saga: int) -> None:
 
 
 def refunded(saga: int) -> None:
-    undo_failed(saga)
+    compensation_failed(saga)
     recovery.decide(recovery.Request(order="ORD-1", verb="retry", version=version(), actor=AMARA, reason="r"))
     refund_goes_on(saga)
 
@@ -38,19 +38,19 @@ REFUSALS: list[tuple[Callable[[int], None], str, str, str]] = [
     (paid, "it_did_not", "", "it_did_not is not legal now"),
     (stuck, "skip", "--evidence x", "ORD-1 stands at “Needs attention”: skip is not legal now"),
     (stuck, "undone_by_hand", "--evidence x --amount-minor 100", "undone_by_hand is not legal now"),
-    (undo_failed, "start_undo", "", "start_undo is not legal now"),
-    (undo_failed, "undone_by_hand", "--amount-minor 100", "undone_by_hand needs evidence."),
-    (undo_failed, "undone_by_hand", "--evidence x", "undone_by_hand needs amount."),
-    (undo_failed, "undone_by_hand", "", "undone_by_hand needs evidence and amount."),
-    (undo_failed, "undone_by_hand", "--evidence x --amount-minor=-1", "An amount is not negative."),
-    (undo_failed, "undone_by_hand", "--evidence x --amount-minor 101", "Only €1.00 (100 minor units) is still captured by payment"),
-    (undo_failed, "undone_by_hand", "--evidence x --amount-minor 0", "name all of it, or close the order if a part stays."),
-    (undo_failed, "close", "", "close needs amount."),
-    (undo_failed, "close", "--amount-minor 99", "closing it writes off exactly that. Name this amount."),
-    (undo_failed, "assign", "", "assign needs owner."),
-    (undo_failed, "snooze", "", "snooze needs until."),
-    (undo_failed, "retry", f"--evidence {'x' * 301}", "Evidence has more than 300 characters."),
-    (undo_failed, "assign", f"--owner {'x' * 81}", "Owner has more than 80 characters."),
+    (compensation_failed, "start_undo", "", "start_undo is not legal now"),
+    (compensation_failed, "undone_by_hand", "--amount-minor 100", "undone_by_hand needs evidence."),
+    (compensation_failed, "undone_by_hand", "--evidence x", "undone_by_hand needs amount."),
+    (compensation_failed, "undone_by_hand", "", "undone_by_hand needs evidence and amount."),
+    (compensation_failed, "undone_by_hand", "--evidence x --amount-minor=-1", "An amount is not negative."),
+    (compensation_failed, "undone_by_hand", "--evidence x --amount-minor 101", "Only €1.00 (100 minor units) is still captured by payment"),
+    (compensation_failed, "undone_by_hand", "--evidence x --amount-minor 0", "name all of it, or close the order if a part stays."),
+    (compensation_failed, "close", "", "close needs amount."),
+    (compensation_failed, "close", "--amount-minor 99", "closing it writes off exactly that. Name this amount."),
+    (compensation_failed, "assign", "", "assign needs owner."),
+    (compensation_failed, "snooze", "", "snooze needs until."),
+    (compensation_failed, "retry", f"--evidence {'x' * 301}", "Evidence has more than 300 characters."),
+    (compensation_failed, "assign", f"--owner {'x' * 81}", "Owner has more than 80 characters."),
     (refunded, "retry", "", "ORD-1 stands at “Compensated”: retry is not legal now. Legal: note."),
     (refunded, "close", "--amount-minor 0", "close is not legal now"),
 ]
@@ -76,13 +76,13 @@ def test_every_verb_has_a_refusal_here() -> None:
 
 
 def test_a_wrong_amount_for_a_step_without_money_is_refused(saga: int, manage: Manage) -> None:
-    """The stock's undo failed: nobody gave money back by that."""
+    """The stock's compensation failed: nobody gave money back by that."""
     paid(saga)
-    engine.run_local(saga, 1, "inventory", undo=False)
+    engine.run_local(saga, 1, "inventory", compensating=False)
     recovery.cancel("ORD-1", "amara")
     Saga.objects.filter(pk=saga).update(state=SagaState.NEEDS_ATTENTION, failure="cancelled", wake_at=None)
     StepRecord.objects.filter(saga=saga, name="shipping").update(state=StepState.NOT_NEEDED)
-    StepRecord.objects.filter(saga=saga, name="inventory").update(state=StepState.UNDO_FAILED)
+    StepRecord.objects.filter(saga=saga, name="inventory").update(state=StepState.COMPENSATION_FAILED)
 
     assert "--amount-minor 0" in manage("why ORD-1").out
     assert (
@@ -117,7 +117,7 @@ def test_a_wrong_amount_for_a_step_without_money_is_refused(saga: int, manage: M
     ],
 )
 def test_wrong_usage_ends_with_2_and_does_nothing(saga: int, manage: Manage, line: str) -> None:
-    undo_failed(saga)
+    compensation_failed(saga)
     before = journal(saga)
 
     run = manage(line)
@@ -130,7 +130,7 @@ def test_wrong_usage_ends_with_2_and_does_nothing(saga: int, manage: Manage, lin
 @pytest.mark.parametrize("typed", ["\x1b[2K", "\x1b]0;\x07", "\udcff", "\u202e"])
 def test_what_one_operator_writes_does_not_steer_another_one_s_terminal(saga: int, manage: Manage, typed: str) -> None:
     """I agree to what I read; whoever proposes it cannot blot out a part of it."""
-    undo_failed(saga)
+    compensation_failed(saga)
 
     run = manage(f"decide ORD-1 close --version {version()} --amount-minor 100 --reason 'nothing{typed} of €1.00'")
 

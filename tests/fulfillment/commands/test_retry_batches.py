@@ -13,14 +13,14 @@ from orders.models import Order, RefusedAttempt
 from orders.timeline import TimelineEntry
 from tests.actors import AMARA, TUNDE, actor
 from tests.fulfillment.commands.conftest import FIVE, Manage, _version, confirmed, decided, place, retries, work_off
-from tests.fulfillment.driving import undo_failed
+from tests.fulfillment.driving import compensation_failed
 
 
 def test_incidents_are_grouped_by_cause_most_money_first(many: dict[str, int], manage: Manage) -> None:
     lines = [line for line in manage("incidents").out.splitlines() if not line.startswith(" ")]
 
-    assert lines[0].startswith("undo_exhausted · payment · too_late · 1 order · €300.00 at risk · first ")
-    assert lines[1].startswith("undo_exhausted · payment · refund_declined · 6 orders · €4.01 + JP¥500 at risk · first ")
+    assert lines[0].startswith("compensation_exhausted · payment · too_late · 1 order · €300.00 at risk · first ")
+    assert lines[1].startswith("compensation_exhausted · payment · refund_declined · 6 orders · €4.01 + JP¥500 at risk · first ")
     assert lines[2] == "7 orders in 2 groups, €304.01 + JP¥500 at risk."
 
 
@@ -42,7 +42,7 @@ def test_a_preview_counts_with_amounts_is_stored_and_does_nothing(many: dict[str
     """I see how many would be retried, for how much money, how many not and why; and the line that does just this."""
     before = TimelineEntry.objects.count()
 
-    preview = manage("retry_orders --kind undo_exhausted --step payment --code refund_declined")
+    preview = manage("retry_orders --kind compensation_exhausted --step payment --code refund_declined")
 
     batch = RetryBatch.objects.get()
     assert preview.code == 0
@@ -65,7 +65,7 @@ def test_a_preview_counts_with_amounts_is_stored_and_does_nothing(many: dict[str
 def test_exactly_what_was_previewed_is_touched(many: dict[str, int], amara: operators.Actor) -> None:
     """One that has failed since I looked waits for a look of its own; one that somebody has touched since is not touched by me."""
     batch = bulk.preview(code="refund_declined")
-    undo_failed(place("ORD-8"))
+    compensation_failed(place("ORD-8"))
     recovery.decide(recovery.Request(order="ORD-2", verb="note", version=_version("ORD-2"), actor=TUNDE, reason="not this one"))
 
     work_off(bulk.confirm(batch.pk, amara, "the bank is back", 50))

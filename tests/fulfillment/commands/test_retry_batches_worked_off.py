@@ -19,9 +19,9 @@ from tests.fulfillment.driving import in_doubt, refund_goes_on, start
 def fails_again(saga: int) -> None:
     launch = recovery.look(saga)
     assert launch is not None
-    claim = engine.start(saga, launch.epoch, "payment", undo=True)
+    claim = engine.start(saga, launch.epoch, "payment", compensating=True)
     assert claim is not None
-    engine.settle_failure(claim, TOO_LATE)
+    engine.record_failure(claim, TOO_LATE)
 
 
 # --- many: its rate, and what may happen to it -----------------------------------------------------------------------------------------
@@ -53,13 +53,13 @@ def test_who_was_never_charged_was_not_refunded(order: Order, saga: int, amara: 
     recovery.cancel(order.number, "web-shop")
     Saga.objects.update(wake_at="2020-01-01T00:00Z", launched_at=None)
     assert recovery.look(saga) is not None
-    engine.settle_failure(start(saga, undo=True), TOO_LATE)
+    engine.record_failure(start(saga, compensating=True), TOO_LATE)
     batch = bulk.confirm(bulk.preview(code="too_late").pk, amara, "the bank is back", 50)
     work_off(batch)
     assert batch.items.get().amount_minor == 100
 
     assert recovery.look(saga) is not None
-    engine.settle_success(start(saga, undo=True), {"amount_minor": 0})
+    engine.record_success(start(saga, compensating=True), {"amount_minor": 0})
 
     assert bulk.outcomes(batch) == {"ORD-1": "undone"}
 

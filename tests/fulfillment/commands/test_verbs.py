@@ -10,7 +10,7 @@ from orders.models import Incident
 from orders.timeline import TimelineEntry
 from tests.fulfillment.commands.conftest import Manage, decide, state, stuck, version
 from tests.fulfillment.conftest import SandboxProcess
-from tests.fulfillment.driving import in_doubt, refund_goes_on, undo_failed
+from tests.fulfillment.driving import compensation_failed, in_doubt, refund_goes_on
 
 
 @pytest.fixture
@@ -64,7 +64,7 @@ def test_it_did_not_happen_runs_it_again_under_the_same_key(saga: int, manage: M
 
     launch = recovery.look(saga)
     assert launch is not None
-    claim = engine.start(saga, launch.epoch, "payment", undo=False)
+    claim = engine.start(saga, launch.epoch, "payment", compensating=False)
     assert claim is not None
     assert (claim.key, claim.tries) == ("ORD-1:payment:do:1:testsnonce", 1)
 
@@ -78,7 +78,7 @@ def test_what_waits_is_tried_now(saga: int, manage: Manage) -> None:
     assert recovery.look(saga) is not None
 
 
-def test_a_stuck_order_is_undone_when_a_person_says_so(saga: int, manage: Manage) -> None:
+def test_a_stuck_order_is_compensated_when_a_person_says_so(saga: int, manage: Manage) -> None:
     stuck(saga)
     assert "launched 12 times without any progress" in manage("why ORD-1").out
 
@@ -91,7 +91,7 @@ def test_a_stuck_order_is_undone_when_a_person_says_so(saga: int, manage: Manage
 
 def test_an_incident_is_assigned_and_snoozed_until_its_hour(saga: int, manage: Manage) -> None:
     """Who takes care of it is shown; what is snoozed is out of the way, not lost."""
-    undo_failed(saga)
+    compensation_failed(saga)
 
     manage(decide("assign", "--owner tunde"))
     assert "tunde takes care of it" in manage("why ORD-1").out
@@ -106,13 +106,13 @@ def test_an_incident_is_assigned_and_snoozed_until_its_hour(saga: int, manage: M
 
 
 def test_everything_can_be_had_as_json(saga: int, manage: Manage) -> None:
-    undo_failed(saga)
+    compensation_failed(saga)
 
     why, history, waiting = manage("why ORD-1 --json").json, manage("timeline ORD-1 --json").json, manage("incidents --all --json").json
     done = manage(f"{decide('note')} --json").json
 
     assert why["version"] == history["version"] == history["entries"][-1]["id"]
-    assert (why["blocked_on"], why["next_at"], why["runbook"]) == ("a person", None, "docs/runbooks/undo_exhausted.md")
+    assert (why["blocked_on"], why["next_at"], why["runbook"]) == ("a person", None, "docs/runbooks/compensation_exhausted.md")
     assert [choice["verb"] for choice in why["choices"]] == ["retry", "look_up", "undone_by_hand", "close", "assign", "snooze", "note"]
     assert why["incidents"][0]["amount_minor"] == 100
     assert waiting["groups"][0]["at_risk"] == {"EUR": 100}

@@ -1,4 +1,4 @@
-"""What each decision changes, by the way in which a step or an undo had ended."""
+"""What each decision changes, by the way in which a step or a compensation had ended."""
 
 from typing import Any
 
@@ -7,14 +7,14 @@ from tests.shop_clock import LIMITS_S
 # Whoever goes on has a fresh deadline, and is due now. Epochs fence: a decision raises them by one, and turning back by one more.
 NOW = {"looks in": 0.0}
 GOES_ON = {"looks in": 0.0, "deadline in": LIMITS_S["SAGA_DEADLINE_S"]}
-# Of an undo that has failed for good. Refused, it is asked for again under the next key, after a look at what is left.
+# Of a compensation that has failed for good. Refused, it is asked for again under the next key, after a look at what is left.
 ASKED_AGAIN = GOES_ON | {
     "saga": "compensating",
     "epoch": 4,
     "incidents": 0,
-    "payment": "undo_granted",
+    "payment": "compensation_scheduled",
     "payment, tries": (1, 0, 0),
-    "payment, undo": ("undo:1", 100, 0.0),
+    "payment, compensation": ("compensate:1", 100, 0.0),
 }
 BY_HAND = {
     "saga": "compensated",
@@ -23,7 +23,7 @@ BY_HAND = {
     "deadline in": LIMITS_S["SAGA_DEADLINE_S"],
     "incidents": 0,
     "ledger": [("captured", 100), ("refunded", 100)],
-    "payment": "undone_by_hand",
+    "payment": "compensated_by_hand",
 }
 CLOSED = {
     "saga": "closed_by_operator",
@@ -46,17 +46,31 @@ CHANGES: dict[str, dict[str, dict[str, Any]]] = {
             "ledger": [("captured", 100)],
             "payment": "done_by_hand",
             "payment, knows": ["amount_minor", "charge_id", "currency"],
-            "inventory": "granted",
+            "inventory": "scheduled",
         },
-        "it_did_not": GOES_ON | {"epoch": 2, "payment": "granted", "payment, tries": (0, 0, 0), "payment, first start": None},
+        "it_did_not": GOES_ON | {"epoch": 2, "payment": "scheduled", "payment, tries": (0, 0, 0), "payment, first start": None},
     },
     "a charge in another currency": {
         "retry": GOES_ON
-        | {"saga": "running", "epoch": 3, "incidents": 0, "payment": "granted", "payment, tries": (0, 0, 0), "payment, first start": None},
+        | {
+            "saga": "running",
+            "epoch": 3,
+            "incidents": 0,
+            "payment": "scheduled",
+            "payment, tries": (0, 0, 0),
+            "payment, first start": None,
+        },
         "look_up": {},
-        "it_happened": GOES_ON | {"saga": "running", "epoch": 3, "incidents": 0, "payment": "done_by_hand", "inventory": "granted"},
+        "it_happened": GOES_ON | {"saga": "running", "epoch": 3, "incidents": 0, "payment": "done_by_hand", "inventory": "scheduled"},
         "it_did_not": GOES_ON
-        | {"saga": "running", "epoch": 3, "incidents": 0, "payment": "granted", "payment, tries": (0, 0, 0), "payment, first start": None},
+        | {
+            "saga": "running",
+            "epoch": 3,
+            "incidents": 0,
+            "payment": "scheduled",
+            "payment, tries": (0, 0, 0),
+            "payment, first start": None,
+        },
         "start_undo": {
             "saga": "compensating",
             "turned": "payment_failed",
@@ -64,8 +78,8 @@ CHANGES: dict[str, dict[str, dict[str, Any]]] = {
             "epoch": 3,
             "looks in": 0.0,
             "incidents": 0,
-            "payment": "undo_granted",
-            "payment, undo": ("undo:1", None, 0.0),
+            "payment": "compensation_scheduled",
+            "payment, compensation": ("compensate:1", None, 0.0),
             "inventory": "not_needed",
             "shipping": "not_needed",
         },
@@ -80,8 +94,8 @@ CHANGES: dict[str, dict[str, dict[str, Any]]] = {
             "looks in": 0.0,
             "paused": 0.0,
             "incidents": 0,
-            "payment": "undo_granted",
-            "payment, undo": ("undo:1", 100, 0.0),
+            "payment": "compensation_scheduled",
+            "payment, compensation": ("compensate:1", 100, 0.0),
             "inventory": "not_needed",
             "shipping": "not_needed",
         },
@@ -98,7 +112,7 @@ CHANGES: dict[str, dict[str, dict[str, Any]]] = {
             "stock": (1, 0),
             "shipping": "done_by_hand",
         },
-        "it_did_not": GOES_ON | {"epoch": 2, "shipping": "granted", "shipping, tries": (0, 0, 0), "shipping, first start": None},
+        "it_did_not": GOES_ON | {"epoch": 2, "shipping": "scheduled", "shipping, tries": (0, 0, 0), "shipping, first start": None},
     },
     "an open circuit": {
         "look_up": {},
@@ -109,9 +123,9 @@ CHANGES: dict[str, dict[str, dict[str, Any]]] = {
             "order": "compensating",
             "epoch": 2,
             "held by": "",
-            "payment": "undo_granted",
+            "payment": "compensation_scheduled",
             "payment, doubt": (True, False),
-            "payment, undo": ("undo:1", None, 0.0),
+            "payment, compensation": ("compensate:1", None, 0.0),
             "inventory": "not_needed",
             "shipping": "not_needed",
         },
@@ -125,7 +139,7 @@ CHANGES: dict[str, dict[str, dict[str, Any]]] = {
         "look_up": {},
     },
     "a refund is refused": {
-        "retry": ASKED_AGAIN | {"payment, doubt": (False, True), "payment, undo": ("undo:2", 100, 0.0)},
+        "retry": ASKED_AGAIN | {"payment, doubt": (False, True), "payment, compensation": ("compensate:2", 100, 0.0)},
         "look_up": {},
         "undone_by_hand": BY_HAND,
         "close": CLOSED,
@@ -147,7 +161,7 @@ CHANGES: dict[str, dict[str, dict[str, Any]]] = {
         "close": CLOSED,
     },
     "an undo that watched in vain": {
-        "retry": ASKED_AGAIN | {"payment, undo": ("undo:1", None, 0.0)},
+        "retry": ASKED_AGAIN | {"payment, compensation": ("compensate:1", None, 0.0)},
         "look_up": {},
         "undone_by_hand": BY_HAND | {"order": "cancelled"},
         "close": {"saga": "closed_by_operator", "order": "cancelled", "epoch": 4, "incidents": 0},

@@ -1,4 +1,4 @@
-"""Each way in which a step or an undo can end."""
+"""Each way in which a step or a compensation can end."""
 
 from collections.abc import Callable
 
@@ -9,8 +9,8 @@ from fulfillment.answers import OTHER_CURRENCY, PARTLY_GIVEN_BACK
 from fulfillment.clock import lease_s
 from fulfillment.errors import WATCHED_IN_VAIN, Differs, InDoubt, Rejected, StepError, Unavailable
 from fulfillment.gateways.lease import Lease
+from fulfillment.provider_call import call_provider
 from fulfillment.steps import known
-from fulfillment.talk import talk
 from tests.fulfillment.conftest import now_due
 from tests.fulfillment.driving import copy_of, found, paid, parked_forward, refused, start
 
@@ -21,9 +21,9 @@ IN_RUPIAHS = Differs("It was done in another currency.", OTHER_CURRENCY)
 OF_40 = Differs("€0.40 of €1.00 was given back.", PARTLY_GIVEN_BACK, 40, {"charge_id": "ch_1", "amount_minor": 100})
 
 
-def fails(error: StepError, name: str = "payment", undo: bool = False) -> Callable[[int], None]:
+def fails(error: StepError, name: str = "payment", compensating: bool = False) -> Callable[[int], None]:
     def happens(saga: int) -> None:
-        engine.settle_failure(start(saga, name, undo), error)
+        engine.record_failure(start(saga, name, compensating), error)
 
     return happens
 
@@ -31,8 +31,8 @@ def fails(error: StepError, name: str = "payment", undo: bool = False) -> Callab
 def charged_without_an_answer(saga: int) -> None:
     claim, payment = start(saga), known("payment")
     assert payment is not None
-    assert isinstance(talk(payment, claim, Lease.begin(lease_s())), dict)
-    engine.settle_failure(claim, SILENCE)
+    assert isinstance(call_provider(payment, claim, Lease.begin(lease_s())), dict)
+    engine.record_failure(claim, SILENCE)
 
 
 def lost_again_and_again(saga: int) -> None:
@@ -42,7 +42,7 @@ def lost_again_and_again(saga: int) -> None:
 def booking_fails(error: StepError) -> Callable[[int], None]:
     def happens(saga: int) -> None:
         paid(saga)
-        engine.run_local(saga, 1, "inventory", undo=False)
+        engine.run_local(saga, 1, "inventory", compensating=False)
         fails(error, "shipping")(saga)
 
     return happens
@@ -51,14 +51,14 @@ def booking_fails(error: StepError) -> Callable[[int], None]:
 def refund_fails(error: StepError) -> Callable[[int], None]:
     def happens(saga: int) -> None:
         refused(saga)
-        fails(error, undo=True)(saga)
+        fails(error, compensating=True)(saga)
 
     return happens
 
 
 def money_remains(saga: int) -> None:
     refused(saga)
-    engine.settle_success(start(saga, undo=True), None)
+    engine.record_success(start(saga, compensating=True), None)
 
 
 def watched_in_vain(saga: int) -> None:
@@ -66,7 +66,7 @@ def watched_in_vain(saga: int) -> None:
     recovery.cancel(found(saga).order.number, "web-shop")
     now_due(saga)
     recovery.look(saga)
-    fails(Rejected("Nothing was found.", code=WATCHED_IN_VAIN), undo=True)(saga)
+    fails(Rejected("Nothing was found.", code=WATCHED_IN_VAIN), compensating=True)(saga)
 
 
 def held(saga: int) -> None:
@@ -78,8 +78,8 @@ def held(saga: int) -> None:
 
 def fulfilled(saga: int) -> None:
     paid(saga)
-    engine.run_local(saga, 1, "inventory", undo=False)
-    engine.settle_success(start(saga, "shipping"), {"label_id": "lb_1", "tracking": "TRK1"})
+    engine.run_local(saga, 1, "inventory", compensating=False)
+    engine.record_success(start(saga, "shipping"), {"label_id": "lb_1", "tracking": "TRK1"})
 
 
 def compensated(saga: int) -> None:

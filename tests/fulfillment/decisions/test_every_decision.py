@@ -1,5 +1,5 @@
-"""Promise: of each decision that a person may take, after each way in which a step or an undo can end, it is written down what it changes, and nothing else changes:
-budgets, deadlines, doubt, keys, ledger, stock, and where the order goes on.
+"""Promise: of each decision that a person may take, after each way in which a step or a compensation can end, it is written down what it changes, and nothing else
+changes: budgets, deadlines, doubt, keys, ledger, stock, and where the order goes on.
 """
 
 import zlib
@@ -54,9 +54,13 @@ def facts(saga_id: int, clock: ShopClock) -> dict[str, Any]:
     for one in saga.records.all():
         at |= {
             one.name: one.state,
-            f"{one.name}, tries": (one.tries, one.undo_tries, one.waits),
-            f"{one.name}, doubt": (one.doubt, one.undo_doubt),
-            f"{one.name}, undo": (_attempt(one.undo_key), one.undo_amount_minor, clock.left(one.undo_granted_at)),
+            f"{one.name}, tries": (one.tries, one.compensation_tries, one.waits),
+            f"{one.name}, doubt": (one.doubt, one.compensation_doubt),
+            f"{one.name}, compensation": (
+                _attempt(one.compensation_key),
+                one.compensation_amount_minor,
+                clock.left(one.compensation_scheduled_at),
+            ),
             f"{one.name}, first start": clock.left(one.first_started_at),
             f"{one.name}, knows": sorted(one.receipt or {}),
         }

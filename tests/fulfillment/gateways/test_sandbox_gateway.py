@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from fulfillment.card import Card
+from fulfillment.capabilities import Capabilities
 from fulfillment.errors import Busy, InDoubt, Rejected
 from fulfillment.gateways import Charge, Label, Refund
 from fulfillment.gateways.sandbox import SandboxCarrier, SandboxPayments
@@ -18,17 +18,17 @@ from tests.fulfillment.gateways.conftest import DEADLINE_S, RawServer, answering
 
 ADDRESS = {"name": "Amara Okafor", "line1": "12 Harbour Rd", "city": "Cork", "postal_code": "T12 X7YZ", "country": "IE"}
 PARCELS = [{"sku": "TENT-2P-GRN", "quantity": 1}]
-CARD = Card(key_window_s=86_400, keeps_rejections=True, tombstone=True, lookup_lag_s=1.5)
+CAPABILITIES = Capabilities(key_window_s=86_400, keeps_rejections=True, tombstone=True, lookup_lag_s=1.5)
 
 
 @pytest.fixture
 def paying(sandbox: "SandboxProcess") -> SandboxPayments:
-    return SandboxPayments(sandbox.url, 3.0, CARD)
+    return SandboxPayments(sandbox.url, 3.0, CAPABILITIES)
 
 
 @pytest.fixture
 def shipping(sandbox: "SandboxProcess") -> SandboxCarrier:
-    return SandboxCarrier(sandbox.url, 3.0, CARD)
+    return SandboxCarrier(sandbox.url, 3.0, CAPABILITIES)
 
 
 def charge(paying: SandboxPayments, order: str, token: str = "tok_ok", deadline_s: float = 3.0) -> Charge:
@@ -38,7 +38,7 @@ def charge(paying: SandboxPayments, order: str, token: str = "tok_ok", deadline_
 def test_charge_and_refund(paying: SandboxPayments, sandbox: "SandboxProcess") -> None:
     """Asked twice under one key, both are one effect; the look-up shows both."""
     charges = [charge(paying, "ORD-1") for _ in range(2)]
-    refunds = [paying.refund(charges[0].id, 420, key="ORD-1:undo") for _ in range(2)]
+    refunds = [paying.refund(charges[0].id, 420, key="ORD-1:compensate") for _ in range(2)]
 
     assert charges[0] == charges[1] == Charge(id=charges[0].id, amount_minor=8420, currency="EUR", key="ORD-1:do", order_number="ORD-1")
     assert refunds[0] == refunds[1] == Refund(id=refunds[0].id, charge_id=charges[0].id, amount_minor=420)
@@ -94,8 +94,8 @@ def test_a_key_used_for_something_else_is_in_doubt(paying: SandboxPayments) -> N
     assert fault_of(lambda: paying.charge("ORD-8", 1, "EUR", "tok_ok", key="ORD-8:do")) == (InDoubt, "key_reused")
 
 
-def test_a_refusal_is_never_a_success_of_an_undo(paying: SandboxPayments, shipping: SandboxCarrier) -> None:
-    """A charge or label that nobody knows, or too large an amount: still to be settled, not done."""
+def test_a_refusal_is_never_a_success_of_a_compensation(paying: SandboxPayments, shipping: SandboxCarrier) -> None:
+    """A charge or label that nobody knows, or too large an amount: still open, not done."""
     charged = charge(paying, "ORD-9")
 
     assert fault_of(lambda: paying.refund("ch_unknown", 1, key="ORD-9:u1")) == (InDoubt, "unknown_charge")
@@ -107,8 +107,8 @@ def test_cancel_by_key(paying: SandboxPayments, sandbox: "SandboxProcess") -> No
     """What was charged is given back, what was not can never be; both refuse the charge from then on."""
     charge(paying, "ORD-10")
 
-    assert paying.cancel_by_key("ORD-10:do", "ORD-10", key="ORD-10:undo") == 8420
-    assert paying.cancel_by_key("ORD-11:do", "ORD-11", key="ORD-11:undo") == 0
+    assert paying.cancel_by_key("ORD-10:do", "ORD-10", key="ORD-10:compensate") == 8420
+    assert paying.cancel_by_key("ORD-11:do", "ORD-11", key="ORD-11:compensate") == 0
     assert fault_of(lambda: charge(paying, "ORD-10")) == (Rejected, "cancelled_by_key")
     assert fault_of(lambda: charge(paying, "ORD-11")) == (Rejected, "cancelled_by_key")
     assert sandbox.effects("ORD-11") == []
@@ -118,8 +118,8 @@ def test_a_flaky_refund_is_in_doubt_until_it_works(paying: SandboxPayments, sand
     """The customer gets the money once, at the third try."""
     charged = charge(paying, "ORD-12", "tok_refund_flaky_2")
 
-    assert [fault_of(lambda: paying.refund(charged.id, 8420, key="ORD-12:undo")) for _ in range(2)] == [(InDoubt, "unavailable")] * 2
-    assert paying.refund(charged.id, 8420, key="ORD-12:undo").amount_minor == 8420
+    assert [fault_of(lambda: paying.refund(charged.id, 8420, key="ORD-12:compensate")) for _ in range(2)] == [(InDoubt, "unavailable")] * 2
+    assert paying.refund(charged.id, 8420, key="ORD-12:compensate").amount_minor == 8420
     assert sandbox.effects("ORD-12") == [("charge", "ORD-12:do", 8420), ("refund", "ORD-12:do", 8420)]
 
 
@@ -128,7 +128,7 @@ def test_book_and_cancel(shipping: SandboxCarrier, sandbox: "SandboxProcess") ->
     label = shipping.book("ORD-20", ADDRESS, PARCELS, key="ORD-20:do")
     assert shipping.find("ORD-20:do") == label == Label(id=label.id, tracking=label.tracking, key="ORD-20:do", order_number="ORD-20")
 
-    shipping.cancel(label.id, key="ORD-20:undo")
+    shipping.cancel(label.id, key="ORD-20:compensate")
 
     assert shipping.find("ORD-20:do") == replace(label, cancelled=True)
     assert [operation for operation, _, _ in sandbox.effects("ORD-20")] == ["label", "cancel_label"]
@@ -143,13 +143,13 @@ def test_a_refused_address_is_rejected(shipping: SandboxCarrier) -> None:
 
 def test_a_booking_in_doubt_is_found_or_cancelled_by_key(sandbox: "SandboxProcess", shipping: SandboxCarrier) -> None:
     """The label was booked and the answer never came: look-up finds it, cancel by key ends it, and a later booking is refused."""
-    address, hasty = ADDRESS | {"postal_code": "00408"}, SandboxCarrier(sandbox.url, DEADLINE_S, CARD)
+    address, hasty = ADDRESS | {"postal_code": "00408"}, SandboxCarrier(sandbox.url, DEADLINE_S, CAPABILITIES)
     assert fault_of(lambda: hasty.book("ORD-22", address, PARCELS, key="ORD-22:do")) == (InDoubt, "timeout")
     label = shipping.find("ORD-22:do")
     assert label is not None
 
-    assert shipping.cancel_by_key("ORD-22:do", "ORD-22", key="ORD-22:undo") == label.id
-    assert shipping.cancel_by_key("ORD-23:do", "ORD-23", key="ORD-23:undo") is None
+    assert shipping.cancel_by_key("ORD-22:do", "ORD-22", key="ORD-22:compensate") == label.id
+    assert shipping.cancel_by_key("ORD-23:do", "ORD-23", key="ORD-23:compensate") is None
 
     assert fault_of(lambda: shipping.book("ORD-22", address, PARCELS, key="ORD-22:do")) == (Rejected, "cancelled_by_key")
 
@@ -161,7 +161,7 @@ def test_a_success_without_its_receipt_is_in_doubt(raw_server: Callable[..., Raw
     """A charge that could never be refunded for lack of its reference does not count as known."""
     server = raw_server(answering(http_answer(201, body)))
 
-    assert fault_of(lambda: charge(SandboxPayments(server.url, 3.0, CARD), "ORD-30")) == (InDoubt, "undecodable_answer")
+    assert fault_of(lambda: charge(SandboxPayments(server.url, 3.0, CAPABILITIES), "ORD-30")) == (InDoubt, "undecodable_answer")
 
 
 @pytest.mark.parametrize("body", [{}, {"data": {}}, {"data": ["ch_1"]}, {"data": [{}]}])
@@ -169,7 +169,7 @@ def test_a_look_up_that_says_nothing_is_in_doubt(raw_server: Callable[..., RawSe
     """Only an empty list means that nothing is there."""
     server = raw_server(answering(http_answer(200, body)))
 
-    assert fault_of(lambda: SandboxPayments(server.url, 3.0, CARD).find("ORD-31:do")) == (InDoubt, "undecodable_answer")
+    assert fault_of(lambda: SandboxPayments(server.url, 3.0, CAPABILITIES).find("ORD-31:do")) == (InDoubt, "undecodable_answer")
 
 
 @pytest.mark.parametrize(
@@ -185,4 +185,4 @@ def test_a_listing_that_never_ends_or_says_nothing_is_in_doubt(raw_server: Calla
     """Half a list is never taken for a whole one."""
     server = raw_server(answering(http_answer(200, body)))
 
-    assert fault_of(lambda: list(SandboxPayments(server.url, 3.0, CARD).listing())) == (InDoubt, "undecodable_answer")
+    assert fault_of(lambda: list(SandboxPayments(server.url, 3.0, CAPABILITIES).listing())) == (InDoubt, "undecodable_answer")

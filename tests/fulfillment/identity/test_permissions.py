@@ -16,7 +16,7 @@ from orders.models import Incident, Order, RefusedAttempt
 from orders.timeline import TimelineEntry
 from tests.actors import AMARA, EVERYTHING, TUNDE, actor
 from tests.conftest import SignIn
-from tests.fulfillment.driving import undo_failed
+from tests.fulfillment.driving import compensation_failed
 from tests.fulfillment.identity.conftest import note, refused
 
 PAY = "payments.sandbox.do"
@@ -35,7 +35,7 @@ def test_each_verb_has_a_permission_of_its_own() -> None:
 
 @pytest.mark.parametrize("verb", DECIDED_BY_PERSONS)
 def test_a_verb_is_refused_without_its_permission_whatever_else_one_may(order: Order, saga: int, verb: str) -> None:
-    undo_failed(saga)
+    compensation_failed(saga)
     almost = actor(7, "kim", EVERYTHING - {f"fulfillment.decide_{verb}"})
     before = list(Saga.objects.values()), list(TimelineEntry.objects.values()), list(Incident.objects.values())
 
@@ -84,7 +84,7 @@ def test_a_user_with_just_that_permission_may(order: Order, sign_in: SignIn) -> 
 
 def test_two_persons_are_two_users_however_they_are_called(order: Order, saga: int) -> None:
     """A renamed user is the same person; a second user with the same name is a second one."""
-    undo_failed(saga)
+    compensation_failed(saga)
     closing: dict[str, Any] = {"verb": "close", "amount_minor": 100}
     assert recovery.decide(asks(order, **closing)).outcome == "proposed"
 
@@ -97,7 +97,7 @@ def test_two_persons_are_two_users_however_they_are_called(order: Order, saga: i
 
 def test_a_proposal_of_older_code_names_nobody_who_can_be_told_apart(order: Order, saga: int) -> None:
     """It says by a name that was typed who has proposed: it is proposed anew."""
-    undo_failed(saga)
+    compensation_failed(saga)
     Incident.objects.update(proposal={"verb": "close", "amount_minor": 100, "actor": "amara", "reason": "r"})
 
     assert recovery.decide(asks(order, "close", TUNDE, amount_minor=100)).outcome == "proposed"
@@ -111,7 +111,7 @@ def test_a_proposal_of_older_code_names_nobody_who_can_be_told_apart(order: Orde
 )
 def test_a_proposal_ends_with_the_right_of_whoever_has_made_it(order: Order, saga: int, amara: User, ended: dict[str, bool]) -> None:
     """She was dismissed for what she had proposed: her word and mine are not two."""
-    undo_failed(saga)
+    compensation_failed(saga)
     recovery.decide(asks(order, "close", operators.of_user(amara), amount_minor=100))
     User.objects.filter(pk=amara.pk).update(**ended)
 
@@ -122,7 +122,7 @@ def test_a_proposal_ends_with_the_right_of_whoever_has_made_it(order: Order, sag
 
 
 def test_who_agrees_agrees_to_what_is_at_risk_now(order: Order, saga: int) -> None:
-    undo_failed(saga)
+    compensation_failed(saga)
     recovery.decide(asks(order, "close", amount_minor=100))
     proposal = Incident.objects.get().proposal
     assert proposal is not None
@@ -146,7 +146,7 @@ def test_the_same_press_is_the_same_user_s(order: Order) -> None:
 
 def test_a_refused_attempt_is_in_the_audit_log_and_makes_nobody_s_version_stale(order: Order, saga: int, sign_in: SignIn) -> None:
     """I see who has tried what; and whoever tries a hundred times keeps nobody from deciding."""
-    undo_failed(saga)
+    compensation_failed(saga)
     waiting = asks(order, "retry", TUNDE)
 
     with pytest.raises(Refused):
@@ -163,7 +163,7 @@ def test_a_refused_attempt_is_in_the_audit_log_and_makes_nobody_s_version_stale(
 
 @pytest.mark.parametrize("typed", ["4242 4242 4242 4242", "amara okafor, 12 Harbour Rd"])
 def test_nothing_of_what_was_typed_is_kept(order: Order, saga: int, typed: str) -> None:
-    undo_failed(saga)
+    compensation_failed(saga)
 
     with pytest.raises(Refused):
         recovery.decide(asks(order, "skip", reason=typed, evidence=typed, owner=typed))

@@ -20,8 +20,8 @@ def saga(clock: ShopClock, order: Order) -> int:
     return engine.open_saga(order).saga
 
 
-def fail(saga: int, error: StepError, name: str = "payment", undo: bool = False) -> None:
-    assert engine.settle_failure(start(saga, name, undo), error).mine
+def fail(saga: int, error: StepError, name: str = "payment", compensating: bool = False) -> None:
+    assert engine.record_failure(start(saga, name, compensating), error).mine
 
 
 def due_and_looked_at(saga: int, clock: ShopClock) -> engine.Launch | None:

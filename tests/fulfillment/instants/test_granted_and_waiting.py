@@ -1,4 +1,4 @@
-"""Promise: every instant that the engine writes when it grants, starts and waits is the one that the rules name, read back from the rows after the transition."""
+"""Promise: every instant that the engine writes when it schedules, starts and waits is the one that the rules name, read back from the rows after the transition."""
 
 import random
 from typing import Any
@@ -25,27 +25,27 @@ from tests.fulfillment.instants.conftest import (
 )
 from tests.shop_clock import ShopClock
 
-# --- opened, granted, started ----------------------------------------------------------------------------------------------
+# --- opened, scheduled, started --------------------------------------------------------------------------------------------
 
 
 def test_an_open_saga_waits_one_patience_and_has_its_deadline(saga: int, clock: ShopClock) -> None:
     it, first, second = found(saga), record(saga), record(saga, "inventory")
 
     assert [clock.left(at) for at in (it.wake_at, it.launched_at, it.deadline_at, it.opened_at)] == [PATIENCE, 0, SAGA_DEADLINE, 0]
-    assert (clock.left(first.granted_at), first.started_at, first.asked_until) == (0, None, None)
-    assert (second.granted_at, it.closed_at) == (None, None)
+    assert (clock.left(first.scheduled_at), first.started_at, first.asked_until) == (0, None, None)
+    assert (second.scheduled_at, it.closed_at) == (None, None)
 
 
 def test_a_start_lasts_one_lease(saga: int, clock: ShopClock) -> None:
     """Whoever looks, asks or takes over reads the same end of it."""
-    granted_at = record(saga).granted_at
+    scheduled_at = record(saga).scheduled_at
     clock.passes(4)
 
     start(saga)
 
     it, step = found(saga), record(saga)
     assert [clock.left(at) for at in (it.wake_at, step.asked_until, step.started_at, step.first_started_at)] == [LEASE, LEASE, 0, 0]
-    assert (step.granted_at, step.undo_asked_until) == (granted_at, None)
+    assert (step.scheduled_at, step.compensation_asked_until) == (scheduled_at, None)
 
 
 def test_a_second_try_has_a_lease_of_its_own_and_the_first_one_s_deadline(saga: int, clock: ShopClock) -> None:
@@ -57,48 +57,48 @@ def test_a_second_try_has_a_lease_of_its_own_and_the_first_one_s_deadline(saga: 
     start(saga)
 
     step = record(saga)
-    assert (step.granted_at, step.first_started_at) == (first.granted_at, first.first_started_at)
+    assert (step.scheduled_at, step.first_started_at) == (first.scheduled_at, first.first_started_at)
     assert (clock.left(step.asked_until), clock.left(step.started_at)) == (LEASE, 0)
 
 
-def test_an_undo_that_starts_has_its_own_lease_and_leaves_that_of_the_step(saga: int, clock: ShopClock) -> None:
+def test_a_compensation_that_starts_has_its_own_lease_and_leaves_that_of_the_step(saga: int, clock: ShopClock) -> None:
     out_of_stock()
     refused(saga)
     before = record(saga)
     clock.passes(50)
 
-    start(saga, undo=True)
+    start(saga, compensating=True)
 
     step = record(saga)
-    assert [clock.left(at) for at in (found(saga).wake_at, step.undo_asked_until, step.started_at)] == [LEASE, LEASE, 0]
-    assert (step.asked_until, step.first_started_at, step.undo_granted_at) == (
-        before.asked_until, before.first_started_at, before.undo_granted_at
+    assert [clock.left(at) for at in (found(saga).wake_at, step.compensation_asked_until, step.started_at)] == [LEASE, LEASE, 0]
+    assert (step.asked_until, step.first_started_at, step.compensation_scheduled_at) == (
+        before.asked_until, before.first_started_at, before.compensation_scheduled_at
     )  # fmt: skip
 
 
-def test_what_is_granted_next_is_granted_now_and_waits_one_patience(saga: int, clock: ShopClock) -> None:
+def test_what_is_scheduled_next_is_scheduled_now_and_waits_one_patience(saga: int, clock: ShopClock) -> None:
     claim = start(saga)
     clock.passes(7)
 
-    engine.settle_success(claim, {"charge_id": "c", "amount_minor": 100})
+    engine.record_success(claim, {"charge_id": "c", "amount_minor": 100})
 
     it, done, following = found(saga), record(saga), record(saga, "inventory")
-    assert [clock.left(at) for at in (done.settled_at, following.granted_at, it.launched_at, it.wake_at)] == [0, 0, 0, PATIENCE]
+    assert [clock.left(at) for at in (done.outcome_at, following.scheduled_at, it.launched_at, it.wake_at)] == [0, 0, 0, PATIENCE]
     assert clock.left(it.deadline_at) == SAGA_DEADLINE - 7, "progress moves no deadline"
 
 
-def test_an_undo_is_granted_when_the_saga_turns_back(saga: int, clock: ShopClock) -> None:
+def test_a_compensation_is_scheduled_when_the_saga_turns_back(saga: int, clock: ShopClock) -> None:
     out_of_stock()
     paid(saga)
     with pytest.raises(Rejected):
-        engine.run_local(saga, 1, "inventory", undo=False)
+        engine.run_local(saga, 1, "inventory", compensating=False)
     assert clock.left(found(saga).wake_at) == PATIENCE, "a rejection waits for its errback"
     clock.passes(PATIENCE)
 
     assert recovery.look(saga) is not None
 
     it = found(saga)
-    assert [clock.left(at) for at in (record(saga).undo_granted_at, it.launched_at, it.wake_at)] == [0, 0, PATIENCE]
+    assert [clock.left(at) for at in (record(saga).compensation_scheduled_at, it.launched_at, it.wake_at)] == [0, 0, PATIENCE]
 
 
 # --- what waits --------------------------------------------------------------------------------------------------------------
@@ -120,12 +120,12 @@ def test_a_try_that_failed_backs_off_doubling_capped_and_within_a_fifth(
     assert waits[-1] == pytest.approx(times * BACKOFF_CAP), "the cap is reached before the tries are spent"
 
 
-def test_an_undo_backs_off_by_its_own_tries(saga: int, clock: ShopClock) -> None:
+def test_a_compensation_backs_off_by_its_own_tries(saga: int, clock: ShopClock) -> None:
     out_of_stock()
     refused(saga)
     waits = []
     for _ in range(4):
-        fail(saga, DOWN, undo=True)
+        fail(saga, DOWN, compensating=True)
         waits.append(clock.left(found(saga).wake_at))
         due_and_looked_at(saga, clock)
 
@@ -169,7 +169,7 @@ def test_a_cancel_makes_who_waits_due_and_whom_a_provider_serves_not(saga: int, 
     it = found(saga)
     assert (clock.left(it.wake_at), clock.left(it.cancel_requested_at)) == (LEASE - 3, 0)
 
-    engine.settle_failure(claim, SILENCE)
+    engine.record_failure(claim, SILENCE)
 
     assert clock.left(found(saga).wake_at) == 0
 

@@ -40,22 +40,22 @@ def test_a_take_over_is_launched_now_and_gives_the_lost_time_back(saga: int, clo
     assert ((it.deadline_at - deadline_at).total_seconds(), it.paused_s) == (LEASE + 2, LEASE + 2)
 
 
-@pytest.mark.parametrize("undo", [False, True], ids=["do", "undo"])
-def test_a_chain_that_stopped_in_the_middle_of_a_try_waits_that_try_s_back_off(saga: int, clock: ShopClock, undo: bool) -> None:
-    if undo:
+@pytest.mark.parametrize("compensating", [False, True], ids=["do", "compensate"])
+def test_a_chain_that_stopped_in_the_middle_of_a_try_waits_that_try_s_back_off(saga: int, clock: ShopClock, compensating: bool) -> None:
+    if compensating:
         out_of_stock()
         refused(saga)
     for _ in range(2):
-        fail(saga, DOWN, undo=undo)
+        fail(saga, DOWN, compensating=compensating)
         due_and_looked_at(saga, clock)
-    start(saga, undo=undo)
+    start(saga, compensating=compensating)
 
     engine.chain_stopped(saga, found(saga).epoch)
 
     assert clock.left(found(saga).wake_at) == 4 * BACKOFF
 
 
-@pytest.mark.parametrize("is_started", [False, True], ids=["granted", "started"])
+@pytest.mark.parametrize("is_started", [False, True], ids=["scheduled", "started"])
 def test_what_our_own_database_cannot_serve_waits_and_has_all_of_it_given_back(saga: int, clock: ShopClock, is_started: bool) -> None:
     """From the launch, or from the start, until the next look."""
     clock.passes(3)
@@ -94,8 +94,8 @@ def test_what_this_code_does_not_serve_is_looked_at_after_half_the_time_for_whic
 
 
 def test_a_person_s_retry_gives_time_anew_and_the_provider_s_memory_no_time_at_all(saga: int, order: Order, clock: ShopClock) -> None:
-    """The key window counts from the first grant, whoever tries again."""
-    granted_at = record(saga).granted_at
+    """The key window counts from when it was first scheduled, whoever tries again."""
+    scheduled_at = record(saga).scheduled_at
     for _ in range(settings.POISON_AFTER):
         start(saga)
         clock.until(found(saga).wake_at)
@@ -111,16 +111,16 @@ def test_a_person_s_retry_gives_time_anew_and_the_provider_s_memory_no_time_at_a
 
     it, step = found(saga), record(saga)
     assert [clock.left(at) for at in (it.wake_at, it.deadline_at)] == [0, SAGA_DEADLINE]
-    assert (it.launched_at, it.paused_s, step.first_started_at, step.granted_at) == (None, 0.0, None, granted_at)
+    assert (it.launched_at, it.paused_s, step.first_started_at, step.scheduled_at) == (None, 0.0, None, scheduled_at)
 
 
-def test_the_end_of_an_order_is_the_instant_of_its_last_settle(saga: int, order: Order, clock: ShopClock) -> None:
+def test_the_end_of_an_order_is_the_instant_of_its_last_outcome(saga: int, order: Order, clock: ShopClock) -> None:
     paid(saga)
-    engine.run_local(saga, 1, "inventory", undo=False)
+    engine.run_local(saga, 1, "inventory", compensating=False)
     claim = start(saga, "shipping")
     clock.passes(9)
 
-    engine.settle_success(claim, {"label_id": "l", "tracking": "t"})
+    engine.record_success(claim, {"label_id": "l", "tracking": "t"})
 
     it = found(saga)
     order.refresh_from_db()

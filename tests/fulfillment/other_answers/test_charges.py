@@ -11,9 +11,9 @@ from fulfillment.clock import lease_s
 from fulfillment.errors import StepError
 from fulfillment.gateways.lease import Lease
 from fulfillment.models import SagaState, StepState
+from fulfillment.provider_call import call_provider
 from fulfillment.recovery import Request, decide, version_of
 from fulfillment.steps.payment import Payment
-from fulfillment.talk import talk
 from orders.attention import Incident
 from orders.models import Order
 from tests.actors import AMARA
@@ -32,9 +32,9 @@ def test_a_charge_of_another_amount_turns_back_and_is_given_back(saga: int, bank
     assert found(saga).failed_at == "payment"
     assert entries(saga) == [("captured", takes)]
 
-    work(saga, undo=True)
+    work(saga, compensating=True)
 
-    assert at.asked == [("ORD-1:payment:undo:1:testsnonce", takes)]
+    assert at.asked == [("ORD-1:payment:compensate:1:testsnonce", takes)]
     assert entries(saga) == [("captured", takes), ("refunded", takes)]
     assert (found(saga).state, found(saga).order.status) == (SagaState.COMPENSATED, "payment_failed")
 
@@ -65,7 +65,7 @@ def test_a_currency_is_the_same_in_small_letters(saga: int, bank: Callable[..., 
     assert record(saga).state == StepState.SUCCEEDED
     recovery.cancel(found(saga).order.number, "web-shop")
     goes_on(saga)
-    work(saga, undo=True)
+    work(saga, compensating=True)
     assert entries(saga) == [("captured", 100), ("refunded", 100)]
     assert found(saga).state == SagaState.COMPENSATED
 
@@ -87,9 +87,9 @@ def test_what_a_look_up_finds_is_compared_too(saga: int, bank: Callable[..., Ban
     bank(takes=1)
     claim = replace(start(saga), age_s=settings.KEY_WINDOW_S + 1, quiet_s=10.0)
 
-    answer = talk(Payment(), claim, Lease.begin(lease_s()))
+    answer = call_provider(Payment(), claim, Lease.begin(lease_s()))
     assert isinstance(answer, StepError)
-    engine.settle_failure(claim, answer)
+    engine.record_failure(claim, answer)
 
     assert found(saga).state == SagaState.COMPENSATING
     assert entries(saga) == [("captured", 1)]
@@ -99,10 +99,10 @@ def test_a_cancel_that_meets_another_amount_is_still_a_cancel(saga: int, order: 
     bank(takes=1)
     claim = start(saga)
     assert recovery.cancel(order.number, "web-shop") == "accepted"
-    answer = talk(Payment(), claim, Lease.begin(lease_s()))
+    answer = call_provider(Payment(), claim, Lease.begin(lease_s()))
     assert isinstance(answer, StepError)
-    assert engine.settle_failure(claim, answer).turned is not None
+    assert engine.record_failure(claim, answer).turned is not None
 
-    work(saga, undo=True)
+    work(saga, compensating=True)
 
     assert (found(saga).state, found(saga).order.status) == (SagaState.COMPENSATED, "cancelled")

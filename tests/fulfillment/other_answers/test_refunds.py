@@ -23,15 +23,15 @@ def test_a_refund_of_a_part_is_followed_by_one_of_the_rest(saga: int, bank: Call
     at = bank(gives_back=[1])
     refused(saga)
 
-    work(saga, undo=True)
+    work(saga, compensating=True)
     assert found(saga).state == SagaState.COMPENSATING
-    assert record(saga).state == StepState.UNDO_IN_DOUBT
+    assert record(saga).state == StepState.COMPENSATION_IN_DOUBT
     assert ledger.remaining(found(saga).order_id) == 99
 
     goes_on(saga)
-    work(saga, undo=True)
+    work(saga, compensating=True)
 
-    assert at.asked == [("ORD-1:payment:undo:1:testsnonce", 100), ("ORD-1:payment:undo:2:testsnonce", 99)]
+    assert at.asked == [("ORD-1:payment:compensate:1:testsnonce", 100), ("ORD-1:payment:compensate:2:testsnonce", 99)]
     assert entries(saga) == [("captured", 100), ("refunded", 1), ("refunded", 99)]
     assert found(saga).state == SagaState.COMPENSATED
 
@@ -40,24 +40,24 @@ def test_what_the_provider_shows_counts_more_than_what_it_has_said(saga: int, ba
     """It said 1, and had given back everything: nothing more is asked for."""
     at = bank(gives_back=[1], left_minor=0)
     refused(saga)
-    work(saga, undo=True)
+    work(saga, compensating=True)
     goes_on(saga)
 
-    work(saga, undo=True)
+    work(saga, compensating=True)
 
     assert len(at.asked) == 1
     assert found(saga).state == SagaState.COMPENSATED
 
 
 def test_a_refund_that_comes_in_pieces_for_ever_is_a_person_s(saga: int, bank: Callable[..., Bank]) -> None:
-    bank(gives_back=[1] * settings.UNDO_TRIES)
+    bank(gives_back=[1] * settings.COMPENSATION_TRIES)
     refused(saga)
-    for _ in range(settings.UNDO_TRIES):
-        work(saga, undo=True)
+    for _ in range(settings.COMPENSATION_TRIES):
+        work(saga, compensating=True)
         goes_on(saga)
 
     assert found(saga).state == SagaState.NEEDS_ATTENTION
-    assert Incident.objects.get().amount_minor == 100 - settings.UNDO_TRIES
+    assert Incident.objects.get().amount_minor == 100 - settings.COMPENSATION_TRIES
 
 
 @pytest.mark.parametrize(
@@ -75,28 +75,28 @@ def test_a_refund_that_was_not_asked_for_is_a_person_s(
     bank(gives_back=[gives_back], refund_currency=currency)
     refused(saga)
 
-    work(saga, undo=True)
+    work(saga, compensating=True)
 
     assert found(saga).state == SagaState.NEEDS_ATTENTION
     assert found(saga).order.status == "compensating"
-    assert record(saga).state == StepState.UNDO_FAILED
+    assert record(saga).state == StepState.COMPENSATION_FAILED
     incident = Incident.objects.get()
-    assert (incident.kind, incident.code, incident.amount_minor) == ("undo_exhausted", code, left)
+    assert (incident.kind, incident.code, incident.amount_minor) == ("compensation_exhausted", code, left)
 
 
 # --- compensated ------------------------------------------------------------------------------------------------------------
 
 
 def test_compensated_is_impossible_while_the_ledger_says_that_something_remains(saga: int, order: Order) -> None:
-    """Whatever an undo has answered: the transition itself asks the ledger."""
+    """Whatever a compensation has answered: the transition itself asks the ledger."""
     refused(saga)
 
-    engine.settle_success(start(saga, undo=True), None)
+    engine.record_success(start(saga, compensating=True), None)
 
     assert found(saga).state == SagaState.NEEDS_ATTENTION
-    assert record(saga).state == StepState.UNDO_FAILED
+    assert record(saga).state == StepState.COMPENSATION_FAILED
     incident = Incident.objects.get()
-    assert (incident.kind, incident.code, incident.amount_minor) == ("undo_exhausted", "money_remains", 100)
+    assert (incident.kind, incident.code, incident.amount_minor) == ("compensation_exhausted", "money_remains", 100)
     legal = {choice.verb: choice for choice in recovery.choices(found(saga), True)}
     assert {"retry", "undone_by_hand", "close"} <= set(legal)
     assert legal["close"].amount_minor == 100
@@ -104,7 +104,7 @@ def test_compensated_is_impossible_while_the_ledger_says_that_something_remains(
 
 def test_a_person_ends_it_with_the_rest(saga: int, order: Order) -> None:
     refused(saga)
-    engine.settle_success(start(saga, undo=True), {"amount_minor": 60})
+    engine.record_success(start(saga, compensating=True), {"amount_minor": 60})
     assert found(saga).state == SagaState.NEEDS_ATTENTION
 
     decide(
@@ -123,15 +123,15 @@ def test_a_person_ends_it_with_the_rest(saga: int, order: Order) -> None:
     assert entries(saga) == [("captured", 100), ("refunded", 60), ("refunded", 40)]
 
 
-def test_an_undo_without_money_is_not_asked_for_any(saga: int) -> None:
+def test_a_compensation_without_money_is_not_asked_for_any(saga: int) -> None:
     paid(saga)
     StockLevel.objects.update(on_hand=5)
-    engine.run_local(saga, 1, "inventory", undo=False)
-    engine.settle_failure(start(saga, "shipping"), InDoubt("?"))
+    engine.run_local(saga, 1, "inventory", compensating=False)
+    engine.record_failure(start(saga, "shipping"), InDoubt("?"))
     recovery.cancel(found(saga).order.number, "web-shop")
     goes_on(saga)
-    engine.settle_success(start(saga, "shipping", undo=True), {"label_id": None})
-    engine.run_local(saga, found(saga).epoch, "inventory", undo=True)
-    engine.settle_success(start(saga, undo=True), {"amount_minor": 100})
+    engine.record_success(start(saga, "shipping", compensating=True), {"label_id": None})
+    engine.run_local(saga, found(saga).epoch, "inventory", compensating=True)
+    engine.record_success(start(saga, compensating=True), {"amount_minor": 100})
 
     assert found(saga).state == SagaState.COMPENSATED

@@ -10,9 +10,9 @@ from fulfillment.clock import lease_s
 from fulfillment.errors import InDoubt, StepError
 from fulfillment.gateways.lease import Lease
 from fulfillment.models import SagaState
+from fulfillment.provider_call import call_provider
 from fulfillment.recovery import Request, decide, version_of
 from fulfillment.steps.payment import Payment
-from fulfillment.talk import talk
 from orders.attention import Incident
 from orders.models import Order
 from tests.actors import AMARA
@@ -25,17 +25,17 @@ from tests.fulfillment.other_answers.conftest import Bank, entries, goes_on
 def test_a_charge_of_another_amount_that_nobody_has_heard_of_is_given_back_as_what_it_is(
     order: Order, settings: Any, bank: Callable[..., Bank], gateway: str
 ) -> None:
-    """The answer was lost, and the order is cancelled: a blind undo gives back what the provider shows."""
+    """The answer was lost, and the order is cancelled: a blind compensation gives back what the provider shows."""
     settings.PAYMENTS_GATEWAY = gateway
     saga = engine.open_saga(order).saga
     at = bank(takes=1)
-    engine.settle_failure(start(saga), InDoubt("?"))
+    engine.record_failure(start(saga), InDoubt("?"))
     recovery.cancel(order.number, "web-shop")
     goes_on(saga)
 
-    work(saga, undo=True)
+    work(saga, compensating=True)
 
-    assert at.asked == [("ORD-1:payment:undo:1:testsnonce", 1)]
+    assert at.asked == [("ORD-1:payment:compensate:1:testsnonce", 1)]
     assert entries(saga) == [("captured", 1), ("refunded", 1)]
     assert found(saga).state == SagaState.COMPENSATED
 
@@ -45,17 +45,17 @@ def test_a_cancel_by_key_that_gives_back_a_part_is_followed_by_a_refund_of_the_r
 ) -> None:
     """The charge's answer was lost, and the cancel gave back 30 of 100: what the provider still shows is no longer somebody's guess."""
     at = bank(cancels=30)
-    engine.settle_failure(start(saga), InDoubt("?"))
+    engine.record_failure(start(saga), InDoubt("?"))
     recovery.cancel(order.number, "web-shop")
     goes_on(saga)
 
-    work(saga, undo=True)
+    work(saga, compensating=True)
 
     assert found(saga).state == SagaState.COMPENSATING
     assert entries(saga) == [("captured", 100), ("refunded", 30)]
     goes_on(saga)
-    work(saga, undo=True)
-    assert at.asked[1:] == [("ORD-1:payment:undo:2:testsnonce", 70)]
+    work(saga, compensating=True)
+    assert at.asked[1:] == [("ORD-1:payment:compensate:2:testsnonce", 70)]
     assert found(saga).state == SagaState.COMPENSATED
     assert (at.given_minor, ledger.remaining(order.pk)) == (100, 0)
 
@@ -64,11 +64,11 @@ def test_a_cancel_by_key_after_somebody_has_given_back_a_part_is_all_that_was_le
     saga: int, order: Order, bank: Callable[..., Bank]
 ) -> None:
     bank(given_minor=40)
-    engine.settle_failure(start(saga), InDoubt("?"))
+    engine.record_failure(start(saga), InDoubt("?"))
     recovery.cancel(order.number, "web-shop")
     goes_on(saga)
 
-    work(saga, undo=True)
+    work(saga, compensating=True)
 
     assert entries(saga) == [("captured", 60), ("refunded", 60)]
     assert found(saga).state == SagaState.COMPENSATED
@@ -81,16 +81,16 @@ def test_a_blind_refund_of_a_part_is_followed_by_one_of_the_rest(
     settings.PAYMENTS_GATEWAY = gateway
     saga = engine.open_saga(order).saga
     at = bank(gives_back=[30])
-    engine.settle_failure(start(saga), InDoubt("?"))
+    engine.record_failure(start(saga), InDoubt("?"))
     recovery.cancel(order.number, "web-shop")
     goes_on(saga)
-    work(saga, undo=True)
+    work(saga, compensating=True)
     assert entries(saga) == [("captured", 100), ("refunded", 30)]
     goes_on(saga)
 
-    work(saga, undo=True)
+    work(saga, compensating=True)
 
-    assert at.asked == [("ORD-1:payment:undo:1:testsnonce", 100), ("ORD-1:payment:undo:2:testsnonce", 70)]
+    assert at.asked == [("ORD-1:payment:compensate:1:testsnonce", 100), ("ORD-1:payment:compensate:2:testsnonce", 70)]
     assert found(saga).state == SagaState.COMPENSATED
     assert ledger.remaining(order.pk) == 0
 
@@ -106,7 +106,7 @@ def test_what_no_ledger_can_hold_is_given_back_whole_or_by_a_person(
     work(saga)
     decide(Request(order=order.number, verb="start_undo", version=version_of(order.pk), actor=AMARA, reason="the bank agrees"))
 
-    work(saga, undo=True)
+    work(saga, compensating=True)
 
     assert found(saga).state == ends
     assert entries(saga) == []
@@ -114,11 +114,11 @@ def test_what_no_ledger_can_hold_is_given_back_whole_or_by_a_person(
 
 def test_a_blind_cancel_that_gives_back_less_than_nothing_is_a_person_s(saga: int, order: Order, bank: Callable[..., Bank]) -> None:
     bank(takes=-5)
-    engine.settle_failure(start(saga), InDoubt("?"))
+    engine.record_failure(start(saga), InDoubt("?"))
     recovery.cancel(order.number, "web-shop")
     goes_on(saga)
 
-    work(saga, undo=True)
+    work(saga, compensating=True)
 
     assert found(saga).state == SagaState.NEEDS_ATTENTION
     assert Incident.objects.get().code == "unusable_amount"
@@ -130,10 +130,10 @@ def test_an_answer_of_another_amount_that_comes_too_late_belongs_to_nobody(saga:
     now_due(saga)
     recovery.cancel(order.number, "web-shop")
     goes_on(saga)
-    engine.settle_success(start(saga, undo=True), {"amount_minor": 0})
-    answer = talk(Payment(), claim, Lease.begin(lease_s()))
+    engine.record_success(start(saga, compensating=True), {"amount_minor": 0})
+    answer = call_provider(Payment(), claim, Lease.begin(lease_s()))
     assert isinstance(answer, StepError)
 
-    assert not engine.settle_failure(claim, answer).mine
+    assert not engine.record_failure(claim, answer).mine
 
     assert Incident.objects.get().kind == "orphan_payment"

@@ -9,12 +9,12 @@ import pytest
 
 from fulfillment import engine, recovery
 from fulfillment.errors import InDoubt, StepError
-from fulfillment.gateways import card_of
+from fulfillment.gateways import capabilities_of
 from fulfillment.gateways.lease import Lease
 from fulfillment.ledger import LedgerEntry
 from fulfillment.models import PastAttempt, SagaState, StepState
+from fulfillment.provider_call import call_provider
 from fulfillment.recovery import Request, decide, version_of
-from fulfillment.talk import talk
 from orders.models import Order
 from tests.actors import AMARA
 from tests.fulfillment.conftest import SandboxProcess
@@ -22,20 +22,20 @@ from tests.fulfillment.driving import copy_of, found, record, start
 from tests.shop_clock import LIMITS_S, ShopClock
 
 LEASE, EDGE = LIMITS_S["LEASE_S"], 0.001
-LAG = card_of("payments", "sandbox").lookup_lag_s
+LAG = capabilities_of("payments", "sandbox").lookup_lag_s
 SILENCE = InDoubt("No answer", code="timeout")
 
 
-def work(saga: int, name: str = "payment", undo: bool = True) -> Any:
+def work(saga: int, name: str = "payment", compensating: bool = True) -> Any:
     """What a worker does, with the answer that came. It has seen the clock go as it should for long enough."""
-    claim = replace(start(saga, name, undo), watched_s=math.inf)
+    claim = replace(start(saga, name, compensating), watched_s=math.inf)
     step = engine.step_of(found(saga), name)
     assert step is not None
-    answer = talk(step, claim, Lease.begin(LEASE))
+    answer = call_provider(step, claim, Lease.begin(LEASE))
     if isinstance(answer, StepError):
-        engine.settle_failure(claim, answer)
+        engine.record_failure(claim, answer)
     else:
-        engine.settle_success(claim, answer)
+        engine.record_success(claim, answer)
     return answer
 
 
@@ -56,8 +56,11 @@ def entries(saga: int) -> list[tuple[str, int, str]]:
 
 
 def past(saga: int) -> list[tuple[bool, int, str, int | None, str]]:
-    columns = ("undo", "attempt", "key", "amount_minor", "code")
-    return [(undo, attempt, key.partition(":")[2], *rest) for undo, attempt, key, *rest in PastAttempt.objects.values_list(*columns)]
+    columns = ("compensating", "attempt", "key", "amount_minor", "code")
+    return [
+        (compensating, attempt, key.partition(":")[2], *rest)
+        for compensating, attempt, key, *rest in PastAttempt.objects.values_list(*columns)
+    ]
 
 
 @pytest.fixture
@@ -80,11 +83,11 @@ class Refusing:
         self.settings.SANDBOX_URL, self.settings.PAYMENTS_GATEWAY, self.gateway = self.sandbox.url, gateway, gateway
         saga = copy_of(self.order, self.number)
         Order.objects.filter(number=self.number).update(payment_token=token)
-        assert isinstance(work(saga, undo=False), dict)
+        assert isinstance(work(saga, compensating=False), dict)
         recovery.cancel(self.number, "web-shop")
         look(saga, self.clock)
         assert work(saga).code == "refund_declined"
-        assert (found(saga).state, record(saga).state) == (SagaState.NEEDS_ATTENTION, StepState.UNDO_FAILED)
+        assert (found(saga).state, record(saga).state) == (SagaState.NEEDS_ATTENTION, StepState.COMPENSATION_FAILED)
         return saga
 
     def refunds_elsewhere(self, amount: int) -> None:

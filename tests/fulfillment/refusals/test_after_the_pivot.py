@@ -9,7 +9,7 @@ from fulfillment import engine, steps
 from fulfillment.errors import Rejected
 from fulfillment.explanation import explain
 from fulfillment.models import SagaState, StepRecord, StepState
-from fulfillment.step import Kind, Receipt, Step, Undo
+from fulfillment.step import Compensation, Kind, Receipt, Step
 from orders.models import Incident, Order, TimelineEntry
 from tests.fulfillment.driving import found, record, start
 from tests.fulfillment.refusals.conftest import EDGE, LAG, LEASE, look, past, retried, work
@@ -40,7 +40,7 @@ class Wrapping(Step):
         self.at.left.setdefault(key, 1)
         return {"wrapped": key}
 
-    def compensate(self, order: Order, undo: Undo) -> None:
+    def compensate(self, order: Order, compensation: Compensation) -> None:
         raise AssertionError("nothing after the pivot is undone")
 
     def resolve(self, order: Order, key: str) -> Receipt | None:
@@ -65,18 +65,18 @@ def wrapping(monkeypatch: pytest.MonkeyPatch, clock: ShopClock, order: Order, wr
     monkeypatch.setattr(engine.creation, "STEPS", steps.STEPS)
     saga = engine.open_saga(order).saga
     StepRecord.objects.filter(saga=saga).exclude(name="wrapping").update(state=StepState.SUCCEEDED)
-    StepRecord.objects.filter(saga=saga, name="wrapping").update(state=StepState.GRANTED, granted_at=clock.now)
+    StepRecord.objects.filter(saga=saga, name="wrapping").update(state=StepState.SCHEDULED, scheduled_at=clock.now)
     assert wrap(saga).code == "no_paper"
     assert record(saga, "wrapping").state == StepState.REJECTED
     return saga
 
 
 def wrap(saga: int) -> Any:
-    return work(saga, "wrapping", undo=False)
+    return work(saga, "wrapping", compensating=False)
 
 
 def test_a_step_after_the_pivot_that_was_refused_is_asked_for_under_another_key(wrapping: int, wrapper: Wrapper, clock: ShopClock) -> None:
-    """By the sweep, within its budget; the second key's window begins with its own grant."""
+    """By the sweep, within its budget; the second key's window begins when it is scheduled itself."""
     look(wrapping, clock)
     assert wrap(wrapping).code == "lag"
     clock.passes(LEASE + LAG)
@@ -90,14 +90,14 @@ def test_a_step_after_the_pivot_that_was_refused_is_asked_for_under_another_key(
 
 
 def test_whoever_asks_why_is_told_that_it_goes_on(wrapping: int, order: Order) -> None:
-    """The parcel has left: nothing is about to be undone."""
+    """The parcel has left: nothing is about to be compensated."""
     told = explain(order)
 
     assert told.sentence == "Wrapping was refused (No paper today). It is asked for again under a new key."
     assert told.public == "Wrapping takes longer than usual; it goes on by itself."
 
 
-def test_a_new_key_is_as_young_as_its_grant(wrapping: int, clock: ShopClock) -> None:
+def test_a_new_key_is_as_young_as_its_scheduling(wrapping: int, clock: ShopClock) -> None:
     clock.passes(1000)
     look(wrapping, clock)
 
@@ -146,7 +146,7 @@ def test_a_late_worker_that_has_done_what_was_done_again_is_told(wrapping: int, 
     look(wrapping, clock)
     wrap(wrapping)
 
-    assert not engine.settle_success(late, {"wrapped": FIRST}).mine
+    assert not engine.record_success(late, {"wrapped": FIRST}).mine
 
     (incident,) = Incident.objects.all()
     assert (incident.kind, incident.code, incident.amount_minor) == ("orphan_payment", "late", 100)
@@ -156,21 +156,21 @@ def start_of_the_first(saga: int) -> engine.Claim:
     """As a worker holds it that was taken over."""
     it = record(saga, "wrapping")
     return engine.Claim(
-        saga=saga, epoch=1, order_id=found(saga).order_id, order="ORD-1", name="wrapping", undo=False, claim=None,
-        key=it.do_key, do_key=it.do_key, tries=1, receipt=None, undo_amount_minor=None,
+        saga=saga, epoch=1, order_id=found(saga).order_id, order="ORD-1", name="wrapping", compensating=False, claim=None,
+        key=it.do_key, do_key=it.do_key, tries=1, receipt=None, compensation_amount_minor=None,
     )  # fmt: skip
 
 
-def test_what_somebody_has_undone_is_done_anew_only_when_a_person_says_so(
+def test_what_somebody_has_reversed_is_done_anew_only_when_a_person_says_so(
     wrapping: int, wrapper: Wrapper, clock: ShopClock, settings: Any
 ) -> None:
     """The provider has refused nothing: the sweep goes on asking under the same key, and finds the same."""
-    StepRecord.objects.filter(saga=wrapping, name="wrapping").update(error_code="undone_elsewhere")
+    StepRecord.objects.filter(saga=wrapping, name="wrapping").update(error_code="reversed_elsewhere")
     wrapper.refuses, wrapper.left[FIRST] = set(), 0
     settings.STEP_TRIES = 2
     look(wrapping, clock)
     assert record(wrapping, "wrapping").do_key == FIRST
-    assert wrap(wrapping).code == "undone_elsewhere"
+    assert wrap(wrapping).code == "reversed_elsewhere"
     look(wrapping, clock)
     assert found(wrapping).state == SagaState.NEEDS_ATTENTION
 

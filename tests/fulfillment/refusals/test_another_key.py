@@ -10,7 +10,7 @@ from fulfillment.models import SagaState, StepState
 from fulfillment.recovery import choices
 from orders.models import Incident, TimelineEntry
 from orders.timeline import sentence
-from tests.fulfillment.driving import REFUSED, found, record, start, undo_failed
+from tests.fulfillment.driving import REFUSED, compensation_failed, found, record, start
 from tests.fulfillment.refusals.conftest import EDGE, LAG, LEASE, SILENCE, Refusing, entries, look, past, retried, work
 from tests.shop_clock import ShopClock
 
@@ -29,8 +29,8 @@ def test_a_refund_that_was_refused_is_asked_for_anew_under_another_key(refusing:
 
     assert (found(saga).state, found(saga).order.status) == (SagaState.COMPENSATED, "cancelled")
     assert refusing.effects == [("charge", 100), ("refund", 100)]
-    assert entries(saga) == [("captured", 100, "payment:do:1:testsnonce"), ("refunded", 100, "payment:undo:2:testsnonce")]
-    assert past(saga) == [(True, 1, "payment:undo:1:testsnonce", 100, "refund_declined")]
+    assert entries(saga) == [("captured", 100, "payment:do:1:testsnonce"), ("refunded", 100, "payment:compensate:2:testsnonce")]
+    assert past(saga) == [(True, 1, "payment:compensate:1:testsnonce", 100, "refund_declined")]
 
 
 def test_each_refusal_ends_an_attempt_of_its_own(refusing: Refusing, clock: ShopClock) -> None:
@@ -42,7 +42,7 @@ def test_each_refusal_ends_an_attempt_of_its_own(refusing: Refusing, clock: Shop
         assert work(saga).code == "refund_declined"
 
     assert [attempt for _, attempt, *_ in past(saga)] == [1, 2]
-    assert record(saga).undo_key.endswith(":payment:undo:3:testsnonce")
+    assert record(saga).compensation_key.endswith(":payment:compensate:3:testsnonce")
     assert refusing.effects == [("charge", 100)]
     assert [incident.amount_minor for incident in Incident.objects.exclude(state="resolved")] == [100]
 
@@ -55,8 +55,8 @@ def test_a_person_reads_which_attempt_it_is(refusing: Refusing) -> None:
 
     retried(saga)
 
-    told = [sentence(entry) for entry in TimelineEntry.objects.filter(order_id=found(saga).order_id, to_state="undo_granted")]
-    assert told == ["Payment undo granted", "Payment undo granted: attempt 2, under a new key"]
+    told = [sentence(entry) for entry in TimelineEntry.objects.filter(order_id=found(saga).order_id, to_state="compensation_scheduled")]
+    assert told == ["Payment undo scheduled", "Payment undo scheduled: attempt 2, under a new key"]
 
 
 @pytest.mark.parametrize(
@@ -66,36 +66,36 @@ def test_a_person_reads_which_attempt_it_is(refusing: Refusing) -> None:
 )
 def test_what_was_not_refused_keeps_its_key(saga: int, clock: ShopClock, settings: Any, errors: list[StepError]) -> None:
     """Out of tries, a person retries: the refund may have landed, and the same key makes it one."""
-    settings.UNDO_TRIES = len(errors)
-    undo_failed(saga, errors[0])
+    settings.COMPENSATION_TRIES = len(errors)
+    compensation_failed(saga, errors[0])
     for error in errors[1:]:
         look(saga, clock)
-        engine.settle_failure(start(saga, undo=True), error)
+        engine.record_failure(start(saga, compensating=True), error)
     look(saga, clock)
-    assert record(saga).state == StepState.UNDO_FAILED
+    assert record(saga).state == StepState.COMPENSATION_FAILED
 
     retried(saga)
 
-    assert record(saga).undo_key == "ORD-1:payment:undo:1:testsnonce"
+    assert record(saga).compensation_key == "ORD-1:payment:compensate:1:testsnonce"
     assert past(saga) == []
 
 
 def test_in_doubt_then_unavailable_then_refused_is_refused(saga: int, clock: ShopClock) -> None:
     """The last word counts; that an earlier try may have landed is found by the look that follows."""
-    undo_failed(saga, SILENCE)
+    compensation_failed(saga, SILENCE)
     for error in (Unavailable("down"), REFUSED):
         look(saga, clock)
-        engine.settle_failure(start(saga, undo=True), error)
+        engine.record_failure(start(saga, compensating=True), error)
 
     retried(saga)
 
-    assert (record(saga).undo_attempt, record(saga).undo_doubt) == (2, True)
+    assert (record(saga).compensation_attempt, record(saga).compensation_doubt) == (2, True)
 
 
 def test_what_nobody_has_found_was_not_refused(saga: int) -> None:
     """Watched for in vain: nobody was asked under that key."""
-    undo_failed(saga, Rejected("Nothing was found", code="watched_in_vain"))
+    compensation_failed(saga, Rejected("Nothing was found", code="watched_in_vain"))
 
     retried(saga)
 
-    assert record(saga).undo_attempt == 1
+    assert record(saga).compensation_attempt == 1

@@ -12,7 +12,7 @@ from fulfillment.errors import StepError, Unavailable
 from fulfillment.models import PastAttempt, Saga, SagaState, StepRecord, StepState
 from orders.models import Incident, Order, TimelineEntry
 from orders.timeline import sentence
-from tests.fulfillment.driving import REFUSED, found, record, start, undo_failed
+from tests.fulfillment.driving import REFUSED, compensation_failed, found, record, start
 from tests.fulfillment.refusals.conftest import SILENCE, entries, look, retried
 from tests.shop_clock import ShopClock
 
@@ -23,11 +23,11 @@ GIVEN_BACK = {"refund_id": "re_1", "amount_minor": 100, "currency": "EUR"}
 
 def taken_over_and_refused(saga: int, clock: ShopClock) -> engine.Claim:
     """Two workers under one key: the first stands still, the second is refused. The claim of the first."""
-    undo_failed(saga, Unavailable("down"))
+    compensation_failed(saga, Unavailable("down"))
     look(saga, clock)
-    first = start(saga, undo=True)
+    first = start(saga, compensating=True)
     look(saga, clock)
-    engine.settle_failure(start(saga, undo=True), REFUSED)
+    engine.record_failure(start(saga, compensating=True), REFUSED)
     assert found(saga).state == SagaState.NEEDS_ATTENTION
     return first
 
@@ -39,9 +39,9 @@ def test_a_refund_that_a_late_worker_reports_is_entered(saga: int, clock: ShopCl
     if is_retried:
         retried(saga)
 
-    assert not engine.settle_success(first, GIVEN_BACK).mine
+    assert not engine.record_success(first, GIVEN_BACK).mine
 
-    assert entries(saga)[1:] == [("refunded", 100, "payment:undo:1:testsnonce")]
+    assert entries(saga)[1:] == [("refunded", 100, "payment:compensate:1:testsnonce")]
     (late,) = TimelineEntry.objects.filter(kind="late")
     assert sentence(late) == "A late worker of payment (epoch 3) learned 'undone': €1.00 was given back after all, and is entered"
     if not is_retried:
@@ -53,10 +53,10 @@ def test_a_refund_that_took_place_under_both_keys_is_told_with_its_amount(saga: 
     first = taken_over_and_refused(saga, clock)
     retried(saga)
     look(saga, clock)
-    engine.settle_success(start(saga, undo=True), GIVEN_BACK)
+    engine.record_success(start(saga, compensating=True), GIVEN_BACK)
     assert found(saga).state == SagaState.COMPENSATED
 
-    engine.settle_success(first, GIVEN_BACK)
+    engine.record_success(first, GIVEN_BACK)
 
     (incident,) = Incident.objects.exclude(state="resolved")
     assert (incident.kind, incident.code, incident.amount_minor) == ("mismatch", "refunded_twice", 100)
@@ -67,9 +67,9 @@ def test_a_refund_that_the_look_had_found_is_not_told_as_a_second_one(saga: int,
     first = taken_over_and_refused(saga, clock)
     retried(saga)
     look(saga, clock)
-    engine.settle_success(start(saga, undo=True), {"found_undone": True, "amount_minor": 100})
+    engine.record_success(start(saga, compensating=True), {"found_compensated": True, "amount_minor": 100})
 
-    engine.settle_success(first, GIVEN_BACK)
+    engine.record_success(first, GIVEN_BACK)
 
     assert not Incident.objects.exclude(state="resolved").exists()
 
@@ -80,25 +80,25 @@ def test_a_refund_that_the_look_had_found_is_not_told_as_a_second_one(saga: int,
 @pytest.mark.parametrize(("error", "noted"), [(REFUSED, True), (SILENCE, False)], ids=["refused", "out of tries"])
 def test_refusals_of_before_are_known_by_their_history(saga: int, clock: ShopClock, settings: Any, error: StepError, noted: bool) -> None:
     """A deploy finds them waiting for a person."""
-    settings.UNDO_TRIES = 1
-    undo_failed(saga, error)
+    settings.COMPENSATION_TRIES = 1
+    compensation_failed(saga, error)
     look(saga, clock)
-    assert record(saga).state == StepState.UNDO_FAILED
-    StepRecord.objects.update(undo_refused_at=None)
+    assert record(saga).state == StepState.COMPENSATION_FAILED
+    StepRecord.objects.update(compensation_refused_at=None)
 
     migration: Any = importlib.import_module("fulfillment.migrations.0016_past_attempts")
     with connection.cursor() as cursor:
         cursor.execute(migration.REFUSED)
 
-    assert (record(saga).undo_refused_at is not None) is noted
+    assert (record(saga).compensation_refused_at is not None) is noted
 
 
 def test_nothing_of_it_is_written_for_an_order_that_is_fulfilled(saga: int) -> None:
-    settle: Callable[..., Any] = engine.settle_success
-    settle(start(saga), {"charge_id": "ch_1", "amount_minor": 100})
-    engine.run_local(saga, 1, "inventory", undo=False)
-    settle(start(saga, "shipping"), {"label_id": "l", "tracking": "t"})
+    record_outcome: Callable[..., Any] = engine.record_success
+    record_outcome(start(saga), {"charge_id": "ch_1", "amount_minor": 100})
+    engine.run_local(saga, 1, "inventory", compensating=False)
+    record_outcome(start(saga, "shipping"), {"label_id": "l", "tracking": "t"})
 
     assert found(saga).state == SagaState.COMPLETED
     assert not PastAttempt.objects.exists()
-    assert Saga.objects.get().records.filter(do_attempt=1, undo_refused_at=None).count() == 3
+    assert Saga.objects.get().records.filter(do_attempt=1, compensation_refused_at=None).count() == 3

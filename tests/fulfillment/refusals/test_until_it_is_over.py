@@ -10,8 +10,8 @@ from fulfillment import engine, ledger, recovery
 from fulfillment.errors import StepError
 from fulfillment.gateways.lease import Lease
 from fulfillment.models import SagaState, StepState
-from fulfillment.talk import talk
-from tests.fulfillment.driving import found, record, start, undo_failed
+from fulfillment.provider_call import call_provider
+from tests.fulfillment.driving import compensation_failed, found, record, start
 from tests.fulfillment.refusals.conftest import EDGE, LAG, LEASE, SILENCE, Refusing, entries, look, retried, work
 from tests.shop_clock import ShopClock
 
@@ -30,7 +30,7 @@ def test_nothing_is_asked_for_while_what_was_refused_may_still_land(
 
     assert refusing.effects == [("charge", 100), *([("refund", 100)] if asks else [])]
     if not asks:
-        assert (answer.code, record(saga).state, record(saga).undo_tries) == ("lag", StepState.UNDO_IN_DOUBT, 0)
+        assert (answer.code, record(saga).state, record(saga).compensation_tries) == ("lag", StepState.COMPENSATION_IN_DOUBT, 0)
 
 
 def test_it_is_looked_at_again_when_the_refused_one_is_over(refusing: Refusing, clock: ShopClock) -> None:
@@ -54,21 +54,21 @@ def test_a_worker_that_has_not_seen_the_lag_pass_asks_for_nothing(refusing: Refu
     step = engine.step_of(found(saga), "payment")
     assert step is not None
 
-    answer = talk(step, replace(start(saga, undo=True), watched_s=LEASE + LAG), Lease.begin(LEASE))
+    answer = call_provider(step, replace(start(saga, compensating=True), watched_s=LEASE + LAG), Lease.begin(LEASE))
 
     assert isinstance(answer, StepError)
     assert answer.code == "lag"
 
 
 def test_a_clock_that_jumps_makes_no_refusal_older(saga: int, clock: ShopClock) -> None:
-    undo_failed(saga)
+    compensation_failed(saga)
     retried(saga)
     clock.passes(5)
 
     clock.passes(3600)
     recovery.move_with_the_clock(recovery.Jump(3600.0, time.monotonic()))
 
-    assert start(saga, undo=True).refused_quiet_s == 5 - LEASE
+    assert start(saga, compensating=True).refused_quiet_s == 5 - LEASE
 
 
 @pytest.mark.parametrize("gateway", ["sandbox", "sandbox_watch"])
@@ -80,7 +80,7 @@ def test_what_landed_meanwhile_is_found_and_not_given_back_again(refusing: Refus
     clock.passes(LEASE + LAG + EDGE)
     look(saga, clock)
 
-    assert work(saga) == {"found_undone": True, "amount_minor": 100}
+    assert work(saga) == {"found_compensated": True, "amount_minor": 100}
 
     assert found(saga).state == SagaState.COMPENSATED
     assert refusing.effects == [("charge", 100), ("refund", 100)]
@@ -111,7 +111,7 @@ def test_without_keys_a_refund_in_doubt_is_not_asked_for_again_while_it_may_land
     retried(saga)
     clock.passes(LEASE + LAG + EDGE)
     look(saga, clock)
-    engine.settle_failure(start(saga, undo=True), SILENCE)
+    engine.record_failure(start(saga, compensating=True), SILENCE)
     clock.passes(LEASE + LAG + after_s)
     look(saga, clock)
 
@@ -124,13 +124,13 @@ def test_without_keys_a_refund_in_doubt_is_not_asked_for_again_while_it_may_land
 def test_a_try_that_has_asked_for_nothing_is_not_waited_for(refusing: Refusing, clock: ShopClock, gateway: str) -> None:
     """Else each look would put off the next one, for ever."""
     saga = refusing(gateway)
-    last = record(saga).undo_asked_until
+    last = record(saga).compensation_asked_until
     retried(saga)
     for _ in range(2):
         clock.passes(10)
         look(saga, clock)
         assert work(saga).code == "lag"
-        assert record(saga).undo_asked_until == last
+        assert record(saga).compensation_asked_until == last
 
     look(saga, clock)
     clock.passes(EDGE)

@@ -10,7 +10,15 @@ from fulfillment.release import RELEASE
 from tests.fulfillment.conftest import now_due
 
 NEWER = RELEASE + 1
-GIFT_WRAP = {"name": "gift_wrap", "version": 1, "kind": "compensable", "local": False, "undo_blocks": False, "role": "", "gateway": ""}
+GIFT_WRAP = {
+    "name": "gift_wrap",
+    "version": 1,
+    "kind": "compensable",
+    "local": False,
+    "compensation_blocks": False,
+    "role": "",
+    "gateway": "",
+}
 
 
 @pytest.fixture

@@ -38,7 +38,7 @@ def test_a_worker_that_serves_what_an_older_one_has_dropped_publishes_it_at_once
     assert "one of release 0 has met it" in next(str(entry) for entry in order.timeline.filter(kind="left"))
 
 
-@pytest.mark.parametrize(("epoch", "task"), [(2, "gift_wrap"), (1, "payment"), (1, "undo_gift_wrap"), (1, "no_such_task")])
+@pytest.mark.parametrize(("epoch", "task"), [(2, "gift_wrap"), (1, "payment"), (1, "compensate_gift_wrap"), (1, "no_such_task")])
 def test_only_the_message_that_is_waited_for_counts_as_dropped(newer: int, epoch: int, task: str) -> None:
     paid(newer)
 
@@ -79,7 +79,7 @@ def test_a_step_that_starts_has_been_left_no_longer(newer: int) -> None:
     now_due(newer)
     recovery.look(newer)
 
-    assert engine.start(newer, 1, "payment", undo=False) is not None
+    assert engine.start(newer, 1, "payment", compensating=False) is not None
 
     assert seen(newer).left_since is None
 
@@ -103,12 +103,12 @@ def test_an_old_worker_does_not_start_what_only_its_name_is_known_of(newer: int,
     Saga.objects.filter(pk=newer).update(plan=[plan[0] | change, *plan[1:]])
 
     with pytest.raises(UnknownStep):
-        engine.start(newer, 1, "payment", undo=False)
+        engine.start(newer, 1, "payment", compensating=False)
     told = tasks.TASKS["fulfillment.payment"](saga=newer, epoch=1, order="ORD-1")
 
     assert "left to a process of another release" in told
     record = StepRecord.objects.get(saga=newer, name="payment")
-    assert (record.state, record.tries, record.doubt) == (StepState.GRANTED, 0, False)
+    assert (record.state, record.tries, record.doubt) == (StepState.SCHEDULED, 0, False)
     assert (seen(newer).launched_at, seen(newer).left_since is None) == (None, False)
 
 
@@ -117,11 +117,11 @@ def test_an_old_worker_does_not_run_a_new_version_of_a_local_step(newer: int) ->
     Saga.objects.filter(pk=newer).update(plan=[*plan[:2], plan[2] | {"version": 2}, plan[3]])
     paid(newer)
     StepRecord.objects.filter(saga=newer, name="gift_wrap").update(state="succeeded")
-    StepRecord.objects.filter(saga=newer, name="inventory").update(state="granted")
+    StepRecord.objects.filter(saga=newer, name="inventory").update(state="scheduled")
 
-    assert not engine.run_local(newer, 1, "inventory", undo=False).mine
+    assert not engine.run_local(newer, 1, "inventory", compensating=False).mine
 
-    assert StepRecord.objects.get(saga=newer, name="inventory").state == "granted"
+    assert StepRecord.objects.get(saga=newer, name="inventory").state == "scheduled"
     assert seen(newer).launched_at is None
 
 

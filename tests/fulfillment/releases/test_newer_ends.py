@@ -28,46 +28,46 @@ def newer_code(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(engine.pinned_plan, "RELEASE", NEWER)
 
 
-def last_undo_succeeds(newer: int) -> Any:
+def last_compensation_succeeds(newer: int) -> Any:
     """Newer code has turned it back, for a reason that has a status of its own there; an old worker has the refund."""
     paid(newer)
     StepRecord.objects.filter(saga=newer).exclude(name="payment").update(state="not_needed")
     Saga.objects.filter(pk=newer).update(state="compensating", failure="gift_wrap_failed", epoch=2, relaunches=3)
     StepRecord.objects.filter(saga=newer, name="payment").update(
-        state="undo_granted", undo_key="ORD-1:payment:undo:1", undo_amount_minor=8420
+        state="compensation_scheduled", compensation_key="ORD-1:payment:compensate:1", compensation_amount_minor=8420
     )
     show("compensating")
-    claim = engine.start(newer, 2, "payment", undo=True)
+    claim = engine.start(newer, 2, "payment", compensating=True)
     assert claim is not None
-    return engine.settle_success(claim, {"amount_minor": 8420})
+    return engine.record_success(claim, {"amount_minor": 8420})
 
 
 def last_step_succeeds(newer: int) -> Any:
     """Newer code shows a status of its own on the way; an old worker has the last step."""
     StepRecord.objects.filter(saga=newer).exclude(name="shipping").update(state="succeeded")
-    StepRecord.objects.filter(saga=newer, name="shipping").update(state="granted")
+    StepRecord.objects.filter(saga=newer, name="shipping").update(state="scheduled")
     show("wrapped")
-    claim = engine.start(newer, 1, "shipping", undo=False)
+    claim = engine.start(newer, 1, "shipping", compensating=False)
     assert claim is not None
-    return engine.settle_success(claim, {"label_id": "l", "tracking": "TR-1"})
+    return engine.record_success(claim, {"label_id": "l", "tracking": "TR-1"})
 
 
-def test_an_undo_whose_order_ends_as_only_newer_code_knows_is_settled_and_left(newer: int, order: Order) -> None:
+def test_a_compensation_whose_order_ends_as_only_newer_code_knows_is_recorded_and_left(newer: int, order: Order) -> None:
     """The refund stands; how the order ends is for newer code, which finds it due at once."""
-    settled = last_undo_succeeds(newer)
+    recorded = last_compensation_succeeds(newer)
 
-    assert settled.mine
-    assert StepRecord.objects.get(saga=newer, name="payment").state == StepState.UNDONE
+    assert recorded.mine
+    assert StepRecord.objects.get(saga=newer, name="payment").state == StepState.COMPENSATED
     assert ledger.remaining(order.pk) == 0
     left = seen(newer)
     assert (left.state, left.closed_at, left.left_since is None, left.release) == ("compensating", None, False, NEWER)
     assert left.wake_at is not None
     assert left.wake_at <= shop_now()
     assert [entry.kind for entry in order.timeline.all()].count("left") == 1
-    assert explain(order).sentence.startswith(f"Every undo is settled; how the order ends waits for a process of release {NEWER}: since ")
+    assert explain(order).sentence.startswith(f"Every undo has ended; how the order ends waits for a process of release {NEWER}: since ")
 
 
-def test_a_last_step_whose_order_ends_as_only_newer_code_knows_is_settled_and_left(newer: int, order: Order) -> None:
+def test_a_last_step_whose_order_ends_as_only_newer_code_knows_is_recorded_and_left(newer: int, order: Order) -> None:
     assert last_step_succeeds(newer).mine
 
     assert StepRecord.objects.get(saga=newer, name="shipping").state == StepState.SUCCEEDED
@@ -100,8 +100,8 @@ def test_a_newer_sweep_ends_what_an_old_worker_has_left(newer: int, order: Order
     assert order.facts.count() == 1
 
 
-def test_a_newer_sweep_ends_an_undo_that_an_old_worker_has_left(newer: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    last_undo_succeeds(newer)
+def test_a_newer_sweep_ends_a_compensation_that_an_old_worker_has_left(newer: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    last_compensation_succeeds(newer)
     newer_code(monkeypatch)
     Saga.objects.filter(pk=newer).update(failure="inventory_failed")  # a status that is known, there
 
@@ -113,7 +113,7 @@ def test_a_newer_sweep_ends_an_undo_that_an_old_worker_has_left(newer: int, monk
 
 def test_after_a_deploy_that_was_taken_back_an_order_ends_as_failed(newer: int, settings: Any) -> None:
     """This code has no status of its own for it."""
-    last_undo_succeeds(newer)
+    last_compensation_succeeds(newer)
     long_ago(newer, settings)
 
     assert recovery.look(newer) is None
@@ -122,18 +122,20 @@ def test_after_a_deploy_that_was_taken_back_an_order_ends_as_failed(newer: int, 
     assert Order.objects.get().status == "failed"
 
 
-def test_an_old_worker_undoes_nothing_that_stands_as_only_newer_code_knows(newer: int) -> None:
-    """The step before the one whose undo it has settled."""
+def test_an_old_worker_compensates_nothing_that_stands_as_only_newer_code_knows(newer: int) -> None:
+    """The step before the one whose compensation it has recorded."""
     paid(newer)
     StepRecord.objects.filter(saga=newer).exclude(name__in=["payment", "gift_wrap"]).update(state="not_needed")
-    StepRecord.objects.filter(saga=newer, name="gift_wrap").update(state="undo_granted", undo_key="ORD-1:gift_wrap:undo:1")
-    StepRecord.objects.filter(saga=newer, name="payment").update(state="undo_inspected")
+    StepRecord.objects.filter(saga=newer, name="gift_wrap").update(
+        state="compensation_scheduled", compensation_key="ORD-1:gift_wrap:compensate:1"
+    )
+    StepRecord.objects.filter(saga=newer, name="payment").update(state="compensation_inspected")
     Saga.objects.filter(pk=newer).update(state="compensating", failure="failed", epoch=2)
     saga = engine.journal.locked(newer)
     record = engine.journal.record_of(saga, "gift_wrap")
 
-    engine.journal.move(saga, record, StepState.UNDONE)
-    engine.compensation.grant_next_undo(saga)
+    engine.journal.move(saga, record, StepState.COMPENSATED)
+    engine.compensation.schedule_next_compensation(saga)
 
-    assert StepRecord.objects.get(saga=newer, name="payment").state == "undo_inspected"
+    assert StepRecord.objects.get(saga=newer, name="payment").state == "compensation_inspected"
     assert seen(newer).left_since is not None

@@ -15,10 +15,10 @@ from tests.fulfillment.driving import paid
 from tests.fulfillment.releases.conftest import long_ago, seen
 
 
-def test_an_old_worker_runs_what_it_knows_and_grants_what_it_does_not(newer: int) -> None:
+def test_an_old_worker_runs_what_it_knows_and_schedules_what_it_does_not(newer: int) -> None:
     paid(newer)
 
-    assert StepRecord.objects.get(saga=newer, name="gift_wrap").state == StepState.GRANTED
+    assert StepRecord.objects.get(saga=newer, name="gift_wrap").state == StepState.SCHEDULED
     assert not Incident.objects.exists()
 
 
@@ -27,13 +27,13 @@ def test_an_old_sweep_judges_nothing_of_a_newer_order(newer: int, order: Order, 
     """It neither turns back, nor gives up, nor takes over, nor publishes; a newer sweep finds it due soon."""
     StepRecord.objects.filter(saga=newer, name="payment").update(**stands)
     Saga.objects.filter(pk=newer).update(relaunches=99)
-    before = list(StepRecord.objects.filter(saga=newer).values("name", "state", "tries", "undo_tries"))
+    before = list(StepRecord.objects.filter(saga=newer).values("name", "state", "tries", "compensation_tries"))
     for _ in range(3):
         now_due(newer)
         assert recovery.look(newer) is None
 
     after = seen(newer)
-    assert list(StepRecord.objects.filter(saga=newer).values("name", "state", "tries", "undo_tries")) == before
+    assert list(StepRecord.objects.filter(saga=newer).values("name", "state", "tries", "compensation_tries")) == before
     assert (after.state, after.epoch, after.relaunches) == ("running", 1, 99)
     assert after.wake_at is not None
     assert [entry.kind for entry in order.timeline.all()].count("left") == 1, "it is told once"
@@ -48,13 +48,13 @@ def test_an_old_errback_leaves_a_rejection_to_newer_code(newer: int) -> None:
 
 
 def test_a_cancel_that_an_old_worker_meets_waits_for_newer_code(newer: int) -> None:
-    claim = engine.start(newer, 1, "payment", undo=False)
+    claim = engine.start(newer, 1, "payment", compensating=False)
     assert claim is not None
     recovery.cancel("ORD-1", "amara")
 
-    settled = engine.settle_success(claim, {"charge_id": "c", "amount_minor": 100})
+    recorded = engine.record_success(claim, {"charge_id": "c", "amount_minor": 100})
 
-    assert (settled.mine, settled.turned) == (True, None)
+    assert (recorded.mine, recorded.turned) == (True, None)
     assert (seen(newer).state, StepRecord.objects.get(saga=newer, name="gift_wrap").state) == ("running", "pending")
     assert engine.could_not_start(newer, 1) is None
 
@@ -100,4 +100,4 @@ def test_what_a_person_decides_with_old_code_is_done_by_old_code(newer: int, ord
 
     launch = recovery.look(newer)
     assert launch is not None
-    assert (launch.undo, launch.steps) == (True, ("payment",))
+    assert (launch.compensating, launch.steps) == (True, ("payment",))

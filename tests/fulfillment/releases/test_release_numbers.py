@@ -26,13 +26,13 @@ def test_why_says_which_release_an_order_waits_for(newer: int, order: Order) -> 
 
     told = explain(order)
 
-    assert told.sentence.startswith(f"Gift_wrap (granted) waits for a process of release {NEWER}: since ")
+    assert told.sentence.startswith(f"Gift_wrap (scheduled) waits for a process of release {NEWER}: since ")
     assert told.blocked_on == f"a process of release {NEWER}"
     assert "release" not in told.public
     assert shown.why(order)["blocked_on"] == "newer workers", "a client does not know our releases"
 
 
-@pytest.mark.parametrize("state", ["warehoused", "undo_warehoused"])
+@pytest.mark.parametrize("state", ["warehoused", "compensation_warehoused"])
 def test_a_state_that_only_newer_code_knows_is_read_all_the_same(newer: int, order: Order, state: str) -> None:
     StepRecord.objects.filter(saga=newer, name="payment").update(state=state)
 
@@ -78,7 +78,7 @@ def test_what_only_newer_code_writes_is_shown_by_old_code(newer: int, order: Ord
 # --- a release that should have been another one -----------------------------------------------------------------------------------
 
 PINNED = {
-    1: "payment v1 (compensable by payments), inventory v1 (compensable local), shipping v1 (pivot undo_blocks by carrier)",
+    1: "payment v1 (compensable by payments), inventory v1 (compensable local), shipping v1 (pivot compensation_blocks by carrier)",
 }
 
 

@@ -13,39 +13,39 @@ from tests.sides import at_once
 pytestmark = pytest.mark.django_db(transaction=True)
 
 
-def test_a_cancel_that_meets_the_settle_of_shipping_is_too_late(saga: int, order: Order) -> None:
+def test_a_cancel_that_meets_the_outcome_of_shipping_is_too_late(saga: int, order: Order) -> None:
     paid(saga)
-    engine.run_local(saga, 1, "inventory", undo=False)
+    engine.run_local(saga, 1, "inventory", compensating=False)
     claim = engine.start(saga, 1, "shipping", False)
     assert claim is not None
 
-    settled, answer = at_once(
-        lambda: engine.settle_success(claim, {"label_id": "l", "tracking": "t"}),
+    recorded, answer = at_once(
+        lambda: engine.record_success(claim, {"label_id": "l", "tracking": "t"}),
         "FOR UPDATE",
         lambda: recovery.cancel(order.number, "web-shop"),
         must_wait=True,
     )
 
-    assert (settled.mine, answer) == (True, "too_late")
+    assert (recorded.mine, answer) == (True, "too_late")
     order.refresh_from_db()
     assert (order.status, found(saga).cancel_requested_at) == ("fulfilled", None)
 
 
-def test_a_settle_that_meets_a_cancel_turns_back_and_grants_nothing(saga: int, order: Order) -> None:
+def test_an_outcome_that_meets_a_cancel_turns_back_and_schedules_nothing(saga: int, order: Order) -> None:
     claim = engine.start(saga, 1, "payment", False)
     assert claim is not None
 
-    answer, settled = at_once(
+    answer, recorded = at_once(
         lambda: recovery.cancel(order.number, "web-shop"),
         "FOR UPDATE",
-        lambda: engine.settle_success(claim, {"charge_id": "c", "amount_minor": 100}),
+        lambda: engine.record_success(claim, {"charge_id": "c", "amount_minor": 100}),
         must_wait=True,
     )
 
     assert answer == "accepted"
-    assert settled.turned is not None
-    assert StepRecord.objects.get(name="payment").state == StepState.UNDO_GRANTED
-    assert StepRecord.objects.get(name="inventory").granted_at is None
+    assert recorded.turned is not None
+    assert StepRecord.objects.get(name="payment").state == StepState.COMPENSATION_SCHEDULED
+    assert StepRecord.objects.get(name="inventory").scheduled_at is None
 
 
 @pytest.mark.parametrize("name", ["payment", "inventory"])
@@ -54,7 +54,11 @@ def test_a_start_that_meets_a_cancel_starts_nothing(saga: int, order: Order, nam
         paid(saga)
 
     def runs() -> Any:
-        return engine.start(saga, 1, "payment", False) if name == "payment" else engine.run_local(saga, 1, "inventory", undo=False).mine
+        return (
+            engine.start(saga, 1, "payment", False)
+            if name == "payment"
+            else engine.run_local(saga, 1, "inventory", compensating=False).mine
+        )
 
     answer, started = at_once(lambda: recovery.cancel(order.number, "web-shop"), "FOR UPDATE", runs, must_wait=True)
 
@@ -63,13 +67,13 @@ def test_a_start_that_meets_a_cancel_starts_nothing(saga: int, order: Order, nam
     assert not Reservation.objects.exists()
 
 
-def test_a_cancel_that_meets_a_start_is_honoured_by_its_settle(saga: int, order: Order) -> None:
+def test_a_cancel_that_meets_a_start_is_honoured_by_its_outcome(saga: int, order: Order) -> None:
     claim, answer = at_once(
         lambda: engine.start(saga, 1, "payment", False), "WITH mine", lambda: recovery.cancel(order.number, "web-shop"), must_wait=True
     )
 
     assert answer == "accepted"
-    assert engine.settle_success(claim, {"charge_id": "c", "amount_minor": 100}).turned is not None
+    assert engine.record_success(claim, {"charge_id": "c", "amount_minor": 100}).turned is not None
 
 
 def test_two_errbacks_at_once_turn_back_once(saga: int, order: Order) -> None:

@@ -29,7 +29,7 @@ LONG_AGO = datetime(2020, 1, 1, tzinfo=UTC)
 def fails(saga: int) -> Any:
     claim = engine.start(saga, found(saga).epoch, "payment", False)
     assert claim is not None
-    return lambda: engine.settle_failure(claim, DOWN)
+    return lambda: engine.record_failure(claim, DOWN)
 
 
 def test_two_orders_that_fail_at_once_are_both_counted(saga: int, order: Order) -> None:
@@ -68,7 +68,7 @@ def test_two_sweeps_send_one_probe(order: Order) -> None:
 
     assert [launch.saga for launch in launches if launch] == [first]
     assert Circuit.objects.get().probe == first
-    assert StepRecord.objects.filter(name="payment", state=StepState.GRANTED).count() == 1
+    assert StepRecord.objects.filter(name="payment", state=StepState.SCHEDULED).count() == 1
 
 
 def test_two_rounds_at_once_send_one_probe(order: Order) -> None:
@@ -107,7 +107,7 @@ def test_a_probe_s_answer_and_a_person_s_hold_at_once_end_as_the_later_one_says(
     assert claim is not None
 
     at_once(
-        lambda: engine.settle_success(claim, {"charge_id": "c", "amount_minor": 100}),
+        lambda: engine.record_success(claim, {"charge_id": "c", "amount_minor": 100}),
         'FROM "fulfillment_circuit"',
         lambda: caring.hold(PAY, AMARA, "audit"),
         must_wait=True,

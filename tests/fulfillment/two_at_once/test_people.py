@@ -15,7 +15,7 @@ from orders.operators import Actor
 from orders.timeline import TimelineEntry
 from tests.actors import AMARA, BELA
 from tests.fulfillment.conftest import now_due
-from tests.fulfillment.driving import found, parked_forward, undo_failed
+from tests.fulfillment.driving import compensation_failed, found, parked_forward
 from tests.fulfillment.two_at_once.sessions import DOWN, in_one
 from tests.sides import at_once
 
@@ -29,21 +29,21 @@ def edits(order: Order) -> Any:
     return in_one(lambda: Order.objects.filter(pk=order.pk).update(reference="call before delivery"))
 
 
-@pytest.mark.parametrize("what", ["start", "settle", "sweep", "errback"])
+@pytest.mark.parametrize("what", ["start", "record", "sweep", "errback"])
 def test_whoever_edits_an_order_keeps_no_transition_of_its_saga_waiting(saga: int, order: Order, what: str) -> None:
     Order.objects.filter(pk=order.pk).update(status="processing")
     claim = None if what == "start" else engine.start(saga, 1, "payment", False)
     now_due(saga)
     work: dict[str, Any] = {
         "start": lambda: engine.start(saga, 1, "payment", False),
-        "settle": lambda: claim and engine.settle_success(claim, {"charge_id": "c", "amount_minor": 100}),
+        "record": lambda: claim and engine.record_success(claim, {"charge_id": "c", "amount_minor": 100}),
         "sweep": lambda: recovery.look(saga),
         "errback": lambda: engine.chain_stopped(saga, 1),
     }
 
     at_once(edits(order), "UPDATE", work[what], must_wait=False)
 
-    assert StepRecord.objects.get(name="payment").state in ("started", "succeeded", "granted", "in_doubt")
+    assert StepRecord.objects.get(name="payment").state in ("started", "succeeded", "scheduled", "in_doubt")
 
 
 def test_a_transition_keeps_nobody_who_writes_about_its_order_waiting(saga: int, order: Order) -> None:
@@ -52,7 +52,7 @@ def test_a_transition_keeps_nobody_who_writes_about_its_order_waiting(saga: int,
     assert claim is not None
 
     at_once(
-        lambda: engine.settle_failure(claim, DOWN),
+        lambda: engine.record_failure(claim, DOWN),
         "FOR UPDATE",
         lambda: TimelineEntry.objects.create(order_id=order.pk, kind="delivery", name="email", to_state="delivered"),
         must_wait=False,
@@ -82,7 +82,7 @@ def test_one_incident_is_told_once_however_many_find_it(order: Order) -> None:
 
 
 def test_of_two_decisions_about_one_version_one_is_refused(saga: int, order: Order) -> None:
-    undo_failed(saga)
+    compensation_failed(saga)
 
     first, second = at_once(
         asks(order, "retry", AMARA),
@@ -97,7 +97,7 @@ def test_of_two_decisions_about_one_version_one_is_refused(saga: int, order: Ord
 
 
 def test_one_person_s_two_presses_at_once_are_one_decision(saga: int, order: Order) -> None:
-    undo_failed(saga)
+    compensation_failed(saga)
     epoch = found(saga).epoch
 
     first, second = at_once(asks(order, "retry", AMARA), "FOR UPDATE", asks(order, "retry", AMARA), must_wait=True)
@@ -108,7 +108,7 @@ def test_one_person_s_two_presses_at_once_are_one_decision(saga: int, order: Ord
 
 def test_two_persons_who_propose_at_once_have_not_agreed(saga: int, order: Order) -> None:
     """The second has not seen the first one's proposal: nothing is written off."""
-    undo_failed(saga)
+    compensation_failed(saga)
 
     first, second = at_once(
         asks(order, "close", AMARA, amount_minor=100), "FOR UPDATE", asks(order, "close", BELA, amount_minor=100), must_wait=True

@@ -23,8 +23,8 @@ SCRIPTED = {  # only the sandbox can be made to do so
     REFUNDED_OUTSIDE: "done and not answered, then refunded at the provider's own pages; and a person says that it happened",
 }
 OF_MONEY = {
-    REFUSED_ONCE: ("undo",),
-    OTHER_AMOUNT: ("do", "undo"),
+    REFUSED_ONCE: ("compensate",),
+    OTHER_AMOUNT: ("do", "compensate"),
     OTHER_CURRENCY: ("do",),
     NOTHING_TAKEN: ("do",),
     REFUNDED_OUTSIDE: ("do",),
@@ -58,8 +58,8 @@ class Case:
         return self.direction, self.step
 
     @property
-    def is_undo(self) -> bool:
-        return self.direction == "undo"
+    def is_compensation(self) -> bool:
+        return self.direction == "compensate"
 
     def crash_file(self, order: str) -> str:
         """The file that arms its boundary for one order; an opening has no number yet."""
@@ -80,12 +80,12 @@ def sensible_cases(steps: Sequence[Step], sandboxed: Sequence[str]) -> list[Case
 
 
 def targets(steps: Sequence[Step]) -> Iterator[tuple[Step, str]]:
-    """Each step in both directions. What stands after the pivot is never undone."""
+    """Each step in both directions. What stands after the pivot is never compensated."""
     past_pivot = False
     for step in steps:
         yield step, "do"
         if not past_pivot:
-            yield step, "undo"
+            yield step, "compensate"
         past_pivot = past_pivot or step.kind is Kind.PIVOT
 
 
@@ -102,7 +102,7 @@ def _is_met(step: Step, direction: str, boundary: str, fault: str) -> bool:
     """A call that raises has no boundary after it; of a refund in parts, or after a refusal, the last one is a success."""
     if boundary == "open" and fault in PINNED:
         return False
-    if boundary == "after_call" and not (direction == "undo" and fault in (OTHER_AMOUNT, REFUSED_ONCE)):
+    if boundary == "after_call" and not (direction == "compensate" and fault in (OTHER_AMOUNT, REFUSED_ONCE)):
         return False
     return fault not in OF_MONEY or (step.role == "payments" and direction in OF_MONEY[fault])
 

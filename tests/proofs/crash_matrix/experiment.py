@@ -36,7 +36,7 @@ from tests.proofs.crash_matrix.testbed import Stopped, Testbed
 POLL_S = 0.1
 REST_WITHIN_S = 90.0
 ZOMBIE_WAKES_S = 0.4  # between the process that stood still and the rest of its worker
-REJECTIONS = ("rejected", "undo_failed")
+REJECTIONS = ("rejected", "compensation_failed")
 RECORDED_AS = {  # the codes under which the order's history records an answer that is not what was asked for
     OTHER_AMOUNT: (
         answers.OTHER_AMOUNT,
@@ -187,7 +187,7 @@ class Experiment:
         """A rejection that its provider does not keep ends no doubt: whatever may still land must find a closed door."""
         step = self.script.closed_behind
         state = StepRecord.objects.filter(saga__order__number=self.number, name=step).values_list("state", flat=True).first()
-        if step and state != StepState.UNDONE:
+        if step and state != StepState.COMPENSATED:
             yield f"{step} was rejected by a provider that does not keep rejections, and is {state}: what lands late finds an open door"
 
     def _lied(self) -> bool:

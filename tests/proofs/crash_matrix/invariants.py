@@ -6,12 +6,12 @@ from django.db.models import Prefetch
 
 from fulfillment import engine
 from fulfillment.models import Saga, SagaState, StepState
+from fulfillment.provider_call import with_provider_of
 from fulfillment.reconciliation.facts import gather
 from fulfillment.reconciliation.finding import Finding, Rule
 from fulfillment.reconciliation.listings import NotListed, providers, read
 from fulfillment.reconciliation.orders_at_rest import findings_about
 from fulfillment.reconciliation.scope import MARGIN
-from fulfillment.talk import with_provider_of
 from orders.attention import open_incidents
 from orders.models import Order, Status
 from orders.timeline import Kind, TimelineEntry
@@ -22,19 +22,31 @@ WHILE_OPEN = (Rule.ONE_EFFECT_PER_KEY, Rule.HISTORY_REBUILDS_THE_JOURNAL)  # wha
 
 # docs/semantics.md, "Step record", as far as no operator takes part, but for a retry: whoever moves a step otherwise was not fenced
 MOVES = {
-    "pending": {"granted", "not_needed"},
-    "granted": {"granted", "pending", "started", "succeeded", "rejected", "retry_wait", "undo_pending", "not_needed"},
-    "started": {"succeeded", "rejected", "retry_wait", "in_doubt", "granted", "undo_pending", "not_needed"},
-    "retry_wait": {"granted", "undo_pending", "not_needed"},
-    "in_doubt": {"granted", "undo_pending", "not_needed"},
-    "succeeded": {"undo_pending"},
-    "rejected": {"undo_pending", "not_needed"},
-    "undo_pending": {"undo_granted", "not_needed"},
-    "undo_granted": {"undo_granted", "undo_started", "undone", "undo_retry_wait", "undo_failed"},
-    "undo_started": {"undone", "undo_retry_wait", "undo_in_doubt", "undo_failed", "undo_granted"},
-    "undo_retry_wait": {"undo_granted", "undo_failed"},
-    "undo_in_doubt": {"undo_granted", "undo_failed"},
-    "undo_failed": {"undo_granted"},
+    "pending": {"scheduled", "not_needed"},
+    "scheduled": {"scheduled", "pending", "started", "succeeded", "rejected", "retry_wait", "compensation_pending", "not_needed"},
+    "started": {"succeeded", "rejected", "retry_wait", "in_doubt", "scheduled", "compensation_pending", "not_needed"},
+    "retry_wait": {"scheduled", "compensation_pending", "not_needed"},
+    "in_doubt": {"scheduled", "compensation_pending", "not_needed"},
+    "succeeded": {"compensation_pending"},
+    "rejected": {"compensation_pending", "not_needed"},
+    "compensation_pending": {"compensation_scheduled", "not_needed"},
+    "compensation_scheduled": {
+        "compensation_scheduled",
+        "compensation_started",
+        "compensated",
+        "compensation_retry_wait",
+        "compensation_failed",
+    },
+    "compensation_started": {
+        "compensated",
+        "compensation_retry_wait",
+        "compensation_in_doubt",
+        "compensation_failed",
+        "compensation_scheduled",
+    },
+    "compensation_retry_wait": {"compensation_scheduled", "compensation_failed"},
+    "compensation_in_doubt": {"compensation_scheduled", "compensation_failed"},
+    "compensation_failed": {"compensation_scheduled"},
 }
 
 
@@ -88,13 +100,17 @@ def _closed_or_a_person_knows(order: Order) -> Iterator[str]:
 
 
 def _what_blocks_is_waited_for(order: Order) -> Iterator[str]:
-    """Nobody is refunded while the parcel may still leave: before a failed undo that blocks, nothing is undone."""
-    undone: list[str] = []
+    """Nobody is refunded while the parcel may still leave: before a failed compensation that blocks, nothing is compensated."""
+    compensated: list[str] = []
     for record in order.saga.records.all():
-        if record.state == StepState.UNDO_FAILED and engine.planned(order.saga, record.name).get("undo_blocks") and undone:
-            yield f"{', '.join(undone)} was undone, though the undo of {record.name} has failed"
-        if record.state == StepState.UNDONE:
-            undone.append(record.name)
+        if (
+            record.state == StepState.COMPENSATION_FAILED
+            and engine.planned(order.saga, record.name).get("compensation_blocks")
+            and compensated
+        ):
+            yield f"{', '.join(compensated)} was compensated, though the compensation of {record.name} has failed"
+        if record.state == StepState.COMPENSATED:
+            compensated.append(record.name)
 
 
 def _moves_are_legal(order: Order) -> Iterator[str]:

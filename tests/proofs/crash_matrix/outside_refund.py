@@ -6,8 +6,8 @@ from django.contrib.auth.models import User
 
 from fulfillment import recovery
 from fulfillment.models import StepRecord, StepState
+from fulfillment.provider_call import with_provider_of
 from fulfillment.steps import known
-from fulfillment.talk import with_provider_of
 from orders import operators
 from orders.management.commands.seed import OPERATOR
 from orders.operators import Refused

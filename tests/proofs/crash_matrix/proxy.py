@@ -1,8 +1,8 @@
 """The fault proxy: stands between the workers and a provider, and does to one idempotency key what its file says. Works with any provider on HTTP.
 
-A fault is armed by a file in the proxy's folder, named ``<fault>.<order>.<step>.<do|undo>``, whose content is how often it strikes (empty: once). The request
-is recognised by the engine's key, ``<order>:<step>:<do|undo>:<n>:<nonce>``, in its Idempotency-Key, else anywhere in it. Each strike is a line in ``<name>.hit``.
-Requests that change nothing (GET) are never touched. Imports no Django.
+A fault is armed by a file in the proxy's folder, named ``<fault>.<order>.<step>.<do|compensate>``, whose content is how often it strikes (empty: once). The request
+is recognised by the engine's key, ``<order>:<step>:<do|compensate>:<n>:<nonce>``, in its Idempotency-Key, else anywhere in it. Each strike is a line in
+``<name>.hit``. Requests that change nothing (GET) are never touched. Imports no Django.
 """
 
 import argparse
@@ -17,7 +17,7 @@ from pathlib import Path
 import httpx
 
 HOST = "127.0.0.1"
-KEY = re.compile(r"(?<![\w-])([\w-]{1,80}):([\w-]{1,80}):(do|undo):\d+(?::[a-z2-7]{10})?")
+KEY = re.compile(r"(?<![\w-])([\w-]{1,80}):([\w-]{1,80}):(do|compensate):\d+(?::[a-z2-7]{10})?")
 STANDS = "proxy.json"  # in the folder, while a proxy looks into it
 KEY_HEADER = "idempotency-key"
 HOP_BY_HOP = {"connection", "keep-alive", "transfer-encoding", "content-length", "host", "expect"}

@@ -6,8 +6,8 @@ from typing import Any
 
 from django.conf import settings
 
-from fulfillment.card import Blind
-from fulfillment.gateways import SANDBOXES, card_of, chosen
+from fulfillment.capabilities import Blind
+from fulfillment.gateways import SANDBOXES, capabilities_of, chosen
 from fulfillment.step import Kind, Step
 from orders.models import Status
 from tests.proofs.crash_matrix.cases import (
@@ -28,13 +28,13 @@ ALWAYS = 99
 GOOD_CARD = "tok_ok"
 INCIDENT = "needs_attention"  # a person decides: an incident is open
 FORGETFUL, PLAIN = "sandbox_forgetful", "sandbox"
-REJECTED = {  # (role, is an undo) → the card or the address with which the sandbox rejects it
+REJECTED = {  # (role, is a compensation) → the card or the address with which the sandbox rejects it
     ("payments", False): {"token": "tok_declined"},
     ("payments", True): {"token": "tok_refund_declined"},
     ("carrier", False): {"postal_code": "00422"},
     ("carrier", True): {"postal_code": "00410"},
 }
-ANSWERED = {  # (fault, is an undo) → the card whose charge, or refund, the sandbox answers so
+ANSWERED = {  # (fault, is a compensation) → the card whose charge, or refund, the sandbox answers so
     (OTHER_AMOUNT, False): "tok_takes_1",
     (OTHER_AMOUNT, True): "tok_refunds_1_first",
     (OTHER_CURRENCY, False): "tok_takes_idr",
@@ -84,13 +84,13 @@ class Script:
 def script_of(case: Case, steps: Sequence[Step], token: str = GOOD_CARD, sku: str = "TENT-2P-GRN") -> Script:
     script = Script(ends=frozenset({Status.FULFILLED}), token=token, sku=sku)
     step = next(step for step in steps if step.name == case.step)
-    if case.is_undo:
+    if case.is_compensation:
         _turn_back(script, case, step, steps)
     if case.fault == FORGOTTEN:
         _reject(script, case, step)
     if case.fault == REFUSED_ONCE:
         script.token, script.is_retried = "tok_refund_declined_once", True
-    if (case.fault, case.is_undo) in ANSWERED:
+    if (case.fault, case.is_compensation) in ANSWERED:
         _answer_otherwise(script, case, step)
     if case.fault == REFUNDED_OUTSIDE:
         _refund_outside(script, step)
@@ -111,7 +111,8 @@ def sandboxed_roles(steps: Sequence[Step]) -> list[str]:
 def _turn_back(script: Script, case: Case, step: Step, steps: Sequence[Step]) -> None:
     """By the carrier's rejection where that can be scripted; else by a cancel while the pivot is held.
 
-    What is undone at the pivot itself is perhaps there: it was done and never answered; or, where nothing else is wrong, it lands while it is being undone.
+    What is compensated at the pivot itself is perhaps there: it was done and never answered; or, where nothing else is wrong, it lands while it is being
+    compensated.
     """
     pivot = next((step for step in steps if step.kind is Kind.PIVOT), steps[-1])
     if step is not pivot and pivot.role == "carrier" and pivot is first_of("carrier", steps) and "carrier" in sandboxed_roles(steps):
@@ -120,22 +121,22 @@ def _turn_back(script: Script, case: Case, step: Step, steps: Sequence[Step]) ->
     in_doubt = "late_landing" if case.fault == NONE else "timeout_applied"
     script.holds.append((in_doubt if step is pivot else "refused_503", pivot.name, "do", ALWAYS))
     script.cancel_at, script.ends = pivot.name, frozenset({Status.CANCELLED})
-    if pivot.role and card_of(pivot.role, chosen(pivot.role)).blind is Blind.WATCH:
+    if pivot.role and capabilities_of(pivot.role, chosen(pivot.role)).blind is Blind.WATCH:
         script.ends |= {INCIDENT}  # nobody can prove that the booking does not exist
 
 
 def _reject(script: Script, case: Case, step: Step) -> None:
     script.pins[step.role] = FORGETFUL
-    for name, value in REJECTED[step.role, case.is_undo].items():
+    for name, value in REJECTED[step.role, case.is_compensation].items():
         setattr(script, name, value)
-    script.ends = frozenset({INCIDENT if case.is_undo else Status.failure_of(step.name)})
-    script.closed_behind = "" if case.is_undo else step.name
+    script.ends = frozenset({INCIDENT if case.is_compensation else Status.failure_of(step.name)})
+    script.closed_behind = "" if case.is_compensation else step.name
 
 
 def _answer_otherwise(script: Script, case: Case, step: Step) -> None:
     """What our ledger can hold is given back as what it was; for what it cannot hold, a person gets an incident."""
-    script.token = ANSWERED[case.fault, case.is_undo]
-    if not case.is_undo:
+    script.token = ANSWERED[case.fault, case.is_compensation]
+    if not case.is_compensation:
         script.ends = frozenset({Status.failure_of(step.name) if case.fault == OTHER_AMOUNT else INCIDENT})
 
 
@@ -151,5 +152,5 @@ def _provoke(script: Script, case: Case, step: Step) -> None:
     needs_errback = case.boundary == "failed"
     needs_sweep = case.boundary == "sweep" and (step.local or case.fault in (NONE, "slow", *SCRIPTED))
     if needs_errback or needs_sweep:
-        where = "before_settle_commit" if step.local else "after_start"
+        where = "before_outcome_commit" if step.local else "after_start"
         script.provokes.append((f"{where}.{case.direction}.{step.name}", "raise" if needs_sweep and step.local else "kill"))

@@ -2,7 +2,7 @@
 
 python -m tests.proofs.model.saga_check                                # three tables, four minutes
 python -m tests.proofs.model.saga_check --rules "" --faults 4          # the design alone, two minutes
-python -m tests.proofs.model.saga_check --rules "blind_undo=look"      # one set of rules, with the shortest trace of its breach
+python -m tests.proofs.model.saga_check --rules "blind_compensation=look"      # one set of rules, with the shortest trace of its breach
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ def breach(world: World) -> str | None:
         return "charged or labelled twice"
     if journal.events > 1:
         return "order.fulfilled twice"
-    if journal.saga == "compensated" and any(r.state not in ("undone", "not_needed") for r in journal.steps):
-        return "compensated while an undo is open"
+    if journal.saga == "compensated" and any(r.state not in ("compensated", "not_needed") for r in journal.steps):
+        return "compensated while a compensation is open"
     if not at_rest(world):
         return None
     if journal.saga in ("running", "compensating"):
@@ -99,33 +99,33 @@ MUTATIONS = (
     "fence=False",
     "intent_first=False",
     "key_per_try=True",
-    "errback_means_undo=True",
-    "blind_undo=look",
-    "settle_guard=epoch",
-    "granted_is_doubt=False",
+    "errback_means_compensation=True",
+    "blind_compensation=look",
+    "record_guard=epoch",
+    "scheduled_is_doubt=False",
     "unavailable_proves=not done",
     "epoch_waits=False",
-    "grant_sets_wake=False",
+    "schedule_sets_wake=False",
     "savepoint=False",
     "event_with_status=False",
-    "undo_blocks=False",
+    "compensation_blocks=False",
     "parking_raises_epoch=False",
     "send_deadline=never",
-    "window_from_grant=False",
-    "settle_waits=False",
+    "window_from_schedule=False",
+    "record_waits=False",
     "cancel_waits=False",
-    "withdraws=any grant",
+    "withdraws=anything",
     "probe_waits=False",
     "amounts_compared=False",
     "rest_is_asked_for=False",
     "replay_is_checked=False",
 )
 READINGS = (
-    "withdraws=no grant",
-    "settle_guard=state",
+    "withdraws=nothing",
+    "record_guard=state",
     "unavailable_proves=no doubt",
     "busy_is_doubt=False",
-    "sweep_raises_granted=True",
+    "sweep_raises_scheduled=True",
     "turn_back_raises_epoch=False",
     "errback_takes_over=False",
     "noop_hands_on=True",
@@ -134,21 +134,21 @@ READINGS = (
     "rejection_ends_doubt=False",
     "keeps_rejections=False",
     "keeps_rejections=False rejection_ends_doubt=False",
-    "blind_undo=burn",
-    "blind_undo=burn keeps_rejections=False rejection_ends_doubt=False",
+    "blind_compensation=burn",
+    "blind_compensation=burn keeps_rejections=False rejection_ends_doubt=False",
     "provider_keys=False",
     "provider_keys=False send_deadline=lease",
     "provider_keys=False send_deadline=lease errback_takes_over=False",
     "provider_keys=False send_deadline=lease errback_takes_over=False start_waits=True",
     "unavailable_proves=no doubt start_waits=True",
-    "settle_guard=state start_waits=True",
+    "record_guard=state start_waits=True",
     "unavailable_proves=not done start_waits=True",
-    "granted_is_doubt=False start_waits=True",
+    "scheduled_is_doubt=False start_waits=True",
 )
 
 
 def rules_from(text: str) -> Rules:
-    """``"fence=False blind_undo=look"`` → Rules."""
+    """``"fence=False blind_compensation=look"`` → Rules."""
     changes, name = {}, ""
     for word in text.split():
         if "=" in word:

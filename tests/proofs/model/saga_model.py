@@ -4,7 +4,7 @@ The protocol of docs/design.md and docs/semantics.md on one order: three steps (
 provider. Here stands the engine; ``saga_state.py`` holds what it changes, ``saga_tasks.py`` what the tasks do with it, ``saga_world.py`` the provider and
 everything that can go wrong; ``saga_check.py`` holds the invariants and searches the whole space. Values are immutable, functions pure.
 
-One circuit stands before whatever step talks to the provider, forward; while it is open nothing starts but a probe.
+One circuit stands before whatever step calls the provider, forward; while it is open nothing starts but a probe.
 
 Of an amount it is known whether it is the one that was asked for. Not modelled: deliveries, most operators' verbs, deploys, other currencies, the lag of a
 look-up, that a 409 spends no try, more than one order. Time is order only: a wake-up is free
@@ -27,15 +27,15 @@ from tests.proofs.model.saga_state import (
     put,
 )
 
-DO_BUDGET, UNDO_BUDGET = 2, 3
+DO_BUDGET, COMPENSATION_BUDGET = 2, 3
 
 
 def current(journal: Journal) -> tuple[int, bool] | None:
-    """The step at the border, and whether it is to be undone."""
+    """The step at the border, and whether it is to be compensated."""
     if journal.saga == "running":
         return next(((k, False) for k in range(3) if journal.steps[k].state != "succeeded"), None)
     if journal.saga == "compensating":
-        walked = ("undone", "not_needed", "undo_failed")
+        walked = ("compensated", "not_needed", "compensation_failed")
         return next(((k, True) for k in (2, 1, 0) if journal.steps[k].state not in walked), None)
     return None
 
@@ -46,33 +46,33 @@ def perhaps_called(rules: Rules, record: Record, step: int) -> bool:
         return False
     if record.state == "rejected":
         return not rules.rejection_ends_doubt
-    if record.state == "granted":
-        return record.doubt or (rules.granted_is_doubt and rules.intent_first)
+    if record.state == "scheduled":
+        return record.doubt or (rules.scheduled_is_doubt and rules.intent_first)
     if record.state == "retry_wait":
         return rules.unavailable_proves == "nothing" or record.doubt
     return record.state in ("started", "in_doubt")
 
 
 def turn_back(rules: Rules, journal: Journal) -> Journal:
-    """Running → compensating under a new epoch: whatever succeeded or may have happened will be undone, in reverse."""
+    """Running → compensating under a new epoch: whatever succeeded or may have happened will be compensated, in reverse."""
 
-    def undo_of(step: int, record: Record) -> Record:
+    def compensation_of(step: int, record: Record) -> Record:
         if record.state == "succeeded":
-            return Record("undo_pending", receipt=record.receipt)
-        return Record("undo_pending", doubt=True) if perhaps_called(rules, record, step) else Record("not_needed")
+            return Record("compensation_pending", receipt=record.receipt)
+        return Record("compensation_pending", doubt=True) if perhaps_called(rules, record, step) else Record("not_needed")
 
-    steps = tuple(undo_of(k, r) for k, r in enumerate(journal.steps))
+    steps = tuple(compensation_of(k, r) for k, r in enumerate(journal.steps))
     epoch = journal.epoch + rules.turn_back_raises_epoch
-    return grant_next_undo(rules, journal._replace(saga="compensating", epoch=epoch, steps=steps))
+    return schedule_next_compensation(rules, journal._replace(saga="compensating", epoch=epoch, steps=steps))
 
 
-def grant_next_undo(rules: Rules, journal: Journal) -> Journal:
-    """The next undo is granted, or the walk is over: compensated, never while one is open or has failed."""
+def schedule_next_compensation(rules: Rules, journal: Journal) -> Journal:
+    """The next compensation is scheduled, or the walk is over: compensated, never while one is open or has failed."""
     border = current(journal)
     if border is None:
-        failed = any(record.state == "undo_failed" for record in journal.steps)
+        failed = any(record.state == "compensation_failed" for record in journal.steps)
         return give_up(rules, journal) if failed else journal._replace(saga="compensated", wake=False)
-    return put(journal, border[0], journal.steps[border[0]]._replace(state="undo_granted"), wake=True)
+    return put(journal, border[0], journal.steps[border[0]]._replace(state="compensation_scheduled"), wake=True)
 
 
 def give_up(rules: Rules, journal: Journal) -> Journal:
@@ -83,7 +83,7 @@ def give_up(rules: Rules, journal: Journal) -> Journal:
 def launch(journal: Journal) -> Message | None:
     """What is left, as one chain: only its first message exists, the others follow from hand to hand."""
     border = current(journal)
-    return border and Message("undo" if border[1] else "do", border[0], journal.epoch)
+    return border and Message("compensate" if border[1] else "do", border[0], journal.epoch)
 
 
 def asked_before(record: Record) -> bool:
@@ -91,33 +91,37 @@ def asked_before(record: Record) -> bool:
 
 
 def take_over(rules: Rules, journal: Journal) -> Journal:
-    """A new epoch for a saga that nobody seems to run. What was granted or started may have been called: in doubt.
+    """A new epoch for a saga that nobody seems to run. What was scheduled or started may have been called: in doubt.
 
     Workers that are lost turn nothing back: too many of them are a person's. (Here tries and launches without progress are one number.)
     """
     if journal.saga not in ("running", "compensating"):
         return journal
-    step, undo = current(journal)
+    step, compensating = current(journal)
     record = journal.steps[step]
-    if record.state in ("started", "undo_started") and not journal.cancel and record.tries >= (UNDO_BUDGET if undo else DO_BUDGET):
+    if (
+        record.state in ("started", "compensation_started")
+        and not journal.cancel
+        and record.tries >= (COMPENSATION_BUDGET if compensating else DO_BUDGET)
+    ):
         return give_up(rules, journal)
     if record.state == "pending" and not journal.cancel:
-        return put(journal, step, record._replace(state="granted"), wake=True)
-    epoch = journal.epoch + (rules.sweep_raises_granted or record.state not in ("granted", "undo_granted"))
-    if undo:
-        if record.tries >= UNDO_BUDGET:
+        return put(journal, step, record._replace(state="scheduled"), wake=True)
+    epoch = journal.epoch + (rules.sweep_raises_scheduled or record.state not in ("scheduled", "compensation_scheduled"))
+    if compensating:
+        if record.tries >= COMPENSATION_BUDGET:
             return give_up(rules, journal)
-        return put(journal, step, record._replace(state="undo_granted", claim=0), epoch=epoch, wake=True)
+        return put(journal, step, record._replace(state="compensation_scheduled", claim=0), epoch=epoch, wake=True)
     if journal.cancel or record.state == "rejected" or record.tries >= DO_BUDGET:
         return turn_back(rules, journal)
     doubt = record.doubt or perhaps_called(rules, record, step)
-    return put(journal, step, record._replace(state="granted", doubt=doubt, claim=0), epoch=epoch, wake=True)
+    return put(journal, step, record._replace(state="scheduled", doubt=doubt, claim=0), epoch=epoch, wake=True)
 
 
 def stopped(journal: Journal) -> Journal:
     """An errback found the border step started: this try is in doubt, and whoever may still run it is fenced."""
-    step, undo = current(journal)
-    record = journal.steps[step]._replace(state="undo_wait" if undo else "in_doubt", doubt=True, claim=0)
+    step, compensating = current(journal)
+    record = journal.steps[step]._replace(state="compensation_wait" if compensating else "in_doubt", doubt=True, claim=0)
     return put(journal, step, record, epoch=journal.epoch + 1, wake=True)
 
 
@@ -130,20 +134,20 @@ def before_an_open_circuit(rules: Rules, world: World) -> bool:
 
 
 def held(rules: Rules, world: World) -> Journal:
-    """It waits: a try is put in doubt and not counted, a grant that cannot have been used is withdrawn."""
+    """It waits: a try is put in doubt and not counted, a scheduled step that cannot have been called is withdrawn."""
     journal = world.journal
     step, _ = current(journal)
     record = journal.steps[step]
     if record.state == "started":
         return stopped(put(journal, step, record._replace(tries=max(record.tries - 1, 1))))
-    unused = {"never asked": world.out_since_grant and record.tries == 0 and not record.doubt, "any grant": True, "no grant": False}
-    if record.state == "granted" and unused[rules.withdraws]:
+    unused = {"never asked": world.out_since_scheduled and record.tries == 0 and not record.doubt, "anything": True, "nothing": False}
+    if record.state == "scheduled" and unused[rules.withdraws]:
         return put(journal, step, Record("pending"), epoch=journal.epoch + 1, wake=True)
     return journal
 
 
-def settle_do(rules: Rules, journal: Journal, worker: Worker) -> Journal:
-    """The outcome of a step, and the grant of the next, in one transaction."""
+def record_do(rules: Rules, journal: Journal, worker: Worker) -> Journal:
+    """The outcome of a step, and the scheduling of the next, in one transaction."""
     step, answer, record = worker.step, worker.answer, journal.steps[worker.step]
     if answer == "other" and rules.amounts_compared:
         return turn_back(rules, put(journal, step, Record("succeeded", record.tries, receipt=worker.key)))
@@ -153,7 +157,7 @@ def settle_do(rules: Rules, journal: Journal, worker: Worker) -> Journal:
             return turn_back(rules, journal)
         if step == SHIPPING:
             return journal._replace(saga="completed", wake=False, events=journal.events + rules.event_with_status)
-        return put(journal, step + 1, Record("granted"), wake=rules.grant_sets_wake)
+        return put(journal, step + 1, Record("scheduled"), wake=rules.schedule_sets_wake)
     if answer == "rejected":
         return put(journal, step, record._replace(state="rejected"))
     if answer == "unavailable":
@@ -162,25 +166,25 @@ def settle_do(rules: Rules, journal: Journal, worker: Worker) -> Journal:
     return put(journal, step, record._replace(state="in_doubt", doubt=True), wake=True)
 
 
-def settle_undo(rules: Rules, journal: Journal, worker: Worker) -> Journal:
-    """The outcome of an undo, and the grant of the next."""
+def record_compensation(rules: Rules, journal: Journal, worker: Worker) -> Journal:
+    """The outcome of a compensation, and the scheduling of the next."""
     step, answer, record = worker.step, worker.answer, journal.steps[worker.step]
     if answer == "ok" or (answer == "part" and not rules.rest_is_asked_for):
-        return grant_next_undo(rules, put(journal, step, Record("undone")))
+        return schedule_next_compensation(rules, put(journal, step, Record("compensated")))
     if answer == "rejected":
-        journal = put(journal, step, record._replace(state="undo_failed"))
-        return give_up(rules, journal) if rules.undo_blocks or step == PAYMENT else grant_next_undo(rules, journal)
-    return put(journal, step, record._replace(state="undo_wait"), wake=True)
+        journal = put(journal, step, record._replace(state="compensation_failed"))
+        return give_up(rules, journal) if rules.compensation_blocks or step == PAYMENT else schedule_next_compensation(rules, journal)
+    return put(journal, step, record._replace(state="compensation_wait"), wake=True)
 
 
-def may_settle(rules: Rules, journal: Journal, worker: Worker) -> bool:
-    """The fence of a settle. A worker that fails it is a zombie: it writes history, nothing else."""
+def may_record(rules: Rules, journal: Journal, worker: Worker) -> bool:
+    """The fence of an outcome. A worker that fails it is a zombie: it writes history, nothing else."""
     if rules.fence and worker.epoch != journal.epoch:
         return False
-    if not rules.fence or rules.settle_guard == "epoch":
+    if not rules.fence or rules.record_guard == "epoch":
         return journal.saga in ("running", "compensating")
     record = journal.steps[worker.step]
     if not rules.intent_first:
-        return record.state == ("undo_granted" if worker.undo else "granted")
-    started = record.state == ("undo_started" if worker.undo else "started")
-    return started and (rules.settle_guard == "state" or record.claim == worker.claim)
+        return record.state == ("compensation_scheduled" if worker.compensating else "scheduled")
+    started = record.state == ("compensation_started" if worker.compensating else "started")
+    return started and (rules.record_guard == "state" or record.claim == worker.claim)

@@ -17,34 +17,34 @@ class Rules:
     """The rules of the engine. The defaults are the safe design; each switch is one rule broken or one reading."""
 
     fence: bool = True  # every journal write carries WHERE epoch = mine
-    settle_guard: str = "claim"  # claim: my own start | state: any start of this epoch | epoch: the epoch alone
-    intent_first: bool = True  # grant and start are committed before the call
+    record_guard: str = "claim"  # claim: my own start | state: any start of this epoch | epoch: the epoch alone
+    intent_first: bool = True  # that it is scheduled and started is committed before the call
     start_waits: bool = False  # the start commit waits for the disk
-    settle_waits: bool = True  # the commit of a success, and of the next grant, waits for the disk
+    record_waits: bool = True  # the commit of a success, and of the scheduling of the next step, waits for the disk
     cancel_waits: bool = True  # the commit of a cancel request waits for the disk
-    granted_is_doubt: bool = True  # found granted = perhaps called (its start may be lost with the database)
+    scheduled_is_doubt: bool = True  # found scheduled = perhaps called (its start may be lost with the database)
     unavailable_proves: str = "nothing"  # nothing: still perhaps called | no doubt: not done, unless doubted | not done
-    rejection_ends_doubt: bool = True  # Rejected settles every try of its key (else: it is undone blind as well)
+    rejection_ends_doubt: bool = True  # Rejected ends every try of its key (else: it is compensated blind as well)
     epoch_waits: bool = True  # the commit that raises the epoch waits for the disk
-    sweep_raises_granted: bool = False  # so does the sweep on a step not yet started (else: same message again)
+    sweep_raises_scheduled: bool = False  # so does the sweep on a step not yet started (else: same message again)
     turn_back_raises_epoch: bool = True  # running → compensating raises the epoch
     parking_raises_epoch: bool = True  # needs_attention raises the epoch as well
-    errback_means_undo: bool = False  # an errback turns the saga back without reading the journal
+    errback_means_compensation: bool = False  # an errback turns the saga back without reading the journal
     errback_takes_over: bool = True  # an errback that finds "started" puts it in doubt (else: the lease decides)
     noop_hands_on: bool = False  # a task that found nothing to do still hands the chain on
     key_per_try: bool = False  # a new idempotency key for each epoch
-    window_from_grant: bool = True  # the key window counts from the (durable) grant, not from the start
+    window_from_schedule: bool = True  # the key window counts from the (durable) scheduling, not from the start
     send_deadline: str = "window"  # a paused worker sends nothing after: its key window | its lease | never
     busy_is_doubt: bool = True  # 409 "in progress with this key" = in doubt, not unavailable
-    blind_undo: str = "tombstone"  # tombstone: cancel by key | burn: do it under its key, undo that | look: look up
-    undo_blocks: bool = True  # a label that cannot be cancelled stops the refund
+    blind_compensation: str = "tombstone"  # tombstone: cancel by key | burn: do it under its key, compensate that | look: look up
+    compensation_blocks: bool = True  # a label that cannot be cancelled stops the refund
     cancel_in_start: bool = True  # start turns the saga back when it meets a cancel (else: returns silently)
     cancel_beats_pivot: bool = False  # a cancel remembered during shipping is honoured after it succeeded
-    grant_sets_wake: bool = True  # a grant carries its own wake_at
+    schedule_sets_wake: bool = True  # what is scheduled carries its own wake_at
     savepoint: bool = True  # a local step that is rejected takes its half-done rows back
     event_with_status: bool = True  # the event commits with "fulfilled", not in a commit of its own
     withdraws: str = (
-        "never asked"  # before an open circuit a grant is withdrawn: never asked: it came when the circuit was open | any grant | no grant
+        "never asked"  # before an open circuit a scheduled step is withdrawn: never asked: scheduled when it was open | anything | nothing
     )
     probe_waits: bool = True  # the start of a probe waits for the disk
     amounts_compared: bool = True  # a charge of another amount turns the order back
@@ -56,7 +56,7 @@ class Rules:
 
 
 class Record(NamedTuple):
-    """A step record. ``claim`` = the one start that may settle it; ``doubt`` = an earlier try may have happened."""
+    """A step record. ``claim`` = the one start that may record its outcome it; ``doubt`` = an earlier try may have happened."""
 
     state: str = "pending"
     tries: int = 0
@@ -72,13 +72,13 @@ class Journal(NamedTuple):
     epoch: int = 1
     wake: bool = True
     cancel: bool = False
-    steps: tuple[Record, ...] = (Record("granted"), Record(), Record())
+    steps: tuple[Record, ...] = (Record("scheduled"), Record(), Record())
     reserved: bool = False
     events: int = 0
 
 
 class Message(NamedTuple):
-    """A message in the broker: ``do`` and ``undo`` are chain tasks, ``failed`` the errback, ``event`` a lone publish."""
+    """A message in the broker: ``do`` and ``compensate`` are chain tasks, ``failed`` the errback, ``event`` a lone publish."""
 
     kind: str
     step: int
@@ -86,14 +86,14 @@ class Message(NamedTuple):
 
 
 class Worker(NamedTuple):
-    """A process between start and settle, at ``pc`` "call" or "settle".
+    """A process between start and outcome, at ``pc`` "call" or "record".
 
     ``again``: the journal knows of an earlier try. ``careful``: a do looks its key up once the key's window is over;
-    an undo has no receipt and goes by the step's key.
+    a compensation has no receipt and goes by the step's key.
     """
 
     step: int
-    undo: bool
+    compensating: bool
     epoch: int
     claim: int
     pc: str
@@ -126,7 +126,8 @@ class Provider(NamedTuple):
 class World(NamedTuple):
     """Everything. ``past`` = the journals that a database crash may bring back: since the last commit that waited.
 
-    ``out`` = the circuit is open; ``out_since_grant`` = and was so already at the grant that stands now; ``probe`` = this order may call all the same.
+    ``out`` = the circuit is open; ``out_since_scheduled`` = and was so already when the step that stands now was scheduled; ``probe`` = this order may call all the
+    same.
     """
 
     journal: Journal = Journal()
@@ -137,7 +138,7 @@ class World(NamedTuple):
     faults: int = 0
     asked: bool = False
     out: bool = False
-    out_since_grant: bool = False
+    out_since_scheduled: bool = False
     probe: bool = False
 
 

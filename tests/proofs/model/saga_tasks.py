@@ -1,4 +1,4 @@
-"""What the tasks do with one order: they receive a message, start, and settle, in transactions that may publish the next message."""
+"""What the tasks do with one order: they receive a message, start, and record, in transactions that may publish the next message."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from tests.proofs.model.saga_model import (
     current,
     held,
     launch,
-    may_settle,
-    settle_do,
-    settle_undo,
+    may_record,
+    record_compensation,
+    record_do,
     stopped,
     turn_back,
 )
@@ -39,8 +39,8 @@ def transact(rules: Rules, world: World, journal: Journal, waits: bool, failed: 
     if journal.epoch != world.journal.epoch:
         waits = rules.epoch_waits
     border = current(journal)
-    if border and not border[1] and (world.journal.steps[border[0]].state, journal.steps[border[0]].state) == ("pending", "granted"):
-        world = world._replace(out_since_grant=world.out)
+    if border and not border[1] and (world.journal.steps[border[0]].state, journal.steps[border[0]].state) == ("pending", "scheduled"):
+        world = world._replace(out_since_scheduled=world.out)
     follow = failed or (launch(journal) if launchable(journal) else None)
     lone_event = journal.saga == "completed" and not rules.event_with_status
     return publish(commit(world, journal, waits), follow, Message("event", 0, 0) if lone_event else None)
@@ -48,7 +48,7 @@ def transact(rules: Rules, world: World, journal: Journal, waits: bool, failed: 
 
 def launchable(journal: Journal) -> bool:
     border = current(journal)
-    return border is not None and journal.steps[border[0]].state in ("granted", "undo_granted")
+    return border is not None and journal.steps[border[0]].state in ("scheduled", "compensation_scheduled")
 
 
 def receive(rules: Rules, world: World, message: Message) -> Iterator[tuple[str, World]]:
@@ -62,53 +62,53 @@ def receive(rules: Rules, world: World, message: Message) -> Iterator[tuple[str,
     if message.kind == "failed":
         yield f"errback of {NAMES[message.step]} e{message.epoch} is handled", handle_errback(rules, world, message)
         return
-    undo = message.kind == "undo"
+    compensating = message.kind == "compensate"
     mine = not rules.fence or message.epoch == journal.epoch
-    right_way = journal.saga == ("compensating" if undo else "running")
-    if not (mine and right_way and record.state == ("undo_granted" if undo else "granted")):
-        further = message.step + (-1 if undo else 1)
+    right_way = journal.saga == ("compensating" if compensating else "running")
+    if not (mine and right_way and record.state == ("compensation_scheduled" if compensating else "scheduled")):
+        further = message.step + (-1 if compensating else 1)
         hand_on = rules.noop_hands_on and further in range(3)
         yield f"{name}: 0 rows, nothing", publish(world, message._replace(step=further)) if hand_on else world
-    elif journal.cancel and not undo:
+    elif journal.cancel and not compensating:
         turned = turn_back(rules, journal) if rules.cancel_in_start else journal
         yield f"{name}: meets the cancel", transact(rules, world, turned, True) if turned != journal else world
     elif message.step == INVENTORY:
         yield from run_local(rules, world, message, name)
-    elif not undo and before_an_open_circuit(rules, world):
+    elif not compensating and before_an_open_circuit(rules, world):
         yield f"{name}: refused, the circuit is open", commit(world, held(rules, world), waits=True)
     elif len(world.workers) < WORKERS:
         yield f"{name}: started", start(rules, world, message)
 
 
 def start(rules: Rules, world: World, message: Message) -> World:
-    """granted → started, without waiting for the disk; the worker now stands before its call."""
-    journal, step, undo = world.journal, message.step, message.kind == "undo"
+    """scheduled → started, without waiting for the disk; the worker now stands before its call."""
+    journal, step, compensating = world.journal, message.step, message.kind == "compensate"
     record = journal.steps[step]
     used = {w.claim for w in world.workers} | {r.claim for j in (journal, *world.past) for r in j.steps}
     claim = next(n for n in range(1, 99) if n not in used)
-    key = f"{NAMES[step]}" + (f":e{message.epoch}" if rules.key_per_try and not undo else "")
-    careful = not record.receipt if undo else rules.window_from_grant or (record.doubt and record.tries > 0)
+    key = f"{NAMES[step]}" + (f":e{message.epoch}" if rules.key_per_try and not compensating else "")
+    careful = not record.receipt if compensating else rules.window_from_schedule or (record.doubt and record.tries > 0)
     if rules.intent_first:
-        state = "undo_started" if undo else "started"
+        state = "compensation_started" if compensating else "started"
         journal = put(journal, step, record._replace(state=state, tries=record.tries + 1, claim=claim))
         world = commit(world, journal, waits=rules.start_waits or (world.probe and rules.probe_waits))
         world = world._replace(probe=False)
-    key = record.receipt or key if undo else key
-    worker = Worker(step, undo, message.epoch, claim, "call", key, careful, again=asked_before(record))
+    key = record.receipt or key if compensating else key
+    worker = Worker(step, compensating, message.epoch, claim, "call", key, careful, again=asked_before(record))
     return world._replace(workers=tuple(sorted(world.workers + (worker,))))
 
 
 def run_local(rules: Rules, world: World, message: Message, name: str) -> Iterator[tuple[str, World]]:
     """Our own rows commit with the journal row: no start, never in doubt."""
-    worker = Worker(INVENTORY, message.kind == "undo", message.epoch, 0, "settle", "stock", answer="ok")
-    if worker.undo:
-        journal = settle_undo(rules, world.journal._replace(reserved=False), worker)
+    worker = Worker(INVENTORY, message.kind == "compensate", message.epoch, 0, "record", "stock", answer="ok")
+    if worker.compensating:
+        journal = record_compensation(rules, world.journal._replace(reserved=False), worker)
         yield f"{name}: released", transact(rules, world, journal, True)
         return
-    journal = settle_do(rules, world.journal._replace(reserved=True), worker)
-    yield f"{name}: reserved", transact(rules, world, journal, rules.settle_waits)
+    journal = record_do(rules, world.journal._replace(reserved=True), worker)
+    yield f"{name}: reserved", transact(rules, world, journal, rules.record_waits)
     half_done = world.journal._replace(reserved=not rules.savepoint)
-    journal = settle_do(rules, half_done, worker._replace(answer="rejected"))
+    journal = record_do(rules, half_done, worker._replace(answer="rejected"))
     yield f"{name}: out of stock", transact(rules, world, journal, True, Message("failed", INVENTORY, message.epoch))
 
 
@@ -117,33 +117,33 @@ def handle_errback(rules: Rules, world: World, message: Message) -> World:
     journal = world.journal
     if rules.fence and message.epoch != journal.epoch or journal.saga not in ("running", "compensating"):
         return world
-    step, undo = current(journal)
+    step, compensating = current(journal)
     state = journal.steps[step].state
-    if rules.errback_means_undo and not undo:
+    if rules.errback_means_compensation and not compensating:
         rejected = put(journal, message.step, journal.steps[message.step]._replace(state="rejected"))
         return transact(rules, world, turn_back(rules, rejected), True)
     if state == "rejected":
         return transact(rules, world, turn_back(rules, journal), True)
-    if state in ("granted", "undo_granted"):
+    if state in ("scheduled", "compensation_scheduled"):
         return publish(world, launch(journal))
-    if state in ("started", "undo_started") and rules.errback_takes_over:
+    if state in ("started", "compensation_started") and rules.errback_takes_over:
         return transact(rules, world, stopped(journal), True)
     return world
 
 
-def settle(rules: Rules, world: World, worker: Worker) -> Iterator[tuple[str, World]]:
+def record_outcome(rules: Rules, world: World, worker: Worker) -> Iterator[tuple[str, World]]:
     """The worker writes what it learned, if it still may. A failed hand-off: an errback, though the step succeeded."""
     gone, journal = worker_moves_on(world, worker, None), world.journal
-    name = f"{'undo ' if worker.undo else ''}{NAMES[worker.step]} e{worker.epoch}: "
-    if not may_settle(rules, journal, worker):
+    name = f"{'compensate ' if worker.compensating else ''}{NAMES[worker.step]} e{worker.epoch}: "
+    if not may_record(rules, journal, worker):
         yield name + f"zombie with '{worker.answer}' writes nothing", gone
         return
-    after = (settle_undo if worker.undo else settle_do)(rules, journal, worker)
+    after = (record_compensation if worker.compensating else record_do)(rules, journal, worker)
     errback = Message("failed", worker.step, worker.epoch)
     raised = errback if worker.answer == "rejected" and after.saga == "running" else None
-    waits = {"ok": rules.settle_waits, "other": rules.settle_waits, "rejected": True, "part": True}.get(worker.answer, False)
-    settled = transact(rules, gone, after, waits, raised)
-    yield name + f"settles {worker.answer}", settled
+    waits = {"ok": rules.record_waits, "other": rules.record_waits, "rejected": True, "part": True}.get(worker.answer, False)
+    recorded = transact(rules, gone, after, waits, raised)
+    yield name + f"records {worker.answer}", recorded
     if world.faults < rules.max_faults and not raised:
-        failed = publish(settled, errback)._replace(faults=world.faults + 1)
-        yield name + f"settles {worker.answer}, hand-off fails, errback", failed
+        failed = publish(recorded, errback)._replace(faults=world.faults + 1)
+        yield name + f"records {worker.answer}, hand-off fails, errback", failed

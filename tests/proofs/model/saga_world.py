@@ -30,7 +30,7 @@ from tests.proofs.model.saga_state import (
     without,
     worker_moves_on,
 )
-from tests.proofs.model.saga_tasks import receive, settle, transact
+from tests.proofs.model.saga_tasks import receive, record_outcome, transact
 
 # --- the provider -----------------------------------------------------------------------------------------------------
 
@@ -50,9 +50,9 @@ def apply_do(rules: Rules, provider: Provider, step: int, key: str) -> Iterator[
     yield "rejected", provider._replace(memory=rejected)
 
 
-def apply_undo(rules: Rules, provider: Provider, worker: Worker) -> Iterator[tuple[str, Provider]]:
+def apply_compensation(rules: Rules, provider: Provider, worker: Worker) -> Iterator[tuple[str, Provider]]:
     """Refund or cancel by receipt; blind: by the key of the step, so that a late landing finds a closed door."""
-    if worker.careful and rules.blind_undo == "burn" and not any(e.key == worker.key for e in provider.ledger):
+    if worker.careful and rules.blind_compensation == "burn" and not any(e.key == worker.key for e in provider.ledger):
         decided = [after for _, after in apply_do(rules, provider, worker.step, worker.key)]
     else:
         decided = [provider]
@@ -62,19 +62,19 @@ def apply_undo(rules: Rules, provider: Provider, worker: Worker) -> Iterator[tup
             yield "rejected", after
             continue
         closed = tuple(sorted(e._replace(open=False) if e in found else e for e in after.ledger))
-        leave_tomb = worker.careful and rules.blind_undo == "tombstone"
+        leave_tomb = worker.careful and rules.blind_compensation == "tombstone"
         yield "ok", after._replace(ledger=closed, tombs=after.tombs | ({worker.key} if leave_tomb else set()))
 
 
 def call(rules: Rules, world: World, worker: Worker) -> Iterator[tuple[str, World]]:
     """The call and all that can become of it."""
-    provider, name = world.provider, f"{'undo ' if worker.undo else ''}{NAMES[worker.step]} e{worker.epoch}"
+    provider, name = world.provider, f"{'compensate ' if worker.compensating else ''}{NAMES[worker.step]} e{worker.epoch}"
 
     def answered(text: str, answer: str, after: Provider, cost: int = 0) -> tuple[str, World]:
-        moved = worker_moves_on(world, worker, worker._replace(pc="settle", answer=answer))
+        moved = worker_moves_on(world, worker, worker._replace(pc="record", answer=answer))
         return f"{name}: {text}", moved._replace(provider=after, faults=world.faults + cost)
 
-    if worker.careful and not worker.undo and (worker.key in provider.expired or not rules.provider_keys):
+    if worker.careful and not worker.compensating and (worker.key in provider.expired or not rules.provider_keys):
         if any(e.key == worker.key for e in provider.ledger):
             shown = shows_now(provider, worker, "ok")
             yield answered("look-up finds it", shown, provider)
@@ -82,23 +82,23 @@ def call(rules: Rules, world: World, worker: Worker) -> Iterator[tuple[str, Worl
         if (worker.step, worker.key) in provider.air:
             yield answered("look-up finds nothing yet, the lag is not over", "doubt", provider)
             return
-    applied = apply_undo(rules, provider, worker) if worker.undo else apply_do(rules, provider, worker.step, worker.key)
+    applied = apply_compensation(rules, provider, worker) if worker.compensating else apply_do(rules, provider, worker.step, worker.key)
     outcomes = list(applied)
     for answer, after in outcomes:
-        checked = shows_now(after, worker, answer) if rules.replay_is_checked and worker.again and not worker.undo else answer
+        checked = shows_now(after, worker, answer) if rules.replay_is_checked and worker.again and not worker.compensating else answer
         yield answered(f"provider answers {answer}", checked, after)
-    if not worker.undo and (worker.step, worker.key) in provider.air:
+    if not worker.compensating and (worker.step, worker.key) in provider.air:
         yield answered("provider answers 409, in progress", "doubt" if rules.busy_is_doubt else "unavailable", provider)
     if world.faults < rules.max_faults:
         yield answered("provider is unavailable", "unavailable", provider, 1)
         yield answered("applied, but the answer is lost", "doubt", outcomes[0][1], 1)
-        if not worker.undo:
+        if not worker.compensating:
             air = tuple(sorted(provider.air + ((worker.step, worker.key),)))
             yield answered("no answer, the request is still in the air", "doubt", provider._replace(air=air), 1)
             if worker.step == PAYMENT and outcomes[0][0] == "ok" and outcomes[0][1].ledger != provider.ledger:
                 yield answered("provider takes another amount", "other", of_another_amount(outcomes[0][1], worker.key), 1)
         elif outcomes[0][0] == "ok":
-            yield answered("provider refuses the undo", "rejected", provider, 1)
+            yield answered("provider refuses the compensation", "rejected", provider, 1)
             if worker.step == PAYMENT and outcomes[0][1].ledger != provider.ledger:
                 yield answered("provider gives back a part", "part", provider, 1)
 
@@ -127,7 +127,7 @@ def moves(rules: Rules, world: World) -> Iterator[tuple[str, World]]:
     for message in set(world.inbox):
         yield from receive(rules, world, message)
     for worker in set(world.workers):
-        yield from (call if worker.pc == "call" else settle)(rules, world, worker)
+        yield from (call if worker.pc == "call" else record_outcome)(rules, world, worker)
     yield from late_landings(rules, world)
     yield from wake_ups(rules, world)
     if world.out:
@@ -168,7 +168,7 @@ def wake_ups(rules: Rules, world: World) -> Iterator[tuple[str, World]]:
 
 def circuits(rules: Rules, world: World) -> Iterator[tuple[str, World]]:
     """The provider answers somebody again, and the circuit closes; or this order is sent ahead to see."""
-    yield "the circuit closes", world._replace(out=False, out_since_grant=False, probe=False)
+    yield "the circuit closes", world._replace(out=False, out_since_scheduled=False, probe=False)
     alive = any(thing.epoch == world.journal.epoch for thing in world.inbox + world.workers)
     if alive or not before_an_open_circuit(rules, world):
         return
@@ -178,20 +178,20 @@ def circuits(rules: Rules, world: World) -> Iterator[tuple[str, World]]:
 
 
 def probed(rules: Rules, journal: Journal) -> Journal:
-    """Granted under the next epoch, whatever its budget; where it is granted already, the same message again."""
+    """Scheduled under the next epoch, whatever its budget; where it is scheduled already, the same message again."""
     step, _ = current(journal)
     record = journal.steps[step]
-    if record.state == "granted":
+    if record.state == "scheduled":
         return journal
     raised = record.state != "pending"
-    return put(journal, step, record._replace(state="granted", claim=0), epoch=journal.epoch + raised, wake=True)
+    return put(journal, step, record._replace(state="scheduled", claim=0), epoch=journal.epoch + raised, wake=True)
 
 
 def past_its_lease(journal: Journal, worker: Worker) -> Worker:
     """A worker that knows its lease, and wakes up after it: it does not send."""
-    leased = {record.claim for record in journal.steps if record.state in ("started", "undo_started")}
+    leased = {record.claim for record in journal.steps if record.state in ("started", "compensation_started")}
     late = worker.pc == "call" and worker.claim in leased
-    return worker._replace(pc="settle", answer="doubt") if late else worker
+    return worker._replace(pc="record", answer="doubt") if late else worker
 
 
 def cancel(rules: Rules, world: World) -> Iterator[tuple[str, World]]:
@@ -217,11 +217,11 @@ def faults(rules: Rules, world: World) -> Iterator[tuple[str, World]]:
         yield "database crash, commits that did not wait are lost", world._replace(journal=journal, past=())
     if world.journal.saga == "attention":
         resumed = world.journal._replace(saga="compensating", epoch=world.journal.epoch + 1, wake=True)
-        step = next(k for k in (2, 1, 0) if resumed.steps[k].state not in ("undone", "not_needed"))
-        fresh = put(resumed, step, resumed.steps[step]._replace(state="undo_granted", tries=0))
+        step = next(k for k in (2, 1, 0) if resumed.steps[k].state not in ("compensated", "not_needed"))
+        fresh = put(resumed, step, resumed.steps[step]._replace(state="compensation_scheduled", tries=0))
         yield "an operator retries with a fresh budget", publish(commit(world, fresh, waits=True), launch(fresh))
     if world.journal.saga == "running" and not world.out:
-        yield "the circuit opens: other orders have failed", world._replace(out=True, out_since_grant=False)
+        yield "the circuit opens: other orders have failed", world._replace(out=True, out_since_scheduled=False)
     provider = world.provider
     for key in {key for key, _ in provider.memory} - provider.expired:
         about_to_send = any(w.pc == "call" and w.key == key for w in world.workers)
@@ -240,10 +240,10 @@ def support_refunds(world: World) -> Iterator[tuple[str, World]]:
     """
     journal, provider = world.journal, world.provider
     payment = journal.steps[PAYMENT]
-    was_asked = asked_before(payment) and payment.state in ("granted", "in_doubt", "retry_wait")
+    was_asked = asked_before(payment) and payment.state in ("scheduled", "in_doubt", "retry_wait")
     if journal.saga in ("running", "completed") and not was_asked:
         return
-    if any(worker.step == PAYMENT and not worker.undo for worker in world.workers):
+    if any(worker.step == PAYMENT and not worker.compensating for worker in world.workers):
         return
     if any(e.step == PAYMENT and e.open for e in provider.ledger):
         ledger = tuple(sorted(e._replace(open=False) if e.step == PAYMENT else e for e in provider.ledger))

@@ -12,21 +12,21 @@ class Message:
     saga: int
     epoch: int
     order: str
-    undo: bool
+    compensating: bool
     steps: tuple[str, ...]
     errback: bool = False
 
     @property
     def task(self) -> str:
-        return "failed" if self.errback else ("undo_" if self.undo else "") + self.steps[0]
+        return "failed" if self.errback else ("compensate_" if self.compensating else "") + self.steps[0]
 
     def follow(self) -> "Message | None":
         """The next of the chain."""
         rest = self.steps[1:]
-        return Message(self.saga, self.epoch, self.order, self.undo, rest) if rest else None
+        return Message(self.saga, self.epoch, self.order, self.compensating, rest) if rest else None
 
     def failed(self) -> "Message":
-        return Message(self.saga, self.epoch, self.order, self.undo, self.steps, errback=True)
+        return Message(self.saga, self.epoch, self.order, self.compensating, self.steps, errback=True)
 
     def arguments(self) -> dict[str, int | str]:
         return {"saga": self.saga, "epoch": self.epoch, "order": self.order}
@@ -41,7 +41,7 @@ class Broker:
 
     def publish(self, what: Launch) -> None:
         """In place of ``fulfillment.tasks.publish``."""
-        self.put(Message(what.saga, what.epoch, what.order, what.undo, what.steps))
+        self.put(Message(what.saga, what.epoch, what.order, what.compensating, what.steps))
 
     def put(self, message: Message | None) -> None:
         if message is not None:

@@ -12,7 +12,7 @@ from tests.proofs.simulation.journal import Seen
 from tests.proofs.simulation.world import Clock
 
 SHARE = 0.3  # of all histories
-STARTED = ("started", "undo_started")
+STARTED = ("started", "compensation_started")
 OUT_OF_TIME = "SELECT count(*) FROM orders_timelineentry WHERE order_id = %s AND id > %s AND detail->>'message' LIKE 'out of deadline%%'"
 
 
@@ -29,7 +29,7 @@ class Clocks:
         self.watch: ClockWatch | None = self._new_watch()
         self._placed_at = clock.now
         self._started_at: dict[str, float] = {}  # by step and claim: when, truly
-        self._first_at: dict[str, float] = {}  # of the step, or of its undo
+        self._first_at: dict[str, float] = {}  # of the step, or of its compensation
 
     def _new_watch(self) -> ClockWatch:
         watch = ClockWatch(settings.CLOCK_TOLERANCE_S)
@@ -92,7 +92,7 @@ class Clocks:
                     return f"{was['name']} is taken over {lasted_s:.1f} s after its start"
             if now["state"] in STARTED:
                 self._started_at.setdefault(_start(now), self.clock.now)
-            for column in ("first_started_at", "undo_granted_at"):
+            for column in ("first_started_at", "compensation_scheduled_at"):
                 if now[column] is not None:
                     self._first_at.setdefault(f"{now['name']} {column}", self.clock.now)
         if self.were_set and after.last_entry != before.last_entry and self._is_out_of_time(after, before.last_entry):
@@ -103,7 +103,7 @@ class Clocks:
         with connection.cursor() as cursor:
             cursor.execute(OUT_OF_TIME, [after.saga["order_id"], last_entry])
             is_recorded = bool(cursor.fetchone()[0])
-        limits = {"first_started_at": settings.STEP_DEADLINE_S, "undo_granted_at": settings.UNDO_DEADLINE_S}
+        limits = {"first_started_at": settings.STEP_DEADLINE_S, "compensation_scheduled_at": settings.COMPENSATION_DEADLINE_S}
         truly = [self.clock.now - self._placed_at > settings.SAGA_DEADLINE_S]
         truly += [self.clock.now - at > limits[name.split()[1]] for name, at in self._first_at.items()]
         return is_recorded and not any(truly)

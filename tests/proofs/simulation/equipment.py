@@ -24,7 +24,7 @@ class Equipment:
         self.workers = [WorkerThread() for _ in range(WORKERS)]
         self.commits, self.interruptions = Commits(), Interruptions()
         QueueProbe.objects.all().delete()
-        QueueProbe.objects.bulk_create(QueueProbe(queue=queue) for queue in ("saga", "undo"))
+        QueueProbe.objects.bulk_create(QueueProbe(queue=queue) for queue in ("saga", "compensation"))
         self.placed = Order.objects.count()
         self.client, _ = User.objects.get_or_create(username="simulation")
         StockLevel.objects.get_or_create(sku="PLENTY", defaults={"on_hand": 10**8})

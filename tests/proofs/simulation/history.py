@@ -19,7 +19,7 @@ from tests.proofs.simulation.moves.outside import Outside
 from tests.proofs.simulation.moves.people import People
 from tests.proofs.simulation.moves.sweeps import Sweeps
 from tests.proofs.simulation.observation import observe
-from tests.proofs.simulation.provider import CARDS
+from tests.proofs.simulation.provider import CAPABILITIES
 from tests.proofs.simulation.threads import Killed, WorkerThread
 from tests.proofs.simulation.verdict import Verdict
 from tests.proofs.simulation.world import GATEWAY, Surroundings
@@ -27,7 +27,7 @@ from tests.proofs.simulation.world import GATEWAY, Surroundings
 CALM_MOVES = 400  # more than any order needs once faults have stopped
 PARKED = SagaState.NEEDS_ATTENTION
 OF_THE_SWEEP = ("sweep", "probe")
-OPERATIONS = tuple(circuits.name_of(role, GATEWAY, undo) for role in ("payments", "carrier") for undo in (False, True))
+OPERATIONS = tuple(circuits.name_of(role, GATEWAY, compensating) for role in ("payments", "carrier") for compensating in (False, True))
 
 
 class History(HistoryState):
@@ -47,9 +47,9 @@ class History(HistoryState):
                 return
             self._move()
 
-    def obey(self, card: str) -> None:
+    def obey(self, capabilities: str) -> None:
         """An order is placed at a provider with this card. From here on a scripted case alone decides: providers answer well unless it says otherwise."""
-        self.card, self.provider.card, self.obeys = card, CARDS[card], True
+        self.capabilities, self.provider.capabilities, self.obeys = capabilities, CAPABILITIES[capabilities], True
         self.oddities.happen = self.oddities.gives_back_twice = False
         self._place()
 
@@ -106,7 +106,7 @@ class History(HistoryState):
             tasks.start(order)
         self.saga = Saga.objects.values_list("pk", flat=True).get(order=self.order)
         self.seen = journal.read(self.saga)
-        self.record(f"placed, {self.card}, {sku.lower()}")
+        self.record(f"placed, {self.capabilities}, {sku.lower()}")
 
     def _is_at_rest(self) -> bool:
         quiet = not self.broker.messages and all(worker.is_idle for worker in self.workers) and not self.provider.air

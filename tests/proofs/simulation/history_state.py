@@ -13,7 +13,7 @@ from tests.proofs.simulation.clocks import Clocks
 from tests.proofs.simulation.equipment import Equipment
 from tests.proofs.simulation.journal import Seen
 from tests.proofs.simulation.oddities import Oddities
-from tests.proofs.simulation.provider import CARDS, Provider
+from tests.proofs.simulation.provider import CAPABILITIES, Provider
 from tests.proofs.simulation.threads import WorkerThread
 from tests.proofs.simulation.verdict import Verdict
 from tests.proofs.simulation.world import Surroundings
@@ -28,12 +28,14 @@ class HistoryState:
     def __init__(self, seed: int, equipment: Equipment, surroundings: Surroundings) -> None:
         self.rng = random.Random(seed)
         self.equipment, self.clock, self.workers = equipment, equipment.clock, equipment.workers
-        self.card = self.rng.choice(list(CARDS))
+        self.capabilities = self.rng.choice(list(CAPABILITIES))
         self.calm = False
         self.broker = surroundings.broker = Broker()
         self.oddities = Oddities(seed)
-        self.provider = surroundings.provider = Provider(CARDS[self.card], self.decide, lambda: self.clock.now, self.oddities)
-        self.verdict = Verdict(seed, self.card)
+        self.provider = surroundings.provider = Provider(
+            CAPABILITIES[self.capabilities], self.decide, lambda: self.clock.now, self.oddities
+        )
+        self.verdict = Verdict(seed, self.capabilities)
         self.clocks = Clocks(seed, self.clock)
         self.begin_a_process(ago_s=1000.0)
         self.carried: dict[WorkerThread, Message] = {}

@@ -44,7 +44,7 @@ def _is_all_there_is(provider: Provider, left: int) -> bool:
 
 
 def _close_the_door(provider: Provider, key: str) -> None:
-    """A person has called the provider: what was under the key is gone, and nothing comes any more, of its undo neither."""
+    """A person has called the provider: what was under the key is gone, and nothing comes any more, of its compensation neither."""
     provider.tombs.add(key)
     for effect in provider.effects:
         if effect.key == key:

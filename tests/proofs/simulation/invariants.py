@@ -3,7 +3,7 @@
 import functools
 from typing import Any
 
-from fulfillment.card import Card
+from fulfillment.capabilities import Capabilities
 from fulfillment.models import SagaState
 from tests.proofs.model.saga_journal import transition as legal
 from tests.proofs.simulation.journal import Seen
@@ -15,9 +15,9 @@ FAILED = ("payment_failed", "inventory_failed", "shipping_failed", "failed", "ca
 
 
 @functools.cache
-def transition(before: tuple[Any, ...], after: tuple[Any, ...], card: Card) -> str | None:
+def transition(before: tuple[Any, ...], after: tuple[Any, ...], capabilities: Capabilities) -> str | None:
     """The model's name of this change; None: it knows none."""
-    name: str | None = legal(before, after, card.rejection_ends_doubt)
+    name: str | None = legal(before, after, capabilities.rejection_ends_doubt)
     return name
 
 
@@ -32,9 +32,9 @@ def always(seen: Seen, provider: Provider) -> str:
     if seen.events > 1:
         return "order.fulfilled was recorded twice"
     if seen.state == SagaState.COMPENSATED and any(
-        record["state"] not in ("undone", "undone_by_hand", "not_needed") for record in seen.records
+        record["state"] not in ("compensated", "compensated_by_hand", "not_needed") for record in seen.records
     ):
-        return "compensated while an undo is open"
+        return "compensated while a compensation is open"
     if seen.state == SagaState.COMPENSATED and seen.captured_minor:
         return f"compensated while our ledger says that {seen.captured_minor} is captured"
     if seen.status in FAILED and seen.state not in (SagaState.COMPENSATED, SagaState.CLOSED_BY_OPERATOR):
@@ -83,7 +83,7 @@ def _closed(seen: Seen, provider: Provider, labels: int) -> str:
         return "closed, and recorded as fulfilled"
     if seen.captured_minor:
         return f"closed, and our ledger says that {seen.captured_minor} is neither given back nor written off"
-    has_left = any((record["name"], record["state"]) == ("shipping", "undo_failed") for record in seen.records)
+    has_left = any((record["name"], record["state"]) == ("shipping", "compensation_failed") for record in seen.records)
     if set(filter(None, seen.reservations.split(","))) - {"consumed" if has_left else "released"}:
         return f"closed, and reservations are {seen.reservations}, while its parcel {'has left' if has_left else 'has not left'}"
     if seen.incidents:

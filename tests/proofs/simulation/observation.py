@@ -25,7 +25,7 @@ def _conforms(state: HistoryState, before: Seen, after: Seen) -> None:
     was, now = before.projection(), after.projection()
     if was == now:
         return
-    name = invariants.transition(was, now, state.provider.card)
+    name = invariants.transition(was, now, state.provider.capabilities)
     if name is None:
         state.breach(f"the model has no such transition: {was} → {now}")
     else:

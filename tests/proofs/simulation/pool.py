@@ -55,7 +55,7 @@ class Sum:
     def add(self, verdict: dict[str, Any]) -> None:
         self.histories += 1
         self.moves += verdict["moves"]
-        self.endings[f"{verdict['card']}: {verdict['ending']}"] += 1
+        self.endings[f"{verdict['capabilities']}: {verdict['ending']}"] += 1
         self.transitions.update(verdict["transitions"])
         if verdict["breach"]:
             self.breaches.append(verdict)

@@ -1,11 +1,11 @@
-"""The virtual providers: a payment provider and a carrier in memory, with every kind of card and every fault. What a card promises, they keep."""
+"""The virtual providers: a payment provider and a carrier in memory, with every kind of capabilities and every fault. What these promise, they keep."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from fulfillment.card import Card
+from fulfillment.capabilities import Capabilities
 from fulfillment.errors import Busy, InDoubt, Rejected, StepError, Unavailable
 from fulfillment.gateways.lease import check_lease
 from fulfillment.gateways.ports import Charge, Label, Refund
@@ -13,12 +13,12 @@ from tests.proofs.simulation.oddities import HOME, Oddities
 
 DAY_S = 86_400.0
 LAG_S = 15.0
-CARDS = {
-    "tombstone": Card(key_window_s=DAY_S, keeps_rejections=True, tombstone=True, lookup_lag_s=LAG_S),
-    "forgetful": Card(key_window_s=DAY_S, keeps_rejections=False, tombstone=True, lookup_lag_s=LAG_S),
-    "burn": Card(key_window_s=DAY_S, keeps_rejections=True, tombstone=False, lookup_lag_s=LAG_S),
-    "watch": Card(key_window_s=DAY_S, keeps_rejections=False, tombstone=False, lookup_lag_s=LAG_S),
-    "keyless": Card(key_window_s=0, keeps_rejections=False, tombstone=False, lookup_lag_s=LAG_S),
+CAPABILITIES = {
+    "tombstone": Capabilities(key_window_s=DAY_S, keeps_rejections=True, tombstone=True, lookup_lag_s=LAG_S),
+    "forgetful": Capabilities(key_window_s=DAY_S, keeps_rejections=False, tombstone=True, lookup_lag_s=LAG_S),
+    "burn": Capabilities(key_window_s=DAY_S, keeps_rejections=True, tombstone=False, lookup_lag_s=LAG_S),
+    "watch": Capabilities(key_window_s=DAY_S, keeps_rejections=False, tombstone=False, lookup_lag_s=LAG_S),
+    "keyless": Capabilities(key_window_s=0, keeps_rejections=False, tombstone=False, lookup_lag_s=LAG_S),
 }
 
 
@@ -49,7 +49,7 @@ class InTheAir:
 class Provider:
     """Both roles at once. ``decide(name)`` draws a fault or a decline, as the seed says; ``now()`` is the virtual time in seconds."""
 
-    card: Card
+    capabilities: Capabilities
     decide: Callable[[str, Sequence[tuple[str, float]]], str]
     now: Callable[[], float]
     oddities: Oddities
@@ -67,10 +67,10 @@ class Provider:
         fault = self.decide(f"do {what}", (("none", 0.6), ("unavailable", 0.1), ("lost", 0.12), ("air", 0.12), ("garbage", 0.06)))
         if fault == "unavailable":
             raise Unavailable("The provider is down.", code="down")
-        if self.card.has_keys and any(flying.key == key for flying in self.air):
+        if self.capabilities.has_keys and any(flying.key == key for flying in self.air):
             raise Busy("A request with this key is in progress.", code="in_progress")
         if fault == "air":
-            by = self.now() + (DAY_S if self.card.has_keys else LAG_S)
+            by = self.now() + (DAY_S if self.capabilities.has_keys else LAG_S)
             self.air.append(InTheAir(key, by, lambda: self._apply(what, key, amount)))
             raise InDoubt("The provider did not answer in time.", code="timeout")
         outcome = self._apply(what, key, amount)
@@ -83,7 +83,7 @@ class Provider:
     def _apply(self, what: str, key: str, amount: int) -> "Effect | Rejected":
         if key in self.tombs:
             return Rejected("This key was cancelled.", code="cancelled_by_key")
-        if self.card.has_keys and key in self.memory:
+        if self.capabilities.has_keys and key in self.memory:
             remembered: Effect | Rejected = self.memory[key][1]
             return remembered
         outcome: Effect | Rejected
@@ -94,40 +94,42 @@ class Provider:
             outcome = Effect(f"{what}_{len(self.effects)}", what, key, taken, taken, currency=currency)
             self.effects.append(outcome)
             self.effects_ever[key] = self.effects_ever.get(key, 0) + 1
-        if self.card.has_keys and (isinstance(outcome, Effect) or self.card.keeps_rejections):
+        if self.capabilities.has_keys and (isinstance(outcome, Effect) or self.capabilities.keeps_rejections):
             self.memory[key] = (self.now(), outcome)
         return outcome
 
-    # --- undo ---
+    # --- compensation ---
 
-    def undo(self, what: str, find: Callable[[], Effect | None], amount: int | None, key: str, tomb: str | None = None) -> int:
+    def compensate(self, what: str, find: Callable[[], Effect | None], amount: int | None, key: str, tomb: str | None = None) -> int:
         """Give back, or cancel: what of it was open. ``tomb``: the key that dies with it. A refusal does not wait for what is in the air under its key."""
         check_lease()
         chances = (("none", 0.66), ("unavailable", 0.12), ("lost", 0.12), ("refused", 0.06), ("air", 0.04))
-        fault = self.decide(f"undo {what}", chances)
+        fault = self.decide(f"compensate {what}", chances)
         if fault == "unavailable":
             raise Unavailable("The provider is down.", code="down")
-        if self.card.has_keys and fault != "refused" and any(flying.key == key for flying in self.air):
+        if self.capabilities.has_keys and fault != "refused" and any(flying.key == key for flying in self.air):
             raise Busy("A request with this key is in progress.", code="in_progress")
         if fault == "air":
-            self.air.append(InTheAir(key, self.now() + LAG_S, lambda: self._undone(what, find, amount, key, tomb)))
+            self.air.append(InTheAir(key, self.now() + LAG_S, lambda: self._compensated(what, find, amount, key, tomb)))
             raise InDoubt("The provider did not answer in time.", code="timeout")
-        outcome = self._undone(what, find, amount, key, tomb, refuses=fault == "refused")
+        outcome = self._compensated(what, find, amount, key, tomb, refuses=fault == "refused")
         if fault == "lost":
             raise InDoubt("The provider's answer was lost.", code="timeout")
         if isinstance(outcome, StepError):
             raise outcome
         return outcome
 
-    def _undone(
+    def _compensated(
         self, what: str, find: Callable[[], Effect | None], amount: int | None, key: str, tomb: str | None, *, refuses: bool = False
     ) -> int | StepError:
         """As remembered under its key, or anew."""
-        if self.card.has_keys and key in self.memory:
+        if self.capabilities.has_keys and key in self.memory:
             remembered: int | StepError = self.memory[key][1]
             return remembered
         outcome = self._give_back(what, find(), amount, refuses)
-        if self.card.has_keys and (isinstance(outcome, int) or (isinstance(outcome, Rejected) and self.card.keeps_rejections)):
+        if self.capabilities.has_keys and (
+            isinstance(outcome, int) or (isinstance(outcome, Rejected) and self.capabilities.keeps_rejections)
+        ):
             self.memory[key] = (self.now(), outcome)
         if tomb is not None and isinstance(outcome, int):
             self.tombs.add(tomb)
@@ -176,7 +178,7 @@ class Provider:
             flying.land()
         flying_keys = {flying.key for flying in self.air}
         for key, (since, _) in list(self.memory.items()):
-            if self.now() - since > self.card.key_window_s and key not in flying_keys:
+            if self.now() - since > self.capabilities.key_window_s and key not in flying_keys:
                 del self.memory[key]
 
 
@@ -187,19 +189,19 @@ class VirtualPayments:
     provider: Provider
 
     @property
-    def card(self) -> Card:
-        return self.provider.card
+    def capabilities(self) -> Capabilities:
+        return self.provider.capabilities
 
     def charge(self, order_number: str, amount_minor: int, currency: str, token: str, *, key: str) -> Charge:
         return _charge(self.provider.do("charge", key, amount_minor))
 
     def refund(self, charge_id: str, amount_minor: int, *, key: str) -> Refund:
-        given = self.provider.undo("charge", lambda: self.provider.by_id(charge_id), amount_minor, key)
+        given = self.provider.compensate("charge", lambda: self.provider.by_id(charge_id), amount_minor, key)
         charge = self.provider.by_id(charge_id)
         return Refund(id=f"re_{charge_id}", charge_id=charge_id, amount_minor=given, currency=charge.currency if charge else "")
 
     def cancel_by_key(self, do_key: str, order_number: str, *, key: str) -> int:
-        return self.provider.undo("charge", lambda: self.provider.known("charge", do_key), None, key, tomb=do_key)
+        return self.provider.compensate("charge", lambda: self.provider.known("charge", do_key), None, key, tomb=do_key)
 
     def find(self, key: str) -> Charge | None:
         found = self.provider.find_effect("charge", key)
@@ -216,17 +218,17 @@ class VirtualCarrier:
     provider: Provider
 
     @property
-    def card(self) -> Card:
-        return self.provider.card
+    def capabilities(self) -> Capabilities:
+        return self.provider.capabilities
 
     def book(self, order_number: str, address: Mapping[str, str], parcels: Sequence[Mapping[str, object]], *, key: str) -> Label:
         return _label(self.provider.do("label", key, 1))
 
     def cancel(self, label_id: str, *, key: str) -> None:
-        self.provider.undo("label", lambda: self.provider.by_id(label_id), None, key)
+        self.provider.compensate("label", lambda: self.provider.by_id(label_id), None, key)
 
     def cancel_by_key(self, do_key: str, order_number: str, *, key: str) -> str | None:
-        given = self.provider.undo("label", lambda: self.provider.known("label", do_key), None, key, tomb=do_key)
+        given = self.provider.compensate("label", lambda: self.provider.known("label", do_key), None, key, tomb=do_key)
         found = self.provider.known("label", do_key)
         return found.id if given and found else None
 

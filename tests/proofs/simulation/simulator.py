@@ -15,9 +15,9 @@ from tests.proofs.simulation.world import GATEWAY, replaced
 
 @dataclass(frozen=True)
 class ScriptedCase:
-    """What happens in a history before it comes to rest, step by step, at a provider with this ``card``."""
+    """What happens in a history before it comes to rest, step by step, at a provider with these ``capabilities``."""
 
-    card: str
+    capabilities: str
     happens: Callable[[History], None]
 
 
@@ -47,16 +47,20 @@ class Simulator:
         if scripted is None:
             history.wander(moves)
         else:
-            history.obey(scripted.card)
+            history.obey(scripted.capabilities)
             scripted.happens(history)
 
     def _settings(self, seed: int) -> override_settings:
         """Budgets are small in most histories, so that they are spent in some."""
         rng = random.Random(seed)
-        budgets = {"STEP_TRIES": rng.choice((2, 3, 8)), "UNDO_TRIES": rng.choice((2, 3, 12)), "POISON_AFTER": rng.choice((2, 4, 12))}
+        budgets = {
+            "STEP_TRIES": rng.choice((2, 3, 8)),
+            "COMPENSATION_TRIES": rng.choice((2, 3, 12)),
+            "POISON_AFTER": rng.choice((2, 4, 12)),
+        }
         return override_settings(PAYMENTS_GATEWAY=GATEWAY, CARRIER_GATEWAY=GATEWAY, DEMO_VALUES=True, **budgets)
 
-    def _boundary(self, boundary: str, step: str, undo: bool | None) -> None:
+    def _boundary(self, boundary: str, step: str, compensating: bool | None) -> None:
         assert self.running is not None
         self.running.deliveries.boundary(boundary)
 

@@ -9,7 +9,7 @@ class Verdict:
     """``breach``: what did not hold, empty if all did. ``trace``: the history in sentences."""
 
     seed: int
-    card: str
+    capabilities: str
     breach: str = ""
     trace: list[str] = field(default_factory=list)
     ending: str = ""

@@ -12,7 +12,7 @@ import redis
 from tests.proofs.black_box.waiting import NothingCame
 from tests.proofs.storms.storm import Storm
 
-QUEUES = ("saga", "undo", "sideeffects")
+QUEUES = ("saga", "compensation", "sideeffects")
 
 
 class BrokerMonitor(threading.Thread):

@@ -7,11 +7,11 @@ from fulfillment.release import RELEASE
 from tests.proofs.checkout import copy_code
 
 NEWER = RELEASE + 1
-GIFT_WRAP = '''"""Gift wrap: paper around it; its undo takes it off."""
+GIFT_WRAP = '''"""Gift wrap: paper around it; its compensation takes it off."""
 
 from typing import Any
 
-from fulfillment.step import Kind, Receipt, Step, Undo
+from fulfillment.step import Compensation, Kind, Receipt, Step
 
 
 class GiftWrap(Step):
@@ -21,8 +21,8 @@ class GiftWrap(Step):
     def execute(self, order: Any, key: str) -> Receipt:
         return {"paper": key}
 
-    def compensate(self, order: Any, undo: Undo) -> Receipt | None:
-        return {"unwrapped": undo.do_key}
+    def compensate(self, order: Any, compensation: Compensation) -> Receipt | None:
+        return {"unwrapped": compensation.do_key}
 '''
 MIGRATION = """from django.db import migrations, models
 

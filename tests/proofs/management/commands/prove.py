@@ -40,7 +40,7 @@ class Command(BaseCommand):
         "Steps and gateways of yours take part as soon as they stand in STEPS and ROLES (docs/prove.md). "
         "It starts a stack of its own in the folder prove of RUN_DIR and stops it at the end. "
         "The default selection (190 cases) takes about 4 minutes on two cores, --all about 40. "
-        "Example: manage.py prove --only 'after_call.undo.payment*'. "
+        "Example: manage.py prove --only 'after_call.compensate.payment*'. "
         "Exit 0: all held. 1: a breach, or fewer cases than the floor. 2: nothing was proven."
     )
     requires_system_checks = ()

@@ -111,7 +111,8 @@ class Command(BaseCommand):
             self._show_coverage(seen)
         for breach in seen.breaches:
             self.console.print(
-                f"\nBREACH, seed {breach['seed']} ({breach['card']}), shortest prefix of {len(breach['trace'])} lines:", markup=False
+                f"\nBREACH, seed {breach['seed']} ({breach['capabilities']}), shortest prefix of {len(breach['trace'])} lines:",
+                markup=False,
             )
             self.console.print("\n".join(breach["trace"]), markup=False, highlight=False)
             self.console.print(f"Again: manage.py simulate --only {breach['seed']}", markup=False, highlight=False)

@@ -12,7 +12,7 @@ from tests.proofs.simulation.history_state import HistoryState
 from tests.proofs.simulation.interruptions import LineBroke
 from tests.proofs.simulation.threads import Killed, WorkerThread
 
-PAUSES = ("before_start", "after_start", "before_call", "after_call", "after_settle_commit", "before_publish")
+PAUSES = ("before_start", "after_start", "before_call", "after_call", "after_outcome_commit", "before_publish")
 
 
 class Deliveries:

@@ -28,7 +28,7 @@ class Outside:
         what is refunded then, nobody can know.
         """
         payment = self.state.seen.records[0]
-        was_asked = payment["asked_until"] is not None and payment["state"] in ("granted", "in_doubt", "retry_wait")
+        was_asked = payment["asked_until"] is not None and payment["state"] in ("scheduled", "in_doubt", "retry_wait")
         if not self.state.seen.saga["failure"] and not was_asked:
             return []
         if any(self.state.carried[worker].task == "payment" for worker in self.state.workers if not worker.is_idle):

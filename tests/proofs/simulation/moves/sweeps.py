@@ -66,7 +66,9 @@ class Sweeps:
 
     def _until_watching_ends(self) -> float:
         """Once faults have stopped, nobody wants to see a day of watching pass in minutes."""
-        watches = self.state.calm and any(record["state"] == "undo_in_doubt" and record["waits"] > 2 for record in self.state.seen.records)
+        watches = self.state.calm and any(
+            record["state"] == "compensation_in_doubt" and record["waits"] > 2 for record in self.state.seen.records
+        )
         return DAY_S + LAG_S if watches else 0.0
 
     def _publish_what_the_sweep_found(self, launch: Launch | None) -> str:
@@ -93,7 +95,7 @@ class Sweeps:
         return "a long time passes"
 
     def _pass_time(self, to: float) -> None:
-        """Requests that a card has promised to be over by then are; a worker before its send is past its lease long before a key is forgotten."""
+        """Requests that the capabilities have promised to be over by then are; a worker before its send is past its lease long before a key is forgotten."""
         self.state.clock.jump(to)
         self.state.clocks.time_has_passed()
         self.state.provider.pass_time()

@@ -4,7 +4,7 @@ import contextlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from fulfillment import talk
+from fulfillment import provider_call
 from fulfillment.engine import compensation
 from fulfillment.recovery import provider_lookup
 from tests.proofs.simulation.mutations.replacement import replacing
@@ -14,14 +14,14 @@ from tests.proofs.simulation.mutations.replacement import replacing
 
 def answers_believed() -> contextlib.AbstractContextManager[None]:
     """Whatever was taken counts as what was asked for."""
-    return replacing(talk, as_asked=lambda step, order, receipt: receipt)
+    return replacing(provider_call, as_asked=lambda step, order, receipt: receipt)
 
 
 @contextmanager
 def part_is_all() -> Iterator[None]:
     """Whatever was given back counts as all of it, and the ledger is not asked when the walk ends."""
     with (
-        replacing(talk, as_granted=lambda undo, given_back: given_back),
+        replacing(provider_call, as_scheduled=lambda compensation, given_back: given_back),
         replacing(compensation, _with_money_that_remains=lambda saga: None),
     ):
         yield
@@ -29,7 +29,7 @@ def part_is_all() -> Iterator[None]:
 
 def repeated_answer_believed() -> contextlib.AbstractContextManager[None]:
     """What a provider answers from memory counts as what it shows now."""
-    return replacing(talk, _still_there=lambda step, order, key, receipt: receipt)
+    return replacing(provider_call, _still_there=lambda step, order, key, receipt: receipt)
 
 
 def a_word_is_enough() -> contextlib.AbstractContextManager[None]:
@@ -42,9 +42,9 @@ def a_word_is_enough() -> contextlib.AbstractContextManager[None]:
 
 def refusal_ends_it_at_once() -> contextlib.AbstractContextManager[None]:
     """What was refused counts as never to land, so that the next attempt need not wait."""
-    return replacing(talk, _await_what_was_refused=lambda claim, card: None)
+    return replacing(provider_call, _await_what_was_refused=lambda claim, capabilities: None)
 
 
 def without_keys_at_once() -> contextlib.AbstractContextManager[None]:
-    """An undo in doubt is asked for again as soon as nothing is shown."""
-    return replacing(talk, _await_what_was_tried=lambda claim, card: None)
+    """A compensation in doubt is asked for again as soon as nothing is shown."""
+    return replacing(provider_call, _await_what_was_tried=lambda claim, capabilities: None)

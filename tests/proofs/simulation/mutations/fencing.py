@@ -8,7 +8,7 @@ from typing import Any
 
 from django.db import transaction
 
-from fulfillment import talk
+from fulfillment import provider_call
 from fulfillment.engine import Claim, attempts, compensation, journal, resumption
 from fulfillment.models import Saga, SagaState, StepState
 from orders.durability import may_be_lost
@@ -23,12 +23,12 @@ def _any_moving_saga(claim: Claim) -> Saga | None:
 
 
 def fence_off() -> contextlib.AbstractContextManager[None]:
-    """A settle asks neither for its epoch nor for its claim."""
+    """An outcome asks neither for its epoch nor for its claim."""
     return replacing(attempts, _fenced=_any_moving_saga)
 
 
-def settle_without_claim() -> contextlib.AbstractContextManager[None]:
-    """A settle asks for its epoch alone."""
+def outcome_without_claim() -> contextlib.AbstractContextManager[None]:
+    """An outcome asks for its epoch alone."""
 
     def by_epoch(claim: Claim) -> Saga | None:
         saga = _any_moving_saga(claim)
@@ -41,24 +41,24 @@ def settle_without_claim() -> contextlib.AbstractContextManager[None]:
 
 
 def intent_not_first() -> contextlib.AbstractContextManager[None]:
-    """The grant that a call needs is not durable before it leaves: what was never started counts as never called, and a start writes nothing."""
+    """That a call is scheduled is not durable before it leaves: what was never started counts as never called, and a start writes nothing."""
     start, fenced = attempts._start, attempts._fenced
 
-    def silent(saga_id: int, epoch: int, name: str, undo: bool) -> Any:
+    def silent(saga_id: int, epoch: int, name: str, compensating: bool) -> Any:
         with transaction.atomic():
-            claim = start(saga_id, epoch, name, undo)
+            claim = start(saga_id, epoch, name, compensating)
             transaction.set_rollback(claim is not None)
         return claim
 
-    def by_grant(claim: Claim) -> Saga | None:
+    def by_schedule(claim: Claim) -> Saga | None:
         saga = journal.locked(claim.saga)
-        granted = StepState.UNDO_GRANTED if claim.undo else StepState.GRANTED
-        mine = saga.epoch == claim.epoch and journal.record_of(saga, claim.name).state == granted
+        scheduled = StepState.COMPENSATION_SCHEDULED if claim.compensating else StepState.SCHEDULED
+        mine = saga.epoch == claim.epoch and journal.record_of(saga, claim.name).state == scheduled
         return saga if mine else fenced(claim)
 
     @contextmanager
     def both() -> Iterator[None]:
-        with replacing(attempts, _start=silent, _fenced=by_grant), granted_is_not_called():
+        with replacing(attempts, _start=silent, _fenced=by_schedule), scheduled_is_not_called():
             yield
 
     return both()
@@ -68,9 +68,9 @@ def key_per_try() -> contextlib.AbstractContextManager[None]:
     """Each epoch asks under a key of its own."""
     start = attempts._start
 
-    def minted(saga_id: int, epoch: int, name: str, undo: bool) -> Any:
-        claim = start(saga_id, epoch, name, undo)
-        return claim if claim is None or undo else replace(claim, key=f"{claim.key}:e{epoch}")
+    def minted(saga_id: int, epoch: int, name: str, compensating: bool) -> Any:
+        claim = start(saga_id, epoch, name, compensating)
+        return claim if claim is None or compensating else replace(claim, key=f"{claim.key}:e{epoch}")
 
     return replacing(attempts, _start=minted)
 
@@ -80,9 +80,9 @@ def _not_called(*states: str) -> contextlib.AbstractContextManager[None]:
     return replacing(compensation, perhaps_called=lambda saga, record: record.state not in states and perhaps(saga, record))
 
 
-def granted_is_not_called() -> contextlib.AbstractContextManager[None]:
-    """What was granted and is not known to have started counts as never called."""
-    return _not_called(StepState.GRANTED)
+def scheduled_is_not_called() -> contextlib.AbstractContextManager[None]:
+    """What was scheduled and is not known to have started counts as never called."""
+    return _not_called(StepState.SCHEDULED)
 
 
 def unavailable_is_not_done() -> contextlib.AbstractContextManager[None]:
@@ -92,7 +92,7 @@ def unavailable_is_not_done() -> contextlib.AbstractContextManager[None]:
 
 def epoch_does_not_wait() -> contextlib.AbstractContextManager[None]:
     """The commit that raises an epoch may be lost with the database."""
-    grant_again, turn_back = resumption._grant_again, compensation.turn_back
+    schedule_again, turn_back = resumption._schedule_again, compensation.turn_back
 
     def lossy(change: Callable[..., Any]) -> Callable[..., Any]:
         def changed(*args: Any) -> Any:
@@ -103,7 +103,7 @@ def epoch_does_not_wait() -> contextlib.AbstractContextManager[None]:
 
     @contextmanager
     def both() -> Iterator[None]:
-        with replacing(resumption, _grant_again=lossy(grant_again), turn_back=lossy(turn_back)):
+        with replacing(resumption, _schedule_again=lossy(schedule_again), turn_back=lossy(turn_back)):
             yield
 
     return both()
@@ -113,20 +113,20 @@ def window_from_start() -> contextlib.AbstractContextManager[None]:
     """The key window counts from this start, so that it never seems to be over."""
     start = attempts._start
 
-    def fresh(saga_id: int, epoch: int, name: str, undo: bool) -> Any:
-        claim = start(saga_id, epoch, name, undo)
+    def fresh(saga_id: int, epoch: int, name: str, compensating: bool) -> Any:
+        claim = start(saga_id, epoch, name, compensating)
         return claim and replace(claim, age_s=0.0)
 
     return replacing(attempts, _start=fresh)
 
 
-def blind_undo_by_look_up() -> contextlib.AbstractContextManager[None]:
-    """A look-up that finds nothing ends the undo."""
+def blind_compensation_by_look_up() -> contextlib.AbstractContextManager[None]:
+    """A look-up that finds nothing ends the compensation."""
 
-    def looks(step: Any, order: Any, undo: Any, claim: Any, card: Any) -> Any:
-        found = step.resolve(order, undo.do_key)
-        if found is None or step.left(order, undo.do_key) == 0:
+    def looks(step: Any, order: Any, compensation: Any, claim: Any, capabilities: Any) -> Any:
+        found = step.resolve(order, compensation.do_key)
+        if found is None or step.left(order, compensation.do_key) == 0:
             return {"nothing_there": True}
-        return step.compensate(order, replace(undo, receipt=found, amount_minor=found.get("amount_minor")))
+        return step.compensate(order, replace(compensation, receipt=found, amount_minor=found.get("amount_minor")))
 
-    return replacing(talk, _undo_blind=looks)
+    return replacing(provider_call, _compensate_blind=looks)

@@ -19,8 +19,8 @@ FAR_FUTURE = "9999-01-01T00:00Z"
 # --- before an open circuit ------------------------------------------------------------------------------------------------
 
 
-def withdraws_any_grant() -> contextlib.AbstractContextManager[None]:
-    """Before an open circuit, whatever was granted and is not known to have started counts as never asked for."""
+def withdraws_anything_scheduled() -> contextlib.AbstractContextManager[None]:
+    """Before an open circuit, whatever was scheduled and is not known to have started counts as never asked for."""
     return replacing(circuit_probes, was_never_asked=lambda record, circuit: True)
 
 
@@ -28,9 +28,9 @@ def probe_does_not_wait() -> contextlib.AbstractContextManager[None]:
     """The start of a probe may be lost with the database."""
     start = attempts._start
 
-    def lossy(saga_id: int, epoch: int, name: str, undo: bool) -> Any:
+    def lossy(saga_id: int, epoch: int, name: str, compensating: bool) -> Any:
         with transaction.atomic():
-            claim = start(saga_id, epoch, name, undo)
+            claim = start(saga_id, epoch, name, compensating)
             may_be_lost()
         return claim
 
@@ -40,8 +40,8 @@ def probe_does_not_wait() -> contextlib.AbstractContextManager[None]:
 # --- the walk --------------------------------------------------------------------------------------------------------------
 
 
-def grant_without_wake_at() -> contextlib.AbstractContextManager[None]:
-    """A grant relies on its message alone."""
+def scheduled_without_wake_at() -> contextlib.AbstractContextManager[None]:
+    """What is scheduled relies on its message alone."""
 
     def forgets(saga: Saga) -> None:
         journal.save(saga, relaunches=0, wake_at=FAR_FUTURE, launched_at=ShopNow())
@@ -54,10 +54,10 @@ def grant_without_wake_at() -> contextlib.AbstractContextManager[None]:
     return both()
 
 
-def undo_blocks_ignored() -> contextlib.AbstractContextManager[None]:
+def compensation_blocks_ignored() -> contextlib.AbstractContextManager[None]:
     """The refund goes out although the parcel may still leave."""
     planned = vars(compensation)["planned"]
-    return replacing(compensation, planned=lambda saga, name: planned(saga, name) | {"undo_blocks": False})
+    return replacing(compensation, planned=lambda saga, name: planned(saga, name) | {"compensation_blocks": False})
 
 
 def event_in_its_own_commit() -> contextlib.AbstractContextManager[None]:
@@ -68,7 +68,7 @@ def event_in_its_own_commit() -> contextlib.AbstractContextManager[None]:
         transaction.on_commit(lambda: _record(*fact))
 
     def _record(*fact: Any) -> None:
-        crash_point("after_settle_commit")
+        crash_point("after_outcome_commit")
         with transaction.atomic():
             record(*fact)
 

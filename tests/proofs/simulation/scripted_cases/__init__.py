@@ -4,8 +4,8 @@ from tests.proofs.simulation.scripted_cases.closings import closed_with_a_parcel
 from tests.proofs.simulation.scripted_cases.lost_workers import (
     cancelled_before_an_open_circuit,
     killed_when_its_order_is_fulfilled,
-    landing_after_a_blind_undo,
-    late_settle_after_a_lost_turn_back,
+    landing_after_a_blind_compensation,
+    late_outcome_after_a_lost_turn_back,
     probe_that_is_lost_with_the_database,
     started_and_lost_before_an_open_circuit,
     taken_over_after_the_key_is_forgotten,
@@ -22,7 +22,7 @@ from tests.proofs.simulation.scripted_cases.wrong_answers import (
     a_refund_of_a_part,
     refunded_by_support_before_a_person_says_that_it_happened,
     refunded_by_support_before_it_is_asked_for_again,
-    refunded_in_part_by_support_before_its_undo,
+    refunded_in_part_by_support_before_its_compensation,
 )
 from tests.proofs.simulation.scripted_cases.wrong_clocks import (
     set_forward_under_a_try_while_nobody_sweeps,
@@ -34,8 +34,8 @@ from tests.proofs.simulation.scripted_cases.wrong_clocks import (
 from tests.proofs.simulation.simulator import ScriptedCase
 
 SCRIPTED_CASES = {
-    "late settle after a lost turn back": ScriptedCase("tombstone", late_settle_after_a_lost_turn_back),
-    "landing after a blind undo": ScriptedCase("tombstone", landing_after_a_blind_undo),
+    "late outcome after a lost turn back": ScriptedCase("tombstone", late_outcome_after_a_lost_turn_back),
+    "landing after a blind compensation": ScriptedCase("tombstone", landing_after_a_blind_compensation),
     "unavailable after a charge": ScriptedCase("tombstone", unavailable_after_a_charge),
     "cancelled before an open circuit": ScriptedCase("tombstone", cancelled_before_an_open_circuit),
     "probe that is lost with the database": ScriptedCase("tombstone", probe_that_is_lost_with_the_database),
@@ -49,7 +49,7 @@ SCRIPTED_CASES = {
     "refunded by support before a person says that it happened": ScriptedCase(
         "tombstone", refunded_by_support_before_a_person_says_that_it_happened
     ),
-    "refunded in part by support before its undo": ScriptedCase("tombstone", refunded_in_part_by_support_before_its_undo),
+    "refunded in part by support before its compensation": ScriptedCase("tombstone", refunded_in_part_by_support_before_its_compensation),
     "a refused refund is tried again": ScriptedCase("tombstone", a_refused_refund_is_tried_again),
     "a refused refund lands after all": ScriptedCase("watch", a_refused_refund_lands_after_all),
     "a refund in the air without keys": ScriptedCase("keyless", a_refund_in_the_air_without_keys),

@@ -18,7 +18,7 @@ def closed_with_what_the_bank_keeps(history: History) -> None:
 
 
 def closed_with_a_parcel_that_has_left(history: History) -> None:
-    """The booking was never answered, the order is cancelled, and the carrier refuses to cancel its label: nothing before it may be undone."""
+    """The booking was never answered, the order is cancelled, and the carrier refuses to cancel its label: nothing before it may be compensated."""
     run_out(history, go_until(history, "payment", "after_call"))
     history.next_fault = "lost"
     deliver_all(history)

@@ -8,22 +8,22 @@ from tests.proofs.simulation.history import History
 from tests.proofs.simulation.scripted_cases.until import deliver_all, go_until, run_out
 from tests.proofs.simulation.world import GATEWAY
 
-CARRIER = circuits.name_of("carrier", GATEWAY, undo=False)
+CARRIER = circuits.name_of("carrier", GATEWAY, compensating=False)
 
 
-def late_settle_after_a_lost_turn_back(history: History) -> None:
-    """A worker stands before the settle of a booking; the order is cancelled and turned back, the label cancelled; the database crashes; the worker settles."""
+def late_outcome_after_a_lost_turn_back(history: History) -> None:
+    """A worker stands before the outcome of a booking; the order is cancelled and turned back, the label cancelled; the database crashes; the worker records it."""
     first = go_until(history, "shipping", "after_call")
     history.act("cancel", history.people.cancel)
     history.act("sweep", history.sweeps.sweep)
-    go_until(history, "undo_shipping", "after_call")
+    go_until(history, "compensate_shipping", "after_call")
     if history.past:
         history.act("crash", history.outside.database_crash)
     run_out(history, first)
 
 
-def landing_after_a_blind_undo(history: History) -> None:
-    """A charge is in the air when the order is cancelled and turned back; it lands when the undo is over."""
+def landing_after_a_blind_compensation(history: History) -> None:
+    """A charge is in the air when the order is cancelled and turned back; it lands when the compensation is over."""
     history.next_fault = "air"
     deliver_all(history)
     history.act("cancel", history.people.cancel)
@@ -47,7 +47,7 @@ def unavailable_after_a_charge(history: History) -> None:
 
 
 def cancelled_before_an_open_circuit(history: History) -> None:
-    """The carrier has been out for a while when the parcel is due, so its grant is withdrawn; the customer cancels, and nothing of it is undone."""
+    """The carrier has been out for a while when the parcel is due, so it is scheduled no longer; the customer cancels, and nothing of it is compensated."""
     history.act("outage", partial(history.outside.outage, CARRIER))
     history.act("long wait", history.sweeps.long_wait)
     deliver_all(history)

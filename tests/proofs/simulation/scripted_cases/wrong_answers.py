@@ -50,7 +50,7 @@ def refunded_by_support_before_a_person_says_that_it_happened(history: History) 
     deliver_all(history)
 
 
-def refunded_in_part_by_support_before_its_undo(history: History) -> None:
+def refunded_in_part_by_support_before_its_compensation(history: History) -> None:
     """The order is cancelled, and support has given back a part by then."""
     run_out(history, go_until(history, "payment", "after_call"))
     history.act("cancel", history.people.cancel)

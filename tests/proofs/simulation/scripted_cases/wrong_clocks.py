@@ -54,7 +54,7 @@ def set_forward_while_nobody_sweeps(history: History) -> None:
 
 
 def set_forward_under_a_try_while_nobody_sweeps(history: History) -> None:
-    """As before; but a worker is in the middle of its call, and settles by the new clock, so that nothing looks late."""
+    """As before; but a worker is in the middle of its call, and records by the new clock, so that nothing looks late."""
     history.next_fault = "unavailable"
     worker = go_until(history, "payment", "before_call")
     history.act("no sweep", history.clocks.sweep_ends)

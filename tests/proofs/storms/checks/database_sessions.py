@@ -33,7 +33,10 @@ def sessions_are_back(storm: Storm) -> None:
     while (too_many or any(left)) and time.monotonic() < deadline:  # deliveries that are made right now wait for each other, briefly
         time.sleep(0.5)
         too_many, left = _too_many(storm), _left(storm)
-    storm.counts |= {"database sessions": f"{sum(_open(storm).values())} of {sum(_allowed(storm).values())}", "locks not granted": left[0]}
+    storm.counts |= {
+        "database sessions": f"{sum(_open(storm).values())} of {sum(_allowed(storm).values())}",
+        "locks not scheduled": left[0],
+    }
     for breach in too_many:
         storm.expect(False, breach)
     for count, what in zip(left, NOT_LEFT, strict=True):

@@ -12,7 +12,7 @@ INCIDENT_AFTER_S = 6.0  # a minute, at the scale at which storms run
 STANDS_AFTER_S = 15.0  # the longest wait that a rule allows is a retry's, 7.2 s; the rest is for a busy machine
 UNSERVED_AFTER_S = 30.0  # from then on /status shows a queue that lets nothing out, or of a sweep that does not run
 ABOUT_ONE_ORDER = ("orphan_payment", "mismatch")  # kinds of incident that, without an order, say nothing about the others
-WAITING_FOR_A_WORKER = ("", "granted", "undo_granted")  # states after which nothing happens until a worker is free
+WAITING_FOR_A_WORKER = ("", "scheduled", "compensation_scheduled")  # states after which nothing happens until a worker is free
 
 NOT_AT_REST = """
 WITH fault AS (SELECT %s::timestamptz AS ended, %s::timestamptz AS later)

@@ -25,7 +25,7 @@ SEQUENCES = sorted(itertools.permutations(PARTS), key=lambda order: (-order.inde
 SIDE_BY_SIDE_S = 1.0  # how long old and new stand beside each other at least
 FLOW_S = 3.0  # about as long as one restart lasts
 ALIVE_WITHIN_S = 60.0
-REFUSED = "00422"  # an address that the carrier refuses: everything before it is undone
+REFUSED = "00422"  # an address that the carrier refuses: everything before it is compensated
 PLACED_BY = (
     "SELECT count(*) FILTER (WHERE release < %s), count(*) FILTER (WHERE release = %s)"
     " FROM fulfillment_saga s JOIN orders_order o ON o.id = s.order_id WHERE o.number = ANY(%s)"
@@ -49,7 +49,9 @@ def happens(storm: Storm) -> None:
         order = ", ".join(sequence)
         storm.expect(ended == due, f"{order}: ended as {ended}, not as {due}")
         storm.expect(min(older, new) > 0, f"{order}: {older} orders were placed by the older release, {new} by the newer one")
-        storm.expect(set(wrapped) <= {"succeeded", "undone"} and sum(wrapped.values()) == new, f"{order}: {new} gifts to wrap, {wrapped}")
+        storm.expect(
+            set(wrapped) <= {"succeeded", "compensated"} and sum(wrapped.values()) == new, f"{order}: {new} gifts to wrap, {wrapped}"
+        )
         counts["deploys"] += 1
         counts["of the older release"] += older
         counts["of the newer release"] += new
@@ -61,7 +63,7 @@ def happens(storm: Storm) -> None:
 
 
 def _deployed_under_orders(storm: Storm, sequence: tuple[str, ...], newer: Path) -> tuple[list[str], list[str]]:
-    """The numbers of the orders that were placed meanwhile: those that can be fulfilled, and those that must be undone."""
+    """The numbers of the orders that were placed meanwhile: those that can be fulfilled, and those that must be compensated."""
     good, refused = list[str](), list[str]()
     for part in sequence:
         for role in PARTS[part]:

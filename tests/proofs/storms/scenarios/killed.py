@@ -17,7 +17,7 @@ def happens(storm: Storm) -> None:
         storm.place(storm.how_many["orders"] * 4 // 5 - 2)
         storm.place(storm.how_many["orders"] // 5, postal_code="00422")
     storm.until("reaching the bank", lambda: storm.shop.sql(STARTED)[0][0], 2, 20, every_s=0.01)
-    in_flight, in_talk = len(storm.numbers) - storm.at_rest(storm.numbers), storm.shop.sql(STARTED)[0][0]
+    in_flight, in_call = len(storm.numbers) - storm.at_rest(storm.numbers), storm.shop.sql(STARTED)[0][0]
     storm.stack.kill_everything()
 
     begun = time.monotonic()
@@ -27,11 +27,11 @@ def happens(storm: Storm) -> None:
     storm.rest(REST_WITHIN_S - up)
     storm.counts |= {
         "in flight": in_flight,
-        "in talk with a provider": in_talk,
+        "in a provider call": in_call,
         "up again after (s)": round(up),
         "at rest after (s)": round(time.monotonic() - begun),
     }
-    storm.expect((in_flight, in_talk) == (len(storm.numbers), 2), f"only {in_flight} orders were in flight, {in_talk} of them at the bank")
+    storm.expect((in_flight, in_call) == (len(storm.numbers), 2), f"only {in_flight} orders were in flight, {in_call} of them at the bank")
     ended = storm.statuses(storm.numbers)
     expected = {"fulfilled": storm.how_many["orders"] * 4 // 5, "shipping_failed": storm.how_many["orders"] // 5}
     storm.expect(ended == expected, f"ended as {ended}, not as {expected}")

@@ -19,7 +19,7 @@ from tests.proofs.storms.spec import FULL, SMALL
 from tests.proofs.storms.storm import Storm
 
 HOT, OTHER = "TENT-2P-GRN", "MUG-ENAMEL"
-POINT = "before_settle_commit.do.inventory.any"
+POINT = "before_outcome_commit.do.inventory.any"
 SLOW = "tok_slow_8s"  # at the bank for 0.8 s at this scale: time enough to take its saga's row meanwhile
 GO_ON_WITHIN_S = 20.0  # on a busy machine; each wait for a lock that is held is half a second at most
 SPARE_PROCESSES = 2
@@ -133,7 +133,7 @@ def _go_on(storm: Storm, what: str, numbers: list[str]) -> None:
 def _standing_at(storm: Storm, numbers: list[str], step: str) -> int:
     query = (
         "SELECT count(*) FROM fulfillment_steprecord r JOIN fulfillment_saga s ON s.id = r.saga_id JOIN orders_order o ON o.id = s.order_id"
-        " WHERE o.number = ANY(%s) AND r.name = %s AND r.state = 'granted'"
+        " WHERE o.number = ANY(%s) AND r.name = %s AND r.state = 'scheduled'"
     )
     return int(storm.shop.sql(query, numbers, step)[0][0])
 

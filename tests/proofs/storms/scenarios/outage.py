@@ -17,7 +17,7 @@ from tests.proofs.storms.scenario import Scenario
 from tests.proofs.storms.spec import FULL, SMALL
 from tests.proofs.storms.storm import Storm
 
-EVERY = 5  # each fifth order has an address that the carrier refuses, so that undos meet the outage too
+EVERY = 5  # each fifth order has an address that the carrier refuses, so that compensations meet the outage too
 WOKEN_PER_S = 20
 LEASE_S = 3.0  # at the scale at which storms run
 PAYMENTS = "payments.sandbox.do"

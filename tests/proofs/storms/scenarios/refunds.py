@@ -9,9 +9,9 @@ from tests.proofs.storms.storm import Storm
 
 INCIDENTS = "SELECT subject, kind, step, amount_minor FROM orders_incident WHERE subject = ANY(%s) AND state = 'open'"
 TOTALS = "SELECT number, total_minor FROM orders_order WHERE number = ANY(%s)"
-OUT = "SELECT message, amount_minor FROM orders_incident WHERE kind = 'provider_down' AND subject = 'payments.sandbox.undo' AND state = 'open'"
-HELD = "SELECT count(*) FROM fulfillment_saga WHERE held_by = 'payments.sandbox.undo'"
-LONG_S = 12.0  # two minutes at the scale at which storms run; far longer than the tries of an undo last
+OUT = "SELECT message, amount_minor FROM orders_incident WHERE kind = 'provider_down' AND subject = 'payments.sandbox.compensate' AND state = 'open'"
+HELD = "SELECT count(*) FROM fulfillment_saga WHERE held_by = 'payments.sandbox.compensate'"
+LONG_S = 12.0  # two minutes at the scale at which storms run; far longer than the tries of a compensation last
 TRIES = "4"
 
 
@@ -46,7 +46,7 @@ def _each_has_an_incident(storm: Storm, declined: list[str], kept: list[str]) ->
     storm.until("being refused", lambda: len(storm.shop.sql(INCIDENTS, both)), len(both), 120)
     totals = dict(storm.shop.sql(TOTALS, both))
     for subject, kind, step, amount in storm.shop.sql(INCIDENTS, both):
-        expected = ("undo_exhausted", "payment" if subject in declined else "shipping", totals[subject])
+        expected = ("compensation_exhausted", "payment" if subject in declined else "shipping", totals[subject])
         storm.expect((kind, step, amount) == expected, f"{subject}: its incident is {kind} {step} {amount}, not {expected}")
     storm.expect(storm.statuses(both) == {"compensating": len(both)}, f"refused for good: {storm.statuses(both)}")
     storm.counts["incidents"] = len(storm.shop.sql(INCIDENTS, both))
@@ -89,5 +89,5 @@ SCENARIO = Scenario(
     happens=happens,
     sizes={SMALL: {"declined": 4, "kept": 2, "waiting": 8}, FULL: {"declined": 45, "kept": 5, "waiting": 150}},
     minutes={SMALL: 0.9, FULL: 1.3},
-    variables={"UNDO_TRIES": TRIES},
+    variables={"COMPENSATION_TRIES": TRIES},
 )

@@ -28,9 +28,9 @@ WITH copies AS (
 )
 INSERT INTO fulfillment_steprecord (SELECT (jsonb_populate_record(NULL::fulfillment_steprecord, to_jsonb(r) || jsonb_build_object(
     'id', nextval('fulfillment_steprecord_id_seq'), 'saga_id', sagas.id, 'do_key', copies.number || ':' || r.name || ':do:1:' || s.nonce,
-    'state', CASE WHEN r.position = 0 THEN 'granted' ELSE 'pending' END, 'tries', 0, 'claim', NULL, 'receipt', NULL,
-    'granted_at', CASE WHEN r.position = 0 THEN shop_now() END, 'first_started_at', NULL, 'started_at', NULL, 'asked_until', NULL,
-    'settled_at', NULL))).*
+    'state', CASE WHEN r.position = 0 THEN 'scheduled' ELSE 'pending' END, 'tries', 0, 'claim', NULL, 'receipt', NULL,
+    'scheduled_at', CASE WHEN r.position = 0 THEN shop_now() END, 'first_started_at', NULL, 'started_at', NULL, 'asked_until', NULL,
+    'outcome_at', NULL))).*
     FROM sagas JOIN copies ON copies.id = sagas.order_id, fulfillment_steprecord r JOIN fulfillment_saga s ON s.id = r.saga_id
         JOIN orders_order o ON o.id = s.order_id WHERE o.number = %(like)s)
 """

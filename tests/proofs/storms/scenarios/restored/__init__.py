@@ -53,6 +53,6 @@ SCENARIO = Scenario(
         FULL: {"before": 40, "of_each_kind": 4, "meanwhile": 8, "per_s": 4, "moved": 200, "under_way": 10, "new": 20},
     },
     minutes={SMALL: 1.5, FULL: 4.0},
-    variables={"STEP_TRIES": "60", "UNDO_TRIES": "60"},  # nobody runs out of them while the providers are down
+    variables={"STEP_TRIES": "60", "COMPENSATION_TRIES": "60"},  # nobody runs out of them while the providers are down
     program=roles_down.PROGRAM,
 )

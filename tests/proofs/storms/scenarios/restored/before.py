@@ -12,7 +12,7 @@ KEPT = "tok_refund_declined"  # its refund is refused for good, so it waits for 
 PREPARED_WITHIN_S = 420.0  # what comes before the loss promises nothing: it only has to be there
 TOTALS = "SELECT number, total_minor FROM orders_order WHERE number = ANY(%s)"
 EVERY = 5  # each fifth order that moves is turned back
-UNDO_BEGUN = "undo_(granted|started|retry_wait|in_doubt)"
+COMPENSATION_BEGUN = "compensation_(scheduled|started|retry_wait|in_doubt)"
 STANDS = """
 SELECT count(*) FROM fulfillment_steprecord r JOIN fulfillment_saga s ON s.id = r.saga_id JOIN orders_order o ON o.id = s.order_id
 WHERE o.number = ANY(%s) AND r.name = %s AND r.state ~ %s
@@ -25,15 +25,15 @@ class Opened:
     def __init__(self, storm: Storm) -> None:
         shop, each = storm.shop, storm.how_many["of_each_kind"]
         self.kept = storm.place(each, token=KEPT, postal_code=REFUSED)
-        _wait(storm, self.kept, "payment", "undo_failed")
+        _wait(storm, self.kept, "payment", "compensation_failed")
         shop.only_down("refunds")
         self.refunded = storm.place(each, postal_code=REFUSED)
-        _wait(storm, self.refunded, "payment", UNDO_BEGUN)
+        _wait(storm, self.refunded, "payment", COMPENSATION_BEGUN)
         shop.only_down("refunds", "labels", "label_cancels")
         self.withdrawn = storm.place(each)
         _wait(storm, self.withdrawn, "inventory", "succeeded")
         _cancel(storm, self.withdrawn)
-        _wait(storm, self.withdrawn, "payment", "undo_")  # next, or under way, as far as its label stands before it
+        _wait(storm, self.withdrawn, "payment", "compensate_")  # next, or under way, as far as its label stands before it
         self.cancelled, self.returned, self.shipped = storm.place(each), storm.place(each), storm.place(each)
         _wait(storm, self.paid, "inventory", "succeeded")
         shop.only_down("refunds", "labels", "label_cancels", "charges")

@@ -1,4 +1,4 @@
-"""Promise: one talk with a provider obeys its card, with the real sandbox on the other side."""
+"""Promise: one provider call obeys its capabilities, with the real sandbox on the other side."""
 
 import zlib
 from collections.abc import Callable
@@ -9,10 +9,10 @@ import pytest
 from fulfillment.engine import Claim
 from fulfillment.errors import Busy, Changed, InDoubt, Rejected, StepError
 from fulfillment.gateways.lease import Lease
+from fulfillment.provider_call import call_provider
 from fulfillment.step import Kind, Receipt, Step
 from fulfillment.steps.payment import Payment
 from fulfillment.steps.shipping import Shipping
-from fulfillment.talk import talk
 from orders.models import Order
 from tests.fulfillment.conftest import SandboxProcess
 
@@ -22,27 +22,27 @@ Ask = Callable[..., Receipt | StepError | None]
 
 @pytest.fixture
 def ask(order: Order, sandbox: SandboxProcess, settings: Any, request: pytest.FixtureRequest) -> Ask:
-    """Talk about an order of this test's own."""
+    """A provider call for an order of this test's own."""
     settings.SANDBOX_URL = sandbox.url
     settings.CALL_DEADLINE_S = 0.5
     order.number = f"ORD-{zlib.crc32(request.node.name.encode())}"
     order.shipping_address = {"name": "A", "line1": "B", "city": "C", "postal_code": "1", "country": "IE"}
     order.save()
 
-    def talks(
-        step: Step | None = None, gateway: str = "sandbox", token: str = "tok_ok", undo: bool = False, **known: Any
+    def calls(
+        step: Step | None = None, gateway: str = "sandbox", token: str = "tok_ok", compensating: bool = False, **known: Any
     ) -> Receipt | StepError | None:
         step = step or Payment()
         Order.objects.filter(pk=order.pk).update(payment_token=token)
         do_key = f"{order.number}:{step.name}:do:1"
         claim = Claim(
-            saga=1, epoch=1, order_id=order.pk, order=order.number, name=step.name, undo=undo, claim=None,
-            key=f"{order.number}:{step.name}:undo:1" if undo else do_key, do_key=do_key, tries=1, role=step.role, gateway=gateway,
-            **{"receipt": None, "undo_amount_minor": None} | known,
+            saga=1, epoch=1, order_id=order.pk, order=order.number, name=step.name, compensating=compensating, claim=None,
+            key=f"{order.number}:{step.name}:compensate:1" if compensating else do_key, do_key=do_key, tries=1, role=step.role, gateway=gateway,
+            **{"receipt": None, "compensation_amount_minor": None} | known,
         )  # fmt: skip
-        return talk(step, claim, Lease.begin(30))
+        return call_provider(step, claim, Lease.begin(30))
 
-    return talks
+    return calls
 
 
 def effects(sandbox: SandboxProcess, order: Order) -> list[str]:
@@ -67,7 +67,7 @@ def test_after_the_window_it_looks_up_first(ask: Ask, sandbox: SandboxProcess, o
     assert effects(sandbox, order) == ["charge"]
 
 
-def test_what_somebody_else_has_undone_is_not_adopted(ask: Ask, sandbox: SandboxProcess, order: Order) -> None:
+def test_what_somebody_else_has_reversed_is_not_adopted(ask: Ask, sandbox: SandboxProcess, order: Order) -> None:
     """Found, and refunded since: going on would ship for free."""
     ask()
     key = f"{order.number}:payment:do:1"
@@ -76,7 +76,7 @@ def test_what_somebody_else_has_undone_is_not_adopted(ask: Ask, sandbox: Sandbox
     refused = ask(age_s=A_DAY_S, quiet_s=A_DAY_S)
 
     assert isinstance(refused, Rejected)
-    assert refused.code == "undone_elsewhere"
+    assert refused.code == "reversed_elsewhere"
 
 
 def test_nothing_there_counts_only_after_the_lag(ask: Ask, sandbox: SandboxProcess, order: Order) -> None:
@@ -90,9 +90,9 @@ def test_nothing_there_counts_only_after_the_lag(ask: Ask, sandbox: SandboxProce
 
 
 @pytest.mark.parametrize("gateway", ["sandbox", "sandbox_burn"])
-def test_blind_undo_of_what_never_happened_closes_the_door(ask: Ask, sandbox: SandboxProcess, order: Order, gateway: str) -> None:
+def test_blind_compensation_of_what_never_happened_closes_the_door(ask: Ask, sandbox: SandboxProcess, order: Order, gateway: str) -> None:
     """Tombstone or burnt key: nothing remains, and nothing can come."""
-    assert not isinstance(ask(undo=True, gateway=gateway), StepError)
+    assert not isinstance(ask(compensating=True, gateway=gateway), StepError)
 
     ask(gateway=gateway)
     money = [amount if operation == "charge" else -(amount or 0) for operation, _, amount in sandbox.effects(order.number) if amount]
@@ -100,28 +100,28 @@ def test_blind_undo_of_what_never_happened_closes_the_door(ask: Ask, sandbox: Sa
 
 
 def test_burning_a_declined_key_ends_the_doubt(ask: Ask, sandbox: SandboxProcess, order: Order) -> None:
-    assert ask(undo=True, gateway="sandbox_burn", token="tok_declined") == {"burnt": True}
+    assert ask(compensating=True, gateway="sandbox_burn", token="tok_declined") == {"burnt": True}
     assert effects(sandbox, order) == []
 
 
 def test_watching_ends_with_a_person_never_with_done(ask: Ask) -> None:
-    watching = ask(undo=True, gateway="sandbox_watch", age_s=10.0, quiet_s=10.0)
+    watching = ask(compensating=True, gateway="sandbox_watch", age_s=10.0, quiet_s=10.0)
     assert isinstance(watching, Busy)
 
-    over = ask(undo=True, gateway="sandbox_watch", age_s=A_DAY_S, quiet_s=A_DAY_S)
+    over = ask(compensating=True, gateway="sandbox_watch", age_s=A_DAY_S, quiet_s=A_DAY_S)
     assert isinstance(over, Rejected)
     assert over.code == "watched_in_vain"
 
 
-def test_an_undo_in_doubt_asks_what_is_left_before_it_gives_back_again(ask: Ask, sandbox: SandboxProcess, order: Order) -> None:
+def test_a_compensation_in_doubt_asks_what_is_left_before_it_gives_back_again(ask: Ask, sandbox: SandboxProcess, order: Order) -> None:
     """On a bank without keys the first refund had landed: a second one is not asked for."""
     receipt = ask(gateway="sandbox_keyless")
-    known = {"receipt": receipt, "undo_amount_minor": order.total_minor, "gateway": "sandbox_keyless"}
-    assert not isinstance(ask(undo=True, **known), StepError)
+    known = {"receipt": receipt, "compensation_amount_minor": order.total_minor, "gateway": "sandbox_keyless"}
+    assert not isinstance(ask(compensating=True, **known), StepError)
 
-    again = ask(undo=True, undo_doubt=True, **known)
+    again = ask(compensating=True, compensation_doubt=True, **known)
 
-    assert again == {"found_undone": True, "amount_minor": order.total_minor}
+    assert again == {"found_compensated": True, "amount_minor": order.total_minor}
     assert effects(sandbox, order) == ["charge", "refund"]
 
 
@@ -131,19 +131,19 @@ def test_what_somebody_else_has_given_back_is_noticed(ask: Ask, sandbox: Sandbox
     planted = {"operation": "refund", "order": order.number, "key": key, "amount": 40, "currency": "EUR"}
     assert sandbox.client.post("/control/plant", json=planted).status_code == 201
 
-    found = ask(undo=True, undo_doubt=True, receipt=receipt, undo_amount_minor=order.total_minor)
+    found = ask(compensating=True, compensation_doubt=True, receipt=receipt, compensation_amount_minor=order.total_minor)
 
     assert isinstance(found, Changed)
     assert found.given_back_minor == 40
 
 
-def test_a_receipt_of_an_older_version_is_undone_by_its_key(ask: Ask, sandbox: SandboxProcess, order: Order) -> None:
+def test_a_receipt_of_an_older_version_is_compensated_by_its_key(ask: Ask, sandbox: SandboxProcess, order: Order) -> None:
     """It lacks what this code needs: that says no more than no receipt, and strands nobody."""
     ask()
 
-    undone = ask(undo=True, receipt={"charge": "ch_in_an_older_shape"}, undo_amount_minor=None)
+    compensated = ask(compensating=True, receipt={"charge": "ch_in_an_older_shape"}, compensation_amount_minor=None)
 
-    assert undone == {"amount_minor": order.total_minor}
+    assert compensated == {"amount_minor": order.total_minor}
     assert effects(sandbox, order) == ["charge", "refund"]
 
 
@@ -152,7 +152,7 @@ def test_a_carrier_that_rejects_the_cancel_is_heard(ask: Ask, order: Order) -> N
     order.save()
     receipt = ask(step=Shipping())
 
-    refused = ask(step=Shipping(), undo=True, receipt=receipt)
+    refused = ask(step=Shipping(), compensating=True, receipt=receipt)
 
     assert isinstance(refused, Rejected)
     assert refused.code == "handed_over"
@@ -177,7 +177,7 @@ def test_what_nobody_expected_is_in_doubt(ask: Ask, step: type[Payment], code: s
 
 
 class Homeless(Step):
-    """A step that names no role talks to whomever it likes."""
+    """A step that names no role calls whomever it likes."""
 
     name = "homeless"
     kind = Kind.COMPENSABLE
@@ -186,5 +186,5 @@ class Homeless(Step):
         return {"ok": True}
 
 
-def test_a_step_without_a_role_needs_no_card(ask: Ask) -> None:
+def test_a_step_without_a_role_needs_no_capabilities(ask: Ask) -> None:
     assert ask(step=Homeless(), gateway="") == {"ok": True}

@@ -13,7 +13,7 @@ class Blind(enum.Enum):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Card:
+class Capabilities:
     """What one provider promises. ``key_window_s``: seconds for which it remembers an idempotency key. 0: it knows no keys.
 
     ``keeps_rejections``: it remembers a rejection under its key. ``tombstone``: it can cancel by key, for good.

@@ -1,9 +1,9 @@
 """One provider call, as the provider's capabilities allow: it never asks twice for what may have taken place. It writes nothing.
 
-Note: doubt is resolved in this order. While the provider remembers the key, counted from the grant, the same key asks again. After that, and where the provider
-knows no keys, a look-up by key comes first. That nothing is there counts only once the provider's lag is over, by the database's clock and by this process's own.
-A saga that turns back in doubt compensates blind: by tombstone, by burning the key, or by watching until nothing can land any more. A look-up that finds nothing
-never ends a compensation.
+Note: doubt is resolved in this order. While the provider remembers the key, counted from when it was scheduled, the same key asks again. After that, and where the
+provider knows no keys, a look-up by key comes first. That nothing is there counts only once the provider's lag is over, by the database's clock and by this
+process's own. A saga that turns back in doubt compensates blind: by tombstone, by burning the key, or by watching until nothing can land any more. A look-up that
+finds nothing never ends a compensation.
 
 Note: after a refusal. Where refusals are not kept, an attempt that was refused may still land, because an earlier try of it may be on its way. So the next attempt
 asks for nothing until lease and lag of all tries before it are over, and until it has looked up what is there.
@@ -13,14 +13,14 @@ import logging
 from collections.abc import Iterable
 from contextlib import AbstractContextManager, nullcontext
 
-from fulfillment.answers import PARTLY_GIVEN_BACK, UNUSABLE, as_asked, as_granted, storable
-from fulfillment.card import Blind, Card
+from fulfillment.answers import PARTLY_GIVEN_BACK, UNUSABLE, as_asked, as_scheduled, storable
+from fulfillment.capabilities import Blind, Capabilities
 from fulfillment.crashpoints import crash_point
 from fulfillment.engine import Claim
-from fulfillment.errors import LAG, UNDONE_ELSEWHERE, WATCHED_IN_VAIN, WATCHING, Busy, Changed, Differs, InDoubt, Rejected, StepError
+from fulfillment.errors import LAG, REVERSED_ELSEWHERE, WATCHED_IN_VAIN, WATCHING, Busy, Changed, Differs, InDoubt, Rejected, StepError
 from fulfillment.gateways import pinned
 from fulfillment.gateways.lease import Lease, leased
-from fulfillment.step import Receipt, Step, Undo
+from fulfillment.step import Compensation, Receipt, Step
 from orders.database import is_our_trouble
 from orders.models import Order
 from orders.money import money
@@ -29,7 +29,7 @@ from orders.soft_limit import SoftTimeLimitExceeded, interruptible
 log = logging.getLogger(__name__)
 
 
-def talk(step: Step, claim: Claim, lease: Lease) -> Receipt | StepError | None:
+def call_provider(step: Step, claim: Claim, lease: Lease) -> Receipt | StepError | None:
     """What the call has achieved, or the error. It runs outside of any transaction, under the lease, with the provider that the saga's plan pins.
 
     Nothing else in a task may be interrupted by its soft time limit.
@@ -38,19 +38,19 @@ def talk(step: Step, claim: Claim, lease: Lease) -> Receipt | StepError | None:
     try:
         order = Order.objects.get(pk=claim.order_id)
         with interruptible(), leased(lease), with_provider_of(claim.role, claim.gateway):
-            crash_point("before_call", claim.order, claim.name, undo=claim.undo)
-            receipt = _undo(step, order, claim) if claim.undo else _do(step, order, claim)
-            crash_point("after_call", claim.order, claim.name, undo=claim.undo)
+            crash_point("before_call", claim.order, claim.name, compensating=claim.compensating)
+            receipt = _compensate(step, order, claim) if claim.compensating else _do(step, order, claim)
+            crash_point("after_call", claim.order, claim.name, compensating=claim.compensating)
         return storable(receipt)
     except StepError as error:
         return error
     except SoftTimeLimitExceeded:  # the provider has a deadline of its own: what takes so long is slow on our side
-        return InDoubt("The time limit ended the talk with the provider", code="time_limit", provider_failed=False)
+        return InDoubt("The time limit ended the provider call", code="time_limit", provider_failed=False)
     except Exception as unknown:  # an error of an unknown class says nothing about what the provider did
         if is_our_trouble(unknown):
             raise
         log.exception("%s of %s: unknown error, in doubt", claim.name, claim.key)
-        return InDoubt(f"{type(unknown).__name__} while talking to the provider", code="unknown_error", provider_failed=False)
+        return InDoubt(f"{type(unknown).__name__} while calling the provider", code="unknown_error", provider_failed=False)
 
 
 def with_provider_of(role: str, gateway: str) -> AbstractContextManager[None]:
@@ -62,23 +62,27 @@ def with_provider_of(role: str, gateway: str) -> AbstractContextManager[None]:
 
 
 def _do(step: Step, order: Order, claim: Claim) -> Receipt:
-    card = claim.card
-    _await_what_was_refused(claim, card)
-    if card is not None and (landed := _landed_after_all(step, order, claim.refused_keys)) is not None:
+    capabilities = claim.capabilities
+    _await_what_was_refused(claim, capabilities)
+    if capabilities is not None and (landed := _landed_after_all(step, order, claim.refused_keys)) is not None:
         return landed
-    if card is None or claim.is_once:
+    if capabilities is None or claim.is_once:
         receipt = as_asked(step, order, step.execute(order, claim.key))
-        return receipt if card is None or claim.quiet_s is None else _still_there(step, order, claim.key, receipt)
+        return receipt if capabilities is None or claim.quiet_s is None else _still_there(step, order, claim.key, receipt)
     if (found := step.resolve(order, claim.key)) is not None:
         return whole(step, order, found, step.left(order, claim.key))
-    if (quiet_s := claim.surely_quiet_s) is not None and quiet_s <= card.lookup_lag_s:
+    if (quiet_s := claim.surely_quiet_s) is not None and quiet_s <= capabilities.lookup_lag_s:
         raise Busy("The provider shows nothing under this key yet; it may still land", code=LAG)
     return as_asked(step, order, step.execute(order, claim.key))
 
 
-def _await_what_was_refused(claim: Claim, card: Card | None) -> None:
+def _await_what_was_refused(claim: Claim, capabilities: Capabilities | None) -> None:
     """Raises Busy: an earlier attempt may still land, so what the provider shows now does not count."""
-    _await_silence(claim.surely_refused_quiet_s, card.lookup_lag_s if card else 0.0, "An attempt that was refused before may still land")
+    _await_silence(
+        claim.surely_refused_quiet_s,
+        capabilities.lookup_lag_s if capabilities else 0.0,
+        "An attempt that was refused before may still land",
+    )
 
 
 def _await_silence(quiet_s: float | None, lag_s: float, why: str) -> None:
@@ -105,38 +109,42 @@ def _still_there(step: Step, order: Order, key: str, receipt: Receipt) -> Receip
 
 
 def whole(step: Step, order: Order, found: Receipt, left: int | None) -> Receipt:
-    """What was found, if it is what was asked for and all of it is ``left``. An order that went on with what somebody has undone since would ship for free.
+    """What was found, if it is what was asked for and all of it is ``left``. An order that went on with what somebody has reversed since would ship for free.
 
     Raises Differs, Rejected, InDoubt.
     """
     as_asked(step, order, found)
     if left == 0:
-        raise Rejected("It took place, and somebody else has undone it since", code=UNDONE_ELSEWHERE)
+        raise Rejected("It took place, and somebody else has undone it since", code=REVERSED_ELSEWHERE)
     if left is not None and left < found.get("amount_minor", left):
         told = "It took place, and somebody else has undone part of it since"
-        raise InDoubt(told, code="partly_undone_elsewhere", provider_failed=False)
+        raise InDoubt(told, code="partly_reversed_elsewhere", provider_failed=False)
     return found
 
 
 # --- backward ------------------------------------------------------------------------------------------------------------
 
 
-def _undo(step: Step, order: Order, claim: Claim) -> Receipt | None:
-    undo, card = claim.undo_of(order), claim.card
-    _await_what_was_refused(claim, card)
-    if card is not None and not card.has_keys:
-        _await_what_was_tried(claim, card)
-    if card is None or _is_usable(step, claim.receipt):
-        return _undo_known(step, order, undo, claim)
-    return _undo_blind(
-        step, order, Undo(key=undo.key, do_key=undo.do_key, receipt=None, amount_minor=None, currency=undo.currency), claim, card
+def _compensate(step: Step, order: Order, claim: Claim) -> Receipt | None:
+    compensation, capabilities = claim.compensation_of(order), claim.capabilities
+    _await_what_was_refused(claim, capabilities)
+    if capabilities is not None and not capabilities.has_keys:
+        _await_what_was_tried(claim, capabilities)
+    if capabilities is None or _is_usable(step, claim.receipt):
+        return _compensate_known(step, order, compensation, claim)
+    return _compensate_blind(
+        step,
+        order,
+        Compensation(key=compensation.key, do_key=compensation.do_key, receipt=None, amount_minor=None, currency=compensation.currency),
+        claim,
+        capabilities,
     )
 
 
-def _await_what_was_tried(claim: Claim, card: Card) -> None:
+def _await_what_was_tried(claim: Claim, capabilities: Capabilities) -> None:
     """Without keys a second try is a second compensation. Raises Busy: an earlier one may still land."""
-    if claim.undo_doubt:
-        _await_silence(claim.surely_undo_quiet_s, card.lookup_lag_s, "An earlier try may still land")
+    if claim.compensation_doubt:
+        _await_silence(claim.surely_compensation_quiet_s, capabilities.lookup_lag_s, "An earlier try may still land")
 
 
 def _is_usable(step: Step, receipt: Receipt | None) -> bool:
@@ -144,44 +152,46 @@ def _is_usable(step: Step, receipt: Receipt | None) -> bool:
     return receipt is not None and all(field in receipt for field in step.receipt_fields)
 
 
-def _undo_known(step: Step, order: Order, undo: Undo, claim: Claim) -> Receipt | None:
-    """Compensate what is known by its receipt. After a try in doubt ask first what is left: it may be less than was granted, or nothing."""
-    left = step.left(order, undo.do_key) if claim.undo_doubt else None
+def _compensate_known(step: Step, order: Order, compensation: Compensation, claim: Claim) -> Receipt | None:
+    """Compensate what is known by its receipt. After a try in doubt ask first what is left: it may be less than was asked for, or nothing."""
+    left = step.left(order, compensation.do_key) if claim.compensation_doubt else None
     if left == 0:
-        return {"found_undone": True, "amount_minor": undo.amount_minor}
-    if left is not None and undo.amount_minor is not None and left < undo.amount_minor:
-        given_back = undo.amount_minor - left
-        raise Changed(f"{given_back} of {undo.amount_minor} had been given back by somebody else", "remainder_changed", given_back)
-    return as_granted(undo, step.compensate(order, undo))
+        return {"found_compensated": True, "amount_minor": compensation.amount_minor}
+    if left is not None and compensation.amount_minor is not None and left < compensation.amount_minor:
+        given_back = compensation.amount_minor - left
+        raise Changed(f"{given_back} of {compensation.amount_minor} had been given back by somebody else", "remainder_changed", given_back)
+    return as_scheduled(compensation, step.compensate(order, compensation))
 
 
-def _undo_blind(step: Step, order: Order, undo: Undo, claim: Claim, card: Card) -> Receipt | None:
-    if card.blind is Blind.TOMBSTONE:
-        return _nothing_left(step, order, undo, as_granted(undo, step.compensate(order, undo)))
-    found = step.resolve(order, undo.do_key)
-    burns = found is None and card.blind is Blind.BURN
+def _compensate_blind(step: Step, order: Order, compensation: Compensation, claim: Claim, capabilities: Capabilities) -> Receipt | None:
+    if capabilities.blind is Blind.TOMBSTONE:
+        return _nothing_left(step, order, compensation, as_scheduled(compensation, step.compensate(order, compensation)))
+    found = step.resolve(order, compensation.do_key)
+    burns = found is None and capabilities.blind is Blind.BURN
     if burns:
-        found = _burn(step, order, undo.do_key)
+        found = _burn(step, order, compensation.do_key)
         if found is None:
             return {"burnt": True}
     if found is None:
-        raise _watch(claim, card)
-    left = step.left(order, undo.do_key)
+        raise _watch(claim, capabilities)
+    left = step.left(order, compensation.do_key)
     if left == 0:
-        return {"found_undone": True, "amount_minor": claim.undo_amount_minor}
-    currency = found.get("currency", undo.currency)
-    known = Undo(key=undo.key, do_key=undo.do_key, receipt=found, amount_minor=_amount_of(found, left), currency=currency)
-    undone = as_granted(known, step.compensate(order, known))
-    return {**(undone or {}), "burnt": True} if burns else undone
+        return {"found_compensated": True, "amount_minor": claim.compensation_amount_minor}
+    currency = found.get("currency", compensation.currency)
+    known = Compensation(
+        key=compensation.key, do_key=compensation.do_key, receipt=found, amount_minor=_amount_of(found, left), currency=currency
+    )
+    compensated = as_scheduled(known, step.compensate(order, known))
+    return {**(compensated or {}), "burnt": True} if burns else compensated
 
 
-def _nothing_left(step: Step, order: Order, undo: Undo, given_back: Receipt | None) -> Receipt | None:
+def _nothing_left(step: Step, order: Order, compensation: Compensation, given_back: Receipt | None) -> Receipt | None:
     """What was given back, where it is less than the step asks for. Perhaps no more was there; only the provider can say so. Raises Differs: more is there."""
     amount, asked = (given_back or {}).get("amount_minor"), step.asks_minor(order)
-    if not amount or asked is None or amount >= asked or not (left := step.left(order, undo.do_key)):
+    if not amount or asked is None or amount >= asked or not (left := step.left(order, compensation.do_key)):
         return given_back
-    told = f"{money(amount, undo.currency)} was given back, and {money(left, undo.currency)} is still there"
-    raise Differs(told, PARTLY_GIVEN_BACK, amount, step.resolve(order, undo.do_key))
+    told = f"{money(amount, compensation.currency)} was given back, and {money(left, compensation.currency)} is still there"
+    raise Differs(told, PARTLY_GIVEN_BACK, amount, step.resolve(order, compensation.do_key))
 
 
 def _amount_of(found: Receipt, left: int | None) -> int | None:
@@ -200,12 +210,12 @@ def _burn(step: Step, order: Order, do_key: str) -> Receipt | None:
         return None
 
 
-def _watch(claim: Claim, card: Card) -> StepError:
+def _watch(claim: Claim, capabilities: Capabilities) -> StepError:
     """What to answer while nothing is found: Busy until nothing under this key can land any more; then Rejected, and a person decides.
 
     That nothing was found proves nothing.
     """
-    over = claim.age_s > card.key_window_s + card.lookup_lag_s and (claim.quiet_s or 0.0) > card.lookup_lag_s
+    over = claim.age_s > capabilities.key_window_s + capabilities.lookup_lag_s and (claim.quiet_s or 0.0) > capabilities.lookup_lag_s
     if over:
         return Rejected("Nothing was found until nothing could land any more, which proves nothing", code=WATCHED_IN_VAIN)
     return Busy("Nothing is there yet; it is watched for until it can no longer land", code=WATCHING)

@@ -73,9 +73,16 @@ def sentence(entry: TimelineEntry, inside: bool = True) -> str:
 def _moved(subject: str, entry: TimelineEntry) -> str:
     if entry.kind == Kind.STEP and entry.code == OWN_DATABASE:
         return _put_off(subject, entry)
-    state = entry.to_state.replace("_", " ")
     reason = f": {entry.detail['message']}" if entry.detail.get("message") else ""
-    return f"{subject} {state}{reason}"
+    return f"{subject} {_in_words(entry)}{reason}"
+
+
+def _in_words(entry: TimelineEntry) -> str:
+    """The state, as people read it: the compensation of a step is an undo to them."""
+    state = entry.to_state
+    if entry.kind in (Kind.STEP, Kind.LATE):
+        state = state.replace("compensation", "undo").replace("compensated", "undone")
+    return state.replace("_", " ")
 
 
 def _put_off(subject: str, entry: TimelineEntry) -> str:
@@ -97,7 +104,7 @@ def _left(subject: str, entry: TimelineEntry) -> str:
 
 def _late(subject: str, entry: TimelineEntry) -> str:
     followed = f": {entry.detail['message']}" if entry.detail.get("message") else " and changed nothing"
-    return f"A late worker of {entry.name} (epoch {entry.epoch}) learned '{entry.to_state}'{followed}"
+    return f"A late worker of {entry.name} (epoch {entry.epoch}) learned '{_in_words(entry)}'{followed}"
 
 
 def _relaunched(subject: str, entry: TimelineEntry) -> str:

@@ -24,7 +24,11 @@ def every_compensation_has_ended(facts: Facts) -> Iterator[Finding]:
     """An operator may close an order as it is."""
     for record in facts.records:
         if facts.state is SagaState.COMPENSATED and record.state in COMPENSATION_OPEN:
-            yield facts.finding(Rule.EVERY_COMPENSATION_HAS_ENDED, f"compensated, yet {record.name} is {record.state}", step=record.name)
+            yield facts.finding(
+                Rule.EVERY_COMPENSATION_HAS_ENDED,
+                f"compensated, yet {record.name} is {record.get_state_display().lower()}",
+                step=record.name,
+            )
 
 
 def fact_told_once(facts: Facts) -> Iterator[Finding]:

@@ -58,7 +58,7 @@ def _late(facts: Facts) -> Iterator[Finding]:
     """It landed after its compensation had ended, or its compensation gave back too little: either way the customer has paid for nothing."""
     for record, charges in charges_by_step(facts):
         if amount := left(charges):
-            told = f"{_shown(facts, amount)} held under {charges[0].key}, though {record.name} is {record.state}"
+            told = f"{_shown(facts, amount)} held under {charges[0].key}, though {record.name} is {record.get_state_display().lower()}"
             yield facts.finding(Rule.LATE, told, step=record.name, amount_minor=amount)
 
 

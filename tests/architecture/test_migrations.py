@@ -8,13 +8,11 @@ from django.db.migrations.loader import MigrationLoader
 from django.db.migrations.operations.base import Operation
 
 OURS = ("orders", "fulfillment", "sideeffects", "analytics", "loyalty", "email", "recommendations")
-# Before there were releases: these were never met by older code.
-BEFORE = {("fulfillment", "0002_budgets_and_ledger"), ("fulfillment", "0003_stock_received")}
 
 
 def operations() -> Iterator[tuple[str, Operation]]:
     for (app, name), migration in MigrationLoader(None, ignore_no_migrations=True).disk_migrations.items():
-        if app in OURS and (app, name) not in BEFORE:
+        if app in OURS:
             for operation in migration.operations:
                 yield f"{app} {name}", operation
 
@@ -27,9 +25,11 @@ def needs_a_value(field: "models.Field[object, object]") -> bool:
 
 def test_old_code_can_insert_rows_without_the_columns_of_newer_code() -> None:
     """A column that a later release adds is nullable, or the database knows its default."""
-    added = [(where, operation) for where, operation in operations() if isinstance(operation, AddField)]
+    added = [
+        (where, operation) for where, operation in operations() if isinstance(operation, AddField) and not where.endswith(" 0001_initial")
+    ]
 
-    assert added
+    assert needs_a_value(models.IntegerField())
     assert [f"{where}: {one.model_name}.{one.name}" for where, one in added if needs_a_value(one.field)] == []
 
 

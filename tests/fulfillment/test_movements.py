@@ -6,8 +6,6 @@ from typing import Any
 
 import pytest
 from django.db import DatabaseError, connection, transaction
-from django.db.migrations import RunSQL
-from django.db.migrations.loader import MigrationLoader
 from django.db.models import F, Sum
 
 from fulfillment import movements, stock
@@ -143,24 +141,6 @@ def test_an_older_release_finds_movements_conserved(mugs: StockLevel) -> None:
     record(Reason.COUNTED, 9, since=seen())
 
     assert StockLevel.objects.values_list("received", "on_hand").get() == (9, 9)
-
-
-def test_what_was_there_before_movements_were_kept_is_the_first_one(mugs: StockLevel) -> None:
-    """Of whatever is in the warehouse when the release comes; seven of ten have been sold. A level that never held anything has none."""
-    StockLevel.objects.create(sku="CUP", on_hand=0)
-    stock.reserve("ORD-1", {"MUG": 7})
-    stock.consume("ORD-1")
-    migrations = MigrationLoader(None, ignore_no_migrations=True).disk_migrations
-    [ours] = [migration for (_, name), migration in migrations.items() if name.endswith("_stock_movements")]
-    [backfill] = [str(operation.sql) for operation in ours.operations if isinstance(operation, RunSQL)]
-
-    with connection.cursor() as cursor:
-        cursor.execute("SET LOCAL session_replication_role = replica; DELETE FROM fulfillment_stockmovement")
-        cursor.execute("SET LOCAL session_replication_role = DEFAULT")
-        cursor.execute(backfill)
-
-    assert list(StockMovement.objects.values_list("level__sku", "reason", "pieces", "on_hand", "actor")) == [("MUG", "received", 10, 3, "")]
-    assert list(shop_rules.stock_is_conserved()) == []
 
 
 def test_a_number_edited_past_all_movements_is_found(mugs: StockLevel) -> None:

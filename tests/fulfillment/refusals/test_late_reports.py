@@ -1,19 +1,17 @@
 """Promise: whatever lands late has an owner, and refusals of before are known by their history."""
 
-import importlib
 from collections.abc import Callable
 from typing import Any
 
 import pytest
-from django.db import connection
 
 from fulfillment import engine, ledger
-from fulfillment.errors import StepError, Unavailable
-from fulfillment.models import PastAttempt, Saga, SagaState, StepRecord, StepState
+from fulfillment.errors import Unavailable
+from fulfillment.models import PastAttempt, Saga, SagaState, StepState
 from orders.models import Incident, Order, TimelineEntry
 from orders.timeline import sentence
 from tests.fulfillment.driving import REFUSED, compensation_failed, found, record, start
-from tests.fulfillment.refusals.conftest import SILENCE, entries, look, retried
+from tests.fulfillment.refusals.conftest import entries, look, retried
 from tests.shop_clock import ShopClock
 
 GIVEN_BACK = {"refund_id": "re_1", "amount_minor": 100, "currency": "EUR"}
@@ -72,25 +70,6 @@ def test_a_refund_that_the_look_had_found_is_not_told_as_a_second_one(saga: int,
     engine.record_success(first, GIVEN_BACK)
 
     assert not Incident.objects.exclude(state="resolved").exists()
-
-
-# --- what was refused before it was noted ----------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(("error", "noted"), [(REFUSED, True), (SILENCE, False)], ids=["refused", "out of tries"])
-def test_refusals_of_before_are_known_by_their_history(saga: int, clock: ShopClock, settings: Any, error: StepError, noted: bool) -> None:
-    """A deploy finds them waiting for a person."""
-    settings.COMPENSATION_TRIES = 1
-    compensation_failed(saga, error)
-    look(saga, clock)
-    assert record(saga).state == StepState.COMPENSATION_FAILED
-    StepRecord.objects.update(compensation_refused_at=None)
-
-    migration: Any = importlib.import_module("fulfillment.migrations.0016_past_attempts")
-    with connection.cursor() as cursor:
-        cursor.execute(migration.REFUSED)
-
-    assert (record(saga).compensation_refused_at is not None) is noted
 
 
 def test_nothing_of_it_is_written_for_an_order_that_is_fulfilled(saga: int) -> None:

@@ -1,0 +1,311 @@
+"""The one clock and the order numbers come before any table that uses them."""
+
+import django.db.models.deletion
+import orders.clock
+import pgtrigger.compiler
+import pgtrigger.migrations
+from django.conf import settings
+from django.db import migrations, models
+
+SHOP_NOW = """
+CREATE FUNCTION shop_now() RETURNS timestamptz LANGUAGE sql STABLE PARALLEL RESTRICTED
+RETURN coalesce(nullif(current_setting('shop.now', true), '')::timestamptz, now())
+"""
+
+
+class Migration(migrations.Migration):
+
+    initial = True
+
+    dependencies = [
+        ('auth', '0012_alter_user_first_name_max_length'),
+        migrations.swappable_dependency(settings.AUTH_USER_MODEL),
+    ]
+
+    operations = [
+        migrations.RunSQL(SHOP_NOW, 'DROP FUNCTION shop_now()'),
+        migrations.RunSQL('CREATE SEQUENCE orders_order_number START 1001', 'DROP SEQUENCE orders_order_number'),
+        migrations.CreateModel(
+            name='ClientSettings',
+            fields=[
+                ('client', models.OneToOneField(on_delete=django.db.models.deletion.CASCADE, primary_key=True, related_name='shop_settings', serialize=False, to=settings.AUTH_USER_MODEL)),
+                ('unique_references', models.BooleanField(default=False, help_text='A second order under a reference is refused.')),
+            ],
+            options={
+                'verbose_name_plural': 'client settings',
+            },
+        ),
+        migrations.CreateModel(
+            name='QueueProbe',
+            fields=[
+                ('queue', models.CharField(max_length=40, primary_key=True, serialize=False)),
+                ('sent_at', models.DateTimeField(null=True)),
+                ('out_at', models.DateTimeField(null=True)),
+                ('awaited_since', models.DateTimeField(null=True)),
+                ('unanswered', models.PositiveIntegerField(default=0)),
+            ],
+            options={
+                'db_table': 'fulfillment_queueprobe',
+            },
+        ),
+        migrations.CreateModel(
+            name='TimelineEntry',
+            fields=[
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('at', models.DateTimeField(db_default=orders.clock.ShopNow())),
+                ('kind', models.CharField(choices=[('order', 'order'), ('saga', 'saga'), ('step', 'step'), ('take_over', 'taken over'), ('relaunch', 'message published again'), ('left', 'left to another release'), ('held', 'held'), ('late', 'came too late'), ('cancel', 'cancel'), ('operator', 'operator'), ('incident', 'incident'), ('delivery', 'side effect')], max_length=12)),
+                ('name', models.CharField(blank=True, max_length=40)),
+                ('from_state', models.CharField(blank=True, max_length=30)),
+                ('to_state', models.CharField(blank=True, max_length=30)),
+                ('epoch', models.PositiveIntegerField(default=0)),
+                ('code', models.CharField(blank=True, max_length=60)),
+                ('detail', models.JSONField(default=dict)),
+                ('actor', models.CharField(blank=True, max_length=80)),
+            ],
+            options={
+                'verbose_name_plural': 'timeline entries',
+                'ordering': ['id'],
+            },
+        ),
+        migrations.CreateModel(
+            name='TurnRow',
+            fields=[
+                ('name', models.CharField(max_length=20, primary_key=True, serialize=False)),
+                ('token', models.UUIDField()),
+                ('holder', models.CharField(max_length=80)),
+                ('release', models.PositiveIntegerField()),
+                ('until', models.DateTimeField()),
+            ],
+        ),
+        migrations.CreateModel(
+            name='OperatorToken',
+            fields=[
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('prefix', models.CharField(max_length=12, unique=True)),
+                ('digest', models.CharField(max_length=64)),
+                ('made_at', models.DateTimeField(db_default=orders.clock.ShopNow())),
+                ('revoked_at', models.DateTimeField(null=True)),
+                ('user', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='operator_tokens', to=settings.AUTH_USER_MODEL)),
+            ],
+            options={
+                'ordering': ['id'],
+            },
+        ),
+        migrations.CreateModel(
+            name='Order',
+            fields=[
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('number', models.CharField(max_length=20, unique=True)),
+                ('reference', models.CharField(blank=True, max_length=80)),
+                ('status', models.CharField(choices=[('placed', 'Placed'), ('processing', 'Processing'), ('fulfilled', 'Fulfilled'), ('compensating', 'Compensating'), ('payment_failed', 'Payment failed'), ('inventory_failed', 'Inventory failed'), ('shipping_failed', 'Shipping failed'), ('failed', 'Failed'), ('cancelled', 'Cancelled')], default='placed', max_length=20)),
+                ('currency', models.CharField(max_length=3)),
+                ('total_minor', models.BigIntegerField()),
+                ('customer_email', models.EmailField(max_length=254)),
+                ('customer_name', models.CharField(max_length=120)),
+                ('shipping_address', models.JSONField()),
+                ('payment_token', models.CharField(max_length=80)),
+                ('idempotency_key', models.CharField(max_length=255)),
+                ('request_digest', models.CharField(max_length=64)),
+                ('digest', models.CharField(blank=True, db_default='', max_length=64)),
+                ('digest_version', models.PositiveSmallIntegerField(db_default=1)),
+                ('correlation_id', models.CharField(max_length=64)),
+                ('placed_at', models.DateTimeField(db_default=orders.clock.ShopNow())),
+                ('finished_at', models.DateTimeField(null=True)),
+                ('client', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='orders', to=settings.AUTH_USER_MODEL)),
+            ],
+            options={
+                'ordering': ['-id'],
+                'permissions': [('cancel_order', 'Can cancel an order'), ('forget_customer', 'Can have a customer forgotten')],
+            },
+        ),
+        migrations.CreateModel(
+            name='Incident',
+            fields=[
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('subject', models.CharField(max_length=80)),
+                ('kind', models.CharField(choices=[('compensation_exhausted', 'An undo could not be completed'), ('in_doubt', 'Nobody can tell whether it happened'), ('stuck', 'It does not get on'), ('quarantined', 'No process can work on it'), ('unknown_step', 'This code does not know a step of its plan'), ('orphan_payment', 'The provider holds what nobody owns'), ('provider_down', 'A provider does not answer'), ('mismatch', 'Journal and provider disagree, or cannot be compared'), ('dead_letter', 'Side effects wait for a person'), ('crash_loop', 'A process ends again and again'), ('queue_unserved', 'A queue is not served in time'), ('forgotten_orders', 'Providers hold orders that this database has forgotten')], max_length=30)),
+                ('step', models.CharField(blank=True, max_length=40)),
+                ('code', models.CharField(blank=True, max_length=60)),
+                ('message', models.CharField(blank=True, max_length=300)),
+                ('amount_minor', models.BigIntegerField(default=0)),
+                ('currency', models.CharField(max_length=3)),
+                ('count', models.PositiveIntegerField(db_default=1)),
+                ('state', models.CharField(choices=[('open', 'Open'), ('snoozed', 'Snoozed'), ('resolved', 'Resolved')], default='open', max_length=10)),
+                ('owner', models.CharField(blank=True, max_length=80)),
+                ('snoozed_until', models.DateTimeField(null=True)),
+                ('proposal', models.JSONField(null=True)),
+                ('opened_at', models.DateTimeField(db_default=orders.clock.ShopNow())),
+                ('resolved_at', models.DateTimeField(null=True)),
+                ('outcome', models.CharField(blank=True, max_length=40)),
+                ('reason', models.CharField(blank=True, max_length=300)),
+                ('order', models.ForeignKey(null=True, on_delete=django.db.models.deletion.PROTECT, related_name='incidents', to='orders.order')),
+            ],
+            options={
+                'ordering': ['-amount_minor', 'opened_at'],
+            },
+        ),
+        migrations.CreateModel(
+            name='Fact',
+            fields=[
+                ('id', models.UUIDField(primary_key=True, serialize=False)),
+                ('type', models.CharField(max_length=60)),
+                ('version', models.PositiveSmallIntegerField()),
+                ('correlation_id', models.CharField(max_length=64)),
+                ('payload', models.JSONField()),
+                ('at', models.DateTimeField(db_default=orders.clock.ShopNow())),
+                ('number', models.BigIntegerField(null=True)),
+                ('relayed_at', models.DateTimeField(null=True)),
+                ('order', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='facts', to='orders.order')),
+            ],
+            options={
+                'ordering': ['at'],
+            },
+        ),
+        migrations.CreateModel(
+            name='OrderLine',
+            fields=[
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('sku', models.CharField(max_length=40)),
+                ('name', models.CharField(max_length=120)),
+                ('quantity', models.PositiveIntegerField()),
+                ('unit_price_minor', models.BigIntegerField()),
+                ('order', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='lines', to='orders.order')),
+            ],
+            options={
+                'ordering': ['id'],
+            },
+        ),
+        migrations.CreateModel(
+            name='ProcessRow',
+            fields=[
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('name', models.CharField(max_length=80)),
+                ('pid', models.PositiveIntegerField()),
+                ('born', models.FloatField()),
+                ('release', models.PositiveIntegerField()),
+                ('started_at', models.DateTimeField(db_default=orders.clock.ShopNow())),
+                ('lived_at', models.DateTimeField(null=True)),
+                ('ended_at', models.DateTimeField(null=True)),
+                ('crashed', models.BooleanField(default=False)),
+            ],
+            options={
+                'indexes': [models.Index(fields=['name', '-id'], name='process_of_name')],
+            },
+        ),
+        migrations.CreateModel(
+            name='Product',
+            fields=[
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('sku', models.CharField(max_length=40, unique=True)),
+                ('name', models.CharField(max_length=120)),
+                ('price_minor', models.BigIntegerField()),
+                ('currency', models.CharField(max_length=3)),
+                ('is_active', models.BooleanField(default=True)),
+            ],
+            options={
+                'ordering': ['sku'],
+                'constraints': [models.CheckConstraint(condition=models.Q(('price_minor__gt', 0)), name='product_price_positive')],
+            },
+        ),
+        migrations.CreateModel(
+            name='RefusedAttempt',
+            fields=[
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('at', models.DateTimeField(db_default=orders.clock.ShopNow())),
+                ('user', models.BigIntegerField(null=True)),
+                ('actor', models.CharField(blank=True, max_length=80)),
+                ('verb', models.CharField(max_length=40)),
+                ('subject', models.CharField(blank=True, max_length=120)),
+                ('sentence', models.CharField(max_length=300)),
+            ],
+            options={
+                'ordering': ['-id'],
+                'indexes': [models.Index(fields=['subject', 'id'], name='refused_subject')],
+            },
+        ),
+        pgtrigger.migrations.AddTrigger(
+            model_name='refusedattempt',
+            trigger=pgtrigger.compiler.Trigger(name='refused_append_only', sql=pgtrigger.compiler.UpsertTriggerSql(func="RAISE EXCEPTION 'pgtrigger: Cannot update or delete rows from % table', TG_TABLE_NAME;", hash='bc3738e03e47f3b05973f30f7714c3d7d85fe994', operation='UPDATE OR DELETE', pgid='pgtrigger_refused_append_only_9d2c8', table='orders_refusedattempt', when='BEFORE')),
+        ),
+        migrations.AddField(
+            model_name='timelineentry',
+            name='order',
+            field=models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='timeline', to='orders.order'),
+        ),
+        migrations.AddIndex(
+            model_name='order',
+            index=models.Index(fields=['client', '-id'], name='order_client_newest'),
+        ),
+        migrations.AddIndex(
+            model_name='order',
+            index=models.Index(fields=['status', '-id'], name='order_status_newest'),
+        ),
+        migrations.AddIndex(
+            model_name='order',
+            index=models.Index(fields=['placed_at'], name='order_placed'),
+        ),
+        migrations.AddIndex(
+            model_name='order',
+            index=models.Index(condition=models.Q(('reference', ''), _negated=True), fields=['client', 'reference', 'id'], name='order_client_reference'),
+        ),
+        migrations.AddConstraint(
+            model_name='order',
+            constraint=models.UniqueConstraint(fields=('client', 'idempotency_key'), name='order_once_per_key'),
+        ),
+        migrations.AddConstraint(
+            model_name='order',
+            constraint=models.CheckConstraint(condition=models.Q(('total_minor__gt', 0)), name='order_total_positive'),
+        ),
+        pgtrigger.migrations.AddTrigger(
+            model_name='order',
+            trigger=pgtrigger.compiler.Trigger(name='status_machine', sql=pgtrigger.compiler.UpsertTriggerSql(declare='DECLARE _is_valid_transition BOOLEAN;', func='SELECT CONCAT(OLD."status", \':\', NEW."status") = ANY(\'{placed:cancelled,placed:compensating,placed:processing,processing:cancelled,processing:compensating,processing:failed,processing:fulfilled,processing:inventory_failed,processing:payment_failed,processing:shipping_failed,compensating:cancelled,compensating:failed,compensating:inventory_failed,compensating:payment_failed,compensating:shipping_failed}\'::text[]) INTO _is_valid_transition; IF (_is_valid_transition IS FALSE AND OLD."status" IS DISTINCT FROM NEW."status") THEN RAISE EXCEPTION \'pgtrigger: Invalid transition of field "status" from "%" to "%" on table %\', OLD."status", NEW."status", TG_TABLE_NAME; ELSE RETURN NEW; END IF;', hash='5857f9670ce51c58754638a32db0f354e3de10d3', operation='UPDATE', pgid='pgtrigger_status_machine_17b01', table='orders_order', when='BEFORE')),
+        ),
+        migrations.AddIndex(
+            model_name='incident',
+            index=models.Index(condition=models.Q(('state', 'resolved'), _negated=True), fields=['kind', 'step', 'code'], name='incident_open'),
+        ),
+        migrations.AddConstraint(
+            model_name='incident',
+            constraint=models.UniqueConstraint(condition=models.Q(('state', 'resolved'), _negated=True), fields=('subject', 'kind', 'step', 'code'), name='incident_open_once'),
+        ),
+        migrations.AddIndex(
+            model_name='fact',
+            index=models.Index(condition=models.Q(('number__isnull', True)), fields=['at', 'id'], name='fact_unnumbered'),
+        ),
+        migrations.AddIndex(
+            model_name='fact',
+            index=models.Index(condition=models.Q(('relayed_at__isnull', True)), fields=['number'], name='fact_not_relayed'),
+        ),
+        migrations.AddIndex(
+            model_name='fact',
+            index=models.Index(fields=['at'], name='fact_at'),
+        ),
+        migrations.AddConstraint(
+            model_name='fact',
+            constraint=models.UniqueConstraint(condition=models.Q(('number__isnull', False)), fields=('number',), name='fact_number_once'),
+        ),
+        pgtrigger.migrations.AddTrigger(
+            model_name='fact',
+            trigger=pgtrigger.compiler.Trigger(name='frozen', sql=pgtrigger.compiler.UpsertTriggerSql(condition='WHEN (OLD."id" IS DISTINCT FROM (NEW."id") OR OLD."order_id" IS DISTINCT FROM (NEW."order_id") OR OLD."type" IS DISTINCT FROM (NEW."type") OR OLD."version" IS DISTINCT FROM (NEW."version") OR OLD."correlation_id" IS DISTINCT FROM (NEW."correlation_id") OR OLD."payload" IS DISTINCT FROM (NEW."payload") OR OLD."at" IS DISTINCT FROM (NEW."at"))', func="RAISE EXCEPTION 'pgtrigger: Cannot update rows from % table', TG_TABLE_NAME;", hash='bac5cd735d32c96d375710fa0438ca90df13be90', operation='UPDATE', pgid='pgtrigger_frozen_2a7e5', table='orders_fact', when='BEFORE')),
+        ),
+        pgtrigger.migrations.AddTrigger(
+            model_name='fact',
+            trigger=pgtrigger.compiler.Trigger(name='kept', sql=pgtrigger.compiler.UpsertTriggerSql(func="RAISE EXCEPTION 'pgtrigger: Cannot delete rows from % table', TG_TABLE_NAME;", hash='99591066e129af7cfc3d48f0fbdc938993e7b990', operation='DELETE', pgid='pgtrigger_kept_465e7', table='orders_fact', when='BEFORE')),
+        ),
+        migrations.AddConstraint(
+            model_name='orderline',
+            constraint=models.CheckConstraint(condition=models.Q(('quantity__gt', 0)), name='line_quantity_positive'),
+        ),
+        migrations.AddConstraint(
+            model_name='orderline',
+            constraint=models.UniqueConstraint(fields=('order', 'sku'), name='line_once_per_sku'),
+        ),
+        migrations.AddIndex(
+            model_name='timelineentry',
+            index=models.Index(fields=['order', 'id'], name='timeline_order_id'),
+        ),
+        pgtrigger.migrations.AddTrigger(
+            model_name='timelineentry',
+            trigger=pgtrigger.compiler.Trigger(name='append_only', sql=pgtrigger.compiler.UpsertTriggerSql(func="RAISE EXCEPTION 'pgtrigger: Cannot update or delete rows from % table', TG_TABLE_NAME;", hash='30e263ef4ce5fb161599b92350c33b387eaad04b', operation='UPDATE OR DELETE', pgid='pgtrigger_append_only_b6848', table='orders_timelineentry', when='BEFORE')),
+        ),
+    ]

@@ -11,8 +11,8 @@ from collections import Counter
 from django.contrib.admin.models import LogEntry
 from django.db.models import Q, QuerySet
 
-from orders.attention import Incident, unresolved
 from orders.events import OrderFulfilled
+from orders.incidents import Incident, unresolved
 from orders.models import Fact, Order
 from orders.operators import Actor
 from orders.pseudonyms import FORGOTTEN, KEPT_OF_ADDRESS, Changes, address_of, any_of, changed, replace, without

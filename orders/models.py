@@ -6,10 +6,10 @@ import pgtrigger
 from django.conf import settings
 from django.db import models
 
-from orders.attention import Incident
 from orders.clients import ClientSettings
 from orders.clock import ShopNow
 from orders.facts import Fact
+from orders.incidents import Incident
 from orders.operators import OperatorToken
 from orders.probes import QueueProbe
 from orders.processes import ProcessRow

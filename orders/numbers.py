@@ -4,7 +4,7 @@ import re
 
 from django.db import connection
 
-from orders.attention import IncidentKind, IncidentState
+from orders.incidents import IncidentKind, IncidentState
 
 PREFIX = "ORD-"
 NUMBER = re.compile(rf"{PREFIX}(\d{{1,15}})")

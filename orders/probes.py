@@ -13,9 +13,9 @@ from django.db import models, transaction
 from django.db.models import F
 from django.db.models.functions import Coalesce, Greatest
 
-from orders.attention import IncidentKind, open_incident, resolve, unresolved
 from orders.clock import ShopNow, doubled, in_seconds, shop_now
 from orders.durability import may_be_lost
+from orders.incidents import IncidentKind, open_incident, resolve, unresolved
 
 ACTOR = "probes"
 

@@ -15,9 +15,9 @@ from django.conf import settings
 from django.db import models, transaction
 from django.db.models import Count, Exists, Max, OuterRef, Q
 
-from orders.attention import Incident, IncidentKind, open_incident, resolve
 from orders.clock import ShopNow, in_seconds
 from orders.durability import may_be_lost
+from orders.incidents import Incident, IncidentKind, open_incident, resolve
 
 CRASHES = 4
 KEPT = 50  # rows of one name

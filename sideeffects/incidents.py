@@ -11,8 +11,8 @@ from django.conf import settings
 from django.db import transaction
 from django.db.models import Count, QuerySet
 
-from orders.attention import Incident, IncidentKind, open_incident, resolve, unresolved
 from orders.clock import in_seconds
+from orders.incidents import Incident, IncidentKind, open_incident, resolve, unresolved
 from sideeffects import circuit, dead_letters, deliveries
 from sideeffects.models import Circuit, Delivery, DeliveryState
 

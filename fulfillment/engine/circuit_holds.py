@@ -17,8 +17,8 @@ from fulfillment.engine.budget import give_time
 from fulfillment.engine.journal import save, tell
 from fulfillment.engine.pinned_plan import planned
 from fulfillment.models import Saga, StepRecord
-from orders.attention import IncidentKind, open_incident, resolve_incidents, unresolved
 from orders.clock import jittered
+from orders.incidents import IncidentKind, open_incident, resolve_incidents, unresolved
 from orders.money import money
 from orders.timeline import Kind
 

@@ -17,7 +17,7 @@ from fulfillment.engine.position import border
 from fulfillment.engine.progress import schedule_next
 from fulfillment.engine.step_states import STARTED, WAITING
 from fulfillment.models import Saga, StepRecord, StepState
-from orders.attention import IncidentKind
+from orders.incidents import IncidentKind
 
 NEVER_ASKED = "never_asked"  # code of the incident about an order that waits for too long, and for which the provider was never called
 

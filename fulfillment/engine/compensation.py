@@ -21,7 +21,7 @@ from fulfillment.engine.rolling_deploys import leave_what_follows, may_end
 from fulfillment.engine.step_states import DONE
 from fulfillment.errors import WATCHED_IN_VAIN
 from fulfillment.models import Saga, SagaState, StepRecord, StepState
-from orders.attention import IncidentKind
+from orders.incidents import IncidentKind
 from orders.models import Status
 from orders.money import money
 from orders.text import kept

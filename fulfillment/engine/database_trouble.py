@@ -17,9 +17,9 @@ from fulfillment.engine.step_states import SCHEDULED, STARTED
 from fulfillment.engine.transition import transition
 from fulfillment.errors import OWN_DATABASE
 from fulfillment.models import Saga, StepRecord, StepState
-from orders.attention import IncidentKind, resolve_incidents
 from orders.database import wait_for_locks
 from orders.durability import may_be_lost
+from orders.incidents import IncidentKind, resolve_incidents
 
 BRIEFLY_S = 0.05
 MESSAGES = {True: "Another session holds rows or tables that it needs", False: "Our own database could not be reached"}

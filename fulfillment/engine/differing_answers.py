@@ -21,7 +21,7 @@ from fulfillment.engine.position import pivot_succeeded
 from fulfillment.errors import Differs
 from fulfillment.ledger import LedgerEntry
 from fulfillment.models import Saga, StepRecord, StepState
-from orders.attention import IncidentKind
+from orders.incidents import IncidentKind
 
 
 def record_difference(saga: Saga, claim: Claim, error: Differs) -> Recorded:

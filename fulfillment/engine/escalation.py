@@ -8,7 +8,7 @@ from fulfillment.engine.journal import save, tell
 from fulfillment.engine.pinned_plan import is_local, planned
 from fulfillment.engine.step_states import COMPENSATED
 from fulfillment.models import Saga, SagaState, StepRecord
-from orders.attention import IncidentKind, open_incident
+from orders.incidents import IncidentKind, open_incident
 from orders.timeline import Kind
 
 

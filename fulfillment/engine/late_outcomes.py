@@ -6,7 +6,7 @@ from fulfillment.engine.step_states import DONE
 from fulfillment.ledger import LedgerEntry
 from fulfillment.models import StepRecord, StepState
 from fulfillment.step import Receipt
-from orders.attention import IncidentKind, open_incident
+from orders.incidents import IncidentKind, open_incident
 from orders.money import money
 from orders.timeline import Kind, TimelineEntry
 

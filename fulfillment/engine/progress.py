@@ -11,8 +11,8 @@ from fulfillment.engine.position import border
 from fulfillment.engine.rolling_deploys import leave_what_follows, may_end
 from fulfillment.models import Saga, SagaState, StepState
 from orders import facts
-from orders.attention import IncidentKind
 from orders.events import Line, OrderFulfilled, order_fulfilled
+from orders.incidents import IncidentKind
 from orders.models import Status
 from orders.timeline import Kind
 

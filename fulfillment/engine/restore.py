@@ -16,7 +16,7 @@ from fulfillment.engine.position import border
 from fulfillment.engine.step_states import COMPENSATED, DONE
 from fulfillment.engine.transition import transition
 from fulfillment.models import Saga, StepRecord, StepState
-from orders.attention import IncidentKind
+from orders.incidents import IncidentKind
 
 EPOCHS = 1_000_000  # more than any saga will ever have, so that every message and every worker from before is fenced
 CODE = "restored"

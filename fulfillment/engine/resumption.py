@@ -23,8 +23,8 @@ from fulfillment.engine.step_states import SCHEDULED, STARTED
 from fulfillment.engine.transition import transition
 from fulfillment.errors import OWN_DATABASE
 from fulfillment.models import Saga, StepRecord, StepState
-from orders.attention import IncidentKind
 from orders.durability import may_be_lost
+from orders.incidents import IncidentKind
 from orders.timeline import Kind, TimelineEntry
 
 

@@ -15,9 +15,9 @@ from fulfillment.engine.step_states import SCHEDULED
 from fulfillment.engine.transition import transition
 from fulfillment.models import Saga, SagaState, StepRecord
 from fulfillment.release import RELEASE
-from orders.attention import IncidentKind
 from orders.clock import jittered
 from orders.durability import may_be_lost
+from orders.incidents import IncidentKind
 from orders.models import Status
 from orders.timeline import Kind
 

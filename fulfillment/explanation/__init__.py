@@ -17,8 +17,8 @@ from fulfillment.explanation.states import PUBLIC, PUBLIC_COMPENSATION, PUBLIC_E
 from fulfillment.explanation.unreadable import nobody_can_work_on
 from fulfillment.models import Quarantine, Saga, SagaState, StepRecord, StepState
 from fulfillment.recovery import choices, version_of
-from orders.attention import Incident
 from orders.database import is_our_trouble
+from orders.incidents import Incident
 from orders.models import Order
 
 __all__ = ["LATE_AFTER_S", "Explanation", "explain"]

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from fulfillment.recovery import Choice
-from orders.attention import Incident
+from orders.incidents import Incident
 
 LOOKED_AT = "This is being looked at by a person."
 THE_SWEEP, WHOEVER_HOLDS_IT, A_RELEASE = "the sweep", "whoever holds its rows", "a process of release "

@@ -3,7 +3,7 @@
 from fulfillment.explanation.answer import LOOKED_AT, THE_SWEEP, WHOEVER_HOLDS_IT, Explanation
 from fulfillment.models import Quarantine
 from fulfillment.recovery import HELD_BY_SOMEBODY, unreadable_orders, version_of
-from orders.attention import Incident, IncidentKind
+from orders.incidents import Incident, IncidentKind
 from orders.models import Order
 
 

@@ -10,7 +10,7 @@ from fulfillment.explanation.states import ASKED, BLOCKED, SENTENCES, inside
 from fulfillment.models import Circuit, Saga, StepRecord, StepState
 from fulfillment.recovery import unanswered_for_s
 from fulfillment.release import RELEASE
-from orders.attention import Incident
+from orders.incidents import Incident
 from orders.money import money
 
 

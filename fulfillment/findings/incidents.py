@@ -3,8 +3,8 @@
 from collections.abc import Iterator
 
 from fulfillment import recovery
-from orders.attention import IncidentKind, unresolved
 from orders.findings import FAIL, OK, WARN, Finding
+from orders.incidents import IncidentKind, unresolved
 
 
 def incidents() -> Iterator[Finding]:

@@ -15,7 +15,7 @@ from django.core.serializers.json import DjangoJSONEncoder
 from django.db import ProgrammingError
 
 from orders import operators, refusals
-from orders.attention import Incident
+from orders.incidents import Incident
 from orders.models import Order
 from orders.operators import Actor, Refused
 from orders.refusals import RefusedAttempt

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
-from orders.attention import IncidentKind
+from orders.incidents import IncidentKind
 from orders.money import money
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from django.db import transaction
 from django.db.models import QuerySet
 
 from fulfillment.reconciliation.finding import Finding, Rule
-from orders.attention import Incident, open_incident, resolve, unresolved
+from orders.incidents import Incident, open_incident, resolve, unresolved
 
 ACTOR = "reconcile"
 GONE = "a later reconciliation no longer found it"

@@ -18,7 +18,7 @@ from fulfillment.reconciliation.facts import Facts
 from fulfillment.reconciliation.finding import Finding, Rule
 from fulfillment.reconciliation.incidents import ACTOR
 from fulfillment.step import Compensation, Receipt, Step
-from orders.attention import resolve_incidents
+from orders.incidents import resolve_incidents
 from orders.money import money
 from orders.timeline import Kind, TimelineEntry
 

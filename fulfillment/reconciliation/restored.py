@@ -17,7 +17,7 @@ from fulfillment.reconciliation.incidents import ACTOR, Telling
 from fulfillment.reconciliation.listings import Booked, Charged, Listings, Watch, providers, read
 from fulfillment.recovery import releases
 from orders import numbers
-from orders.attention import IncidentKind, resolve, unresolved
+from orders.incidents import IncidentKind, resolve, unresolved
 from orders.money import money
 
 A_PAGE = 500

@@ -9,8 +9,8 @@ from fulfillment.reconciliation.finding import Finding, Rule
 from fulfillment.reconciliation.incidents import is_gone
 from fulfillment.reconciliation.listings import Place
 from fulfillment.reconciliation.scope import Run
-from orders.attention import Incident
 from orders.database import readable
+from orders.incidents import Incident
 
 
 def judge(run: Run) -> list[Finding]:

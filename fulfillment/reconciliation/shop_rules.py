@@ -14,8 +14,8 @@ from fulfillment.reconciliation.audit import SideEffectsAudit
 from fulfillment.reconciliation.finding import Finding, Rule
 from fulfillment.reconciliation.listings import Listings
 from fulfillment.reconciliation.money import left
-from orders.attention import unresolved
 from orders.database import is_our_trouble
+from orders.incidents import unresolved
 from orders.models import Order, Status
 
 NUMBERS_AT_ONCE = 500

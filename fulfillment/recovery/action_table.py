@@ -7,7 +7,7 @@ from fulfillment.models import Saga
 from fulfillment.recovery.choices import where
 from fulfillment.recovery.provider_lookup import LookedUp
 from fulfillment.recovery.requests import Request
-from orders.attention import IncidentKind, IncidentState, resolve_incidents, unresolved
+from orders.incidents import IncidentKind, IncidentState, resolve_incidents, unresolved
 
 STOPS = (
     *(IncidentKind.COMPENSATION_EXHAUSTED, IncidentKind.IN_DOUBT, IncidentKind.STUCK, IncidentKind.UNKNOWN_STEP),

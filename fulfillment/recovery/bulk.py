@@ -23,8 +23,8 @@ from fulfillment.recovery.decisions import decide
 from fulfillment.recovery.incident_groups import amounts, awake, snoozed
 from fulfillment.recovery.requests import Request, refuse_a_card_number, refuse_whom_it_is_not_for
 from orders import operators, refusals
-from orders.attention import Incident
 from orders.database import is_our_trouble, is_unusable
+from orders.incidents import Incident
 from orders.models import Order
 from orders.operators import Actor, Refused
 from orders.timeline import TimelineEntry

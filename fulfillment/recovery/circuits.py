@@ -22,8 +22,8 @@ from fulfillment.recovery.requests import refuse_a_card_number
 from fulfillment.recovery.sweep_memory import Memory
 from fulfillment.release import RELEASE
 from orders import refusals
-from orders.attention import Incident, IncidentKind, resolve, unresolved
 from orders.database import is_unusable, sqlstate, wait_for_locks
+from orders.incidents import Incident, IncidentKind, resolve, unresolved
 from orders.operators import Actor, Refused
 
 log = logging.getLogger(__name__)

@@ -18,8 +18,8 @@ from fulfillment.recovery.requests import Answer, Request, refuse_what_is_not_le
 from fulfillment.recovery.second_approval import needs_a_second_person
 from fulfillment.recovery.stated_amounts import refuse_a_wrong_amount
 from orders import refusals
-from orders.attention import unresolved
 from orders.database import is_our_trouble
+from orders.incidents import unresolved
 from orders.models import Order
 from orders.operators import Refused
 

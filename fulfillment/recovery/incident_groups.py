@@ -7,8 +7,8 @@ from datetime import datetime
 
 from django.db.models import Max, Min, Q, QuerySet, Sum
 
-from orders.attention import RUNBOOKS, Incident, IncidentState, kind_label
 from orders.clock import ShopNow
+from orders.incidents import RUNBOOKS, Incident, IncidentState, kind_label
 from orders.money import money
 
 

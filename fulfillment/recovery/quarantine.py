@@ -14,9 +14,9 @@ from django.db.models import Q
 
 from fulfillment.clock import ShopNow
 from fulfillment.models import Quarantine, Saga
-from orders.attention import Incident, IncidentKind, open_incident, resolve, resolve_incidents
 from orders.clock import shop_now
 from orders.database import is_our_trouble
+from orders.incidents import Incident, IncidentKind, open_incident, resolve, resolve_incidents
 from orders.models import Order
 
 BATCH = 100

@@ -11,7 +11,7 @@ from fulfillment.recovery.action_table import STOPS
 from fulfillment.recovery.audit import audit
 from fulfillment.recovery.requests import MOVES_MONEY, Answer, Request, permission_for
 from orders import operators
-from orders.attention import Incident, unresolved
+from orders.incidents import Incident, unresolved
 from orders.money import money
 from orders.operators import Refused
 

@@ -22,7 +22,7 @@ from fulfillment.models import Saga, StepRecord, records_of
 from orders import operators, refusals
 from orders.admin import flower
 from orders.admin.badges import FAILED, attention_badge, failed_badge, icon_of, state_badge, status_badge
-from orders.attention import unresolved
+from orders.incidents import unresolved
 from orders.models import Order
 from orders.money import money
 from orders.operators import Actor

@@ -17,9 +17,10 @@ from rest_framework.views import APIView
 
 from fulfillment import recovery, stock
 from orders import tracing
-from orders.api import placing, shown
-from orders.api.fields import RequestedOrder
+from orders.api import placing
+from orders.api import representation as shown
 from orders.api.problems import INVALID_STATE, request_id
+from orders.api.serializers import RequestedOrder
 from orders.models import Order, Product, Status
 
 

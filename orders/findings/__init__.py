@@ -7,7 +7,7 @@ Each finding stands with the owner of its fact: the database, its sessions and t
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from orders.attention import RUNBOOKS
+from orders.incidents import RUNBOOKS
 
 OK, WARN, FAIL = "ok", "warn", "FAIL"
 

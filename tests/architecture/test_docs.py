@@ -18,9 +18,9 @@ from fulfillment.reconciliation.finding import Rule
 from fulfillment.recovery import VERBS
 from fulfillment.step import Step
 from orders.api import problems, unavailable
-from orders.api.fields import RequestedOrder
-from orders.attention import RUNBOOKS, IncidentKind
+from orders.api.serializers import RequestedOrder
 from orders.events import Line, OrderFulfilled
+from orders.incidents import RUNBOOKS, IncidentKind
 from tests.engines import ROOT
 
 DOCS = ROOT / "docs"

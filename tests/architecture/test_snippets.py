@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from django.core.management import CommandError, get_commands, load_command_class
 
-from orders.api.fields import RequestedOrder
+from orders.api.serializers import RequestedOrder
 from tests.architecture.test_docs import PAGES
 from tests.engines import ROOT
 from tests.proofs.checkout import copy_code

@@ -17,7 +17,7 @@ from config.management.commands.sweep import Sweep
 from config.single_flight import SingleFlight
 from fulfillment import recovery
 from orders import readiness
-from orders.attention import IncidentKind, open_incident
+from orders.incidents import IncidentKind, open_incident
 from tests.config.doctor.conftest import well as well
 from tests.fulfillment.conftest import order as order
 from tests.fulfillment.conftest import saga as saga

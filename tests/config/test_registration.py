@@ -15,8 +15,8 @@ from django.core.management import call_command
 
 from fulfillment.release import RELEASE
 from orders import processes
-from orders.attention import Incident
 from orders.findings.processes import crash_loops
+from orders.incidents import Incident
 from orders.processes import CRASHES, KEPT, ProcessRow
 from orders.registration import Registration, lives
 from tests.config.bare import Broker, Worker

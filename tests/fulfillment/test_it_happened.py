@@ -13,7 +13,7 @@ from fulfillment.models import SagaState, StepState
 from fulfillment.provider_call import call_provider
 from fulfillment.recovery import Refused, Request, decide, version_of
 from fulfillment.steps import known
-from orders.attention import Incident
+from orders.incidents import Incident
 from orders.models import Order, OrderLine
 from orders.timeline import Kind, TimelineEntry
 from tests.actors import AMARA

@@ -9,7 +9,7 @@ from fulfillment.answers import storable
 from fulfillment.errors import InDoubt, Rejected, StepError, Unavailable
 from fulfillment.gateways.http import outcome
 from fulfillment.models import SagaState
-from orders.attention import Incident, IncidentKind, open_incident, resolve_incidents
+from orders.incidents import Incident, IncidentKind, open_incident, resolve_incidents
 from orders.models import Order
 from orders.timeline import TimelineEntry
 from sideeffects.deliveries import Failure

@@ -19,8 +19,8 @@ from fulfillment.explanation import explain
 from fulfillment.findings import incidents, orders, sweep
 from fulfillment.models import Quarantine, Saga, StepRecord
 from fulfillment.recovery import Refused, Request, bulk
-from orders.api import shown
-from orders.attention import Incident, IncidentKind, open_incident
+from orders.api import representation as shown
+from orders.incidents import Incident, IncidentKind, open_incident
 from orders.models import Order
 from orders.timeline import TimelineEntry
 from tests.actors import AMARA

@@ -12,7 +12,7 @@ from django.test.utils import CaptureQueriesContext
 from config.management.commands.sweep import Sweep
 from fulfillment import recovery, tasks
 from orders import probes
-from orders.attention import Incident
+from orders.incidents import Incident
 from orders.probes import QueueProbe
 from sideeffects import relay
 from sideeffects import tasks as side_effects

@@ -17,9 +17,9 @@ from fulfillment.batch import RetryBatch, RetryItem
 from fulfillment.circuit import Circuit, CircuitEntry
 from fulfillment.models import PastAttempt, Saga, SagaState, StepRecord, StepState, StockLevel, StockMovement
 from orders import facts
-from orders.attention import Incident, IncidentKind, IncidentState
 from orders.clock import ShopNow
 from orders.events import Line, OrderFulfilled
+from orders.incidents import Incident, IncidentKind, IncidentState
 from orders.models import Fact, Order, OrderLine
 from orders.refusals import RefusedAttempt
 from orders.timeline import Kind, TimelineEntry

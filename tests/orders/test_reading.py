@@ -11,7 +11,7 @@ from rest_framework.test import APIClient
 
 from config.urls import urlpatterns
 from fulfillment.models import Saga
-from orders.attention import IncidentKind, open_incident
+from orders.incidents import IncidentKind, open_incident
 from orders.models import Order
 from orders.timeline import TimelineEntry
 from tests.fulfillment.driving import compensation_failed

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from orders.api import digest
-from orders.api.fields import RequestedOrder
+from orders.api.serializers import RequestedOrder
 from orders.models import Order, Product
 from tests.orders.conftest import Client
 

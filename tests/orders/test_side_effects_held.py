@@ -10,7 +10,7 @@ from django.test import Client as Browser
 
 from config import status
 from fulfillment.models import Saga
-from orders.attention import IncidentKind, open_incident
+from orders.incidents import IncidentKind, open_incident
 from orders.models import Fact, Order
 from sideeffects.models import Delivery
 from tests.holding import held

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import pytest
 from django.db import transaction
 
-from orders.attention import Incident, IncidentKind, open_incident, resolve_incidents
+from orders.incidents import Incident, IncidentKind, open_incident, resolve_incidents
 from orders.models import Order
 from orders.timeline import TimelineEntry
 from orders.turns import Turn, TurnRow

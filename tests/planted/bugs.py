@@ -222,7 +222,7 @@ BUGS = (
     Bug(
         name="incidents are resolved without their rows' locks",
         blindness=AT_ONCE,
-        file="orders/attention.py",
+        file="orders/incidents.py",
         search="closing = list(waiting.select_for_update())",
         replace="closing = list(waiting)",
     ),

@@ -22,7 +22,7 @@ os.environ["DJANGO_SETTINGS_MODULE"] = "config.settings"
 django.setup()
 from django.contrib.auth.models import User
 from orders.api import placing
-from orders.api.fields import RequestedOrder
+from orders.api.serializers import RequestedOrder
 wanted = RequestedOrder(data=json.loads(os.environ["PLACED"]))
 wanted.is_valid(raise_exception=True)
 print(placing.place(User.objects.get(username="web-shop"), uuid.uuid4().hex, wanted.validated_data, uuid.uuid4().hex).order.number)

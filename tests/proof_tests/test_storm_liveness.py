@@ -9,7 +9,7 @@ from django.contrib.auth.models import User
 from django.db import connection
 
 from fulfillment.models import Saga
-from orders.attention import Incident
+from orders.incidents import Incident
 from orders.models import Order, TimelineEntry
 from tests.fulfillment.conftest import ADDRESS
 from tests.proofs.storms.checks import liveness, pool_processes

@@ -12,7 +12,7 @@ from fulfillment.ledger import LedgerEntry
 from fulfillment.models import Saga, SagaState
 from fulfillment.reconciliation import Rule
 from fulfillment.reconciliation.explained_money import IN_PLACES, PLACES
-from orders.attention import Incident
+from orders.incidents import Incident
 from orders.models import Order
 from tests.reconciliation.conftest import Run, as_json
 from tests.reconciliation.shop import TOTAL, Shop

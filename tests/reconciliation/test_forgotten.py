@@ -15,7 +15,7 @@ from fulfillment.models import StockLevel
 from fulfillment.reconciliation import Rule, restored, run
 from fulfillment.reconciliation.listings import Listings
 from orders import numbers
-from orders.attention import Incident, IncidentKind
+from orders.incidents import Incident, IncidentKind
 from orders.models import Product
 from tests.holding import outside
 from tests.proofs.black_box.orders import body

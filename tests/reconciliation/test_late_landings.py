@@ -9,7 +9,7 @@ from fulfillment import ledger
 from fulfillment.ledger import LedgerEntry
 from fulfillment.models import Saga, SagaState
 from fulfillment.reconciliation import Rule
-from orders.attention import IncidentKind, open_incident
+from orders.incidents import IncidentKind, open_incident
 from orders.models import Incident, Order
 from orders.timeline import TimelineEntry
 from tests.reconciliation.shop import OWN_CHARGE, OWN_LABEL, TOTAL, Shop

@@ -5,7 +5,7 @@ import pytest
 from fulfillment import engine, recovery
 from fulfillment.errors import InDoubt
 from fulfillment.models import LedgerEntry, Saga, StepRecord
-from orders.attention import Incident
+from orders.incidents import Incident
 from orders.models import Order
 from tests.reconciliation.shop import TOTAL, Shop, do_key
 from tests.reconciliation.test_forgotten import issuer as issuer

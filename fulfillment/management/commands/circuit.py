@@ -8,7 +8,7 @@ from fulfillment.engine.circuit_holds import sentence
 from fulfillment.management.operating import OperatorCommand, authenticated, words, wrong_usage
 from fulfillment.models import Circuit
 from fulfillment.recovery import circuits
-from orders.attention import RUNBOOKS, IncidentKind
+from orders.incidents import RUNBOOKS, IncidentKind
 
 RUNBOOK = f"{RUNBOOKS}/{IncidentKind.PROVIDER_DOWN}.md"
 VERBS = {"hold": circuits.hold, "release": circuits.release}

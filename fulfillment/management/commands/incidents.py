@@ -12,7 +12,7 @@ from fulfillment.engine.circuit_holds import sentence
 from fulfillment.management.operating import OperatorCommand, incident_as_json
 from fulfillment.models import Circuit
 from fulfillment.recovery import Group
-from orders.attention import Incident, IncidentKind
+from orders.incidents import Incident, IncidentKind
 
 NOTHING = "Nothing waits for a person."
 ORDER, CIRCUIT = "order", "circuit"

@@ -10,7 +10,7 @@ from fulfillment.batch import RetryBatch, RetryItem
 from fulfillment.management.numbers import rate
 from fulfillment.management.operating import OperatorCommand, authenticated, words, wrong_usage
 from fulfillment.recovery import bulk, sweep_age_s
-from orders.attention import IncidentKind
+from orders.incidents import IncidentKind
 
 FILTERS = ("kind", "step", "code")
 LOOK_EVERY_S = 1.0

@@ -9,7 +9,7 @@ from django.core.management.base import CommandParser
 from fulfillment.explanation import Explanation, explain
 from fulfillment.management.operating import OperatorCommand, find_order, incident_as_json
 from fulfillment.recovery import Choice
-from orders.attention import Incident
+from orders.incidents import Incident
 from orders.money import money
 
 

@@ -15,7 +15,7 @@ from config import doctor
 from config.worker import findings as workers
 from fulfillment.clock import shop_now
 from fulfillment.models import QueueProbe, Saga
-from orders.attention import IncidentKind, open_incident
+from orders.incidents import IncidentKind, open_incident
 from sideeffects.models import Delivery, RelayBeat, Subscriber
 from tests.config.doctor.conftest import of
 from tests.engines import ROOT

@@ -19,7 +19,7 @@ from fulfillment.ledger import LedgerEntry
 from fulfillment.models import Saga, StepRecord
 from fulfillment.recovery import bulk
 from orders import operators
-from orders.attention import IncidentKind, open_incident
+from orders.incidents import IncidentKind, open_incident
 from orders.models import Incident, Order
 from orders.timeline import TimelineEntry
 from tests.actors import AMARA

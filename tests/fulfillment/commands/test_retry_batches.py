@@ -8,7 +8,7 @@ from fulfillment.batch import RetryBatch
 from fulfillment.models import Saga, SagaState
 from fulfillment.recovery import Refused, bulk
 from orders import operators
-from orders.attention import IncidentKind, open_incident
+from orders.incidents import IncidentKind, open_incident
 from orders.models import Order, RefusedAttempt
 from orders.timeline import TimelineEntry
 from tests.actors import AMARA, TUNDE, actor

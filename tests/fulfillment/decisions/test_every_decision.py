@@ -14,7 +14,7 @@ from fulfillment.clock import shop_now
 from fulfillment.ledger import LedgerEntry
 from fulfillment.models import Saga, StockLevel
 from fulfillment.recovery import Request, decide, version_of
-from orders.attention import Incident
+from orders.incidents import Incident
 from tests.actors import AMARA, BELA
 from tests.fulfillment.conftest import SandboxProcess
 from tests.fulfillment.decisions.changes import CHANGES

@@ -14,7 +14,7 @@ from fulfillment.models import SagaState, StepState
 from fulfillment.provider_call import call_provider
 from fulfillment.recovery import Request, decide, version_of
 from fulfillment.steps.payment import Payment
-from orders.attention import Incident
+from orders.incidents import Incident
 from orders.models import Order
 from tests.actors import AMARA
 from tests.fulfillment.driving import found, record, start, work

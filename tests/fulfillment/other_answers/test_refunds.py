@@ -9,7 +9,7 @@ from fulfillment import engine, ledger, recovery
 from fulfillment.errors import InDoubt
 from fulfillment.models import SagaState, StepState, StockLevel
 from fulfillment.recovery import Request, decide, version_of
-from orders.attention import Incident
+from orders.incidents import Incident
 from orders.models import Order
 from tests.actors import AMARA
 from tests.fulfillment.driving import found, paid, record, refused, start, work

@@ -10,7 +10,7 @@ from django.conf import settings
 
 from fulfillment.models import Quarantine, Saga, StepRecord
 from fulfillment.recovery.sweep import BATCH
-from orders.attention import Incident, IncidentKind
+from orders.incidents import Incident, IncidentKind
 from orders.models import Order
 from orders.timeline import TimelineEntry
 from tests.fulfillment.conftest import now_due

@@ -12,7 +12,7 @@ from config.management.commands.sweep import Sweep
 from fulfillment import recovery
 from fulfillment.models import Quarantine, Saga
 from fulfillment.recovery.containment import PATIENT
-from orders.attention import Incident
+from orders.incidents import Incident
 from orders.models import Order
 from orders.turns import Turn
 from tests.fulfillment.conftest import now_due

@@ -11,7 +11,7 @@ from fulfillment.explanation import explain
 from fulfillment.models import Saga, StepRecord
 from fulfillment.release import RELEASE
 from fulfillment.steps import STEPS
-from orders.api import shown
+from orders.api import representation as shown
 from orders.models import Incident, Order, TimelineEntry
 from tests.fulfillment.conftest import now_due
 from tests.fulfillment.driving import paid

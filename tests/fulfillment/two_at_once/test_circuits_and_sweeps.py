@@ -11,7 +11,7 @@ from fulfillment.circuit import Circuit, CircuitState
 from fulfillment.models import Quarantine, StepRecord, StepState
 from fulfillment.recovery import circuits as caring
 from fulfillment.recovery import quarantine
-from orders.attention import Incident
+from orders.incidents import Incident
 from orders.models import Order
 from orders.timeline import TimelineEntry
 from tests.actors import AMARA

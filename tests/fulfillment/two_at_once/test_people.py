@@ -9,7 +9,7 @@ from django.db import transaction
 from fulfillment import engine, ledger, recovery
 from fulfillment.models import SagaState, StepRecord
 from fulfillment.recovery import Refused, Request, decide, version_of
-from orders.attention import Incident, IncidentKind, open_incident
+from orders.incidents import Incident, IncidentKind, open_incident
 from orders.models import Order
 from orders.operators import Actor
 from orders.timeline import TimelineEntry

@@ -12,7 +12,7 @@ from fulfillment.reconciliation.finding import Finding, Rule
 from fulfillment.reconciliation.listings import NotListed, providers, read
 from fulfillment.reconciliation.orders_at_rest import findings_about
 from fulfillment.reconciliation.scope import MARGIN
-from orders.attention import open_incidents
+from orders.incidents import open_incidents
 from orders.models import Order, Status
 from orders.timeline import Kind, TimelineEntry
 from sideeffects import audit

@@ -20,7 +20,7 @@ from django.db import connection  # noqa: E402
 from fulfillment.gateways import ROLES  # noqa: E402
 from orders import numbers  # noqa: E402
 from orders.api import placing  # noqa: E402
-from orders.api.fields import RequestedOrder  # noqa: E402
+from orders.api.serializers import RequestedOrder  # noqa: E402
 from orders.management.commands.seed import CLIENT  # noqa: E402
 
 _server = multiprocessing.get_context("forkserver")

@@ -4,7 +4,7 @@ from typing import Any
 
 from fulfillment import recovery
 from fulfillment.models import DECIDED_BY_PERSONS, Saga
-from orders.attention import Incident
+from orders.incidents import Incident
 from orders.operators import Actor
 from tests.proofs.simulation.history_state import HistoryState
 from tests.proofs.simulation.honest_operator import OPERATORS, what_an_operator_gives

@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 from django.db import transaction
 
-from orders.attention import Incident, IncidentKind, open_incident, resolve, resolve_incidents
+from orders.incidents import Incident, IncidentKind, open_incident, resolve, resolve_incidents
 
 pytestmark = pytest.mark.django_db(transaction=True)
-LOGGER = "orders.attention"
+LOGGER = "orders.incidents"
 
 
 def tell(**changes: Any) -> Incident:

@@ -6,7 +6,7 @@ import httpx
 from django.conf import settings
 
 from fulfillment.circuit import CircuitState
-from fulfillment.engine.holding import sentence
+from fulfillment.engine.circuit_holds import sentence
 from fulfillment.gateways import ROLES
 from fulfillment.models import Circuit
 from orders.findings import FAIL, OK, WARN, Finding, runbook

@@ -18,7 +18,7 @@ from fulfillment.models import SagaState, StepState
 from orders.models import Status
 from sideeffects.models import DeliveryState
 from tests.proofs.model.saga_journal import KINDS, Projection, journal_of, successors
-from tests.proofs.model.saga_model import Journal
+from tests.proofs.model.saga_state import Journal
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 RENEW = 'python manage.py shell -v 0 -c "from tests.architecture import diagrams; diagrams.renew()"'

@@ -57,7 +57,7 @@ class Bank:
 @pytest.fixture
 def bank(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Bank]:
     def opens(**answers: Any) -> Bank:
-        it = Bank(payments().card, **answers)
+        it = Bank(payments().capabilities, **answers)
         monkeypatch.setattr("fulfillment.steps.payment.payments", lambda: it)
         return it
 

@@ -76,9 +76,7 @@ POISON_AFTER: int = env.int("POISON_AFTER", 12, validate=Range(min=2))  # launch
 _step_deadline: float = env.float("STEP_DEADLINE_S", 900.0, validate=SECONDS)  # from a step's first start
 # An order that no process serves waits this long for one, as in a rolling deploy, before an incident is opened.
 _unknown_step: float = env.float("UNKNOWN_STEP_AFTER_S", 900.0, validate=SECONDS)
-_compensation_deadline: float = env.float(
-    "COMPENSATION_DEADLINE_S", 3600.0, validate=SECONDS
-)  # from when a compensation is scheduled, before an incident is opened
+_compensation_deadline: float = env.float("COMPENSATION_DEADLINE_S", 3600.0, validate=SECONDS)  # then an incident is opened
 _saga_deadline: float = env.float("SAGA_DEADLINE_S", 7200.0, validate=SECONDS)  # from opening, until the pivot has succeeded
 # An order for which no provider was called waits this long for one before an incident is opened.
 _outage_limit: float = env.float("PROVIDER_OUTAGE_LIMIT_S", 14_400.0, validate=SECONDS)
@@ -110,11 +108,8 @@ LEASE_S = _lease * TIME_SCALE
 CLOCK_TOLERANCE_S = max((LEASE_S - TASK_HARD_LIMIT_S) / 2, 0.1)
 PATIENCE_S, PATIENCE_CAP_S = _patience * TIME_SCALE, _patience_cap * TIME_SCALE
 BACKOFF_S, BACKOFF_CAP_S = _backoff * TIME_SCALE, _backoff_cap * TIME_SCALE
-STEP_DEADLINE_S, COMPENSATION_DEADLINE_S, SAGA_DEADLINE_S = (
-    _step_deadline * TIME_SCALE,
-    _compensation_deadline * TIME_SCALE,
-    _saga_deadline * TIME_SCALE,
-)
+STEP_DEADLINE_S, SAGA_DEADLINE_S = _step_deadline * TIME_SCALE, _saga_deadline * TIME_SCALE
+COMPENSATION_DEADLINE_S = _compensation_deadline * TIME_SCALE
 UNKNOWN_STEP_AFTER_S, PROVIDER_OUTAGE_LIMIT_S = _unknown_step * TIME_SCALE, _outage_limit * TIME_SCALE
 QUEUE_UNSERVED_LIMIT_S, CORE_QUEUE_UNSERVED_LIMIT_S = _queue_unserved * TIME_SCALE, _core_queue_unserved * TIME_SCALE
 RECONCILE_EVERY_S = _reconcile * TIME_SCALE

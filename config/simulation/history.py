@@ -380,11 +380,14 @@ class History:
             return []
         return [effect for effect in self.provider.effects if effect.what == "charge" and effect.open_minor > 0]
 
-    def support_refunds(self) -> str:
-        """At the provider's own pages: nobody tells the shop. No person is so fast that a commit of before is not on the disk by then."""
+    def support_refunds(self, amount: int = 0) -> str:
+        """At the provider's own pages: nobody tells the shop. No person is so fast that a commit of before is not on the disk by then.
+
+        ``amount``: what a course wants to be given back; else the seed draws it.
+        """
         self.past = []
         effect = self._refundable()[0]
-        given = self.oddities.by_support(effect.open_minor)
+        given = amount or self.oddities.by_support(effect.open_minor)
         effect.open_minor -= given
         return f"support gives back {given} of {effect.amount}"
 

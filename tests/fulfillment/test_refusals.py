@@ -85,13 +85,16 @@ class Refusing:
     number: str
     gateway: str = ""
 
-    def __call__(self, gateway: str = "sandbox", token: str = "tok_refund_declined_once") -> int:
+    def __call__(self, gateway: str = "sandbox", token: str = "tok_refund_declined_once", given_back_before: int = 0) -> int:
+        """``given_back_before``: what somebody else gives back before the refund is asked for."""
         self.settings.SANDBOX_URL, self.settings.PAYMENTS_GATEWAY, self.gateway = self.sandbox.url, gateway, gateway
         saga = copy_of(self.order, self.number)
         Order.objects.filter(number=self.number).update(payment_token=token)
         assert isinstance(work(saga, undo=False), dict)
         recovery.cancel(self.number, "web-shop")
         look(saga, self.clock)
+        if given_back_before:
+            self.refunds_elsewhere(given_back_before)
         assert work(saga).code == "refund_declined"
         assert (found(saga).state, record(saga).state) == (SagaState.NEEDS_ATTENTION, StepState.UNDO_FAILED)
         return saga
@@ -292,6 +295,29 @@ def test_only_what_is_left_is_asked_for(refusing: Refusing, clock: ShopClock) ->
     assert refusing.effects == [("charge", 100), ("refund", 40), ("refund", 60)]
     assert [(operation, amount) for operation, amount, _ in entries(saga)] == [("captured", 100), ("refunded", 40), ("refunded", 60)]
     assert found(saga).state == SagaState.COMPENSATED
+
+
+@pytest.mark.parametrize("gateway", ALL)
+def test_a_part_that_was_given_back_before_the_refusal_is_not_asked_for_again(refusing: Refusing, clock: ShopClock, gateway: str) -> None:
+    """Two bad things in a row: support gives back a part, then the bank refuses the rest. I get all of my money, and no cent twice."""
+    saga = refusing(gateway, given_back_before=40)
+    assert entries(saga) == [("captured", 100, "payment:do:1:testsnonce")], "nobody has told us of the part"
+
+    retried(saga)
+    clock.passes(LEASE + LAG + EDGE)
+    for _ in range(2):
+        look(saga, clock)
+        work(saga)
+
+    assert refusing.effects == [("charge", 100), ("refund", 40), ("refund", 60)]
+    assert entries(saga) == [
+        ("captured", 100, "payment:do:1:testsnonce"),
+        ("refunded", 40, "payment:undo:2:testsnonce:elsewhere"),
+        ("refunded", 60, "payment:undo:3:testsnonce"),
+    ]
+    assert past(saga) == [(True, 1, "payment:undo:1:testsnonce", 100, "refund_declined")]
+    assert (found(saga).state, found(saga).order.status) == (SagaState.COMPENSATED, "cancelled")
+    assert not Incident.objects.exclude(state="resolved").exists()
 
 
 @pytest.mark.parametrize(("after_s", "asked"), [(0, False), (EDGE, True)], ids=["within the lag", "past it"])

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from django.conf import settings
 
-from fulfillment import engine, keys, recovery
+from fulfillment import engine, keys, recovery, steps
 from fulfillment.answers import OTHER_CURRENCY, PARTLY_GIVEN_BACK
 from fulfillment.clock import lease_s, shop_now
 from fulfillment.errors import WATCHED_IN_VAIN, Differs, InDoubt, Rejected, StepError, Unavailable
@@ -19,9 +19,11 @@ from fulfillment.gateways.lease import Lease
 from fulfillment.ledger import LedgerEntry
 from fulfillment.models import Saga, StockLevel
 from fulfillment.recovery import Request, decide, version_of
+from fulfillment.step import Kind, Receipt, Step
 from fulfillment.steps import known
 from fulfillment.talk import talk
 from orders.attention import Incident
+from orders.models import Order
 from tests.actors import AMARA, BELA
 from tests.fulfillment.conftest import SandboxProcess, now_due
 from tests.fulfillment.driving import copy_of, found, paid, parked_forward, refused, start
@@ -40,9 +42,28 @@ GIVEN = {"evidence": "the bank's page", "owner": "bela"}
 def provider(sandbox: SandboxProcess, settings: Any, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> SandboxProcess:
     """Each test has keys of its own there."""
     settings.SANDBOX_URL, settings.SECOND_PERSON_ABOVE_MINOR = sandbox.url, 100
+    settings.STEP_TRIES = settings.UNDO_TRIES = 3
     nonce = b32encode(zlib.crc32(request.node.name.encode()).to_bytes(5)).decode().lower()
     monkeypatch.setattr(keys, "new_nonce", lambda: nonce)
     return sandbox
+
+
+class Survey(Step):
+    """A step after the pivot that an order can do without."""
+
+    name, kind, skippable = "survey", Kind.RETRIABLE, True
+
+    def resolve(self, order: Order, key: str) -> Receipt | None:
+        return None
+
+
+@pytest.fixture
+def saga(order: Order, end: str, monkeypatch: pytest.MonkeyPatch) -> int:
+    """Opened with a step more, where that is the one that fails."""
+    if ENDS[end] is survey_fails:
+        monkeypatch.setattr(steps, "STEPS", (*steps.STEPS, Survey()))
+        monkeypatch.setattr(engine.opening, "STEPS", steps.STEPS)
+    return engine.open_saga(order).saga
 
 
 # --- how a step or an undo can end ------------------------------------------------------------------------------------------
@@ -81,6 +102,24 @@ def refund_fails(error: StepError) -> Callable[[int], None]:
         fails(error, undo=True)(saga)
 
     return happens
+
+
+def out_of_tries(saga: int, tries: int, name: str, undo: bool) -> None:
+    for _ in range(tries):
+        fails(DOWN, name, undo)(saga)
+        now_due(saga)
+        recovery.look(saga)
+
+
+def refund_is_out_of_tries(saga: int) -> None:
+    refused(saga)
+    out_of_tries(saga, settings.UNDO_TRIES, "payment", undo=True)
+
+
+def survey_fails(saga: int) -> None:
+    """The parcel is on its way, and this step is all that is left to do."""
+    fulfilled(saga)
+    out_of_tries(saga, settings.STEP_TRIES, "survey", undo=False)
 
 
 def money_remains(saga: int) -> None:
@@ -128,6 +167,8 @@ ENDS: dict[str, Callable[[int], None]] = {
     "a refund of a part": refund_fails(OF_40),
     "a refund that gave nothing back": money_remains,
     "an undo that watched in vain": watched_in_vain,
+    "an undo that is out of tries": refund_is_out_of_tries,
+    "a step after the pivot that is out of tries": survey_fails,
     "fulfilled": fulfilled,
     "compensated": compensated,
 }
@@ -163,6 +204,8 @@ CLOSED = {
     "incidents": 0,
     "ledger": [("captured", 100), ("written_off", 100)],
 }
+
+THIRD_TRY = {"epoch": 6, "paused": 0.0}  # two retries have raised the epoch before, and the time in which nobody looked was given back
 
 CHANGES: dict[str, dict[str, dict[str, Any]]] = {
     "a charge is unavailable": {
@@ -283,6 +326,35 @@ CHANGES: dict[str, dict[str, dict[str, Any]]] = {
         "look_up": {},
         "undone_by_hand": BY_HAND | {"order": "cancelled"},
         "close": {"saga": "closed_by_operator", "order": "cancelled", "epoch": 4, "incidents": 0},
+    },
+    "an undo that is out of tries": {  # nobody has refused it: the same key goes on
+        "retry": ASKED_AGAIN | THIRD_TRY | {"payment, undo": ("undo:1", 100, 0.0)},
+        "look_up": {},
+        "undone_by_hand": BY_HAND | THIRD_TRY,
+        "close": CLOSED | {"epoch": 6},
+    },
+    "a step after the pivot that is out of tries": {
+        "retry": GOES_ON
+        | {
+            "saga": "running",
+            "epoch": 5,
+            "paused": 0.0,
+            "incidents": 0,
+            "survey": "granted",
+            "survey, tries": (0, 0, 0),
+            "survey, first start": None,
+        },
+        "look_up": {},
+        "skip": {
+            "saga": "completed",
+            "order": "fulfilled",
+            "epoch": 5,
+            "deadline in": LIMITS_S["SAGA_DEADLINE_S"],
+            "paused": 0.0,
+            "incidents": 0,
+            "stock": (1, 0),
+            "survey": "skipped",
+        },
     },
     "fulfilled": {},
     "compensated": {},

@@ -44,6 +44,8 @@ CALM_MOVES = 400  # more than any order needs once faults have stopped
 PAUSES = ("before_start", "after_start", "before_call", "after_call", "after_settle_commit", "before_publish")
 PARKED = SagaState.NEEDS_ATTENTION
 OF_THE_SWEEP = ("sweep", "probe")
+LOOKS_UP = 0.25  # in this share of all histories a person asks the provider now and then
+IN_DOUBT = ("in_doubt", "undo_in_doubt")
 OPERATIONS = tuple(circuits.name_of(role, GATEWAY, undo) for role in ("payments", "carrier") for undo in (False, True))
 
 
@@ -144,6 +146,9 @@ class History:
         self.likes: dict[str, float] = {}  # each history likes some kinds of trouble more than others: rare ones meet sooner
         self.cancels_left = self.rng.choice((0, 0, 1, 1, 2))
         self.saga = 0
+        self.looks_up = (
+            random.Random(f"{seed} look up").random() < LOOKS_UP
+        )  # a die of its own, so that the other histories are as they were
         self.obeys = False
         self.next_fault = ""
         self.was_answered: set[str] = set()
@@ -284,6 +289,8 @@ class History:
             moves += [(name, act, weight * self.faultiness * self._liking(name)) for name, act, weight in self._faults(busy)]
         if not self.calm and self._somebody_may_decide():
             moves.append(("operator", self._operator, 1.5 if self.seen.state == PARKED else 0.3 * self._liking("operator")))
+        if self.looks_up and not self.calm and any(record["state"] in IN_DOUBT for record in self.seen.records):
+            moves.append(("look up", self.look_up, 0.5 * self._liking("look up")))
         if self.cancels_left and not self.calm:
             moves.append(("cancel", self.cancel, 0.3 * self._liking("cancel")))
         return moves
@@ -504,6 +511,12 @@ class History:
         given = judge.what_an_operator_gives(verb, saga, self.provider)
         return "the operator looks, and waits" if given is None else self.decides(verb, **given)
 
+    def look_up(self) -> str:
+        """A person asks the provider about what is in doubt, and decides nothing. What the shop writes of it waits for the disk, and so do all commits before it."""
+        told = self.decides("look_up")
+        self.past = []
+        return told
+
     def decides(self, verb: str, **given: Any) -> str:
         """A second person agrees where one is not enough."""
         given = given or ({"evidence": "an old mail"} if verb == "it_happened" else {})
@@ -582,6 +595,8 @@ class History:
             return
         before, after = self.seen, journal.read(self.saga)
         if (before.saga, before.records) != (after.saga, after.records) and name != "crash":
+            if name == "look up":
+                self._breach("who only asked the provider has changed the order")
             self.past = [*self.past, before] if self.simulator.commits.may_be_lost else []
             self._conforms(before, after)
             self._breach(self.clocks.see(before, after, name))

@@ -75,7 +75,7 @@ def examine(ask_for_s: float = ASK_FOR_S) -> Iterator[Finding]:
         of_workers = pools.result()
     if knows:
         yield from _read(lambda: _connections(of_workers), "connections")
-        for look in (_sessions, _holders, _snapshots, _processes, _sweep):
+        for look in (_sessions, _holders, _snapshots, _replicas, _processes, _sweep):
             yield from _read(look)
         yield from _read(_relay, within_s=READ_OF_SIDE_EFFECTS_FOR_S)
         yield from _read(_queues)
@@ -253,6 +253,27 @@ def _snapshots() -> Iterator[Finding]:
         yield Finding(level=WARN, what="snapshots", found=found, to_do=to_do, runbook=_book("database-held"))
     if not old:
         yield Finding(level=OK, what="snapshots", found="nobody holds an old one")
+
+
+def _replicas() -> Iterator[Finding]:
+    """One that takes over without the last commits has never heard of orders that were paid."""
+    replicas = list(sessions.replicas())
+    late = [replica.name for replica in replicas if replica.is_synchronous is False]
+    if late:
+        is_are = "is" if len(late) == 1 else "are"
+        found = (
+            f"{len(late)} of {len(replicas)} replicas {is_are} asynchronous ({', '.join(late)}): one that is promoted has lost the last commits"
+            " (customers may be charged for orders that nobody knows)"
+        )
+        to_do = "set synchronous_standby_names, or never promote it without `python manage.py recover --restored`"
+        yield Finding(level=WARN, what="replicas", found=found, to_do=to_do, runbook=_book("forgotten_orders"))
+    elif not replicas:
+        yield Finding(level=OK, what="replicas", found="none is connected")
+    elif any(replica.is_synchronous is None for replica in replicas):
+        found = f"{len(replicas)} connected; whether they are synchronous cannot be seen by this login (GRANT pg_monitor would let it)"
+        yield Finding(level=OK, what="replicas", found=found)
+    else:
+        yield Finding(level=OK, what="replicas", found=f"{len(replicas)} connected, all synchronous")
 
 
 def _sweep() -> Iterator[Finding]:

@@ -1,4 +1,4 @@
-"""The database's sessions: which limits ours has, how many all processes may open, and who holds locks or old snapshots for long."""
+"""The database's sessions: which limits ours has, how many all processes may open, who holds locks or old snapshots for long, and which replicas follow."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -50,6 +50,23 @@ SELECT 'replication slot ' || slot_name, NULL, 'SELECT pg_drop_replication_slot(
 FROM pg_replication_slots WHERE NOT active AND (xmin IS NOT NULL OR catalog_xmin IS NOT NULL)
 ORDER BY 2 DESC NULLS FIRST
 """
+# What copies the log to keep it, or reads changes out of it, is nothing that could be promoted. Without pg_monitor a login sees who is there, and no more.
+REPLICAS = """
+SELECT coalesce(nullif(application_name, ''), 'unnamed'),
+    sync_state IN ('sync', 'quorum') AND current_setting('synchronous_commit') NOT IN ('off', 'local')
+FROM pg_stat_replication
+WHERE coalesce(application_name, '') NOT IN ('pg_basebackup', 'pg_receivewal')
+    AND NOT EXISTS (SELECT FROM pg_replication_slots WHERE active_pid = pg_stat_replication.pid AND slot_type = 'logical')
+ORDER BY 1
+"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Replica:
+    """A server that copies ours and could take its place. ``is_synchronous``: commits wait until it has them; None: this login may not see that."""
+
+    name: str
+    is_synchronous: bool | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -117,3 +134,10 @@ def old_snapshots() -> Iterator[Snapshot]:
         cursor.execute(OLD_SNAPSHOTS, {"old": OLD_AFTER_S})
         for holder, seconds, ends_it in cursor.fetchall():
             yield Snapshot(holder=holder, seconds=seconds, ends_it=ends_it)
+
+
+def replicas() -> Iterator[Replica]:
+    with connection.cursor() as cursor:
+        cursor.execute(REPLICAS)
+        for name, is_synchronous in cursor.fetchall():
+            yield Replica(name=name, is_synchronous=is_synchronous)

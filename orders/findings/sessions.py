@@ -1,4 +1,4 @@
-"""Findings about the database's sessions: their limits, how many may be opened, and who holds what others need."""
+"""Findings about the database's sessions: their limits, how many may be opened, who holds what others need, and which replicas follow."""
 
 from collections.abc import Iterator
 
@@ -58,3 +58,24 @@ def snapshots() -> Iterator[Finding]:
         yield Finding(level=WARN, what="snapshots", found=found, to_do=to_do, runbook=RUNBOOK)
     if not old:
         yield Finding(level=OK, what="snapshots", found="nobody holds an old one")
+
+
+def replicas() -> Iterator[Finding]:
+    """Replicas that could take over. One that takes over without the last commits has never heard of orders that were paid."""
+    found = list(sessions.replicas())
+    late = [replica.name for replica in found if replica.is_synchronous is False]
+    if late:
+        is_are = "is" if len(late) == 1 else "are"
+        sentence = (
+            f"{len(late)} of {len(found)} replicas {is_are} asynchronous ({', '.join(late)}): one that is promoted has lost the last commits"
+            " (customers may be charged for orders that nobody knows)"
+        )
+        to_do = "set synchronous_standby_names, or never promote it without `python manage.py recover --restored`"
+        yield Finding(level=WARN, what="replicas", found=sentence, to_do=to_do, runbook=runbook("forgotten_orders"))
+    elif not found:
+        yield Finding(level=OK, what="replicas", found="none is connected")
+    elif any(replica.is_synchronous is None for replica in found):
+        sentence = f"{len(found)} connected; whether they are synchronous cannot be seen by this login (GRANT pg_monitor would let it)"
+        yield Finding(level=OK, what="replicas", found=sentence)
+    else:
+        yield Finding(level=OK, what="replicas", found=f"{len(found)} connected, all synchronous")

@@ -11,7 +11,7 @@ import pytest
 from django.conf import settings
 from django.db import connection
 
-from fulfillment import crashpoints, engine, recovery, tasks
+from fulfillment import circuit, crashpoints, engine, recovery, tasks
 from fulfillment.errors import Busy, InDoubt, Rejected, StepError, Unavailable
 from fulfillment.gateways.lease import current_lease
 from fulfillment.models import Saga, StepRecord, StepState, StockLevel
@@ -68,6 +68,22 @@ def test_a_start_of_what_calls_nobody_never_waits(clock: ShopClock, order: Order
     clock.passes(settings.KEY_WINDOW_S * 2)
 
     assert not waits_for_the_disk(lambda: start(saga))
+
+
+@pytest.mark.parametrize("compensating", [False, True], ids=["do", "compensate"])
+def test_a_probe_s_start_waits(clock: ShopClock, order: Order, compensating: bool) -> None:
+    """While its provider is out, what was not started is taken for never called: a probe whose start was lost would be forgotten, with what it has done."""
+    saga = engine.open_saga(order).saga
+    if compensating:
+        refused(saga)
+    name = circuit.name_of("payments", "sandbox", compensating)
+    for other in range(circuit.ORDERS_THAT_OPEN):
+        circuit.failed(name, f"ORD-{10 + other}", -other, "The provider is down.", counts=True)
+    engine.could_not_start(saga, Saga.objects.get(pk=saga).epoch)
+    clock.until(circuit.Circuit.objects.get(pk=name).next_probe_at)
+    assert [launch.saga for launch in recovery.circuit_probes()] == [saga]
+
+    assert waits_for_the_disk(lambda: start(saga, compensating=compensating))
 
 
 def test_opening_waits(order: Order) -> None:

@@ -2,8 +2,10 @@
 
 from collections.abc import Callable
 
+import psycopg
 import pytest
-from django.db import DatabaseError, IntegrityError, OperationalError, connection, transaction
+from django.db import DatabaseError, Error, IntegrityError, InterfaceError, OperationalError, connection, transaction
+from django.db.utils import DatabaseErrorWrapper
 
 from orders import database
 
@@ -42,6 +44,85 @@ def test_a_broken_constraint_is_a_fault_of_the_code(raised: Raised) -> None:
 
     assert isinstance(error, IntegrityError)
     assert not database.is_our_trouble(error)
+
+
+# Written out, and not taken from the code: one that is missing there is missed here.
+ENDS_A_CONNECTION = {
+    "25006": "the server takes no writes",
+    "25P03": "it stood still in a transaction",
+    "25P04": "its transaction took too long",
+    "53300": "all connections are taken",
+    "57P01": "the server is shut down",
+    "57P02": "another process has crashed",
+    "57P03": "the server starts up",
+    "57P04": "its database was dropped",
+    "57P05": "it idled for too long",
+    "08000": "no line",
+    "08001": "no line could be opened",
+    "08003": "the line is gone",
+    "08004": "the line was refused",
+    "08006": "the line broke",
+    "08007": "the line broke in a COMMIT",
+    "08P01": "the line says something else",
+}
+LEAVES_IT = {
+    "40001": "a lost race",
+    "40P01": "a deadlock",
+    "55P03": "a lock that was not granted",
+    "57014": "a statement past its limit",
+    "23505": "a row that is there already",
+    "22012": "a division by zero",
+    "25001": "a transaction is open",
+    "25P02": "the transaction has failed",
+    "42P01": "no such table",
+    "53100": "the disk is full",
+    "53200": "no memory",
+    "57000": "somebody has intervened",
+    "XX001": "a damaged row",
+}
+
+
+def as_django_tells(raised: psycopg.Error) -> Error:
+    with pytest.raises(Error) as told, DatabaseErrorWrapper(connection):
+        raise raised
+    assert told.value.__cause__ is raised
+    return told.value
+
+
+@pytest.mark.parametrize("code", ENDS_A_CONNECTION, ids=ENDS_A_CONNECTION.get)
+def test_a_code_that_ends_a_connection_makes_it_unusable(code: str) -> None:
+    """Whoever keeps such a connection refuses every order that comes after it."""
+    error = as_django_tells(psycopg.errors.lookup(code)())
+
+    assert database.sqlstate(error) == code
+    assert database.is_unusable(error) and database.is_our_trouble(error)
+    assert not database.was_not_granted(error) and not database.lost_a_race(error)
+
+
+@pytest.mark.parametrize("code", LEAVES_IT, ids=LEAVES_IT.get)
+def test_a_code_that_says_nothing_about_the_connection_leaves_it(code: str) -> None:
+    """Also one of the same class, or of the same kind of exception: a connection that works is not thrown away."""
+    error = as_django_tells(psycopg.errors.lookup(code)())
+
+    assert database.sqlstate(error) == code
+    assert not database.is_unusable(error)
+
+
+@pytest.mark.parametrize(
+    ("raised", "unusable"),
+    [
+        (psycopg.OperationalError("the connection is lost"), True),
+        (psycopg.InterfaceError("the connection is closed"), True),
+        (psycopg.ProgrammingError("the query has 1 placeholder but 2 parameters were passed"), False),
+    ],
+    ids=["lost", "closed", "a wrong statement"],
+)
+def test_an_error_without_a_code_is_judged_by_its_kind(raised: psycopg.Error, unusable: bool) -> None:
+    """The server was not heard."""
+    error = as_django_tells(raised)
+
+    assert isinstance(error, OperationalError | InterfaceError) is unusable
+    assert database.is_unusable(error) is unusable
 
 
 def test_an_error_of_another_kind_is_not_ours() -> None:

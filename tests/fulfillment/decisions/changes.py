@@ -32,6 +32,8 @@ CLOSED = {
     "incidents": 0,
     "ledger": [("captured", 100), ("written_off", 100)],
 }
+THIRD_TRY = {"epoch": 6, "paused": 0.0}  # two retries have raised the epoch before, and the time in which nobody looked was given back
+
 CHANGES: dict[str, dict[str, dict[str, Any]]] = {
     "a charge is unavailable": {
         "retry_now": NOW,
@@ -165,6 +167,35 @@ CHANGES: dict[str, dict[str, dict[str, Any]]] = {
         "look_up": {},
         "undone_by_hand": BY_HAND | {"order": "cancelled"},
         "close": {"saga": "closed_by_operator", "order": "cancelled", "epoch": 4, "incidents": 0},
+    },
+    "an undo that is out of tries": {  # nobody has refused it: the same key goes on
+        "retry": ASKED_AGAIN | THIRD_TRY | {"payment, compensation": ("compensate:1", 100, 0.0)},
+        "look_up": {},
+        "undone_by_hand": BY_HAND | THIRD_TRY,
+        "close": CLOSED | {"epoch": 6},
+    },
+    "a step after the pivot that is out of tries": {
+        "retry": GOES_ON
+        | {
+            "saga": "running",
+            "epoch": 5,
+            "paused": 0.0,
+            "incidents": 0,
+            "survey": "scheduled",
+            "survey, tries": (0, 0, 0),
+            "survey, first start": None,
+        },
+        "look_up": {},
+        "skip": {
+            "saga": "completed",
+            "order": "fulfilled",
+            "epoch": 5,
+            "deadline in": LIMITS_S["SAGA_DEADLINE_S"],
+            "paused": 0.0,
+            "incidents": 0,
+            "stock": (1, 0),
+            "survey": "skipped",
+        },
     },
     "fulfilled": {},
     "compensated": {},

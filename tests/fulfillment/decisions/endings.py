@@ -56,6 +56,24 @@ def refund_fails(error: StepError) -> Callable[[int], None]:
     return happens
 
 
+def out_of_tries(saga: int, tries: int, name: str, compensating: bool) -> None:
+    for _ in range(tries):
+        fails(DOWN, name, compensating)(saga)
+        now_due(saga)
+        recovery.look(saga)
+
+
+def refund_is_out_of_tries(saga: int) -> None:
+    refused(saga)
+    out_of_tries(saga, settings.COMPENSATION_TRIES, "payment", compensating=True)
+
+
+def survey_fails(saga: int) -> None:
+    """The parcel is on its way, and this step is all that is left to do."""
+    fulfilled(saga)
+    out_of_tries(saga, settings.STEP_TRIES, "survey", compensating=False)
+
+
 def money_remains(saga: int) -> None:
     refused(saga)
     engine.record_success(start(saga, compensating=True), None)
@@ -101,6 +119,8 @@ ENDS: dict[str, Callable[[int], None]] = {
     "a refund of a part": refund_fails(OF_40),
     "a refund that gave nothing back": money_remains,
     "an undo that watched in vain": watched_in_vain,
+    "an undo that is out of tries": refund_is_out_of_tries,
+    "a step after the pivot that is out of tries": survey_fails,
     "fulfilled": fulfilled,
     "compensated": compensated,
 }

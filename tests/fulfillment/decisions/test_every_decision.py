@@ -9,16 +9,18 @@ from typing import Any
 
 import pytest
 
-from fulfillment import keys, recovery
+from fulfillment import engine, keys, recovery, steps
 from fulfillment.clock import shop_now
 from fulfillment.ledger import LedgerEntry
 from fulfillment.models import Saga, StockLevel
 from fulfillment.recovery import Request, decide, version_of
+from fulfillment.step import Kind, Receipt, Step
 from orders.incidents import Incident
+from orders.models import Order
 from tests.actors import AMARA, BELA
 from tests.fulfillment.conftest import SandboxProcess
 from tests.fulfillment.decisions.changes import CHANGES
-from tests.fulfillment.decisions.endings import ENDS
+from tests.fulfillment.decisions.endings import ENDS, survey_fails
 from tests.fulfillment.driving import found
 from tests.shop_clock import ShopClock
 
@@ -30,9 +32,28 @@ GIVEN = {"evidence": "the bank's page", "owner": "bela"}
 def provider(sandbox: SandboxProcess, settings: Any, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> SandboxProcess:
     """Each test has keys of its own there."""
     settings.SANDBOX_URL, settings.SECOND_PERSON_ABOVE_MINOR = sandbox.url, 100
+    settings.STEP_TRIES = settings.COMPENSATION_TRIES = 3
     nonce = b32encode(zlib.crc32(request.node.name.encode()).to_bytes(5)).decode().lower()
     monkeypatch.setattr(keys, "new_nonce", lambda: nonce)
     return sandbox
+
+
+class Survey(Step):
+    """A step after the pivot that an order can do without."""
+
+    name, kind, skippable = "survey", Kind.RETRIABLE, True
+
+    def resolve(self, order: Order, key: str) -> Receipt | None:
+        return None
+
+
+@pytest.fixture
+def saga(order: Order, end: str, monkeypatch: pytest.MonkeyPatch) -> int:
+    """Opened with a step more, where that is the one that fails."""
+    if ENDS[end] is survey_fails:
+        monkeypatch.setattr(steps, "STEPS", (*steps.STEPS, Survey()))
+        monkeypatch.setattr(engine.creation, "STEPS", steps.STEPS)
+    return engine.open_saga(order).saga
 
 
 def facts(saga_id: int, clock: ShopClock) -> dict[str, Any]:

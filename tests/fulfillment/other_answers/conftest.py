@@ -18,7 +18,7 @@ from tests.fulfillment.driving import found
 class Bank:
     """Answers a charge with ``takes`` in ``currency``, and each refund with the next of ``gives_back`` (None: what was asked)."""
 
-    card: Any
+    capabilities: Any
     takes: int = 100
     currency: str = "EUR"
     gives_back: list[int | None] = field(default_factory=list)

@@ -24,6 +24,7 @@ from tests.shop_clock import LIMITS_S, ShopClock
 LEASE, EDGE = LIMITS_S["LEASE_S"], 0.001
 LAG = capabilities_of("payments", "sandbox").lookup_lag_s
 SILENCE = InDoubt("No answer", code="timeout")
+ALL = ("sandbox", "sandbox_forgetful", "sandbox_burn", "sandbox_watch", "sandbox_keyless")
 
 
 def work(saga: int, name: str = "payment", compensating: bool = True) -> Any:
@@ -79,13 +80,16 @@ class Refusing:
     number: str
     gateway: str = ""
 
-    def __call__(self, gateway: str = "sandbox", token: str = "tok_refund_declined_once") -> int:
+    def __call__(self, gateway: str = "sandbox", token: str = "tok_refund_declined_once", given_back_before: int = 0) -> int:
+        """``given_back_before``: what somebody else gives back before the refund is asked for."""
         self.settings.SANDBOX_URL, self.settings.PAYMENTS_GATEWAY, self.gateway = self.sandbox.url, gateway, gateway
         saga = copy_of(self.order, self.number)
         Order.objects.filter(number=self.number).update(payment_token=token)
         assert isinstance(work(saga, compensating=False), dict)
         recovery.cancel(self.number, "web-shop")
         look(saga, self.clock)
+        if given_back_before:
+            self.refunds_elsewhere(given_back_before)
         assert work(saga).code == "refund_declined"
         assert (found(saga).state, record(saga).state) == (SagaState.NEEDS_ATTENTION, StepState.COMPENSATION_FAILED)
         return saga

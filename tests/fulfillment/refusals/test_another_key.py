@@ -14,8 +14,6 @@ from tests.fulfillment.driving import REFUSED, compensation_failed, found, recor
 from tests.fulfillment.refusals.conftest import EDGE, LAG, LEASE, SILENCE, Refusing, entries, look, past, retried, work
 from tests.shop_clock import ShopClock
 
-ALL = ("sandbox", "sandbox_forgetful", "sandbox_burn", "sandbox_watch", "sandbox_keyless")
-
 
 @pytest.mark.parametrize("gateway", ALL)
 def test_a_refund_that_was_refused_is_asked_for_anew_under_another_key(refusing: Refusing, clock: ShopClock, gateway: str) -> None:

@@ -11,8 +11,9 @@ from fulfillment.errors import StepError
 from fulfillment.gateways.lease import Lease
 from fulfillment.models import SagaState, StepState
 from fulfillment.provider_call import call_provider
+from orders.incidents import Incident
 from tests.fulfillment.driving import compensation_failed, found, record, start
-from tests.fulfillment.refusals.conftest import EDGE, LAG, LEASE, SILENCE, Refusing, entries, look, retried, work
+from tests.fulfillment.refusals.conftest import ALL, EDGE, LAG, LEASE, SILENCE, Refusing, entries, look, past, retried, work
 from tests.shop_clock import ShopClock
 
 
@@ -100,6 +101,29 @@ def test_only_what_is_left_is_asked_for(refusing: Refusing, clock: ShopClock) ->
     assert refusing.effects == [("charge", 100), ("refund", 40), ("refund", 60)]
     assert [(operation, amount) for operation, amount, _ in entries(saga)] == [("captured", 100), ("refunded", 40), ("refunded", 60)]
     assert found(saga).state == SagaState.COMPENSATED
+
+
+@pytest.mark.parametrize("gateway", ALL)
+def test_a_part_that_was_given_back_before_the_refusal_is_not_asked_for_again(refusing: Refusing, clock: ShopClock, gateway: str) -> None:
+    """Two bad things in a row: support gives back a part, then the bank refuses the rest. I get all of my money, and no cent twice."""
+    saga = refusing(gateway, given_back_before=40)
+    assert entries(saga) == [("captured", 100, "payment:do:1:testsnonce")], "the shop has heard of no part"
+
+    retried(saga)
+    clock.passes(LEASE + LAG + EDGE)
+    for _ in range(2):
+        look(saga, clock)
+        work(saga)
+
+    assert refusing.effects == [("charge", 100), ("refund", 40), ("refund", 60)]
+    assert entries(saga) == [
+        ("captured", 100, "payment:do:1:testsnonce"),
+        ("refunded", 40, "payment:compensate:2:testsnonce:elsewhere"),
+        ("refunded", 60, "payment:compensate:3:testsnonce"),
+    ]
+    assert past(saga) == [(True, 1, "payment:compensate:1:testsnonce", 100, "refund_declined")]
+    assert (found(saga).state, found(saga).order.status) == (SagaState.COMPENSATED, "cancelled")
+    assert not Incident.objects.exclude(state="resolved").exists()
 
 
 @pytest.mark.parametrize(("after_s", "asked"), [(0, False), (EDGE, True)], ids=["within the lag", "past it"])

@@ -27,6 +27,7 @@ from tests.proofs.simulation.world import GATEWAY, Surroundings
 CALM_MOVES = 400  # more than any order needs once faults have stopped
 PARKED = SagaState.NEEDS_ATTENTION
 OF_THE_SWEEP = ("sweep", "probe")
+IN_DOUBT = ("in_doubt", "compensation_in_doubt")
 OPERATIONS = tuple(circuits.name_of(role, GATEWAY, compensating) for role in ("payments", "carrier") for compensating in (False, True))
 
 
@@ -164,6 +165,8 @@ class History(HistoryState):
             moves += [(name, act, weight * self.faultiness * self.liking(name)) for name, act, weight in self._faults(busy)]
         if not self.calm and self._somebody_may_decide():
             moves.append(("operator", self.people.operator, 1.5 if self.seen.state == PARKED else 0.3 * self.liking("operator")))
+        if self.looks_up and not self.calm and any(record["state"] in IN_DOUBT for record in self.seen.records):
+            moves.append(("look up", self.people.look_up, 0.5 * self.liking("look up")))
         if self.cancels_left and not self.calm:
             moves.append(("cancel", self.people.cancel, 0.3 * self.liking("cancel")))
         return moves

@@ -18,6 +18,8 @@ from tests.proofs.simulation.threads import WorkerThread
 from tests.proofs.simulation.verdict import Verdict
 from tests.proofs.simulation.world import Surroundings
 
+LOOKS_UP = 0.25  # in this share of all histories a person asks the provider now and then
+
 
 class HistoryState:
     """``calm``: faults have stopped. ``obeys``: a scripted case alone decides. ``past``: the versions that a database crash may bring back."""
@@ -44,6 +46,8 @@ class HistoryState:
         self.likes: dict[str, float] = {}  # each history likes some kinds of trouble more than others: rare ones meet sooner
         self.cancels_left = self.rng.choice((0, 0, 1, 1, 2))
         self.saga = 0
+        # A die of its own, so that the other histories are as they were.
+        self.looks_up = random.Random(f"{seed} look up").random() < LOOKS_UP
         self.obeys = False
         self.next_fault = ""
         self.was_answered: set[str] = set()

@@ -13,6 +13,8 @@ def observe(state: HistoryState, move: str) -> None:
         return
     before, after = state.seen, journal.read(state.saga)
     if (before.saga, before.records) != (after.saga, after.records) and move != "crash":
+        if move == "look up":
+            state.breach("who only asked the provider has changed the order")
         state.past = [*state.past, before] if commits.may_be_lost else []
         _conforms(state, before, after)
         state.breach(state.clocks.see(before, after, move))

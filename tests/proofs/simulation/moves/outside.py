@@ -35,11 +35,14 @@ class Outside:
             return []
         return [effect for effect in self.state.provider.effects if effect.what == "charge" and effect.open_minor > 0]
 
-    def support_refunds(self) -> str:
-        """At the provider's own pages: the shop hears nothing of it. No person is so fast that a commit of before is not on the disk by then."""
+    def support_refunds(self, amount: int = 0) -> str:
+        """At the provider's own pages: the shop hears nothing of it. No person is so fast that a commit of before is not on the disk by then.
+
+        ``amount``: what a scripted case wants to be given back; else the seed draws it.
+        """
         self.state.past = []
         effect = self.refundable()[0]
-        given = self.state.oddities.by_support(effect.open_minor)
+        given = amount or self.state.oddities.by_support(effect.open_minor)
         effect.open_minor -= given
         return f"support gives back {given} of {effect.amount}"
 

@@ -12,6 +12,8 @@ from tests.proofs.simulation.scripted_cases.lost_workers import (
     unavailable_after_a_charge,
 )
 from tests.proofs.simulation.scripted_cases.refusals import (
+    a_part_is_given_back_and_then_the_refund_is_refused,
+    a_refund_in_doubt_is_unavailable_and_then_refused,
     a_refund_in_the_air_without_keys,
     a_refused_refund_is_tried_again,
     a_refused_refund_lands_after_all,
@@ -52,6 +54,8 @@ SCRIPTED_CASES = {
     "refunded in part by support before its compensation": ScriptedCase("tombstone", refunded_in_part_by_support_before_its_compensation),
     "a refused refund is tried again": ScriptedCase("tombstone", a_refused_refund_is_tried_again),
     "a refused refund lands after all": ScriptedCase("watch", a_refused_refund_lands_after_all),
+    "a part is given back, and then the refund is refused": ScriptedCase("burn", a_part_is_given_back_and_then_the_refund_is_refused),
+    "a refund in doubt is unavailable, and then refused": ScriptedCase("forgetful", a_refund_in_doubt_is_unavailable_and_then_refused),
     "a refund in the air without keys": ScriptedCase("keyless", a_refund_in_the_air_without_keys),
     "closed with what the bank keeps": ScriptedCase("tombstone", closed_with_what_the_bank_keeps),
     "closed with a parcel that has left": ScriptedCase("tombstone", closed_with_a_parcel_that_has_left),

@@ -38,6 +38,31 @@ def a_refused_refund_lands_after_all(history: History) -> None:
         history.act("late", history.outside.late)
 
 
+def a_part_is_given_back_and_then_the_refund_is_refused(history: History) -> None:
+    """Support gives back a part before the refund is asked for, the bank refuses the refund and keeps its refusal; a person lets it be asked once more."""
+    _cancelled_when_paid(history)
+    history.act("sweep", partial(history.sweeps.sweep, 0.0))
+    history.act("support", partial(history.outside.support_refunds, 40))
+    history.next_fault = "refused"
+    deliver_all(history)
+    history.act("operator", partial(history.people.decides, "retry"))
+    _swept_at_once(history)
+
+
+def a_refund_in_doubt_is_unavailable_and_then_refused(history: History) -> None:
+    """A refund is in the air; then the bank is down, then it refuses; a person lets it be tried once more, and the first one lands. The bank gives back twice
+    whoever asks it twice.
+    """
+    history.oddities.gives_back_twice = True
+    _cancelled_when_paid(history)
+    for fault in ("air", "unavailable", "refused"):
+        _swept_at_once(history, fault)
+    history.act("operator", partial(history.people.decides, "retry"))
+    _swept_at_once(history)
+    if history.provider.air:
+        history.act("late", history.outside.late)
+
+
 def a_refund_in_the_air_without_keys(history: History) -> None:
     """A refund is in the air, and asked for again it would be another one."""
     history.oddities.gives_back_twice = True

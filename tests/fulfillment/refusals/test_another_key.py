@@ -11,7 +11,7 @@ from fulfillment.recovery import choices
 from orders.models import Incident, TimelineEntry
 from orders.timeline import sentence
 from tests.fulfillment.driving import REFUSED, compensation_failed, found, record, start
-from tests.fulfillment.refusals.conftest import EDGE, LAG, LEASE, SILENCE, Refusing, entries, look, past, retried, work
+from tests.fulfillment.refusals.conftest import ALL, EDGE, LAG, LEASE, SILENCE, Refusing, entries, look, past, retried, work
 from tests.shop_clock import ShopClock
 
 

@@ -97,9 +97,9 @@ def test_each_loop_tells_of_its_own_queues_alone(clock: ShopClock) -> None:
     clock.passes(SIDE_EFFECTS_S + 1)
 
     sweep_round()
-    assert [subject for subject, _, _ in told()] == ["saga", "compensation"]
+    assert [subject for subject, _, _ in told()] == ["compensation", "saga"]
     relay_round()
-    assert [subject for subject, _, _ in told()] == ["saga", "compensation", "sideeffects"]
+    assert [subject for subject, _, _ in told()] == ["compensation", "saga", "sideeffects"]
 
 
 @pytest.mark.parametrize(("queue", "limit_s", "one_round"), CASES)

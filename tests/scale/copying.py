@@ -104,9 +104,14 @@ ROOMS = (
 )
 # Pieces that have left were received before.
 STOCK = """
-UPDATE fulfillment_stocklevel SET received = on_hand + shipped.pieces
-FROM (SELECT sku, sum(quantity) AS pieces FROM fulfillment_reservation WHERE state = 'consumed' GROUP BY sku) shipped
-WHERE shipped.sku = fulfillment_stocklevel.sku
+WITH shipped AS (
+    SELECT level.id, level.on_hand, sum(quantity) - (SELECT coalesce(sum(m.pieces), 0) FROM fulfillment_stockmovement m WHERE m.level_id = level.id) + level.on_hand
+        AS missing
+    FROM fulfillment_reservation reserved JOIN fulfillment_stocklevel level USING (sku) WHERE reserved.state = 'consumed' GROUP BY level.id
+), received AS (
+    UPDATE fulfillment_stocklevel AS level SET received = received + missing FROM shipped WHERE shipped.id = level.id
+)
+INSERT INTO fulfillment_stockmovement (level_id, reason, pieces, on_hand, actor, note) SELECT id, 'received', missing, on_hand, 'scale', '' FROM shipped WHERE missing > 0
 """
 SEQUENCES = ("orders_order", "fulfillment_saga")
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from django.conf import settings
 from django.contrib.auth.models import User
 from django.core.management import call_command
+from django.db import transaction
 
 from fulfillment import engine
 from fulfillment.clock import shop_now
@@ -32,7 +33,8 @@ TRIES = 80
 def real_orders(folder: Path) -> list[tuple[str, int]]:
     """(number, how many copies in a hundred); each has two lines of its own. Whatever is owed to subscribers is delivered."""
     call_command("migrate", verbosity=0)
-    stock_the_shop()
+    with transaction.atomic():
+        stock_the_shop()
     relay.register(discovery.names(), release=1)
     provider = SandboxProcess(folder / "sandbox.sqlite3")
     settings.SANDBOX_URL = provider.url

@@ -29,7 +29,7 @@ def test_every_move_of_the_model_stands_in_the_table_of_the_semantics(name: str)
     machine = MACHINES[name]
     written = set(machine.table)
 
-    assert len(written) > 10
+    assert len(written) > 8
     assert [move for move in machine.moves() if NOTHING not in move and not _is_written(machine, move, written)] == []
 
 

@@ -111,7 +111,9 @@ WITH shipped AS (
 ), received AS (
     UPDATE fulfillment_stocklevel AS level SET received = received + missing FROM shipped WHERE shipped.id = level.id
 )
-INSERT INTO fulfillment_stockmovement (level_id, reason, pieces, on_hand, actor, note) SELECT id, 'received', missing, on_hand, 'scale', '' FROM shipped WHERE missing > 0
+INSERT INTO fulfillment_stockmovement (level_id, reason, pieces, on_hand, actor, note)
+SELECT id, 'received', missing, on_hand, 'scale', ''
+FROM shipped WHERE missing > 0
 """
 SEQUENCES = ("orders_order", "fulfillment_saga")
 

@@ -34,7 +34,7 @@ test: $(VENV)/.test ## install what is needed and run every test
 prove: $(VENV)/.runtime ## the crash matrix: kill, freeze and lie to real workers at every boundary, 190 cases, about 4 minutes
 	@exec $(PY) manage.py prove $(ARGS)
 
-storm: $(VENV)/.runtime ## chaos scenarios of up to 20,000 orders, each under one kind of harm: about three quarters of an hour
+storm: $(VENV)/.runtime ## chaos scenarios of up to 20,000 orders, each under one kind of harm: about 85 minutes
 	@exec $(PY) manage.py storm $(ARGS)
 
 check: $(VENV)/.test ## ruff, mypy, import contracts, system checks, missing migrations

@@ -84,6 +84,6 @@ SCENARIO = Scenario(
         SMALL: {RESET: 2, WIPED: 1, RESTARTED: 1, HALF_OPEN: 1},
         FULL: {RESET: 35, WIPED: 25, RESTARTED: 25, HALF_OPEN: 15},
     },
-    minutes={SMALL: 0.8, FULL: 4.5},
+    minutes={SMALL: 0.8, FULL: 5.0},
     surroundings=surroundings,
 )

@@ -146,6 +146,6 @@ SCENARIO = Scenario(
     promise="A deploy adds a step while orders flow, whatever is restarted first: all end as they must, and no incident is opened.",
     happens=happens,
     sizes={SMALL: {"sequences": 2, "orders": 18, "refused": 6}, FULL: {"sequences": 6, "orders": 42, "refused": 12}},
-    minutes={SMALL: 1.4, FULL: 5.0},
+    minutes={SMALL: 1.4, FULL: 3.3},
     program=("-m", "tests.proofs.storms.deployable_stack"),
 )

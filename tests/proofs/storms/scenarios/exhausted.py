@@ -105,5 +105,5 @@ SCENARIO = Scenario(
     promise="Every connection of the database is taken for a minute: clients are asked to come again, and nobody is turned back.",
     happens=happens,
     sizes={SMALL: {"before": 6, "after": 4, "hold_s": 6}, FULL: {"before": 60, "after": 40, "hold_s": 60}},
-    minutes={SMALL: 0.6, FULL: 2.0},
+    minutes={SMALL: 0.6, FULL: 1.8},
 )

@@ -101,5 +101,5 @@ SCENARIO = Scenario(
         SMALL: {"orders": 40, "per_s": 3, "to_s": 3, "failovers": 2},
         FULL: {"orders": 800, "per_s": 5, "to_s": 6, "failovers": 10},
     },
-    minutes={SMALL: 0.9, FULL: 4.0},
+    minutes={SMALL: 0.9, FULL: 4.8},
 )

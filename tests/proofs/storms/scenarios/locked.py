@@ -158,5 +158,5 @@ SCENARIO = Scenario(
     promise="A frozen worker and an idle psql hold rows and tables: whoever does not need them goes on, and nobody is turned back.",
     happens=happens,
     sizes={SMALL: {"orders": 5, "hold_s": 4}, FULL: {"orders": 20, "hold_s": 40}},
-    minutes={SMALL: 1.0, FULL: 4.0},
+    minutes={SMALL: 1.0, FULL: 3.2},
 )

@@ -205,5 +205,5 @@ SCENARIO = Scenario(
     promise="A provider refuses, hangs, answers 503: nobody is turned back, one incident is opened for it and closes itself, then all go on, a few each second.",
     happens=happens,
     sizes={SMALL: {"orders": 20, "seconds": 6}, FULL: {"orders": 120, "seconds": 18}},
-    minutes={SMALL: 1.6, FULL: 2.8},
+    minutes={SMALL: 1.6, FULL: 2.7},
 )

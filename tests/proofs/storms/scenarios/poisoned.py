@@ -97,5 +97,5 @@ SCENARIO = Scenario(
     promise="Whatever lies in the queues, each of it is refused once; no worker dies of it, and all orders are fulfilled.",
     happens=happens,
     sizes={SMALL: {"orders": 40, "rounds": 1}, FULL: {"orders": 1000, "rounds": 20}},
-    minutes={SMALL: 0.7, FULL: 3.5},
+    minutes={SMALL: 0.7, FULL: 3.2},
 )

@@ -157,6 +157,6 @@ SCENARIO = Scenario(
     promise="Twenty thousand deliveries are due and nobody delivers: orders do not notice, nothing piles up, afterwards each is delivered once.",
     happens=happens,
     sizes={SMALL: {"facts": 250, "lasts_s": 8}, FULL: {"facts": 5000, "lasts_s": 60}},
-    minutes={SMALL: 0.8, FULL: 6.0},
+    minutes={SMALL: 0.8, FULL: 4.0},
     lies=True,
 )

@@ -74,5 +74,5 @@ SCENARIO = Scenario(
     promise="The broker is wiped again and again and delivers every message twice: all orders are fulfilled, each side effect once.",
     happens=happens,
     sizes={SMALL: {"orders": 24, "wipes": 2}, FULL: {"orders": 500, "wipes": 10}},
-    minutes={SMALL: 0.6, FULL: 1.8},
+    minutes={SMALL: 0.6, FULL: 1.9},
 )

@@ -52,7 +52,7 @@ SCENARIO = Scenario(
         SMALL: {"before": 6, "of_each_kind": 1, "meanwhile": 4, "per_s": 4, "moved": 20, "under_way": 2, "new": 4},
         FULL: {"before": 40, "of_each_kind": 4, "meanwhile": 8, "per_s": 4, "moved": 200, "under_way": 10, "new": 20},
     },
-    minutes={SMALL: 1.5, FULL: 4.0},
+    minutes={SMALL: 1.5, FULL: 1.7},
     variables={"STEP_TRIES": "60", "COMPENSATION_TRIES": "60"},  # nobody runs out of them while the providers are down
     program=roles_down.PROGRAM,
 )

@@ -20,10 +20,11 @@ BUDGETS_S = {
     "promises": 480,
     "proof_tests": 660,
     "reconciliation": 60,
+    "scale": 30,
     "sideeffects": 120,
     "stack": 120,
 }
-STACKS = ("browser", "planted", "promises", "proof_tests", "stack")  # folders whose tests start processes of their own, or a shop
+STACKS = ("browser", "planted", "promises", "proof_tests", "scale", "stack")  # folders whose tests start processes of their own, or a shop
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

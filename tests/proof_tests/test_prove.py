@@ -82,7 +82,7 @@ def replaced(file: Path, old: str, new: str) -> None:
 NEWCOMER = [
     "after_call.do.insurance.timeout_applied.kill",
     "before_outcome_commit.compensate.insurance.late_landing.kill_worker",
-    "sweep.compensating.insurance.none.kill",
+    "sweep.compensate.insurance.none.kill",
     "before_publish.do.insurance.in_progress_409.kill",
 ]
 

@@ -23,7 +23,7 @@ ENGINE = [
     "failed.do.any.any",
     "failed.compensate.any.any",
     "sweep.do.any.any",
-    "sweep.compensating.any.any",
+    "sweep.compensate.any.any",
 ]
 
 

@@ -1,4 +1,4 @@
-# make demo: the main job · make up: the same stack, no orders · make test: every test · make check: the fast gate
+# make demo: the main job · make up: the same stack, no orders · make quick: for every save · make test: every test · make check: the fast gate
 VENV := .venv
 PY := $(VENV)/bin/python
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
@@ -10,7 +10,7 @@ unexport PYTHONDONTWRITEBYTECODE
 # Where something may run, or was left by what was killed: the shop's own stack, the database that is prepared for others, and those of prove, storm and simulate.
 run_dirs = "$(1)" "$(1)"/prepared/* "$(1)/prove" "$(1)"/storm/commands/* "$(1)"/storm/* "$(1)/simulate"
 
-.PHONY: help demo up stop clean test prove storm check requirements
+.PHONY: help demo up stop clean quick test prove storm check requirements
 help: ## show this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
 
@@ -27,6 +27,9 @@ stop: $(VENV)/.runtime ## stop what `make up`, `demo`, `prove`, `storm` or `simu
 clean: ## stop, then remove data, logs and the virtual environment
 	@[ ! -x $(PY) ] || $(PY) manage.py up --stop $(call run_dirs,.run) .run/test/*
 	rm -rf .run $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
+
+quick: $(VENV)/.test ## for every save: the tests that start no shop, no broker and no provider
+	@DEMO_VALUES=1 exec $(PY) -m pytest --quick $(ARGS)
 
 test: $(VENV)/.test ## install what is needed and run every test
 	@DEMO_VALUES=1 exec $(PY) -m pytest $(ARGS)

@@ -54,7 +54,7 @@ class StockLevel(models.Model):
 
 
 class Reservation(models.Model):
-    """Pieces of one SKU held for one order."""
+    """Pieces of one SKU held for one order: a semantic lock on stock, until the saga has ended."""
 
     class State(models.TextChoices):
         HELD = "held", "Held"

@@ -37,19 +37,23 @@ def due(may_go_on: Callable[[], bool] = lambda: True, memory: Memory | None = No
     for saga in itertools.chain(_waiting(now, memory), _left_alone(now, memory), _in_quarantine(now), _too_far_away()):
         if not may_go_on():
             return
-        if not memory.leaves_alone(saga.saga) and not ends_the_connection(saga, memory):
+        if saga is None:
+            yield None
+        elif not memory.leaves_alone(saga.saga) and not ends_the_connection(saga, memory):
             yield _look_safely(saga, memory)
     memory.mark.reached(now)
     memory.one_by_one = False
 
 
-def _waiting(now: datetime, memory: Memory) -> Iterator[Due]:
-    """What has become due since the mark, and one slice of what lies behind the mark."""
+def _waiting(now: datetime, memory: Memory) -> Iterator[Due | None]:
+    """What has become due since the mark, and one slice of what lies behind the mark. None: a page of which some only wait in their queue."""
     mark = memory.mark
     after = (mark.since, 0) if mark.since else None
     later: list[Due] = []
     while page := _page(now, after):
         waits = _postponed([saga_id for _, saga_id, _ in page], memory)
+        if waits:
+            yield None  # a queue of thousands is many pages: between them the turn is kept, and the others are looked after
         looks = iter([Due(saga=saga_id, order=order_id) for _, saga_id, order_id in page if saga_id not in waits])
         yield from _until_many_fail(looks, memory) if len(later) < LATER else looks
         later += looks

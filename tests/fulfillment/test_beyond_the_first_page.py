@@ -110,15 +110,25 @@ def test_those_that_only_wait_in_their_queue_are_put_off_by_the_page(sagas: list
     """A backlog of ten thousand orders costs the sweep pages, and not ten thousand transactions."""
     Saga.objects.update(launched_at=clock.now)
 
-    with CaptureQueriesContext(connection) as asked:
-        assert list(recovery.due()) == []
-
     pages = -(-MANY // PAGE)
+    with CaptureQueriesContext(connection) as asked:
+        assert list(recovery.due()) == [None] * pages
+
     assert len([one for one in asked if "WITH waits" in one["sql"]]) == pages
     assert len(asked) < 12 * pages
     assert {clock.left(at) for at in Saga.objects.values_list("wake_at", flat=True)} == {LIMITS_S["PATIENCE_S"]}
     assert set(Saga.objects.values_list("relaunches", flat=True)) == {0}
     assert dict(recovery.probes_due()).keys() == {"saga"}
+
+
+def test_a_long_queue_is_passed_page_by_page_and_no_further_than_the_turn_lasts(sagas: list[int], clock: ShopClock) -> None:
+    """Whoever works through it keeps its turn meanwhile, and whoever has lost it stops."""
+    Saga.objects.update(launched_at=clock.now)
+    turns = iter([True, False])
+
+    assert list(recovery.due(lambda: next(turns))) == [None]
+
+    assert Saga.objects.filter(wake_at__gt=clock.now).count() == 2 * PAGE
 
 
 ALONE = [

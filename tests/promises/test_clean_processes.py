@@ -7,7 +7,7 @@ from tests.promises.conftest import Shop
 from tests.proofs.black_box.waiting import wait_for
 
 JOURNAL, AWAY = "fulfillment_steprecord", "away"
-ENDED = re.compile(r"config\.pool_process\[(\d+)\] 3 tasks in a row have failed unexpectedly")
+ENDED = re.compile(r"config\.worker\.pool_process\[(\d+)\] 3 tasks in a row have failed unexpectedly")
 
 
 def ended(shop: Shop) -> set[int]:

@@ -33,7 +33,7 @@ class Opened:
         self.withdrawn = storm.place(each)
         _wait(storm, self.withdrawn, "inventory", "succeeded")
         _cancel(storm, self.withdrawn)
-        _wait(storm, self.withdrawn, "payment", "compensate_")  # next, or under way, as far as its label stands before it
+        _wait(storm, self.withdrawn, "payment", "compensation_")  # next, or under way, as far as its label stands before it
         self.cancelled, self.returned, self.shipped = storm.place(each), storm.place(each), storm.place(each)
         _wait(storm, self.paid, "inventory", "succeeded")
         shop.only_down("refunds", "labels", "label_cancels", "charges")

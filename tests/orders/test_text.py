@@ -32,6 +32,7 @@ CARDS = {
     "zero width": "4111\u200b1111\u200b1111\u200b1111",
     "no-break": "4111\xa01111\xa01111\xa01111",
     "Mastercard": MASTERCARD,
+    "behind a longer number": f"12345678901234567890 {VISA}",
     "Mastercard, 2-series": "2223003122003222",
     "Amex": "3782 822463 10005",
     "Diners": "30569309025904",

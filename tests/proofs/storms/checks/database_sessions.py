@@ -35,7 +35,7 @@ def sessions_are_back(storm: Storm) -> None:
         too_many, left = _too_many(storm), _left(storm)
     storm.counts |= {
         "database sessions": f"{sum(_open(storm).values())} of {sum(_allowed(storm).values())}",
-        "locks not scheduled": left[0],
+        "locks not granted": left[0],
     }
     for breach in too_many:
         storm.expect(False, breach)

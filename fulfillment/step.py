@@ -1,4 +1,4 @@
-"""What a step is: three methods that call a provider (or our own stock) and do nothing else. The engine owns keys, tries, the fencing token and the journal."""
+"""What a step is: a few methods that call a provider (or our own stock) and do nothing else. The engine owns keys, tries, the fencing token and the journal."""
 
 import enum
 from dataclasses import dataclass

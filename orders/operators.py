@@ -1,6 +1,6 @@
-"""Operators: the persons who decide. An actor is a user of the shop whom a door has authenticated; an operator token is how a command line does it.
+"""Operators: the persons who decide. An actor is a user of the shop whom an entry point has authenticated; an operator token is how a command line does it.
 
-Nobody is believed by name. A page's session and an operator token are the two doors (``of_user``, ``by_token``); everything behind them takes the actor as it is.
+Nobody is believed by name. A page's session and an operator token are the two ways in (``of_user``, ``by_token``); everything behind them takes the actor as it is.
 """
 
 import hashlib

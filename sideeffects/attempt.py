@@ -1,4 +1,4 @@
-"""One attempt of one delivery. It isolates the subscriber: an error that it raises changes the state of this delivery, and nothing else."""
+"""One try of one delivery. It isolates the subscriber: an error that it raises changes the state of this delivery, and nothing else."""
 
 import logging
 import uuid

@@ -1,4 +1,4 @@
-"""One attempt at a step or at its compensation: it starts once, under a claim, and only that claim may record its outcome.
+"""One try of a step or of its compensation: it starts once, under a claim, and only that claim may record its outcome.
 
 ``start`` claims the step, ``record_success`` and ``record_failure`` record what became of it and schedule what comes next. Between them lies the provider call.
 The fencing token: see ``claim``.

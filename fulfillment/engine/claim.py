@@ -1,4 +1,4 @@
-"""A claim is the right of one worker to record the outcome of one attempt. It holds the fencing token of the journal.
+"""A claim is the right of one worker to record the outcome of one try. It holds the fencing token of the journal.
 
 Note: the fencing token. It has two parts. ``epoch`` (on the saga) numbers the runs of a saga: whatever takes a step from a worker raises it, as a take-over, a
 retry, turning back or a decision of a person does. ``claim`` (on the step's record) is random, and written by the one start that has won. Every start asks for its

@@ -1,4 +1,4 @@
-"""Doubt: the worker of an attempt is gone, or takes too long. The attempt may have had its effect, and the journal says so: in doubt, and never "failed"."""
+"""Doubt: the worker of a try is gone, or takes too long. The try may have had its effect, and the journal says so: in doubt, and never "failed"."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""The outcome of an attempt: what a success, a rejection or a failure writes, and what is scheduled next, all in the caller's transaction."""
+"""The outcome of a try: what a success, a rejection or a failure writes, and what is scheduled next, all in the caller's transaction."""
 
 from typing import Any
 

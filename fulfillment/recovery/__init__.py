@@ -8,6 +8,8 @@ A person. ``choices`` says what is legal, ``requests`` what is asked and answere
 ``provider_lookup``, ``stated_amounts``, ``second_approval`` and ``audit`` are what a decision needs before. ``safe_actions`` need no version, ``bulk`` retries many
 orders, and ``unreadable_orders`` are decided without reading them. ``incident_groups`` shows what one cause has brought about.
 
+``manage.py recover --restored`` is elsewhere: ``fulfillment.reconciliation.restored`` and ``engine.restore``.
+
 ``reconciliations`` says what became of the last reconciliation, and ``releases`` which releases run.
 """
 

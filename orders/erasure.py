@@ -20,6 +20,7 @@ from orders.refusals import RefusedAttempt
 from orders.timeline import Kind, TimelineEntry
 
 GUARDS = ("orders.TimelineEntry:append_only", "orders.Fact:frozen", "orders.RefusedAttempt:refused_append_only")
+KEYS = "idempotency keys"  # counted by themselves: under such a key the same request would place a new order
 PUBLIC = set(OrderFulfilled.__dataclass_fields__)  # what a fact may contain
 
 
@@ -44,7 +45,12 @@ def erase_order(order: Order, marks: re.Pattern[str], *, write: bool) -> Counter
         "incidents": changed(Incident.objects.filter(Q(order=order) | Q(subject=order.number)), marks, "message", "reason", "proposal"),
         "refused attempts": changed(RefusedAttempt.objects.filter(subject=order.number), marks, "sentence"),
     }
-    return replace(about, GUARDS, write=write)
+    return replace(about, GUARDS, write=write) + Counter({KEYS: int(names_its_customer(order, marks))})
+
+
+def names_its_customer(order: Order, marks: re.Pattern[str]) -> bool:
+    """By its idempotency key, which ``pseudonymise`` replaces then."""
+    return marks.search(order.idempotency_key) is not None
 
 
 def erase_address(email: str, *, write: bool) -> Counter[str]:
@@ -64,7 +70,7 @@ def pseudonymise(order: Order, marks: re.Pattern[str], actor: Actor, reason: str
     The new address is random: whoever knows the old one does not find the order by it. An idempotency key that names nobody stays, so that it cannot make a
     second order.
     """
-    address, key = address_of(order), order.idempotency_key
+    address = address_of(order)
     Order.objects.filter(pk=order.pk).update(
         customer_email=f"{FORGOTTEN}-{secrets.token_hex(8)}@example.invalid",
         customer_name=FORGOTTEN,
@@ -74,7 +80,7 @@ def pseudonymise(order: Order, marks: re.Pattern[str], actor: Actor, reason: str
         digest="",
         reference=without(marks, order.reference),
         correlation_id=without(marks, order.correlation_id),
-        idempotency_key=f"{FORGOTTEN}-{secrets.token_hex(16)}" if marks.search(key) else key,
+        idempotency_key=f"{FORGOTTEN}-{secrets.token_hex(16)}" if names_its_customer(order, marks) else order.idempotency_key,
     )
     detail = {"user": actor.user, "reason": without(marks, reason)}
     TimelineEntry.objects.create(order=order, kind=Kind.OPERATOR, code=FORGOTTEN, actor=actor.name, detail=detail)

@@ -20,6 +20,7 @@ from orders.clients import lock_reference
 from orders.models import Order, OrderLine, Product
 from orders.money import MAX_TOTAL_MINOR, money
 from orders.numbers import OrdersAreNotTaken, next_number
+from orders.pseudonyms import FORGOTTEN
 
 MAX_KEY = 255
 
@@ -88,6 +89,8 @@ def _earlier(client: User, key: str, wanted: dict[str, Any]) -> Order | None:
     order = _under(client, key)
     if order is None:
         return None
+    if order.customer_name == FORGOTTEN:
+        raise _key_reused(order, "and its customer has been forgotten since")
     if not digest.is_same(order, wanted):
         raise _key_reused(order, "with another body")
     _refuse_an_unexpected_total(wanted, order.total_minor, order)

@@ -303,3 +303,13 @@ def test_the_key_of_a_forgotten_order_still_makes_no_second_one() -> None:
 
     order.refresh_from_db()
     assert order.idempotency_key == "7f4a"
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(("key", "counted"), [("amara-7", True), ("7f4a", False)])
+def test_a_key_that_names_the_customer_is_counted_beforehand(key: str, counted: bool) -> None:
+    """Its client must stop first: under such a key the same request would place a new order."""
+    an_order("ORD-1", idempotency_key=key)
+
+    for words in ((), BY):
+        assert ("1 idempotency keys" in run(EMAIL, *words)) is counted

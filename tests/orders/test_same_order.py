@@ -12,6 +12,7 @@ import pytest
 from orders.api import digest
 from orders.api.serializers import RequestedOrder
 from orders.models import Order, Product
+from orders.pseudonyms import FORGOTTEN
 from tests.orders.conftest import Client
 
 Change = Callable[[dict[str, Any]], Any]
@@ -83,6 +84,18 @@ def test_another_order_under_the_same_key_is_told_which_order_there_is(client: C
         f"This key has placed {number}, with another body. Nothing was placed now. Read GET /api/v1/orders/{number} first: it may be the order that you want."
     )
     assert "new key" not in answer.content.decode()
+    assert Order.objects.count() == 1
+
+
+def test_the_order_of_a_customer_who_was_forgotten_is_not_placed_again(client: Client, body: dict[str, Any]) -> None:
+    """The body is the same, but nobody can say so any more."""
+    number = client.post(deepcopy(body), "k-1").json()["number"]
+    Order.objects.update(customer_name=FORGOTTEN, digest="", request_digest="")
+
+    answer = client.post(body, "k-1")
+
+    assert (answer.status_code, answer.json()["code"]) == (422, "idempotency_key_reused")
+    assert f"This key has placed {number}, and its customer has been forgotten since. Nothing was placed now." in answer.json()["detail"]
     assert Order.objects.count() == 1
 
 

@@ -22,6 +22,9 @@ PACKAGES = (of_fulfillment, of_orders, of_side_effects)  # in the order in which
 
 KEPT = "Kept, because tax and accounting law ask for it: order numbers, dates, products, amounts, currency, country and state, charges and parcels by reference."
 BEYOND = "Not reached from here: the records of the payment provider and of the carrier, mails that were sent, and backups (see docs/personal-data.md)."
+NAMING_KEYS = (
+    "A key that names the customer is replaced, so a request that comes again under it would place a new order. Have its client stop first."
+)
 SHOWN = 10
 
 
@@ -127,6 +130,7 @@ def _lines(done: Forgotten, written: bool) -> list[str]:
     if not done.touched:
         return ["Nobody of this address is known here: nothing is left to forget."]
     counts = [f"  {count:>6} {what}" for what, count in sorted(done.touched.items())]
+    counts += [NAMING_KEYS] if done.touched[of_orders.KEYS] else []
     of = f" of {_first(done.orders)}" if done.orders else ""
     if not written:
         return [f"Would be pseudonymised{of}:", *counts, KEPT, BEYOND, "Nothing was written. Repeat it with --yes and --reason."]

@@ -35,4 +35,5 @@ def serious() -> list[CheckMessage]:
 def database_is_known(app_configs: Sequence[AppConfig] | None, databases: Sequence[str] | None = None, **_: Any) -> list[CheckMessage]:
     if settings.DATABASE_IS_KNOWN or not databases:
         return []
-    return [Error("There is no database.", hint="Start the whole shop with `make up`, or set DATABASE_URL.", id="config.E001")]
+    hint = "Start the whole shop with `make up`, or for maintenance alone `manage.py up --maintenance`; or set DATABASE_URL."
+    return [Error("There is no database.", hint=hint, id="config.E001")]

@@ -53,7 +53,7 @@ class Addresses:
 
     def flower_url(self) -> str:
         """Empty where there is none."""
-        return self.url("flower") if self.options.with_flower else ""
+        return "" if "flower" in self.options.left_out else self.url("flower")
 
     def flower_login(self) -> dict[str, str]:
         return {"username": "operator", "password": secret(self.run_dir / "flower_password")}

@@ -97,7 +97,7 @@ def commands(addresses: Addresses, environment: Mapping[str, str]) -> list[Comma
     return [
         Command(role, _argv(role, addresses), {**environment, **(login if role == "flower" else {})}, answering.get(role, lambda: True))
         for role in PROCESSES
-        if role != "flower" or addresses.options.with_flower
+        if role not in addresses.options.left_out
     ]
 
 

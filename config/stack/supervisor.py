@@ -60,7 +60,7 @@ class Stack:
     # --- start ---
 
     def start(self) -> None:
-        """Return when web answers, and Flower. Raises StackError: already running, a port is taken, or a part does not come up."""
+        """Return when web answers, and Flower, where they run. Raises StackError: already running, a port is taken, or a part does not come up."""
         os.umask(PRIVATE)
         self.run_dir.mkdir(parents=True, exist_ok=True)
         self._take_the_lock()
@@ -83,7 +83,8 @@ class Stack:
 
     def _where_it_runs(self) -> str:
         try:
-            return f": {json.loads((self.run_dir / 'stack.json').read_text())['web']}"
+            running = json.loads((self.run_dir / "stack.json").read_text())
+            return f": {running['web']}" if running["processes"]["web"] else " (in maintenance)"
         except (FileNotFoundError, ValueError):
             return " (it is still starting)"
 

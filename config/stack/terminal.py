@@ -7,7 +7,7 @@ from django.conf import settings
 from config.stack.options import StackOptions
 
 
-def options_from_settings(with_flower: bool = True) -> StackOptions:
+def options_from_settings(with_flower: bool = True, in_maintenance: bool = False) -> StackOptions:
     return StackOptions(
         folder=settings.BASE_DIR,
         run_dir=settings.RUN_DIR,
@@ -19,6 +19,7 @@ def options_from_settings(with_flower: bool = True) -> StackOptions:
         sandbox_port=settings.SANDBOX_PORT,
         mail_port=settings.MAIL_PORT,
         with_flower=with_flower,
+        in_maintenance=in_maintenance,
     )
 
 

@@ -30,15 +30,23 @@ class NotNow(Exception):
     """Nothing was done; the sentence says what is in the way."""
 
 
+class StillAtWork(NotNow):
+    """A process of the shop is connected to this database."""
+
+
 @dataclass(kw_only=True)
 class OpenOrder:
-    """One that had not ended when the backup was taken. ``differs``: a sentence for each step of which the provider shows something else."""
+    """One that had not ended when the backup was taken. ``differs``: a sentence for each step of which the provider shows something else.
+
+    ``waits``: for a person, since before the recovery.
+    """
 
     saga: int
     number: str
     at_risk: str
     shown: dict[str, Shown]
     differs: list[str]
+    waits: bool
 
     @property
     def sentence(self) -> str:
@@ -57,11 +65,17 @@ class Recovery:
     def a_person_s(self) -> list[OpenOrder]:
         return [one for one in self.open_orders if one.differs]
 
+    @property
+    def waiting(self) -> list[OpenOrder]:
+        return [one for one in self.open_orders if one.waits]
+
 
 def find(watch: Watch) -> Recovery:
     """Raises NotNow: somebody works on this database, or a provider does not list what it holds."""
     if kinds := sorted({kind for running in releases.running().values() for kind in running.kinds}):
-        raise NotNow(f"Still at work on this database: {', '.join(kinds)}. Stop web, workers, sweep and relay first. Nothing was done.")
+        raise StillAtWork(
+            f"Still at work on this database: {', '.join(kinds)}. Stop web, workers, sweep and relay first. Nothing was done."
+        )
     listings = read(providers(Saga.objects.all()), None, watch)
     if listings.silent:
         silent = "; ".join(f"{' '.join(place)}: {why}" for place, why in sorted(listings.silent.items()))
@@ -114,7 +128,7 @@ def _compared(saga: Saga, listings: Listings) -> OpenOrder:
     for record in records:
         record.doubt = record.doubt or engine.is_in_doubt(record)  # as it will be
     at_risk = money(engine.at_risk_minor(saga), saga.order.currency)
-    return OpenOrder(saga=saga.pk, number=saga.order.number, at_risk=at_risk, shown=shown, differs=off)
+    return OpenOrder(saga=saga.pk, number=saga.order.number, at_risk=at_risk, shown=shown, differs=off, waits=not is_moving)
 
 
 def _shown(saga: Saga, record: StepRecord, entries: tuple[Charged | Booked, ...]) -> Shown:

@@ -41,11 +41,16 @@ def look_up(request: Request) -> LookedUp | None:
             key, receipt, left = _found_under(step, saga.order, engine.do_keys(at[0]))
     except StepError as error:
         raise Refused(f"The provider could not be asked: {error} Nothing was done.") from None
-    currency = saga.order.currency if plan.get("role") == "payments" else ""
+    currency = _currency_of(receipt, saga.order) if plan.get("role") == "payments" else ""
     shown = _what_the_provider_shows(at[0].name, key, receipt, left, currency)
     if request.verb == "it_happened" and receipt:
         _refuse_what_is_not_whole(step, saga.order, receipt, left, shown)
     return LookedUp(receipt, shown)
+
+
+def _currency_of(receipt: Receipt | None, order: Order) -> str:
+    """As the provider has answered. One that names none took what it was asked for."""
+    return str((receipt or {}).get("currency") or order.currency)
 
 
 def _found_under(step: Step, order: Order, keys: list[str]) -> tuple[str, Receipt | None, int | None]:

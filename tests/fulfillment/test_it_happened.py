@@ -87,6 +87,20 @@ def test_a_charge_of_another_amount_did_not_happen(order: Order, sandbox: Sandbo
         happened(saga)
 
 
+def test_a_look_up_shows_an_amount_in_the_currency_of_the_answer(order: Order, sandbox: SandboxProcess, settings: Any) -> None:
+    """A bank that has charged rupiah has not charged euros."""
+    settings.SANDBOX_URL = sandbox.url
+    saga = copy_of(order, "ORD-71004")
+    in_doubt(saga)
+    plant(sandbox, "charge", "ORD-71004", amount=100, currency="IDR")
+
+    order = found(saga).order
+    shown = decide(Request(order=order.number, verb="look_up", version=version_of(order.pk), actor=AMARA)).sentence
+
+    assert "currency IDR); IDR1.00 of it is left" in shown
+    assert "€" not in shown
+
+
 def test_a_label_that_somebody_has_cancelled_was_not_booked(order: Order, sandbox: SandboxProcess, settings: Any) -> None:
     settings.SANDBOX_URL = sandbox.url
     number = "ORD-71002"

@@ -190,6 +190,20 @@ def test_not_while_somebody_is_at_work(shop: Shop, forgotten: None, capsys: pyte
     assert numbers.newest() == 1000
 
 
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize(("database", "is_told"), [("", True), ("postgresql://elsewhere/shop", False)], ids=["of the stack", "elsewhere"])
+def test_on_a_stack_the_way_into_maintenance_is_named(shop: Shop, settings: Any, database: str, is_told: bool) -> None:
+    """Stopped as a whole, it has no database any more."""
+    settings.EXTERNAL_DATABASE_URL = database
+
+    with outside(application_name="shop-worker-r1"), pytest.raises(SystemExit) as refused:
+        recover()
+
+    told = "On a stack of `manage.py up`: stop it, then `manage.py up --maintenance`."
+    assert str(refused.value.code).endswith(told) == is_told
+    assert "Nothing was done." in str(refused.value.code)
+
+
 def test_not_while_a_provider_does_not_list_what_it_holds(shop: Shop, forgotten: None, settings: Any) -> None:
     settings.SANDBOX_URL = "http://127.0.0.1:9"
 

@@ -91,6 +91,20 @@ def test_a_compensation_that_was_done_meanwhile_is_not_done_twice(shop: Shop) ->
     assert [operation for operation, _, _ in shop.provider.effects(order.number)] == ["charge", "refund"]
 
 
+def test_an_order_that_waited_for_a_person_is_counted_apart(shop: Shop, capsys: pytest.CaptureFixture[str]) -> None:
+    """It goes on by nobody but a person, before the recovery and after it."""
+    waiting, moving = shop.place("ORD-1", token="tok_refund_declined", postal_code="00422"), shop.open("ORD-2")
+    assert Saga.objects.get(order=waiting).state == "needs_attention"
+
+    recover("--yes")
+    shop.drive(moving)
+
+    told = "2 open orders: 1 go on by themselves, 1 wait for a person as before, 0 become a person's;"
+    assert told in capsys.readouterr().out
+    assert Saga.objects.get(order=waiting).state == "needs_attention"
+    assert moving.status == "fulfilled"
+
+
 def _started(order: Order, step: str) -> engine.Claim:
     claim = engine.start(Saga.objects.get(order=order).pk, 1, step, False)
     assert claim is not None

@@ -96,6 +96,14 @@ def test_a_stack_without_flower_has_every_other_process(tmp_path: Path) -> None:
     found.release()
 
 
+def test_in_maintenance_the_providers_and_mail_are_up_and_nothing_else(tmp_path: Path) -> None:
+    found = Addresses(StackOptions(folder=ROOT, run_dir=tmp_path, time_scale=0.1, in_maintenance=True), tmp_path)
+    found.reserve()
+
+    assert list(of_a_stack(found)) == ["sandbox", "mail"]
+    found.release()
+
+
 def test_the_supervisor_shows_and_stops_every_process() -> None:
     assert set(PROCESSES) <= set(ROLES)
     assert set(PROCESSES) <= {role for group in STOP_ORDER for role in group}

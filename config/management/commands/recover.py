@@ -4,11 +4,14 @@ import sys
 from argparse import ArgumentParser
 from typing import Any
 
+from django.conf import settings
 from django.core.management.base import BaseCommand
 
 from config.checks import refuse_to_start
 from config.management.commands.reconcile import progress
 from fulfillment.reconciliation import restored
+
+ON_A_STACK = " On a stack of `manage.py up`: stop it, then `manage.py up --maintenance`."  # stopped as a whole, it has no database
 
 
 class Command(BaseCommand):
@@ -31,6 +34,8 @@ class Command(BaseCommand):
                 self._show(found)
                 if options["yes"]:
                     restored.recover(found, watch)
+        except restored.StillAtWork as why:
+            sys.exit(f"{why}{'' if settings.EXTERNAL_DATABASE_URL else ON_A_STACK}")
         except restored.NotNow as why:
             sys.exit(str(why))
         self.stdout.write(_end(found, options["yes"]))
@@ -44,9 +49,10 @@ class Command(BaseCommand):
 
 def _end(found: restored.Recovery, is_done: bool) -> str:
     lost = found.forgotten
-    goes_on = len(found.open_orders) - len(found.a_person_s)
+    goes_on = len(found.open_orders) - len(found.waiting) - len(found.a_person_s)
     counts = (
-        f"{len(found.open_orders)} open orders: {goes_on} go on by themselves, {len(found.a_person_s)} become a person's; "
+        f"{len(found.open_orders)} open orders: {goes_on} go on by themselves, {len(found.waiting)} wait for a person as before, "
+        f"{len(found.a_person_s)} become a person's; "
         f"{len(lost.orders)} orders are known to providers only{f': {lost.sentence}' if lost.orders else ''}."
     )
     if is_done:

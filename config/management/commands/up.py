@@ -10,14 +10,23 @@ from django.conf import settings
 from django.core.management.base import BaseCommand
 
 from config.stack.errors import StackError
+from config.stack.options import StackOptions
 from config.stack.signals import handle_signals
 from config.stack.stopping import stop_running
 from config.stack.supervisor import Stack
 from config.stack.terminal import links, options_from_settings
 
+MAINTENANCE = (
+    "Maintenance: database, broker, provider sandbox and mail are up; web, workers, sweep, relay and Flower are not. "
+    "Now you may run `manage.py recover --restored`, or `manage.py migrate`. To open the shop: stop this, then `make up`."
+)
+
 
 class Command(BaseCommand):
-    help = "Run the whole shop: PostgreSQL, Valkey, provider sandbox, mail catcher, workers, loops, web, Flower. Example: manage.py up, or manage.py up --stop"
+    help = (
+        "Run the whole shop: PostgreSQL, Valkey, provider sandbox, mail catcher, workers, loops, web, Flower. "
+        "Example: manage.py up, or manage.py up --maintenance, or manage.py up --stop"
+    )
     requires_system_checks = ()
 
     def add_arguments(self, parser: ArgumentParser) -> None:
@@ -25,11 +34,14 @@ class Command(BaseCommand):
             "--stop", nargs="*", type=Path, metavar="FOLDER", help="stop what runs or was left in RUN_DIR, or in these run directories"
         )
         parser.add_argument("--without-flower", action="store_true", help="which only watches")
+        parser.add_argument(
+            "--maintenance", action="store_true", help="without whoever works on orders: no web, workers, sweep, relay, and no Flower"
+        )
 
     def handle(self, *args: Any, **options: Any) -> None:
         try:
             if options["stop"] is None:
-                self._run(with_flower=not options["without_flower"])
+                self._run(options_from_settings(not options["without_flower"], options["maintenance"]))
             else:
                 self._stop(options["stop"] or [settings.RUN_DIR])
         except StackError as refused:
@@ -52,11 +64,12 @@ class Command(BaseCommand):
         if not stopped:
             self.tell("No stack is running in this checkout.")
 
-    def _run(self, with_flower: bool) -> None:
+    def _run(self, wanted: StackOptions) -> None:
         handle_signals()
         try:
-            with Stack(options_from_settings(with_flower), self.tell) as stack:
-                self.tell(f"The shop is open.\n{links(stack.info)}\nLogs are in {settings.RUN_DIR.name}/log. Ctrl-C stops everything.")
+            with Stack(wanted, self.tell) as stack:
+                up = MAINTENANCE if wanted.in_maintenance else f"The shop is open.\n{links(stack.info)}"
+                self.tell(f"{up}\nLogs are in {settings.RUN_DIR.name}/log. Ctrl-C stops everything.")
                 stack.wait()
         except KeyboardInterrupt:
             self.tell("Everything is stopped.")

@@ -16,7 +16,17 @@ from orders.incidents import Incident, IncidentKind
 
 NOTHING = "Nothing waits for a person."
 ORDER, CIRCUIT = "order", "circuit"
-FOUND_AT_THE_PROVIDER = (IncidentKind.ORPHAN_PAYMENT, IncidentKind.MISMATCH)  # trying the order again changes nothing about them
+COMMANDS: dict[str, str] = {
+    IncidentKind.DEAD_LETTER: "deliveries",
+    IncidentKind.PROVIDER_DOWN: "circuit",
+    IncidentKind.CRASH_LOOP: "doctor",
+    IncidentKind.QUEUE_UNSERVED: "doctor",
+    IncidentKind.FORGOTTEN_ORDERS: "recover --restored",
+}
+RETRIED = (  # trying the order again changes nothing about the others
+    *(IncidentKind.COMPENSATION_EXHAUSTED, IncidentKind.IN_DOUBT, IncidentKind.STUCK),
+    *(IncidentKind.QUARANTINED, IncidentKind.UNKNOWN_STEP),
+)
 
 
 class Command(OperatorCommand):
@@ -48,14 +58,13 @@ def _group_lines(group: Group) -> Iterator[str]:
         f" · first {group.first:%Y-%m-%d %H:%M:%S} · last {group.last:%Y-%m-%d %H:%M:%S}"
     )
     yield f"    {_told(group)} Runbook {group.runbook}"
-    if group.kind == IncidentKind.DEAD_LETTER:
-        yield "    python manage.py deliveries"
-    elif group.kind == IncidentKind.PROVIDER_DOWN:
-        yield "    python manage.py circuit"
-    elif group.kind in (IncidentKind.CRASH_LOOP, IncidentKind.QUEUE_UNSERVED):
-        yield "    python manage.py doctor"
-    elif group.kind not in FOUND_AT_THE_PROVIDER:
-        yield f"    python manage.py retry_orders {_filters(group)}"
+    if advised := _advised(group):
+        yield f"    python manage.py {advised}"
+
+
+def _advised(group: Group) -> str:
+    """The command that helps. Empty: no command does, the runbook says more."""
+    return f"retry_orders {_filters(group)}" if group.kind in RETRIED else COMMANDS.get(group.kind, "")
 
 
 def _told(group: Group) -> str:

@@ -35,6 +35,22 @@ def test_an_order_with_two_incidents_is_one_order_and_what_a_provider_holds_is_n
     assert len([line for line in lines if "retry_orders" in line]) == 2
 
 
+RETRIED = {"compensation_exhausted", "in_doubt", "stuck", "quarantined", "unknown_step"}
+
+
+@pytest.mark.parametrize("kind", IncidentKind.values)
+def test_a_retry_is_advised_only_where_it_can_help(db: None, manage: Manage, kind: str) -> None:
+    open_incident(IncidentKind(kind), subject="ORD-1", currency="EUR", code=kind)
+
+    assert (f"retry_orders --kind {kind}" in manage("incidents").out) == (kind in RETRIED)
+
+
+def test_for_forgotten_orders_the_recovery_is_advised(db: None, manage: Manage) -> None:
+    open_incident(IncidentKind.FORGOTTEN_ORDERS, subject="orders", currency="EUR", code="forgotten_orders", count=5)
+
+    assert "    python manage.py recover --restored\n" in manage("incidents").out
+
+
 # --- many: the set ----------------------------------------------------------------------------------------------------------------
 
 

@@ -89,6 +89,11 @@ class DataLoss:
         return {number for number, state in self.state.items() if state == "running" and self.done[number].gave_back}
 
     @property
+    def waiting(self) -> set[str]:
+        """For a person, by the backup."""
+        return {number for number, state in self.state.items() if state == "needs_attention"}
+
+    @property
     def turning_back(self) -> set[str]:
         return {number for number, state in self.state.items() if state == "compensating"}
 

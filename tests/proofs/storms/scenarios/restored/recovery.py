@@ -18,7 +18,10 @@ UNKNOWN = (
 )
 CLOSED = "SELECT outcome FROM orders_incident WHERE kind = 'forgotten_orders'"
 LINE = re.compile(r"(ORD-\d+): (unknown_order: )?.*?(?:\(€([\d,]+\.\d\d) at risk\))?")
-SUMMARY = re.compile(r"(\d+) open orders: (\d+) go on by themselves, (\d+) become a person's; (\d+) orders are known to providers only")
+SUMMARY = re.compile(
+    r"(\d+) open orders: (\d+) go on by themselves, (\d+) wait for a person as before, (\d+) become a person's; "
+    r"(\d+) orders are known to providers only"
+)
 
 
 def it_is_seen(storm: Storm, found: DataLoss) -> None:
@@ -72,8 +75,8 @@ def _the_list_is_complete(storm: Storm, found: DataLoss, printed: str) -> None:
         )
         storm.expect_none(f"are listed, and nothing shows that they {what}", listed.keys() - due.keys())
     counted = SUMMARY.search(printed)
-    differing = len(found.differing)
-    expected = (len(found.state), len(found.state) - differing, differing, len(found.newer))
+    differing, waiting = len(found.differing), len(found.waiting)
+    expected = (len(found.state), len(found.state) - waiting - differing, waiting, differing, len(found.newer))
     storm.expect(counted is not None and tuple(map(int, counted.groups())) == expected, f"it counts {printed[-300:]}, not {expected}")
     storm.counts |= {"listed": len(open_orders) + len(unknown), "of them open": len(open_orders)}
 

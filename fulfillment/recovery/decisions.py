@@ -13,7 +13,7 @@ from fulfillment.recovery import unreadable_orders
 from fulfillment.recovery.action_table import VERBS
 from fulfillment.recovery.audit import audit, audit_entry, given
 from fulfillment.recovery.choices import choices, version_of
-from fulfillment.recovery.provider_lookup import LookedUp, look_up
+from fulfillment.recovery.provider_lookup import ASKED_BEFORE, LookedUp, look_up
 from fulfillment.recovery.requests import Answer, Request, refuse_what_is_not_legal, refuse_whom_it_is_not_for, repeated, stale
 from fulfillment.recovery.second_approval import needs_a_second_person
 from fulfillment.recovery.stated_amounts import refuse_a_wrong_amount
@@ -45,7 +45,7 @@ def _decide_whatever_its_rows_say(request: Request) -> Answer:
     if Quarantine.objects.filter(order_id=Subquery(Order.objects.filter(number=request.order).values("pk"))).exists():
         return unreadable_orders.decide(request)
     try:
-        found = look_up(request) if request.verb in ("look_up", "it_happened") else None
+        found = look_up(request) if request.verb in ASKED_BEFORE else None
         return _decide(request, found)
     except Exception as error:
         if isinstance(error, Refused) or is_our_trouble(error):

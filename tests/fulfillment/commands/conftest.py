@@ -67,6 +67,12 @@ def manage(capsys: pytest.CaptureFixture[str], sign_in: SignIn) -> Manage:
     return run
 
 
+@pytest.fixture(autouse=True)
+def nobody_answers(settings: Any) -> None:
+    """A provider is asked where a test starts one, and nowhere else."""
+    settings.SANDBOX_URL = "http://127.0.0.1:9"
+
+
 def version() -> int:
     return recovery.version_of(Order.objects.get(number="ORD-1").pk)
 

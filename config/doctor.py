@@ -78,7 +78,7 @@ def _read(name: str, finding: Callable[[], Iterator[Finding]], within_s: float =
         yield from found
     except DatabaseError as error:
         held = was_not_granted(error)
-        to_do = "somebody holds its tables: the finding “locks” names who" if held else "python manage.py migrate"
+        to_do = "somebody holds its tables: after 5 s the finding “locks” names who" if held else "python manage.py migrate"
         book = runbook("database-held") if held else ""
         yield Finding(level=FAIL, what=name, found=f"cannot be read: {first_line(error)}", to_do=to_do, runbook=book)
 

@@ -43,7 +43,7 @@ def locks() -> Iterator[Finding]:
         found = f"{orders_wait(waiting)} for our own database; it costs them time only"
         yield Finding(level=WARN, what="locks", found=found, to_do="they go on by themselves", runbook=of_sessions.RUNBOOK)
     elif not held:
-        yield Finding(level=OK, what="locks", found="nobody stands still in a transaction")
+        yield Finding(level=OK, what="locks", found="nobody has stood still in a transaction for 5 s")
 
 
 def releases() -> Iterator[Finding]:

@@ -131,7 +131,10 @@ def locked(name: str) -> Circuit:
 
 @dataclass(frozen=True)
 class Failed:
-    """What a failed try means. ``spends``: the circuit was closed, so the try counts for the order's budget. ``circuit``: it is open now; None: it is not."""
+    """What a failed try means. ``circuit``: it is open now; None: it is not.
+
+    ``spends``: the try counts for the order's budget, because the circuit was closed, or because the probe has failed by our own fault.
+    """
 
     spends: bool
     circuit: Circuit | None
@@ -145,7 +148,7 @@ def failed(name: str, order: str, saga_id: int, error: str, counts: bool) -> Fai
     if circuit.is_open:
         if circuit.probe == saga_id:
             _probe_failed(circuit, error, counts)
-        return Failed(spends=False, circuit=circuit)
+        return Failed(spends=circuit.probe == saga_id and not counts, circuit=circuit)
     if order not in circuit.failures:
         circuit.failures = [*circuit.failures, order]
     circuit.last_error = error[:120]

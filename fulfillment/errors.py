@@ -1,5 +1,6 @@
 """The errors of the core: every call that did not succeed ends in one of these, and each says what is known about the effect."""
 
+from enum import Enum
 from typing import Any
 
 from orders.database import OWN_DATABASE as OWN_DATABASE  # of a step or a compensation: no try and no deadline is spent
@@ -13,22 +14,32 @@ REVERSED_ELSEWHERE = "reversed_elsewhere"  # the code of a step that took place,
 OUR_OWN = (WATCHED_IN_VAIN, REVERSED_ELSEWHERE)  # codes of rejections that are our own conclusions: the provider has refused nothing
 
 
+class Outcome(Enum):
+    """What a try says about the provider as a whole, for its circuit breaker.
+
+    ``FAILURE``: it did not answer as one that works does. ``SUCCESS``: it works, and its answer is about this request. ``IGNORED``: nothing; the trouble is ours, or
+    it asks us to wait.
+    """
+
+    FAILURE, SUCCESS, IGNORED = "failure", "success", "ignored"
+
+
 class StepError(Exception):
     """A step or its compensation did not succeed. Do not raise this directly.
 
     ``code``: stable, for machines ("card_declined"). The message is one sentence for people. Both may quote a stranger, so they are cut to what the columns hold.
-    ``provider_failed``: the provider did not answer as one that works does. This counts towards its circuit. False: the error is about this request, or about us.
+    ``outcome``: what it says about the provider, for its circuit.
     ``retry_after_s``: wait at least so many seconds.
     """
 
-    provider_failed = False
+    outcome = Outcome.IGNORED
 
-    def __init__(self, message: str, code: str = "", retry_after_s: float = 0.0, *, provider_failed: bool | None = None) -> None:
+    def __init__(self, message: str, code: str = "", retry_after_s: float = 0.0, *, outcome: Outcome | None = None) -> None:
         super().__init__(kept(message, LONGEST_MESSAGE))
         self.code = kept(code, LONGEST_CODE)
         self.retry_after_s = retry_after_s
-        if provider_failed is not None:
-            self.provider_failed = provider_failed
+        if outcome is not None:
+            self.outcome = outcome
 
     # Exceptions travel between processes. Without this a pickled one would come back without its code.
     def __reduce__(self) -> tuple[type["StepError"], tuple[str, str], dict[str, Any]]:
@@ -42,6 +53,8 @@ class Rejected(StepError):
     What the operator does: nothing; finished steps are compensated by themselves. A rejected compensation needs a decision; tried again, it has a new key.
     """
 
+    outcome = Outcome.SUCCESS
+
 
 class Unavailable(StepError):
     """This try did not happen: the request never left, or was turned away unread. It says nothing about earlier tries.
@@ -50,7 +63,7 @@ class Unavailable(StepError):
     What the operator does: nothing; it is tried again under the same key. If it lasts, look whether the provider is down.
     """
 
-    provider_failed = True
+    outcome = Outcome.FAILURE
 
 
 class Throttled(Unavailable):
@@ -60,7 +73,7 @@ class Throttled(Unavailable):
     What the operator does: nothing; if it lasts, fewer orders at once, or a higher limit at the provider.
     """
 
-    provider_failed = False
+    outcome = Outcome.IGNORED
 
 
 class InDoubt(StepError):
@@ -70,7 +83,7 @@ class InDoubt(StepError):
     What the operator does: nothing; the same key asks again and makes it one effect. Never repeat it by hand.
     """
 
-    provider_failed = True
+    outcome = Outcome.FAILURE
 
 
 class Busy(InDoubt):
@@ -80,7 +93,7 @@ class Busy(InDoubt):
     What the operator does: nothing; the answer is fetched under the same key when the provider is done.
     """
 
-    provider_failed = False
+    outcome = Outcome.IGNORED
 
 
 class Changed(InDoubt):
@@ -90,7 +103,7 @@ class Changed(InDoubt):
     What the operator does: nothing; the rest is given back under a new key.
     """
 
-    provider_failed = False
+    outcome = Outcome.SUCCESS
 
     def __init__(self, message: str, code: str = "", given_back_minor: int = 0) -> None:
         super().__init__(message, code)
@@ -104,7 +117,7 @@ class Differs(InDoubt):
     What the operator does: nothing where there is an amount (what was taken is given back, what was not given back is asked for again); else they decide.
     """
 
-    provider_failed = False
+    outcome = Outcome.SUCCESS
 
     def __init__(self, message: str, code: str, amount_minor: int | None = None, receipt: dict[str, Any] | None = None) -> None:
         super().__init__(message, code)

@@ -17,7 +17,19 @@ from fulfillment.answers import PARTLY_GIVEN_BACK, UNUSABLE, as_asked, as_schedu
 from fulfillment.capabilities import Blind, Capabilities
 from fulfillment.crashpoints import crash_point
 from fulfillment.engine import Claim
-from fulfillment.errors import LAG, REVERSED_ELSEWHERE, WATCHED_IN_VAIN, WATCHING, Busy, Changed, Differs, InDoubt, Rejected, StepError
+from fulfillment.errors import (
+    LAG,
+    REVERSED_ELSEWHERE,
+    WATCHED_IN_VAIN,
+    WATCHING,
+    Busy,
+    Changed,
+    Differs,
+    InDoubt,
+    Outcome,
+    Rejected,
+    StepError,
+)
 from fulfillment.gateways import pinned
 from fulfillment.gateways.lease import Lease, leased
 from fulfillment.step import Compensation, Receipt, Step
@@ -45,12 +57,12 @@ def call_provider(step: Step, claim: Claim, lease: Lease) -> Receipt | StepError
     except StepError as error:
         return error
     except SoftTimeLimitExceeded:  # the provider has a deadline of its own: what takes so long is slow on our side
-        return InDoubt("The time limit ended the provider call", code="time_limit", provider_failed=False)
+        return InDoubt("The time limit ended the provider call", code="time_limit", outcome=Outcome.IGNORED)
     except Exception as unknown:  # an error of an unknown class says nothing about what the provider did
         if is_our_trouble(unknown):
             raise
         log.exception("%s of %s: unknown error, in doubt", claim.name, claim.key)
-        return InDoubt(f"{type(unknown).__name__} while calling the provider", code="unknown_error", provider_failed=False)
+        return InDoubt(f"{type(unknown).__name__} while calling the provider", code="unknown_error", outcome=Outcome.IGNORED)
 
 
 def with_provider_of(role: str, gateway: str) -> AbstractContextManager[None]:
@@ -118,7 +130,7 @@ def whole(step: Step, order: Order, found: Receipt, left: int | None) -> Receipt
         raise Rejected("It took place, and somebody else has undone it since", code=REVERSED_ELSEWHERE)
     if left is not None and left < found.get("amount_minor", left):
         told = "It took place, and somebody else has undone part of it since"
-        raise InDoubt(told, code="partly_reversed_elsewhere", provider_failed=False)
+        raise InDoubt(told, code="partly_reversed_elsewhere", outcome=Outcome.SUCCESS)
     return found
 
 

@@ -14,13 +14,16 @@ from fulfillment import ledger
 from fulfillment.circuit import Circuit
 from fulfillment.clock import in_seconds, lease_s, shop_now
 from fulfillment.engine.budget import give_time
-from fulfillment.engine.journal import save, tell
+from fulfillment.engine.claim import Claim
+from fulfillment.engine.journal import record_of, save, tell
 from fulfillment.engine.pinned_plan import planned
 from fulfillment.models import Saga, StepRecord
 from orders.clock import jittered
 from orders.incidents import IncidentKind, open_incident, resolve_incidents, unresolved
 from orders.money import money
 from orders.timeline import Kind
+
+ANSWERS_AGAIN = "the provider answers again"
 
 
 def circuit_name(saga: Saga, record: StepRecord, compensating: bool) -> str:
@@ -54,7 +57,7 @@ def was_never_asked(record: StepRecord, circuit: Circuit) -> bool:
     return record.scheduled_at > circuit.opened_at + timedelta(seconds=lease_s())
 
 
-def release(saga: Saga, record: StepRecord | None, why: str = "the provider answers again") -> None:
+def release(saga: Saga, record: StepRecord | None, why: str) -> None:
     """The hold is over, and its time is given back."""
     if saga.held_at is not None:
         give_time(saga, shop_now() - saga.held_at)
@@ -62,6 +65,14 @@ def release(saga: Saga, record: StepRecord | None, why: str = "the provider answ
     tell(saga, Kind.HELD, name=name, from_state="held", to_state="released", code=saga.held_by, detail={"message": why})
     save(saga, held_by="", held_at=None)
     resolve_incidents(saga.order_id, "released", why, "", kind=IncidentKind.PROVIDER_DOWN)
+
+
+def was_answered(saga: Saga, claim: Claim) -> None:
+    """The provider works, whatever it has answered: if this was the probe, the circuit closes, and the hold is over."""
+    if claim.troubled:
+        circuits.answered(claim.circuit, claim.saga)
+    if saga.held_by:
+        release(saga, record_of(saga, claim.name), ANSWERS_AGAIN)
 
 
 def tell_of(circuit: Circuit) -> None:

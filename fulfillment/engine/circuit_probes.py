@@ -28,10 +28,12 @@ def hold_on(saga: Saga, record: StepRecord, compensating: bool, circuit: Circuit
     if circuit.lets(saga.pk, now):
         save(saga, wake_at=circuit.probe_until)
         return
+    relaunches = saga.relaunches if saga.held_by else 0
     if record.state in STARTED:
         if record.started_at is not None and not saga.held_by:  # as a take-over does; else the release gives back all of it
             give_time(saga, now - record.started_at)
         put_in_doubt(saga, record, compensating, try_given_back(record, compensating))
+        relaunches = saga.relaunches + 1  # its worker died as the probe
     else:
         give_back_what_was_lost(saga, record)
         if record.state == StepState.SCHEDULED and was_never_asked(record, circuit):
@@ -39,6 +41,7 @@ def hold_on(saga: Saga, record: StepRecord, compensating: bool, circuit: Circuit
             move(saga, record, StepState.PENDING, scheduled_at=None)
             save(saga, epoch=saga.epoch)
     hold(saga, record, circuit)
+    save(saga, relaunches=relaunches)
     _tell_if_it_takes_too_long(saga, record, circuit)
 
 

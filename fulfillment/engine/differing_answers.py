@@ -5,12 +5,11 @@ What the ledger cannot hold is a person's to decide.
 
 from typing import Any
 
-from fulfillment import circuit as circuits
 from fulfillment import ledger
 from fulfillment.answers import PARTLY_GIVEN_BACK
 from fulfillment.clock import ShopNow, backoff_s, in_seconds
 from fulfillment.engine.attempt_keys import next_compensation
-from fulfillment.engine.circuit_holds import release
+from fulfillment.engine.circuit_holds import was_answered
 from fulfillment.engine.claim import Claim, Recorded
 from fulfillment.engine.compensation import park_compensation, turn_back
 from fulfillment.engine.database_trouble import goes_on
@@ -28,10 +27,7 @@ def record_difference(saga: Saga, claim: Claim, error: Differs) -> Recorded:
     """Record the outcome of a try whose answer differs from what was asked for. For the circuit it is an answer: the provider works."""
     record = record_of(saga, claim.name)
     goes_on(saga, record)
-    if claim.troubled:
-        circuits.answered(claim.circuit, claim.saga)
-    if saga.held_by:
-        release(saga, record)
+    was_answered(saga, claim)
     told: dict[str, Any] = {"error_code": error.code, "error_message": str(error), "detail": {"message": str(error)}}
     told |= {"claim": None, "waits": 0, "outcome_at": ShopNow()}
     return (_compensate if claim.compensating else _do)(saga, record, error, told)

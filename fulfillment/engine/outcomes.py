@@ -9,7 +9,7 @@ from fulfillment import ledger
 from fulfillment.clock import ShopNow, backoff_s, in_seconds, patience_s
 from fulfillment.engine.attempt_keys import nothing_was_sent, refusal_of
 from fulfillment.engine.budget import tries_spent
-from fulfillment.engine.circuit_holds import hold, release
+from fulfillment.engine.circuit_holds import ANSWERS_AGAIN, hold, release, was_answered
 from fulfillment.engine.claim import Claim, Recorded
 from fulfillment.engine.compensation import park_compensation, schedule_next_compensation, turn_back
 from fulfillment.engine.database_trouble import goes_on
@@ -18,7 +18,7 @@ from fulfillment.engine.journal import move, record_of, save, tell
 from fulfillment.engine.launch import launch_of
 from fulfillment.engine.pinned_plan import is_newer, is_pivot, step_of
 from fulfillment.engine.progress import schedule_next
-from fulfillment.errors import LAG, Busy, Changed, Differs, InDoubt, Rejected, StepError, Throttled
+from fulfillment.errors import LAG, Busy, Changed, Differs, InDoubt, Outcome, Rejected, StepError, Throttled
 from fulfillment.ledger import LedgerEntry
 from fulfillment.models import Saga, StepRecord, StepState
 from fulfillment.step import Receipt
@@ -30,7 +30,7 @@ def succeed(saga: Saga, name: str, receipt: Receipt | None, compensating: bool) 
     record = record_of(saga, name)
     goes_on(saga, record)
     if saga.held_by:
-        release(saga, record)
+        release(saga, record, ANSWERS_AGAIN)
     saga.relaunches = 0
     recorded: dict[str, Any] = {
         "tries": record.tries,
@@ -78,7 +78,7 @@ def fail(saga: Saga, claim: Claim, error: StepError) -> Recorded:
         return record_difference(saga, claim, error)
     record, compensating = record_of(saga, claim.name), claim.compensating
     goes_on(saga, record)
-    failed = _tell_the_circuit(saga, claim, error)
+    failed = _record_for_circuit(saga, claim, error)
     state = state_after(error, compensating)
     waits_only, doubt = isinstance(error, Busy | Throttled), isinstance(error, InDoubt)
     tries = claim.tries - (waits_only or not failed.spends)
@@ -102,15 +102,11 @@ def fail(saga: Saga, claim: Claim, error: StepError) -> Recorded:
     return Recorded(mine=True)
 
 
-def _tell_the_circuit(saga: Saga, claim: Claim, error: StepError) -> circuits.Failed:
-    """For the circuit a rejection is an answer. Any other error is none, and says itself whether it is the provider's doing."""
-    if isinstance(error, Rejected):
-        if claim.troubled:
-            circuits.answered(claim.circuit, claim.saga)
-        if saga.held_by:
-            release(saga, record_of(saga, claim.name))
+def _record_for_circuit(saga: Saga, claim: Claim, error: StepError) -> circuits.Failed:
+    if error.outcome is Outcome.SUCCESS:
+        was_answered(saga, claim)
         return circuits.Failed(spends=True, circuit=None)
-    return circuits.failed(claim.circuit, claim.order, claim.saga, str(error), error.provider_failed)
+    return circuits.failed(claim.circuit, claim.order, claim.saga, str(error), counts=error.outcome is Outcome.FAILURE)
 
 
 def _asked_to_wait_s(error: StepError) -> float:

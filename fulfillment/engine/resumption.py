@@ -6,8 +6,8 @@ from fulfillment.capabilities import Capabilities
 from fulfillment.clock import ShopNow, backoff_s, in_seconds, lease_s, patience_s, shop_now
 from fulfillment.crashpoints import crash_point
 from fulfillment.engine.attempt_keys import next_do, told_of, was_refused
-from fulfillment.engine.budget import give_back_what_was_lost, give_time, spent, try_given_back
-from fulfillment.engine.circuit_holds import release, stands_before
+from fulfillment.engine.budget import give_back_what_was_lost, give_time, spent, tries_spent, try_given_back
+from fulfillment.engine.circuit_holds import ANSWERS_AGAIN, release, stands_before
 from fulfillment.engine.circuit_probes import hold_on
 from fulfillment.engine.compensation import park_compensation, schedule_next_compensation, turn_back
 from fulfillment.engine.database_trouble import goes_on, is_put_off, tell_that_it_lasts
@@ -111,7 +111,7 @@ def look(saga: Saga, poison_after: int, calm_s: float | None = None) -> Launch |
             _leave_to_others(saga, record)
             return None
         park_unserved(saga, record, needs)
-    elif circuit := stands_before(saga, record, compensating):
+    elif (circuit := stands_before(saga, record, compensating)) and not _is_at_its_end(saga, record, compensating, poison_after):
         hold_on(saga, record, compensating, circuit)
         crash_point("sweep", saga.order.number, record.name, compensating=compensating)
         return None
@@ -121,10 +121,18 @@ def look(saga: Saga, poison_after: int, calm_s: float | None = None) -> Launch |
     return launch_of(saga)
 
 
+def _is_at_its_end(saga: Saga, record: StepRecord, compensating: bool, poison_after: int) -> bool:
+    """As the probe it has failed by our own fault, or lost its worker, too often to wait on. An outage spends neither."""
+    return saga.relaunches >= poison_after or (
+        record.state not in STARTED and tries_spent(step_of(saga, record.name), record, compensating)
+    )
+
+
 def _go_on(saga: Saga, record: StepRecord, compensating: bool, poison_after: int) -> Launch | None:
-    """The saga need not turn back, its circuit is closed, and this code serves its step."""
+    """The saga need not turn back, it need not wait before a circuit, and this code serves its step."""
     if saga.held_by:
-        release(saga, record)
+        at_its_end = _is_at_its_end(saga, record, compensating, poison_after)
+        release(saga, record, "it has asked often enough" if at_its_end else ANSWERS_AGAIN)
     else:
         give_back_what_was_lost(saga, record)
     if record.state not in STARTED and (what := spent(saga, record, compensating)):

@@ -15,7 +15,7 @@ from typing import Any
 
 import httpcore
 
-from fulfillment.errors import Busy, InDoubt, Rejected, StepError, Throttled, Unavailable
+from fulfillment.errors import Busy, InDoubt, Outcome, Rejected, StepError, Throttled, Unavailable
 from fulfillment.gateways.lease import check_lease
 
 MAX_ANSWER = 1024 * 1024  # bytes
@@ -47,9 +47,9 @@ def outcome(status: int, answer: dict[str, Any] | None, declines: Collection[str
     if status in DECLINE_STATUSES and code in declines:
         return Rejected(told, code=code)
     if status == 409 and code == "in_progress":
-        return Busy(told, code=code)
+        return Busy(told, code=code, outcome=Outcome.SUCCESS)
     if not 200 <= status < 300:
-        return InDoubt(told, code=code or f"http_{status}", provider_failed=status not in OF_THIS_REQUEST)
+        return InDoubt(told, code=code or f"http_{status}", outcome=Outcome.SUCCESS if status in OF_THIS_REQUEST else Outcome.FAILURE)
     return None if answer is not None else InDoubt("The provider's answer is not a JSON object.", code="undecodable_answer")
 
 

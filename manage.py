@@ -20,10 +20,10 @@ def main() -> None:
     except ImproperlyConfigured as wrong:
         sys.exit(f"Refused to start: {wrong}")
     except OperationalError as trouble:
-        sys.exit(_told(trouble))
+        sys.exit(_message(trouble))
 
 
-def _told(trouble: Exception) -> str:
+def _message(trouble: Exception) -> str:
     from orders.database import advice, was_not_granted
 
     first_line = (str(trouble).splitlines() or [""])[0]

@@ -105,7 +105,7 @@ def record_what_was_dropped(name: str = "", message: Any = None, **_: Any) -> No
     """In a rolling deploy a worker meets tasks of a release that is not its own."""
     from fulfillment import tasks
 
-    tasks.tell_dropped(name, message)
+    tasks.report_dropped(name, message)
 
 
 @signals.worker_process_init.connect(weak=False, dispatch_uid="config.worker.pool_process")

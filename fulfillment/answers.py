@@ -27,8 +27,8 @@ def storable(receipt: object) -> Receipt | None:
     except (TypeError, ValueError, RecursionError) as wrong:
         raise InDoubt(f"The step's receipt cannot be stored: {wrong}", code="receipt_unusable", outcome=Outcome.SUCCESS) from None
     if "\\u0000" in text or len(text) > LARGEST_RECEIPT:
-        told = "The step's receipt cannot be stored: it is too long, or holds a null character"
-        raise InDoubt(told, code="receipt_unusable", outcome=Outcome.SUCCESS)
+        message = "The step's receipt cannot be stored: it is too long, or holds a null character"
+        raise InDoubt(message, code="receipt_unusable", outcome=Outcome.SUCCESS)
     return receipt
 
 
@@ -40,8 +40,8 @@ def as_asked(step: Step, order: Order, receipt: Receipt) -> Receipt:
         return receipt
     amount = _usable(receipt, order.currency, f"{step.name.capitalize()} was asked for {money(asked, order.currency)}")
     if amount != asked:
-        told = f"{step.name.capitalize()} took {money(amount, order.currency)} where {money(asked, order.currency)} was asked for"
-        raise Differs(told, OTHER_AMOUNT, amount, receipt)
+        message = f"{step.name.capitalize()} took {money(amount, order.currency)} where {money(asked, order.currency)} was asked for"
+        raise Differs(message, OTHER_AMOUNT, amount, receipt)
     return receipt
 
 
@@ -70,9 +70,9 @@ def as_scheduled(compensation: Compensation, given_back: Receipt | None) -> Rece
 def _usable(answer: Receipt, currency: str, asked: str) -> int:
     """The amount of the answer, in ``currency``. Raises Differs: our ledger cannot hold it."""
     amount, answered_in = answer.get("amount_minor"), answer.get("currency") or currency
-    told = f"{asked}, and the provider answered {amount} {answered_in} (minor units)"
+    message = f"{asked}, and the provider answered {amount} {answered_in} (minor units)"
     if answered_in != currency:
-        raise Differs(told, OTHER_CURRENCY)
+        raise Differs(message, OTHER_CURRENCY)
     if type(amount) is not int or not 0 < amount <= LARGEST_AMOUNT:
-        raise Differs(told, UNUSABLE)
+        raise Differs(message, UNUSABLE)
     return amount

@@ -130,7 +130,7 @@ def open_sagas_are_served(app_configs: Sequence[AppConfig] | None, databases: Se
         stranded = plans.stranded()
     except DatabaseError:
         return []  # there are no tables yet, or no database: other checks say so
-    return [Error(plans.told(stranded), hint=plans.HINT, id="fulfillment.E008")] if stranded else []
+    return [Error(plans.describe(stranded), hint=plans.HINT, id="fulfillment.E008")] if stranded else []
 
 
 @register(Tags.database, deploy=True)
@@ -142,9 +142,9 @@ def release_was_raised(app_configs: Sequence[AppConfig] | None, databases: Seque
         changed = plans.changed_since_release()
     except DatabaseError:
         return []
-    told = f"The steps have changed, and RELEASE is still {RELEASE}: {changed}."
+    message = f"The steps have changed, and RELEASE is still {RELEASE}: {changed}."
     hint = "Raise RELEASE in fulfillment/release.py with every deploy that changes the steps."
-    return [Error(told, hint=hint, id="fulfillment.E010")] if changed else []
+    return [Error(message, hint=hint, id="fulfillment.E010")] if changed else []
 
 
 @register()

@@ -72,16 +72,16 @@ class Circuit(models.Model):
         if self.held_by:
             what = f"Undos at {self.provider} are" if self.is_compensation else f"{self.provider.capitalize()} is"
             return f"{what} held back by {self.held_by} since {since}" + (f" ({self.reason})" if self.reason else "")
-        told = f" ({self.last_error.rstrip('.')})" if self.last_error else ""
+        error = f" ({self.last_error.rstrip('.')})" if self.last_error else ""
         if self.is_compensation:
-            return f"{self.provider.capitalize()} has not answered an undo since {since}{told}"
-        return f"{self.provider.capitalize()} has not answered since {since}{told}"
+            return f"{self.provider.capitalize()} has not answered an undo since {since}{error}"
+        return f"{self.provider.capitalize()} has not answered since {since}{error}"
 
     def lets(self, saga_id: int, now: datetime) -> bool:
         """Whether this saga is the probe, and may still call."""
         return self.probe == saga_id and self.probe_until is not None and now < self.probe_until
 
-    def save_and_tell(self, to: CircuitState, actor: str = "", reason: str = "") -> None:
+    def save_with_entry(self, to: CircuitState, actor: str = "", reason: str = "") -> None:
         self.state = to
         self.save()
         CircuitEntry.objects.create(circuit=self.name, to_state=to, actor=actor, reason=reason[:300])
@@ -157,7 +157,7 @@ def failed(name: str, order: str, saga_id: int, error: str, counts: bool) -> Fai
         return Failed(spends=True, circuit=None)
     circuit.opened_at, circuit.next_probe_at = shop_now(), None
     circuit.probes, circuit.probe_until, circuit.wakes = 0, None, False
-    circuit.save_and_tell(CircuitState.OPEN, reason=f"{', '.join(circuit.failures)}: {error}")
+    circuit.save_with_entry(CircuitState.OPEN, reason=f"{', '.join(circuit.failures)}: {error}")
     _next_probe(circuit)
     return Failed(spends=True, circuit=circuit)
 
@@ -200,7 +200,7 @@ def close(circuit: Circuit, actor: str = "", reason: str = "") -> None:
     """A locked circuit is closed. The sweep makes those due that wait."""
     circuit.failures, circuit.probe_until, circuit.next_probe_at = [], None, None
     circuit.held_by, circuit.reason, circuit.wakes = "", "", True
-    circuit.save_and_tell(CircuitState.CLOSED, actor, reason)
+    circuit.save_with_entry(CircuitState.CLOSED, actor, reason)
 
 
 def hold_open(circuit: Circuit, actor: str, reason: str) -> None:
@@ -209,7 +209,7 @@ def hold_open(circuit: Circuit, actor: str, reason: str) -> None:
         circuit.opened_at, circuit.probes, circuit.failures = shop_now(), 0, []
     circuit.probe_until, circuit.next_probe_at, circuit.wakes = None, None, False
     circuit.held_by, circuit.reason = actor, reason[:300]
-    circuit.save_and_tell(CircuitState.OPEN, actor, reason)
+    circuit.save_with_entry(CircuitState.OPEN, actor, reason)
 
 
 def choose_probe(circuit: Circuit, saga_id: int, seconds: float) -> None:

@@ -66,12 +66,12 @@ def pinned(entry: dict[str, Any]) -> str:
     return f"{entry['name']} v{entry.get('version', 1)} ({entry.get('kind', '')}{flags}{role})"
 
 
-def told(found: dict[str, list[str]]) -> str:
+def describe(found: dict[str, list[str]]) -> str:
     """What to tell a person: one sentence for each thing that is lacking, with the numbers."""
-    return " ".join(_told(what, numbers) for what, numbers in found.items())
+    return " ".join(_describe(what, numbers) for what, numbers in found.items())
 
 
-def _told(what: str, numbers: list[str]) -> str:
+def _describe(what: str, numbers: list[str]) -> str:
     orders = "1 open order needs" if len(numbers) == 1 else f"{len(numbers)} open orders need"
     more = f" and {len(numbers) - SHOWN} more" if len(numbers) > SHOWN else ""
     return f"{orders} {what}, which this code lacks: {', '.join(numbers[:SHOWN])}{more}."
@@ -85,4 +85,4 @@ def refuse_to_strand(**_: Any) -> None:
     except DatabaseError:
         return
     if found:
-        raise CommandError(f"Refused to migrate. {told(found)} {HINT}")
+        raise CommandError(f"Refused to migrate. {describe(found)} {HINT}")

@@ -129,8 +129,8 @@ def whole(step: Step, order: Order, found: Receipt, left: int | None) -> Receipt
     if left == 0:
         raise Rejected("It took place, and somebody else has undone it since", code=REVERSED_ELSEWHERE)
     if left is not None and left < found.get("amount_minor", left):
-        told = "It took place, and somebody else has undone part of it since"
-        raise InDoubt(told, code="partly_reversed_elsewhere", outcome=Outcome.SUCCESS)
+        message = "It took place, and somebody else has undone part of it since"
+        raise InDoubt(message, code="partly_reversed_elsewhere", outcome=Outcome.SUCCESS)
     return found
 
 
@@ -202,8 +202,8 @@ def _nothing_left(step: Step, order: Order, compensation: Compensation, given_ba
     amount, asked = (given_back or {}).get("amount_minor"), step.asks_minor(order)
     if not amount or asked is None or amount >= asked or not (left := step.left(order, compensation.do_key)):
         return given_back
-    told = f"{money(amount, compensation.currency)} was given back, and {money(left, compensation.currency)} is still there"
-    raise Differs(told, PARTLY_GIVEN_BACK, amount, step.resolve(order, compensation.do_key))
+    message = f"{money(amount, compensation.currency)} was given back, and {money(left, compensation.currency)} is still there"
+    raise Differs(message, PARTLY_GIVEN_BACK, amount, step.resolve(order, compensation.do_key))
 
 
 def _amount_of(found: Receipt, left: int | None) -> int | None:

@@ -8,7 +8,7 @@ from django.db import models
 class Quarantine(models.Model):
     """A saga that the sweep cannot work on. It has no foreign keys: the saga's row may be locked, damaged or unreadable, and nothing here may need it.
 
-    ``code``: of the last failure, an SQLSTATE or the name of an exception. ``look_at``: the next inspection. ``told_at``: since when a person knows.
+    ``code``: of the last failure, an SQLSTATE or the name of an exception. ``look_at``: the next inspection. ``notified_at``: since when a person knows.
     """
 
     saga_id = models.BigIntegerField(primary_key=True)
@@ -18,7 +18,7 @@ class Quarantine(models.Model):
     first_at = models.DateTimeField()
     last_at = models.DateTimeField()
     look_at = models.DateTimeField()
-    told_at = models.DateTimeField(null=True)
+    notified_at = models.DateTimeField(null=True)
 
     class Meta:
         indexes: ClassVar = [models.Index(fields=["look_at", "saga_id"], name="quarantine_due")]
@@ -56,7 +56,7 @@ class Reconciliation(models.Model):
     began_at = models.DateTimeField()
     ended_at = models.DateTimeField(null=True)
     outcome = models.CharField(max_length=10, choices=Outcome)
-    told = models.CharField(max_length=300, blank=True)
+    summary = models.CharField(max_length=300, blank=True)
     findings = models.PositiveIntegerField(default=0)
     unexplained = models.JSONField(default=dict)
     compared_at = models.DateTimeField(null=True)

@@ -118,7 +118,7 @@ def dropped(*unnamed: Any, **message: Any) -> str:
     return f"{message['order']}: {'launched ' + ', '.join(follow.steps) if follow else 'noted'}"
 
 
-def tell_dropped(name: str, message: Any) -> None:
+def report_dropped(name: str, message: Any) -> None:
     """Celery has dropped a task whose name this code does not know, without an errback. If it was one of ours, a task reports it, so that it is published again."""
     package, _, task = name.rpartition(".")
     named = named_arguments(message)
@@ -193,18 +193,18 @@ def _nothing_to_start(task: "Task[..., str]", saga: int, epoch: int, order: str)
     return _end(task, f"{order}: nothing to do here")
 
 
-def _go_on(task: "Task[..., str]", recorded: Recorded, told: str) -> str:
+def _go_on(task: "Task[..., str]", recorded: Recorded, result: str) -> str:
     """The chain goes on by itself. Where the saga has left its path (it turned back, or a compensation failed), what follows is launched here."""
     if recorded.turned is None:
-        return told
+        return result
     launch(recorded.turned)
-    return _end(task, told)
+    return _end(task, result)
 
 
-def _end(task: "Task[..., str]", told: str) -> str:
+def _end(task: "Task[..., str]", result: str) -> str:
     """Nothing follows in this chain. What is left to do has its wake_at."""
     task.request.chain = None
-    return told
+    return result
 
 
 def _define(name: str, local: bool, compensating: bool) -> "Task[..., str]":

@@ -134,14 +134,14 @@ def open_incident(
 ) -> Incident:
     """Tell a person, in the caller's transaction; the same thing is told once until it is resolved (its amount, count and message are kept up to date)."""
     subject, step, code, message, currency = kept(subject, 80), kept(step, 40), kept(code, 60), kept(message, 300), kept(currency, 3)
-    told: dict[str, Any] = {"amount_minor": amount_minor, "count": count, "message": message}
+    figures: dict[str, Any] = {"amount_minor": amount_minor, "count": count, "message": message}
     found, is_new = unresolved().update_or_create(
         subject=subject,
         kind=kind,
         step=step,
         code=code,
-        defaults=told,
-        create_defaults=told | {"order_id": order_id, "currency": currency},
+        defaults=figures,
+        create_defaults=figures | {"order_id": order_id, "currency": currency},
     )
     if is_new:
         _log_on_commit(logging.ERROR, "incident opened", found)

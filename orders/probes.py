@@ -77,24 +77,24 @@ class Probes:
                 due.append((queue, now))
         return due
 
-    def tell_of_unserved(self, queues: Collection[str], after_s: float) -> None:
+    def open_incidents_of_unserved(self, queues: Collection[str], after_s: float) -> None:
         """A person is told, once, of each of these that has let nothing out for longer than ``after_s`` seconds; the word is taken back when it has.
 
         Until then it is asked after, also where nothing else waits for it: else nobody would notice that it is served again.
         """
         waits = QueueProbe.objects.filter(queue__in=queues, awaited_since__lt=in_seconds(-after_s)).order_by("queue")
         unserved = {queue: since for queue, since in waits.values_list("queue", "awaited_since") if since}
-        told = unresolved(kind=IncidentKind.QUEUE_UNSERVED, subject__in=queues)
-        known = set(told.values_list("subject", flat=True))
+        incidents = unresolved(kind=IncidentKind.QUEUE_UNSERVED, subject__in=queues)
+        known = set(incidents.values_list("subject", flat=True))
         self._wanted |= unserved.keys()
         for queue in sorted(unserved.keys() - known):
-            _tell(queue, unserved[queue])
+            _open_incident(queue, unserved[queue])
         if served := known - unserved.keys():
             with transaction.atomic():
-                resolve(told.filter(subject__in=served), "served", "what was put into it has come out", ACTOR)
+                resolve(incidents.filter(subject__in=served), "served", "what was put into it has come out", ACTOR)
 
 
-def _tell(queue: str, since: datetime) -> None:
+def _open_incident(queue: str, since: datetime) -> None:
     came_out = f"what was put into “{queue}” at {since:%Y-%m-%d %H:%M} UTC has not come out yet"
     message = f"{came_out}: no worker serves it, or they do not get that far"
     with transaction.atomic():

@@ -64,7 +64,7 @@ def record_start(name: str, pid: int, born: float, release: int, lives: Callable
         mine = ProcessRow.objects.create(name=name, pid=pid, born=born, release=release)
         _forget(name)
         for loop in crash_loops(name=name):
-            _tell(loop)
+            _open_incident(loop)
     return mine.pk
 
 
@@ -74,7 +74,7 @@ def record_life(row: int) -> None:
         may_be_lost()
         ProcessRow.objects.filter(pk=row, ended_at__isnull=True).update(lived_at=ShopNow())
         if not crash_loops(name=_name(row)):
-            resolve(_told(_name(row)), "lived", f"it has run for {settings.LIVED_LONG_S:g} s", ACTOR)
+            resolve(_incidents_of(_name(row)), "lived", f"it has run for {settings.LIVED_LONG_S:g} s", ACTOR)
 
 
 def record_end(row: int) -> None:
@@ -82,7 +82,7 @@ def record_end(row: int) -> None:
     with transaction.atomic():
         may_be_lost()
         ProcessRow.objects.filter(pk=row, ended_at__isnull=True).update(ended_at=ShopNow())
-        resolve(_told(_name(row)), "stopped", "it was stopped as asked", ACTOR)
+        resolve(_incidents_of(_name(row)), "stopped", "it was stopped as asked", ACTOR)
 
 
 def crash_loops(**which: object) -> list[CrashLoop]:
@@ -94,12 +94,12 @@ def crash_loops(**which: object) -> list[CrashLoop]:
     return [CrashLoop(**row) for row in found]
 
 
-def _tell(loop: CrashLoop) -> None:
+def _open_incident(loop: CrashLoop) -> None:
     message = f"{loop.crashes} times in a row it has ended without having been asked to, each time within {settings.LIVED_LONG_S:g} s; its log says why"
     open_incident(IncidentKind.CRASH_LOOP, subject=loop.name, currency=settings.SHOP_CURRENCY, message=message)
 
 
-def _told(name: str) -> models.QuerySet[Incident]:
+def _incidents_of(name: str) -> models.QuerySet[Incident]:
     return Incident.objects.filter(kind=IncidentKind.CRASH_LOOP, subject=name)
 
 

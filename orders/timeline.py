@@ -136,10 +136,10 @@ def _operator(subject: str, entry: TimelineEntry) -> str:
 
 
 def _incident(subject: str, entry: TimelineEntry) -> str:
-    told = entry.detail.get("message") or entry.code.replace("_", " ")
+    message = entry.detail.get("message") or entry.code.replace("_", " ")
     if entry.to_state == "open":
-        return f"A person is told. {told}"
-    return f"Incident resolved{' by ' + entry.actor if entry.actor else ''}: {told}"
+        return f"A person is told. {message}"
+    return f"Incident resolved{' by ' + entry.actor if entry.actor else ''}: {message}"
 
 
 _SENTENCES: dict[str, Callable[[str, TimelineEntry], str]] = {

@@ -84,7 +84,7 @@ def probe_the_queue(oldest: datetime | None) -> None:
         except (OperationalError, OSError) as down:
             log.warning("A probe of queue %s was not published: %s", queue, down)
             probes.probe_not_sent(queue)
-    _probes.tell_of_unserved([QUEUE], settings.QUEUE_UNSERVED_LIMIT_S)
+    _probes.open_incidents_of_unserved([QUEUE], settings.QUEUE_UNSERVED_LIMIT_S)
 
 
 @shared_task(name="sideeffects.probe")

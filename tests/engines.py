@@ -45,17 +45,17 @@ def _do_not_wait_for_the_disk(url: str) -> None:
 
 
 @pytest.fixture
-def tell(record_property: Callable[[str, object], None]) -> Callable[[str], None]:
+def report_line(record_property: Callable[[str, object], None]) -> Callable[[str], None]:
     """A figure that the run shows at its end, whether it passed or not."""
-    return lambda line: record_property("told", line)
+    return lambda line: record_property("line", line)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     reports = [report for outcome in ("passed", "failed") for report in terminalreporter.stats.get(outcome, [])]
-    told = [value for report in reports for name, value in report.user_properties if name == "told"]
-    if told:
+    lines = [value for report in reports for name, value in report.user_properties if name == "line"]
+    if lines:
         terminalreporter.section("figures")
-        for line in told:
+        for line in lines:
             terminalreporter.line(line)
 
 

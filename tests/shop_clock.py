@@ -35,11 +35,11 @@ class ShopClock:
 
     def __init__(self) -> None:
         self.now = BEGIN
-        self._tell(self.now.isoformat())
+        self._publish(self.now.isoformat())
 
     def passes(self, seconds: float) -> datetime:
         self.now += timedelta(seconds=seconds)
-        self._tell(self.now.isoformat())
+        self._publish(self.now.isoformat())
         return self.now
 
     def until(self, instant: datetime | None, seconds: float = 0.0) -> None:
@@ -52,8 +52,8 @@ class ShopClock:
         return None if instant is None else (instant - self.now).total_seconds()
 
     def let_go(self) -> None:
-        self._tell("")
+        self._publish("")
 
-    def _tell(self, instant: str) -> None:
+    def _publish(self, instant: str) -> None:
         with connection.cursor() as cursor:
             cursor.execute("SELECT set_config('shop.now', %s, false)", [instant])

@@ -38,13 +38,13 @@ class Loop(ABC):
     most: ClassVar[float] = math.inf
     not_contained: ClassVar[tuple[type[Exception], ...]] = ()  # what ends a whole round, whichever part has met it
 
-    def __init__(self, tell: Callable[[str], Any]) -> None:
-        self.tell = tell
+    def __init__(self, report: Callable[[str], Any]) -> None:
+        self.report = report
         self.turn = Turn(self.name, RELEASE)
         self.watch = ClockWatch(settings.CLOCK_TOLERANCE_S)
         self.heartbeat_at = 0.0
         self.is_well = True  # no part of this round has failed for a reason of its own: only then it may say that it is at work
-        self._told_at: dict[str, float] = {}
+        self._reported_at: dict[str, float] = {}
 
     def round(self) -> int:
         """Returns how much was published. Nothing that goes wrong costs more than this round."""
@@ -80,29 +80,29 @@ class Loop(ABC):
         self.forget()
         name = f"{type(error).__name__} {sqlstate(error)}".strip()
         if is_our_trouble(error):
-            self.tell_once(name, f"{self.name}: the database does not answer as it should: {name}")
+            self.report_once(name, f"{self.name}: the database does not answer as it should: {name}")
         else:
             self.is_well = False
-            if self.tell_once(f"{what} {name}", f"{self.name}: {what} failed: {name}; the next round tries again"):
+            if self.report_once(f"{what} {name}", f"{self.name}: {what} failed: {name}; the next round tries again"):
                 log.error("The %s failed at %s", self.name, what, exc_info=error)
         with suppress(Exception):
             connection.close()
 
-    def tell_once(self, trouble: str, sentence: str) -> bool:
+    def report_once(self, trouble: str, sentence: str) -> bool:
         """The same trouble once a minute. Returns whether it was reported."""
-        if time.monotonic() - self._told_at.get(trouble, -REPEAT_AFTER_S) < REPEAT_AFTER_S:
+        if time.monotonic() - self._reported_at.get(trouble, -REPEAT_AFTER_S) < REPEAT_AFTER_S:
             return False
-        if len(self._told_at) > 100:
-            self._told_at.clear()
-        self._told_at[trouble] = time.monotonic()
-        self.tell(sentence)
+        if len(self._reported_at) > 100:
+            self._reported_at.clear()
+        self._reported_at[trouble] = time.monotonic()
+        self.report(sentence)
         return True
 
     def say_who_works(self) -> None:
         """For a person who asked for one round, and whose process had no turn."""
         with suppress(DatabaseError):
             if not self.turn.keep():
-                self.tell(f"{self.name}: {holder_of(self.name) or 'somebody else'} has the turn and works; this process did nothing")
+                self.report(f"{self.name}: {holder_of(self.name) or 'somebody else'} has the turn and works; this process did nothing")
 
     def end(self) -> None:
         """Give the turn back, so that the next process begins at once."""

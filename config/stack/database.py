@@ -38,9 +38,9 @@ def end_what_is_left(run_dir: Path) -> None:
 class OwnDatabase:
     """The PostgreSQL of one stack, while that runs."""
 
-    def __init__(self, run_dir: Path, tell: Callable[[str], None]) -> None:
+    def __init__(self, run_dir: Path, report: Callable[[str], None]) -> None:
         self.run_dir = run_dir
-        self.tell = tell
+        self.report = report
         self._is_down = False
 
     def revive(self, url: str) -> None:
@@ -51,7 +51,7 @@ class OwnDatabase:
                 embedded.start_postgres(self.run_dir)
         if self._is_down and embedded.postgres_answers(url):
             self._is_down = False
-            self.tell("postgres died, it was started again")
+            self.report("postgres died, it was started again")
 
     def stop(self) -> None:
         """Also one that was interrupted on its way up."""

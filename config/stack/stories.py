@@ -131,8 +131,8 @@ def at_rest(order: dict[str, Any]) -> bool:
     if order.get("status") not in FINAL:
         return False
     effects = order["side_effects"] or []  # none yet, or they cannot be read now
-    told = order["status"] != "fulfilled" or bool(effects)
-    return told and all(effect["state"] in ("delivered", "dead") for effect in effects)
+    has_effects = order["status"] != "fulfilled" or bool(effects)
+    return has_effects and all(effect["state"] in ("delivered", "dead") for effect in effects)
 
 
 def wrong(placed: Placed, effects: list[dict[str, Any]]) -> str:

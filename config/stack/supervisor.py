@@ -33,16 +33,16 @@ ROLES = ("supervisor", "web", "saga", "sideeffects", "sweep", "relay", "flower",
 class Stack:
     """``with Stack(options) as stack:`` everything runs, watched by a thread; at the end everything is stopped in order."""
 
-    def __init__(self, options: StackOptions, tell: Callable[[str], None] = print) -> None:
+    def __init__(self, options: StackOptions, report: Callable[[str], None] = print) -> None:
         self.options = options
         self.run_dir = options.run_dir.resolve()
-        self.tell = tell
+        self.report = report
         self.children: dict[str, Child] = {}
         self.addresses = Addresses(options, self.run_dir)
         self.ports = self.addresses.ports
         self.info: dict[str, Any] = {}
         self._lock_file: TextIO | None = None
-        self._own_database = None if options.database_url else OwnDatabase(self.run_dir, tell)
+        self._own_database = None if options.database_url else OwnDatabase(self.run_dir, report)
         self._stopping = threading.Event()
         self._watcher = threading.Thread(target=self._watch, name="watcher", daemon=True)
 
@@ -67,7 +67,7 @@ class Stack:
         (self.run_dir / "stack.json").unlink(missing_ok=True)
         close_to_others(self.run_dir)
         if left := end_leftovers(self.run_dir / "processes.json"):
-            self.tell(f"ended what an earlier run had left: {', '.join(left)}")
+            self.report(f"ended what an earlier run had left: {', '.join(left)}")
         self.addresses.reserve()
         self._start_engines()
         self._prepare()
@@ -97,14 +97,14 @@ class Stack:
             self._spawn(valkey)
             self._wait_for(valkey)
         embedded.close_folder(self.run_dir)
-        self.tell(f"database and broker are up ({time.monotonic() - begun:.1f} s)")
+        self.report(f"database and broker are up ({time.monotonic() - begun:.1f} s)")
 
     def _prepare(self) -> None:
         """Migrations, so that an older run directory is brought up to date; and the shop's catalogue, operator and API client."""
         begun = time.monotonic()
         self._manage("prepare", "--credentials", str(self.run_dir / "credentials.json"))
         self.credentials = json.loads((self.run_dir / "credentials.json").read_text())
-        self.tell(f"database is migrated, the shop is stocked ({time.monotonic() - begun:.1f} s)")
+        self.report(f"database is migrated, the shop is stocked ({time.monotonic() - begun:.1f} s)")
 
     def _start_the_shop(self) -> None:
         """Everything but the engines, from the start again whenever a port was lost: the others have been told where it is."""
@@ -115,7 +115,7 @@ class Stack:
                 return
             except PortLost as lost:
                 self._stop_children((*STOP_ORDER[:-1], tuple(set(self.children) - engines)), but=engines)
-                self.tell(self.addresses.move(lost.role))
+                self.report(self.addresses.move(lost.role))
 
     def _start_once(self) -> None:
         for command in self._commands():
@@ -169,7 +169,7 @@ class Stack:
                 what = f"exited with {child.process.returncode}" if child.is_dead() else f"does not answer after {START_WITHIN_S:g} s"
                 raise StackError(f"{command.role} {what}; the end of {child.log.name}:\n{child.last_lines()}")
             time.sleep(0.05)
-        self.tell(f"{command.role} is up")
+        self.report(f"{command.role} is up")
 
     def _is_up(self, child: Child) -> bool:
         """Alive, and what answers is its own: never somebody else's server on the same port."""
@@ -231,7 +231,7 @@ class Stack:
         if respawning.notes_death(role, time.monotonic() - child.started):
             wait = f" in {respawning.delay_s(role):g} s" if respawning.delay_s(role) else ""
             lost = f"; port {self.ports[role].number} is somebody else's" if self._has_lost_its_port(child) else ""
-            self.tell(f"{role} died ({child.process.returncode}), it is started again{wait}{lost}")
+            self.report(f"{role} died ({child.process.returncode}), it is started again{wait}{lost}")
         if respawning.takes(role):
             self._spawn(child.command)
 

@@ -20,13 +20,13 @@ from fulfillment.engine.attempt_keys import do_keys, was_refused
 from fulfillment.engine.attempts import may_record, record_failure, record_success, start
 from fulfillment.engine.backlog import postpone, postpone_all
 from fulfillment.engine.cancellation import request_cancel
-from fulfillment.engine.circuit_holds import tell_of
+from fulfillment.engine.circuit_holds import open_circuit_incident
 from fulfillment.engine.circuit_probes import probe
 from fulfillment.engine.claim import Claim, Recorded
 from fulfillment.engine.creation import open_saga
 from fulfillment.engine.database_trouble import is_put_off, put_off, waiting_for_our_database
 from fulfillment.engine.escalation import at_risk_minor
-from fulfillment.engine.journal import locking, tell
+from fulfillment.engine.journal import append_entry, locking
 from fulfillment.engine.launch import Launch, launch_of, run_name
 from fulfillment.engine.local_steps import run_local
 from fulfillment.engine.pinned_plan import is_local, is_newer, planned, step_of
@@ -45,6 +45,7 @@ __all__ = [
     "Launch",
     "Recorded",
     "Shown",
+    "append_entry",
     "at_risk_minor",
     "border",
     "chain_stopped",
@@ -61,6 +62,7 @@ __all__ = [
     "look",
     "may_record",
     "message_dropped",
+    "open_circuit_incident",
     "open_saga",
     "pivot_succeeded",
     "planned",
@@ -77,8 +79,6 @@ __all__ = [
     "standing",
     "start",
     "step_of",
-    "tell",
-    "tell_of",
     "transition",
     "waiting_for_our_database",
     "was_refused",

@@ -65,7 +65,7 @@ def next_do(saga: Saga, record: StepRecord) -> dict[str, Any]:
     return {"do_attempt": number, "do_key": key, "scheduled_at": ShopNow(), "asked_until": None}
 
 
-def told_of(attempt: dict[str, Any]) -> dict[str, str]:
+def entry_detail(attempt: dict[str, Any]) -> dict[str, str]:
     """What the history says of this attempt."""
     number = attempt.get("do_attempt") or attempt.get("compensation_attempt") or 1
     return {"message": f"attempt {number}, under a new key"} if number > 1 else {}

@@ -73,7 +73,7 @@ WITH mine AS (
     UPDATE orders_order SET status = 'processing'
     WHERE status = 'placed' AND id IN (SELECT order_id FROM mine JOIN started ON started.saga_id = mine.id)
     RETURNING id
-), told AS (
+), entries AS (
     INSERT INTO orders_timelineentry (order_id, at, kind, name, from_state, to_state, epoch, code, detail, actor)
     SELECT order_id, shop_now(), 'step', %(name)s, %(scheduled)s, %(started)s, epoch, '', '{}'::jsonb, '' FROM mine JOIN started ON started.saga_id = mine.id
     UNION ALL

@@ -1,7 +1,7 @@
 """Cancellation: a customer's cancel is honoured at the next border between steps, or it is too late. The saga's row lock decides, so the answer is one."""
 
 from fulfillment.clock import ShopNow
-from fulfillment.engine.journal import save, tell
+from fulfillment.engine.journal import append_entry, save
 from fulfillment.engine.pinned_plan import is_pivot
 from fulfillment.engine.position import pivot_succeeded, standing
 from fulfillment.engine.step_states import SCHEDULED, WAITING
@@ -26,7 +26,7 @@ def request_cancel(saga: Saga, actor: str) -> str:
     record = at[0]
     if not saga.cancel_requested_at:
         waits = (record.state in WAITING + SCHEDULED or record.state == StepState.PENDING) and saga.state == SagaState.RUNNING
-        tell(saga, Kind.CANCEL, to_state="requested", actor=actor)
+        append_entry(saga, Kind.CANCEL, to_state="requested", actor=actor)
         save(saga, cancel_requested_at=ShopNow(), **({"wake_at": ShopNow()} if waits else {}))
     pivot_is_open = is_pivot(saga, record) and record.state in (StepState.STARTED, StepState.IN_DOUBT)
     return "pending" if pivot_is_open or saga.state == SagaState.NEEDS_ATTENTION else "accepted"

@@ -15,7 +15,7 @@ from fulfillment.circuit import Circuit
 from fulfillment.clock import in_seconds, lease_s, shop_now
 from fulfillment.engine.budget import give_time
 from fulfillment.engine.claim import Claim
-from fulfillment.engine.journal import record_of, save, tell
+from fulfillment.engine.journal import append_entry, record_of, save
 from fulfillment.engine.pinned_plan import planned
 from fulfillment.models import Saga, StepRecord
 from orders.clock import jittered
@@ -40,7 +40,7 @@ def stands_before(saga: Saga, record: StepRecord, compensating: bool) -> Circuit
 def hold(saga: Saga, record: StepRecord, circuit: Circuit) -> None:
     """The saga waits before it. Whoever closes the circuit makes the saga due; it is also due by itself, now and then."""
     if saga.held_by != circuit.name:
-        tell(saga, Kind.HELD, name=record.name, to_state="held", code=circuit.name, detail={"message": circuit.sentence})
+        append_entry(saga, Kind.HELD, name=record.name, to_state="held", code=circuit.name, detail={"message": circuit.sentence})
         save(saga, held_by=circuit.name, held_at=shop_now())
     due = saga.cancel_requested_at and not saga.is_backward
     wait_s = 0.0 if due else jittered(settings.PATIENCE_CAP_S)
@@ -62,7 +62,7 @@ def release(saga: Saga, record: StepRecord | None, why: str) -> None:
     if saga.held_at is not None:
         give_time(saga, shop_now() - saga.held_at)
     name = record.name if record else ""
-    tell(saga, Kind.HELD, name=name, from_state="held", to_state="released", code=saga.held_by, detail={"message": why})
+    append_entry(saga, Kind.HELD, name=name, from_state="held", to_state="released", code=saga.held_by, detail={"message": why})
     save(saga, held_by="", held_at=None)
     resolve_incidents(saga.order_id, "released", why, "", kind=IncidentKind.PROVIDER_DOWN)
 
@@ -75,18 +75,18 @@ def was_answered(saga: Saga, claim: Claim) -> None:
         release(saga, record_of(saga, claim.name), ANSWERS_AGAIN)
 
 
-def tell_of(circuit: Circuit) -> None:
+def open_circuit_incident(circuit: Circuit) -> None:
     """One incident for each open circuit says since when, how many orders wait, and for how much money. The sweep keeps it up to date, and closes it.
 
     At risk is what was captured and is to be given back. Of orders that only wait to be charged, nothing is at risk.
     """
-    told = sentence(circuit)
+    message = sentence(circuit)
     order_ids = Saga.objects.filter(held_by=circuit.name).values("order_id")
     at_risk = ledger.remaining_of(order_ids) if circuit.is_compensation else {}
     currency, minor = max(at_risk.items(), key=lambda item: item[1], default=(settings.SHOP_CURRENCY, 0))
-    if not unresolved(kind=IncidentKind.PROVIDER_DOWN, subject=circuit.name, message=told, amount_minor=minor).exists():
+    if not unresolved(kind=IncidentKind.PROVIDER_DOWN, subject=circuit.name, message=message, amount_minor=minor).exists():
         open_incident(
-            IncidentKind.PROVIDER_DOWN, subject=circuit.name, code=circuit.name, currency=currency, message=told, amount_minor=minor
+            IncidentKind.PROVIDER_DOWN, subject=circuit.name, code=circuit.name, currency=currency, message=message, amount_minor=minor
         )
 
 

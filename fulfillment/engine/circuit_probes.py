@@ -10,7 +10,7 @@ from fulfillment.clock import ShopNow, in_seconds, lease_s, patience_s, shop_now
 from fulfillment.engine.budget import give_back_what_was_lost, give_time, try_given_back
 from fulfillment.engine.circuit_holds import hold, was_never_asked
 from fulfillment.engine.doubt import put_in_doubt
-from fulfillment.engine.escalation import tell_a_person
+from fulfillment.engine.escalation import open_saga_incident
 from fulfillment.engine.journal import move, save
 from fulfillment.engine.launch import Launch, launch_of
 from fulfillment.engine.position import border
@@ -42,16 +42,16 @@ def hold_on(saga: Saga, record: StepRecord, compensating: bool, circuit: Circuit
             save(saga, epoch=saga.epoch)
     hold(saga, record, circuit)
     save(saga, relaunches=relaunches)
-    _tell_if_it_takes_too_long(saga, record, circuit)
+    _open_incident_if_it_takes_too_long(saga, record, circuit)
 
 
-def _tell_if_it_takes_too_long(saga: Saga, record: StepRecord, circuit: Circuit) -> None:
+def _open_incident_if_it_takes_too_long(saga: Saga, record: StepRecord, circuit: Circuit) -> None:
     """Where a provider was perhaps called, the order goes on waiting. Where none was, a person may decide otherwise, and is notified."""
     if saga.is_backward or record.state != StepState.PENDING or saga.held_at is None:
         return
     if shop_now() - saga.held_at < timedelta(seconds=settings.PROVIDER_OUTAGE_LIMIT_S):
         return
-    tell_a_person(saga, IncidentKind.PROVIDER_DOWN, record, NEVER_ASKED, f"{circuit.sentence}; this order was never asked for there")
+    open_saga_incident(saga, IncidentKind.PROVIDER_DOWN, record, NEVER_ASKED, f"{circuit.sentence}; this order was never asked for there")
 
 
 def probe(saga: Saga, circuit: Circuit) -> Launch | None:

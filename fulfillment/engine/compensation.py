@@ -7,12 +7,12 @@ from typing import Any
 
 from fulfillment import ledger
 from fulfillment.clock import ShopNow
-from fulfillment.engine.attempt_keys import scheduled_compensation, told_of
+from fulfillment.engine.attempt_keys import entry_detail, scheduled_compensation
 from fulfillment.engine.circuit_holds import release
 from fulfillment.engine.claim import Recorded
 from fulfillment.engine.database_trouble import goes_on
 from fulfillment.engine.escalation import park
-from fulfillment.engine.journal import move, save, tell, tell_order
+from fulfillment.engine.journal import append_entry, move, save, set_order_status
 from fulfillment.engine.launch import launch_of
 from fulfillment.engine.pinned_plan import capabilities, is_local, is_newer, planned, step_of
 from fulfillment.engine.position import border, pivot_succeeded
@@ -52,8 +52,8 @@ def turn_back(saga: Saga, why: str = "", failed: StepRecord | None = None) -> No
         goes_on(saga, at)
     _mark_what_is_to_be_compensated(saga)
     saga.epoch += 1
-    told = {"message": why or (at.error_message if at else "")}
-    tell(saga, Kind.SAGA, from_state=saga.state, to_state=SagaState.COMPENSATING, code=failure, detail=told)
+    detail = {"message": why or (at.error_message if at else "")}
+    append_entry(saga, Kind.SAGA, from_state=saga.state, to_state=SagaState.COMPENSATING, code=failure, detail=detail)
     save(
         saga,
         state=SagaState.COMPENSATING,
@@ -103,7 +103,7 @@ def schedule_next_compensation(saga: Saga) -> None:
         leave_what_follows(saga)
         return
     if at is not None:
-        tell_order(saga, Status.COMPENSATING)
+        set_order_status(saga, Status.COMPENSATING)
         schedule_compensation(saga, at[0])
         return
     if failed := next((record for record in saga.records.all() if record.state == StepState.COMPENSATION_FAILED), None):
@@ -129,7 +129,7 @@ def schedule_compensation(saga: Saga, record: StepRecord, **changes: Any) -> Non
         saga,
         record,
         StepState.COMPENSATION_SCHEDULED,
-        detail=told_of(attempt),
+        detail=entry_detail(attempt),
         compensation_scheduled_at=ShopNow(),
         waits=0,
         **attempt,
@@ -156,9 +156,9 @@ def _park_failed(saga: Saga, failed: StepRecord) -> None:
 
 
 def _end(saga: Saga) -> None:
-    tell(saga, Kind.SAGA, from_state=saga.state, to_state=SagaState.COMPENSATED)
+    append_entry(saga, Kind.SAGA, from_state=saga.state, to_state=SagaState.COMPENSATED)
     save(saga, state=SagaState.COMPENSATED, wake_at=None, closed_at=ShopNow(), relaunches=0, left_since=None)
-    tell_order(saga, Status(saga.failure), finished_at=ShopNow())
+    set_order_status(saga, Status(saga.failure), finished_at=ShopNow())
 
 
 def _parked_over_money(saga: Saga) -> bool:
@@ -168,8 +168,8 @@ def _parked_over_money(saga: Saga) -> bool:
         _park_with_money(saga, unpaid, MONEY_REMAINS, f"Every undo has ended, and our ledger says that {left} is still captured")
         return True
     if unseen := next((record for record in saga.records.all() if _was_paid_another_way(saga, record)), None):
-        told = f"Nothing was given back: the provider shows nothing, and a person has said that it was paid ({unseen.evidence})"
-        _park_with_money(saga, unseen, PAID_ANOTHER_WAY, told)
+        message = f"Nothing was given back: the provider shows nothing, and a person has said that it was paid ({unseen.evidence})"
+        _park_with_money(saga, unseen, PAID_ANOTHER_WAY, message)
         return True
     return False
 

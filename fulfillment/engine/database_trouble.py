@@ -10,7 +10,7 @@ from typing import Any
 
 from fulfillment.clock import backoff_s, in_seconds, shop_now
 from fulfillment.engine.budget import give_time, try_given_back
-from fulfillment.engine.escalation import tell_a_person
+from fulfillment.engine.escalation import open_saga_incident
 from fulfillment.engine.journal import locking, move, save
 from fulfillment.engine.position import border
 from fulfillment.engine.step_states import SCHEDULED, STARTED
@@ -52,18 +52,18 @@ def put_off(saga_id: int, epoch: int, name: str, compensating: bool, claim: uuid
 
 def _mark(saga: Saga, record: StepRecord, compensating: bool, message: str) -> None:
     """One line of history, however often it is put off."""
-    told: dict[str, Any] = {"error_code": OWN_DATABASE, "error_message": message, "detail": {"message": message}}
+    error_columns: dict[str, Any] = {"error_code": OWN_DATABASE, "error_message": message, "detail": {"message": message}}
     if record.state in STARTED:
         move(
             saga,
             record,
             StepState.COMPENSATION_IN_DOUBT if compensating else StepState.IN_DOUBT,
             claim=None,
-            **told,
+            **error_columns,
             **try_given_back(record, compensating),
         )
     elif record.error_code != OWN_DATABASE:
-        move(saga, record, StepState(record.state), **told)
+        move(saga, record, StepState(record.state), **error_columns)
 
 
 def is_put_off(record: StepRecord) -> bool:
@@ -83,10 +83,10 @@ def wait_briefly_if_held(record: StepRecord) -> None:
         wait_for_locks(BRIEFLY_S)
 
 
-def tell_that_it_lasts(saga: Saga, record: StepRecord, at_risk_minor: int) -> None:
+def open_database_incident(saga: Saga, record: StepRecord, at_risk_minor: int) -> None:
     """A person is notified, and the saga goes on all the same: ``goes_on`` resolves the incident."""
     message = f"it waits for our own database: {record.error_message}; it goes on by itself when that is over"
-    tell_a_person(saga, IncidentKind.STUCK, record, OWN_DATABASE, message, at_risk_minor)
+    open_saga_incident(saga, IncidentKind.STUCK, record, OWN_DATABASE, message, at_risk_minor)
 
 
 def goes_on(saga: Saga, record: StepRecord) -> None:

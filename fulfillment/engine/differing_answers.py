@@ -28,32 +28,32 @@ def record_difference(saga: Saga, claim: Claim, error: Differs) -> Recorded:
     record = record_of(saga, claim.name)
     goes_on(saga, record)
     was_answered(saga, claim)
-    told: dict[str, Any] = {"error_code": error.code, "error_message": str(error), "detail": {"message": str(error)}}
-    told |= {"claim": None, "waits": 0, "outcome_at": ShopNow()}
-    return (_compensate if claim.compensating else _do)(saga, record, error, told)
+    columns: dict[str, Any] = {"error_code": error.code, "error_message": str(error), "detail": {"message": str(error)}}
+    columns |= {"claim": None, "waits": 0, "outcome_at": ShopNow()}
+    return (_compensate if claim.compensating else _do)(saga, record, error, columns)
 
 
-def _do(saga: Saga, record: StepRecord, error: Differs, told: dict[str, Any]) -> Recorded:
+def _do(saga: Saga, record: StepRecord, error: Differs, columns: dict[str, Any]) -> Recorded:
     """The step took place, so it is compensated as what it was. Where nobody can tell what it was, or the pivot has succeeded, a person decides."""
     if error.amount_minor is None or pivot_succeeded(saga):
-        move(saga, record, StepState.IN_DOUBT, doubt=True, **told)
+        move(saga, record, StepState.IN_DOUBT, doubt=True, **columns)
         park(saga, IncidentKind.IN_DOUBT, record, error.code, str(error))
         return Recorded(mine=True)
     ledger.enter(saga.order_id, record.name, LedgerEntry.Operation.CAPTURED, record.do_key, error.amount_minor)
-    move(saga, record, StepState.SUCCEEDED, receipt=error.receipt, **told)
+    move(saga, record, StepState.SUCCEEDED, receipt=error.receipt, **columns)
     turn_back(saga, str(error), record)
     return Recorded(mine=True, turned=launch_of(saga))
 
 
-def _compensate(saga: Saga, record: StepRecord, error: Differs, told: dict[str, Any]) -> Recorded:
+def _compensate(saga: Saga, record: StepRecord, error: Differs, columns: dict[str, Any]) -> Recorded:
     """Where a part was given back, the rest is asked for. Anything else is a person's. Whoever tries again asks first what is left."""
     if error.amount_minor is not None:
         _adopt(saga, record, error)
     if error.code != PARTLY_GIVEN_BACK:
         _enter_refund(saga, record, record.compensation_key, error.amount_minor or 0)
-        move(saga, record, StepState.COMPENSATION_FAILED, compensation_doubt=True, **told)
+        move(saga, record, StepState.COMPENSATION_FAILED, compensation_doubt=True, **columns)
         return park_compensation(saga, record)
-    move(saga, record, StepState.COMPENSATION_IN_DOUBT, **told)
+    move(saga, record, StepState.COMPENSATION_IN_DOUBT, **columns)
     fix_anew(saga, record, record.compensation_key, error.amount_minor or 0, compensation_doubt=True)
     save(saga, relaunches=0, wake_at=in_seconds(backoff_s(record.compensation_tries)))
     return Recorded(mine=True)

@@ -4,7 +4,7 @@ from typing import Any
 
 from fulfillment import ledger
 from fulfillment.engine.circuit_holds import release
-from fulfillment.engine.journal import save, tell
+from fulfillment.engine.journal import append_entry, save
 from fulfillment.engine.pinned_plan import is_local, planned
 from fulfillment.engine.step_states import COMPENSATED
 from fulfillment.models import Saga, SagaState, StepRecord
@@ -17,12 +17,12 @@ def park(saga: Saga, kind: IncidentKind, record: StepRecord | None, code: str, m
     if saga.held_by:
         release(saga, record, "a person must decide")
     saga.epoch += 1
-    tell(saga, Kind.SAGA, from_state=saga.state, to_state=SagaState.NEEDS_ATTENTION, code=kind)
+    append_entry(saga, Kind.SAGA, from_state=saga.state, to_state=SagaState.NEEDS_ATTENTION, code=kind)
     save(saga, state=SagaState.NEEDS_ATTENTION, epoch=saga.epoch, wake_at=None, relaunches=0)
-    tell_a_person(saga, kind, record, code, message, at_risk_minor(saga))
+    open_saga_incident(saga, kind, record, code, message, at_risk_minor(saga))
 
 
-def tell_a_person(saga: Saga, kind: IncidentKind, record: StepRecord | None, code: str, message: str, amount_minor: int = 0) -> None:
+def open_saga_incident(saga: Saga, kind: IncidentKind, record: StepRecord | None, code: str, message: str, amount_minor: int = 0) -> None:
     """An incident about the saga's order, at the step where it stands. The saga itself is not stopped by it."""
     step = record.name if record else ""
     about: dict[str, Any] = {"subject": saga.order.number, "order_id": saga.order_id, "currency": saga.order.currency, "epoch": saga.epoch}

@@ -4,7 +4,7 @@ from fulfillment.crashpoints import ANY, crash_point
 from fulfillment.engine.budget import give_back_what_was_lost
 from fulfillment.engine.claim import Claim, Recorded
 from fulfillment.engine.database_trouble import wait_briefly_if_held
-from fulfillment.engine.journal import find_locked, locked, record_of, tell_order
+from fulfillment.engine.journal import find_locked, locked, record_of, set_order_status
 from fulfillment.engine.outcomes import fail, succeed
 from fulfillment.engine.pinned_plan import step_of
 from fulfillment.engine.rolling_deploys import drop
@@ -53,7 +53,7 @@ def _run_local(saga_id: int, epoch: int, name: str, compensating: bool) -> Recor
     wait_briefly_if_held(record_of(saga, name))
     give_back_what_was_lost(saga, record_of(saga, name))
     if order.status == Status.PLACED:
-        tell_order(saga, Status.PROCESSING)
+        set_order_status(saga, Status.PROCESSING)
     receipt = step.compensate(order, claim.compensation_of(order)) if compensating else step.execute(order, claim.key)
     _count_try(saga, claim)
     recorded = succeed(saga, name, receipt, compensating)
@@ -74,7 +74,7 @@ def _record_local_failure(saga_id: int, epoch: int, name: str, compensating: boo
     if claim is None:
         return Recorded(mine=False)
     if saga.order.status == Status.PLACED:
-        tell_order(saga, Status.PROCESSING)
+        set_order_status(saga, Status.PROCESSING)
     give_back_what_was_lost(saga, record_of(saga, name))
     return fail(saga, claim, error)
 

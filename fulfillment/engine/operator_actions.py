@@ -7,10 +7,10 @@ from typing import Any
 
 from fulfillment import ledger, stock
 from fulfillment.clock import ShopNow, saga_deadline
-from fulfillment.engine.attempt_keys import next_do, told_of
+from fulfillment.engine.attempt_keys import entry_detail, next_do
 from fulfillment.engine.circuit_holds import release
 from fulfillment.engine.compensation import schedule_compensation, schedule_next_compensation, turn_back
-from fulfillment.engine.journal import move, save, tell, tell_order
+from fulfillment.engine.journal import append_entry, move, save, set_order_status
 from fulfillment.engine.pinned_plan import is_pivot
 from fulfillment.engine.position import border
 from fulfillment.engine.progress import schedule_next
@@ -34,7 +34,9 @@ def try_again(saga: Saga, record: StepRecord, compensating: bool) -> None:
         schedule_compensation(saga, record, compensation_tries=0, claim=None)
     else:
         attempt = next_do(saga, record) if record.state == StepState.REJECTED else {"scheduled_at": record.scheduled_at or ShopNow()}
-        move(saga, record, StepState.SCHEDULED, detail=told_of(attempt), tries=0, waits=0, claim=None, first_started_at=None, **attempt)
+        move(
+            saga, record, StepState.SCHEDULED, detail=entry_detail(attempt), tries=0, waits=0, claim=None, first_started_at=None, **attempt
+        )
     _publish_soon(saga)
 
 
@@ -46,7 +48,7 @@ def took_place(saga: Saga, record: StepRecord, receipt: Receipt | None, evidence
     move(saga, record, StepState.DONE_BY_HAND, receipt=receipt, evidence=evidence, claim=None, outcome_at=ShopNow())
     if saga.cancel_requested_at and is_pivot(saga, record):
         save(saga, cancel_requested_at=None)
-        tell(saga, Kind.CANCEL, to_state="too_late")
+        append_entry(saga, Kind.CANCEL, to_state="too_late")
     if saga.cancel_requested_at:
         turn_back(saga)
     else:
@@ -93,9 +95,9 @@ def close(saga: Saga, amount_minor: int) -> None:
     ledger.enter(
         saga.order_id, "", LedgerEntry.Operation.WRITTEN_OFF, f"{saga.order.number}:written_off:{saga.epoch}", amount_minor, by_hand=True
     )
-    tell(saga, Kind.SAGA, from_state=saga.state, to_state=SagaState.CLOSED_BY_OPERATOR)
+    append_entry(saga, Kind.SAGA, from_state=saga.state, to_state=SagaState.CLOSED_BY_OPERATOR)
     save(saga, state=SagaState.CLOSED_BY_OPERATOR, epoch=saga.epoch, wake_at=None, closed_at=ShopNow(), relaunches=0)
-    tell_order(saga, Status(saga.failure), finished_at=ShopNow())
+    set_order_status(saga, Status(saga.failure), finished_at=ShopNow())
 
 
 def _resume(saga: Saga) -> None:
@@ -115,7 +117,7 @@ def _resume(saga: Saga) -> None:
         "paused_s": 0.0,
     }
     if saga.state != state:
-        tell(saga, Kind.SAGA, from_state=saga.state, to_state=state)
+        append_entry(saga, Kind.SAGA, from_state=saga.state, to_state=state)
     save(saga, **changes)
 
 

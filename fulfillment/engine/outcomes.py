@@ -14,7 +14,7 @@ from fulfillment.engine.claim import Claim, Recorded
 from fulfillment.engine.compensation import park_compensation, schedule_next_compensation, turn_back
 from fulfillment.engine.database_trouble import goes_on
 from fulfillment.engine.differing_answers import fix_anew, record_difference
-from fulfillment.engine.journal import move, record_of, save, tell
+from fulfillment.engine.journal import append_entry, move, record_of, save
 from fulfillment.engine.launch import launch_of
 from fulfillment.engine.pinned_plan import is_newer, is_pivot, step_of
 from fulfillment.engine.progress import schedule_next
@@ -50,7 +50,7 @@ def succeed(saga: Saga, name: str, receipt: Receipt | None, compensating: bool) 
     move(saga, record, StepState.SUCCEEDED, **recorded, receipt=receipt)
     if saga.cancel_requested_at and is_pivot(saga, record):
         save(saga, cancel_requested_at=None)
-        tell(saga, Kind.CANCEL, to_state="too_late")
+        append_entry(saga, Kind.CANCEL, to_state="too_late")
     if saga.cancel_requested_at and is_newer(saga):
         save(saga, wake_at=ShopNow())  # a newer process turns it back
         return Recorded(mine=True)
@@ -87,8 +87,8 @@ def fail(saga: Saga, claim: Claim, error: StepError) -> Recorded:
     counted |= {"compensation_doubt": record.compensation_doubt or doubt} if compensating else {"doubt": record.doubt or doubt}
     counted |= refusal_of(error) if compensating else {}
     counted |= nothing_was_sent(claim, record) if error.code == LAG else {}
-    told: dict[str, Any] = {"error_code": error.code, "error_message": str(error), "detail": {"message": str(error)}}
-    move(saga, record, state, **counted, waits=waits, claim=None, outcome_at=ShopNow(), **told)
+    error_columns: dict[str, Any] = {"error_code": error.code, "error_message": str(error), "detail": {"message": str(error)}}
+    move(saga, record, state, **counted, waits=waits, claim=None, outcome_at=ShopNow(), **error_columns)
     if isinstance(error, Changed):
         fix_anew(saga, record, f"{record.compensation_key}:elsewhere", error.given_back_minor)
     if state is StepState.COMPENSATION_FAILED:

@@ -5,7 +5,7 @@ from typing import Any
 from fulfillment import stock
 from fulfillment.clock import ShopNow, in_seconds, patience_s, shop_now
 from fulfillment.engine.escalation import park
-from fulfillment.engine.journal import move, save, tell, tell_order
+from fulfillment.engine.journal import append_entry, move, save, set_order_status
 from fulfillment.engine.pinned_plan import is_newer
 from fulfillment.engine.position import border
 from fulfillment.engine.rolling_deploys import leave_what_follows, may_end
@@ -54,9 +54,9 @@ def _complete(saga: Saga) -> None:
     """
     order = saga.order
     stock.consume(order.number)
-    tell(saga, Kind.SAGA, from_state=saga.state, to_state=SagaState.COMPLETED)
+    append_entry(saga, Kind.SAGA, from_state=saga.state, to_state=SagaState.COMPLETED)
     save(saga, state=SagaState.COMPLETED, wake_at=None, closed_at=ShopNow(), relaunches=0, left_since=None)
-    tell_order(saga, Status.FULFILLED, finished_at=ShopNow())
+    set_order_status(saga, Status.FULFILLED, finished_at=ShopNow())
     fact = _fulfilled(saga)
     facts.record(fact, order.pk, order.correlation_id)
     order_fulfilled.send(Saga, fact=fact)

@@ -5,15 +5,15 @@ from typing import Any
 from fulfillment.capabilities import Capabilities
 from fulfillment.clock import ShopNow, backoff_s, in_seconds, lease_s, patience_s, shop_now
 from fulfillment.crashpoints import crash_point
-from fulfillment.engine.attempt_keys import next_do, told_of, was_refused
+from fulfillment.engine.attempt_keys import entry_detail, next_do, was_refused
 from fulfillment.engine.budget import give_back_what_was_lost, give_time, spent, tries_spent, try_given_back
 from fulfillment.engine.circuit_holds import ANSWERS_AGAIN, release, stands_before
 from fulfillment.engine.circuit_probes import hold_on
 from fulfillment.engine.compensation import park_compensation, schedule_next_compensation, turn_back
-from fulfillment.engine.database_trouble import goes_on, is_put_off, tell_that_it_lasts
+from fulfillment.engine.database_trouble import goes_on, is_put_off, open_database_incident
 from fulfillment.engine.doubt import STOPPED, put_in_doubt
 from fulfillment.engine.escalation import at_risk_minor, park
-from fulfillment.engine.journal import find_locked, move, save, tell
+from fulfillment.engine.journal import append_entry, find_locked, move, save
 from fulfillment.engine.launch import Launch, launch_of
 from fulfillment.engine.pinned_plan import capabilities, is_newer, step_of
 from fulfillment.engine.position import border, pivot_succeeded
@@ -144,7 +144,7 @@ def _go_on(saga: Saga, record: StepRecord, compensating: bool, poison_after: int
         schedule_next(saga)
     else:
         if saga.relaunches >= poison_after:
-            tell_that_it_lasts(saga, record, at_risk_minor(saga))
+            open_database_incident(saga, record, at_risk_minor(saga))
         if record.state in SCHEDULED:
             return _relaunch(saga, record)
         _schedule_again(saga, record, compensating)
@@ -180,7 +180,7 @@ def _relaunch(saga: Saga, record: StepRecord) -> Launch | None:
     """The step was scheduled and never started: the same message goes out again, under the same epoch. Whichever message arrives first wins."""
     relaunches = saga.relaunches + 1
     if saga.launched_at is not None:  # else it is published for the first time
-        tell(saga, Kind.RELAUNCH, name=record.name)
+        append_entry(saga, Kind.RELAUNCH, name=record.name)
     save(saga, relaunches=relaunches, wake_at=in_seconds(patience_s(relaunches)), launched_at=ShopNow())
     return launch_of(saga, _published_again(saga))
 
@@ -199,7 +199,7 @@ def _schedule_again(saga: Saga, record: StepRecord, compensating: bool) -> None:
         saga,
         record,
         StepState.COMPENSATION_SCHEDULED if compensating else StepState.SCHEDULED,
-        detail=told_of(attempt),
+        detail=entry_detail(attempt),
         **changes,
         **attempt,
         claim=None,
@@ -211,10 +211,10 @@ def _taken_over(saga: Saga, record: StepRecord, compensating: bool) -> dict[str,
     """A worker that died, stands still or could not write says nothing about the provider. So its try and its time are given back, and the launch counts as one
     without progress.
     """
-    tell(saga, Kind.TAKE_OVER, name=record.name)
+    append_entry(saga, Kind.TAKE_OVER, name=record.name)
     goes_on(saga, record)
     save(saga, relaunches=saga.relaunches + 1)
     if record.started_at is not None:
         give_time(saga, shop_now() - record.started_at)
-    told = {"error_code": "", "error_message": ""} if record.error_code == OWN_DATABASE else {}
-    return try_given_back(record, compensating) | told
+    cleared = {"error_code": "", "error_message": ""} if record.error_code == OWN_DATABASE else {}
+    return try_given_back(record, compensating) | cleared

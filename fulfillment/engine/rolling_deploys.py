@@ -7,7 +7,7 @@ from django.conf import settings
 
 from fulfillment.clock import ShopNow, in_seconds, patience_s, shop_now
 from fulfillment.engine.escalation import park
-from fulfillment.engine.journal import find_locked, save, tell
+from fulfillment.engine.journal import append_entry, find_locked, save
 from fulfillment.engine.launch import Launch, launch_of
 from fulfillment.engine.pinned_plan import is_newer, step_of
 from fulfillment.engine.position import border
@@ -44,7 +44,7 @@ def leave(saga: Saga, record: StepRecord | None, by: int = RELEASE, **changes: A
     ``by``: the release that has met the saga and does not serve it.
     """
     if saga.left_since is None:
-        tell(saga, Kind.LEFT, name=record.name if record else "", detail={"release": by, "needs": saga.release})
+        append_entry(saga, Kind.LEFT, name=record.name if record else "", detail={"release": by, "needs": saga.release})
     wait_s = min(max(_left_for_s(saga) / 2, settings.BACKOFF_S), settings.BACKOFF_CAP_S)
     due = {"left_since": saga.left_since or ShopNow(), "wake_at": in_seconds(jittered(wait_s))}
     save(saga, **(due | changes))
@@ -103,7 +103,7 @@ def may_end(saga: Saga, shown: str) -> bool:
 def leave_what_follows(saga: Saga) -> None:
     """Only newer code knows what follows: the saga is due at once. What has been recorded stays."""
     if saga.left_since is None:
-        tell(saga, Kind.LEFT, detail={"release": RELEASE, "needs": saga.release})
+        append_entry(saga, Kind.LEFT, detail={"release": RELEASE, "needs": saga.release})
     save(saga, left_since=saga.left_since or ShopNow(), wake_at=ShopNow(), relaunches=0)
 
 

@@ -45,8 +45,8 @@ def explain(order: Order) -> Explanation:
 def _explain(order: Order) -> Explanation:
     saga = Saga.objects.filter(order=order).annotate(now=ShopNow()).select_related("order").prefetch_related("records").first()
     if saga is None:
-        told = "The order has no saga: it was not placed through the shop."
-        return Explanation(sentence=told, public=told, since=order.placed_at, next_at=None)
+        sentence = "The order has no saga: it was not placed through the shop."
+        return Explanation(sentence=sentence, public=sentence, since=order.placed_at, next_at=None)
     incidents = tuple(incident for incident in order.incidents.all() if incident.is_open)
     known: dict[str, Any] = {"version": version_of(order.pk), "choices": tuple(choices(saga, bool(incidents))), "incidents": incidents}
     at = engine.standing(saga)

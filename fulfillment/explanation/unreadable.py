@@ -10,14 +10,14 @@ from orders.models import Order
 def nobody_can_work_on(order: Order, waiting: Quarantine | None, wrong: str) -> Explanation:
     """``waiting`` None: it is not in quarantine, and ``wrong`` names the error that reading it has raised."""
     incidents = tuple(incident for incident in order.incidents.all() if incident.is_open)
-    told = "".join(f"{_beside(incident, waiting)} " for incident in incidents)
+    reasons = "".join(f"{_beside(incident, waiting)} " for incident in incidents)
     if waiting is not None:
-        told += _why_it_waits(waiting)
+        reasons += _why_it_waits(waiting)
     else:
-        told += f"This code cannot read what the journal says about it ({wrong})."
+        reasons += f"This code cannot read what the journal says about it ({wrong})."
     follows = "Someone has to look." if incidents else "If that goes on, a person is told."
     return Explanation(
-        sentence=f"{told} {follows}",
+        sentence=f"{reasons} {follows}",
         public=LOOKED_AT if incidents else "It takes longer than usual.",
         since=waiting.first_at if waiting else order.placed_at,
         next_at=waiting.look_at if waiting else None,

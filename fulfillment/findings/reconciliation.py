@@ -20,16 +20,16 @@ def reconciliation() -> Iterator[Finding]:
     if last is None:
         yield _finding(OK if age_s is None or age_s <= _too_old_s() else FAIL, found)
     elif age_s is not None and age_s > _too_old_s():
-        yield _finding(FAIL, f"{found}; of the last: {last.told or last.get_outcome_display().lower()}")
+        yield _finding(FAIL, f"{found}; of the last: {last.summary or last.get_outcome_display().lower()}")
     elif last.outcome == Reconciliation.Outcome.FAILED:
-        yield _finding(WARN if last.compared_at else FAIL, f"the last one did not come to its end: {last.told}; {found}")
+        yield _finding(WARN if last.compared_at else FAIL, f"the last one did not come to its end: {last.summary}; {found}")
     elif last.unexplained:
-        yield _finding(WARN, f"{found}; {recovery.amounts(last.unexplained)} nobody can explain; {last.told}")
+        yield _finding(WARN, f"{found}; {recovery.amounts(last.unexplained)} nobody can explain; {last.summary}")
     elif last.outcome == Reconciliation.Outcome.IN_PART:
-        yield _finding(WARN, f"{found}; not everything could be compared: {last.told}")
+        yield _finding(WARN, f"{found}; not everything could be compared: {last.summary}")
     else:
         at_work = "; one is at work" if last.outcome == Reconciliation.Outcome.AT_WORK else ""
-        yield _finding(OK, f"{found}{at_work}{f': {last.told}' if last.told else ''}")
+        yield _finding(OK, f"{found}{at_work}{f': {last.summary}' if last.summary else ''}")
 
 
 def _finding(level: str, found: str) -> Finding:

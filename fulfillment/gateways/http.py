@@ -41,15 +41,15 @@ def outcome(status: int, answer: dict[str, Any] | None, declines: Collection[str
     """
     error = (answer or {}).get("error")
     code = str(error.get("code", "")) if isinstance(error, dict) else ""
-    told = f"The provider answered {status}" + (f" ({code})." if code else ".")
+    message = f"The provider answered {status}" + (f" ({code})." if code else ".")
     if status == 429:
-        return Throttled(told, code=code or "too_many_requests", retry_after_s=retry_after_s)
+        return Throttled(message, code=code or "too_many_requests", retry_after_s=retry_after_s)
     if status in DECLINE_STATUSES and code in declines:
-        return Rejected(told, code=code)
+        return Rejected(message, code=code)
     if status == 409 and code == "in_progress":
-        return Busy(told, code=code, outcome=Outcome.SUCCESS)
+        return Busy(message, code=code, outcome=Outcome.SUCCESS)
     if not 200 <= status < 300:
-        return InDoubt(told, code=code or f"http_{status}", outcome=Outcome.SUCCESS if status in OF_THIS_REQUEST else Outcome.FAILURE)
+        return InDoubt(message, code=code or f"http_{status}", outcome=Outcome.SUCCESS if status in OF_THIS_REQUEST else Outcome.FAILURE)
     return None if answer is not None else InDoubt("The provider's answer is not a JSON object.", code="undecodable_answer")
 
 
@@ -100,8 +100,8 @@ def _exchange(
 
 def _retry_after_s(headers: Iterable[tuple[bytes, bytes]]) -> float:
     """Seconds for which a provider asks us to wait. 0: it does not say so in seconds."""
-    told = next((value for name, value in headers if name.lower() == b"retry-after"), b"")
-    return float(told) if told.isdigit() else 0.0
+    header = next((value for name, value in headers if name.lower() == b"retry-after"), b"")
+    return float(header) if header.isdigit() else 0.0
 
 
 def _bounded(chunks: Iterable[bytes]) -> bytes:
@@ -114,7 +114,7 @@ def _bounded(chunks: Iterable[bytes]) -> bytes:
 
 
 def _translated(fault: Exception) -> StepError:
-    return next(ours(told, code=code) for foreign, ours, code, told in BREAKS if isinstance(fault, foreign))
+    return next(ours(message, code=code) for foreign, ours, code, message in BREAKS if isinstance(fault, foreign))
 
 
 def _decoded(raw: bytes) -> dict[str, Any] | None:
@@ -143,7 +143,7 @@ class _Deadline:
 
 
 @contextmanager
-def _told_as(late: type[Exception], broken: type[Exception]) -> Iterator[None]:
+def _translated_errors(late: type[Exception], broken: type[Exception]) -> Iterator[None]:
     """Translates the operating system's errors into those of httpcore."""
     try:
         yield
@@ -167,7 +167,7 @@ class _Backend(httpcore.NetworkBackend):
         local_address: str | None = None,
         socket_options: Iterable[httpcore.SOCKET_OPTION] | None = None,
     ) -> httpcore.NetworkStream:
-        with _told_as(httpcore.ConnectTimeout, httpcore.ConnectError):
+        with _translated_errors(httpcore.ConnectTimeout, httpcore.ConnectError):
             return _Stream(self._connected(host, port), self._deadline)
 
     def _connected(self, host: str, port: int) -> socket.socket:
@@ -195,7 +195,7 @@ class _Stream(httpcore.NetworkStream):
         self._sending = False
 
     def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
-        with _told_as(httpcore.ReadTimeout, httpcore.ReadError):
+        with _translated_errors(httpcore.ReadTimeout, httpcore.ReadError):
             self._deadline.allow(self._wire)
             return self._wire.recv(max_bytes)
 
@@ -203,7 +203,7 @@ class _Stream(httpcore.NetworkStream):
         if not self._sending:
             check_lease()
             self._sending = True
-        with _told_as(httpcore.WriteTimeout, httpcore.WriteError):
+        with _translated_errors(httpcore.WriteTimeout, httpcore.WriteError):
             while buffer:
                 self._deadline.allow(self._wire)
                 buffer = buffer[self._wire.send(buffer) :]
@@ -212,7 +212,7 @@ class _Stream(httpcore.NetworkStream):
         self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: float | None = None
     ) -> httpcore.NetworkStream:
         """Before TLS stands nothing of the request has been sent, so an error here is one of connecting."""
-        with _told_as(httpcore.ConnectTimeout, httpcore.ConnectError):
+        with _translated_errors(httpcore.ConnectTimeout, httpcore.ConnectError):
             try:
                 self._deadline.allow(self._wire)
                 return _Stream(ssl_context.wrap_socket(self._wire, server_hostname=server_hostname), self._deadline)

@@ -47,11 +47,11 @@ class OperatorCommand(BaseCommand):
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             sys.exit(1)
 
-    def tell(self, *lines: str) -> None:
+    def write_lines(self, *lines: str) -> None:
         for line in lines:
             self.stdout.write(line)
 
-    def tell_json(self, document: Any) -> None:
+    def write_json(self, document: Any) -> None:
         self.stdout.write(json.dumps(document, cls=DjangoJSONEncoder, ensure_ascii=False))
 
 

@@ -100,7 +100,7 @@ class Migration(migrations.Migration):
                 ('first_at', models.DateTimeField()),
                 ('last_at', models.DateTimeField()),
                 ('look_at', models.DateTimeField()),
-                ('told_at', models.DateTimeField(null=True)),
+                ('notified_at', models.DateTimeField(null=True)),
             ],
         ),
         migrations.CreateModel(
@@ -110,7 +110,7 @@ class Migration(migrations.Migration):
                 ('began_at', models.DateTimeField()),
                 ('ended_at', models.DateTimeField(null=True)),
                 ('outcome', models.CharField(choices=[('at_work', 'At work'), ('whole', 'Everything was compared'), ('in_part', 'Some orders could not be compared'), ('failed', 'It did not come to its end')], max_length=10)),
-                ('told', models.CharField(blank=True, max_length=300)),
+                ('summary', models.CharField(blank=True, max_length=300)),
                 ('findings', models.PositiveIntegerField(default=0)),
                 ('unexplained', models.JSONField(default=dict)),
                 ('compared_at', models.DateTimeField(null=True)),

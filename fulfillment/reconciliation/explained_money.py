@@ -36,9 +36,9 @@ IN_PLACES = """
 ), open AS (
     SELECT *, units - held - contested AS given_back, held - earned + contested AS open FROM kept
 ), in_places AS (
-    SELECT *, CASE WHEN open = 0 THEN 0 WHEN is_told THEN open ELSE 0 END AS at_risk,
-        CASE WHEN open = 0 THEN 0 WHEN is_told THEN 0 WHEN is_moving THEN open ELSE 0 END AS in_flight,
-        CASE WHEN open = 0 THEN 0 WHEN is_told OR is_moving THEN 0 ELSE open END AS unexplained
+    SELECT *, CASE WHEN open = 0 THEN 0 WHEN has_incident THEN open ELSE 0 END AS at_risk,
+        CASE WHEN open = 0 THEN 0 WHEN has_incident THEN 0 WHEN is_moving THEN open ELSE 0 END AS in_flight,
+        CASE WHEN open = 0 THEN 0 WHEN has_incident OR is_moving THEN 0 ELSE open END AS unexplained
     FROM open
 )
 """
@@ -65,13 +65,13 @@ WITH listed AS (
     SELECT both_sides.*, placed.total_minor, saga.state,
         coalesce(saga.closed_at > %(cutoff)s OR saga.closed_at IS NULL AND saga.state NOT IN ('completed', 'compensated', 'closed_by_operator')
             AND coalesce(saga.deadline_at, saga.opened_at) + %(at_most)s > %(cutoff)s, false) AS is_moving,
-        both_sides.number = ANY(%(told)s) OR EXISTS (
+        both_sides.number = ANY(%(with_incident)s) OR EXISTS (
             SELECT FROM orders_incident incident WHERE incident.state <> 'resolved' AND incident.code <> 'unexplained'
                 AND (incident.order_id = placed.id OR incident.subject = both_sides.number)
         ) OR EXISTS (
             SELECT FROM orders_incident incident WHERE incident.state <> 'resolved' AND incident.kind = 'provider_down'
                 AND incident.subject = saga.held_by AND saga.held_by <> ''
-        ) AS is_told
+        ) AS has_incident
     FROM both_sides LEFT JOIN orders_order placed ON placed.number = both_sides.number LEFT JOIN fulfillment_saga saga ON saga.order_id = placed.id
     WHERE placed.id IS NULL OR %(placed_from)s::timestamptz IS NULL OR placed.placed_at >= %(placed_from)s
 )
@@ -152,13 +152,15 @@ def _sides(number: str, charges: Iterable[Charged]) -> Iterator[Side]:
     yield from ((number, currency, captured, refunded) for currency, (captured, refunded) in sums.items())
 
 
-def explain(listed: Listed, told: Collection[str], cutoff: datetime, placed_from: datetime | None, is_complete: bool) -> list[Explained]:
-    """Of orders placed at or after ``placed_from`` (None: all). ``told``: those that this run has found. Not ``is_complete``: a provider is silent."""
+def explain(
+    listed: Listed, with_incident: Collection[str], cutoff: datetime, placed_from: datetime | None, is_complete: bool
+) -> list[Explained]:
+    """Of orders placed at or after ``placed_from`` (None: all). ``with_incident``: those that this run has found. Not ``is_complete``: a provider is silent."""
     columns = list(zip(*listed.sides, strict=True)) or [()] * 4
     values: dict[str, Any] = {
         name: list(column) for name, column in zip(("numbers", "currencies", "captured", "refunded"), columns, strict=True)
     }
-    values |= {"told": list(told), "cutoff": cutoff, "placed_from": placed_from, "is_complete": is_complete}
+    values |= {"with_incident": list(with_incident), "cutoff": cutoff, "placed_from": placed_from, "is_complete": is_complete}
     values["at_most"] = timedelta(seconds=settings.SAGA_DEADLINE_S)
     with connection.cursor() as cursor:
         cursor.execute(EXPLAIN, values)
@@ -171,8 +173,8 @@ def unexplained(found: Iterable[Explained]) -> Iterator[Finding]:
     for one in found:
         if one.unexplained:
             orders = "1 order" if one.orders == 1 else f"{one.orders} orders"
-            told = f"neither earned nor given back, not in flight, and no incident tells of it: {orders}, {', '.join(one.like)}"
-            told += " and others" if one.orders > len(one.like) else ""
+            message = f"neither earned nor given back, not in flight, and no incident tells of it: {orders}, {', '.join(one.like)}"
+            message += " and others" if one.orders > len(one.like) else ""
             yield Finding(
-                subject=f"money {one.currency}", rule=Rule.UNEXPLAINED, found=told, amount_minor=one.unexplained, currency=one.currency
+                subject=f"money {one.currency}", rule=Rule.UNEXPLAINED, found=message, amount_minor=one.unexplained, currency=one.currency
             )

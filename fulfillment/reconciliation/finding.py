@@ -29,7 +29,7 @@ class Rule(StrEnum):
     # of an order: its own rows
     STATUS_AGREES_WITH_SAGA = "status_agrees_with_saga"
     EVERY_COMPENSATION_HAS_ENDED = "every_compensation_has_ended"
-    FACT_TOLD_ONCE = "fact_told_once"
+    FACT_RECORDED_ONCE = "fact_recorded_once"
     RESERVATIONS_CLOSED = "reservations_closed"
     HISTORY_REBUILDS_THE_JOURNAL = "history_rebuilds_the_journal"
     UNREADABLE = "unreadable"

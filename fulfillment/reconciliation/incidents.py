@@ -1,7 +1,7 @@
 """Findings become incidents: each told once, many of one cause told together; what a later run no longer finds is resolved.
 
 Note: together. A provider that lists nothing, or a fault in our own code, is found once for each order. Nobody reads fifty thousand incidents, and they would bury
-those about something else. So the findings of one cause (rule, step and currency) are told one by one only up to ``TELL_ALONE`` of them. Beyond, one incident has
+those about something else. So the findings of one cause (rule, step and currency) are told one by one only up to ``SINGLE_LIMIT`` of them. Beyond, one incident has
 their number and the sum that is at risk, and those that were told alone are resolved. A run over a part of the orders only adds to such an incident.
 """
 
@@ -17,7 +17,7 @@ from orders.incidents import Incident, open_incident, resolve, unresolved
 
 ACTOR = "reconcile"
 GONE = "a later reconciliation no longer found it"
-TELL_ALONE = 50  # findings of one cause in one run
+SINGLE_LIMIT = 50  # findings of one cause in one run
 SHOWN = 3  # orders that are named
 TOGETHER = "many at once"  # how the subject of an incident about many begins
 
@@ -33,7 +33,7 @@ class Cause(NamedTuple):
         return f"{TOGETHER}, {self.currency}"
 
 
-class Telling:
+class FindingIncidents:
     """What one run tells. ``is_whole``: it has looked at every order."""
 
     def __init__(self, is_whole: bool) -> None:
@@ -42,7 +42,7 @@ class Telling:
         self._piles = {_cause_of(incident) for incident in _piles()}  # told together, by an earlier run or this one
         self._mine: set[Cause] = set()  # by this one
 
-    def settle(self, findings: Iterable[Finding], rules: Collection[Rule], judged: Collection[int] | None = None) -> None:
+    def record(self, findings: Iterable[Finding], rules: Collection[Rule], judged: Collection[int] | None = None) -> None:
         """In one transaction: what was found is told; what was told under ``rules`` (of the orders ``judged``, if given) and not found now is resolved."""
         by_cause: dict[Cause, list[Finding]] = defaultdict(list)
         for finding in findings:
@@ -50,8 +50,8 @@ class Telling:
         with transaction.atomic():
             for cause, found in by_cause.items():
                 self._found[cause] += found
-                self._tell(cause, found)
-            _resolve_others(_told_alone(rules, judged), {finding.fingerprint for found in by_cause.values() for finding in found})
+                self._record(cause, found)
+            _resolve_others(_single(rules, judged), {finding.fingerprint for found in by_cause.values() for finding in found})
 
     def finish(self) -> None:
         """At the end, when everything was found and repaired: the numbers of those told together are right, and what has become few is told one by one."""
@@ -59,30 +59,30 @@ class Telling:
             with transaction.atomic():
                 self._finish(cause, [finding for finding in self._found[cause] if not finding.repaired])
 
-    def _tell(self, cause: Cause, found: Sequence[Finding]) -> None:
+    def _record(self, cause: Cause, found: Sequence[Finding]) -> None:
         if cause in self._piles:
-            if len(self._found[cause]) > TELL_ALONE:
+            if len(self._found[cause]) > SINGLE_LIMIT:
                 _fold(cause, found)
-        elif len(self._found[cause]) > TELL_ALONE:
+        elif len(self._found[cause]) > SINGLE_LIMIT:
             self._piles.add(cause)
             self._mine.add(cause)
-            _tell_together(cause, self._found[cause])
+            _open_grouped(cause, self._found[cause])
             _fold(cause, self._found[cause])
         else:
             for finding in found:
-                _tell_alone(finding)
+                _open_single(finding)
 
     def _finish(self, cause: Cause, left: Sequence[Finding]) -> None:
-        told = _piles().filter(code=cause.rule, step=cause.step, currency=cause.currency)
+        grouped = _piles().filter(code=cause.rule, step=cause.step, currency=cause.currency)
         knows_all = self._is_whole or cause in self._mine
-        if len(left) > TELL_ALONE:
-            if knows_all or not told.filter(count__gte=len(left)).exists():
-                _tell_together(cause, left)
+        if len(left) > SINGLE_LIMIT:
+            if knows_all or not grouped.filter(count__gte=len(left)).exists():
+                _open_grouped(cause, left)
             _fold(cause, left)
         elif knows_all:
             for finding in left:
-                _tell_alone(finding)
-            resolve(told, "gone", GONE, ACTOR)
+                _open_single(finding)
+            resolve(grouped, "gone", GONE, ACTOR)
 
 
 @transaction.atomic
@@ -99,12 +99,12 @@ def _cause_of(incident: Incident) -> Cause:
     return Cause(Rule(incident.code), incident.step, incident.currency)
 
 
-def _told_alone(rules: Collection[Rule], judged: Collection[int] | None) -> QuerySet[Incident]:
+def _single(rules: Collection[Rule], judged: Collection[int] | None) -> QuerySet[Incident]:
     incidents = unresolved(code__in=rules, kind__in={rule.kind for rule in rules}).exclude(subject__startswith=TOGETHER)
     return incidents if judged is None else incidents.filter(order_id__in=judged)
 
 
-def _tell_alone(finding: Finding) -> None:
+def _open_single(finding: Finding) -> None:
     open_incident(
         finding.kind,
         subject=finding.subject,
@@ -117,7 +117,7 @@ def _tell_alone(finding: Finding) -> None:
     )
 
 
-def _tell_together(cause: Cause, found: Sequence[Finding]) -> None:
+def _open_grouped(cause: Cause, found: Sequence[Finding]) -> None:
     like = ", ".join(finding.subject for finding in found[:SHOWN])
     open_incident(
         cause.rule.kind,
@@ -133,8 +133,8 @@ def _tell_together(cause: Cause, found: Sequence[Finding]) -> None:
 
 def _fold(cause: Cause, found: Iterable[Finding]) -> None:
     """What an incident about many tells is told by no other one."""
-    alone = _told_alone([cause.rule], None).filter(step=cause.step, subject__in=[finding.subject for finding in found])
-    resolve(alone, "told_together", f"it is one of many of one cause: see the incident “{cause.subject}”", ACTOR)
+    alone = _single([cause.rule], None).filter(step=cause.step, subject__in=[finding.subject for finding in found])
+    resolve(alone, "grouped", f"it is one of many of one cause: see the incident “{cause.subject}”", ACTOR)
 
 
 def _resolve_others(incidents: QuerySet[Incident], found: set[tuple[str, str, str, str]]) -> None:

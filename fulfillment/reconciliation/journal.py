@@ -31,12 +31,12 @@ def every_compensation_has_ended(facts: Facts) -> Iterator[Finding]:
             )
 
 
-def fact_told_once(facts: Facts) -> Iterator[Finding]:
+def fact_recorded_once(facts: Facts) -> Iterator[Finding]:
     due = int(facts.is_completed)
     if len(facts.missing_deliveries) != due:
-        yield facts.finding(Rule.FACT_TOLD_ONCE, f"{len(facts.missing_deliveries)} facts, due {due}")
+        yield facts.finding(Rule.FACT_RECORDED_ONCE, f"{len(facts.missing_deliveries)} facts, due {due}")
     elif missing := [name for names in facts.missing_deliveries for name in names]:
-        yield facts.finding(Rule.FACT_TOLD_ONCE, f"never told: {', '.join(missing)}")
+        yield facts.finding(Rule.FACT_RECORDED_ONCE, f"never told: {', '.join(missing)}")
 
 
 def reservations_closed(facts: Facts) -> Iterator[Finding]:
@@ -60,5 +60,5 @@ def history_rebuilds_the_journal(facts: Facts) -> Iterator[Finding]:
     for (kind, name), state in now.items():
         last = facts.history.get((kind, name), StepState.PENDING)
         if last != state:
-            told = f"{name or kind} is {state}, its history ends with {last}"
-            yield facts.finding(Rule.HISTORY_REBUILDS_THE_JOURNAL, told, step=name)
+            message = f"{name or kind} is {state}, its history ends with {last}"
+            yield facts.finding(Rule.HISTORY_REBUILDS_THE_JOURNAL, message, step=name)

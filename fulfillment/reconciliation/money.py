@@ -29,8 +29,8 @@ def charges_nobody_owns(facts: Facts) -> Iterator[Finding]:
 def nothing_given_back_twice(facts: Facts) -> Iterator[Finding]:
     """A refund that was refused has landed after all, beside the one that followed it; or somebody has given back what was given back."""
     if twice := sum(charge.twice_minor for charge in own_charges(facts)):
-        told = f"{_shown(facts, twice)} given back beyond what was taken"
-        yield facts.finding(Rule.REFUNDED_TWICE, told, amount_minor=twice)
+        message = f"{_shown(facts, twice)} given back beyond what was taken"
+        yield facts.finding(Rule.REFUNDED_TWICE, message, amount_minor=twice)
 
 
 def money_adds_up(facts: Facts) -> Iterator[Finding]:
@@ -50,16 +50,16 @@ def _too_much(facts: Facts) -> Iterator[Finding]:
     if facts.state is SagaState.COMPENSATED:
         yield from _late(facts)
     else:
-        told = f"{_shown(facts, held)} held, {_shown(facts, most)} due"
-        yield facts.finding(Rule.CHARGED_TOO_MUCH, told, amount_minor=held - most)
+        message = f"{_shown(facts, held)} held, {_shown(facts, most)} due"
+        yield facts.finding(Rule.CHARGED_TOO_MUCH, message, amount_minor=held - most)
 
 
 def _late(facts: Facts) -> Iterator[Finding]:
     """It landed after its compensation had ended, or its compensation gave back too little: either way the customer has paid for nothing."""
     for record, charges in charges_by_step(facts):
         if amount := left(charges):
-            told = f"{_shown(facts, amount)} held under {charges[0].key}, though {record.name} is {record.get_state_display().lower()}"
-            yield facts.finding(Rule.LATE, told, step=record.name, amount_minor=amount)
+            message = f"{_shown(facts, amount)} held under {charges[0].key}, though {record.name} is {record.get_state_display().lower()}"
+            yield facts.finding(Rule.LATE, message, step=record.name, amount_minor=amount)
 
 
 def _too_little(facts: Facts) -> Iterator[Finding]:
@@ -70,8 +70,8 @@ def _too_little(facts: Facts) -> Iterator[Finding]:
     if facts.is_completed and refunded:
         yield facts.finding(Rule.REFUNDED_THOUGH_FULFILLED, f"fulfilled, yet {_shown(facts, refunded)} refunded", amount_minor=least - held)
     else:
-        told = f"{_shown(facts, held)} held, {_shown(facts, least)} due"
-        yield facts.finding(Rule.MONEY_MISSING, told, amount_minor=least - held)
+        message = f"{_shown(facts, held)} held, {_shown(facts, least)} due"
+        yield facts.finding(Rule.MONEY_MISSING, message, amount_minor=least - held)
 
 
 def _one_charge_per_key(facts: Facts) -> Iterator[Finding]:
@@ -84,8 +84,8 @@ def _one_charge_per_key(facts: Facts) -> Iterator[Finding]:
 def _ledger_agrees(facts: Facts) -> Iterator[Finding]:
     held, ours = left(own_charges(facts)), facts.money
     if not ours.left <= held <= ours.left + ours.by_hand and not (facts.is_completed and facts.is_by_hand(ROLE)):
-        told = f"{_shown(facts, held)} held by the provider, our ledger says {_shown(facts, ours.left)}"
-        yield facts.finding(Rule.LEDGER_AGREES, told, amount_minor=abs(held - ours.left))
+        message = f"{_shown(facts, held)} held by the provider, our ledger says {_shown(facts, ours.left)}"
+        yield facts.finding(Rule.LEDGER_AGREES, message, amount_minor=abs(held - ours.left))
 
 
 def due(facts: Facts) -> tuple[int, int]:

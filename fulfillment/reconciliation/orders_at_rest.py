@@ -26,7 +26,7 @@ RULES: tuple[Callable[[Facts], Iterator[Finding]], ...] = (
     parcels.one_label_or_none,
     journal.status_agrees_with_saga,
     journal.every_compensation_has_ended,
-    journal.fact_told_once,
+    journal.fact_recorded_once,
     journal.reservations_closed,
     journal.history_rebuilds_the_journal,
 )
@@ -57,7 +57,7 @@ def judge(run: Run) -> Iterator[list[Finding]]:
         report.judged += len(chunk.facts)
         report.unreadable += len(chunk.unreadable)
         run.listings.forget(facts.order.number for facts, _ in chunk.facts)
-        run.telling.settle(chunk.findings, OF_AN_ORDER, [facts.saga.order_id for facts, _ in chunk.facts])
+        run.incidents.record(chunk.findings, OF_AN_ORDER, [facts.saga.order_id for facts, _ in chunk.facts])
         for facts, findings in chunk.facts:
             if run.scope.repair and findings:
                 run.watch("undoing what landed late", start, total)

@@ -27,8 +27,8 @@ def one_label_or_none(facts: Facts) -> Iterator[Finding]:
         return
     if facts.state is SagaState.COMPENSATED and own:
         record, label = own[0]
-        told = f"a label lives under {label.key}, though {record.name} is {record.get_state_display().lower()}"
-        yield facts.finding(Rule.LATE, told, step=record.name, amount_minor=facts.order.total_minor)
+        message = f"a label lives under {label.key}, though {record.name} is {record.get_state_display().lower()}"
+        yield facts.finding(Rule.LATE, message, step=record.name, amount_minor=facts.order.total_minor)
     elif len(own) > 1:
         yield facts.finding(Rule.BOOKED_TWICE, f"{len(own)} labels live", amount_minor=facts.order.total_minor)
     elif facts.is_completed and not own and not facts.is_by_hand(ROLE):

@@ -13,7 +13,7 @@ from fulfillment.engine import Shown
 from fulfillment.models import FINAL, Saga, SagaState, StepRecord
 from fulfillment.reconciliation import forgotten, shop_rules
 from fulfillment.reconciliation.finding import Finding
-from fulfillment.reconciliation.incidents import ACTOR, Telling
+from fulfillment.reconciliation.incidents import ACTOR, FindingIncidents
 from fulfillment.reconciliation.listings import Booked, Charged, Listings, Watch, providers, read
 from fulfillment.recovery import releases
 from orders import numbers
@@ -90,16 +90,16 @@ def find(watch: Watch) -> Recovery:
 
 def recover(found: Recovery, watch: Watch) -> None:
     """May be repeated: whoever was killed half-way runs it again, and orders are taken only at its end."""
-    telling = Telling(is_whole=False)
-    telling.settle(forgotten.findings(found.forgotten), ())  # from here to the end no order is taken, whoever dies
+    incidents = FindingIncidents(is_whole=False)
+    incidents.record(forgotten.findings(found.forgotten), ())  # from here to the end no order is taken, whoever dies
     _go_on_behind(found.forgotten)
     for place, one in enumerate(found.open_orders, 1):
         engine.restored(one.saga, one.shown, place / RESUMED_PER_S)
         watch("open orders", place, len(found.open_orders))
     with transaction.atomic():
-        telling.settle(found.unknown, ())
-        told = f"{len(found.unknown)} orders that only providers know are incidents of their own"
-        resolve(unresolved(kind=IncidentKind.FORGOTTEN_ORDERS), "recovered", told, ACTOR)
+        incidents.record(found.unknown, ())
+        reason = f"{len(found.unknown)} orders that only providers know are incidents of their own"
+        resolve(unresolved(kind=IncidentKind.FORGOTTEN_ORDERS), "recovered", reason, ACTOR)
 
 
 def _open_sagas() -> Iterator[Saga]:

@@ -15,7 +15,7 @@ from fulfillment.models import SagaState
 from fulfillment.reconciliation import orders_at_rest, outcome, shop
 from fulfillment.reconciliation.audit import SideEffectsAudit
 from fulfillment.reconciliation.finding import Report
-from fulfillment.reconciliation.incidents import Telling
+from fulfillment.reconciliation.incidents import FindingIncidents
 from fulfillment.reconciliation.listings import Listings, Watch, lag_s, providers, read
 from fulfillment.reconciliation.scope import Run, Scope
 from fulfillment.recovery.reconciliations import TURN
@@ -71,7 +71,7 @@ def _reconciled(since_h: float | None, repair: bool, watch: Watch, audit: SideEf
         at_rest=sorted(scope.at_rest.values_list("pk", flat=True)),
         listings=listings,
         report=_counted(scope, listings),
-        telling=Telling(is_whole=placed_from is None and not listings.silent),
+        incidents=FindingIncidents(is_whole=placed_from is None and not listings.silent),
         watch=watch,
         audit=audit,
         unjudged=dict.fromkeys(listings.silent, 0),
@@ -80,7 +80,7 @@ def _reconciled(since_h: float | None, repair: bool, watch: Watch, audit: SideEf
         run.report.findings += findings
     run.report.findings += shop.judge(run)
     run.report.findings += shop.explain_money(run)
-    run.telling.finish()
+    run.incidents.finish()
     return run.report
 
 

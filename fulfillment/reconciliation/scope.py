@@ -9,7 +9,7 @@ from fulfillment.models import FINAL, Saga
 from fulfillment.reconciliation.audit import SideEffectsAudit
 from fulfillment.reconciliation.explained_money import Listed
 from fulfillment.reconciliation.finding import Report
-from fulfillment.reconciliation.incidents import Telling
+from fulfillment.reconciliation.incidents import FindingIncidents
 from fulfillment.reconciliation.listings import Listings, Place, Watch
 
 MARGIN = timedelta(hours=1)  # between our clock and a provider's
@@ -52,7 +52,7 @@ class Run:
     at_rest: list[int]
     listings: Listings
     report: Report
-    telling: Telling
+    incidents: FindingIncidents
     watch: Watch
     audit: SideEffectsAudit
     listed: Listed = field(default_factory=Listed)

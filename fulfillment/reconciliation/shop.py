@@ -21,15 +21,15 @@ def judge(run: Run) -> list[Finding]:
     rules = shop_rules.RULES | {Rule.EACH_EFFECT_ONCE: lambda: shop_rules.each_effect_once(run.audit, run.scope.placed_from)}
     found = [finding for rule in Rule if rule in rules for finding in _judged(rule, rules[rule], run)]
     lost = forgotten.look(run.listings)
-    told = list(forgotten.findings(lost))
-    run.telling.settle(told, ())  # nothing but ``manage.py recover`` resolves it
+    unplaced = list(forgotten.findings(lost))
+    run.incidents.record(unplaced, ())  # nothing but ``manage.py recover`` resolves it
     run.listings.forget(lost.orders)
     silent = [_not_listed(place, why, run.unjudged[place]) for place, why in run.listings.silent.items()]
-    run.telling.settle(silent, ())
+    run.incidents.record(silent, ())
     is_gone(Incident.objects.filter(code=Rule.NOT_LISTED, subject__in=[_named(place) for place in run.listings.providers]))
     unknown = list(shop_rules.unknown_order(run.listings))  # without what is told as one
-    run.telling.settle(unknown, () if run.scope.placed_from or silent else (Rule.UNKNOWN_ORDER,))
-    return found + told + silent + unknown
+    run.incidents.record(unknown, () if run.scope.placed_from or silent else (Rule.UNKNOWN_ORDER,))
+    return found + unplaced + silent + unknown
 
 
 def _judged(rule: Rule, ask: Callable[[], Iterator[Finding]], run: Run) -> list[Finding]:
@@ -37,9 +37,9 @@ def _judged(rule: Rule, ask: Callable[[], Iterator[Finding]], run: Run) -> list[
     run.watch("judging the shop", len(run.at_rest), len(run.at_rest))
     broken: list[Rule] = []
     found = readable([rule], lambda _: list(ask()), broken.append)
-    told = "it could not be judged: its rows cannot be read"
-    found += [Finding(subject=rule, rule=Rule.UNREADABLE, found=told, currency=settings.SHOP_CURRENCY) for rule in broken]
-    run.telling.settle(found, () if broken else (rule,))
+    message = "it could not be judged: its rows cannot be read"
+    found += [Finding(subject=rule, rule=Rule.UNREADABLE, found=message, currency=settings.SHOP_CURRENCY) for rule in broken]
+    run.incidents.record(found, () if broken else (rule,))
     if not broken:
         is_gone(Incident.objects.filter(code=Rule.UNREADABLE, subject=rule))
     return found
@@ -49,11 +49,11 @@ def explain_money(run: Run) -> list[Finding]:
     """Where the money is. It comes last, because an incident of this very run explains what is at risk. A limited run has not read all of the money."""
     run.watch("explaining the money", len(run.at_rest), len(run.at_rest))
     run.listed.others(run.listings)
-    told = {finding.subject for finding in run.report.findings if not finding.repaired}
+    with_incident = {finding.subject for finding in run.report.findings if not finding.repaired}
     is_complete = not any(role == money.ROLE for role, _ in run.listings.silent)
-    run.report.money = explained_money.explain(run.listed, told, run.scope.cutoff, run.scope.placed_from, is_complete)
+    run.report.money = explained_money.explain(run.listed, with_incident, run.scope.cutoff, run.scope.placed_from, is_complete)
     found = list(explained_money.unexplained(run.report.money))
-    run.telling.settle(found, () if run.scope.placed_from else (Rule.UNEXPLAINED,))
+    run.incidents.record(found, () if run.scope.placed_from else (Rule.UNEXPLAINED,))
     return found
 
 
@@ -62,5 +62,5 @@ def _named(place: Place) -> str:
 
 
 def _not_listed(place: Place, why: str, unjudged_minor: int) -> Finding:
-    told = f"the {place[0]} provider does not list what it holds, so its orders were not judged: {why}"
-    return Finding(subject=_named(place), rule=Rule.NOT_LISTED, found=told, amount_minor=unjudged_minor, currency=settings.SHOP_CURRENCY)
+    message = f"the {place[0]} provider does not list what it holds, so its orders were not judged: {why}"
+    return Finding(subject=_named(place), rule=Rule.NOT_LISTED, found=message, amount_minor=unjudged_minor, currency=settings.SHOP_CURRENCY)

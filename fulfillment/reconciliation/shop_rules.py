@@ -33,15 +33,15 @@ WITHOUT_A_SAGA = "SELECT id FROM orders_order o WHERE NOT EXISTS (SELECT FROM fu
 def stock_adds_up() -> Iterator[Finding]:
     """What is reserved is exactly what orders hold."""
     for sku, reserved, held in _stock(Reservation.State.HELD, "reserved", "reserved"):
-        told = f"{reserved} reserved, orders hold {held}"
-        yield Finding(subject=sku, rule=Rule.STOCK_ADDS_UP, found=told, currency=settings.SHOP_CURRENCY)
+        message = f"{reserved} reserved, orders hold {held}"
+        yield Finding(subject=sku, rule=Rule.STOCK_ADDS_UP, found=message, currency=settings.SHOP_CURRENCY)
 
 
 def stock_is_conserved() -> Iterator[Finding]:
     """What has come by movements is on hand, or has left with an order."""
     for sku, moved, on_hand, shipped in _stock(Reservation.State.CONSUMED, f"{MOVED} - on_hand", f"{MOVED}, on_hand"):
-        told = f"movements come to {moved}, {on_hand} on hand and {shipped} shipped"
-        yield Finding(subject=sku, rule=Rule.STOCK_IS_CONSERVED, found=told, currency=settings.SHOP_CURRENCY)
+        message = f"movements come to {moved}, {on_hand} on hand and {shipped} shipped"
+        yield Finding(subject=sku, rule=Rule.STOCK_IS_CONSERVED, found=message, currency=settings.SHOP_CURRENCY)
 
 
 def _stock(state: Reservation.State, due: str, shown: str) -> list[tuple[Any, ...]]:
@@ -53,9 +53,9 @@ def _stock(state: Reservation.State, due: str, shown: str) -> list[tuple[Any, ..
 
 def each_effect_once(audit: SideEffectsAudit, since: datetime | None) -> Iterator[Finding]:
     """Every subscriber's effect happened once for each fact that it has heard, as its own audit says. One with an open incident is asked about all facts."""
-    told = unresolved(code=Rule.EACH_EFFECT_ONCE)
+    known = unresolved(code=Rule.EACH_EFFECT_ONCE)
     off: dict[str, list[str]] = {}
-    for subscriber, complaint in audit.complaints(since, set(told.values_list("subject", flat=True))):
+    for subscriber, complaint in audit.complaints(since, set(known.values_list("subject", flat=True))):
         off.setdefault(subscriber, []).append(complaint)
     for subscriber, complaints in off.items():
         more = f"; and {len(complaints) - SHOWN} more" if len(complaints) > SHOWN else ""
@@ -65,8 +65,8 @@ def each_effect_once(audit: SideEffectsAudit, since: datetime | None) -> Iterato
 
 def somebody_looks() -> Iterator[Finding]:
     """Every saga that is not closed has a time at which the sweep looks, or an incident that tells a person; ours alone does not count."""
-    told = unresolved(order=OuterRef("order")).exclude(code=Rule.SOMEBODY_LOOKS)
-    stranded = Saga.objects.filter(~Exists(told), state__in=OPEN, wake_at__isnull=True)
+    incidents = unresolved(order=OuterRef("order")).exclude(code=Rule.SOMEBODY_LOOKS)
+    stranded = Saga.objects.filter(~Exists(incidents), state__in=OPEN, wake_at__isnull=True)
     for saga in stranded.select_related("order").prefetch_related("records"):
         found = f"{saga.get_state_display().lower()}, no time to look at it and no incident"
         yield _about(saga.order, Rule.SOMEBODY_LOOKS, found, _at_risk_minor(saga))
@@ -111,11 +111,11 @@ def _unknown(number: str, listings: Listings) -> Finding:
     held = [charge for charge in charges if charge.is_open]
     currency = held[0].currency if held else settings.SHOP_CURRENCY
     alive = sum(label.is_open for label in labels)
-    told = " and ".join(f"{count} {what}" for count, what in ((len(held), "charges"), (alive, "labels")) if count)
+    message = " and ".join(f"{count} {what}" for count, what in ((len(held), "charges"), (alive, "labels")) if count)
     return Finding(
         subject=number[:80],
         rule=Rule.UNKNOWN_ORDER,
-        found=f"{told} for an order that does not exist",
+        found=f"{message} for an order that does not exist",
         amount_minor=left(charge for charge in held if charge.currency == currency),
         currency=currency,
     )

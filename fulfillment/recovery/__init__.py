@@ -23,7 +23,7 @@ from fulfillment.recovery.heartbeat import BEAT_EVERY, beat, reconciliation_is_d
 from fulfillment.recovery.incident_groups import Group, amounts, awake, groups, snoozed
 from fulfillment.recovery.inspection import look, postpone
 from fulfillment.recovery.jumps import Jump, move_with_the_clock
-from fulfillment.recovery.probes import probe_came_out, probe_not_sent, probes_due, tell_of_unserved_queues, unanswered_for_s
+from fulfillment.recovery.probes import open_incidents_of_unserved_queues, probe_came_out, probe_not_sent, probes_due, unanswered_for_s
 from fulfillment.recovery.quarantine import HELD_BY_SOMEBODY, held_by_somebody, held_since
 from fulfillment.recovery.reconciliations import (
     last_reconciliation,
@@ -69,6 +69,7 @@ __all__ = [
     "move_with_the_clock",
     "not_compared_for_s",
     "not_published",
+    "open_incidents_of_unserved_queues",
     "postpone",
     "probe_came_out",
     "probe_not_sent",
@@ -81,7 +82,6 @@ __all__ = [
     "retry_now",
     "snoozed",
     "sweep_age_s",
-    "tell_of_unserved_queues",
     "unanswered_for_s",
     "version_of",
     "work_off_batches",

@@ -100,7 +100,7 @@ def preview(*, kind: str = "", step: str = "", code: str = "") -> RetryBatch:
     return batch
 
 
-def told(batch: RetryBatch) -> str:
+def describe(batch: RetryBatch) -> str:
     """38 selected: 31 will be retried (€2,604.00 at risk), 7 skipped (5 completed, 2 running)."""
     items = list(batch.items.all())
     taken = [item for item in items if not item.skip]

@@ -53,14 +53,14 @@ def probes(memory: Memory | None = None) -> Iterator[Launch]:
     The incident comes last, and alone: whoever holds its row must not keep an order from asking whether the provider is back.
     """
     memory = memory or Memory()
-    for circuit in Circuit.objects.filter(Q(wakes=True) | ~Q(state=CircuitState.CLOSED) | Exists(_told_of(OuterRef("name")))):
+    for circuit in Circuit.objects.filter(Q(wakes=True) | ~Q(state=CircuitState.CLOSED) | Exists(_incidents_of(OuterRef("name")))):
         with _alone(circuit, memory):
             if circuit.is_open:
                 yield from _send_ahead(circuit, memory)
             elif circuit.wakes:
                 _wake_those_who_wait(circuit.name)
         with _alone(circuit, memory):
-            _tell(circuit.name)
+            _update_incident(circuit.name)
 
 
 @contextmanager
@@ -76,18 +76,18 @@ def _alone(circuit: Circuit, memory: Memory) -> Iterator[None]:
             log.exception("Circuit %s could not be looked after; the next rounds try again, and are counted", circuit.name)
 
 
-def _told_of(name: OuterRef | str) -> "QuerySet[Incident]":
+def _incidents_of(name: OuterRef | str) -> "QuerySet[Incident]":
     return unresolved(kind=IncidentKind.PROVIDER_DOWN, subject=name)
 
 
-def _tell(name: str) -> None:
+def _update_incident(name: str) -> None:
     """One incident while the circuit is open, and none once it has closed. The circuit is read anew, because a probe may have been answered meanwhile."""
     with transaction.atomic():
         wait_for_locks(BRIEFLY_S)
         if circuit := circuits.open_one(name):
-            engine.tell_of(circuit)
+            engine.open_circuit_incident(circuit)
         else:
-            resolve(_told_of(name), "closed", "the circuit is closed", "")
+            resolve(_incidents_of(name), "closed", "the circuit is closed", "")
 
 
 def _send_ahead(circuit: Circuit, memory: Memory) -> Iterator[Launch]:
@@ -189,7 +189,7 @@ def _decide(name: str, actor: Actor, reason: str, *, is_hold: bool) -> str:
     circuit = circuits.locked(name)
     if is_hold:
         circuits.hold_open(circuit, actor.name, reason)
-        engine.tell_of(circuit)
+        engine.open_circuit_incident(circuit)
         return f"{name} is held open. Orders that need it wait; nothing of them is spent."
     if not circuit.is_open:
         return f"{name} is closed. Nothing was done."

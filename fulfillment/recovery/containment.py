@@ -99,7 +99,7 @@ def _hold(due: Due, memory: Memory, code: str) -> None:
     try:
         order = quarantine.order_of(due.saga) if due.order is None else due.order
         if quarantine.hold(due.saga, order, code, random.uniform(0.8, 1.2)):
-            quarantine.tell(due.saga, order, code)
+            quarantine.open_incident_of(due.saga, order, code)
         memory.went_well(due.saga)
     except Exception as error:
         if is_our_trouble(error) and not was_not_granted(error):

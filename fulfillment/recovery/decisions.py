@@ -68,10 +68,10 @@ def _decide(request: Request, found: LookedUp | None) -> Answer:
     about = at[0].name if at else ""
     audit(saga, request, request.verb, about, found)
     VERBS[request.verb](saga, request, found)
-    return Answer(outcome="done", sentence=_told(request, found))
+    return Answer(outcome="done", sentence=_sentence(request, found))
 
 
-def _told(request: Request, found: LookedUp | None) -> str:
+def _sentence(request: Request, found: LookedUp | None) -> str:
     if request.verb == "look_up" and found:
         return f"{request.order}: {found.sentence}"
     showed = f" {found.sentence[0].upper()}{found.sentence[1:]}." if found else ""

@@ -75,7 +75,7 @@ class Jump:
     seconds: float
     believed_until: float
     moved: set[int] = field(default_factory=set)
-    is_told: bool = False
+    is_reported: bool = False
     last: tuple[str, list[int]] | None = None
 
     @property
@@ -87,12 +87,12 @@ def move_with_the_clock(jump: Jump) -> int:
     """Move what is open by the jump. Returns how many sagas were moved. After an interruption it is called again, and nothing is moved twice."""
     by = timedelta(seconds=jump.seconds)
     _ask_what_became_of_the_last(jump)
-    if not jump.is_told:
+    if not jump.is_reported:
         log.warning("The database's clock has jumped by %+.1f s: what is open is moved with it", jump.seconds)
         with transaction.atomic(), connection.cursor() as cursor:
             for statement in THE_REST:
                 cursor.execute(statement, _values(by, jump.unsure_s))
-        jump.is_told = True
+        jump.is_reported = True
     _move_all(by, jump)
     return len(jump.moved)
 

@@ -7,11 +7,11 @@ from orders.probes import Probes, lost_before, probe_came_out, probe_not_sent, u
 __all__ = [
     "QUEUES",
     "lost_before",
+    "open_incidents_of_unserved_queues",
     "probe_came_out",
     "probe_not_sent",
     "probes_due",
     "proves_lost",
-    "tell_of_unserved_queues",
     "unanswered_for_s",
     "want",
 ]
@@ -22,5 +22,5 @@ _of_the_sweep = Probes()
 proves_lost, probes_due, want = _of_the_sweep.proves_lost, _of_the_sweep.due, _of_the_sweep.want
 
 
-def tell_of_unserved_queues() -> None:
-    _of_the_sweep.tell_of_unserved(QUEUES, settings.CORE_QUEUE_UNSERVED_LIMIT_S)
+def open_incidents_of_unserved_queues() -> None:
+    _of_the_sweep.open_incidents_of_unserved(QUEUES, settings.CORE_QUEUE_UNSERVED_LIMIT_S)

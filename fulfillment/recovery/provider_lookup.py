@@ -134,8 +134,8 @@ def _refuse_what_is_not_whole(step: Step, order: Order, receipt: Receipt, left: 
     try:
         whole(step, order, receipt, left)
     except StepError as error:
-        told = f"{shown[0].upper()}{shown[1:]}. {str(error).rstrip('.')}"
-        raise Refused(f"{told}: the order would go on with what it does not have. Nothing was done.") from None
+        message = f"{shown[0].upper()}{shown[1:]}. {str(error).rstrip('.')}"
+        raise Refused(f"{message}: the order would go on with what it does not have. Nothing was done.") from None
 
 
 def _what_the_provider_shows(name: str, shown: _Shown, currency: str) -> str:

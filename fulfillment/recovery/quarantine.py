@@ -35,9 +35,9 @@ SELECT %(saga)s, %(order)s, 1, %(code)s, shop_now(), shop_now(), shop_now() + %(
 WHERE set_config('synchronous_commit', 'off', true) IS NOT NULL
 ON CONFLICT (saga_id) DO UPDATE SET failures = held.failures + 1, code = excluded.code, last_at = shop_now(),
     look_at = shop_now() + %(jitter)s * interval '1 second' * CASE
-        WHEN held.failures + 1 < %(told_after)s THEN least(%(first_s)s * 2 ^ least(held.failures, 16), %(cap_s)s)
-        ELSE least(%(cap_s)s * 2 ^ least(held.failures + 1 - %(told_after)s, 16), %(told_cap_s)s) END
-RETURNING failures >= %(told_after)s AND told_at IS NULL
+        WHEN held.failures + 1 < %(notify_after)s THEN least(%(first_s)s * 2 ^ least(held.failures, 16), %(cap_s)s)
+        ELSE least(%(cap_s)s * 2 ^ least(held.failures + 1 - %(notify_after)s, 16), %(notified_cap_s)s) END
+RETURNING failures >= %(notify_after)s AND notified_at IS NULL
 """
 
 
@@ -49,8 +49,8 @@ def hold(saga_id: int, order_id: int | None, code: str, jitter: float) -> bool:
         "code": code[:60],
         "first_s": settings.BACKOFF_S,
         "cap_s": settings.BACKOFF_CAP_S,
-        "told_cap_s": settings.PATIENCE_CAP_S,
-        "told_after": settings.POISON_AFTER,
+        "notified_cap_s": settings.PATIENCE_CAP_S,
+        "notify_after": settings.POISON_AFTER,
         "jitter": jitter,
     }
     with connection.cursor() as cursor:
@@ -72,21 +72,21 @@ def order_of(saga_id: int) -> int | None:
 # --- a person is told ----------------------------------------------------------------------------------------------------
 
 
-def tell(saga_id: int, order_id: int | None, code: str) -> None:
+def open_incident_of(saga_id: int, order_id: int | None, code: str) -> None:
     """Open the incident of last resort: the whole total counts as at risk. Where its order's row cannot be referred to, it has no order."""
     about = _about(saga_id, order_id)
     try:
-        _tell(saga_id, order_id, about, code)
+        _open_incident(saga_id, order_id, about, code)
     except DatabaseError as error:
         if is_our_trouble(error):
             raise
-        _tell(saga_id, None, about, code)
+        _open_incident(saga_id, None, about, code)
 
 
-def _tell(saga_id: int, order_id: int | None, about: tuple[str, str, int], code: str) -> None:
+def _open_incident(saga_id: int, order_id: int | None, about: tuple[str, str, int], code: str) -> None:
     number, currency, total_minor = about
     with transaction.atomic():
-        Quarantine.objects.filter(pk=saga_id).update(told_at=ShopNow())
+        Quarantine.objects.filter(pk=saga_id).update(notified_at=ShopNow())
         open_incident(
             IncidentKind.QUARANTINED,
             subject=number,
@@ -150,7 +150,7 @@ def release(saga_id: int, order_id: int | None) -> None:
 
 def look_now(held: Quarantine) -> None:
     """A person wants it to be inspected now. If it fails again, they are notified again."""
-    Quarantine.objects.filter(pk=held.pk).update(look_at=ShopNow(), told_at=None)
+    Quarantine.objects.filter(pk=held.pk).update(look_at=ShopNow(), notified_at=None)
 
 
 def held_by_somebody() -> int:

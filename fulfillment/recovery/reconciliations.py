@@ -15,7 +15,7 @@ Outcome = Reconciliation.Outcome
 
 def reconciliation_begins() -> None:
     """A reconciliation that has the turn begins."""
-    begun = {"began_at": ShopNow(), "ended_at": None, "outcome": Outcome.AT_WORK, "told": ""}
+    begun = {"began_at": ShopNow(), "ended_at": None, "outcome": Outcome.AT_WORK, "summary": ""}
     with transaction.atomic():
         may_be_lost()
         Reconciliation.objects.bulk_create(
@@ -23,18 +23,18 @@ def reconciliation_begins() -> None:
         )
 
 
-def reconciliation_ended(told: str, findings: int, unexplained: Mapping[str, int], is_whole: bool) -> None:
+def reconciliation_ended(summary: str, findings: int, unexplained: Mapping[str, int], is_whole: bool) -> None:
     """It came to its end. ``unexplained``: currency → minor units. ``is_whole`` False: some orders could not be compared."""
     outcome = Outcome.WHOLE if is_whole else Outcome.IN_PART
     found = {"findings": findings, "unexplained": dict(unexplained), "compared_at": ShopNow()}
     with transaction.atomic():
         may_be_lost()
-        Reconciliation.objects.filter(pk=1).update(ended_at=ShopNow(), outcome=outcome, told=told[:300], **found)
+        Reconciliation.objects.filter(pk=1).update(ended_at=ShopNow(), outcome=outcome, summary=summary[:300], **found)
 
 
-def reconciliation_failed(told: str) -> None:
+def reconciliation_failed(summary: str) -> None:
     """It did not come to its end. What an earlier one has found stays."""
-    failed = {"ended_at": ShopNow(), "outcome": Outcome.FAILED, "told": told[:300]}
+    failed = {"ended_at": ShopNow(), "outcome": Outcome.FAILED, "summary": summary[:300]}
     with transaction.atomic():
         may_be_lost()
         if not Reconciliation.objects.filter(pk=1).update(**failed):
@@ -53,16 +53,16 @@ def reconciliation_exited(pid: int, code: int) -> str:
     if (has_begun and last is not None and last.ended_at is not None) or (holder and not holder.endswith(f":{pid}")):
         return ""
     how = f"was ended by signal {-code}" if code < 0 else f"ended with exit code {code}"
-    told = f"it {how}{'' if has_begun else ' before it had begun'}"
-    reconciliation_failed(told)
-    return told
+    summary = f"it {how}{'' if has_begun else ' before it had begun'}"
+    reconciliation_failed(summary)
+    return summary
 
 
 def last_reconciliation() -> Reconciliation | None:
     """The row. One that began, has not ended and has lost its turn is dead, and is shown as failed."""
     last = Reconciliation.objects.filter(pk=1).first()
     if last is not None and last.outcome == Outcome.AT_WORK and not holder_of(TURN):
-        last.outcome, last.told = Outcome.FAILED, "it ended without a word"
+        last.outcome, last.summary = Outcome.FAILED, "it ended without a word"
     return last
 
 

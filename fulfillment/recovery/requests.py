@@ -43,8 +43,8 @@ class Answer:
 
 
 def repeated(request: Request) -> Answer:
-    told = f"{request.order}: {request.verb.replace('_', ' ')} was done already. Nothing was done twice."
-    return Answer(outcome="repeated", sentence=told)
+    sentence = f"{request.order}: {request.verb.replace('_', ' ')} was done already. Nothing was done twice."
+    return Answer(outcome="repeated", sentence=sentence)
 
 
 def stale(order_id: int, request: Request, now: str = "") -> Refused:

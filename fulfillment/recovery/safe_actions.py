@@ -61,5 +61,5 @@ def _retry_now_of(order_number: str, actor: Actor) -> str:
     if saga.held_by:
         return "held"
     operator_actions.due_now(saga)
-    engine.tell(saga, Kind.OPERATOR, name=at[0].name, code="retry_now", actor=actor.name, detail={"user": actor.user})
+    engine.append_entry(saga, Kind.OPERATOR, name=at[0].name, code="retry_now", actor=actor.name, detail={"user": actor.user})
     return "due"

@@ -37,8 +37,8 @@ def decide(request: Request) -> Answer:
     refuse_what_is_not_legal(request, legal, "cannot be worked on by any process")
     _audit(order_id, request)
     _do(order_id, held, request)
-    told = " is looked at again within a second" if request.verb == "retry" else f": {request.verb} is recorded"
-    return Answer(outcome="done", sentence=f"{request.order}{told}.")
+    follows = " is looked at again within a second" if request.verb == "retry" else f": {request.verb} is recorded"
+    return Answer(outcome="done", sentence=f"{request.order}{follows}.")
 
 
 def _audit(order_id: int, request: Request) -> None:

@@ -84,8 +84,8 @@ class ProductForm(forms.ModelForm):
 
     def _begin_again(self, stored: Product) -> None:
         is_active = "active" if stored.is_active else "not active"
-        told = CHANGED.format(stored.sku, stored.name, money(stored.price_minor, stored.currency), is_active)
-        self.add_error(None, forms.ValidationError(told))
+        message = CHANGED.format(stored.sku, stored.name, money(stored.price_minor, stored.currency), is_active)
+        self.add_error(None, forms.ValidationError(message))
         send_back(self, opened=_as_opened(stored))
 
     def _ask(self, stored: Product | None, price_minor: int) -> None:

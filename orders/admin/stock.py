@@ -128,8 +128,8 @@ class StockLevelAdmin(ModelAdmin):
         given = {name: form.cleaned_data[name] for name in ("note", "since", "request")}
         actor = request.user.get_username()
         form.movement = movements.record(obj.sku, form.cleaned_data["reason"], form.cleaned_data["pieces"], actor=actor, **given)
-        told = "This form was recorded already, and is not recorded again" if form.is_repeated else "Recorded"
-        self.message_user(request, f"{told}. {form.movement}.", messages.WARNING if form.is_repeated else messages.SUCCESS)
+        message = "This form was recorded already, and is not recorded again" if form.is_repeated else "Recorded"
+        self.message_user(request, f"{message}. {form.movement}.", messages.WARNING if form.is_repeated else messages.SUCCESS)
 
     def construct_change_message(self, request: HttpRequest, form: Any, formsets: Any, add: bool = False) -> Any:
         """The note stands in the movement alone."""

@@ -71,11 +71,11 @@ def faults_of(address: Mapping[str, str]) -> dict[str, ErrorDetail]:
         needs.discard("state")  # a city says enough there: Dubai, Hong Kong, Kingston
     faults = {name: _missing(rules, name) for name in sorted(needs) if not address.get(name)}
     if "state" in needs and "state" not in faults and not _is_state(address["state"], rules):
-        told = f"No state of {_name_of(rules)} has this name. They are written like {rules.state_example}."
-        faults["state"] = ErrorDetail(told, "unknown_state")
+        message = f"No state of {_name_of(rules)} has this name. They are written like {rules.state_example}."
+        faults["state"] = ErrorDetail(message, "unknown_state")
     if (postal_code := address.get("postal_code")) and rules.has_postal_codes and not _is_postal_code(postal_code, rules):
-        told = f"Not a postal code of {_name_of(rules)}: they look like {rules.postal_code_example}."
-        faults["postal_code"] = ErrorDetail(told, "invalid_postal_code")
+        message = f"Not a postal code of {_name_of(rules)}: they look like {rules.postal_code_example}."
+        faults["postal_code"] = ErrorDetail(message, "invalid_postal_code")
     return faults
 
 

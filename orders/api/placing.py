@@ -68,8 +68,10 @@ def place(client: User, key: str, wanted: dict[str, Any], correlation_id: str) -
             raise
         return Placed(winner, replayed=True)
     except OrdersAreNotTaken:
-        told = "The shop takes no orders until a person has looked at something. Nothing was placed. Ask again later, under the same key."
-        raise OrderProblem(NOT_TAKEN, told) from None
+        message = (
+            "The shop takes no orders until a person has looked at something. Nothing was placed. Ask again later, under the same key."
+        )
+        raise OrderProblem(NOT_TAKEN, message) from None
     return Placed(order, replayed=False)
 
 
@@ -102,8 +104,8 @@ def _under(client: User, key: str) -> Order | None:
 
 
 def _key_reused(order: Order, but: str) -> OrderProblem:
-    told = f"This key has placed {order.number}, {but}. Nothing was placed now. Read GET /api/v1/orders/{order.number} first: "
-    return OrderProblem(KEY_REUSED, told + "it may be the order that you want.", order=order.number)
+    message = f"This key has placed {order.number}, {but}. Nothing was placed now. Read GET /api/v1/orders/{order.number} first: "
+    return OrderProblem(KEY_REUSED, message + "it may be the order that you want.", order=order.number)
 
 
 def _refuse_an_unexpected_total(wanted: dict[str, Any], total_minor: int, placed: Order | None) -> None:
@@ -111,12 +113,14 @@ def _refuse_an_unexpected_total(wanted: dict[str, Any], total_minor: int, placed
     expected = wanted.get("expected_total_minor")
     if expected in (None, total_minor):
         return
-    told: dict[str, Any] = {"expected_total_minor": expected, "total_minor": total_minor, "currency": wanted["currency"]}
+    members: dict[str, Any] = {"expected_total_minor": expected, "total_minor": total_minor, "currency": wanted["currency"]}
     totals = f"{total_minor} in minor units, and you expected {expected}"
     if placed is not None:
         detail = f"{placed.number} has been placed under this key. It costs {totals}. Nothing was placed now."
-        raise OrderProblem(TOTAL_DIFFERS, detail, order=placed.number, **told)
-    raise OrderProblem(TOTAL_DIFFERS, f"The order would cost {totals}. Nothing was placed. The prices are at GET /api/v1/products.", **told)
+        raise OrderProblem(TOTAL_DIFFERS, detail, order=placed.number, **members)
+    raise OrderProblem(
+        TOTAL_DIFFERS, f"The order would cost {totals}. Nothing was placed. The prices are at GET /api/v1/products.", **members
+    )
 
 
 def _refuse_a_reference_that_is_taken(client: User, key: str, reference: str) -> None:
@@ -162,8 +166,8 @@ def _total_minor(lines: list[dict[str, Any]], products: dict[str, Product]) -> i
     """Raises ValidationError: more than an order may cost."""
     total_minor: int = sum(products[line["sku"]].price_minor * line["quantity"] for line in lines)
     if total_minor > MAX_TOTAL_MINOR:
-        told = f"An order may cost {money(MAX_TOTAL_MINOR, settings.SHOP_CURRENCY)} at most."
-        raise ValidationError({"lines": [ErrorDetail(told, "total_too_large")]})
+        message = f"An order may cost {money(MAX_TOTAL_MINOR, settings.SHOP_CURRENCY)} at most."
+        raise ValidationError({"lines": [ErrorDetail(message, "total_too_large")]})
     return total_minor
 
 

@@ -107,7 +107,7 @@ def _come_again(request: Any, error: BaseException) -> HttpResponse:
     unavailable.note(django_request, error)
     if not _is_api(django_request):
         return unavailable.page(django_request)
-    document = _document(django_request, unavailable.UNAVAILABLE, unavailable.TOLD, "database_unavailable")
+    document = _document(django_request, unavailable.UNAVAILABLE, unavailable.MESSAGE, "database_unavailable")
     return unavailable.retry_later(document)
 
 

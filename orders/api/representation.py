@@ -53,8 +53,13 @@ def full(order: Order) -> dict[str, Any]:
 
 def why(order: Order) -> dict[str, Any]:
     """Where it stands, since when, and what happens next. What people decide about, and the money at risk, is not a client's."""
-    told = explain(order)
-    return {"sentence": told.public, "since": told.since, "next_at": told.next_at, "blocked_on": told.public_blocked_on}
+    explanation = explain(order)
+    return {
+        "sentence": explanation.public,
+        "since": explanation.since,
+        "next_at": explanation.next_at,
+        "blocked_on": explanation.public_blocked_on,
+    }
 
 
 def product(item: Product) -> dict[str, Any]:

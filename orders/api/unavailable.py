@@ -18,7 +18,7 @@ log = logging.getLogger(__name__)
 
 UNAVAILABLE = Problem("database-unavailable", "The shop's database cannot serve this request now", 503)
 RETRY_AFTER_S = 2
-TOLD = "Our database could not serve this now. Ask again in a moment, with the same Idempotency-Key: nothing happens twice."
+MESSAGE = "Our database could not serve this now. Ask again in a moment, with the same Idempotency-Key: nothing happens twice."
 
 
 def note(request: HttpRequest, error: BaseException) -> None:

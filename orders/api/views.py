@@ -71,8 +71,8 @@ def expanded(request: Request) -> list[str]:
     """What ``?expand=a,b`` asks for. Raises QueryParamError: a name that cannot be expanded."""
     asked = [name for name in request.query_params.get("expand", "").split(",") if name]
     if unknown := [name for name in asked if name not in EXPANDED]:
-        told = f"{', '.join(map(repr, unknown))} cannot be expanded; known: {', '.join(EXPANDED)}."
-        raise QueryParamError({"expand": [ErrorDetail(told, "unknown_value")]})
+        message = f"{', '.join(map(repr, unknown))} cannot be expanded; known: {', '.join(EXPANDED)}."
+        raise QueryParamError({"expand": [ErrorDetail(message, "unknown_value")]})
     return asked
 
 

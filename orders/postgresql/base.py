@@ -136,9 +136,9 @@ class _Watched(DatabaseErrorWrapper):
             hide_values(error)
         try:
             super().__exit__(kind, error, trace)
-        except Error as told:
-            _line.heard_of(told.__cause__)
-            if is_unusable(told):
+        except Error as wrapped:
+            _line.heard_of(wrapped.__cause__)
+            if is_unusable(wrapped):
                 self.wrapper.give_up()
             raise
         if self.wrapper.was_interrupted():

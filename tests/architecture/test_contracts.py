@@ -37,11 +37,11 @@ def lint(folder: Path) -> tuple[int, str]:
 
 
 def test_all_contracts_are_kept() -> None:
-    code, told = lint(ROOT)
+    code, output = lint(ROOT)
 
-    assert code == 0, told
+    assert code == 0, output
     contracts = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
-    assert f"{len(contracts)} kept, 0 broken" in told
+    assert f"{len(contracts)} kept, 0 broken" in output
 
 
 @pytest.mark.parametrize(("file", "forbidden", "contract"), BROKEN, ids=[file for file, _, _ in BROKEN])
@@ -50,12 +50,12 @@ def test_a_contract_broken_on_purpose_is_reported(tmp_path: Path, file: str, for
     target = tmp_path / file
     target.write_text(f"{target.read_text()}\n{forbidden}\n")
 
-    code, told = lint(tmp_path)
+    code, output = lint(tmp_path)
 
-    assert code == 1, told
-    assert any(line.startswith(contract) and "BROKEN" in line for line in _unwrapped(told)), told
+    assert code == 1, output
+    assert any(line.startswith(contract) and "BROKEN" in line for line in _unwrapped(output)), output
 
 
-def _unwrapped(told: str) -> list[str]:
+def _unwrapped(output: str) -> list[str]:
     """One line per contract, however the terminal wrapped them."""
-    return told.replace(" \n", " ").splitlines()
+    return output.replace(" \n", " ").splitlines()

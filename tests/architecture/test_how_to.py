@@ -114,10 +114,10 @@ def test_the_step_of_the_page_works(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     """Twice is once, forward and backward; what was cancelled by its key comes no more."""
     with served(Service()) as url:
         monkeypatch.setenv("WRAPPING_URL", url)
-        told = last_line(project_with(DOCS / "add-a-step.md", tmp_path), STEP)
+        result = last_line(project_with(DOCS / "add-a-step.md", tmp_path), STEP)
 
     wrapped = {"wrapping_id": "id-1"}
-    assert told == [wrapped, wrapped, wrapped, 1, None, None, None, 0, "Rejected"]
+    assert result == [wrapped, wrapped, wrapped, 1, None, None, None, 0, "Rejected"]
 
 
 PROVIDER = """
@@ -145,9 +145,9 @@ def test_the_provider_of_the_page_works(tmp_path: Path, monkeypatch: pytest.Monk
     with served(Service()) as url:
         monkeypatch.setenv("ACME_URL", url)
         monkeypatch.setenv("PAYMENTS_GATEWAY", "acme")
-        told = last_line(project_with(DOCS / "add-a-provider.md", tmp_path), PROVIDER)
+        result = last_line(project_with(DOCS / "add-a-provider.md", tmp_path), PROVIDER)
 
-    assert told == [True, "EUR", 420, 420, ["id-1"], 0, "cancelled_by_key"]
+    assert result == [True, "EUR", 420, 420, ["id-1"], 0, "cancelled_by_key"]
 
 
 SUBSCRIBER = """
@@ -199,6 +199,6 @@ def test_the_subscriber_of_the_page_works(tmp_path: Path, database: None) -> Non
     migrated = run(project, "manage.py", "migrate", "--noinput", "--verbosity=0")
     assert migrated.returncode == 0, migrated.stderr
 
-    told = last_line(project, SUBSCRIBER)
+    result = last_line(project, SUBSCRIBER)
 
-    assert told == ["survey", "delivered", 1, [], ["1 orders were delivered and have no invitation"]]
+    assert result == ["survey", "delivered", 1, [], ["1 orders were delivered and have no invitation"]]

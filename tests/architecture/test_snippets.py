@@ -26,7 +26,7 @@ SETTING = re.compile(r"`((\w+): str = env\.str[^`]*)`")
 LISTED = re.compile(r"^\| `(\w+)` \| [^|]+ \| `manage\.py ([^`]+)` \|$", re.MULTILINE)
 PACKAGES = {"config", "orders", "fulfillment", "sideeffects", "tests"}
 STANDS_FOR = {"VERB": "retry", "N": "1", "NAME": "amara", "…": "it"}
-TOLD = """
+LISTING = """
 import json
 import django
 django.setup()
@@ -116,11 +116,11 @@ def test_what_a_page_shows_passes_every_check_and_gets_its_tasks(shown: Path, tm
     """I copy it as it stands, and nothing refuses it."""
     project = project_with(shown, tmp_path)
 
-    checked, told = run(project, "manage.py", "check"), run(project, "-c", TOLD)
+    checked, listed = run(project, "manage.py", "check"), run(project, "-c", LISTING)
 
     assert checked.returncode == 0, checked.stderr
-    assert told.returncode == 0, told.stderr
-    tasks = json.loads(told.stdout.splitlines()[-1])
+    assert listed.returncode == 0, listed.stderr
+    tasks = json.loads(listed.stdout.splitlines()[-1])
     files = [name for name, _ in snippets(shown)]
     for step in (Path(name).stem for name in files if name.startswith("fulfillment/steps/")):
         assert {f"fulfillment.{step}", f"fulfillment.compensate_{step}"} <= set(tasks)

@@ -60,13 +60,13 @@ def test_rabbitmq_with_an_alarm_is_told_as_that_at_once(rabbit: RabbitBroker, db
     wait_for(lambda: trouble() != "", 10)
 
     begun = time.monotonic()
-    (told,) = list(broker_and_workers(app, 0.5, lambda queue: ""))
+    (finding,) = list(broker_and_workers(app, 0.5, lambda queue: ""))
     with pytest.raises(SystemExit) as end:
         call_command("health", "saga@%h")
 
     assert time.monotonic() - begun < 2
-    assert (told.level, told.what) == ("FAIL", "broker")
-    assert "answers and takes no messages (it blocks whoever publishes: `rabbitmqctl list_alarms`" in told.found
+    assert (finding.level, finding.what) == ("FAIL", "broker")
+    assert "answers and takes no messages (it blocks whoever publishes: `rabbitmqctl list_alarms`" in finding.found
     assert (end.value.code or 0, "takes no messages" in capsys.readouterr().out) == (0, True)
 
     rabbit.control("set_vm_memory_high_watermark", "0.6")
@@ -80,11 +80,11 @@ def test_a_broker_that_takes_no_messages_is_told_as_that(
     """After a failover, or with its memory full, it answers PING; nobody is told to start workers that run already."""
     becomes(broker)
 
-    (told,) = list(broker_and_workers(app, 0.5, lambda queue: ""))
+    (finding,) = list(broker_and_workers(app, 0.5, lambda queue: ""))
 
-    assert (told.level, told.what) == ("FAIL", "broker")
-    assert "answers and takes no messages" in told.found
-    assert words in told.found
+    assert (finding.level, finding.what) == ("FAIL", "broker")
+    assert "answers and takes no messages" in finding.found
+    assert words in finding.found
     with pytest.raises(SystemExit) as end:
         call_command("health", "saga@%h")
     assert (end.value.code or 0, "takes no messages" in capsys.readouterr().out) == (0, True)

@@ -109,11 +109,11 @@ def test_the_status_page_is_what_doctor_finds_with_the_numbers(
 
     page = probe.get("/status")
 
-    told = page.json()
-    assert (page.status_code, told["level"]) == (200, "warn")
-    assert {finding["what"] for finding in told["findings"]} == {finding.what for finding in doctor.examine()}
-    assert set(told["findings"][0]) == {"level", "what", "found", "to_do", "runbook"}
-    numbers = told["numbers"]
+    document = page.json()
+    assert (page.status_code, document["level"]) == (200, "warn")
+    assert {finding["what"] for finding in document["findings"]} == {finding.what for finding in doctor.examine()}
+    assert set(document["findings"][0]) == {"level", "what", "found", "to_do", "runbook"}
+    numbers = document["numbers"]
     assert numbers.pop("sweep_age_s") < 60
     assert numbers.pop("relay_age_s") < 60
     assert numbers["orders"].pop("oldest_s") < 60
@@ -153,10 +153,10 @@ def test_without_the_core_s_tables_there_are_no_numbers(well: None, probe: Brows
     with connection.cursor() as cursor:
         cursor.execute("ALTER TABLE fulfillment_saga RENAME TO gone")
 
-    told = probe.get("/status").json()
+    document = probe.get("/status").json()
 
-    assert told["numbers"] == {}
-    assert {finding["what"]: finding["level"] for finding in told["findings"]}["deliveries"] == "ok"
+    assert document["numbers"] == {}
+    assert {finding["what"]: finding["level"] for finding in document["findings"]}["deliveries"] == "ok"
 
 
 def test_what_cannot_be_read_leaves_the_rest(well: None, probe: Browser, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -164,11 +164,11 @@ def test_what_cannot_be_read_leaves_the_rest(well: None, probe: Browser, monkeyp
     with connection.cursor() as cursor:
         cursor.execute("ALTER TABLE sideeffects_delivery RENAME TO gone")
 
-    told = probe.get("/status").json()
+    document = probe.get("/status").json()
 
-    numbers = told["numbers"]
+    numbers = document["numbers"]
     assert (numbers["deliveries"], numbers["orders"]["under_way"]) == (None, 0)
-    assert {finding["what"]: finding["level"] for finding in told["findings"]}["orders"] == "ok"
+    assert {finding["what"]: finding["level"] for finding in document["findings"]}["orders"] == "ok"
 
 
 @pytest.mark.parametrize("path", ["/healthz", "/healthz/"])
@@ -203,13 +203,13 @@ def test_a_sweep_is_healthy_while_it_gets_round(db: None, run_dir: Any, capsys: 
     assert ask("sweep", capsys) == (1, f"No sweep of this host has left a sign of life in {run_dir}/alive.\n")
     Sweep(lambda _: None).round()
 
-    code, told = ask("sweep", capsys)
-    assert (code, told.split(")")[0]) == (0, f"The sweep (pid {os.getpid()}")
+    code, output = ask("sweep", capsys)
+    assert (code, output.split(")")[0]) == (0, f"The sweep (pid {os.getpid()}")
 
     long_ago = time.time() - heartbeat.DEAD_AFTER_S - 1
     os.utime(run_dir / "alive" / f"sweep.{os.getpid()}", (long_ago, long_ago))
-    code, told = ask("sweep", capsys)
-    assert (code, told) == (1, f"The sweep (pid {os.getpid()}) got round {heartbeat.DEAD_AFTER_S + 1:.1f} s ago.\n")
+    code, output = ask("sweep", capsys)
+    assert (code, output) == (1, f"The sweep (pid {os.getpid()}) got round {heartbeat.DEAD_AFTER_S + 1:.1f} s ago.\n")
 
 
 def test_a_sweep_that_stands_still_while_the_clock_is_set_back_is_sick_all_the_same(
@@ -247,9 +247,9 @@ def test_a_sweep_works_where_no_sign_can_be_left(settings: Any, caplog: pytest.L
 
 
 def test_a_broker_that_is_down_makes_no_worker_sick(capsys: pytest.CaptureFixture[str]) -> None:
-    code, told = ask("saga@%h", capsys)
+    code, output = ask("saga@%h", capsys)
 
-    assert (code, told.startswith("The broker does not answer")) == (0, True)
+    assert (code, output.startswith("The broker does not answer")) == (0, True)
 
 
 def test_a_process_that_nobody_knows_is_wrong_usage(capsys: pytest.CaptureFixture[str]) -> None:
@@ -262,9 +262,9 @@ def test_its_help_can_be_pasted(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         load_command_class("config", "health").run_from_argv(["manage.py", "health", "--help"])
 
-    told = capsys.readouterr().out
-    assert "manage.py health saga@%h" in told
-    assert "%%" not in told
+    output = capsys.readouterr().out
+    assert "manage.py health saga@%h" in output
+    assert "%%" not in output
 
 
 def test_a_process_that_nobody_starts_is_wrong_usage() -> None:

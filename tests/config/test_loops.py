@@ -26,13 +26,13 @@ def test_a_mistake_in_the_code_ends_no_loop_and_does_not_look_like_work(
     loop: type[loops.Loop], age_s: Callable[[], float | None], part: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     """The process lives, says it once, and doctor sees a loop that does not run."""
-    told: list[str] = []
-    one = loop(told.append)
+    lines: list[str] = []
+    one = loop(lines.append)
     with pytest.MonkeyPatch.context() as broken:
         broken.setattr(part, breaks)
         assert [one.round() for _ in range(3)] == [0, 0, 0]
 
-    assert [line for line in told if "failed: RuntimeError" in line] == told[:1]
+    assert [line for line in lines if "failed: RuntimeError" in line] == lines[:1]
     assert caplog.text.count("Traceback") == 1
     assert age_s() is None
 

@@ -83,7 +83,7 @@ def worker(broker: Broker, shop: Shop, crash: Path, tmp_path: Path) -> Iterator[
         one.end()
 
 
-def told(order: Order) -> list[tuple[str, str, int]]:
+def incidents_of(order: Order) -> list[tuple[str, str, int]]:
     return list(Incident.objects.filter(order=order).values_list("kind", "code", "amount_minor"))
 
 
@@ -104,7 +104,7 @@ def test_an_order_whose_every_task_id_was_revoked_ends_at_a_person(broker: Broke
     order = shop.open("ORD-1")
     wait_for(lambda: state(order) == SagaState.NEEDS_ATTENTION, 100, every_s=0.3)
 
-    assert [(kind, code) for kind, code, _ in told(order)] == [("stuck", "poison")]
+    assert [(kind, code) for kind, code, _ in incidents_of(order)] == [("stuck", "poison")]
     assert published_again(order) == int(BUDGETS["POISON_AFTER"])
     assert len(set(worker.lines("Discarding revoked task"))) == published_again(order)
     assert shop.provider.ledger("ORD-1") == []
@@ -131,7 +131,7 @@ def test_a_step_that_kills_its_process_every_time_turns_the_order_back(worker: W
         wait_for(lambda: state(order) == SagaState.COMPENSATED, 100, every_s=0.3)
 
     order.refresh_from_db()
-    assert (order.status, told(order)) == ("payment_failed", [])
+    assert (order.status, incidents_of(order)) == ("payment_failed", [])
     assert crashing.times == int(BUDGETS["STEP_TRIES"])
     assert [operation for operation, _, _ in shop.provider.effects("ORD-1") if operation in ("charge", "refund")] == []
     assert worker.process.pid == before
@@ -146,6 +146,6 @@ def test_a_compensation_that_kills_its_process_every_time_ends_at_a_person(worke
         order = shop.open("ORD-1", postal_code="00422")
         wait_for(lambda: state(order) == SagaState.NEEDS_ATTENTION, 100, every_s=0.3)
 
-    ((kind, _, amount),) = told(order)
+    ((kind, _, amount),) = incidents_of(order)
     assert (kind, amount) == ("compensation_exhausted", order.total_minor)
     assert crashing.times == int(BUDGETS["COMPENSATION_TRIES"])

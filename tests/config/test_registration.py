@@ -38,7 +38,7 @@ def worker(tmp_path: Path) -> Iterator[Worker]:
         broker.end()
 
 
-def told() -> list[tuple[str, str, str]]:
+def incidents() -> list[tuple[str, str, str]]:
     return list(Incident.objects.order_by("id").values_list("subject", "state", "outcome"))
 
 
@@ -54,12 +54,12 @@ def crash(name: str, times: int = 1) -> None:
 def test_a_worker_that_is_killed_again_and_again_tells_so_itself(worker: Worker) -> None:
     """Nobody has to look at its restarts: the fifth start opens one incident, doctor names the worker, and its stop closes it."""
     for _ in range(CRASHES):
-        assert told() == []
+        assert incidents() == []
         worker.end()
         worker.start()
         worker.is_ready()
 
-    ((subject, state, _),) = told()
+    ((subject, state, _),) = incidents()
     (finding,) = crash_loops()
     assert subject.startswith("bare@")
     assert state == "open"
@@ -69,19 +69,19 @@ def test_a_worker_that_is_killed_again_and_again_tells_so_itself(worker: Worker)
     worker.process.send_signal(signal.SIGTERM)
     worker.process.wait(20)
 
-    assert told() == [(subject, "resolved", "stopped")]
+    assert incidents() == [(subject, "resolved", "stopped")]
 
 
 def test_a_process_that_lives_again_takes_the_word_back(settings: Any) -> None:
     settings.LIVED_LONG_S = 0.1
     crash("sweep@here", CRASHES)
-    assert told() == [("sweep@here", "open", "")]
+    assert incidents() == [("sweep@here", "open", "")]
     presence = Registration("sweep@here", RELEASE)
 
     presence.begin()
     presence.watch()
 
-    wait_for(lambda: told() == [("sweep@here", "resolved", "lived")], 5)
+    wait_for(lambda: incidents() == [("sweep@here", "resolved", "lived")], 5)
 
 
 def test_the_list_of_incidents_names_it_as_what_it_is(capsys: pytest.CaptureFixture[str]) -> None:
@@ -103,7 +103,7 @@ def test_stopping_and_starting_is_no_crash() -> None:
         presence.begin()
         presence.end()
 
-    assert told() == []
+    assert incidents() == []
 
 
 def test_many_that_live_side_by_side_under_one_name_are_no_crash() -> None:
@@ -112,7 +112,7 @@ def test_many_that_live_side_by_side_under_one_name_are_no_crash() -> None:
     for _ in range(3 * CRASHES):
         processes.record_start("web@here", me.pid, me.create_time(), 1, lives)
 
-    assert told() == []
+    assert incidents() == []
 
 
 def test_a_crash_after_a_long_life_is_no_loop() -> None:
@@ -121,7 +121,7 @@ def test_a_crash_after_a_long_life_is_no_loop() -> None:
         crash("saga@here")
         processes.record_life(ProcessRow.objects.latest("id").pk)
 
-    assert told() == []
+    assert incidents() == []
 
 
 def test_a_pid_that_was_given_to_somebody_else_is_not_its_predecessor() -> None:

@@ -210,9 +210,9 @@ def test_those_who_wait_are_woken_twenty_a_second_from_the_first_on(place: Place
     assert len(held) == 8
 
 
-@pytest.mark.parametrize(("before_s", "is_told"), [(EDGE, False), (0, True)], ids=["just before", "then"])
+@pytest.mark.parametrize(("before_s", "is_open"), [(EDGE, False), (0, True)], ids=["just before", "then"])
 def test_who_was_never_asked_for_is_a_person_s_after_the_limit_of_an_outage(
-    place: Place, clock: ShopClock, before_s: float, is_told: bool
+    place: Place, clock: ShopClock, before_s: float, is_open: bool
 ) -> None:
     opened(place, clock)
     clock.until(circuit().opened_at, LEASE + 1)
@@ -223,7 +223,7 @@ def test_who_was_never_asked_for_is_a_person_s_after_the_limit_of_an_outage(
 
     recovery.look(late)
 
-    assert Incident.objects.filter(order__saga=late).exists() is is_told
+    assert Incident.objects.filter(order__saga=late).exists() is is_open
     assert found(late).state == SagaState.RUNNING, "it waits on, told or not"
 
 

@@ -145,10 +145,10 @@ def test_every_state_of_a_step_has_a_sentence(order: Order, saga: int, step_stat
     )
     StepRecord.objects.filter(saga=saga, name="payment").update(state=step_state, error_message="because")
 
-    told = explain(order)
+    explanation = explain(order)
 
-    assert len(told.sentence) > 15
-    assert "_" not in told.sentence
+    assert len(explanation.sentence) > 15
+    assert "_" not in explanation.sentence
 
 
 @pytest.mark.parametrize(("saga_state", "failure"), [("completed", ""), ("compensated", "cancelled"), ("compensated", "payment_failed")])

@@ -58,24 +58,24 @@ def test_the_reason_is_that_of_turning_back_not_of_a_failed_compensation(saga: i
     assert "tries" not in explain(order).public
 
 
-@pytest.mark.parametrize(("name", "told"), [("insurance", "insurance failed"), ("gift_wrap", "gift wrap failed")])
-def test_an_order_that_fails_at_a_step_of_one_s_own_says_which(saga: int, order: Order, name: str, told: str) -> None:
+@pytest.mark.parametrize(("name", "message"), [("insurance", "insurance failed"), ("gift_wrap", "gift wrap failed")])
+def test_an_order_that_fails_at_a_step_of_one_s_own_says_which(saga: int, order: Order, name: str, message: str) -> None:
     """A step that somebody adds has no status of its own; its name is told all the same, inside and outside."""
     StepRecord.objects.filter(name="payment").update(name=name)
     with transaction.atomic():
         compensation.turn_back(engine.locking(Saga.objects.filter(pk=saga)).get(), "No paper left.")
 
-    assert f"The order is being undone ({told}: No paper left)." in explain(order).sentence
+    assert f"The order is being undone ({message}: No paper left)." in explain(order).sentence
     Saga.objects.filter(pk=saga).update(state="compensated", wake_at=None)
-    assert explain(order).sentence.startswith(f"The order ended because {told}: No paper left.")
-    assert explain(order).public.startswith(f"The order ended because {told}.")
+    assert explain(order).sentence.startswith(f"The order ended because {message}: No paper left.")
+    assert explain(order).public.startswith(f"The order ended because {message}.")
 
 
-@pytest.mark.parametrize(("failure", "told"), [("failed", "a step failed"), ("shipping_failed", "shipping failed")])
-def test_an_order_that_turned_back_before_its_step_was_kept_says_what_is_known(saga: int, order: Order, failure: str, told: str) -> None:
+@pytest.mark.parametrize(("failure", "message"), [("failed", "a step failed"), ("shipping_failed", "shipping failed")])
+def test_an_order_that_turned_back_before_its_step_was_kept_says_what_is_known(saga: int, order: Order, failure: str, message: str) -> None:
     Saga.objects.filter(pk=saga).update(failure=failure, state="compensated", wake_at=None)
 
-    assert f"because {told}." in explain(order).sentence
+    assert f"because {message}." in explain(order).sentence
 
 
 def test_a_second_try_runs_since_its_own_start(saga: int, order: Order) -> None:
@@ -83,9 +83,9 @@ def test_a_second_try_runs_since_its_own_start(saga: int, order: Order) -> None:
     first, recorded, second = (datetime(2026, 1, 1, hour, tzinfo=UTC) for hour in (1, 2, 3))
     StepRecord.objects.filter(name="payment").update(state="started", scheduled_at=first, outcome_at=recorded, started_at=second)
 
-    told = explain(order)
+    explanation = explain(order)
 
-    assert (told.sentence, told.since) == ("Payment is running.", second)
+    assert (explanation.sentence, explanation.since) == ("Payment is running.", second)
 
 
 def test_a_look_that_is_overdue_is_not_told_as_one_that_comes(saga: int) -> None:
@@ -94,14 +94,14 @@ def test_a_look_that_is_overdue_is_not_told_as_one_that_comes(saga: int) -> None
     overdue = shop_now() - timedelta(seconds=LATE_AFTER_S + 1)
     Saga.objects.filter(pk=saga).update(wake_at=overdue)
 
-    told = explain(Order.objects.get())
+    explanation = explain(Order.objects.get())
 
-    assert told.sentence == (
+    assert explanation.sentence == (
         "Payment could not be tried after try 1. It is tried again under the same key. "
         f"It was due at {overdue:%H:%M:%S} UTC, and the sweep has not come to it since: `manage.py doctor` says why."
     )
-    assert (told.next_at, told.blocked_on) == (None, "the sweep")
-    assert told.public == "Payment takes longer than usual; it goes on by itself."
+    assert (explanation.next_at, explanation.blocked_on) == (None, "the sweep")
+    assert explanation.public == "Payment takes longer than usual; it goes on by itself."
 
 
 def test_a_look_that_is_a_little_late_is_no_news(saga: int) -> None:
@@ -109,10 +109,10 @@ def test_a_look_that_is_a_little_late_is_no_news(saga: int) -> None:
     StepRecord.objects.filter(name="payment").update(state="retry_wait", tries=1)
     Saga.objects.filter(pk=saga).update(wake_at=shop_now() - timedelta(seconds=LATE_AFTER_S - 2))
 
-    told = explain(Order.objects.get())
+    explanation = explain(Order.objects.get())
 
-    assert told.blocked_on == "the provider"
-    assert told.next_at is not None
+    assert explanation.blocked_on == "the provider"
+    assert explanation.next_at is not None
 
 
 def test_a_message_in_a_queue_that_lets_nothing_out_is_not_told_as_on_its_way(saga: int, order: Order, clock: ShopClock) -> None:
@@ -126,10 +126,10 @@ def test_a_message_in_a_queue_that_lets_nothing_out_is_not_told_as_on_its_way(sa
 
     clock.passes(38 - settings.PROBE_AFTER_S)
     Saga.objects.update(wake_at=clock.now)
-    told = explain(order)
+    explanation = explain(order)
 
-    assert told.sentence == "Payment may start, but its queue has let nothing out for 38 s: `manage.py doctor` says why."
-    assert (told.public, told.blocked_on) == ("Payment takes longer than usual; it goes on by itself.", "a worker")
+    assert explanation.sentence == "Payment may start, but its queue has let nothing out for 38 s: `manage.py doctor` says why."
+    assert (explanation.public, explanation.blocked_on) == ("Payment takes longer than usual; it goes on by itself.", "a worker")
 
 
 def test_a_compensation_s_queue_is_its_own(saga: int, order: Order, clock: ShopClock) -> None:
@@ -145,10 +145,12 @@ def test_a_compensation_s_queue_is_its_own(saga: int, order: Order, clock: ShopC
     clock.passes(180)
     Saga.objects.update(wake_at=clock.now)
 
-    told = explain(order)
+    explanation = explain(order)
 
-    assert "The undo of payment may start, but its queue has let nothing out for 3 min: `manage.py doctor` says why." in told.sentence
-    assert told.public == "The order is being undone."
+    assert (
+        "The undo of payment may start, but its queue has let nothing out for 3 min: `manage.py doctor` says why." in explanation.sentence
+    )
+    assert explanation.public == "The order is being undone."
 
 
 def test_an_order_that_is_held_is_so_since_it_is_held(saga: int, order: Order) -> None:

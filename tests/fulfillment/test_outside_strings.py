@@ -47,26 +47,26 @@ def test_a_compensation_that_is_refused_with_it_is_a_person_s(saga: int, text: s
 @EVIL
 def test_an_answer_s_error_code_is_kept(text: str) -> None:
     """As it comes from the wire."""
-    told = outcome(500, {"error": {"code": text}}, ())
+    error = outcome(500, {"error": {"code": text}}, ())
 
-    assert isinstance(told, InDoubt)
-    assert told.code.isprintable()
-    assert len(told.code) <= 60
+    assert isinstance(error, InDoubt)
+    assert error.code.isprintable()
+    assert len(error.code) <= 60
 
 
 def test_an_error_code_without_anything_strange_is_kept_as_it_is() -> None:
-    told = outcome(500, {"error": {"code": "no_funds: größer als 5 €"}}, ())
+    error = outcome(500, {"error": {"code": "no_funds: größer als 5 €"}}, ())
 
-    assert told is not None
-    assert (told.code, str(told)) == ("no_funds: größer als 5 €", "The provider answered 500 (no_funds: größer als 5 €).")
+    assert error is not None
+    assert (error.code, str(error)) == ("no_funds: größer als 5 €", "The provider answered 500 (no_funds: größer als 5 €).")
 
 
 @EVIL
 def test_a_person_is_told_of_it(order: Order, text: str) -> None:
     """Also of an order that does not exist, under a number that a stranger has chosen."""
-    told: dict[str, Any] = {"subject": text, "step": text, "code": text, "message": text, "currency": "EUR", "order_id": order.pk}
-    first = open_incident(IncidentKind.MISMATCH, **told)
-    again = open_incident(IncidentKind.MISMATCH, **told)
+    columns: dict[str, Any] = {"subject": text, "step": text, "code": text, "message": text, "currency": "EUR", "order_id": order.pk}
+    first = open_incident(IncidentKind.MISMATCH, **columns)
+    again = open_incident(IncidentKind.MISMATCH, **columns)
     resolve_incidents(order.pk, "settled", text, "amara")
 
     assert first.pk == again.pk

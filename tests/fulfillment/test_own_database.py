@@ -45,8 +45,8 @@ def found(saga: int) -> Saga:
 
 def run(saga: int, name: str) -> str:
     """What a worker does with the message of this step."""
-    told: str = tasks.TASKS[f"fulfillment.{name}"](saga=saga, epoch=found(saga).epoch, order="ORD-1")
-    return told
+    result: str = tasks.TASKS[f"fulfillment.{name}"](saga=saga, epoch=found(saga).epoch, order="ORD-1")
+    return result
 
 
 def swept(saga: int) -> None:
@@ -61,9 +61,9 @@ def test_a_stock_row_that_somebody_holds_costs_time_only(saga: int, order: Order
     """Somebody counts stock and goes for lunch: my order waits, and goes on when they are back."""
     paid(saga)
     with held(STOCK):
-        told = run(saga, "inventory")
+        result = run(saga, "inventory")
 
-        assert "waits for our own database" in told
+        assert "waits for our own database" in result
         assert (record(saga, "inventory").state, record(saga, "inventory").tries, found(saga).epoch) == (StepState.SCHEDULED, 0, 1)
         assert explain(order).sentence == (
             "Inventory waits for our own database (Another session holds rows or tables that it needs). It goes on by itself; no try is spent."
@@ -177,10 +177,10 @@ def test_what_a_provider_has_answered_is_recorded_as_soon_as_the_rows_are_free(
     with outside() as holder:
         holder.execute(LEDGER)
         free.start()
-        told = run(saga, "payment")
+        result = run(saga, "payment")
         free.join()
 
-    assert told == "ORD-1: payment done"
+    assert result == "ORD-1: payment done"
     assert (record(saga).state, record(saga).tries, LedgerEntry.objects.count()) == (StepState.SUCCEEDED, 1, 1)
     assert len(sandbox.effects("ORD-1")) == 1
 

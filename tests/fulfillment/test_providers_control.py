@@ -32,7 +32,7 @@ def plant(sandbox: "SandboxProcess", operation: str, order: str, **more: Any) ->
     return sandbox.client.post("/control/plant", json=body)
 
 
-def told(answer: httpx.Response) -> tuple[int, str]:
+def status_and_code(answer: httpx.Response) -> tuple[int, str]:
     return answer.status_code, answer.json()["error"]["code"]
 
 
@@ -62,7 +62,7 @@ def test_what_is_down_answers_an_error_and_does_nothing(control: "SandboxProcess
 
     for name, given in answers.items():
         assert {answer.status_code < 300 for answer in given} == {name != area}
-    assert {told(answer) for answer in answers[area]} == {(503, "unavailable")}
+    assert {status_and_code(answer) for answer in answers[area]} == {(503, "unavailable")}
     assert control.client.get("/v1/charges", params={"key": f"{order}:first"}).json()["data"]
 
 
@@ -70,7 +70,7 @@ def test_the_full_set_of_what_is_down_is_told_each_time(control: "SandboxProcess
     """What is not named is up, for every profile; the same key then does what it could not do."""
     take_down(control, "charges", "labels")
     body = {"order": "ORD-1", "amount": 1, "currency": "EUR", "token": "tok_ok"}
-    assert told(control.post("/watch/v1/charges", "ORD-1:do", 5.0, **body)) == (503, "unavailable")
+    assert status_and_code(control.post("/watch/v1/charges", "ORD-1:do", 5.0, **body)) == (503, "unavailable")
 
     assert take_down(control, "labels", "labels").json() == {"down": ["labels"]}
 
@@ -112,7 +112,7 @@ def test_a_tombstone_is_not_pruned(sandbox: "SandboxProcess") -> None:
     sandbox.post("/v1/charges/cancel_by_key", "ORD-11:u", key="ORD-11:payment:do:1", order="ORD-11")
     sandbox.client.post("/control/forget", json={"profile": "", "key": "ORD-11:payment:do:1"})
 
-    assert told(sandbox.charge("ORD-11")) == (402, "cancelled_by_key")
+    assert status_and_code(sandbox.charge("ORD-11")) == (402, "cancelled_by_key")
 
 
 # --- planted ------------------------------------------------------------------------------------------------------------
@@ -166,7 +166,7 @@ def test_a_planted_refund_stays_within_its_charge(sandbox: "SandboxProcess") -> 
     """Even a divergence gives back no more than was taken."""
     plant(sandbox, "charge", "ORD-23", amount=100, currency="EUR")
 
-    assert told(plant(sandbox, "refund", "ORD-23", amount=101)) == (400, "amount_exceeds_captured")
+    assert status_and_code(plant(sandbox, "refund", "ORD-23", amount=101)) == (400, "amount_exceeds_captured")
     assert sandbox.effects("ORD-23") == [("charge", "ORD-23:do", 100)]
 
 
@@ -192,4 +192,4 @@ def test_the_control_knows_its_methods(sandbox: "SandboxProcess") -> None:
     """A wrong one is told so, in JSON."""
     asked = [("POST", "/control"), ("DELETE", "/control"), ("GET", "/control/plant"), ("PUT", "/control/forget")]
 
-    assert {told(sandbox.client.request(method, path)) for method, path in asked} == {(405, "method_not_allowed")}
+    assert {status_and_code(sandbox.client.request(method, path)) for method, path in asked} == {(405, "method_not_allowed")}

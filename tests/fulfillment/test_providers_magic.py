@@ -61,7 +61,7 @@ def customer_of(sandbox: "SandboxProcess") -> Callable[[str], Customer]:
     return lambda profile: Customer(sandbox, profile)
 
 
-def told(answer: httpx.Response) -> tuple[int, str]:
+def status_and_code(answer: httpx.Response) -> tuple[int, str]:
     return answer.status_code, answer.json()["error"]["code"]
 
 
@@ -75,7 +75,7 @@ def test_a_charge_lands_late_and_once(customer_of: Callable[[str], Customer], pr
     with GONE:
         customer.pay("tok_lands_late", HANGS)
     assert (customer.done(), customer.found("charges")) == ([], [])
-    assert told(customer.pay("tok_lands_late")) == (409, "in_progress")
+    assert status_and_code(customer.pay("tok_lands_late")) == (409, "in_progress")
 
     customer.wait_for(["charge"])
 
@@ -104,7 +104,7 @@ def test_a_late_landing_finds_a_closed_door(customer_of: Callable[[str], Custome
         customer.pay(token, HANGS)
 
     assert customer.cancel_by_key("charges").json()["refunded"] == 0
-    assert told(customer.pay(token)) == (402, "cancelled_by_key")
+    assert status_and_code(customer.pay(token)) == (402, "cancelled_by_key")
 
     time.sleep(0.6)
     assert customer.done() == []
@@ -117,12 +117,12 @@ def test_a_decline_is_no_last_word_where_it_is_not_kept(customer_of: Callable[[s
     with GONE:
         customer.pay("tok_late_then_declined", HANGS)
 
-    assert [told(customer.pay("tok_late_then_declined")) for _ in range(2)] == [(402, "card_declined")] * 2
+    assert [status_and_code(customer.pay("tok_late_then_declined")) for _ in range(2)] == [(402, "card_declined")] * 2
     assert customer.done() == []
 
     if kept:
         time.sleep(0.6)
-        assert (customer.done(), told(customer.pay("tok_late_then_declined"))) == ([], (402, "card_declined"))
+        assert (customer.done(), status_and_code(customer.pay("tok_late_then_declined"))) == ([], (402, "card_declined"))
     else:
         customer.wait_for(["charge"])
 
@@ -163,7 +163,7 @@ def test_a_refund_may_always_fail(customer_of: Callable[[str], Customer]) -> Non
 
     refunds = [customer.compensate("refunds", charge=charge, amount=8420) for _ in range(4)]
 
-    assert {told(answer) for answer in [*refunds, customer.cancel_by_key("charges")]} == {(503, "unavailable")}
+    assert {status_and_code(answer) for answer in [*refunds, customer.cancel_by_key("charges")]} == {(503, "unavailable")}
     assert customer.done() == ["charge"]
 
 
@@ -174,7 +174,7 @@ def test_a_refund_may_be_declined_for_good(customer_of: Callable[[str], Customer
 
     answers = [customer.compensate("refunds", charge=charge, amount=8420), customer.cancel_by_key("charges")]
 
-    assert [told(answer) for answer in answers] == [(402, "refund_declined")] * 2
+    assert [status_and_code(answer) for answer in answers] == [(402, "refund_declined")] * 2
     assert customer.done() == ["charge"]
 
 
@@ -184,10 +184,10 @@ def test_a_refund_may_be_declined_once(customer_of: Callable[[str], Customer], p
     customer = customer_of(profile)
     charge = customer.pay("tok_refund_declined_once").json()["id"]
     asked = {"charge": charge, "amount": 8420}
-    assert told(customer.compensate("refunds", "a", **asked)) == (402, "refund_declined")
+    assert status_and_code(customer.compensate("refunds", "a", **asked)) == (402, "refund_declined")
 
     if kept:
-        assert [told(customer.compensate("refunds", "a", **asked)) for _ in range(2)] == [(402, "refund_declined")] * 2
+        assert [status_and_code(customer.compensate("refunds", "a", **asked)) for _ in range(2)] == [(402, "refund_declined")] * 2
         assert customer.done() == ["charge"]
     assert customer.compensate("refunds", "b" if kept else "a", **asked).status_code == 201
 
@@ -209,7 +209,7 @@ def test_what_was_taken_is_what_is_answered_and_listed(
     answers = [customer.pay(token).json() for _ in range(2)]
 
     (listed,) = customer.listed("charges")
-    assert [(told["amount"], told["currency"]) for told in (*answers, listed)] == [(amount, currency)] * 3
+    assert [(charge["amount"], charge["currency"]) for charge in (*answers, listed)] == [(amount, currency)] * 3
     assert customer.done() == ["charge"]
 
 
@@ -238,7 +238,7 @@ def test_a_carrier_may_be_down(customer_of: Callable[[str], Customer]) -> None:
     """Every booking fails, nothing is done."""
     customer = customer_of("")
 
-    assert [told(customer.book("00503")) for _ in range(3)] == [(503, "unavailable")] * 3
+    assert [status_and_code(customer.book("00503")) for _ in range(3)] == [(503, "unavailable")] * 3
     assert customer.done() == []
 
 
@@ -253,7 +253,7 @@ def test_a_parcel_may_leave_without_an_answer(customer_of: Callable[[str], Custo
 
     answers = [customer.compensate(f"labels/{label}/cancel")] + ([] if profile else [customer.cancel_by_key("labels")])
 
-    assert {told(answer) for answer in answers} == {(400, "handed_over")}
+    assert {status_and_code(answer) for answer in answers} == {(400, "handed_over")}
     assert customer.done() == ["label"]
 
 
@@ -264,7 +264,7 @@ def test_a_parcel_may_have_left(customer_of: Callable[[str], Customer]) -> None:
 
     answers = [customer.compensate(f"labels/{label}/cancel"), customer.cancel_by_key("labels")]
 
-    assert [told(answer) for answer in answers] == [(400, "handed_over")] * 2
+    assert [status_and_code(answer) for answer in answers] == [(400, "handed_over")] * 2
     assert customer.done() == ["label"]
 
 
@@ -278,4 +278,4 @@ def test_trouble_is_refused_without_demo_values(new_sandbox: Callable[..., "Sand
     charges = [strict.charge(f"ORD-{token}", f"tok_{token}") for token in tokens]
     labels = [strict.book(f"ORD-{code}", code) for code in ("00409", "00410", "00503")]
 
-    assert {told(answer) for answer in charges + labels} == {(400, "test_value_refused")}
+    assert {status_and_code(answer) for answer in charges + labels} == {(400, "test_value_refused")}

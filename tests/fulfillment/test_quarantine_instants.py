@@ -33,17 +33,17 @@ def test_its_looks_back_off_up_to_a_step_s_cap_and_after_a_person_was_told_up_to
     broken: int, clock: ShopClock, monkeypatch: pytest.MonkeyPatch, edge: Any, times: float
 ) -> None:
     monkeypatch.setattr(random, "uniform", lambda low, high: edge(low, high))
-    waits, told_after = [], 0
+    waits, notified_after = [], 0
     for failures in range(1, settings.POISON_AFTER + 5):
         round_of(clock)
         waits.append(clock.left(Quarantine.objects.get().look_at))
-        told_after = told_after or (failures if Incident.objects.exists() else 0)
+        notified_after = notified_after or (failures if Incident.objects.exists() else 0)
         clock.until(Quarantine.objects.get().look_at)
 
     alone = [min(BACKOFF * 2**n, BACKOFF_CAP) for n in range(settings.POISON_AFTER - 1)]
-    told = [min(BACKOFF_CAP * 2**n, PATIENCE_CAP) for n in range(5)]
-    assert waits == [pytest.approx(times * seconds, rel=1e-5) for seconds in alone + told]
-    assert told_after == settings.POISON_AFTER
+    notified = [min(BACKOFF_CAP * 2**n, PATIENCE_CAP) for n in range(5)]
+    assert waits == [pytest.approx(times * seconds, rel=1e-5) for seconds in alone + notified]
+    assert notified_after == settings.POISON_AFTER
     assert waits[-1] == pytest.approx(times * PATIENCE_CAP)
 
 

@@ -37,8 +37,8 @@ def sql(statement: str, *values: Any) -> None:
         cursor.execute(statement, values)
 
 
-def held(saga: int, order: Order, told: bool = True, failures: int = 12) -> Quarantine:
-    if told:
+def held(saga: int, order: Order, notified: bool = True, failures: int = 12) -> Quarantine:
+    if notified:
         open_incident(
             IncidentKind.QUARANTINED,
             subject=order.number,
@@ -100,7 +100,7 @@ def test_every_surface_answers_whatever_is_wrong(
     browser.force_login(User.objects.create_superuser("amara"))
 
     call_command("why", "ORD-1")
-    told = capsys.readouterr().out
+    output = capsys.readouterr().out
     call_command("timeline", "ORD-1")
     page = browser.get(reverse("admin:orders_order_change", args=[order.pk]))
     listed = browser.get(reverse("admin:orders_order_changelist"))
@@ -110,9 +110,9 @@ def test_every_surface_answers_whatever_is_wrong(
     assert [answer.status_code for answer in (page, listed, detail, many)] == [200, 200, 200, 200]
     assert "cannot be read" not in " ".join(one.found for one in findings)
     if in_quarantine:
-        assert "No process can work on it. €1.00 at risk. The sweep has failed on it 12 times" in " ".join(told.split())
-        assert "€1.00 at risk" in told
-        assert "Someone has to look" in told
+        assert "No process can work on it. €1.00 at risk. The sweep has failed on it 12 times" in " ".join(output.split())
+        assert "€1.00 at risk" in output
+        assert "Someone has to look" in output
         assert "This is being looked at by a person." in detail.json()["why"]["sentence"]
         assert "the sweep cannot work on 1 order" in " ".join(one.found for one in findings)
 
@@ -131,22 +131,22 @@ def test_one_plan_that_cannot_be_read_does_not_hide_who_would_be_stranded(what: 
 
 
 def test_before_a_person_is_told_the_sentence_promises_it(saga: int, order: Order) -> None:
-    held(saga, order, told=False, failures=1)
+    held(saga, order, notified=False, failures=1)
 
-    told = explain(fresh(order))
+    explanation = explain(fresh(order))
 
-    assert told.sentence.startswith("The sweep has failed on it once")
-    assert told.sentence.endswith("If that goes on, a person is told.")
-    assert told.blocked_on == "the sweep"
-    assert told.public == "It takes longer than usual."
-    assert told.next_at is not None
+    assert explanation.sentence.startswith("The sweep has failed on it once")
+    assert explanation.sentence.endswith("If that goes on, a person is told.")
+    assert explanation.blocked_on == "the sweep"
+    assert explanation.public == "It takes longer than usual."
+    assert explanation.next_at is not None
 
 
-@pytest.mark.parametrize("told", [False, True], ids=["not told yet", "a person is told"])
+@pytest.mark.parametrize("notified", [False, True], ids=["not told yet", "a person is told"])
 @pytest.mark.django_db(transaction=True)
-def test_an_order_whose_rows_somebody_holds_waits_for_whoever_holds_them(told: bool, saga: int, order: Order, settings: Any) -> None:
+def test_an_order_whose_rows_somebody_holds_waits_for_whoever_holds_them(notified: bool, saga: int, order: Order, settings: Any) -> None:
     """The sweep is well: the sentence blames whom it should, on every surface."""
-    settings.POISON_AFTER, settings.BACKOFF_S, settings.BACKOFF_CAP_S = (1 if told else 12), 0.0, 0.0
+    settings.POISON_AFTER, settings.BACKOFF_S, settings.BACKOFF_CAP_S = (1 if notified else 12), 0.0, 0.0
     Saga.objects.update(wake_at="2020-01-01T00:00Z")
     memory = recovery.Memory()
     with held_rows("SELECT FROM fulfillment_saga FOR UPDATE"):
@@ -159,16 +159,16 @@ def test_an_order_whose_rows_somebody_holds_waits_for_whoever_holds_them(told: b
     assert "at the last look, at " in shown_to_us.sentence
     assert "somebody else held rows that it needs" in shown_to_us.sentence
     assert "It goes on by itself when they let go; `manage.py doctor` names them (locks)." in shown_to_us.sentence
-    assert ("No process can work on it. €1.00 at risk. The sweep could not work on it " in shown_to_us.sentence) is told
+    assert ("No process can work on it. €1.00 at risk. The sweep could not work on it " in shown_to_us.sentence) is notified
     assert shown_to_us.sentence.count("rows that it needs") == 1, "the cause is told once"
-    assert shown_to_us.blocked_on == ("a person" if told else "whoever holds its rows")
-    assert shown_to_client["blocked_on"] == ("a person" if told else "our own database")
+    assert shown_to_us.blocked_on == ("a person" if notified else "whoever holds its rows")
+    assert shown_to_client["blocked_on"] == ("a person" if notified else "our own database")
     assert "sweep" not in " ".join(str(value) for value in shown_to_client.values())
     assert "rows that 1 of them needs are held by somebody: see locks" in finding.found
 
 
 def test_a_client_reads_nothing_of_our_processes(saga: int, order: Order) -> None:
-    held(saga, order, told=False, failures=1)
+    held(saga, order, notified=False, failures=1)
 
     assert explain(fresh(order)).blocked_on == "the sweep"
     assert shown.why(fresh(order))["blocked_on"] == "the shop"
@@ -178,7 +178,7 @@ def test_a_retry_looks_again_now_and_whoever_is_told_again_knows_why(saga: int, 
     """The person has repaired something: nobody waits for five minutes, and if it was not enough they hear so at once."""
     Saga.objects.filter(pk=saga).update(plan=["poison"], wake_at="2020-01-01T00:00Z")
     held(saga, order)
-    Quarantine.objects.update(look_at="2100-01-01T00:00Z", told_at="2020-01-01T00:00Z")
+    Quarantine.objects.update(look_at="2100-01-01T00:00Z", notified_at="2020-01-01T00:00Z")
 
     answer = recovery.decide(request(order, "retry", reason="the disk was replaced"))
 

@@ -39,7 +39,7 @@ CLOSED = """
 UPDATE fulfillment_saga s SET wake_at = NULL, state = 'completed' FROM orders_order o
 WHERE o.id = s.order_id AND o.placed_at >= %(at)s AND o.number LIKE 'ORD-R%%'
 """
-TOLD = """
+HISTORY = """
 INSERT INTO orders_fact (id, order_id, type, version, correlation_id, payload, at)
 SELECT gen_random_uuid(), id, 'order.fulfilled', 1, 'c', '{}', placed_at FROM orders_order WHERE placed_at >= %(at)s AND number LIKE 'ORD-R%%'
 """
@@ -78,7 +78,7 @@ class Replay:
             for n in range(SKUS):
                 cursor.execute(SOLD, {"sku": n, "pieces": AT_ONCE // SKUS})
             cursor.execute(CLOSED, values)
-            cursor.execute(TOLD, values)
+            cursor.execute(HISTORY, values)
             cursor.execute(HEARD, values)
         self.written += AT_ONCE
         self.at += timedelta(seconds=AT_ONCE / PER_S)
@@ -126,7 +126,7 @@ def passed(queries: list[str]) -> tuple[int, float]:
 @pytest.mark.timeout(400)
 @pytest.mark.django_db(transaction=True)
 def test_the_queues_are_read_as_fast_while_somebody_holds_a_snapshot(
-    order: Order, saga: int, held_snapshot: None, tell: Callable[[str], None]
+    order: Order, saga: int, held_snapshot: None, report_line: Callable[[str], None]
 ) -> None:
     """A hundred thousand orders are written meanwhile, and nothing of that can be cleared away."""
     relay.register(discovery.names(), 1)
@@ -147,8 +147,8 @@ def test_the_queues_are_read_as_fast_while_somebody_holds_a_snapshot(
     pages, slowest = passed(loops.asked)
     pages_from_the_beginning, slowest_from_the_beginning = passed(beginners.asked)
 
-    tell(
+    report_line(
         f"held snapshot, {replay.written:,} orders: {pages} pages, {slowest:.2f} ms at most; from the beginning {pages_from_the_beginning:,}"
     )
-    tell(f"pages, {slowest_from_the_beginning:.1f} ms")
+    report_line(f"pages, {slowest_from_the_beginning:.1f} ms")
     assert pages < AT_MOST * pages_from_the_beginning

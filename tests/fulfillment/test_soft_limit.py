@@ -64,9 +64,9 @@ def test_a_soft_limit_in_the_commit_of_a_local_step_changes_nothing(slow_commits
     paid(saga)
     late_after(0.3)
 
-    told = run("inventory", saga)
+    result = run("inventory", saga)
 
-    assert told == "ORD-1: inventory done"
+    assert result == "ORD-1: inventory done"
     assert state_of(saga, "inventory") == StepState.SUCCEEDED
     assert not connection.in_atomic_block
 
@@ -76,9 +76,9 @@ def test_a_soft_limit_in_a_start_reaches_the_call_and_not_the_transaction(slow_c
     """The call is given up before it is made: the time of its task is over."""
     late_after(0.3)
 
-    told = run("payment", saga)
+    result = run("payment", saga)
 
-    assert "The time limit ended the provider call" in told
+    assert "The time limit ended the provider call" in result
     assert state_of(saga, "payment") == StepState.IN_DOUBT
 
 
@@ -87,9 +87,9 @@ def test_a_soft_limit_ends_a_call_that_hangs(saga: int, order: Order, monkeypatc
     late_after(0.3)
     begun = time.monotonic()
 
-    told = run("payment", saga)
+    result = run("payment", saga)
 
-    assert "The time limit ended the provider call" in told
+    assert "The time limit ended the provider call" in result
     assert state_of(saga, "payment") == StepState.IN_DOUBT
     assert time.monotonic() - begun < 5
 
@@ -106,9 +106,9 @@ def test_a_call_that_was_interrupted_while_it_read_the_database_leaves_a_clean_c
     monkeypatch.setattr(Payment, "execute", reads)
     late_after(0.3)
 
-    told = run("payment", saga)
+    result = run("payment", saga)
 
-    assert "The time limit ended the provider call" in told
+    assert "The time limit ended the provider call" in result
     assert state_of(saga, "payment") == StepState.IN_DOUBT
 
 

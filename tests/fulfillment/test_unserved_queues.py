@@ -42,7 +42,7 @@ def sent(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return found
 
 
-def told() -> list[tuple[str, str, str]]:
+def incidents() -> list[tuple[str, str, str]]:
     return list(Incident.objects.filter(kind="queue_unserved").order_by("id").values_list("subject", "state", "outcome"))
 
 
@@ -71,14 +71,14 @@ def test_a_person_is_told_once_and_the_word_is_taken_back(
     asked(queue)
     clock.passes(limit_s)
     one_round()
-    assert told() == []
+    assert incidents() == []
 
     clock.passes(1)
     for _ in range(3):
         one_round()
         clock.passes(60)
 
-    assert told() == [(queue, "open", "")]
+    assert incidents() == [(queue, "open", "")]
     assert Incident.objects.get().sentence == (
         f"A queue is not served in time (what was put into “{queue}” at 2027-01-04 09:00 UTC has not come out yet:"
         " no worker serves it, or they do not get that far). No money is at risk."
@@ -88,7 +88,7 @@ def test_a_person_is_told_once_and_the_word_is_taken_back(
 
     probes.probe_came_out(queue, clock.now)
     one_round()
-    assert told() == [(queue, "resolved", "served")]
+    assert incidents() == [(queue, "resolved", "served")]
 
 
 def test_each_loop_tells_of_its_own_queues_alone(clock: ShopClock) -> None:
@@ -97,9 +97,9 @@ def test_each_loop_tells_of_its_own_queues_alone(clock: ShopClock) -> None:
     clock.passes(SIDE_EFFECTS_S + 1)
 
     sweep_round()
-    assert [subject for subject, _, _ in told()] == ["compensation", "saga"]
+    assert [subject for subject, _, _ in incidents()] == ["compensation", "saga"]
     relay_round()
-    assert [subject for subject, _, _ in told()] == ["compensation", "saga", "sideeffects"]
+    assert [subject for subject, _, _ in incidents()] == ["compensation", "saga", "sideeffects"]
 
 
 @pytest.mark.parametrize(("queue", "limit_s", "one_round"), CASES)
@@ -125,11 +125,11 @@ def test_a_clock_that_jumps_makes_no_queue_look_unserved(clock: ShopClock) -> No
     recovery.move_with_the_clock(recovery.Jump(clock_jumps(clock, 7200), time.monotonic() - 1))
 
     sweep_round()
-    assert told() == []
+    assert incidents() == []
 
     clock.passes(CORE_S)
     sweep_round()
-    assert told() == [("saga", "open", "")]
+    assert incidents() == [("saga", "open", "")]
 
 
 def clock_jumps(clock: ShopClock, by_s: float) -> float:
@@ -143,7 +143,7 @@ def test_an_idle_round_writes_nothing_about_it(clock: ShopClock) -> None:
     clock.passes(CORE_S + 1)
     sweep_round()
     with CaptureQueriesContext(connection) as ran:
-        recovery.tell_of_unserved_queues()
+        recovery.open_incidents_of_unserved_queues()
 
     assert [query["sql"].split()[0] for query in ran] == ["SELECT", "SELECT"]
     assert QueueProbe.objects.get().queue == "saga"

@@ -107,8 +107,8 @@ def test_fulfilled_stock_and_fact_are_seen_together_and_told_afterwards(saga: in
         run(saga, "shipping")
 
     started = RESERVED.replace("shipping=scheduled", "shipping=started")
-    told = [f"→ sideeffects.{name}" for name in ("analytics",)]  # the broker is away: the first that it refuses ends it
-    assert saw == [RESERVED, started, "→ POST /v1/labels", FULFILLED, *told]
+    published = [f"→ sideeffects.{name}" for name in ("analytics",)]  # the broker is away: the first that it refuses ends it
+    assert saw == [RESERVED, started, "→ POST /v1/labels", FULFILLED, *published]
 
 
 # --- where it does not go well ---------------------------------------------------------------------------------------------

@@ -89,12 +89,12 @@ def test_what_a_country_needs_is_named_before_the_card_is_charged(
 
 
 def test_a_refusal_says_how_it_is_written_there(client: Client, body: dict[str, Any]) -> None:
-    told = [
+    messages = [
         client.post(body | {"shipping_address": address}).json()["errors"][0]["detail"]
         for address in (without(AUSTIN, "state"), AUSTIN | {"postal_code": "1"}, CORK | {"country": "ZZ"})
     ]
 
-    assert told == [
+    assert messages == [
         "An address in United States needs one, like AL.",
         "Not a postal code of United States: they look like 95014.",
         "No country has this code (ISO 3166-1).",

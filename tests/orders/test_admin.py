@@ -159,8 +159,8 @@ def test_a_step_of_one_s_own_at_which_an_order_failed_is_marked_too(operator: Br
 
 def test_a_dead_letter_is_something_left_to_do(operator: Browser, order: Order) -> None:
     Saga.objects.update(state="completed", wake_at=None)
-    told = {"type": "order.fulfilled", "version": 2, "correlation_id": "c", "payload": {}, "relayed_at": "2026-11-24T00:00Z"}
-    fact = Fact.objects.create(id=uuid.uuid4(), order=order, **told)
+    columns = {"type": "order.fulfilled", "version": 2, "correlation_id": "c", "payload": {}, "relayed_at": "2026-11-24T00:00Z"}
+    fact = Fact.objects.create(id=uuid.uuid4(), order=order, **columns)
     Delivery.objects.create(fact=fact, subscriber="email", state="dead")
 
     text = operator.get(page(order)).content.decode()
@@ -213,7 +213,7 @@ def test_a_client_is_not_told_which_operator_has_cancelled(operator: Browser, or
     history = [entry["sentence"] for entry in client.get(f"/orders/{order.number}").json()["timeline"]]
 
     assert "Cancel requested" in history
-    assert not [told for told in history if "operator" in told]
+    assert not [line for line in history if "operator" in line]
 
 
 def test_the_whole_address_is_shown(operator: Browser, client: Client, body: dict[str, Any]) -> None:

@@ -60,14 +60,14 @@ def works() -> bool:
 def test_what_is_interrupted_in_its_commit_leaves_a_process_that_works() -> None:
     """A process is told to end, or runs out of time, while a COMMIT hangs: what comes after it works."""
     run(SLOW_COMMIT)
-    told: list[str] = []
+    lines: list[str] = []
 
     with interrupted_after(0.3), transaction.atomic():
         run("INSERT INTO slow VALUES (1)")
-        transaction.on_commit(lambda: told.append("published"))
+        transaction.on_commit(lambda: lines.append("published"))
 
     assert works()
-    assert told == []
+    assert lines == []
 
 
 @pytest.mark.django_db(transaction=True)
@@ -215,11 +215,11 @@ def test_an_answer_that_does_not_come_is_not_waited_for(statement: str, silent_s
     run(SLOW_COMMIT)
     begun = time.monotonic()
 
-    with pytest.raises(OperationalError) as told, transaction.atomic():
+    with pytest.raises(OperationalError) as raised, transaction.atomic():
         run(statement)
 
     assert time.monotonic() - begun < 0.9
-    assert is_our_trouble(told.value)
+    assert is_our_trouble(raised.value)
     start_clean()
     assert works()
 

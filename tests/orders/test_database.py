@@ -17,10 +17,10 @@ def raised(db: None) -> Raised:
     """What the server answers to these statements, run in one transaction."""
 
     def run(*statements: str) -> DatabaseError:
-        with pytest.raises(DatabaseError) as told, transaction.atomic(), connection.cursor() as cursor:
+        with pytest.raises(DatabaseError) as raised, transaction.atomic(), connection.cursor() as cursor:
             for statement in statements:
                 cursor.execute(statement)
-        return told.value
+        return raised.value
 
     return run
 
@@ -82,17 +82,17 @@ LEAVES_IT = {
 }
 
 
-def as_django_tells(raised: psycopg.Error) -> Error:
-    with pytest.raises(Error) as told, DatabaseErrorWrapper(connection):
+def as_django_raises(raised: psycopg.Error) -> Error:
+    with pytest.raises(Error) as wrapped, DatabaseErrorWrapper(connection):
         raise raised
-    assert told.value.__cause__ is raised
-    return told.value
+    assert wrapped.value.__cause__ is raised
+    return wrapped.value
 
 
 @pytest.mark.parametrize("code", ENDS_A_CONNECTION, ids=ENDS_A_CONNECTION.get)
 def test_a_code_that_ends_a_connection_makes_it_unusable(code: str) -> None:
     """Whoever keeps such a connection refuses every order that comes after it."""
-    error = as_django_tells(psycopg.errors.lookup(code)())
+    error = as_django_raises(psycopg.errors.lookup(code)())
 
     assert database.sqlstate(error) == code
     assert database.is_unusable(error) and database.is_our_trouble(error)
@@ -102,7 +102,7 @@ def test_a_code_that_ends_a_connection_makes_it_unusable(code: str) -> None:
 @pytest.mark.parametrize("code", LEAVES_IT, ids=LEAVES_IT.get)
 def test_a_code_that_says_nothing_about_the_connection_leaves_it(code: str) -> None:
     """Also one of the same class, or of the same kind of exception: a connection that works is not thrown away."""
-    error = as_django_tells(psycopg.errors.lookup(code)())
+    error = as_django_raises(psycopg.errors.lookup(code)())
 
     assert database.sqlstate(error) == code
     assert not database.is_unusable(error)
@@ -119,7 +119,7 @@ def test_a_code_that_says_nothing_about_the_connection_leaves_it(code: str) -> N
 )
 def test_an_error_without_a_code_is_judged_by_its_kind(raised: psycopg.Error, unusable: bool) -> None:
     """The server was not heard."""
-    error = as_django_tells(raised)
+    error = as_django_raises(raised)
 
     assert isinstance(error, OperationalError | InterfaceError) is unusable
     assert database.is_unusable(error) is unusable

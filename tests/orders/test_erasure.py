@@ -150,7 +150,7 @@ def _belongs_to(line: str, order: Order) -> bool:
 
 def audit_of_balances() -> list[str]:
     """What loyalty's own audit says about its balances. The facts of this test were never delivered."""
-    return [told for told in audit(None) if told.startswith("account")]
+    return [complaint for complaint in audit(None) if complaint.startswith("account")]
 
 
 @pytest.mark.django_db

@@ -13,15 +13,15 @@ pytestmark = pytest.mark.django_db(transaction=True)
 LOGGER = "orders.incidents"
 
 
-def tell(**changes: Any) -> Incident:
-    told: dict[str, Any] = {
+def open_one(**changes: Any) -> Incident:
+    columns: dict[str, Any] = {
         "subject": "ORD-1",
         "step": "payment",
         "code": "refund_declined",
         "message": "Amara's card",
         "amount_minor": 8420,
     }
-    return open_incident(IncidentKind.COMPENSATION_EXHAUSTED, currency="EUR", **told | changes)
+    return open_incident(IncidentKind.COMPENSATION_EXHAUSTED, currency="EUR", **columns | changes)
 
 
 def lines(caplog: pytest.LogCaptureFixture) -> list[tuple[str, str]]:
@@ -30,7 +30,7 @@ def lines(caplog: pytest.LogCaptureFixture) -> list[tuple[str, str]]:
 
 def test_an_incident_that_is_opened_is_one_line_at_error(caplog: pytest.LogCaptureFixture) -> None:
     """Whoever watches our logs learns of it, of the amount, and where to read what to do."""
-    tell()
+    open_one()
 
     (line,) = lines(caplog)
     assert line == (
@@ -41,8 +41,8 @@ def test_an_incident_that_is_opened_is_one_line_at_error(caplog: pytest.LogCaptu
 
 
 def test_the_same_incident_told_again_is_no_second_line(caplog: pytest.LogCaptureFixture) -> None:
-    tell()
-    tell(amount_minor=100)
+    open_one()
+    open_one(amount_minor=100)
 
     assert len(lines(caplog)) == 1
 
@@ -50,7 +50,7 @@ def test_the_same_incident_told_again_is_no_second_line(caplog: pytest.LogCaptur
 def test_what_is_rolled_back_is_not_heard(caplog: pytest.LogCaptureFixture) -> None:
     """Nobody is woken up for what has not happened."""
     with pytest.raises(ZeroDivisionError), transaction.atomic():
-        tell()
+        open_one()
         1 / 0  # noqa: B018
 
     assert lines(caplog) == []
@@ -58,7 +58,7 @@ def test_what_is_rolled_back_is_not_heard(caplog: pytest.LogCaptureFixture) -> N
 
 def test_an_incident_that_is_resolved_is_one_line_at_info(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO, LOGGER)
-    tell()
+    open_one()
     with transaction.atomic():
         resolve(Incident.objects.all(), "refunded", "paid back to Amara", "lukas")
         resolve(Incident.objects.all(), "refunded", "paid back to Amara", "lukas")
@@ -72,7 +72,7 @@ def test_an_incident_that_is_resolved_is_one_line_at_info(caplog: pytest.LogCapt
 @pytest.mark.parametrize("subject", ["ORD 7 kind=stuck", "ORD-7\nERROR root all is lost", 'a"b', "", "Ünder"])
 def test_a_name_that_a_provider_made_up_stays_one_value_in_one_line(subject: str, caplog: pytest.LogCaptureFixture) -> None:
     """Nobody writes lines into our log."""
-    tell(subject=subject)
+    open_one(subject=subject)
 
     ((_, line),) = lines(caplog)
     assert "\n" not in line
@@ -82,7 +82,7 @@ def test_a_name_that_a_provider_made_up_stays_one_value_in_one_line(subject: str
 
 def test_nothing_personal_is_in_a_line(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO, LOGGER)
-    tell()
+    open_one()
     with transaction.atomic():
         resolve(Incident.objects.all(), "refunded", "paid back to Amara", "lukas")
 

@@ -61,21 +61,21 @@ def test_what_could_be_another_amount_is_refused_in_a_sentence(tent: Form, writt
 
 
 @pytest.mark.parametrize(
-    ("currency", "minor", "shown", "wrong", "told"),
+    ("currency", "minor", "shown", "wrong", "message"),
     [
         ("JPY", 18_900, "18900", "18900.00", "Write an amount in JPY in digits alone: 1890 is JP¥1,890."),
         ("KWD", 18_900, "18.900", "18.90", "Write an amount in KWD with a point and 3 digits after it: 1890.000 is KWD1,890.000."),
     ],
 )
 def test_each_currency_has_its_own_places(
-    operator: Browser, settings: Any, currency: str, minor: int, shown: str, wrong: str, told: str
+    operator: Browser, settings: Any, currency: str, minor: int, shown: str, wrong: str, message: str
 ) -> None:
     settings.SHOP_CURRENCY = currency
     Product.objects.create(sku="FUTON", name="Futon", price_minor=minor, currency=currency)
     page = opened(operator, page_of("FUTON"))
 
     assert page.fields["price"] == shown
-    assert told in page.send(price=wrong).text
+    assert message in page.send(price=wrong).text
     assert price_of("FUTON") == minor
 
 
@@ -140,7 +140,7 @@ def test_a_new_product_is_asked_for_too(operator: Browser) -> None:
 
 
 @pytest.mark.parametrize(
-    ("field", "value", "told"),
+    ("field", "value", "message"),
     [
         ("currency", "USD", "This shop sells in EUR"),
         ("currency", "eur", "This shop sells in EUR"),
@@ -154,10 +154,10 @@ def test_a_new_product_is_asked_for_too(operator: Browser) -> None:
         ("name", "Lamp\u202e", "Control characters"),
     ],
 )
-def test_what_nobody_could_order_is_refused_where_it_is_entered(operator: Browser, field: str, value: str, told: str) -> None:
+def test_what_nobody_could_order_is_refused_where_it_is_entered(operator: Browser, field: str, value: str, message: str) -> None:
     answer = opened(operator, ADD).send(**{"sku": "LAMP-1", "name": "Lamp", "price": "49.90", field: value})
 
-    assert told in answer.text
+    assert message in answer.text
     assert "confirmed" not in answer.buttons
     assert not Product.objects.filter(name="Lamp").exclude(sku="TENT").exists()
 

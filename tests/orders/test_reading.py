@@ -139,8 +139,8 @@ def test_an_open_matter_about_an_order_that_has_ended_is_not_told_either(client:
 
     why = client.get(f"/orders/{order.number}?expand=why").json()["why"]
 
-    told = "The order ended because it was cancelled. Nothing had to be undone. This is being looked at by a person."
-    assert (why["sentence"], why["blocked_on"]) == (told, "a person")
+    sentence = "The order ended because it was cancelled. Nothing had to be undone. This is being looked at by a person."
+    assert (why["sentence"], why["blocked_on"]) == (sentence, "a person")
 
 
 @pytest.mark.parametrize("asked", ["everything", "why,ledger", "Why"])
@@ -220,6 +220,6 @@ def test_the_history_is_told_in_the_order_of_time(client: Client, body: dict[str
     TimelineEntry.objects.create(order=order, kind="delivery", name="late", to_state="delivered", at="2099-01-02T00:00Z")
     TimelineEntry.objects.create(order=order, kind="delivery", name="early", to_state="delivered", at="2099-01-01T00:00Z")
 
-    told = client.get(f"/orders/{number}").json()["timeline"]
+    entries = client.get(f"/orders/{number}").json()["timeline"]
 
-    assert [entry["name"] for entry in told][-2:] == ["early", "late"]
+    assert [entry["name"] for entry in entries][-2:] == ["early", "late"]

@@ -29,8 +29,8 @@ def client(transactional_db: None, catalogue: None) -> Client:
 def order(client: Client, body: dict[str, Any]) -> Order:
     """It is fulfilled, as far as its side effects can see; another order has no fact yet."""
     order, _ = (Order.objects.get(number=client.post(body).json()["number"]) for _ in range(2))
-    told = {"type": "order.fulfilled", "version": 2, "correlation_id": "c", "payload": {}, "relayed_at": "2026-11-24T00:00Z"}
-    fact = Fact.objects.create(id=uuid.uuid4(), order=order, **told)
+    columns = {"type": "order.fulfilled", "version": 2, "correlation_id": "c", "payload": {}, "relayed_at": "2026-11-24T00:00Z"}
+    fact = Fact.objects.create(id=uuid.uuid4(), order=order, **columns)
     Delivery.objects.create(fact=fact, subscriber="email", state="delivered")
     Saga.objects.filter(order=order).update(state="completed", wake_at=None)
     return order

@@ -138,7 +138,7 @@ def test_a_form_that_was_sent_and_is_changed_and_sent_again_says_so(tents: Form)
 
 
 @pytest.mark.parametrize(
-    ("reason", "pieces", "told"),
+    ("reason", "pieces", "message"),
     [
         ("damaged", 7, "Orders under way hold 4 of the 10 on hand: at most 6 can go."),
         ("counted", 3, "Orders under way hold 4: there cannot be fewer on hand."),
@@ -148,13 +148,13 @@ def test_a_form_that_was_sent_and_is_changed_and_sent_again_says_so(tents: Form)
         ("lost", 5, "not one of the available choices"),
     ],
 )
-def test_a_movement_has_bounds(operator: Browser, tents: Form, reason: str, pieces: int, told: str) -> None:
+def test_a_movement_has_bounds(operator: Browser, tents: Form, reason: str, pieces: int, message: str) -> None:
     stock.reserve("ORD-1", {"TENT": 4})
     page = opened(operator, page_of("TENT"))
 
     answer = page.send(reason=reason, pieces=pieces)
 
-    assert told in answer.text
+    assert message in answer.text
     assert numbers() == (10, 4)
     assert booked() == []
 

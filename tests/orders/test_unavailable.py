@@ -66,9 +66,9 @@ def test_nobody_writes_lines_of_their_own_into_the_log(client: Client, caplog: p
     with held("LOCK TABLE knox_authtoken IN ACCESS EXCLUSIVE MODE"):
         client.get("/orders/ORD-1%0A2026-11-27%20ERROR%20incident%20opened%1B[2J")
 
-    (told,) = [record.getMessage() for record in caplog.records if record.name == "orders.api.unavailable"]
-    assert told.isprintable(), told
-    assert "ORD-1" in told
+    (message,) = [record.getMessage() for record in caplog.records if record.name == "orders.api.unavailable"]
+    assert message.isprintable(), message
+    assert "ORD-1" in message
 
 
 def test_an_order_that_cannot_be_placed_now_is_placed_once_by_the_same_key_later(client: Client, body: dict[str, Any]) -> None:

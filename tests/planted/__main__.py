@@ -39,9 +39,9 @@ def asked(chosen: list[Bug], console: Console) -> list[Verdict]:
             verdict = ask(bug, tree)
             verdicts.append(verdict)
             left_min = (time.monotonic() - begun) / number * (len(chosen) - number) / 60
-            told = verdict.by or "NOT SEEN"
+            seen = verdict.by or "NOT SEEN"
             console.print(
-                f"{number:>2}/{len(chosen)}  {verdict.seconds:>5.1f} s  {bug.name}: {told}  (about {left_min:.0f} min left)",
+                f"{number:>2}/{len(chosen)}  {verdict.seconds:>5.1f} s  {bug.name}: {seen}  (about {left_min:.0f} min left)",
                 markup=False, highlight=False, soft_wrap=True,
             )  # fmt: skip
     return verdicts

@@ -67,15 +67,15 @@ def ask(bug: Bug, tree: Path, tests: tuple[str, ...] | None = None) -> Verdict:
     """Whether the tests see it. Raises NothingAsked."""
     begun = time.monotonic()
     with planted(bug, tree):
-        status, told = _run(tree, tests or bug.tests)
+        status, output = _run(tree, tests or bug.tests)
     seconds = time.monotonic() - begun
     if status == 0:
         return Verdict(bug=bug, by="", seconds=seconds)
     if status is None:
         return Verdict(bug=bug, by="nothing ended any more", seconds=seconds)
-    seen = SAW.search(told)
+    seen = SAW.search(output)
     if seen is None:
-        raise NothingAsked(f"{bug.name!r}:\n{told[-2000:]}")
+        raise NothingAsked(f"{bug.name!r}:\n{output[-2000:]}")
     return Verdict(bug=bug, by=seen[1], seconds=seconds)
 
 
@@ -103,11 +103,11 @@ def _run(tree: Path, tests: tuple[str, ...]) -> tuple[int | None, str]:
         start_new_session=True,
     )  # fmt: skip
     try:
-        told, _ = running.communicate(timeout=LONGEST_S)
+        output, _ = running.communicate(timeout=LONGEST_S)
     except BaseException as end:
         os.killpg(running.pid, signal.SIGKILL)
         running.communicate()
         if isinstance(end, subprocess.TimeoutExpired):
             return None, ""
         raise
-    return running.returncode, told
+    return running.returncode, output

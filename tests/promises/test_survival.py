@@ -33,7 +33,7 @@ def disarmed(shop: Shop) -> Iterator[None]:
 
 
 @pytest.mark.timeout(240)
-def test_a_cancel_at_every_boundary_has_one_answer(shop: Shop, tell: Callable[[str], None]) -> None:
+def test_a_cancel_at_every_boundary_has_one_answer(shop: Shop, report_line: Callable[[str], None]) -> None:
     """Two of us cancel at the same instant, wherever the order stands: while it stands there both hear the same, nobody ever hears "accepted" where another
     hears "too late", and it is never shipped and refunded."""
     answers: dict[str, str] = {}
@@ -41,7 +41,7 @@ def test_a_cancel_at_every_boundary_has_one_answer(shop: Shop, tell: Callable[[s
         answers[point] = _cancelled_at(shop, point)
 
     assert set(answers.values()) == {"accepted", "pending", "too late"}
-    tell(f"cancel: two callers at each of {len(answers)} boundaries, answered: " + ", ".join(sorted(set(answers.values()))))
+    report_line(f"cancel: two callers at each of {len(answers)} boundaries, answered: " + ", ".join(sorted(set(answers.values()))))
 
 
 def _cancelled_at(shop: Shop, point: str) -> str:
@@ -56,29 +56,29 @@ def _cancelled_at(shop: Shop, point: str) -> str:
         both = [pool.submit(shop.cancel, number) for _ in range(2)]
         stood_still = not wait(both, 0.3).not_done and not point.startswith("after_publish")  # what was published goes on elsewhere
         os.kill(stopped, signal.SIGCONT)
-        told = {_told(answer) for answer in both}
+        answers_read = {_answer_of(answer) for answer in both}
         placing.result()
     shop.disarm()
-    assert not stood_still or len(told) == 1, (point, told)
-    assert not {"accepted", "too late"} <= told, (point, told)
+    assert not stood_still or len(answers_read) == 1, (point, answers_read)
+    assert not {"accepted", "too late"} <= answers_read, (point, answers_read)
     ended = shop.ends(number, 60)
     operations = [operation for operation, _ in shop.ledger(number)]
     if ended == "fulfilled":
         assert operations == ["charge", "label"], (point, operations)
-        assert told <= {"too late", "pending"}, (point, told)
+        assert answers_read <= {"too late", "pending"}, (point, answers_read)
     else:
         assert ended == "cancelled", (point, ended)
         assert operations.count("charge") == operations.count("refund"), (point, operations)
         assert operations.count("label") == operations.count("cancel_label"), (point, operations)
-    return min(told)
+    return min(answers_read)
 
 
-def _told(answer: "Future[httpx.Response]") -> str:
+def _answer_of(answer: "Future[httpx.Response]") -> str:
     response = answer.result()
     return str(response.json()["cancel"]) if response.status_code in (200, 202) else "too late"
 
 
-def test_a_worker_killed_mid_step_is_taken_over_within_its_lease_and_two_seconds(shop: Shop, tell: Callable[[str], None]) -> None:
+def test_a_worker_killed_mid_step_is_taken_over_within_its_lease_and_two_seconds(shop: Shop, report_line: Callable[[str], None]) -> None:
     """The machine died while my card was being charged: somebody else is at it within seconds."""
     number = shop.place(token="tok_slow_8s")
     shop.until_paying(number)
@@ -92,7 +92,7 @@ def test_a_worker_killed_mid_step_is_taken_over_within_its_lease_and_two_seconds
         next(_at(e) for e in entries if e["kind"] == "take_over"),
     )
     waited = (taken - began).total_seconds()
-    tell(f"take-over: {waited:.1f} s after the start, the lease is {LEASE_S:g} s")
+    report_line(f"take-over: {waited:.1f} s after the start, the lease is {LEASE_S:g} s")
     assert waited <= LEASE_S + 2
     assert shop.ends(number) == "fulfilled"
     shop.wait_for_respawn("saga", dead)
@@ -137,7 +137,7 @@ def _spare_worker(shop: Shop) -> "subprocess.Popen[bytes]":
 
 
 @pytest.mark.timeout(90)
-def test_a_worker_that_hears_nothing_ends_itself_and_is_started_again(shop: Shop, tell: Callable[[str], None]) -> None:
+def test_a_worker_that_hears_nothing_ends_itself_and_is_started_again(shop: Shop, report_line: Callable[[str], None]) -> None:
     """Its line to the broker is dead without a word: it notices, and my order goes on."""
     deaf = shop.stack.pid("saga")
     for queue in ("saga", "compensation"):
@@ -149,6 +149,6 @@ def test_a_worker_that_hears_nothing_ends_itself_and_is_started_again(shop: Shop
     number = shop.place()
     shop.wait_for_respawn("saga", deaf, 60)
 
-    tell(f"a deaf worker ended itself {time.monotonic() - began:.0f} s after its queue began to wait")
+    report_line(f"a deaf worker ended itself {time.monotonic() - began:.0f} s after its queue began to wait")
     assert "most recent call first" in (shop.stack.run_dir / "log" / "saga.log").read_text(), "its log does not say where it stood"
     assert shop.ends(number, 30) == "fulfilled"

@@ -21,44 +21,44 @@ from tests.proofs.storms.client_history import Exchange, Recording
 KEY, BODY = "key-1", "body-1"
 
 
-class Told:
+class History:
     """A history: one request after the other, one a second, each for half of it unless it lasts."""
 
     def __init__(self) -> None:
         self.seconds = count(1)
         self.all: list[Exchange] = []
 
-    def __call__(self, method: str, path: str, status: int | None, lasts: float = 0.5, **seen: Any) -> "Told":
+    def __call__(self, method: str, path: str, status: int | None, lasts: float = 0.5, **seen: Any) -> "History":
         at = next(self.seconds)
         self.all.append(Exchange(method=method, path=f"/api/v1/orders{path}", status=status, begun=at, ended=at + lasts, **seen))
         return self
 
-    def placed(self, number: str = "ORD-1", key: str = KEY, digest: str = BODY, status: int | None = 201, **seen: Any) -> "Told":
+    def placed(self, number: str = "ORD-1", key: str = KEY, digest: str = BODY, status: int | None = 201, **seen: Any) -> "History":
         answered = {"number": number, "order_status": "placed"} if status == 201 else {}
         return self("POST", "", status, key=key, digest=digest, **answered | seen)
 
-    def read(self, order_status: str, number: str = "ORD-1", **seen: Any) -> "Told":
+    def read(self, order_status: str, number: str = "ORD-1", **seen: Any) -> "History":
         return self("GET", f"/{number}", 200, number=number, order_status=order_status, **seen)
 
-    def missing(self, number: str = "ORD-1") -> "Told":
+    def missing(self, number: str = "ORD-1") -> "History":
         return self("GET", f"/{number}", 404)
 
-    def cancelled(self, cancel: str, number: str = "ORD-1") -> "Told":
+    def cancelled(self, cancel: str, number: str = "ORD-1") -> "History":
         return self("POST", f"/{number}/cancel", 409 if cancel == "too_late" else 202, cancel=cancel)
 
 
-def clean() -> Told:
+def clean() -> History:
     """Answers that were lost, retries, cancels of every kind, reads that overlap."""
-    told = Told()
-    told.placed(status=None).placed(status=503).placed().placed().read("placed", entries=3).read("processing", entries=5)
-    told.read("fulfilled", lasts=1.9, entries=9).read("processing", entries=5).read("fulfilled", entries=9)
-    told.cancelled("too_late").cancelled("too_late").read("fulfilled", entries=9)
-    told.placed("ORD-2", key="key-2").cancelled("accepted", "ORD-2").cancelled("accepted", "ORD-2")
-    told.read("compensating", "ORD-2").read("cancelled", "ORD-2")
-    told.placed("ORD-3", key="key-3").cancelled("pending", "ORD-3").cancelled("too_late", "ORD-3").read("fulfilled", "ORD-3")
-    told.placed("ORD-4", key="key-4").cancelled("undoing", "ORD-4").read("shipping_failed", "ORD-4")
-    told.placed("ORD-4", key="key-4", digest="another", status=422).missing("ORD-NEVER")
-    return told
+    history = History()
+    history.placed(status=None).placed(status=503).placed().placed().read("placed", entries=3).read("processing", entries=5)
+    history.read("fulfilled", lasts=1.9, entries=9).read("processing", entries=5).read("fulfilled", entries=9)
+    history.cancelled("too_late").cancelled("too_late").read("fulfilled", entries=9)
+    history.placed("ORD-2", key="key-2").cancelled("accepted", "ORD-2").cancelled("accepted", "ORD-2")
+    history.read("compensating", "ORD-2").read("cancelled", "ORD-2")
+    history.placed("ORD-3", key="key-3").cancelled("pending", "ORD-3").cancelled("too_late", "ORD-3").read("fulfilled", "ORD-3")
+    history.placed("ORD-4", key="key-4").cancelled("undoing", "ORD-4").read("shipping_failed", "ORD-4")
+    history.placed("ORD-4", key="key-4", digest="another", status=422).missing("ORD-NEVER")
+    return history
 
 
 def test_whoever_keeps_their_word_is_not_blamed() -> None:
@@ -66,17 +66,21 @@ def test_whoever_keeps_their_word_is_not_blamed() -> None:
     assert client_consistency.acknowledged(clean().all) == ["ORD-1", "ORD-2", "ORD-3", "ORD-4"]
 
 
-ANOMALIES: list[tuple[str, Callable[[Told], Told], str]] = [
-    ("an order is gone", lambda told: told.placed("ORD-9", "key-9").read("placed", "ORD-9").missing("ORD-9"), "answered 404 later"),
-    ("an order was never found", lambda told: told.placed("ORD-9", "key-9"), "answered 201 and never found again"),
-    ("nobody acknowledged it, and it is gone", lambda told: told.read("placed", "ORD-9").missing("ORD-9"), "answered 404 later"),
-    ("back from fulfilled", lambda told: told.read("processing"), "ORD-1: it was fulfilled, and processing later"),
-    ("one end after another", lambda told: told.read("payment_failed", "ORD-4"), "ORD-4: it was shipping_failed, and payment_failed later"),
-    ("two orders for one key", lambda told: told.placed("ORD-9").read("placed", "ORD-9"), "key key-1 made 2 orders: ORD-1, ORD-9"),
+ANOMALIES: list[tuple[str, Callable[[History], History], str]] = [
+    ("an order is gone", lambda history: history.placed("ORD-9", "key-9").read("placed", "ORD-9").missing("ORD-9"), "answered 404 later"),
+    ("an order was never found", lambda history: history.placed("ORD-9", "key-9"), "answered 201 and never found again"),
+    ("nobody acknowledged it, and it is gone", lambda history: history.read("placed", "ORD-9").missing("ORD-9"), "answered 404 later"),
+    ("back from fulfilled", lambda history: history.read("processing"), "ORD-1: it was fulfilled, and processing later"),
+    (
+        "one end after another",
+        lambda history: history.read("payment_failed", "ORD-4"),
+        "ORD-4: it was shipping_failed, and payment_failed later",
+    ),
+    ("two orders for one key", lambda history: history.placed("ORD-9").read("placed", "ORD-9"), "key key-1 made 2 orders: ORD-1, ORD-9"),
     (
         "the lost answer was an order too",
-        lambda told: (
-            told.placed("ORD-8", "key-9", status=None)
+        lambda history: (
+            history.placed("ORD-8", "key-9", status=None)
             .placed("ORD-9", "key-9")
             .placed("ORD-8", "key-9")
             .read("placed", "ORD-9")
@@ -84,38 +88,46 @@ ANOMALIES: list[tuple[str, Callable[[Told], Told], str]] = [
         ),
         "key key-9 made 2 orders: ORD-8, ORD-9",
     ),
-    ("two keys for one order", lambda told: told.placed("ORD-1", "key-9"), "ORD-1 was answered to two keys: key-1, key-9"),
-    ("another body under one key", lambda told: told.placed(digest="another"), "key key-1 was taken for 2 different bodies"),
-    ("a retry is refused", lambda told: told.placed(status=422), "key key-1 placed ORD-1, and the same request was answered 422 later"),
+    ("two keys for one order", lambda history: history.placed("ORD-1", "key-9"), "ORD-1 was answered to two keys: key-1, key-9"),
+    ("another body under one key", lambda history: history.placed(digest="another"), "key key-1 was taken for 2 different bodies"),
+    (
+        "a retry is refused",
+        lambda history: history.placed(status=422),
+        "key key-1 placed ORD-1, and the same request was answered 422 later",
+    ),
     (
         "cancelled and shipped",
-        lambda told: told.placed("ORD-9", "key-9").cancelled("accepted", "ORD-9").read("fulfilled", "ORD-9"),
+        lambda history: history.placed("ORD-9", "key-9").cancelled("accepted", "ORD-9").read("fulfilled", "ORD-9"),
         "ORD-9: its cancel was answered accepted, and it ended fulfilled",
     ),
     (
         "too late and cancelled",
-        lambda told: told.placed("ORD-9", "key-9").cancelled("too_late", "ORD-9").read("cancelled", "ORD-9"),
+        lambda history: history.placed("ORD-9", "key-9").cancelled("too_late", "ORD-9").read("cancelled", "ORD-9"),
         "ORD-9: its cancel was answered too_late, and it ended cancelled",
     ),
     (
         "two winners",
-        lambda told: (
-            told.placed("ORD-9", "key-9").cancelled("accepted", "ORD-9").cancelled("too_late", "ORD-9").read("processing", "ORD-9")
+        lambda history: (
+            history.placed("ORD-9", "key-9").cancelled("accepted", "ORD-9").cancelled("too_late", "ORD-9").read("processing", "ORD-9")
         ),
         "ORD-9: one cancel was accepted, and another one was too late",
     ),
     (
         "too late and undone",
-        lambda told: told.placed("ORD-9", "key-9").cancelled("too_late", "ORD-9").read("compensating", "ORD-9"),
+        lambda history: history.placed("ORD-9", "key-9").cancelled("too_late", "ORD-9").read("compensating", "ORD-9"),
         "ORD-9: its cancel was too late, and it was being undone later",
     ),
-    ("history that shrinks", lambda told: told.read("fulfilled", entries=8), "ORD-1: its history had 9 entries, and 8 later"),
-    ("another total", lambda told: told.read("fulfilled", total_minor=1).read("fulfilled", total_minor=2), "ORD-1: its total was 1 and 2"),
+    ("history that shrinks", lambda history: history.read("fulfilled", entries=8), "ORD-1: its history had 9 entries, and 8 later"),
+    (
+        "another total",
+        lambda history: history.read("fulfilled", total_minor=1).read("fulfilled", total_minor=2),
+        "ORD-1: its total was 1 and 2",
+    ),
 ]
 
 
 @pytest.mark.parametrize(("plant", "found"), [(plant, found) for _, plant, found in ANOMALIES], ids=[name for name, _, _ in ANOMALIES])
-def test_an_anomaly_in_a_history_is_found_and_nothing_else(plant: Callable[[Told], Told], found: str) -> None:
+def test_an_anomaly_in_a_history_is_found_and_nothing_else(plant: Callable[[History], History], found: str) -> None:
     """Whoever loses, doubles or takes back my order is told so by what I was answered alone."""
     breaches = check(plant(clean()).all)
 

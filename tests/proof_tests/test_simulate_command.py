@@ -91,20 +91,20 @@ def test_whoever_stops_it_reads_what_was_seen_and_nothing_is_left(running: "subp
     """I have seen enough, or the machine goes down."""
     running.send_signal(number)
 
-    _, told = running.communicate(timeout=30)
+    _, output = running.communicate(timeout=30)
 
     assert running.returncode == 2
-    assert told.startswith("Interrupted. ") and told.endswith("histories were seen, no breach so far.\n")
+    assert output.startswith("Interrupted. ") and output.endswith("histories were seen, no breach so far.\n")
     assert of_the_simulation() == []
 
 
 def test_a_second_one_is_refused_and_the_first_goes_on(running: "subprocess.Popen[str]") -> None:
     """I forgot that one is running in another window: it keeps its databases, and ``make stop`` ends it in order."""
     second = manage("simulate", "--histories", "1")
-    _, told = second.communicate(timeout=30)
+    _, output = second.communicate(timeout=30)
 
-    assert (second.returncode, told.count("\n")) == (2, 1)
-    assert told.startswith("A simulation is already running in this checkout")
+    assert (second.returncode, output.count("\n")) == (2, 1)
+    assert output.startswith("A simulation is already running in this checkout")
     assert histories(running)
 
     assert manage("up", "--stop", str(HERE)).communicate()[0] == "Stopped.\n"
@@ -127,11 +127,11 @@ def test_a_server_that_does_not_start_is_told(tmp_path: Path) -> None:
     broken.write_text("18")
 
     run = manage("simulate", run_dir=tmp_path)
-    _, told = run.communicate(timeout=60)
+    _, output = run.communicate(timeout=60)
 
     assert run.returncode == 2
-    assert "PostgreSQL did not start" in told and f"{tmp_path / 'simulate'} can be deleted safely" in told
-    assert "Traceback" not in told
+    assert "PostgreSQL did not start" in output and f"{tmp_path / 'simulate'} can be deleted safely" in output
+    assert "Traceback" not in output
 
 
 @pytest.mark.parametrize("words", [[], ["--only", "1"]])

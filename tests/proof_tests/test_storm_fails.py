@@ -69,17 +69,17 @@ def test_every_kind_of_breach_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(database_sessions, "BACK_WITHIN_S", database_sessions.STANDS_AFTER_S + 2)
     storm = run(everything_is_broken, "broken")
 
-    told = "\n".join(storm.breaches)
-    assert "1 orders were answered 201 and are missing: ORD-GONE" in told
-    assert "1 orders are open with neither a wake-up nor an incident" in told
-    assert "1 orders have more than one charge" in told
-    assert "1 locks are waited for" in told
-    assert "1 sessions stand still in a transaction" in told
-    assert "1 statements do not end" in told
-    assert "clients saw: ORD-GONE: it was there, and was answered 404 later" in told
-    assert "waiting in vain: 0 of 1 after 0.3 s" in told
-    assert "the storm does not say when its fault ended" in told
-    assert "reconcile: " in told
+    breaches = "\n".join(storm.breaches)
+    assert "1 orders were answered 201 and are missing: ORD-GONE" in breaches
+    assert "1 orders are open with neither a wake-up nor an incident" in breaches
+    assert "1 orders have more than one charge" in breaches
+    assert "1 locks are waited for" in breaches
+    assert "1 sessions stand still in a transaction" in breaches
+    assert "1 statements do not end" in breaches
+    assert "clients saw: ORD-GONE: it was there, and was answered 404 later" in breaches
+    assert "waiting in vain: 0 of 1 after 0.3 s" in breaches
+    assert "the storm does not say when its fault ended" in breaches
+    assert "reconcile: " in breaches
     seen = io.StringIO()
     report = Report(Console(file=seen, width=160), SMALL)
     report.scenario(storm, 1)

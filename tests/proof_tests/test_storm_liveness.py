@@ -82,7 +82,7 @@ def after(seconds: float) -> datetime:
     return ENDED + timedelta(seconds=seconds)
 
 
-def tell(order: Order | None = None, kind: str = "provider_down", opened_s: float = 1, **changes: Any) -> None:
+def open_one(order: Order | None = None, kind: str = "provider_down", opened_s: float = 1, **changes: Any) -> None:
     Incident.objects.create(order=order, subject="x", kind=kind, currency="EUR", opened_at=after(opened_s), **changes)
 
 
@@ -93,7 +93,7 @@ MOVING = [(seconds, "retry_wait") for seconds in range(0, 150, 10)]
 def test_what_came_to_rest_in_time_or_was_told_or_moves_is_no_breach(storm: Storm) -> None:
     """In time; told by its own incident; told by one for all, resolved since; moving by itself; placed later."""
     an_order("ORD-1", (0, "started"), closed_s=5)
-    tell(an_order("ORD-2", (0, "compensation_failed")), kind="compensation_exhausted")
+    open_one(an_order("ORD-2", (0, "compensation_failed")), kind="compensation_exhausted")
     an_order("ORD-3", *MOVING, closed_s=95)
     an_order("ORD-4", (1, "started"), opened_s=1)
 
@@ -106,7 +106,7 @@ def test_what_came_to_rest_in_time_or_was_told_or_moves_is_no_breach(storm: Stor
 @pytest.mark.django_db
 def test_one_incident_may_tell_of_all(storm: Storm) -> None:
     an_order("ORD-1", (0, "in_doubt"))
-    tell(resolved_at=after(3), state="resolved")
+    open_one(resolved_at=after(3), state="resolved")
 
     liveness.stalled_orders_have_incidents(storm)
 
@@ -122,7 +122,7 @@ def test_one_incident_may_tell_of_all(storm: Storm) -> None:
 def test_what_stands_still_and_is_not_told_is_named(storm: Storm, incident: dict[str, Any]) -> None:
     """My order was forgotten in a retry; nobody knows."""
     an_order("ORD-1", (-10, "retry_wait"), (80, "started"), closed_s=81)
-    tell(**incident)
+    open_one(**incident)
 
     liveness.stalled_orders_have_incidents(storm)
 

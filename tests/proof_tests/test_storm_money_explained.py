@@ -56,13 +56,13 @@ def test_what_stays_unexplained_is_a_breach(tmp_path: Path) -> None:
 
 
 def test_money_in_two_places_is_a_breach(tmp_path: Path) -> None:
-    (told,) = breaches(tmp_path, Seen({"earned": 100, "given_back": 50, "captured": 120}, taken=120))
+    (breach,) = breaches(tmp_path, Seen({"earned": 100, "given_back": 50, "captured": 120}, taken=120))
 
-    assert told.startswith("EUR is in more than one place, or in none")
+    assert breach.startswith("EUR is in more than one place, or in none")
 
 
 @pytest.mark.parametrize(("lies", "count"), [(False, 1), (True, 0)])
 def test_the_sum_is_what_the_provider_took(tmp_path: Path, lies: bool, count: int) -> None:
-    told = breaches(tmp_path, Seen({"earned": 100}, taken=142), lies)
+    breach = breaches(tmp_path, Seen({"earned": 100}, taken=142), lies)
 
-    assert told == ["explained is {'EUR': 100}, and the provider took {'EUR': 142} (minor units)"] * count
+    assert breach == ["explained is {'EUR': 100}, and the provider took {'EUR': 142} (minor units)"] * count

@@ -62,21 +62,23 @@ def test_every_storm_has_its_small_version_here() -> None:
     assert set(MET) == {scenario.name for scenario in SCENARIOS}
 
 
-def holds(name: str, tell: Callable[[str], None]) -> None:
+def holds(name: str, report_line: Callable[[str], None]) -> None:
     begun = time.monotonic()
 
-    code, told, seen = storm(ROOT, RUN_DIR / "storm", name)
+    code, output, seen = storm(ROOT, RUN_DIR / "storm", name)
 
-    assert told["breaches"] == []
+    assert output["breaches"] == []
     assert code == 0
-    assert {what: told["counts"][what] for what in MET[name] if told["counts"][what] < MET[name][what]} == {}
-    assert "not shown" not in told["counts"] or os.environ.get("CI") != "true", told["counts"]
-    assert f"1 storms, {told['orders']:,} orders, 0 breaches" in seen
-    tell(f"storm {name}: {', '.join(f'{what} {count}' for what, count in told['counts'].items())}; {time.monotonic() - begun:.0f} s")
+    assert {what: output["counts"][what] for what in MET[name] if output["counts"][what] < MET[name][what]} == {}
+    assert "not shown" not in output["counts"] or os.environ.get("CI") != "true", output["counts"]
+    assert f"1 storms, {output['orders']:,} orders, 0 breaches" in seen
+    report_line(
+        f"storm {name}: {', '.join(f'{what} {count}' for what, count in output['counts'].items())}; {time.monotonic() - begun:.0f} s"
+    )
 
 
 @pytest.mark.timeout(480)
 @pytest.mark.parametrize("name", [name for name in MET if name not in OF_MONEY + OF_MANY])
-def test_a_small_storm_holds(name: str, tell: Callable[[str], None]) -> None:
+def test_a_small_storm_holds(name: str, report_line: Callable[[str], None]) -> None:
     """Whatever is down, killed, wiped or left behind: my order ends as it must, paid once or not at all."""
-    holds(name, tell)
+    holds(name, report_line)

@@ -78,13 +78,13 @@ def command(capsys: pytest.CaptureFixture[str]) -> Run:
         try:
             call_command("reconcile", *words)
         except SystemExit as ended:
-            told = capsys.readouterr().out
-            return (1, f"{told}{ended.code}") if isinstance(ended.code, str) else (int(ended.code or 0), told)
+            output = capsys.readouterr().out
+            return (1, f"{output}{ended.code}") if isinstance(ended.code, str) else (int(ended.code or 0), output)
         return 0, capsys.readouterr().out
 
     return run
 
 
-def as_json(told: str) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads(told)
+def as_json(output: str) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(output)
     return found

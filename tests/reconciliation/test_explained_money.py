@@ -208,13 +208,13 @@ def everything() -> Iterator[tuple[str | None, int, int, int, int, int, int, int
         if not (by_hand <= refunded <= captured and off <= captured - refunded and back <= listed):
             continue
         for state in ("completed", "compensated", "closed_by_operator", "running", None):
-            for told, moving in itertools.product((False, True), repeat=2):
-                yield state, captured, refunded, by_hand, off, listed, back, 1, told, moving
+            for has_incident, moving in itertools.product((False, True), repeat=2):
+                yield state, captured, refunded, by_hand, off, listed, back, 1, has_incident, moving
 
 
 def test_whatever_is_captured_each_unit_is_in_exactly_one_place(db: None) -> None:
     """Of every small order that there can be: no place is negative, and together they are what was captured; only what nobody was told of is unexplained."""
-    columns = "state, captured, refunded, by_hand, written_off, listed_captured, listed_refunded, total_minor, is_told, is_moving"
+    columns = "state, captured, refunded, by_hand, written_off, listed_captured, listed_refunded, total_minor, has_incident, is_moving"
     rows = list(everything())
     with connection.cursor() as cursor:
         cursor.execute(
@@ -229,13 +229,13 @@ def test_whatever_is_captured_each_unit_is_in_exactly_one_place(db: None) -> Non
         found = cursor.fetchall()
 
     assert len(found) == len(rows) > 1000
-    for *_, told, moving, units, earned, given_back, in_flight, at_risk, unexplained in found:
+    for *_, has_incident, moving, units, earned, given_back, in_flight, at_risk, unexplained in found:
         places = [earned, given_back, in_flight, at_risk, unexplained]
         assert min(places) >= 0
         assert sum(places) == units
-        assert not (at_risk and not told)
+        assert not (at_risk and not has_incident)
         assert not (in_flight and not moving)
-        assert not (unexplained and (told or moving))
+        assert not (unexplained and (has_incident or moving))
     assert any(row[-1] for row in found)
 
 
@@ -247,10 +247,10 @@ def test_the_command_says_it_in_one_line(shop: Shop, command: Run) -> None:
     shop.place("ORD-2", postal_code="00422")
     shop.plant("charge", "ORD-404", "k", 700)
 
-    code, told = command()
+    code, output = command()
 
     assert code == 1
-    assert told.splitlines()[-2] == (
+    assert output.splitlines()[-2] == (
         "Money: €175.40 captured = €84.20 earned + €84.20 given back + €0.00 in flight + €7.00 at risk with an incident; €0.00 unexplained"
     )
 
@@ -259,10 +259,10 @@ def test_what_is_unexplained_ends_with_exit_1(shop: Shop, command: Run) -> None:
     charge_one(shop)
     grow_old()
 
-    code, told = command("--json")
+    code, output = command("--json")
 
     assert code == 1
-    assert as_json(told)["money"]["EUR"]["unexplained"] == TOTAL
+    assert as_json(output)["money"]["EUR"]["unexplained"] == TOTAL
 
 
 def test_a_limited_run_explains_the_money_of_recent_orders(shop: Shop) -> None:

@@ -139,9 +139,9 @@ def test_shown_first_and_nothing_is_done(shop: Shop, forgotten: None, capsys: py
 
     recover()
 
-    told = capsys.readouterr().out
-    assert "ORD-1001: unknown_order: 1 charges and 1 labels for an order that does not exist (€84.20 at risk)" in told
-    assert told.endswith("Nothing was done. To go on: python manage.py recover --restored --yes\n")
+    output = capsys.readouterr().out
+    assert "ORD-1001: unknown_order: 1 charges and 1 labels for an order that does not exist (€84.20 at risk)" in output
+    assert output.endswith("Nothing was done. To go on: python manage.py recover --restored --yes\n")
     assert closed().is_open
     assert numbers.newest() == 1000
 
@@ -191,16 +191,16 @@ def test_not_while_somebody_is_at_work(shop: Shop, forgotten: None, capsys: pyte
 
 
 @pytest.mark.django_db(transaction=True)
-@pytest.mark.parametrize(("database", "is_told"), [("", True), ("postgresql://elsewhere/shop", False)], ids=["of the stack", "elsewhere"])
-def test_on_a_stack_the_way_into_maintenance_is_named(shop: Shop, settings: Any, database: str, is_told: bool) -> None:
+@pytest.mark.parametrize(("database", "is_named"), [("", True), ("postgresql://elsewhere/shop", False)], ids=["of the stack", "elsewhere"])
+def test_on_a_stack_the_way_into_maintenance_is_named(shop: Shop, settings: Any, database: str, is_named: bool) -> None:
     """Stopped as a whole, it has no database any more."""
     settings.EXTERNAL_DATABASE_URL = database
 
     with outside(application_name="shop-worker-r1"), pytest.raises(SystemExit) as refused:
         recover()
 
-    told = "On a stack of `manage.py up`: stop it, then `manage.py up --maintenance`."
-    assert str(refused.value.code).endswith(told) == is_told
+    hint = "On a stack of `manage.py up`: stop it, then `manage.py up --maintenance`."
+    assert str(refused.value.code).endswith(hint) == is_named
     assert "Nothing was done." in str(refused.value.code)
 
 

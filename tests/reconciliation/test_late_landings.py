@@ -37,8 +37,8 @@ def test_a_charge_that_landed_late_is_refunded_once(shop: Shop, declined: Order)
         ("refunded", "ORD-1:payment:compensate:orphan:testsnonce", TOTAL),
     ]
     assert outcome() == ("resolved", "refunded")
-    told = [str(entry) for entry in TimelineEntry.objects.filter(order=declined)]
-    assert "reconcile: undo late landing (payment), amount €84.20: it landed after its undo had ended" in told
+    entries = [str(entry) for entry in TimelineEntry.objects.filter(order=declined)]
+    assert "reconcile: undo late landing (payment), amount €84.20: it landed after its undo had ended" in entries
     assert shop.found() == []
 
 
@@ -166,14 +166,14 @@ def test_what_an_operator_has_closed_is_never_repaired(shop: Shop, closed: Order
 
 def test_what_a_zombie_has_told_is_resolved_once_nothing_is_left(shop: Shop, declined: Order) -> None:
     """A worker that was taken over reported a charge, so the engine told a person: it is the same matter, told once."""
-    told: dict[str, Any] = {"subject": "ORD-1", "order_id": declined.pk, "step": "payment", "code": "late", "currency": "EUR"}
-    open_incident(IncidentKind.ORPHAN_PAYMENT, amount_minor=TOTAL, **told)
+    columns: dict[str, Any] = {"subject": "ORD-1", "order_id": declined.pk, "step": "payment", "code": "late", "currency": "EUR"}
+    open_incident(IncidentKind.ORPHAN_PAYMENT, amount_minor=TOTAL, **columns)
     shop.plant("charge", "ORD-1", OWN_CHARGE)
 
     shop.reconcile()
     assert outcome() == ("resolved", "refunded")
 
-    open_incident(IncidentKind.ORPHAN_PAYMENT, amount_minor=TOTAL, **told)
+    open_incident(IncidentKind.ORPHAN_PAYMENT, amount_minor=TOTAL, **columns)
     assert shop.found() == []
     assert set(Incident.objects.values_list("outcome", flat=True)) == {"refunded", "gone"}
 

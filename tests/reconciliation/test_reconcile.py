@@ -65,12 +65,12 @@ def test_a_provider_that_does_not_answer_leaves_its_orders_unjudged(shop: Shop, 
     shop.provider.client.close()
     shop.provider.end()
 
-    code, told = command()
+    code, output = command()
 
     assert code == 1
-    assert "carrier sandbox: not_listed: the carrier provider does not list what it holds, so its orders were not judged" in told
-    assert "1 orders could not be judged: a provider of theirs does not list what it holds" in told
-    assert told.splitlines()[-1].startswith("0 orders judged")
+    assert "carrier sandbox: not_listed: the carrier provider does not list what it holds, so its orders were not judged" in output
+    assert "1 orders could not be judged: a provider of theirs does not list what it holds" in output
+    assert output.splitlines()[-1].startswith("0 orders judged")
     assert sorted((kind, code, state) for _, kind, code, _, state in shop.incidents()) == [
         ("mismatch", "not_listed", "open"),
         ("mismatch", "not_listed", "open"),
@@ -159,10 +159,10 @@ def test_a_reconciliation_that_stood_still_ends_when_another_has_begun(shop: Sho
 
 
 def test_nothing_found_is_exit_0(shop: Shop, fulfilled: Order, command: Run) -> None:
-    code, told = command()
+    code, output = command()
 
     assert code == 0
-    assert told.splitlines() == [
+    assert output.splitlines() == [
         "Money: €84.20 captured = €84.20 earned + €0.00 given back + €0.00 in flight + €0.00 at risk with an incident; €0.00 unexplained",
         "1 orders judged, 0 open, 0 waiting for a person, 2 provider entries read, 0 findings, 0 repaired",
     ]
@@ -171,10 +171,10 @@ def test_nothing_found_is_exit_0(shop: Shop, fulfilled: Order, command: Run) -> 
 def test_each_finding_is_a_line_with_the_amount_and_exit_1(shop: Shop, fulfilled: Order, command: Run) -> None:
     shop.plant("charge", "ORD-1", "stray")
 
-    code, told = command("--no-repair")
+    code, output = command("--no-repair")
 
     assert code == 1
-    assert told.splitlines() == [
+    assert output.splitlines() == [
         "ORD-1: charge_nobody_owns: charged under stray of €84.20 with sandbox (€84.20 at risk)",
         "Money: €168.40 captured = €84.20 earned + €0.00 given back + €0.00 in flight + €84.20 at risk with an incident; €0.00 unexplained",
         "1 orders judged, 0 open, 0 waiting for a person, 3 provider entries read, 1 findings, 0 repaired",
@@ -184,21 +184,21 @@ def test_each_finding_is_a_line_with_the_amount_and_exit_1(shop: Shop, fulfilled
 def test_what_was_repaired_still_counts_as_off(shop: Shop, declined: Order, command: Run) -> None:
     shop.plant("charge", "ORD-1", OWN_CHARGE)
 
-    code, told = command()
+    code, output = command()
 
     assert code == 1
-    assert told.splitlines()[0].endswith("(€84.20 at risk); undone")
-    assert told.splitlines()[-1].endswith("1 findings, 1 repaired")
+    assert output.splitlines()[0].endswith("(€84.20 at risk); undone")
+    assert output.splitlines()[-1].endswith("1 findings, 1 repaired")
     assert command()[0] == 0
 
 
 def test_a_program_reads_json(shop: Shop, fulfilled: Order, command: Run) -> None:
     shop.plant("charge", "ORD-1", "stray")
 
-    code, told = command("--json", "--since", "48")
+    code, output = command("--json", "--since", "48")
 
     assert code == 1
-    found = as_json(told)
+    found = as_json(output)
     assert (found["judged"], found["open"], found["waiting"], found["entries"], found["repaired"]) == (1, 0, 0, 3, 0)
     assert found["findings"] == [
         {

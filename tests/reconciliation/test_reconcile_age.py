@@ -27,7 +27,7 @@ def beaten(db: None) -> Iterator[None]:
     yield
 
 
-def told() -> tuple[str, str]:
+def level_and_sentence() -> tuple[str, str]:
     """Doctor's level and sentence."""
     (found,) = list(of_reconciliation.reconciliation())
     return found.level, found.found
@@ -49,20 +49,20 @@ def fail(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_before_the_first_one_is_due_nothing_is_wrong(beaten: None) -> None:
-    assert told() == ("ok", "none has come to its end yet (one is due every 6 min)")
+    assert level_and_sentence() == ("ok", "none has come to its end yet (one is due every 6 min)")
     assert numbers() == {"age_s": 0.0, "outcome": None, "findings": None, "unexplained_minor": {}}
 
 
 def test_one_that_never_begins_is_told(beaten: None) -> None:
     SweepBeat.objects.update(reconciled_at="2020-01-01T00:00Z")
 
-    assert told()[0] == "FAIL"
+    assert level_and_sentence()[0] == "FAIL"
 
 
 def test_one_that_came_to_its_end_is_told_with_its_counts(shop: Shop, fulfilled: Order) -> None:
     shop.reconcile()
 
-    assert told() == (
+    assert level_and_sentence() == (
         "ok",
         "one came to its end 0.0 s ago (one is due every 6 min): 1 orders judged, 0 open, 0 waiting for a person, 2 provider entries read, "
         "0 findings, 0 repaired",
@@ -76,8 +76,8 @@ def test_a_silent_provider_is_told_as_a_part_that_was_not_compared(shop: Shop, f
 
     shop.reconcile()
 
-    assert told()[0] == "warn"
-    assert "not everything could be compared" in told()[1]
+    assert level_and_sentence()[0] == "warn"
+    assert "not everything could be compared" in level_and_sentence()[1]
     assert numbers()["outcome"] == "in_part"
     shop.provider.start()
 
@@ -88,8 +88,8 @@ def test_money_that_nobody_can_explain_is_told(shop: Shop) -> None:
 
     shop.reconcile()
 
-    assert told()[0] == "warn"
-    assert "€84.20 nobody can explain" in told()[1]
+    assert level_and_sentence()[0] == "warn"
+    assert "€84.20 nobody can explain" in level_and_sentence()[1]
     assert numbers()["unexplained_minor"] == {"EUR": TOTAL}
 
 
@@ -99,15 +99,15 @@ def test_one_that_breaks_is_told_and_the_last_good_one_keeps_its_age(shop: Shop,
 
     fail(monkeypatch)
 
-    assert told()[0] == "warn"
-    assert told()[1].startswith("the last one did not come to its end: TypeError; one came to its end ")
+    assert level_and_sentence()[0] == "warn"
+    assert level_and_sentence()[1].startswith("the last one did not come to its end: TypeError; one came to its end ")
     assert numbers()["outcome"] == "failed"
 
 
 def test_where_none_has_ever_come_to_its_end_it_is_a_failure(shop: Shop, beaten: None, monkeypatch: pytest.MonkeyPatch) -> None:
     fail(monkeypatch)
 
-    assert told()[0] == "FAIL"
+    assert level_and_sentence()[0] == "FAIL"
 
 
 def test_an_old_one_is_a_failure_whatever_became_of_it(shop: Shop, fulfilled: Order, settings: Any) -> None:
@@ -117,7 +117,7 @@ def test_an_old_one_is_a_failure_whatever_became_of_it(shop: Shop, fulfilled: Or
     assert now is not None and now < limit_s
     Reconciliation.objects.update(compared_at="2020-01-01T00:00Z")
 
-    assert told()[0] == "FAIL"
+    assert level_and_sentence()[0] == "FAIL"
 
 
 def test_one_that_died_without_a_word_is_told_once_its_turn_is_over(shop: Shop, beaten: None) -> None:
@@ -125,11 +125,11 @@ def test_one_that_died_without_a_word_is_told_once_its_turn_is_over(shop: Shop, 
     turn = Turn("reconcile", RELEASE, 60.0)
     assert turn.take()
     recovery.reconciliation_begins()
-    assert told() == ("ok", "none has come to its end yet (one is due every 6 min); one is at work")
+    assert level_and_sentence() == ("ok", "none has come to its end yet (one is due every 6 min); one is at work")
 
     turn.give_back()
 
-    assert told()[0] == "FAIL"
+    assert level_and_sentence()[0] == "FAIL"
     assert numbers()["outcome"] == "failed"
 
 
@@ -159,8 +159,8 @@ def test_an_exit_code_is_not_dropped(beaten: None, ends: str, how: str) -> None:
     _, lines = swept(sys.executable, "-c", ends)
 
     assert "did not come to its end: it " + how in lines[0]
-    assert told()[0] == "FAIL"
-    assert how in told()[1]
+    assert level_and_sentence()[0] == "FAIL"
+    assert how in level_and_sentence()[1]
 
 
 def test_one_that_was_killed_at_work_is_told_while_its_turn_still_runs(beaten: None) -> None:
@@ -177,7 +177,7 @@ def test_one_that_was_killed_at_work_is_told_while_its_turn_still_runs(beaten: N
     sweep._reconcile()
 
     assert "was ended by signal 9;" in lines[0]
-    assert told()[0] == "FAIL"
+    assert level_and_sentence()[0] == "FAIL"
 
 
 def test_findings_are_an_end_too(shop: Shop, fulfilled: Order, beaten: None) -> None:

@@ -37,7 +37,7 @@ def test_a_subscriber_that_was_never_told_is_found(shop: Shop) -> None:
 
     Delivery.objects.filter(fact__order__number="ORD-2", subscriber=lost).delete()
 
-    assert shop.found() == [("ORD-2", Rule.FACT_TOLD_ONCE, 0)]
+    assert shop.found() == [("ORD-2", Rule.FACT_RECORDED_ONCE, 0)]
 
 
 def test_what_the_relay_has_not_come_to_yet_is_not_called_wrong(shop: Shop, fulfilled: Order) -> None:
@@ -50,7 +50,7 @@ def test_what_the_relay_has_not_come_to_yet_is_not_called_wrong(shop: Shop, fulf
 def test_an_order_that_told_nobody_is_found(shop: Shop, fulfilled: Order) -> None:
     forget_the_fact()
 
-    assert shop.found() == [("ORD-1", Rule.FACT_TOLD_ONCE, 0)]
+    assert shop.found() == [("ORD-1", Rule.FACT_RECORDED_ONCE, 0)]
 
 
 def forget_the_fact() -> None:

@@ -14,7 +14,7 @@ from tests.reconciliation.shop import TOTAL, Shop
 @pytest.fixture(autouse=True)
 def few(monkeypatch: pytest.MonkeyPatch) -> None:
     """Two are told alone, and each chunk has two orders."""
-    monkeypatch.setattr(incidents, "TELL_ALONE", 2)
+    monkeypatch.setattr(incidents, "SINGLE_LIMIT", 2)
     monkeypatch.setattr(orders_at_rest, "CHUNK", 2)
 
 
@@ -56,11 +56,11 @@ def test_many_of_one_cause_are_one_incident_with_their_count_and_sum(shop: Shop,
     for _ in range(2):
         assert len(shop.reconcile().findings) == 5
         assert open_now() == TOGETHER
-    told = Incident.objects.get(state="open")
-    assert told.sentence.startswith(
+    incident = Incident.objects.get(state="open")
+    assert incident.sentence.startswith(
         "Journal and provider disagree, or cannot be compared (5 of one cause, like ORD-1, ORD-2, ORD-3: a fault of our own)."
     )
-    assert told.order_id is None
+    assert incident.order_id is None
     assert Incident.objects.count() == 3  # and two, which were told before it was known how many there are
     (group,) = recovery.groups()
     assert (group.orders, group.at_risk) == (5, {"EUR": 500})
@@ -83,7 +83,7 @@ def test_what_was_told_alone_is_told_together_once_it_has_become_many(shop: Shop
     shop.reconcile()
 
     assert open_now() == TOGETHER
-    assert Incident.objects.get(subject="ORD-5").outcome == "told_together"
+    assert Incident.objects.get(subject="ORD-5").outcome == "grouped"
 
 
 def test_many_that_have_become_few_are_told_with_their_orders(shop: Shop, fault: Fault) -> None:
@@ -107,7 +107,7 @@ def test_many_that_are_gone_are_resolved(shop: Shop, fault: Fault) -> None:
     shop.reconcile()
 
     assert open_now() == []
-    assert set(Incident.objects.values_list("outcome", flat=True)) == {"told_together", "gone"}
+    assert set(Incident.objects.values_list("outcome", flat=True)) == {"grouped", "gone"}
 
 
 def test_a_limited_run_only_adds(shop: Shop, fault: Fault) -> None:

@@ -99,8 +99,8 @@ def test_an_order_that_waited_for_a_person_is_counted_apart(shop: Shop, capsys: 
     recover("--yes")
     shop.drive(moving)
 
-    told = "2 open orders: 1 go on by themselves, 1 wait for a person as before, 0 become a person's;"
-    assert told in capsys.readouterr().out
+    summary = "2 open orders: 1 go on by themselves, 1 wait for a person as before, 0 become a person's;"
+    assert summary in capsys.readouterr().out
     assert Saga.objects.get(order=waiting).state == "needs_attention"
     assert moving.status == "fulfilled"
 

@@ -129,14 +129,14 @@ class Copies:
         firsts = "SELECT (SELECT max(id) FROM orders_order), (SELECT max(id) FROM fulfillment_saga), (SELECT coalesce(max(number), 0) FROM orders_fact)"
         self._firsts = dict(zip(("first_order", "first_saga", "first_fact"), self._one(firsts), strict=True))
 
-    def make(self, tell: Callable[[int], None]) -> None:
+    def make(self, report_line: Callable[[int], None]) -> None:
         """In the order in which they were placed."""
         old = self.count - self.window
         for start in range(0, old, AT_ONCE):
             self._copy(start + 1, min(start + AT_ONCE, old), LAST_OF_EACH)
-            tell(min(start + AT_ONCE, old))
+            report_line(min(start + AT_ONCE, old))
         self._copy(old + 1, self.count, "")
-        tell(self.count)
+        report_line(self.count)
         with self.connection.transaction():
             self.connection.execute("SET LOCAL session_replication_role = replica")
             for statement in (*ROOMS, STOCK):

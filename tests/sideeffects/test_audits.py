@@ -52,11 +52,11 @@ def test_an_effect_that_is_missing_or_doubled_is_told_by_its_room(two_orders: No
     """A sum that was added twice is seen, and which one."""
     sql(damage)
 
-    told = list(audit.complaints())
+    complaints = list(audit.complaints())
 
     subscriber, sentence = found
-    assert any(name == subscriber and sentence in text for name, text in told), told
-    assert {name for name, _ in told} == {subscriber}
+    assert any(name == subscriber and sentence in text for name, text in complaints), complaints
+    assert {name for name, _ in complaints} == {subscriber}
 
 
 def test_points_that_were_earned_and_never_written_are_told(two_orders: None) -> None:
@@ -72,14 +72,14 @@ def test_a_room_whose_audit_breaks_hides_nothing_about_the_others(two_orders: No
         "UPDATE sideeffects_recommendations_copurchase SET orders = 9 WHERE sku = 'C'",
     )
 
-    told = dict(audit.complaints())
+    complaints = dict(audit.complaints())
 
-    assert told[LOYALTY] == "its audit broke: ProgrammingError"
-    assert "counted 9 times" in told[PAIRS]
+    assert complaints[LOYALTY] == "its audit broke: ProgrammingError"
+    assert "counted 9 times" in complaints[PAIRS]
 
 
 @pytest.mark.parametrize(
-    ("row", "told"),
+    ("row", "message"),
     [
         (
             {"state": "dead", "error_code": "ProgrammingError"},
@@ -96,20 +96,22 @@ def test_a_room_whose_audit_breaks_hides_nothing_about_the_others(two_orders: No
         ({"state": "retry_wait", "wake_at": SOON, "error_code": "ProgrammingError"}, ""),
     ],
 )
-def test_points_that_were_never_heard_of_are_owed_until_a_person_gives_them_up(two_orders: None, row: dict[str, Any], told: str) -> None:
+def test_points_that_were_never_heard_of_are_owed_until_a_person_gives_them_up(
+    two_orders: None, row: dict[str, Any], complaint: str
+) -> None:
     """A table was away, and my points with it: the audit does not ask only what was heard."""
     Delivery.objects.create(fact=Fact.objects.get(order__number="ORD-3"), subscriber=LOYALTY, **row)
 
-    assert list(audit.complaints()) == [(LOYALTY, told)] * bool(told)
+    assert list(audit.complaints()) == [(LOYALTY, complaint)] * bool(complaint)
 
 
 def test_what_nobody_has_begun_for_an_hour_is_owed_too(two_orders: None, settings: Any) -> None:
     settings.QUEUE_UNSERVED_LIMIT_S = -1.0
     Fact.objects.exclude(order__number="ORD-3").update(relayed_at=LONG_AGO)
 
-    told = dict(audit.complaints())
+    complaints = dict(audit.complaints())
 
-    assert told[LOYALTY] == "1 owed and not begun, like that of ORD-3"
+    assert complaints[LOYALTY] == "1 owed and not begun, like that of ORD-3"
 
 
 def test_a_recipient_who_does_not_exist_was_answered_and_is_owed_no_receipt(record_fact: RecordFact) -> None:

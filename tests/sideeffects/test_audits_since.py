@@ -52,10 +52,10 @@ def test_what_is_well_is_well_since_any_instant(two_days: None) -> None:
 def test_what_is_off_since_then_is_told(two_days: None, damage: str, found: str) -> None:
     sql(*damage.split("; "))
 
-    told = [sentence for _, sentence in audit.complaints(SINCE)]
+    complaints = [sentence for _, sentence in audit.complaints(SINCE)]
 
-    assert len(told) == 1
-    assert told[0].startswith(found)
+    assert len(complaints) == 1
+    assert complaints[0].startswith(found)
 
 
 def test_what_was_off_before_is_told_when_everything_is_asked(two_days: None) -> None:

@@ -62,8 +62,8 @@ def numbers(messages: list[Message]) -> list[str]:
 
 def owed(facts: list[Fact]) -> list[Fact]:
     """Those of them that have a delivery row."""
-    told = set(Delivery.objects.values_list("fact_id", flat=True))
-    return [fact for fact in facts if fact.pk in told]
+    delivered = set(Delivery.objects.values_list("fact_id", flat=True))
+    return [fact for fact in facts if fact.pk in delivered]
 
 
 def owe_all(lost: object = ALL_LOST, marks: Marks | None = None) -> int:
@@ -245,11 +245,11 @@ def test_a_person_s_decision_reaches_every_batch(facts: list[Fact], monkeypatch:
 
 def test_whoever_goes_or_comes_back_with_a_long_queue_is_written_down_a_page_a_round(record_fact: RecordFact) -> None:
     """A relay that stands in one transaction for minutes delivers nothing to anybody, is taken for dead, and begins again."""
-    told = record_fact("email").fact
+    one = record_fact("email").fact
     relay.register(["email", "loyalty"], 1)
     relay.owe(NONE_LOST)
-    copy_facts(told, 2 * PAGE)
-    waiting = [fact for fact in Fact.objects.all() if fact != told]
+    copy_facts(one, 2 * PAGE)
+    waiting = [fact for fact in Fact.objects.all() if fact != one]
     Delivery.objects.bulk_create(Delivery(fact=fact, subscriber="email", wake_at=LONG_AGO) for fact in waiting[: PAGE + 5])
 
     assert (relay.register(["loyalty"], 2), held_of("email")) == (False, 6 + PAGE)  # six that had no row yet, and a page

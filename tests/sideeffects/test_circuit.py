@@ -40,7 +40,7 @@ def service() -> Service:
 def try_it(service: Service, monkeypatch: pytest.MonkeyPatch) -> Callable[[Owed], str]:
     """What a worker does with its message."""
     subscription = replace(discovery.subscriptions()["email"], handler=service, of_this_one=(LookupError,))
-    return lambda told: attempt.deliver(subscription, told.fact.pk)
+    return lambda one: attempt.deliver(subscription, one.fact.pk)
 
 
 @pytest.fixture
@@ -67,8 +67,8 @@ def away(record_fact: RecordFact, clock: ShopClock, try_it: Callable[[Owed], str
     return owed
 
 
-def looks(told: list[Owed]) -> list[tuple[str, int, str]]:
-    return [one.look() for one in told]
+def looks(deliveries: list[Owed]) -> list[tuple[str, int, str]]:
+    return [one.look() for one in deliveries]
 
 
 def test_three_deliveries_that_fail_open_it_and_the_others_wait_without_asking(away: list[Owed], service: Service) -> None:

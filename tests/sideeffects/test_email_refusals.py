@@ -104,14 +104,14 @@ def test_what_is_said_of_one_recipient_keeps_no_other_receipt_back(record_fact: 
     """Three customers have mistyped their addresses, and this server gives no reasons in numbers: mine comes at once."""
     mail.says["RCPT"] = says
     mistyped = [record_fact("email", f"ORD-{n}", email=f"nobody-{n}@example.com") for n in range(3)]
-    for told in mistyped:
-        told.run()
+    for one in mistyped:
+        one.run()
     mail.says.clear()
     mine = record_fact("email", "ORD-3")
 
     mine.run()
 
-    assert [told.look()[:2] for told in mistyped] == [("retry_wait", 1)] * 3
+    assert [one.look()[:2] for one in mistyped] == [("retry_wait", 1)] * 3
     assert mine.look() == ("delivered", 1, "")
 
 

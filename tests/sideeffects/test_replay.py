@@ -147,18 +147,18 @@ def test_a_name_that_no_code_knows_is_left_out_and_says_so(record_fact: RecordFa
 
 
 @pytest.mark.parametrize(
-    ("options", "told"),
+    ("options", "message"),
     [
         ({}, "Which dead letters? Give --subscriber, --error, --order, --since or --until; or --all.\n"),
         ({"all": True, "order": "ORD-1"}, "Which dead letters? Give --subscriber, --error, --order, --since or --until; or --all.\n"),
         ({"all": True, "yes": True}, "--yes needs --reason.\n"),
     ],
 )
-def test_wrong_usage_is_told(db: None, capsys: pytest.CaptureFixture[str], options: dict[str, Any], told: str) -> None:
+def test_wrong_usage_is_told(db: None, capsys: pytest.CaptureFixture[str], options: dict[str, Any], message: str) -> None:
     with pytest.raises(SystemExit) as wrong:
         replay(**options)
 
-    assert (wrong.value.code, capsys.readouterr().err) == (2, told)
+    assert (wrong.value.code, capsys.readouterr().err) == (2, message)
 
 
 @pytest.mark.parametrize("words", [["--since", "yesterday"], ["--rate", "0"], ["--rate", "fast"], ["--reason", "…"]])

@@ -83,12 +83,12 @@ def test_one_fact_is_recorded_once(record_fact: RecordFact) -> None:
     """By two outcomes, if ever."""
     fact = record_fact("email").fact
     order = Order.objects.get()
-    told = OrderFulfilled(number="ORD-1", currency="EUR", total_minor=8420, tracking="TR-2", fulfilled_on="2026-11-24", lines=())
+    event = OrderFulfilled(number="ORD-1", currency="EUR", total_minor=8420, tracking="TR-2", fulfilled_on="2026-11-24", lines=())
     del fact
 
     def records() -> None:
         with transaction.atomic():
-            facts.record(replace(told, number="ORD-X"), order.pk, "c")
+            facts.record(replace(event, number="ORD-X"), order.pk, "c")
 
     assert at_once(records, "INSERT", records, must_wait=True) == (None, None)
     assert Fact.objects.filter(payload__number="ORD-X").count() == 1
@@ -167,15 +167,15 @@ def owed(record_fact: RecordFact) -> Owed:
 
 @pytest.mark.parametrize("both_have_read", [False, True], ids=["one has read", "both have read"])
 def test_two_relays_publish_one_message(record_fact: RecordFact, both_have_read: bool) -> None:
-    told = owed(record_fact)
+    one = owed(record_fact)
 
     def take() -> list[Message]:
-        return relay.dispatch._take([told.delivery.pk], None, relay.after_loss) if both_have_read else due()
+        return relay.dispatch._take([one.delivery.pk], None, relay.after_loss) if both_have_read else due()
 
     first, second = at_once(take, "FOR NO KEY UPDATE", take, must_wait=False)
 
     assert ([message.attempt for message in first], second) == ([2], [])
-    assert told.delivery.relaunches == 1
+    assert one.delivery.relaunches == 1
 
 
 def test_two_relays_owe_one_row(record_fact: RecordFact) -> None:
@@ -188,7 +188,7 @@ def test_two_relays_owe_one_row(record_fact: RecordFact) -> None:
 
 
 def test_two_persons_who_decide_about_one_letter_decide_once(record_fact: RecordFact) -> None:
-    told = owed(record_fact)
+    one = owed(record_fact)
     Delivery.objects.update(state="dead", tries=17, wake_at=None)
 
     decided = at_once(
@@ -198,7 +198,7 @@ def test_two_persons_who_decide_about_one_letter_decide_once(record_fact: Record
     )
 
     assert decided == (1, 0)
-    assert told.look()[0] == "pending"
+    assert one.look()[0] == "pending"
 
 
 def test_two_who_start_at_once_subscribe_once_and_are_owed_from_one_number_on(record_fact: RecordFact) -> None:
@@ -216,8 +216,8 @@ def test_two_who_start_at_once_subscribe_once_and_are_owed_from_one_number_on(re
 def test_an_order_that_somebody_holds_keeps_nobody_elses_deliveries_back(record_fact: RecordFact) -> None:
     """A forgotten psql has its row, so that no line of its history can be written; its worker was lost."""
     held_up, other = record_fact("email", "ORD-1"), record_fact("email", "ORD-2")
-    for told in (held_up, other):
-        Delivery.objects.create(fact=told.fact, subscriber="email", wake_at=LONG_AGO)
+    for one in (held_up, other):
+        Delivery.objects.create(fact=one.fact, subscriber="email", wake_at=LONG_AGO)
     Delivery.objects.filter(fact=held_up.fact).update(state="started", tries=1)
 
     marks = relay.Marks()

@@ -94,9 +94,10 @@ class Open:
 
 
 @pytest.mark.parametrize(
-    ("well", "told"), [(True, None), (False, "The demo found something wrong, see above."), (None, "Interrupted: everything is stopped.")]
+    ("well", "message"),
+    [(True, None), (False, "The demo found something wrong, see above."), (None, "Interrupted: everything is stopped.")],
 )
-def test_a_demo_on_a_terminal_is_judged_by_what_it_showed(monkeypatch: pytest.MonkeyPatch, well: bool | None, told: str | None) -> None:
+def test_a_demo_on_a_terminal_is_judged_by_what_it_showed(monkeypatch: pytest.MonkeyPatch, well: bool | None, message: str | None) -> None:
     """All was as promised, and I stopped it afterwards: that is no failure. Stopped before its end, it is none of a success."""
 
     class Showing:
@@ -113,7 +114,7 @@ def test_a_demo_on_a_terminal_is_judged_by_what_it_showed(monkeypatch: pytest.Mo
     for stream in (sys.stdin, sys.stdout):
         monkeypatch.setattr(stream, "isatty", lambda: True)
 
-    with nullcontext() if told is None else pytest.raises(SystemExit, match=told):
+    with nullcontext() if message is None else pytest.raises(SystemExit, match=message):
         demo.Command().handle(seed=7)
 
 

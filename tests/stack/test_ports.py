@@ -70,13 +70,13 @@ class Shopfront(Stack):
 
 
 @pytest.fixture
-def told() -> list[str]:
+def lines() -> list[str]:
     return []
 
 
 @pytest.fixture
-def shopfront(tmp_path: Path, told: list[str], request: pytest.FixtureRequest) -> Iterator[Shopfront]:
-    stack = Shopfront(StackOptions(folder=ROOT, run_dir=tmp_path, time_scale=1.0, web_port=getattr(request, "param", None)), told.append)
+def shopfront(tmp_path: Path, lines: list[str], request: pytest.FixtureRequest) -> Iterator[Shopfront]:
+    stack = Shopfront(StackOptions(folder=ROOT, run_dir=tmp_path, time_scale=1.0, web_port=getattr(request, "param", None)), lines.append)
     stack.run_dir.mkdir(exist_ok=True)
     stack.addresses.reserve()
     yield stack
@@ -93,7 +93,7 @@ def listening(number: int) -> socket.socket:
     return stranger
 
 
-def test_a_port_that_a_stranger_took_after_it_was_chosen_is_left_to_him(shopfront: Shopfront, told: list[str]) -> None:
+def test_a_port_that_a_stranger_took_after_it_was_chosen_is_left_to_him(shopfront: Shopfront, lines: list[str]) -> None:
     """Somebody's server answers where mine was to be: mine moves on, and never takes his for its own."""
     chosen = shopfront.ports["web"].number
     with listening(chosen):
@@ -102,7 +102,7 @@ def test_a_port_that_a_stranger_took_after_it_was_chosen_is_left_to_him(shopfron
         moved = shopfront.ports["web"].number
         assert moved != chosen
         assert is_held_by(shopfront.children["web"].pid, moved)
-    assert f"port {chosen} was taken by somebody else meanwhile: web moves to {moved}" in told
+    assert f"port {chosen} was taken by somebody else meanwhile: web moves to {moved}" in lines
 
 
 @pytest.mark.parametrize("shopfront", [QUIET + 300], indirect=True)

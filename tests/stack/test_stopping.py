@@ -44,9 +44,9 @@ def test_what_prove_storm_and_simulate_have_left_is_ended(tmp_path: Path, left: 
     (tmp_path / "storm/wiped").mkdir()
     (tmp_path / "storm/a file").write_text("")
 
-    told = stop(tmp_path)
+    output = stop(tmp_path)
 
-    assert told == [f"{tmp_path / place}: Ended what an earlier run had left: saga." for place in ("prove", "storm/killed", "simulate")]
+    assert output == [f"{tmp_path / place}: Ended what an earlier run had left: saga." for place in ("prove", "storm/killed", "simulate")]
     assert [one.process.wait(5) for one in left] == [-9, -9, -9]
 
 

@@ -47,23 +47,23 @@ class Command(OperatorCommand):
         for_a_person = [pile for pile in piles if pile.state in dead_letters.WAITING]
         if as_json:
             rows = [dataclasses.asdict(pile) for pile in piles]
-            self.tell_json(
+            self.write_json(
                 {"waiting": waiting, "for_a_person": [row for row in rows if row["state"] in dead_letters.WAITING], "deliveries": rows}
             )
             return
-        self.tell(*map(_pile, piles), f"{waiting} on their way, {sum(pile.count for pile in for_a_person)} wait for a person.")
+        self.write_lines(*map(_pile, piles), f"{waiting} on their way, {sum(pile.count for pile in for_a_person)} wait for a person.")
 
     def _list(self, options: dict[str, Any]) -> None:
         found = dead_letters.chosen(**{name: options[name] for name in FILTERS})
         shown = list(found[: SHOWN + 1])
         if options["json"]:
-            self.tell_json({"deliveries": [_as_json(delivery) for delivery in shown[:SHOWN]], "more": len(shown) > SHOWN})
+            self.write_json({"deliveries": [_as_json(delivery) for delivery in shown[:SHOWN]], "more": len(shown) > SHOWN})
             return
-        self.tell(*map(_line, shown[:SHOWN]))
+        self.write_lines(*map(_line, shown[:SHOWN]))
         if not shown:
-            self.tell("There is no such delivery. Of a fact that nobody has begun to deliver there is none yet.")
+            self.write_lines("There is no such delivery. Of a fact that nobody has begun to deliver there is none yet.")
         elif len(shown) > SHOWN:
-            self.tell(f"The newest {SHOWN} are shown; there are more.")
+            self.write_lines(f"The newest {SHOWN} are shown; there are more.")
 
     def _discard(self, options: dict[str, Any]) -> None:
         if not options["reason"]:
@@ -75,9 +75,9 @@ class Command(OperatorCommand):
         if not count:
             sys.exit(f"Nothing of {options['discard']} waits for a person. Nothing was done.")
         if options["json"]:
-            self.tell_json({"decision": "discard", "subscriber": options["discard"], "deliveries": count})
+            self.write_json({"decision": "discard", "subscriber": options["discard"], "deliveries": count})
         else:
-            self.tell(f"{options['discard']}: discard of {count} deliveries is recorded. They are not tried again.")
+            self.write_lines(f"{options['discard']}: discard of {count} deliveries is recorded. They are not tried again.")
 
 
 def _pile(pile: Pile) -> str:

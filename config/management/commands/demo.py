@@ -68,10 +68,10 @@ class Demo:
         begun = time.monotonic()
         placed = self._place(seed)
         self._wait_until_rest(placed)
-        told = [stories.wrong(one, self._effects(one.number)) for one in placed]
-        self._show_table(placed, told)
+        mismatches = [stories.wrong(one, self._effects(one.number)) for one in placed]
+        self._show_table(placed, mismatches)
         self._show_one(next(one for one in placed if one.story.meddle == "kill"))
-        well = self._invariants_hold() and not any(told)
+        well = self._invariants_hold() and not any(mismatches)
         verdict = "all as promised" if well else "NOT as promised"
         self.console.print(f"\n[bold]{len(placed)} orders, {len(STORIES)} stories, {verdict}[/bold], {time.monotonic() - begun:.0f} s")
         return well
@@ -110,17 +110,17 @@ class Demo:
             bar = progress.add_task(what, total=total)
             yield lambda done: progress.update(bar, completed=done)
 
-    def _show_table(self, placed: list[Placed], told: list[str]) -> None:
+    def _show_table(self, placed: list[Placed], mismatches: list[str]) -> None:
         table = Table(title="What happened", title_justify="left")
         for column in ("story", "orders", "ended as", "provider's ledger, each", "as told"):
             table.add_column(column, justify="right" if column == "orders" else "left")
         for story in STORIES:
-            mine = [(one, wrong) for one, wrong in zip(placed, told, strict=True) if one.story is story]
+            mine = [(one, wrong) for one, wrong in zip(placed, mismatches, strict=True) if one.story is story]
             right = sum(not wrong for _, wrong in mine)
             ledger = ", ".join(story.effects) or "nothing"
             table.add_row(story.title, str(len(mine)), _statuses([one for one, _ in mine]), ledger, f"{right} of {len(mine)}")
         self.console.print(table)
-        for wrong in filter(None, told):
+        for wrong in filter(None, mismatches):
             self.console.print(wrong, style="red", markup=False)
 
     def _show_one(self, one: Placed) -> None:

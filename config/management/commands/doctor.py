@@ -23,10 +23,10 @@ class Command(OperatorCommand):
         for finding in doctor.examine():
             findings.append(finding)
             if not options["json"]:
-                self.tell(*_lines(finding))
+                self.write_lines(*_lines(finding))
                 self.stdout.flush()
         if options["json"]:
-            self.tell_json({"level": worst(findings), "findings": [dataclasses.asdict(finding) for finding in findings]})
+            self.write_json({"level": worst(findings), "findings": [dataclasses.asdict(finding) for finding in findings]})
         if code := EXIT[worst(findings)]:
             sys.exit(code)
 

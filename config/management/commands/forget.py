@@ -68,9 +68,9 @@ class Command(OperatorCommand):
         except UnderWay as busy:
             sys.exit(f"Refused: {_first(list(busy.orders))} still needed. {busy}. Nothing was forgotten; ask again when it is at rest.")
         if options["json"]:
-            self.tell_json({"orders": done.orders, "touched": dict(done.touched), "written": options["yes"]})
+            self.write_json({"orders": done.orders, "touched": dict(done.touched), "written": options["yes"]})
             return
-        self.tell(*_lines(done, options["yes"]))
+        self.write_lines(*_lines(done, options["yes"]))
 
 
 def preview(email: str) -> Forgotten:

@@ -33,8 +33,8 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         process = options["process"]
-        code, told = _loop(process) if process in LOOPS else _worker(process)
-        self.stdout.write(told)
+        code, sentence = _loop(process) if process in LOOPS else _worker(process)
+        self.stdout.write(sentence)
         sys.exit(code)
 
 

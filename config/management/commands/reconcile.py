@@ -49,12 +49,12 @@ class Command(BaseCommand):
                 report = reconcile(options["since"], not options["no_repair"], watch, audit)
         except TurnLost as lost:
             sys.exit(str(lost))
-        self.stdout.write(json.dumps(report.as_json()) if options["json"] else _told(report))
+        self.stdout.write(json.dumps(report.as_json()) if options["json"] else _text(report))
         if report.findings:
             sys.exit(1)
 
 
-def _told(report: Report) -> str:
+def _text(report: Report) -> str:
     """One line for each finding; the last line but one says where the money is, the last one counts."""
     lines = [finding.sentence for finding in report.findings]
     if report.gone:

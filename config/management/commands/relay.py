@@ -14,12 +14,12 @@ REGISTER_EVERY_S = 15.0  # names that no code knows turn up at any time
 
 
 class Relay(Loop):
-    """``tell`` gets one line for each round that found something."""
+    """``report`` gets one line for each round that found something."""
 
     name, most = "relay", relay.LAUNCHES_A_ROUND
 
-    def __init__(self, tell: Callable[[str], Any]) -> None:
-        super().__init__(tell)
+    def __init__(self, report: Callable[[str], Any]) -> None:
+        super().__init__(report)
         self.registered_at = -math.inf
         self.marks = relay.Marks()
 
@@ -32,7 +32,7 @@ class Relay(Loop):
         if jumped_s:
             relay.move_with_the_clock(jumped_s)
             self.forget()
-            self.tell(f"relay: the database's clock has jumped by {jumped_s:+.1f} s; open deliveries were moved with it")
+            self.report(f"relay: the database's clock has jumped by {jumped_s:+.1f} s; open deliveries were moved with it")
         return self._round()
 
     def forget(self) -> None:
@@ -43,7 +43,7 @@ class Relay(Loop):
             self.registered_at = time.monotonic()
         launched = self.part("the deliveries", lambda: relay.run_round(self.turn.keep, self.marks))
         if launched:
-            self.tell(f"relay: published {launched} deliveries")
+            self.report(f"relay: published {launched} deliveries")
         if time.monotonic() - self.heartbeat_at >= relay.HEARTBEAT_EVERY_S:
             self.part("the incidents", incidents.refresh)
             if self.is_well:

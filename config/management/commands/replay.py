@@ -60,17 +60,17 @@ class Command(OperatorCommand):
         count = sum(batch.count for batch in found if not _left_out(batch, seen))
         if options["json"]:
             rows = [dataclasses.asdict(batch) | {"left_out": _left_out(batch, seen)} for batch in found]
-            self.tell_json({"replayed": replayed, "dead_letters": rows})
+            self.write_json({"replayed": replayed, "dead_letters": rows})
             return
-        self.tell(*(_line(batch, seen) for batch in found))
+        self.write_lines(*(_line(batch, seen) for batch in found))
         if not found:
-            self.tell("There is no such dead letter. Nothing was done.")
+            self.write_lines("There is no such dead letter. Nothing was done.")
         elif options["yes"]:
-            self.tell(
+            self.write_lines(
                 f"{replayed} are sent again, {options['rate']:g} a second at most. `manage.py deliveries` shows what becomes of them."
             )
         else:
-            self.tell(f'{count} would be sent again. Nothing was done. To do it, add: --yes --reason "…"')
+            self.write_lines(f'{count} would be sent again. Nothing was done. To do it, add: --yes --reason "…"')
 
 
 def _left_out(batch: Batch, customers_see_it: bool) -> str:

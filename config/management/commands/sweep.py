@@ -18,12 +18,12 @@ RECONCILE_BEGINS_WITHIN_S = 120.0  # from its start until it takes its turn, on 
 
 
 class Sweep(Loop):
-    """``tell`` gets one line for each round that found something."""
+    """``report`` gets one line for each round that found something."""
 
     name, not_contained = "sweep", (recovery.ClockHasJumped,)
 
-    def __init__(self, tell: Callable[[str], Any]) -> None:
-        super().__init__(tell)
+    def __init__(self, report: Callable[[str], Any]) -> None:
+        super().__init__(report)
         self.memory = recovery.Memory(watch=self.watch)
         self.jumps: list[recovery.Jump] = []  # seen, and what is open is not yet moved by them
         self.reconciling: subprocess.Popen[bytes] | None = None
@@ -63,7 +63,7 @@ class Sweep(Loop):
             moved = recovery.move_with_the_clock(self.jumps[0])
             jump = self.jumps.pop(0)
             self.forget()
-            self.tell(f"sweep: the database's clock has jumped by {jump.seconds:+.1f} s; {moved} open sagas were moved with it")
+            self.report(f"sweep: the database's clock has jumped by {jump.seconds:+.1f} s; {moved} open sagas were moved with it")
 
     def _round(self) -> int:
         """Each part for itself: the trouble of one is no reason to leave out the others."""
@@ -72,9 +72,9 @@ class Sweep(Loop):
         self.part("the probes", self._probes)
         self.part("unserved queues", self._unserved_queues)
         if contained := self.memory.take_count():
-            self.tell_once("contained", f"sweep: {contained} looks at sagas failed; they wait, and are looked at again")
+            self.report_once("contained", f"sweep: {contained} looks at sagas failed; they wait, and are looked at again")
         if sagas:
-            self.tell(f"sweep: launched {sagas} sagas")
+            self.report(f"sweep: launched {sagas} sagas")
         self._heartbeat()
         return sagas
 
@@ -118,7 +118,7 @@ class Sweep(Loop):
         return len(probes)
 
     def _unserved_queues(self) -> int:
-        recovery.tell_of_unserved_queues()
+        recovery.open_incidents_of_unserved_queues()
         return 0
 
     def _heartbeat(self) -> None:
@@ -146,13 +146,13 @@ class Sweep(Loop):
 
     def _say_how_it_ended(self, child: "subprocess.Popen[bytes]") -> None:
         """One that ends without a word is reported all the same: exit 1 alone may be findings, or a crash."""
-        if told := recovery.reconciliation_exited(child.pid, child.returncode):
-            self.tell(f"sweep: the reconciliation (pid {child.pid}) did not come to its end: {told}; the next one begins on schedule")
+        if ending := recovery.reconciliation_exited(child.pid, child.returncode):
+            self.report(f"sweep: the reconciliation (pid {child.pid}) did not come to its end: {ending}; the next one begins on schedule")
 
     def _end_one_that_stands_still(self, child: "subprocess.Popen[bytes]") -> None:
         """It runs, and nobody has the turn: it has long lost its own, and there would never be another one."""
         if time.monotonic() - self.reconciling_since > RECONCILE_BEGINS_WITHIN_S and not holder_of(TURN):
-            self.tell(f"sweep: the reconciliation (pid {child.pid}) stands still and is ended; the next one begins on schedule")
+            self.report(f"sweep: the reconciliation (pid {child.pid}) stands still and is ended; the next one begins on schedule")
             child.kill()
 
 

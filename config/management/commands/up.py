@@ -52,29 +52,29 @@ class Command(BaseCommand):
         stopped, refused = 0, []
         for run_dir in filter(Path.is_dir, run_dirs):
             try:
-                told = stop_running(run_dir.resolve())
+                message = stop_running(run_dir.resolve())
             except StackError as error:
                 refused.append(f"{run_dir}: {error}")
                 continue
-            if told:
+            if message:
                 stopped += 1
-                self.tell(f"{run_dir}: {told}" if len(run_dirs) > 1 else told)
+                self.report(f"{run_dir}: {message}" if len(run_dirs) > 1 else message)
         if refused:
             raise StackError("\n".join(refused))
         if not stopped:
-            self.tell("No stack is running in this checkout.")
+            self.report("No stack is running in this checkout.")
 
     def _run(self, wanted: StackOptions) -> None:
         handle_signals()
         try:
-            with Stack(wanted, self.tell) as stack:
+            with Stack(wanted, self.report) as stack:
                 up = MAINTENANCE if wanted.in_maintenance else f"The shop is open.\n{links(stack.info)}"
-                self.tell(f"{up}\nLogs are in {settings.RUN_DIR.name}/log. Ctrl-C stops everything.")
+                self.report(f"{up}\nLogs are in {settings.RUN_DIR.name}/log. Ctrl-C stops everything.")
                 stack.wait()
         except KeyboardInterrupt:
-            self.tell("Everything is stopped.")
+            self.report("Everything is stopped.")
 
-    def tell(self, line: str) -> None:
+    def report(self, line: str) -> None:
         with suppress(OSError):  # the terminal may be gone
             self.stdout.write(line)
             self.stdout.flush()

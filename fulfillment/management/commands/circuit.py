@@ -33,17 +33,17 @@ class Command(OperatorCommand):
         if not (options["name"] and options["reason"]):
             wrong_usage(f"circuit {options['verb']} needs a name and --reason. Names: {', '.join(circuits.names())}.")
         actor = authenticated(options["verb"])
-        told = VERBS[options["verb"]](options["name"], actor, options["reason"])
-        self.tell_json({"told": told}) if options["json"] else self.tell(told)
+        message = VERBS[options["verb"]](options["name"], actor, options["reason"])
+        self.write_json({"message": message}) if options["json"] else self.write_lines(message)
 
     def _list(self, as_json: bool) -> None:
         known = {circuit.name: circuit for circuit in Circuit.objects.all()}
         shown = [known.get(name) or Circuit(name=name) for name in sorted({*known, *circuits.names()})]
         if as_json:
-            self.tell_json([_as_json(circuit) for circuit in shown])
+            self.write_json([_as_json(circuit) for circuit in shown])
         else:
-            self.tell(*(_line(circuit) for circuit in shown if circuit.name in known or circuit.is_open))
-            self.tell(f"{sum(circuit.is_open for circuit in shown)} of {len(shown)} circuits are open.")
+            self.write_lines(*(_line(circuit) for circuit in shown if circuit.name in known or circuit.is_open))
+            self.write_lines(f"{sum(circuit.is_open for circuit in shown)} of {len(shown)} circuits are open.")
 
 
 def _line(circuit: Circuit) -> str:

@@ -38,17 +38,19 @@ class Command(OperatorCommand):
         request = Request(actor=authenticated(options["verb"]), **{name: value for name, value in given.items() if value is not None})
         answer = recovery.decide(request)
         if options["json"]:
-            self.tell_json(
+            self.write_json(
                 {"order": request.order, "verb": request.verb, "version": recovery.version_of(order.pk)} | dataclasses.asdict(answer)
             )
             return
-        self.tell(answer.sentence)
+        self.write_lines(answer.sentence)
         if answer.outcome == "proposed":
-            self.tell(*_for_the_second_person(request))
+            self.write_lines(*_for_the_second_person(request))
 
 
 def _for_the_second_person(request: Request) -> list[str]:
-    told = explain(find_order(request.order))
+    explanation = explain(find_order(request.order))
     return [
-        f"→ {choice.command(request.order, told.version, request.amount_minor)}" for choice in told.choices if choice.verb == request.verb
+        f"→ {choice.command(request.order, explanation.version, request.amount_minor)}"
+        for choice in explanation.choices
+        if choice.verb == request.verb
     ]

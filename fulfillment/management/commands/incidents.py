@@ -41,12 +41,12 @@ class Command(OperatorCommand):
         listed = [*recovery.awake(), *asleep] if options["all"] else []
         if options["json"]:
             each = {"incidents": [incident_as_json(incident) for incident in listed]} if options["all"] else {}
-            self.tell_json({"groups": [dataclasses.asdict(group) for group in groups], "snoozed": asleep.count()} | each)
+            self.write_json({"groups": [dataclasses.asdict(group) for group in groups], "snoozed": asleep.count()} | each)
             return
-        self.tell(*(line for incident in listed for line in _incident_lines(incident)))
+        self.write_lines(*(line for incident in listed for line in _incident_lines(incident)))
         if not options["all"]:
-            self.tell(*(line for group in groups for line in _group_lines(group)))
-        self.tell(_last_line(groups, recovery.awake().values("subject").distinct().count(), asleep.count()))
+            self.write_lines(*(line for group in groups for line in _group_lines(group)))
+        self.write_lines(_last_line(groups, recovery.awake().values("subject").distinct().count(), asleep.count()))
 
 
 def _group_lines(group: Group) -> Iterator[str]:
@@ -57,7 +57,7 @@ def _group_lines(group: Group) -> Iterator[str]:
         f"{cause} · {subjects} · {amount + ' at risk' if amount else 'no money at risk'}"
         f" · first {group.first:%Y-%m-%d %H:%M:%S} · last {group.last:%Y-%m-%d %H:%M:%S}"
     )
-    yield f"    {_told(group)} Runbook {group.runbook}"
+    yield f"    {_message(group)} Runbook {group.runbook}"
     if advised := _advised(group):
         yield f"    python manage.py {advised}"
 
@@ -67,7 +67,7 @@ def _advised(group: Group) -> str:
     return f"retry_orders {_filters(group)}" if group.kind in RETRIED else COMMANDS.get(group.kind, "")
 
 
-def _told(group: Group) -> str:
+def _message(group: Group) -> str:
     """A circuit is a group of its own: since when it is open, how many orders wait, and for how much money."""
     if _subject(group) == CIRCUIT and (circuit := Circuit.objects.filter(pk=group.code).first()):
         return f"{sentence(circuit)}."

@@ -25,13 +25,13 @@ class Command(OperatorCommand):
         found = RefusedAttempt.objects.filter(**{name: value for name, value in wanted.items() if value})
         shown = list(found[: SHOWN + 1])
         if options["json"]:
-            self.tell_json({"refused": [attempt_as_json(attempt) for attempt in shown[:SHOWN]], "more": len(shown) > SHOWN})
+            self.write_json({"refused": [attempt_as_json(attempt) for attempt in shown[:SHOWN]], "more": len(shown) > SHOWN})
             return
-        self.tell(*map(_line, shown[:SHOWN]))
+        self.write_lines(*map(_line, shown[:SHOWN]))
         if not shown:
-            self.tell("Nothing was refused.")
+            self.write_lines("Nothing was refused.")
         elif len(shown) > SHOWN:
-            self.tell(f"The newest {SHOWN} are shown; there are more.")
+            self.write_lines(f"The newest {SHOWN} are shown; there are more.")
 
 
 def _line(attempt: RefusedAttempt) -> str:

@@ -61,10 +61,10 @@ class Command(OperatorCommand):
 
     def _preview(self, batch: RetryBatch, as_json: bool) -> None:
         if as_json:
-            self.tell_json({"batch": batch.pk, "told": bulk.told(batch), "orders": [_item(item) for item in batch.items.all()]})
+            self.write_json({"batch": batch.pk, "summary": bulk.describe(batch), "orders": [_item(item) for item in batch.items.all()]})
             return
-        self.tell(f"{bulk.told(batch)}.", "Nothing was done. To do it to just these, as they are now:")
-        self.tell(f'    python manage.py retry_orders --batch {batch.pk} --yes --reason "…"')
+        self.write_lines(f"{bulk.describe(batch)}.", "Nothing was done. To do it to just these, as they are now:")
+        self.write_lines(f'    python manage.py retry_orders --batch {batch.pk} --yes --reason "…"')
 
     def _follow(self, batch: RetryBatch) -> None:
         """Prints a line whenever something has changed. An interruption stops only the printing."""
@@ -84,12 +84,12 @@ class Command(OperatorCommand):
         became = bulk.outcomes(batch)
         if as_json:
             orders = [_item(item) | {"became": became.get(item.order, "")} for item in batch.items.all()]
-            self.tell_json({"batch": batch.pk, "told": bulk.told(batch), "counted": bulk.counted(became), "orders": orders})
+            self.write_json({"batch": batch.pk, "summary": bulk.describe(batch), "counted": bulk.counted(became), "orders": orders})
             return
-        self.tell(
+        self.write_lines(
             *(f"{item.order}: {became[item.order]}. {item.sentence}" for item in batch.items.filter(skip="") if became[item.order] in BAD)
         )
-        self.tell(f"Batch {batch.pk}, {bulk.told(batch)}.", _state(batch, became))
+        self.write_lines(f"Batch {batch.pk}, {bulk.describe(batch)}.", _state(batch, became))
 
 
 def _item(item: RetryItem) -> dict[str, Any]:

@@ -24,17 +24,17 @@ class Command(OperatorCommand):
         refused = RefusedAttempt.objects.filter(subject=order.number).order_by("id")
         version = entries[-1].pk if entries else 0
         if options["json"]:
-            told = {"entries": [_entry(entry) for entry in entries], "refused": [attempt_as_json(attempt) for attempt in refused]}
-            self.tell_json({"order": order.number, "version": version} | told)
+            history = {"entries": [_entry(entry) for entry in entries], "refused": [attempt_as_json(attempt) for attempt in refused]}
+            self.write_json({"order": order.number, "version": version} | history)
             return
-        self.tell(f"{'entry':>8}  {'time (UTC)':23}  epoch  what happened")
+        self.write_lines(f"{'entry':>8}  {'time (UTC)':23}  epoch  what happened")
         for entry in entries:
-            self.tell(
+            self.write_lines(
                 f"{entry.pk:>8}  {entry.at:%Y-%m-%d %H:%M:%S}.{entry.at.microsecond // 1000:03}  {entry.epoch or '':>5}  {sentence(entry)}"
             )
         for attempt in refused:
-            self.tell(f"{'refused':>8}  {attempt.at:%Y-%m-%d %H:%M:%S}.{attempt.at.microsecond // 1000:03}  {'':>5}  {attempt}")
-        self.tell(f"{order.number} is at version {version}.")
+            self.write_lines(f"{'refused':>8}  {attempt.at:%Y-%m-%d %H:%M:%S}.{attempt.at.microsecond // 1000:03}  {'':>5}  {attempt}")
+        self.write_lines(f"{order.number} is at version {version}.")
 
 
 def _entry(entry: TimelineEntry) -> dict[str, Any]:

@@ -22,27 +22,27 @@ class Command(OperatorCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         order = find_order(options["order"])
-        told = explain(order)
+        explanation = explain(order)
         if options["json"]:
-            self.tell_json({"order": order.number, "status": order.status} | _as_json(told, order.number))
+            self.write_json({"order": order.number, "status": order.status} | _as_json(explanation, order.number))
         else:
-            self.tell(f"{order.number}  {order.get_status_display()}  {money(order.total_minor, order.currency)}")
-            self.tell(*_lines(told, order.number))
+            self.write_lines(f"{order.number}  {order.get_status_display()}  {money(order.total_minor, order.currency)}")
+            self.write_lines(*_lines(explanation, order.number))
 
 
-def _lines(told: Explanation, number: str) -> Iterator[str]:
-    yield told.sentence
-    yield f"  since       {_instant(told.since)}"
-    yield f"  next look   {_instant(told.next_at)}"
-    yield f"  blocked on  {told.blocked_on or 'nothing'}"
-    yield f"  version     {told.version}"
-    for incident in told.incidents:
+def _lines(explanation: Explanation, number: str) -> Iterator[str]:
+    yield explanation.sentence
+    yield f"  since       {_instant(explanation.since)}"
+    yield f"  next look   {_instant(explanation.next_at)}"
+    yield f"  blocked on  {explanation.blocked_on or 'nothing'}"
+    yield f"  version     {explanation.version}"
+    for incident in explanation.incidents:
         yield from _incident_lines(incident)
-    if told.choices:
+    if explanation.choices:
         yield "  choices"
-    for choice in told.choices:
+    for choice in explanation.choices:
         yield f"    {choice.label}" + (f" ({choice.warns})" if choice.warns else "")
-        yield f"      {choice.command(number, told.version)}"
+        yield f"      {choice.command(number, explanation.version)}"
 
 
 def _incident_lines(incident: Incident) -> Iterator[str]:
@@ -59,16 +59,16 @@ def _instant(instant: datetime | None) -> str:
     return f"{instant:%Y-%m-%d %H:%M:%S} UTC" if instant else "–"
 
 
-def _as_json(told: Explanation, number: str) -> dict[str, Any]:
+def _as_json(explanation: Explanation, number: str) -> dict[str, Any]:
     return {
-        "sentence": told.sentence,
-        "since": told.since,
-        "next_at": told.next_at,
-        "blocked_on": told.blocked_on,
-        "version": told.version,
-        "runbook": told.runbook,
-        "incidents": [incident_as_json(incident) for incident in told.incidents],
-        "choices": [_choice(choice, number, told.version) for choice in told.choices],
+        "sentence": explanation.sentence,
+        "since": explanation.since,
+        "next_at": explanation.next_at,
+        "blocked_on": explanation.blocked_on,
+        "version": explanation.version,
+        "runbook": explanation.runbook,
+        "incidents": [incident_as_json(incident) for incident in explanation.incidents],
+        "choices": [_choice(choice, number, explanation.version) for choice in explanation.choices],
     }
 
 

@@ -33,8 +33,8 @@ class Command(OperatorCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         if (options["what"] != "list") != bool(options["which"]):
             wrong_usage("create needs the name of a user, revoke the prefix of a token, list neither.")
-        told = {"create": _create, "list": _list, "revoke": _revoke}[options["what"]](options["which"])
-        self.tell_json(told) if options["json"] else self.tell(*told["told"])
+        answer = {"create": _create, "list": _list, "revoke": _revoke}[options["what"]](options["which"])
+        self.write_json(answer) if options["json"] else self.write_lines(*answer["lines"])
 
 
 def _create(name: str) -> dict[str, Any]:
@@ -44,7 +44,7 @@ def _create(name: str) -> dict[str, Any]:
         if not isinstance(user, User):
             raise Refused(WRONG)
         token = operators.issue(user)
-    return {"token": token, "prefix": operators.prefix_of(token), "told": [token, ONCE]}
+    return {"token": token, "prefix": operators.prefix_of(token), "lines": [token, ONCE]}
 
 
 def _known(name: str) -> str:
@@ -58,7 +58,7 @@ def _list(_: str) -> dict[str, Any]:
         {"prefix": one.prefix, "user": one.user.get_username(), "made_at": one.made_at, "revoked_at": one.revoked_at, "opens": _opens(one)}
         for one in tokens
     ]
-    return {"tokens": rows, "told": [*map(_line, tokens), f"{sum(map(_opens, tokens))} of {len(tokens)} tokens can be used."]}
+    return {"tokens": rows, "lines": [*map(_line, tokens), f"{sum(map(_opens, tokens))} of {len(tokens)} tokens can be used."]}
 
 
 def _opens(token: OperatorToken) -> bool:
@@ -75,4 +75,4 @@ def _line(token: OperatorToken) -> str:
 def _revoke(prefix: str) -> dict[str, Any]:
     if not operators.revoke(prefix):
         raise Refused(f"No token that can be used begins with {prefix}. Nothing was done.")
-    return {"prefix": prefix, "told": [f"{prefix} is revoked: it opens nothing any more."]}
+    return {"prefix": prefix, "lines": [f"{prefix} is revoked: it opens nothing any more."]}

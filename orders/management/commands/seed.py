@@ -43,8 +43,8 @@ class Command(BaseCommand):
         write_private(file, json.dumps(found))
         self.stdout.write(f"{len(PRODUCTS)} products, operator {OPERATOR!r}, API client {CLIENT!r}; credentials in {file.name}")
         if foreign := Product.objects.filter(sku__in=[item.sku for item in PRODUCTS]).exclude(currency=settings.SHOP_CURRENCY).count():
-            told = f"{foreign} of the demo's products have prices in another currency than {settings.SHOP_CURRENCY}: they are not sold."
-            self.stdout.write(told)
+            message = f"{foreign} of the demo's products have prices in another currency than {settings.SHOP_CURRENCY}: they are not sold."
+            self.stdout.write(message)
 
 
 def stock_the_shop() -> None:

@@ -41,12 +41,12 @@ def test_a_database_that_takes_no_writes_is_named(well: None) -> None:
 def test_nothing_is_found_where_all_is_well(well: None, capsys: pytest.CaptureFixture[str]) -> None:
     call_command("doctor")
 
-    told = capsys.readouterr().out
-    assert "FAIL" not in told
-    assert "warn" not in told
-    assert "ok    database      PostgreSQL 18" in told
-    assert "0 pending migrations, clock skew 0.0 s" in told
-    assert 'queue "compensation" is consumed by saga@here' in told
+    output = capsys.readouterr().out
+    assert "FAIL" not in output
+    assert "warn" not in output
+    assert "ok    database      PostgreSQL 18" in output
+    assert "0 pending migrations, clock skew 0.0 s" in output
+    assert 'queue "compensation" is consumed by saga@here' in output
 
 
 def test_a_queue_without_a_worker_is_named_with_what_waits_and_how_to_start_one(
@@ -59,10 +59,10 @@ def test_a_queue_without_a_worker_is_named_with_what_waits_and_how_to_start_one(
     with pytest.raises(SystemExit) as end:
         call_command("doctor")
 
-    told = capsys.readouterr().out
+    output = capsys.readouterr().out
     assert end.value.code == 1
-    assert 'FAIL  workers       no worker answers for queue "sideeffects" (1 delivery waits)' in told
-    assert "→ celery -A config worker -P prefork -Q sideeffects -n sideeffects@%h        docs/runbooks/no-consumer.md" in told
+    assert 'FAIL  workers       no worker answers for queue "sideeffects" (1 delivery waits)' in output
+    assert "→ celery -A config worker -P prefork -Q sideeffects -n sideeffects@%h        docs/runbooks/no-consumer.md" in output
 
 
 def _swept_long_ago() -> None:

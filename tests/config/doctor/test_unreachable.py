@@ -52,8 +52,8 @@ def test_a_subscriber_that_is_not_answered_is_named(well: None) -> None:
 
     (deliveries,) = of("deliveries")
 
-    told = "email: no answer since 2026-11-27 04:00:00 UTC (TimeoutError); one asks again and again, 0 wait and spend no try"
-    assert (deliveries.level, deliveries.found) == ("warn", f"0 waiting, 0 overdue, 0 dead letters; {told}")
+    message = "email: no answer since 2026-11-27 04:00:00 UTC (TimeoutError); one asks again and again, 0 wait and spend no try"
+    assert (deliveries.level, deliveries.found) == ("warn", f"0 waiting, 0 overdue, 0 dead letters; {message}")
 
 
 def test_a_provider_that_does_not_answer_is_named(well: None, settings: Any) -> None:

@@ -73,8 +73,8 @@ def test_after_the_limit_a_person_decides_about_what_was_never_called(place: Pla
         now_due(waiting)
         recovery.look(waiting)
 
-    told = Incident.objects.exclude(order=None).get()
-    assert (told.subject, told.kind, told.code) == ("ORD-4", "provider_down", "never_asked")
+    incident = Incident.objects.exclude(order=None).get()
+    assert (incident.subject, incident.kind, incident.code) == ("ORD-4", "provider_down", "never_asked")
     order = found(saga).order
     assert {choice.verb for choice in explain(order).choices} >= {"start_undo", "snooze"}
     assert "start_undo" in {choice.verb for choice in explain(found(called).order).choices}
@@ -117,8 +117,8 @@ def test_a_person_holds_a_circuit_and_releases_it(place: Place) -> None:
     now_due(saga)
     assert recovery.look(saga) is not None
     assert tries(saga)
-    told = CircuitEntry.objects.values_list("to_state", "actor", "reason")
-    assert list(told) == [("open", "amara", "the bank has asked us to stop"), ("closed", "bela", "they are ready")]
+    entries = CircuitEntry.objects.values_list("to_state", "actor", "reason")
+    assert list(entries) == [("open", "amara", "the bank has asked us to stop"), ("closed", "bela", "they are ready")]
 
 
 def test_the_command_shows_holds_and_releases(place: Place, sign_in: SignIn, capsys: pytest.CaptureFixture[str]) -> None:
@@ -127,22 +127,22 @@ def test_the_command_shows_holds_and_releases(place: Place, sign_in: SignIn, cap
     call_command("circuit", "hold", PAY, "--reason", "asked to")
     assert not tries(place(1))
     call_command("circuit")
-    told = capsys.readouterr().out
-    assert "Payments (sandbox) is held back by amara since" in told
-    assert "1 order waits, €1.00 in all. Runbook docs/runbooks/provider_down.md" in told
-    assert "1 of 20 circuits are open." in told
+    output = capsys.readouterr().out
+    assert "Payments (sandbox) is held back by amara since" in output
+    assert "1 order waits, €1.00 in all. Runbook docs/runbooks/provider_down.md" in output
+    assert "1 of 20 circuits are open." in output
     call_command("incidents")
-    told = capsys.readouterr().out
-    assert "provider_down · payments.sandbox.do · 1 circuit · no money at risk" in told
-    assert "(asked to); 1 order waits, €1.00 in all. Runbook docs/runbooks/provider_down.md" in told
-    assert told.splitlines()[-1] == "1 circuit in 1 group, no money at risk."
+    output = capsys.readouterr().out
+    assert "provider_down · payments.sandbox.do · 1 circuit · no money at risk" in output
+    assert "(asked to); 1 order waits, €1.00 in all. Runbook docs/runbooks/provider_down.md" in output
+    assert output.splitlines()[-1] == "1 circuit in 1 group, no money at risk."
 
     call_command("circuit", "release", PAY, "--reason", "over")
     call_command("circuit", "release", PAY, "--reason", "over")
 
-    told = capsys.readouterr().out
-    assert "Those who wait go on, 20 a second at most." in told
-    assert "is closed. Nothing was done." in told
+    output = capsys.readouterr().out
+    assert "Those who wait go on, 20 a second at most." in output
+    assert "is closed. Nothing was done." in output
 
 
 @pytest.mark.parametrize("words", [("hold", "payments.nobody.do", "--reason", "r"), ("hold", PAY)], ids=["no such circuit", "no reason"])

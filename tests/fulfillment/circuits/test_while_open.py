@@ -80,7 +80,9 @@ def test_a_compensation_waits_too_and_is_never_exhausted(place: Place) -> None:
 
     assert {found(saga).state for saga in sagas} == {SagaState.COMPENSATING}
     list(recovery.circuit_probes())
-    assert [(told.subject, told.amount_minor) for told in Incident.objects.all()] == [(REFUND, 300)], "what is captured is at risk"
+    assert [(incident.subject, incident.amount_minor) for incident in Incident.objects.all()] == [(REFUND, 300)], (
+        "what is captured is at risk"
+    )
 
 
 def test_a_worker_that_dies_as_the_probe_burns_nothing_and_does_not_hold_it(place: Place) -> None:

@@ -61,8 +61,8 @@ def manage(capsys: pytest.CaptureFixture[str], sign_in: SignIn) -> Manage:
             command.execute(*options.pop("args", ()), **options)
         except SystemExit as end:
             code = end.code
-        told = capsys.readouterr()
-        return Run(code, told.out, told.err) if isinstance(code, int) else Run(1, told.out, f"{told.err}{code}")
+        output = capsys.readouterr()
+        return Run(code, output.out, output.err) if isinstance(code, int) else Run(1, output.out, f"{output.err}{code}")
 
     return run
 

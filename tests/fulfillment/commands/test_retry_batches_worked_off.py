@@ -140,10 +140,10 @@ def test_what_became_of_each_order_is_told(many: dict[str, int], manage: Manage,
     """ "Decided" is not "refunded": I see both, and which ones failed again."""
     batch = bulk.preview(code="refund_declined")
     assert bulk.counted(bulk.outcomes(batch)) == "5 waiting"
-    told = manage(f"retry_orders --batch {batch.pk} --yes --reason 'the bank is back'")
-    assert told.code == 0
-    assert "Confirmed by amara (the bank is back), 20 a second at most: 5 waiting." in told.out
-    assert "No sweep runs, and only the sweep goes on with it: manage.py doctor." in told.out
+    run = manage(f"retry_orders --batch {batch.pk} --yes --reason 'the bank is back'")
+    assert run.code == 0
+    assert "Confirmed by amara (the bank is back), 20 a second at most: 5 waiting." in run.out
+    assert "No sweep runs, and only the sweep goes on with it: manage.py doctor." in run.out
 
     work_off(batch)
     assert bulk.counted(bulk.outcomes(batch)) == "5 waiting"

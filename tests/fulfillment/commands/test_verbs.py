@@ -121,7 +121,7 @@ def test_everything_can_be_had_as_json(saga: int, manage: Manage) -> None:
 
 
 def test_the_history_is_numbered_and_its_last_number_is_the_version(saga: int, manage: Manage) -> None:
-    told = manage("timeline ORD-1").out.splitlines()
+    lines = manage("timeline ORD-1").out.splitlines()
 
-    assert [line.split()[0] for line in told[1:-1]] == [str(entry.pk) for entry in TimelineEntry.objects.order_by("id")]
-    assert told[-1] == f"ORD-1 is at version {version()}."
+    assert [line.split()[0] for line in lines[1:-1]] == [str(entry.pk) for entry in TimelineEntry.objects.order_by("id")]
+    assert lines[-1] == f"ORD-1 is at version {version()}."

@@ -152,9 +152,9 @@ def test_a_refused_attempt_is_in_the_audit_log_and_makes_nobody_s_version_stale(
     with pytest.raises(Refused):
         recovery.decide(asks(order, "skip"))
 
-    told = io.StringIO()
-    call_command("timeline", "ORD-1", stdout=told)
-    assert " Refused: amara, skip: ORD-1 stands at “Needs attention”: skip is not legal now." in told.getvalue()
+    output = io.StringIO()
+    call_command("timeline", "ORD-1", stdout=output)
+    assert " Refused: amara, skip: ORD-1 stands at “Needs attention”: skip is not legal now." in output.getvalue()
     listed = io.StringIO()
     call_command("refused", "--user", "amara", stdout=listed)
     assert " · amara · skip · ORD-1 · ORD-1 stands at" in listed.getvalue()

@@ -143,9 +143,9 @@ def test_no_command_takes_a_name_or_a_token_as_an_argument(command: str, capsys:
     """Process lists are readable, and a name proves nothing."""
     with pytest.raises(SystemExit):
         call_command(command, "--help")
-    told = capsys.readouterr().out
-    assert "--actor" not in told
-    assert "--token" not in told
+    output = capsys.readouterr().out
+    assert "--actor" not in output
+    assert "--token" not in output
 
 
 # --- the demo's operator --------------------------------------------------------------------------------------------------------

@@ -39,13 +39,13 @@ def look_due() -> None:
 
 def rounds(count: int) -> list[str]:
     """What a sweep tells in ``count`` rounds."""
-    told: list[str] = []
-    sweep = Sweep(told.append)
+    lines: list[str] = []
+    sweep = Sweep(lines.append)
     for _ in range(count):
         look_due()
         sweep.round()
     sweep.end()
-    return told
+    return lines
 
 
 @pytest.fixture(autouse=True)

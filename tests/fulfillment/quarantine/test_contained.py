@@ -89,10 +89,10 @@ def test_a_row_that_cannot_be_written_starves_nobody(saga: int, order: Order, no
     now_due(healthy)
 
     with cannot_be_written("fulfillment_saga", saga):
-        told = rounds(settings.POISON_AFTER)
+        lines = rounds(settings.POISON_AFTER)
 
     assert no_broker == ["ORD-2"]
-    assert not [line for line in told if "does not answer" in line]
+    assert not [line for line in lines if "does not answer" in line]
     assert Incident.objects.get().kind == IncidentKind.QUARANTINED
     assert Quarantine.objects.get().code == "XX001"
 

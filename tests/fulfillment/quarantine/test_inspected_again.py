@@ -44,11 +44,11 @@ def test_one_traceback_for_many_looks(saga: int, order: Order, caplog: pytest.Lo
     Saga.objects.filter(pk__in=sagas).update(plan=["poison"])
     Saga.objects.update(wake_at="2020-01-01T00:00Z", launched_at=None)
 
-    told = rounds(5)
+    lines = rounds(5)
 
     assert len([record for record in caplog.records if record.exc_info]) == 1
-    assert len(told) == 1
-    assert "100 looks at sagas failed" in told[0]
+    assert len(lines) == 1
+    assert "100 looks at sagas failed" in lines[0]
 
 
 @pytest.mark.django_db(transaction=True)
@@ -95,10 +95,10 @@ def test_a_round_survives_whatever_goes_wrong_in_it(saga: int, monkeypatch: pyte
     monkeypatch.setattr(recovery, "reconciliation_is_due", broken)
     monkeypatch.setattr(recovery, "probes_due", broken)
 
-    told = rounds(20)
+    lines = rounds(20)
 
     assert no_broker == ["ORD-1"]
-    assert len([line for line in told if "failed" in line]) == 2
+    assert len([line for line in lines if "failed" in line]) == 2
 
 
 @pytest.mark.django_db(transaction=True)
@@ -129,8 +129,8 @@ def test_a_saga_that_takes_the_connection_with_it_does_not_hold_up_the_others(sa
 @pytest.mark.django_db(transaction=True)
 def test_a_reconciliation_that_stands_still_is_ended(saga: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """A frozen one would be the last one for ever."""
-    told: list[str] = []
-    sweep = Sweep(told.append)
+    lines: list[str] = []
+    sweep = Sweep(lines.append)
     sweep.reconciling = subprocess.Popen(["/bin/sleep", "60"])
     sweep.reconciling.send_signal(signal.SIGSTOP)
     turn = Turn("reconcile", 1, 60.0)
@@ -143,4 +143,4 @@ def test_a_reconciliation_that_stands_still_is_ended(saga: int, monkeypatch: pyt
     sweep._reconcile()
 
     assert sweep.reconciling.wait(5) == -signal.SIGKILL
-    assert "stands still and is ended" in told[0]
+    assert "stands still and is ended" in lines[0]

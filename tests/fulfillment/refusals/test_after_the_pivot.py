@@ -91,10 +91,10 @@ def test_a_step_after_the_pivot_that_was_refused_is_asked_for_under_another_key(
 
 def test_whoever_asks_why_is_told_that_it_goes_on(wrapping: int, order: Order) -> None:
     """The parcel has left: nothing is about to be compensated."""
-    told = explain(order)
+    explanation = explain(order)
 
-    assert told.sentence == "Wrapping was refused (No paper today). It is asked for again under a new key."
-    assert told.public == "Wrapping takes longer than usual; it goes on by itself."
+    assert explanation.sentence == "Wrapping was refused (No paper today). It is asked for again under a new key."
+    assert explanation.public == "Wrapping takes longer than usual; it goes on by itself."
 
 
 def test_a_new_key_is_as_young_as_its_scheduling(wrapping: int, clock: ShopClock) -> None:

@@ -53,8 +53,10 @@ def test_a_person_reads_which_attempt_it_is(refusing: Refusing) -> None:
 
     retried(saga)
 
-    told = [sentence(entry) for entry in TimelineEntry.objects.filter(order_id=found(saga).order_id, to_state="compensation_scheduled")]
-    assert told == ["Payment undo scheduled", "Payment undo scheduled: attempt 2, under a new key"]
+    sentences = [
+        sentence(entry) for entry in TimelineEntry.objects.filter(order_id=found(saga).order_id, to_state="compensation_scheduled")
+    ]
+    assert sentences == ["Payment undo scheduled", "Payment undo scheduled: attempt 2, under a new key"]
 
 
 @pytest.mark.parametrize(

@@ -104,9 +104,9 @@ def test_an_old_worker_does_not_start_what_only_its_name_is_known_of(newer: int,
 
     with pytest.raises(UnknownStep):
         engine.start(newer, 1, "payment", compensating=False)
-    told = tasks.TASKS["fulfillment.payment"](saga=newer, epoch=1, order="ORD-1")
+    result = tasks.TASKS["fulfillment.payment"](saga=newer, epoch=1, order="ORD-1")
 
-    assert "left to a process of another release" in told
+    assert "left to a process of another release" in result
     record = StepRecord.objects.get(saga=newer, name="payment")
     assert (record.state, record.tries, record.doubt) == (StepState.SCHEDULED, 0, False)
     assert (seen(newer).launched_at, seen(newer).left_since is None) == (None, False)
@@ -147,14 +147,14 @@ class Message:
 def test_a_worker_reports_a_task_of_ours_that_its_code_does_not_know(reported: list[dict[str, Any]]) -> None:
     named = {"saga": 1, "epoch": 2, "order": "ORD-1"}
 
-    tasks.tell_dropped("fulfillment.gift_wrap", Message([[], named, {}]))
+    tasks.report_dropped("fulfillment.gift_wrap", Message([[], named, {}]))
 
     assert reported == [named | {"task": "gift_wrap", "release": RELEASE}]
 
 
 @pytest.mark.parametrize("body", [None, 5, {"a": 1}, [], [[], None, {}], [[], {"saga": "x"}, {}], ValueError("no JSON")])
 def test_a_body_that_makes_no_sense_is_no_report(reported: list[dict[str, Any]], body: Any) -> None:
-    tasks.tell_dropped("fulfillment.gift_wrap", Message(body))
-    tasks.tell_dropped("somebody.elses", Message([[], {"saga": 1, "epoch": 2, "order": "ORD-1"}, {}]))
+    tasks.report_dropped("fulfillment.gift_wrap", Message(body))
+    tasks.report_dropped("somebody.elses", Message([[], {"saga": 1, "epoch": 2, "order": "ORD-1"}, {}]))
 
     assert reported == []

@@ -77,8 +77,8 @@ def test_a_deploy_that_was_taken_back_tells_a_person_about_the_step_that_is_gone
     assert recovery.look(newer) is None
 
     assert (seen(newer).state, Incident.objects.get().kind) == ("needs_attention", "unknown_step")
-    told = explain(order).sentence
-    assert "No process has served the step 'gift_wrap' for 1 min, as the plan of this order (release 2) needs it" in told
+    sentence = explain(order).sentence
+    assert "No process has served the step 'gift_wrap' for 1 min, as the plan of this order (release 2) needs it" in sentence
     assert "start_undo" in [choice.verb for choice in explain(order).choices]
 
 

@@ -24,11 +24,11 @@ def test_why_says_which_release_an_order_waits_for(newer: int, order: Order) -> 
     paid(newer)
     engine.message_dropped(newer, 1, "gift_wrap")
 
-    told = explain(order)
+    explanation = explain(order)
 
-    assert told.sentence.startswith(f"Gift_wrap (scheduled) waits for a process of release {NEWER}: since ")
-    assert told.blocked_on == f"a process of release {NEWER}"
-    assert "release" not in told.public
+    assert explanation.sentence.startswith(f"Gift_wrap (scheduled) waits for a process of release {NEWER}: since ")
+    assert explanation.blocked_on == f"a process of release {NEWER}"
+    assert "release" not in explanation.public
     assert shown.why(order)["blocked_on"] == "newer workers", "a client does not know our releases"
 
 
@@ -36,10 +36,10 @@ def test_why_says_which_release_an_order_waits_for(newer: int, order: Order) -> 
 def test_a_state_that_only_newer_code_knows_is_read_all_the_same(newer: int, order: Order, state: str) -> None:
     StepRecord.objects.filter(saga=newer, name="payment").update(state=state)
 
-    told = explain(order)
+    explanation = explain(order)
 
-    assert state in told.sentence
-    assert told.public
+    assert state in explanation.sentence
+    assert explanation.public
 
 
 def test_a_saga_in_a_state_that_only_newer_code_knows_is_read_and_left_alone(newer: int, order: Order) -> None:

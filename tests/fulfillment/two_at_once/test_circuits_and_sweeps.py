@@ -143,9 +143,9 @@ def test_two_sweeps_that_tell_at_once_tell_once(saga: int, order: Order) -> None
         quarantine.hold(saga, order.pk, "KeyError", 1.0)
 
     at_once(
-        lambda: quarantine.tell(saga, order.pk, "KeyError"),
+        lambda: quarantine.open_incident_of(saga, order.pk, "KeyError"),
         'INSERT INTO "orders_incident"',
-        lambda: quarantine.tell(saga, order.pk, "KeyError"),
+        lambda: quarantine.open_incident_of(saga, order.pk, "KeyError"),
     )
 
     assert Incident.objects.count() == 1

@@ -70,11 +70,11 @@ def asks(order: Order, verb: str, actor: Actor, **more: Any) -> Any:
 
 
 def test_one_incident_is_told_once_however_many_find_it(order: Order) -> None:
-    def tell() -> None:
+    def open_one() -> None:
         with transaction.atomic():
             open_incident(IncidentKind.STUCK, subject=order.number, order_id=order.pk, currency="EUR", amount_minor=100)
 
-    first, second = at_once(tell, 'INSERT INTO "orders_incident"', tell, must_wait=True)
+    first, second = at_once(open_one, 'INSERT INTO "orders_incident"', open_one, must_wait=True)
 
     assert (first, second) == (None, None)
     assert Incident.objects.count() == 1

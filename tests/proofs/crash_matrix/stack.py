@@ -19,9 +19,9 @@ class MatrixStack(Stack):
     """``through``: setting → URL of a provider; the workers get the proxy's address instead. The sandbox is always behind one."""
 
     def __init__(
-        self, options: StackOptions, tell: Callable[[str], None], through: Mapping[str, str], rabbitmq: RabbitMq | None = None
+        self, options: StackOptions, report: Callable[[str], None], through: Mapping[str, str], rabbitmq: RabbitMq | None = None
     ) -> None:
-        super().__init__(options, tell)
+        super().__init__(options, report)
         self.through = through
         self.rabbitmq = rabbitmq
         self.routes: dict[str, Port] = {}  # setting → the proxy's port

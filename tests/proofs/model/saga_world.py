@@ -197,8 +197,8 @@ def past_its_lease(journal: Journal, worker: Worker) -> Worker:
 def cancel(rules: Rules, world: World) -> Iterator[tuple[str, World]]:
     """The customer asks once; after a terminal state the answer is no."""
     if world.journal.saga == "running":
-        told = commit(world, world.journal._replace(cancel=True), rules.cancel_waits)
-        yield "the customer cancels", told._replace(asked=True)
+        cancelled = commit(world, world.journal._replace(cancel=True), rules.cancel_waits)
+        yield "the customer cancels", cancelled._replace(asked=True)
 
 
 def faults(rules: Rules, world: World) -> Iterator[tuple[str, World]]:

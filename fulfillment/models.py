@@ -15,7 +15,7 @@ from fulfillment.keys import KeyIssuer
 from fulfillment.ledger import LedgerEntry
 from fulfillment.movements import StockMovement
 from fulfillment.stock import Reservation, StockLevel
-from fulfillment.sweep_records import Quarantine, Reconciliation, SweepBeat
+from fulfillment.sweep_records import Quarantine, Reconciliation, SweepHeartbeat
 from orders.models import Order
 from orders.probes import QueueProbe
 
@@ -37,7 +37,7 @@ __all__ = [
     "StepState",
     "StockLevel",
     "StockMovement",
-    "SweepBeat",
+    "SweepHeartbeat",
 ]
 
 

@@ -8,7 +8,7 @@ from django.db import models
 class Quarantine(models.Model):
     """A saga that the sweep cannot work on. It has no foreign keys: the saga's row may be locked, damaged or unreadable, and nothing here may need it.
 
-    ``code``: of the last failure, an SQLSTATE or the name of an exception. ``look_at``: the next inspection. ``notified_at``: since when a person knows.
+    ``code``: of the last failure, an SQLSTATE or the name of an exception. ``inspect_at``: the next inspection. ``notified_at``: since when a person knows.
     """
 
     saga_id = models.BigIntegerField(primary_key=True)
@@ -17,17 +17,17 @@ class Quarantine(models.Model):
     code = models.CharField(max_length=60)
     first_at = models.DateTimeField()
     last_at = models.DateTimeField()
-    look_at = models.DateTimeField()
+    inspect_at = models.DateTimeField()
     notified_at = models.DateTimeField(null=True)
 
     class Meta:
-        indexes: ClassVar = [models.Index(fields=["look_at", "saga_id"], name="quarantine_due")]
+        indexes: ClassVar = [models.Index(fields=["inspect_at", "saga_id"], name="quarantine_due")]
 
     def __str__(self) -> str:
         return f"saga {self.saga_id} in quarantine ({self.code})"
 
 
-class SweepBeat(models.Model):
+class SweepHeartbeat(models.Model):
     """The heartbeat of the sweep: when it was last at work. One row. Its age is shown everywhere, so that the death of the sweep is noticed.
 
     ``reconciled_at``: when the sweep last started a reconciliation.

@@ -1,4 +1,4 @@
-"""Who is owed facts (Subscriber), what became of each fact for each of them (Delivery), their circuits, and the relay's heartbeat (RelayBeat)."""
+"""Who is owed facts (Subscriber), what became of each fact for each of them (Delivery), their circuits, and the relay's heartbeat (RelayHeartbeat)."""
 
 from typing import ClassVar
 
@@ -76,7 +76,7 @@ class Delivery(models.Model):
         constraints: ClassVar = [
             models.UniqueConstraint(fields=["fact", "subscriber"], name="delivery_once_per_subscriber"),
             models.CheckConstraint(
-                condition=~Q(state__in=OPEN) | Q(wake_at__isnull=False) | Q(launched_at__isnull=False), name="delivery_open_is_looked_at"
+                condition=~Q(state__in=OPEN) | Q(wake_at__isnull=False) | Q(launched_at__isnull=False), name="delivery_open_has_a_time"
             ),
         ]
         indexes: ClassVar = [
@@ -125,7 +125,7 @@ class Circuit(models.Model):
         return self.opened_at is not None
 
 
-class RelayBeat(models.Model):
+class RelayHeartbeat(models.Model):
     """The relay's heartbeat: when it was last at work. Its age is shown everywhere, so that a dead relay is noticed. One row."""
 
     at = models.DateTimeField()

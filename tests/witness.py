@@ -15,7 +15,7 @@ from django.db import connection
 
 from tests.holding import outside
 
-LOOK = """
+OBSERVE = """
 SELECT concat_ws(' ', o.status, s.state || '/' || s.epoch,
     (SELECT string_agg(r.name || '=' || r.state, ' ' ORDER BY r.position) FROM fulfillment_steprecord r WHERE r.saga_id = s.id AND r.state <> 'pending'),
     CASE WHEN s.cancel_requested_at IS NOT NULL THEN 'cancel' END,
@@ -40,27 +40,27 @@ class Witness:
         self._lock = threading.Lock()
         self.saw: list[str] = []
 
-    def look(self) -> None:
+    def observe(self) -> None:
         with self._lock:
-            row = self._session.execute(LOOK, [self._order]).fetchone()
+            row = self._session.execute(OBSERVE, [self._order]).fetchone()
             seen = row[0] if row else NOTHING
             last = next((line for line in reversed(self.saw) if not line.startswith("→")), None)
             if seen != last:
                 self.saw.append(seen)
 
     def leaves(self, what: str) -> None:
-        self.look()
+        self.observe()
         self.saw.append(f"→ {what}")
 
     def before_a_statement(self, execute: Callable[..., Any], *statement: Any) -> Any:
-        self.look()
+        self.observe()
         return execute(*statement)
 
     @contextmanager
     def watching(self) -> Iterator[list[str]]:
         """Of what happens in the block. The last line is what is true when it is over."""
         self.saw = []
-        self.look()
+        self.observe()
 
         def published(sender: str = "", **_: Any) -> None:
             self.leaves(sender)
@@ -71,7 +71,7 @@ class Witness:
                 yield self.saw
         finally:
             before_task_publish.disconnect(published)
-            self.look()
+            self.observe()
 
     def close(self) -> None:
         self._session.close()
@@ -105,7 +105,7 @@ class _Request(BaseHTTPRequestHandler):
         body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
         kept = {name: value for name, value in self.headers.items() if name.lower() in ("content-type", "idempotency-key", "accept")}
         answer = httpx.request(self.command, self.server.provider + self.path, content=body, headers=kept, timeout=5)
-        self.server.witness.look()
+        self.server.witness.observe()
         self.send_response(answer.status_code)
         self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(answer.content)))

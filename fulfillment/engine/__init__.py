@@ -32,7 +32,7 @@ from fulfillment.engine.local_steps import run_local
 from fulfillment.engine.pinned_plan import is_local, is_newer, planned, step_of
 from fulfillment.engine.position import border, pivot_succeeded, standing
 from fulfillment.engine.restore import Shown, differs, is_in_doubt, restored
-from fulfillment.engine.resumption import chain_stopped, could_not_start, look
+from fulfillment.engine.resumption import chain_stopped, could_not_start, inspect_saga
 from fulfillment.engine.rolling_deploys import left_at_its_end, message_dropped
 from fulfillment.engine.step_states import SCHEDULED, STARTED, WAITING
 from fulfillment.engine.transition import transition
@@ -52,6 +52,7 @@ __all__ = [
     "could_not_start",
     "differs",
     "do_keys",
+    "inspect_saga",
     "is_in_doubt",
     "is_local",
     "is_newer",
@@ -59,7 +60,6 @@ __all__ = [
     "launch_of",
     "left_at_its_end",
     "locking",
-    "look",
     "may_record",
     "message_dropped",
     "open_circuit_incident",

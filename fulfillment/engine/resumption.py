@@ -83,7 +83,7 @@ def _keys_make_it_one(promise: Capabilities | None) -> bool:
     return promise is None or promise.has_keys
 
 
-def look(saga: Saga, poison_after: int, calm_s: float | None = None) -> Launch | None:
+def inspect_saga(saga: Saga, poison_after: int, calm_s: float | None = None) -> Launch | None:
     """What the sweep does with a locked saga that is due: turn back, take over, schedule a retry, publish the same message again, notify a person, or leave it.
 
     ``calm_s``: for how many seconds the sweep has seen the database's clock go as it should. None: the clock is believed. A lease that the sweep has not itself

@@ -11,7 +11,7 @@ from typing import Any
 from fulfillment import engine
 from fulfillment.clock import ShopNow
 from fulfillment.explanation import waits
-from fulfillment.explanation.answer import LOOKED_AT, THE_SWEEP, Explanation
+from fulfillment.explanation.answer import THE_SWEEP, WITH_A_PERSON, Explanation
 from fulfillment.explanation.endings import closed
 from fulfillment.explanation.states import PUBLIC, PUBLIC_COMPENSATION, PUBLIC_END, plain
 from fulfillment.explanation.unreadable import nobody_can_work_on
@@ -61,7 +61,7 @@ def _explain(order: Order) -> Explanation:
 def _of_a_closed_saga(saga: Saga, incidents: tuple[Incident, ...], known: dict[str, Any]) -> Explanation:
     open_matter = "".join(f" {incident.sentence}" for incident in incidents)
     outside = closed(saga, inside=False)
-    blocked, public = ("a person", f"{outside} {LOOKED_AT}") if incidents else ("", outside)
+    blocked, public = ("a person", f"{outside} {WITH_A_PERSON}") if incidents else ("", outside)
     return Explanation(sentence=closed(saga) + open_matter, public=public, since=saga.closed_at, next_at=None, blocked_on=blocked, **known)
 
 
@@ -69,7 +69,7 @@ def _of_an_open_saga(
     saga: Saga, now: datetime, record: StepRecord, compensating: bool, incidents: tuple[Incident, ...], known: dict[str, Any]
 ) -> Explanation:
     if saga.state == SagaState.NEEDS_ATTENTION:
-        sentence, public, blocked = waits.waits_for_a_person(saga, record, compensating, incidents), LOOKED_AT, "a person"
+        sentence, public, blocked = waits.waits_for_a_person(saga, record, compensating, incidents), WITH_A_PERSON, "a person"
     else:
         silent_s = waits.silent_for_s(record, compensating)
         sentence, blocked = waits.moving(saga, record, compensating, silent_s), waits.blocked(saga, record)

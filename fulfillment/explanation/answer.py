@@ -6,7 +6,7 @@ from datetime import datetime
 from fulfillment.recovery import Choice
 from orders.incidents import Incident
 
-LOOKED_AT = "This is being looked at by a person."
+WITH_A_PERSON = "This is being looked at by a person."
 THE_SWEEP, WHOEVER_HOLDS_IT, A_RELEASE = "the sweep", "whoever holds its rows", "a process of release "
 OUTSIDE = {THE_SWEEP: "the shop", WHOEVER_HOLDS_IT: "our own database"}
 

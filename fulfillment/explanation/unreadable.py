@@ -1,6 +1,6 @@
 """Unreadable orders: an order that no process can work on is explained from plain columns alone. Its saga, its plan and its receipts are never read."""
 
-from fulfillment.explanation.answer import LOOKED_AT, THE_SWEEP, WHOEVER_HOLDS_IT, Explanation
+from fulfillment.explanation.answer import THE_SWEEP, WHOEVER_HOLDS_IT, WITH_A_PERSON, Explanation
 from fulfillment.models import Quarantine
 from fulfillment.recovery import HELD_BY_SOMEBODY, unreadable_orders, version_of
 from orders.incidents import Incident, IncidentKind
@@ -18,9 +18,9 @@ def nobody_can_work_on(order: Order, waiting: Quarantine | None, wrong: str) -> 
     follows = "Someone has to look." if incidents else "If that goes on, a person is told."
     return Explanation(
         sentence=f"{reasons} {follows}",
-        public=LOOKED_AT if incidents else "It takes longer than usual.",
+        public=WITH_A_PERSON if incidents else "It takes longer than usual.",
         since=waiting.first_at if waiting else order.placed_at,
-        next_at=waiting.look_at if waiting else None,
+        next_at=waiting.inspect_at if waiting else None,
         blocked_on="a person" if incidents else WHOEVER_HOLDS_IT if _is_held(waiting) else THE_SWEEP,
         version=version_of(order.pk),
         choices=tuple(unreadable_orders.choices_of(waiting, bool(incidents))),

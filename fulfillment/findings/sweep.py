@@ -8,7 +8,7 @@ from orders.findings.processes import loop
 
 
 def sweep() -> Iterator[Finding]:
-    yield loop("sweep", recovery.sweep_age_s(), recovery.BEAT_EVERY.total_seconds())
+    yield loop("sweep", recovery.sweep_age_s(), recovery.HEARTBEAT_EVERY.total_seconds())
 
 
 def quarantine() -> Iterator[Finding]:

@@ -99,7 +99,7 @@ class Migration(migrations.Migration):
                 ('code', models.CharField(max_length=60)),
                 ('first_at', models.DateTimeField()),
                 ('last_at', models.DateTimeField()),
-                ('look_at', models.DateTimeField()),
+                ('inspect_at', models.DateTimeField()),
                 ('notified_at', models.DateTimeField(null=True)),
             ],
         ),
@@ -257,7 +257,7 @@ class Migration(migrations.Migration):
             },
         ),
         migrations.CreateModel(
-            name='SweepBeat',
+            name='SweepHeartbeat',
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
                 ('at', models.DateTimeField()),
@@ -275,7 +275,7 @@ class Migration(migrations.Migration):
         ),
         migrations.AddIndex(
             model_name='quarantine',
-            index=models.Index(fields=['look_at', 'saga_id'], name='quarantine_due'),
+            index=models.Index(fields=['inspect_at', 'saga_id'], name='quarantine_due'),
         ),
         migrations.AddConstraint(
             model_name='reservation',

@@ -41,7 +41,7 @@ class Rule(StrEnum):
     STOCK_ADDS_UP = "stock_adds_up"
     STOCK_IS_CONSERVED = "stock_is_conserved"
     EACH_EFFECT_ONCE = "each_effect_once"
-    SOMEBODY_LOOKS = "somebody_looks"
+    DUE_OR_INCIDENT = "due_or_incident"
     NO_FAILURE_IS_SHOWN_EARLY = "no_failure_is_shown_early"
     EVERY_ORDER_HAS_A_SAGA = "every_order_has_a_saga"
 

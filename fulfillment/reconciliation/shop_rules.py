@@ -63,13 +63,13 @@ def each_effect_once(audit: SideEffectsAudit, since: datetime | None) -> Iterato
         yield Finding(subject=subscriber, rule=Rule.EACH_EFFECT_ONCE, found=found, currency=settings.SHOP_CURRENCY)
 
 
-def somebody_looks() -> Iterator[Finding]:
+def due_or_incident() -> Iterator[Finding]:
     """Every saga that is not closed has a time at which the sweep looks, or an incident that tells a person; ours alone does not count."""
-    incidents = unresolved(order=OuterRef("order")).exclude(code=Rule.SOMEBODY_LOOKS)
+    incidents = unresolved(order=OuterRef("order")).exclude(code=Rule.DUE_OR_INCIDENT)
     stranded = Saga.objects.filter(~Exists(incidents), state__in=OPEN, wake_at__isnull=True)
     for saga in stranded.select_related("order").prefetch_related("records"):
         found = f"{saga.get_state_display().lower()}, no time to look at it and no incident"
-        yield _about(saga.order, Rule.SOMEBODY_LOOKS, found, _at_risk_minor(saga))
+        yield _about(saga.order, Rule.DUE_OR_INCIDENT, found, _at_risk_minor(saga))
 
 
 def _at_risk_minor(saga: Saga) -> int:
@@ -128,7 +128,7 @@ def _about(order: Order, rule: Rule, found: str, amount_minor: int = 0) -> Findi
 RULES: dict[Rule, Callable[[], Iterator[Finding]]] = {
     Rule.STOCK_ADDS_UP: stock_adds_up,
     Rule.STOCK_IS_CONSERVED: stock_is_conserved,
-    Rule.SOMEBODY_LOOKS: somebody_looks,
+    Rule.DUE_OR_INCIDENT: due_or_incident,
     Rule.NO_FAILURE_IS_SHOWN_EARLY: no_failure_is_shown_early,
     Rule.EVERY_ORDER_HAS_A_SAGA: every_order_has_a_saga,
 }

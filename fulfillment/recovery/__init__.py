@@ -19,9 +19,9 @@ from fulfillment.recovery.choices import Choice, choices, version_of
 from fulfillment.recovery.circuits import probes as circuit_probes
 from fulfillment.recovery.containment import ClockHasJumped, Due, contained
 from fulfillment.recovery.decisions import decide
-from fulfillment.recovery.heartbeat import BEAT_EVERY, beat, reconciliation_is_due, sweep_age_s
+from fulfillment.recovery.heartbeat import HEARTBEAT_EVERY, reconciliation_is_due, record_heartbeat, sweep_age_s
 from fulfillment.recovery.incident_groups import Group, amounts, awake, groups, snoozed
-from fulfillment.recovery.inspection import look, postpone
+from fulfillment.recovery.inspection import inspect_saga, postpone
 from fulfillment.recovery.jumps import Jump, move_with_the_clock
 from fulfillment.recovery.probes import open_incidents_of_unserved_queues, probe_came_out, probe_not_sent, probes_due, unanswered_for_s
 from fulfillment.recovery.quarantine import HELD_BY_SOMEBODY, held_by_somebody, held_since
@@ -40,7 +40,7 @@ from fulfillment.recovery.sweep_memory import Memory
 from orders.operators import Refused
 
 __all__ = [
-    "BEAT_EVERY",
+    "HEARTBEAT_EVERY",
     "HELD_BY_SOMEBODY",
     "VERBS",
     "Answer",
@@ -54,7 +54,6 @@ __all__ = [
     "Request",
     "amounts",
     "awake",
-    "beat",
     "cancel",
     "choices",
     "circuit_probes",
@@ -64,8 +63,8 @@ __all__ = [
     "groups",
     "held_by_somebody",
     "held_since",
+    "inspect_saga",
     "last_reconciliation",
-    "look",
     "move_with_the_clock",
     "not_compared_for_s",
     "not_published",
@@ -79,6 +78,7 @@ __all__ = [
     "reconciliation_exited",
     "reconciliation_failed",
     "reconciliation_is_due",
+    "record_heartbeat",
     "retry_now",
     "snoozed",
     "sweep_age_s",

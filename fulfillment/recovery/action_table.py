@@ -30,7 +30,7 @@ def _retry(saga: Saga, request: Request, found: LookedUp | None) -> None:
     operator_actions.try_again(saga, record, compensating)
 
 
-def _look(saga: Saga, request: Request, found: LookedUp | None) -> None:
+def _record_only(saga: Saga, request: Request, found: LookedUp | None) -> None:
     """The audit entry holds the answer; nothing else changes."""
 
 
@@ -71,7 +71,7 @@ def _snooze(saga: Saga, request: Request, found: LookedUp | None) -> None:
 VERBS: dict[str, Callable[[Saga, Request, LookedUp | None], None]] = {
     "retry_now": _retry_now,
     "retry": _retry,
-    "look_up": _look,
+    "look_up": _record_only,
     "it_happened": _it_happened,
     "it_did_not": _retry,
     "start_undo": _start_undo,
@@ -80,5 +80,5 @@ VERBS: dict[str, Callable[[Saga, Request, LookedUp | None], None]] = {
     "close": _close,
     "assign": _assign,
     "snooze": _snooze,
-    "note": _look,
+    "note": _record_only,
 }

@@ -27,7 +27,7 @@ class JournalIsBroken(Exception):
 
 
 @engine.transition
-def look(saga_id: int, watch: ClockWatch | None = None, wait: str = WAIT_FOR_A_ROW) -> Launch | None:
+def inspect_saga(saga_id: int, watch: ClockWatch | None = None, wait: str = WAIT_FOR_A_ROW) -> Launch | None:
     """Work on one saga if it is still due. Returns what is to be published. Whoever holds one of its rows is not waited for.
 
     Raises HeldBySomebody: somebody else holds the saga's own row; JournalIsBroken; ClockHasJumped. What the ``watch`` has not seen pass is not taken for past.
@@ -46,7 +46,7 @@ def look(saga_id: int, watch: ClockWatch | None = None, wait: str = WAIT_FOR_A_R
         engine.launch_of(saga)  # what cannot be read is found now, and not taken for well again because nothing had to be read
         engine.postpone(saga)
         return None
-    return engine.look(saga, settings.POISON_AFTER, None if watch is None else watch.calm_s)
+    return engine.inspect_saga(saga, settings.POISON_AFTER, None if watch is None else watch.calm_s)
 
 
 @engine.transition
@@ -70,7 +70,7 @@ def _begin(watch: ClockWatch | None, wait: str) -> None:
 
     if watch is None:
         ask()
-    elif jumped_s := watch.look(ask):
+    elif jumped_s := watch.inspect(ask):
         raise ClockHasJumped(jumped_s)
 
 

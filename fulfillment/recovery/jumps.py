@@ -57,7 +57,7 @@ UPDATE fulfillment_pastattempt SET {_moved("asked_until", "started_at")}, {_move
 WHERE record_id IN (SELECT id FROM fulfillment_steprecord WHERE saga_id = ANY(%(sagas)s))
 """
 THE_REST = (
-    f"UPDATE fulfillment_quarantine SET {_moved_back('look_at')}",
+    f"UPDATE fulfillment_quarantine SET {_moved_back('inspect_at')}",
     f"UPDATE fulfillment_circuit SET {_moved('opened_at')}, {_moved_back('next_probe_at')}, {_moved_back('probe_until')}",
     f"UPDATE fulfillment_queueprobe SET {_moved('awaited_since')}",
     "UPDATE fulfillment_queueprobe SET sent_at = NULL, awaited_since = NULL WHERE sent_at > shop_now()",

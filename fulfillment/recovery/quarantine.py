@@ -30,11 +30,11 @@ WORKED_ON = "the sweep could work on it again"
 # One statement; if its commit is lost, an inspection is repeated. The wait doubles as a step's does until a person is notified. From then on it doubles again, up
 # to five minutes. It varies by 20 %, so that a thousand do not come back at once.
 HOLD = """
-INSERT INTO fulfillment_quarantine AS held (saga_id, order_id, failures, code, first_at, last_at, look_at)
+INSERT INTO fulfillment_quarantine AS held (saga_id, order_id, failures, code, first_at, last_at, inspect_at)
 SELECT %(saga)s, %(order)s, 1, %(code)s, shop_now(), shop_now(), shop_now() + %(first_s)s * %(jitter)s * interval '1 second'
 WHERE set_config('synchronous_commit', 'off', true) IS NOT NULL
 ON CONFLICT (saga_id) DO UPDATE SET failures = held.failures + 1, code = excluded.code, last_at = shop_now(),
-    look_at = shop_now() + %(jitter)s * interval '1 second' * CASE
+    inspect_at = shop_now() + %(jitter)s * interval '1 second' * CASE
         WHEN held.failures + 1 < %(notify_after)s THEN least(%(first_s)s * 2 ^ least(held.failures, 16), %(cap_s)s)
         ELSE least(%(cap_s)s * 2 ^ least(held.failures + 1 - %(notify_after)s, 16), %(notified_cap_s)s) END
 RETURNING failures >= %(notify_after)s AND notified_at IS NULL
@@ -125,16 +125,16 @@ def due_again(now: datetime) -> Iterator[tuple[int, int | None]]:
     """(saga, order) of what is due for another inspection, longest overdue first."""
     after: tuple[datetime, int] | None = None
     while page := _page(now, after):
-        for look_at, saga_id, order_id in page:
+        for inspect_at, saga_id, order_id in page:
             yield saga_id, order_id
-            after = (look_at, saga_id)
+            after = (inspect_at, saga_id)
 
 
 def _page(now: datetime, after: tuple[datetime, int] | None) -> list[tuple[datetime, int, int | None]]:
-    waiting = Quarantine.objects.filter(look_at__lte=now).order_by("look_at", "saga_id")
+    waiting = Quarantine.objects.filter(inspect_at__lte=now).order_by("inspect_at", "saga_id")
     if after is not None:
-        waiting = waiting.filter(Q(look_at__gt=after[0]) | Q(look_at=after[0], saga_id__gt=after[1]))
-    return list(waiting.values_list("look_at", "saga_id", "order_id")[:BATCH])
+        waiting = waiting.filter(Q(inspect_at__gt=after[0]) | Q(inspect_at=after[0], saga_id__gt=after[1]))
+    return list(waiting.values_list("inspect_at", "saga_id", "order_id")[:BATCH])
 
 
 def release(saga_id: int, order_id: int | None) -> None:
@@ -148,9 +148,9 @@ def release(saga_id: int, order_id: int | None) -> None:
         resolve(without_order, "worked_on", WORKED_ON, ACTOR)
 
 
-def look_now(held: Quarantine) -> None:
+def inspect_now(held: Quarantine) -> None:
     """A person wants it to be inspected now. If it fails again, they are notified again."""
-    Quarantine.objects.filter(pk=held.pk).update(look_at=ShopNow(), notified_at=None)
+    Quarantine.objects.filter(pk=held.pk).update(inspect_at=ShopNow(), notified_at=None)
 
 
 def held_by_somebody() -> int:

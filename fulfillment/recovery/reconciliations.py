@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from django.db import transaction
 
 from fulfillment.clock import ShopNow, shop_now
-from fulfillment.models import Reconciliation, SweepBeat
+from fulfillment.models import Reconciliation, SweepHeartbeat
 from orders.durability import may_be_lost
 from orders.turns import holder_of
 
@@ -46,7 +46,7 @@ def reconciliation_exited(pid: int, code: int) -> str:
 
     Empty: it did, or another one is at work. A dead one may still have the turn for a while.
     """
-    started_at = SweepBeat.objects.filter(pk=1).values_list("reconciled_at", flat=True).first()
+    started_at = SweepHeartbeat.objects.filter(pk=1).values_list("reconciled_at", flat=True).first()
     last = Reconciliation.objects.filter(pk=1).first()
     has_begun = last is not None and started_at is not None and last.began_at >= started_at
     holder = holder_of(TURN)
@@ -69,5 +69,5 @@ def last_reconciliation() -> Reconciliation | None:
 def not_compared_for_s() -> float | None:
     """Seconds since one came to its end. Before the first one: since it was due to begin. None: no sweep has ever run."""
     compared_at = Reconciliation.objects.filter(pk=1).values_list("compared_at", flat=True).first()
-    since = compared_at or SweepBeat.objects.filter(pk=1).values_list("reconciled_at", flat=True).first()
+    since = compared_at or SweepHeartbeat.objects.filter(pk=1).values_list("reconciled_at", flat=True).first()
     return None if since is None else (shop_now() - since).total_seconds()

@@ -47,7 +47,7 @@ def retry_now(order_number: str, actor: Actor) -> str:
         refuse_whom_it_is_not_for(actor, "retry_now")
     order_id = Subquery(Order.objects.filter(number=order_number).values("pk"))
     if waiting := Quarantine.objects.filter(order_id=order_id).first():
-        quarantine.look_now(waiting)
+        quarantine.inspect_now(waiting)
         return "due"
     return _retry_now_of(order_number, actor)
 

@@ -12,7 +12,7 @@ from fulfillment.engine import Launch
 from fulfillment.models import Quarantine, Saga
 from fulfillment.recovery import quarantine
 from fulfillment.recovery.containment import Due, contained, ends_the_connection
-from fulfillment.recovery.inspection import WAIT_BRIEFLY, WAIT_FOR_A_ROW, furthest_s, look, postpone
+from fulfillment.recovery.inspection import WAIT_BRIEFLY, WAIT_FOR_A_ROW, furthest_s, inspect_saga, postpone
 from fulfillment.recovery.sweep_memory import Memory
 from orders.database import is_unusable
 from orders.durability import may_be_lost
@@ -40,7 +40,7 @@ def due(may_go_on: Callable[[], bool] = lambda: True, memory: Memory | None = No
         if saga is None:
             yield None
         elif not memory.leaves_alone(saga.saga) and not ends_the_connection(saga, memory):
-            yield _look_safely(saga, memory)
+            yield _inspect_safely(saga, memory)
     memory.mark.reached(now)
     memory.one_by_one = False
 
@@ -54,18 +54,18 @@ def _waiting(now: datetime, memory: Memory) -> Iterator[Due | None]:
         waits = _postponed([saga_id for _, saga_id, _ in page], memory)
         if waits:
             yield None  # a queue of thousands is many pages: between them the turn is kept, and the others are looked after
-        looks = iter([Due(saga=saga_id, order=order_id) for _, saga_id, order_id in page if saga_id not in waits])
-        yield from _until_many_fail(looks, memory) if len(later) < LATER else looks
-        later += looks
+        inspections = iter([Due(saga=saga_id, order=order_id) for _, saga_id, order_id in page if saga_id not in waits])
+        yield from _until_many_fail(inspections, memory) if len(later) < LATER else inspections
+        later += inspections
         after = page[-1][:2]
     yield from (Due(saga=saga_id, order=order_id) for _, saga_id, order_id in mark.behind(_slice))
     yield from later
 
 
-def _until_many_fail(looks: Iterator[Due], memory: Memory) -> Iterator[Due]:
+def _until_many_fail(inspections: Iterator[Due], memory: Memory) -> Iterator[Due]:
     """Of ``looks``, until many have failed. The iterator itself goes on from there."""
     failed_before = memory.contained
-    for saga in looks:
+    for saga in inspections:
         yield saga
         if memory.contained - failed_before >= FAILING:
             return
@@ -106,7 +106,7 @@ def _too_far_away() -> Iterator[Due]:
 
 def _left_alone(now: datetime, memory: Memory) -> Iterator[Due]:
     """Those whose rows somebody held: they are still due, and behind the mark by now."""
-    held = memory.to_look_again()
+    held = memory.to_inspect_again()
     waiting = Saga.objects.filter(pk__in=held, wake_at__lte=now).values_list("id", "order_id") if held else []
     yield from (Due(saga=saga_id, order=order_id) for saga_id, order_id in waiting)
 
@@ -116,10 +116,10 @@ def _in_quarantine(now: datetime) -> Iterator[Due]:
         yield Due(saga=saga_id, order=order_id, again=True)
 
 
-def _look_safely(saga: Due, memory: Memory) -> Launch | None:
+def _inspect_safely(saga: Due, memory: Memory) -> Launch | None:
     launch = None
     with contained(saga, memory):
-        launch = look(saga.saga, memory.watch, WAIT_BRIEFLY if saga.saga in memory.aside else WAIT_FOR_A_ROW)
+        launch = inspect_saga(saga.saga, memory.watch, WAIT_BRIEFLY if saga.saga in memory.aside else WAIT_FOR_A_ROW)
         if saga.again:
             quarantine.release(saga.saga, saga.order)
     return launch

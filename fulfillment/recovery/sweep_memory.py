@@ -12,7 +12,7 @@ from orders.lowwater import LowWater
 from orders.watch import ClockWatch
 
 REMEMBERED = 10_000  # of each kind; what is forgotten is inspected sooner, or logged once more
-LOOKED_AT_AGAIN = 100  # in one round
+INSPECTED_AGAIN = 100  # in one round
 Key = TypeVar("Key")
 Value = TypeVar("Value")
 
@@ -37,9 +37,9 @@ class Memory:
     def leaves_alone(self, saga_id: int) -> bool:
         return saga_id in self.aside and time.monotonic() < self.aside[saga_id][1]
 
-    def to_look_again(self) -> list[int]:
+    def to_inspect_again(self) -> list[int]:
         """What was left alone for long enough, the longest waiting first."""
-        return [saga_id for saga_id in self.aside if not self.leaves_alone(saga_id)][:LOOKED_AT_AGAIN]
+        return [saga_id for saga_id in self.aside if not self.leaves_alone(saga_id)][:INSPECTED_AGAIN]
 
     def leave_alone(self, saga_id: int) -> int:
         """Leave it alone, for longer each time. Returns how many times in a row."""

@@ -51,7 +51,7 @@ def _audit(order_id: int, request: Request) -> None:
 def _do(order_id: int, held: Quarantine | None, request: Request) -> None:
     if request.verb == "retry" and held:
         resolve_incidents(order_id, request.verb, request.reason, request.actor.name, kind=IncidentKind.QUARANTINED)
-        quarantine.look_now(held)
+        quarantine.inspect_now(held)
     elif request.verb == "assign":
         unresolved(order_id=order_id).update(owner=request.owner)
     elif request.verb == "snooze":

@@ -30,10 +30,10 @@ def loop(name: str, age_s: float | None, every_s: float, follows: str = "") -> F
 
     That heartbeat is rarer than the loop's rounds: ``manage.py health`` knows the rounds of this host.
     """
-    beat = "has never run" if age_s is None else f"its last beat is {duration(age_s)} old (one is due every {every_s:g} s)"
+    heartbeat = "has never run" if age_s is None else f"its last heartbeat is {duration(age_s)} old (one is due every {every_s:g} s)"
     if age_s is not None and age_s <= LOOP_DEAD_AFTER_S:
-        return Finding(level=OK, what=name, found=f"at work; {beat}")
-    return Finding(level=FAIL, what=name, found=f"{beat}{follows}", to_do=f"python manage.py {name}", runbook=runbook("sweep-dead"))
+        return Finding(level=OK, what=name, found=f"at work; {heartbeat}")
+    return Finding(level=FAIL, what=name, found=f"{heartbeat}{follows}", to_do=f"python manage.py {name}", runbook=runbook("sweep-dead"))
 
 
 def queues() -> Iterator[Finding]:

@@ -26,7 +26,7 @@ class Migration(migrations.Migration):
             ],
         ),
         migrations.CreateModel(
-            name='RelayBeat',
+            name='RelayHeartbeat',
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
                 ('at', models.DateTimeField()),
@@ -67,7 +67,7 @@ class Migration(migrations.Migration):
                 'ordering': ['subscriber'],
                 'permissions': [('replay_delivery', 'Can replay dead letters'), ('discard_delivery', 'Can discard deliveries')],
                 'indexes': [models.Index(condition=models.Q(('wake_at__isnull', False)), fields=['wake_at', 'id'], name='delivery_due'), models.Index(condition=models.Q(('launched_at__isnull', False)), fields=['launched_at', 'id'], name='delivery_launched'), models.Index(condition=models.Q(('state__in', ['dead', 'held'])), fields=['subscriber'], name='delivery_for_a_person'), models.Index(condition=models.Q(('failing_since__isnull', False)), fields=['failing_since'], name='delivery_failing')],
-                'constraints': [models.UniqueConstraint(fields=('fact', 'subscriber'), name='delivery_once_per_subscriber'), models.CheckConstraint(condition=models.Q(models.Q(('state__in', ('pending', 'started', 'retry_wait')), _negated=True), ('wake_at__isnull', False), ('launched_at__isnull', False), _connector='OR'), name='delivery_open_is_looked_at')],
+                'constraints': [models.UniqueConstraint(fields=('fact', 'subscriber'), name='delivery_once_per_subscriber'), models.CheckConstraint(condition=models.Q(models.Q(('state__in', ('pending', 'started', 'retry_wait')), _negated=True), ('wake_at__isnull', False), ('launched_at__isnull', False), _connector='OR'), name='delivery_open_has_a_time')],
             },
         ),
     ]

@@ -45,7 +45,7 @@ def test_a_mistake_in_the_code_ends_no_loop_and_does_not_look_like_work(
 def test_a_long_round_keeps_neither_the_circuits_nor_the_probes_from_their_turn(monkeypatch: pytest.MonkeyPatch) -> None:
     """Minutes of rows that somebody holds: half a second each."""
     now_s = time.monotonic()
-    looked_after: list[tuple[str, float]] = []
+    inspected: list[tuple[str, float]] = []
 
     def held(*asked_by: Any) -> Iterator[None]:
         nonlocal now_s
@@ -54,7 +54,7 @@ def test_a_long_round_keeps_neither_the_circuits_nor_the_probes_from_their_turn(
             yield None
 
     def noted(what: str) -> list[Any]:
-        looked_after.append((what, now_s))
+        inspected.append((what, now_s))
         return []
 
     sweep = Sweep(lambda _: None)
@@ -67,7 +67,7 @@ def test_a_long_round_keeps_neither_the_circuits_nor_the_probes_from_their_turn(
     sweep._round()
 
     for what in ("circuits", "probes"):
-        instants = [began_s, *(at for which, at in looked_after if which == what), now_s]
+        instants = [began_s, *(at for which, at in inspected if which == what), now_s]
         gaps = [later - earlier for earlier, later in itertools.pairwise(instants)]
         assert max(gaps) <= 6, what
         assert len(instants) < 110, "and not before each saga"

@@ -45,8 +45,8 @@ with connection.cursor() as cursor:
 )
 
 
-def findings(look: Any) -> list[Finding]:
-    return list(look())
+def findings(finding: Any) -> list[Finding]:
+    return list(finding())
 
 
 @pytest.mark.parametrize(

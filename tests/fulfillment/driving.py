@@ -69,7 +69,7 @@ def cancelled(saga: int) -> None:
     paid(saga)
     recovery.cancel(found(saga).order.number, "web-shop")
     now_due(saga)
-    recovery.look(saga)
+    recovery.inspect_saga(saga)
 
 
 def compensation_failed(saga: int, error: StepError = REFUSED) -> None:
@@ -93,7 +93,7 @@ def cancel_refused(saga: int) -> None:
     """In doubt, cancelled, and its blind compensation was refused for good: nobody knows whether money was taken."""
     in_doubt(saga)
     recovery.cancel(found(saga).order.number, "amara")
-    assert recovery.look(saga) is not None
+    assert recovery.inspect_saga(saga) is not None
     engine.record_failure(start(saga, compensating=True), REFUSED)
 
 
@@ -102,12 +102,12 @@ def parked_forward(saga: int, poison_after: int) -> None:
     paid(saga)
     for _ in range(poison_after + 1):
         now_due(saga)
-        recovery.look(saga)
+        recovery.inspect_saga(saga)
 
 
 def refund_goes_on(saga: int) -> None:
     """What the sweep and a worker do after a person's retry, once the provider is back."""
-    launch = recovery.look(saga)
+    launch = recovery.inspect_saga(saga)
     assert launch is not None
     assert launch.compensating
     claim = engine.start(saga, launch.epoch, "payment", compensating=True)

@@ -63,9 +63,9 @@ def start(saga: int, compensating: bool = False) -> engine.Claim:
     return replace(claim, watched_s=math.inf)  # the test's clock is believed
 
 
-def look(saga: int, clock: ShopClock) -> None:
+def due_and_inspected(saga: int, clock: ShopClock) -> None:
     clock.until(max(clock.now, Saga.objects.get(pk=saga).wake_at or clock.now))
-    assert recovery.look(saga) is not None
+    assert recovery.inspect_saga(saga) is not None
 
 
 def says(step: Step, claim: engine.Claim) -> Receipt | StepError | None:
@@ -94,7 +94,7 @@ def test_a_later_try_counts_from_the_first_scheduling_and_from_the_end_of_the_la
     clock.passes(17)
     engine.record_failure(start(saga), SILENCE)
     clock.passes(60)
-    look(saga, clock)
+    due_and_inspected(saga, clock)
     clock.passes(3)
 
     second = start(saga)
@@ -102,7 +102,7 @@ def test_a_later_try_counts_from_the_first_scheduling_and_from_the_end_of_the_la
 
     engine.record_failure(second, SILENCE)
     clock.passes(5)
-    look(saga, clock)
+    due_and_inspected(saga, clock)
     third = start(saga)
     assert (third.age_s, third.quiet_s) == (85, 5 - LEASE), "negative: the second one may still send"
 
@@ -110,7 +110,7 @@ def test_a_later_try_counts_from_the_first_scheduling_and_from_the_end_of_the_la
 def test_a_take_over_says_that_the_lost_worker_could_send_until_its_lease_was_over(order: Order, clock: ShopClock, settings: Any) -> None:
     saga = opened(order, settings)
     start(saga)
-    look(saga, clock)
+    due_and_inspected(saga, clock)
     clock.passes(2)
 
     assert start(saga).quiet_s == 2
@@ -121,11 +121,11 @@ def test_a_person_s_retry_makes_no_key_younger(order: Order, clock: ShopClock, s
     Saga.objects.update(relaunches=settings.POISON_AFTER)
     start(saga)
     clock.passes(LEASE)
-    recovery.look(saga)
+    recovery.inspect_saga(saga)
     assert Saga.objects.get().state == SagaState.NEEDS_ATTENTION
     clock.passes(5000)
     decide(Request(order=order.number, verb="retry", version=version_of(order.pk), actor=AMARA, reason="it is back"))
-    look(saga, clock)
+    due_and_inspected(saga, clock)
 
     claim = start(saga)
 
@@ -143,7 +143,7 @@ def test_a_compensation_counts_the_step_s_key_and_the_step_s_last_try(order: Ord
 
     engine.record_failure(first, SILENCE)
     clock.passes(40)
-    look(saga, clock)
+    due_and_inspected(saga, clock)
     second = start(saga, compensating=True)
 
     assert (second.age_s, second.quiet_s) == (150, 140 - LEASE)
@@ -156,7 +156,7 @@ def test_a_step_that_was_scheduled_and_never_seen_to_start_may_send_until_a_leas
     saga = opened(order, settings)
     clock.passes(LIMITS_S["PATIENCE_S"])
     assert recovery.cancel(order.number, "web-shop") == "accepted"
-    assert recovery.look(saga) is not None
+    assert recovery.inspect_saga(saga) is not None
     clock.passes(20)
 
     assert start(saga, compensating=True).quiet_s == 20 - LEASE
@@ -174,11 +174,11 @@ def test_a_clock_that_jumps_makes_nothing_older_or_younger(
     if compensating:
         recovery.cancel(order.number, "web-shop")
     clock.passes(20)
-    look(saga, clock)
+    due_and_inspected(saga, clock)
     if compensating:
         engine.record_failure(start(saga, compensating=True), SILENCE)
         clock.passes(20)
-        look(saga, clock)
+        due_and_inspected(saga, clock)
     clock.passes(5)
     before = StepRecord.objects.get(name="payment")
     expected = (35, 25 - LEASE) if not compensating else (55, 45 - LEASE)
@@ -215,7 +215,7 @@ def test_a_retry_does_not_renew_the_window(order: Order, clock: ShopClock, setti
     saga = opened(order, settings)
     engine.record_failure(start(saga), SILENCE)
     clock.passes(WINDOW - LEASE)
-    look(saga, clock)
+    due_and_inspected(saga, clock)
 
     says(listening, start(saga))
 
@@ -231,7 +231,7 @@ def test_nothing_there_counts_once_the_lag_has_passed_since_the_last_lease_ended
     engine.record_failure(start(saga), SILENCE)
     lag_s = capabilities_of("payments", "sandbox").lookup_lag_s
     clock.passes(LEASE + lag_s + after_s)
-    look(saga, clock)
+    due_and_inspected(saga, clock)
 
     outcome = says(listening, start(saga))
 
@@ -246,7 +246,7 @@ def test_watching_ends_when_window_and_lag_are_over(
     saga = opened(order, settings, "sandbox_watch")
     engine.record_failure(start(saga), SILENCE)
     recovery.cancel(order.number, "web-shop")
-    look(saga, clock)
+    due_and_inspected(saga, clock)
     clock.passes(WINDOW + capabilities_of("payments", "sandbox_watch").lookup_lag_s + after_s)
 
     outcome = says(listening, start(saga, compensating=True))
@@ -264,7 +264,7 @@ def test_watching_goes_on_while_the_last_try_may_still_land(
     clock.passes(2 * WINDOW)
     engine.record_failure(start(saga), SILENCE)
     recovery.cancel(order.number, "web-shop")
-    look(saga, clock)
+    due_and_inspected(saga, clock)
     clock.passes(LEASE + capabilities_of("payments", "sandbox_watch").lookup_lag_s + after_s)
 
     outcome = says(listening, start(saga, compensating=True))

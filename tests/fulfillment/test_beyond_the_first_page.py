@@ -74,9 +74,9 @@ def test_thousands_that_cannot_be_read_are_looked_at_after_the_others(sagas: lis
     monkeypatch.setattr(sweep, "FAILING", 2)
     unreadable, others = sagas[: 2 * PAGE], sagas[2 * PAGE :]
     Saga.objects.filter(pk__in=unreadable).update(plan=["poison"])
-    looked = [launch.saga if launch else None for launch in recovery.due()]
+    inspected = [launch.saga if launch else None for launch in recovery.due()]
 
-    assert looked == [None] * 4 + others + [None] * (2 * PAGE - 4)
+    assert inspected == [None] * 4 + others + [None] * (2 * PAGE - 4)
     assert set(Quarantine.objects.values_list("saga_id", flat=True)) == set(unreadable)
 
 
@@ -99,8 +99,8 @@ def test_who_came_while_a_round_was_under_way_is_found_by_the_next(sagas: list[i
 
 def test_a_round_that_was_stopped_goes_on_where_it_was(sagas: list[int]) -> None:
     """Its turn was lost in the middle of the second page."""
-    memory, looks = Memory(), iter(range(MANY))
-    first = [launch.saga for launch in recovery.due(lambda: next(looks) < PAGE + 2, memory) if launch]
+    memory, inspections = Memory(), iter(range(MANY))
+    first = [launch.saga for launch in recovery.due(lambda: next(inspections) < PAGE + 2, memory) if launch]
 
     assert first == sagas[: PAGE + 2]
     assert launched(memory) == sagas[PAGE + 2 :]
@@ -179,7 +179,7 @@ def test_all_pages_of_the_quarantine_are_looked_at(sagas: list[int], clock: Shop
     for saga in sagas:
         quarantine.hold(saga, None, "KeyError", 1.0)
     assert launched() == []
-    clock.until(Quarantine.objects.all()[0].look_at)
+    clock.until(Quarantine.objects.all()[0].inspect_at)
 
     assert launched() == sagas
     assert not Quarantine.objects.exists()
@@ -189,7 +189,7 @@ def test_a_quarantine_that_stays_broken_is_looked_at_once_a_round(sagas: list[in
     Saga.objects.update(plan=["poison"])
     for saga in sagas:
         quarantine.hold(saga, None, "KeyError", 1.0)
-    clock.until(Quarantine.objects.all()[0].look_at)
+    clock.until(Quarantine.objects.all()[0].inspect_at)
 
     assert launched() == []
 
@@ -232,7 +232,7 @@ def waiting(clock: ShopClock, order: Order) -> list[int]:
     for saga in sagas:
         clock.until(max(clock.now, Saga.objects.get(pk=saga).wake_at or clock.now) if saga in sagas[:2] else clock.now)
         if saga in sagas[:2]:
-            recovery.look(saga)
+            recovery.inspect_saga(saga)
         else:
             engine.could_not_start(saga, 1)
     assert Saga.objects.exclude(held_by="").count() == 23

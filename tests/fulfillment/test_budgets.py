@@ -26,7 +26,7 @@ def test_a_step_out_of_tries_turns_the_order_back_and_is_compensated_blind(saga:
     """Unavailable says nothing about earlier tries: both are perhaps called."""
     for _ in range(settings.STEP_TRIES):
         tried(saga, "payment", error)
-        launch = recovery.look(saga)
+        launch = recovery.inspect_saga(saga)
 
     assert launch is not None
     assert launch.compensating
@@ -37,12 +37,12 @@ def test_a_step_out_of_tries_turns_the_order_back_and_is_compensated_blind(saga:
 def test_an_answer_that_the_provider_is_busy_spends_no_try_but_its_deadline_runs(saga: int) -> None:
     for _ in range(settings.STEP_TRIES + 3):
         tried(saga, "payment", Busy("working on it"))
-        recovery.look(saga)
+        recovery.inspect_saga(saga)
     assert (found(saga).state, record(saga).tries) == (SagaState.RUNNING, 0)
 
     tried(saga, "payment", Busy("still working"))
     StepRecord.objects.filter(saga=saga, name="payment").update(first_started_at="2020-01-01T00:00Z")
-    recovery.look(saga)
+    recovery.inspect_saga(saga)
 
     assert found(saga).state == SagaState.COMPENSATING
 
@@ -51,7 +51,7 @@ def test_an_order_that_takes_too_long_turns_back(saga: int) -> None:
     Saga.objects.filter(pk=saga).update(deadline_at="2020-01-01T00:00Z")
     now_due(saga)
 
-    recovery.look(saga)
+    recovery.inspect_saga(saga)
 
     assert found(saga).state == SagaState.COMPENSATING
 
@@ -61,7 +61,7 @@ def test_a_compensation_out_of_tries_is_told_with_the_amount_and_never_called_do
 
     for _ in range(settings.COMPENSATION_TRIES):
         tried(saga, "payment", Unavailable("down", code="http_503"), compensating=True)
-        recovery.look(saga)
+        recovery.inspect_saga(saga)
 
     assert (found(saga).state, found(saga).wake_at) == (SagaState.NEEDS_ATTENTION, None)
     assert record(saga).state == StepState.COMPENSATION_FAILED
@@ -89,7 +89,7 @@ def test_a_failed_compensation_stops_the_walk_only_where_it_blocks(saga: int, na
         engine.record_success(compensated, {"label_id": None})
         StepRecord.objects.filter(saga=saga, name="inventory").update(compensation_tries=settings.COMPENSATION_TRIES)
         now_due(saga)
-        recovery.look(saga)
+        recovery.inspect_saga(saga)
     else:
         tried(saga, "shipping", Rejected("The parcel has left", code="handed_over"), compensating=True)
 
@@ -106,7 +106,7 @@ def test_a_failed_compensation_stops_the_walk_only_where_it_blocks(saga: int, na
 def test_a_launch_without_any_progress_is_capped(saga: int) -> None:
     for _ in range(settings.POISON_AFTER + 1):
         now_due(saga)
-        recovery.look(saga)
+        recovery.inspect_saga(saga)
 
     assert found(saga).state == SagaState.NEEDS_ATTENTION
     assert Incident.objects.get().code == "poison"
@@ -130,7 +130,7 @@ def test_an_order_is_never_fulfilled_because_a_record_is_gone(saga: int) -> None
 def test_a_message_that_may_still_wait_in_its_queue_is_not_published_again(saga: int) -> None:
     Saga.objects.filter(pk=saga).update(wake_at="2020-01-01T00:00Z")
 
-    assert recovery.look(saga) is None
+    assert recovery.inspect_saga(saga) is None
 
     assert found(saga).relaunches == 0
     ((queue, stamp),) = recovery.probes_due()
@@ -146,7 +146,7 @@ def test_what_was_launched_before_the_newest_probe_that_came_out_is_lost(saga: i
     Saga.objects.filter(pk=saga).update(wake_at="2020-01-01T00:00Z", launched_at="2020-01-01T00:00Z")
     QueueProbe.objects.create(queue="saga", sent_at="2020-01-02T00:00Z", out_at="2020-01-02T00:00Z")
 
-    launch = recovery.look(saga)
+    launch = recovery.inspect_saga(saga)
 
     assert launch is not None
     assert (launch.epoch, found(saga).relaunches) == (1, 1)
@@ -178,7 +178,7 @@ def stuck_after_the_pivot(monkeypatch: pytest.MonkeyPatch, order: Order) -> Iter
     StepRecord.objects.filter(saga=saga, name="survey").update(state=StepState.SCHEDULED, scheduled_at="2026-01-01T00:00Z")
     for _ in range(settings.STEP_TRIES):
         tried(saga, "survey", Unavailable("down"))
-        recovery.look(saga)
+        recovery.inspect_saga(saga)
     yield saga
 
 

@@ -47,7 +47,7 @@ def opened(place: Place, clock: ShopClock) -> list[int]:
     assert circuit().state == CircuitState.OPEN
     clock.passes(BACKOFF)
     for saga in sagas[:2]:
-        assert recovery.look(saga) is None
+        assert recovery.inspect_saga(saga) is None
     return sagas
 
 
@@ -182,7 +182,7 @@ def test_a_hold_gives_back_exactly_the_time_that_it_took(place: Place, clock: Sh
     engine.record_success(claim, {"charge_id": "c", "amount_minor": 100})
     assert not list(recovery.circuit_probes())
     clock.until(found(second).wake_at)
-    assert recovery.look(second) is not None
+    assert recovery.inspect_saga(second) is not None
 
     it = found(second)
     assert before is not None
@@ -221,7 +221,7 @@ def test_who_was_never_asked_for_is_a_person_s_after_the_limit_of_an_outage(
     assert record(late).state == StepState.PENDING
     clock.until(found(late).held_at, settings.PROVIDER_OUTAGE_LIMIT_S - before_s)
 
-    recovery.look(late)
+    recovery.inspect_saga(late)
 
     assert Incident.objects.filter(order__saga=late).exists() is is_open
     assert found(late).state == SagaState.RUNNING, "it waits on, told or not"
@@ -235,7 +235,7 @@ def test_a_cancel_of_who_is_held_is_due_at_once(place: Place, order: Order, cloc
     in_doubt(saga)
     Circuit.objects.filter(pk="payments.sandbox.do").update(state=CircuitState.OPEN)
     clock.until(found(saga).wake_at)
-    assert recovery.look(saga) is None
+    assert recovery.inspect_saga(saga) is None
     clock.passes(5)
 
     assert recovery.cancel("ORD-109", "web-shop") == "accepted"

@@ -72,7 +72,7 @@ def test_a_jump_in_the_middle_of_a_try_is_given_back_too(saga: int, set_clock: S
         engine.record_failure(claim, Unavailable("down", code="connect_failed"))
 
     Saga.objects.filter(pk=saga, wake_at__isnull=False).update(wake_at=shop_now())
-    recovery.look(saga)
+    recovery.inspect_saga(saga)
     assert Saga.objects.get(pk=saga).state == SagaState.RUNNING
     assert deadline(saga) == pytest.approx(before + HOUR, abs=timedelta(seconds=settings.LEASE_S + 5))
 

@@ -32,7 +32,7 @@ def test_a_worker_is_taken_over_at_the_end_of_its_lease(saga: int, clock: ShopCl
     claim = start(saga)
     clock.passes(LEASE - before_s)
 
-    recovery.look(saga)
+    recovery.inspect_saga(saga)
 
     assert (found(saga).epoch == 2) is is_taken
     assert engine.record_success(claim, {"charge_id": "c", "amount_minor": 100}).mine is not is_taken
@@ -52,11 +52,11 @@ def test_a_step_s_deadline_counts_from_its_first_start(saga: int, clock: ShopClo
     clock.passes(40)
     engine.record_failure(start(saga), BUSY)
     goes_by(clock, 500)
-    recovery.look(saga)
+    recovery.inspect_saga(saga)
     engine.record_failure(start(saga), BUSY)
     goes_by(clock, settings.STEP_DEADLINE_S - 500 + after_s)
 
-    recovery.look(saga)
+    recovery.inspect_saga(saga)
 
     assert (found(saga).state == SagaState.COMPENSATING) is is_over
 
@@ -69,7 +69,7 @@ def test_a_saga_s_deadline_counts_from_opening_whatever_succeeds_on_the_way(
     paid(saga)
     goes_by(clock, 100 + after_s)
 
-    recovery.look(saga)
+    recovery.inspect_saga(saga)
 
     assert (found(saga).state == SagaState.COMPENSATING) is is_over
 
@@ -84,7 +84,7 @@ def test_a_compensation_s_deadline_counts_from_its_scheduling(
     engine.record_failure(start(saga, compensating=True), BUSY)
     goes_by(clock, settings.COMPENSATION_DEADLINE_S - 300 + after_s)
 
-    recovery.look(saga)
+    recovery.inspect_saga(saga)
 
     assert (found(saga).state == SagaState.NEEDS_ATTENTION) is is_over
     assert [incident.kind for incident in Incident.objects.all()] == ["compensation_exhausted"] * is_over
@@ -96,11 +96,11 @@ def test_the_time_of_a_lost_worker_moves_the_step_s_deadline_by_exactly_that(
 ) -> None:
     start(saga)
     clock.passes(LEASE + 40)
-    recovery.look(saga)
+    recovery.inspect_saga(saga)
     engine.record_failure(start(saga), BUSY)
     goes_by(clock, settings.STEP_DEADLINE_S + after_s)
 
-    recovery.look(saga)
+    recovery.inspect_saga(saga)
 
     assert (found(saga).state == SagaState.COMPENSATING) is is_over
 
@@ -110,11 +110,11 @@ def test_what_several_lost_workers_took_is_given_back_whole(saga: int, clock: Sh
     for _ in range(3):
         start(saga)
         clock.passes(LEASE + 10)
-        recovery.look(saga)
+        recovery.inspect_saga(saga)
     engine.record_failure(start(saga), BUSY)
     goes_by(clock, settings.STEP_DEADLINE_S + after_s)
 
-    recovery.look(saga)
+    recovery.inspect_saga(saga)
 
     assert (found(saga).state == SagaState.COMPENSATING) is is_over
 
@@ -123,13 +123,13 @@ def test_what_several_lost_workers_took_is_given_back_whole(saga: int, clock: Sh
 def test_what_one_step_was_given_back_is_not_the_next_one_s(saga: int, clock: ShopClock, after_s: float, is_over: bool) -> None:
     start(saga)
     clock.passes(LEASE + 40)
-    recovery.look(saga)
+    recovery.inspect_saga(saga)
     paid_again(saga)
     engine.run_local(saga, found(saga).epoch, "inventory", compensating=False)
     engine.record_failure(start(saga, "shipping"), BUSY)
     goes_by(clock, settings.STEP_DEADLINE_S + after_s)
 
-    recovery.look(saga)
+    recovery.inspect_saga(saga)
 
     assert (found(saga).state == SagaState.COMPENSATING) is is_over
 
@@ -138,7 +138,7 @@ def test_what_one_step_was_given_back_is_not_the_next_one_s(saga: int, clock: Sh
 def test_what_a_step_was_given_back_is_not_its_compensation_s(saga: int, clock: ShopClock, after_s: float, is_over: bool) -> None:
     start(saga)
     clock.passes(LEASE + 40)
-    recovery.look(saga)
+    recovery.inspect_saga(saga)
     paid_again(saga)
     StockLevel.objects.update(on_hand=0)
     with pytest.raises(Rejected):
@@ -147,7 +147,7 @@ def test_what_a_step_was_given_back_is_not_its_compensation_s(saga: int, clock: 
     engine.record_failure(start(saga, compensating=True), BUSY)
     goes_by(clock, settings.COMPENSATION_DEADLINE_S + after_s)
 
-    recovery.look(saga)
+    recovery.inspect_saga(saga)
 
     assert (found(saga).state == SagaState.NEEDS_ATTENTION) is is_over
 
@@ -159,11 +159,11 @@ def test_the_time_of_a_lost_worker_moves_the_saga_s_deadline_by_exactly_that(
     goes_by(clock, 100)
     start(saga)
     clock.passes(LEASE + 40)
-    recovery.look(saga)
+    recovery.inspect_saga(saga)
     paid_again(saga)
     goes_by(clock, settings.SAGA_DEADLINE_S - 100 + after_s)
 
-    recovery.look(saga)
+    recovery.inspect_saga(saga)
 
     assert (found(saga).state == SagaState.COMPENSATING) is is_over
 
@@ -177,10 +177,10 @@ def test_what_no_process_serves_is_a_person_s_after_its_time(saga: int, clock: S
     StepRecord.objects.filter(saga=saga, name="payment").update(name="gift_wrap")
     Saga.objects.update(launched_at=None)
     clock.until(found(saga).wake_at)
-    assert recovery.look(saga) is None
+    assert recovery.inspect_saga(saga) is None
     clock.until(found(saga).left_since, settings.UNKNOWN_STEP_AFTER_S + after_s)
 
-    recovery.look(saga)
+    recovery.inspect_saga(saga)
 
     assert (found(saga).state == SagaState.NEEDS_ATTENTION) is is_over
 
@@ -191,7 +191,7 @@ def test_the_last_try_is_the_one_that_the_setting_names(saga: int, clock: ShopCl
     for _ in range(tries):
         engine.record_failure(start(saga), DOWN)
         clock.until(found(saga).wake_at)
-        recovery.look(saga)
+        recovery.inspect_saga(saga)
 
     assert (found(saga).state == SagaState.RUNNING) is goes_on
 
@@ -204,7 +204,7 @@ def test_a_step_whose_worker_is_lost_again_and_again_is_a_person_s_after_so_many
     for _ in range(losses):
         start(saga)
         clock.passes(LEASE)
-        recovery.look(saga)
+        recovery.inspect_saga(saga)
 
     assert (found(saga).state == SagaState.RUNNING) is goes_on
 
@@ -216,14 +216,14 @@ def test_a_step_whose_worker_is_lost_again_and_again_is_a_person_s_after_so_many
 def test_a_stamp_proves_lost_what_was_published_a_hard_limit_before_it(saga: int, clock: ShopClock, before_s: float, is_lost: bool) -> None:
     """A worker may have prefetched it, and be busy with another task until its hard limit."""
     clock.passes(PATIENCE)
-    assert recovery.look(saga) is None
+    assert recovery.inspect_saga(saga) is None
     clock.until(found(saga).launched_at, HARD + before_s)
     (stamp,) = [stamp for queue, stamp in recovery.probes_due() if queue == "saga"]
     assert stamp == clock.now
     clock.passes(500)
     recovery.probe_came_out("saga", stamp)
 
-    assert (recovery.look(saga) is not None) is is_lost
+    assert (recovery.inspect_saga(saga) is not None) is is_lost
 
 
 def test_an_unanswered_probe_is_followed_by_another_with_waits_doubling_and_capped(clock: ShopClock) -> None:
@@ -283,7 +283,7 @@ def test_what_wakes_up_later_than_any_rule_allows_is_due(saga: int, clock: ShopC
 
 
 def test_a_reconciliation_is_due_once_every_so_often(clock: ShopClock) -> None:
-    recovery.beat()
+    recovery.record_heartbeat()
     clock.passes(settings.RECONCILE_EVERY_S)
     assert not recovery.reconciliation_is_due()
     clock.passes(EDGE)

@@ -33,7 +33,7 @@ def test_a_worker_that_was_taken_over_records_nothing_and_history_says_so(saga: 
     late = engine.start(saga, 1, "payment", compensating=False)
     assert late is not None
     now_due(saga)
-    launch = recovery.look(saga)
+    launch = recovery.inspect_saga(saga)
     assert launch is not None
     before = StepRecord.objects.filter(saga=saga).values().order_by("id")[0]
 
@@ -64,7 +64,7 @@ def test_what_may_be_tried_again_waits_and_keeps_its_key(saga: int, error: Any, 
     assert engine.record_failure(first, error).mine
     assert state(saga) == becomes
     now_due(saga)
-    launch = recovery.look(saga)
+    launch = recovery.inspect_saga(saga)
     assert launch is not None
 
     again = engine.start(saga, launch.epoch, "payment", compensating=False)
@@ -105,23 +105,23 @@ def test_an_errback_that_finds_the_step_succeeded_publishes_the_rest_once(saga: 
 def test_a_step_that_this_code_does_not_know_is_a_person_s(saga: int, order: Order) -> None:
     StepRecord.objects.filter(saga=saga, name="payment").update(name="gift_wrap")
     now_due(saga)
-    assert recovery.look(saga) is None
+    assert recovery.inspect_saga(saga) is None
     assert Saga.objects.get(pk=saga).state == SagaState.RUNNING, "in a rolling deploy a process that has the step may stand beside us"
 
     Saga.objects.filter(pk=saga).update(left_since="2020-01-01T00:00Z")
     now_due(saga)
-    assert recovery.look(saga) is None
+    assert recovery.inspect_saga(saga) is None
 
     found = Saga.objects.get(pk=saga)
     assert (found.state, found.wake_at, found.epoch) == (SagaState.NEEDS_ATTENTION, None, 2)
     assert Incident.objects.get().kind == "unknown_step"
     assert "gift_wrap" in explain(order).sentence
-    assert recovery.look(saga) is None, "it waits for a person"
+    assert recovery.inspect_saga(saga) is None, "it waits for a person"
 
 
 def test_a_broker_that_is_down_does_not_grow_patience(saga: int) -> None:
     now_due(saga)
-    launch = recovery.look(saga)
+    launch = recovery.inspect_saga(saga)
     assert launch is not None
 
     recovery.not_published(launch)

@@ -222,7 +222,7 @@ def test_an_answer_that_is_only_repeated_is_not_believed(order: Order, sandbox: 
     engine.record_failure(claim, SILENCE)
     plant(sandbox, "refund", number, amount=100, profile=gateway.removeprefix("sandbox").lstrip("_"))
     now_due(saga)
-    recovery.look(saga)
+    recovery.inspect_saga(saga)
 
     answer = work(saga)
 

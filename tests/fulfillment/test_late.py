@@ -43,7 +43,7 @@ def test_a_sweep_that_stood_still_spends_no_deadline(saga: int, clock: ShopClock
     late_s = SAGA_DEADLINE + STEP_DEADLINE
     clock.until(before.wake_at, late_s)
 
-    launch = recovery.look(saga)
+    launch = recovery.inspect_saga(saga)
 
     after = found(saga)
     assert (after.state, record(saga).state) == (SagaState.RUNNING, StepState.SCHEDULED)
@@ -56,18 +56,18 @@ def test_no_more_is_given_than_was_lost(saga: int, clock: ShopClock) -> None:
     failed(saga, clock)
     first_started_at = record(saga).first_started_at
     clock.until(found(saga).wake_at, 100)
-    recovery.look(saga)
+    recovery.inspect_saga(saga)
     engine.record_failure(start(saga), Unavailable("down"))
 
     clock.until(first_started_at, STEP_DEADLINE + 100)
     Saga.objects.filter(pk=saga).update(wake_at=clock.now)
-    recovery.look(saga)
+    recovery.inspect_saga(saga)
     assert found(saga).state == SagaState.RUNNING
 
     engine.record_failure(start(saga), Unavailable("down"))
     clock.passes(0.001)
     Saga.objects.filter(pk=saga).update(wake_at=clock.now)
-    recovery.look(saga)
+    recovery.inspect_saga(saga)
     assert found(saga).state == SagaState.COMPENSATING
 
 
@@ -76,7 +76,7 @@ def test_a_look_that_is_hardly_late_gives_nothing(saga: int, clock: ShopClock) -
     before = found(saga).deadline_at
     clock.until(found(saga).wake_at, budget.LATE_AFTER_S)
 
-    recovery.look(saga)
+    recovery.inspect_saga(saga)
 
     assert (found(saga).deadline_at, found(saga).paused_s) == (before, 0.0)
 
@@ -87,7 +87,7 @@ def test_an_order_that_nobody_has_seen_for_longer_than_a_provider_remembers_gets
     before = found(saga).deadline_at
     clock.until(found(saga).wake_at, 30 * settings.KEY_WINDOW_S)
 
-    recovery.look(saga)
+    recovery.inspect_saga(saga)
 
     assert found(saga).state == SagaState.COMPENSATING
     assert (found(saga).deadline_at - before).total_seconds() == settings.KEY_WINDOW_S  # type: ignore[operator]
@@ -102,7 +102,7 @@ def test_a_compensation_whose_message_was_lost_while_nobody_looked_has_all_of_it
     clock.passes(settings.TASK_HARD_LIMIT_S)
     QueueProbe.objects.update(out_at=clock.now)
 
-    launch = recovery.look(saga)
+    launch = recovery.inspect_saga(saga)
 
     assert launch is not None and launch.compensating
     assert (found(saga).state, record(saga).state) == (SagaState.COMPENSATING, StepState.COMPENSATION_SCHEDULED)
@@ -114,13 +114,13 @@ def test_a_worker_that_dies_before_an_open_circuit_and_a_late_sweep_cost_no_time
     before = found(saga).deadline_at
     circuits.hold("payments.sandbox.do", AMARA, "maintenance")
     clock.passes(STEP_DEADLINE)
-    recovery.look(saga)
+    recovery.inspect_saga(saga)
     assert (record(saga).state, found(saga).held_by) == (StepState.IN_DOUBT, "payments.sandbox.do")
     circuits.release("payments.sandbox.do", AMARA, "done")
     clock.passes(5)
     Saga.objects.filter(pk=saga).update(wake_at=clock.now)
 
-    assert recovery.look(saga) is not None
+    assert recovery.inspect_saga(saga) is not None
 
     assert (found(saga).deadline_at - before).total_seconds() == found(saga).paused_s == STEP_DEADLINE + 5  # type: ignore[operator]
 
@@ -144,18 +144,18 @@ def test_a_retry_that_waited_in_a_long_queue_has_lost_no_time(saga: int, clock: 
     """The sweep leaves it there, rightly; the worker that comes to it at last finds the time that it had."""
     failed(saga, clock)
     clock.until(found(saga).wake_at)
-    recovery.look(saga)
+    recovery.inspect_saga(saga)
     before = found(saga).deadline_at
     scheduled_at = clock.now
     while (clock.now - scheduled_at).total_seconds() < STEP_DEADLINE:
         clock.until(found(saga).wake_at)
-        assert recovery.look(saga) is None, "backlog is not loss"
+        assert recovery.inspect_saga(saga) is None, "backlog is not loss"
     waited_s = (clock.now - scheduled_at).total_seconds()
     engine.record_failure(start(saga), Unavailable("down"))
     assert ((found(saga).deadline_at - before).total_seconds(), found(saga).paused_s) == (waited_s, waited_s)  # type: ignore[operator]
     clock.until(found(saga).wake_at)
 
-    recovery.look(saga)
+    recovery.inspect_saga(saga)
 
     assert found(saga).state == SagaState.RUNNING
 
@@ -184,13 +184,13 @@ def test_a_local_compensation_that_waited_in_a_long_queue_has_lost_no_time(saga:
 def test_a_broker_that_takes_nothing_spends_no_time(saga: int, clock: ShopClock) -> None:
     failed(saga, clock)
     clock.until(found(saga).wake_at)
-    launch = recovery.look(saga)
+    launch = recovery.inspect_saga(saga)
     before = found(saga).deadline_at
     for _ in range(100):
         assert launch is not None and not launch.compensating
         sweep.not_published(launch)
         clock.until(found(saga).wake_at)
-        launch = recovery.look(saga)
+        launch = recovery.inspect_saga(saga)
 
     given = 100 * LIMITS_S["PATIENCE_S"]
     assert ((found(saga).deadline_at - before).total_seconds(), found(saga).paused_s) == (given, given)  # type: ignore[operator]

@@ -34,7 +34,7 @@ def test_what_somebody_else_gave_back_makes_a_new_business_attempt(saga: int, or
     assert (now.compensation_key, now.compensation_amount_minor) == ("ORD-1:payment:compensate:2:testsnonce", 60)
     assert first.key == "ORD-1:payment:compensate:1:testsnonce"
     now_due(saga)
-    assert recovery.look(saga) is not None
+    assert recovery.inspect_saga(saga) is not None
     again = engine.start(saga, 3, "payment", compensating=True)
     assert again is not None
     assert (again.key, again.compensation_amount_minor) == ("ORD-1:payment:compensate:2:testsnonce", 60)
@@ -43,7 +43,7 @@ def test_what_somebody_else_gave_back_makes_a_new_business_attempt(saga: int, or
 def test_a_blind_compensation_that_gave_something_back_enters_what_it_had_found(saga: int, order: Order) -> None:
     tried(saga, "payment", InDoubt("silence"))
     engine.request_cancel(engine.locking(Saga.objects.filter(pk=saga)).get(), "amara")
-    recovery.look(saga)
+    recovery.inspect_saga(saga)
     claim = engine.start(saga, 2, "payment", compensating=True)
     assert claim is not None
     assert claim.receipt is None

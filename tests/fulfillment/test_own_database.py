@@ -51,7 +51,7 @@ def run(saga: int, name: str) -> str:
 
 def swept(saga: int) -> None:
     now_due(saga)
-    recovery.look(saga)
+    recovery.inspect_saga(saga)
 
 
 # --- a step on our own rows ----------------------------------------------------------------------------------------------

@@ -36,9 +36,9 @@ def test_its_looks_back_off_up_to_a_step_s_cap_and_after_a_person_was_told_up_to
     waits, notified_after = [], 0
     for failures in range(1, settings.POISON_AFTER + 5):
         round_of(clock)
-        waits.append(clock.left(Quarantine.objects.get().look_at))
+        waits.append(clock.left(Quarantine.objects.get().inspect_at))
         notified_after = notified_after or (failures if Incident.objects.exists() else 0)
-        clock.until(Quarantine.objects.get().look_at)
+        clock.until(Quarantine.objects.get().inspect_at)
 
     alone = [min(BACKOFF * 2**n, BACKOFF_CAP) for n in range(settings.POISON_AFTER - 1)]
     notified = [min(BACKOFF_CAP * 2**n, PATIENCE_CAP) for n in range(5)]
@@ -50,7 +50,7 @@ def test_its_looks_back_off_up_to_a_step_s_cap_and_after_a_person_was_told_up_to
 def test_it_is_left_alone_until_its_instant_and_looked_at_then(broken: int, clock: ShopClock) -> None:
     first_at = clock.now
     round_of(clock)
-    clock.until(Quarantine.objects.get().look_at, -EDGE)
+    clock.until(Quarantine.objects.get().inspect_at, -EDGE)
 
     round_of(clock)
     assert Quarantine.objects.get().failures == 1

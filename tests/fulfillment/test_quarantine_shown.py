@@ -49,7 +49,7 @@ def held(saga: int, order: Order, notified: bool = True, failures: int = 12) -> 
         )
     at = order.placed_at
     return Quarantine.objects.create(
-        saga_id=saga, order_id=order.pk, failures=failures, code="TypeError", first_at=at, last_at=at, look_at=at
+        saga_id=saga, order_id=order.pk, failures=failures, code="TypeError", first_at=at, last_at=at, inspect_at=at
     )
 
 
@@ -178,7 +178,7 @@ def test_a_retry_looks_again_now_and_whoever_is_told_again_knows_why(saga: int, 
     """The person has repaired something: nobody waits for five minutes, and if it was not enough they hear so at once."""
     Saga.objects.filter(pk=saga).update(plan=["poison"], wake_at="2020-01-01T00:00Z")
     held(saga, order)
-    Quarantine.objects.update(look_at="2100-01-01T00:00Z", notified_at="2020-01-01T00:00Z")
+    Quarantine.objects.update(inspect_at="2100-01-01T00:00Z", notified_at="2020-01-01T00:00Z")
 
     answer = recovery.decide(request(order, "retry", reason="the disk was replaced"))
 

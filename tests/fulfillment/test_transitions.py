@@ -173,7 +173,7 @@ def test_a_deploy_that_lacks_a_step_of_open_sagas_is_refused_by_number(
     for left_since in (None, "2020-01-01T00:00Z"):
         Saga.objects.filter(pk=saga).update(left_since=left_since)
         now_due(saga)
-        assert recovery.look(saga) is None
+        assert recovery.inspect_saga(saga) is None
     assert Saga.objects.get(pk=saga).state == "needs_attention", "whoever deploys it all the same strands nobody"
 
 
@@ -183,7 +183,7 @@ def test_a_step_that_names_its_past_serves_plans_in_flight(saga: int, monkeypatc
 
     assert plans.stranded() == {}
     now_due(saga)
-    launch = recovery.look(saga)
+    launch = recovery.inspect_saga(saga)
     assert launch is not None
     assert launch.steps == ("payment", "inventory", "shipping")
 
@@ -193,7 +193,7 @@ def test_a_step_that_was_added_does_not_concern_plans_in_flight(saga: int, monke
 
     assert plans.stranded() == {}
     now_due(saga)
-    launch = recovery.look(saga)
+    launch = recovery.inspect_saga(saga)
     assert launch is not None
     assert launch.steps == ("payment", "inventory", "shipping")
 

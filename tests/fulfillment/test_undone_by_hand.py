@@ -99,7 +99,7 @@ def test_retry_is_the_way_to_the_true_amount(saga: int, number: str, gateway: st
     asks_what_is_left(saga)
     assert ledger.remaining(found(saga).order_id) == 60
     now_due(saga)
-    recovery.look(saga)
+    recovery.inspect_saga(saga)
     engine.record_failure(start(saga, compensating=True), REFUSED)
 
     say(saga, verb, 60)
@@ -201,7 +201,7 @@ def parcel_leaves(order: Order, number: str, sandbox: SandboxProcess, settings: 
 def start_undo(saga: int) -> engine.Claim:
     for _ in range(3):
         now_due(saga)
-        recovery.look(saga)
+        recovery.inspect_saga(saga)
         if found(saga).is_backward:
             break
     return start(saga, "shipping", compensating=True)

@@ -133,7 +133,7 @@ def test_whatever_raises_an_epoch_waits(saga: int, state: StepState) -> None:
     StepRecord.objects.filter(saga=saga, name="payment").update(state=state)
     now_due(saga)
 
-    assert waits_for_the_disk(lambda: recovery.look(saga))
+    assert waits_for_the_disk(lambda: recovery.inspect_saga(saga))
     assert Saga.objects.get(pk=saga).epoch == 2
 
 
@@ -157,18 +157,18 @@ def test_whoever_is_told_of_a_person_s_order_waits(saga: int) -> None:
     Saga.objects.update(relaunches=settings.POISON_AFTER)
     now_due(saga)
 
-    assert waits_for_the_disk(lambda: recovery.look(saga))
+    assert waits_for_the_disk(lambda: recovery.inspect_saga(saga))
 
 
-@pytest.mark.parametrize("what", ["postponed", "not published", "put off", "beat"])
+@pytest.mark.parametrize("what", ["postponed", "not published", "put off", "heartbeat"])
 def test_what_only_repeats_itself_does_not(saga: int, what: str) -> None:
     Saga.objects.update(wake_at="2020-01-01T00:00Z")
     launch = engine.Launch(saga=saga, epoch=1, order="ORD-1", compensating=False, steps=("payment",))
     work: dict[str, Callable[[], Any]] = {
-        "postponed": lambda: recovery.look(saga),
+        "postponed": lambda: recovery.inspect_saga(saga),
         "not published": lambda: recovery.not_published(launch),
         "put off": lambda: engine.put_off(saga, 1, "payment", False, None, is_held=True),
-        "beat": recovery.beat,
+        "heartbeat": recovery.record_heartbeat,
     }
 
     assert not waits_for_the_disk(work[what])

@@ -252,7 +252,7 @@ def test_a_take_over_is_one_change(saga: int, witness: Witness) -> None:
 
     with witness.watching() as saw:
         now_due(saga)
-        recovery.look(saga)
+        recovery.inspect_saga(saga)
 
     assert saw == [STARTED, "processing running/2 payment=scheduled"]
 
@@ -265,7 +265,7 @@ def test_each_crash_point_stands_at_its_boundary(saga: int, witness: Witness, mo
     points: list[tuple[str, str]] = []
 
     def reached(boundary: str, step: str, compensating: bool | None) -> None:
-        witness.look()
+        witness.observe()
         states = [line for line in witness.saw if not line.startswith("→")]
         points.append((boundary, states[-1]))
 
@@ -285,7 +285,7 @@ def test_opening_sweep_and_errback_die_before_their_commit(order: Order, witness
     points: list[tuple[str, str]] = []
 
     def reached(boundary: str, step: str, compensating: bool | None) -> None:
-        witness.look()
+        witness.observe()
         points.append((boundary, next(line for line in reversed(witness.saw) if not line.startswith("→"))))
 
     monkeypatch.setattr(crashpoints, "listener", reached)

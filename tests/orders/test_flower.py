@@ -22,7 +22,7 @@ def published(saga: int) -> list[str]:
     """The task ids of the chain that the sweep publishes now. Its last message is lost, as far as anybody can tell."""
     now_due(saga)
     Saga.objects.filter(pk=saga).update(launched_at="2020-01-01T00:00Z")
-    launch = recovery.look(saga)
+    launch = recovery.inspect_saga(saga)
     assert launch is not None
     return [str(signature.options["task_id"]) for signature in tasks.signatures(launch)]
 

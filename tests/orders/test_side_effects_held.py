@@ -16,7 +16,7 @@ from sideeffects.models import Delivery
 from tests.holding import held
 from tests.orders.conftest import Client
 
-HELD = "LOCK TABLE sideeffects_delivery, sideeffects_subscriber, sideeffects_relaybeat IN ACCESS EXCLUSIVE MODE"
+HELD = "LOCK TABLE sideeffects_delivery, sideeffects_subscriber, sideeffects_relayheartbeat IN ACCESS EXCLUSIVE MODE"
 WITHIN_S = 2.0
 
 

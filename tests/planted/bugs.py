@@ -279,10 +279,10 @@ BUGS = (
         is_later=True,
         blindness=BOUNDARIES,
         file="fulfillment/recovery/sweep.py",
-        search="        launch = look(saga.saga, memory.watch, WAIT_BRIEFLY if saga.saga in memory.aside else WAIT_FOR_A_ROW)\n"
+        search="        launch = inspect_saga(saga.saga, memory.watch, WAIT_BRIEFLY if saga.saga in memory.aside else WAIT_FOR_A_ROW)\n"
         "        if saga.again:\n            quarantine.release(saga.saga, saga.order)\n",
         replace="        if saga.again:\n            quarantine.release(saga.saga, saga.order)\n"
-        "        launch = look(saga.saga, memory.watch, WAIT_BRIEFLY if saga.saga in memory.aside else WAIT_FOR_A_ROW)\n",
+        "        launch = inspect_saga(saga.saga, memory.watch, WAIT_BRIEFLY if saga.saga in memory.aside else WAIT_FOR_A_ROW)\n",
     ),
     Bug(
         name="what lies behind the mark is read once and never again",

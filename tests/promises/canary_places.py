@@ -37,7 +37,7 @@ def overheard(shop: Shop) -> Iterator[Callable[[], bytes]]:
     listener.close()
 
 
-def look_into_the_broker(shop: Shop, planted: Planted) -> None:
+def search_the_broker(shop: Shop, planted: Planted) -> None:
     """Each key, and the file in which messages outlive a restart."""
     client = broker(shop)
     for key in client.scan_iter():
@@ -54,7 +54,7 @@ def own_login(shop: Shop) -> tuple[str, str]:
     return given["username"], given["password"]
 
 
-def look_into_flower(planted: Planted, url: str, orders: list[str], login: tuple[str, str]) -> None:
+def search_flower(planted: Planted, url: str, orders: list[str], login: tuple[str, str]) -> None:
     pages = ["/", "/workers", "/tasks", "/broker", "/metrics", "/api/workers?refresh=1", "/api/tasks"]
     names = [f"{name}@{socket.gethostname()}" for name in ("saga", "sideeffects", "canary")]
     pages += [f"/worker/{name}" for name in names]
@@ -79,13 +79,13 @@ def inspected(shop: Shop) -> bytes:
     return run.stdout.encode()
 
 
-def look_into_processes(planted: Planted) -> None:
+def search_processes(planted: Planted) -> None:
     for process in psutil.process_iter():
         with contextlib.suppress(psutil.Error):
             planted.search(f"the command line of {process.name()}", "\0".join(process.cmdline()).encode())
 
 
-def look_into_logs(shop: Shop, planted: Planted) -> None:
+def search_logs(shop: Shop, planted: Planted) -> None:
     run_dir = shop.stack.run_dir
     logs = [*(run_dir / "log").iterdir(), run_dir / "postgres" / "log"]
     assert len(logs) > 10
@@ -96,7 +96,7 @@ def look_into_logs(shop: Shop, planted: Planted) -> None:
     planted.search("the terminal's log", (run_dir / "up.log").read_bytes(), but=SAID_TO_THE_PERSON)
 
 
-def look_into_files(shop: Shop, planted: Planted) -> list[str]:
+def search_files(shop: Shop, planted: Planted) -> list[str]:
     """Searches what others can read; returns what others may read or write at all, sockets included, and should not."""
     run_dir, open_to_others = shop.stack.run_dir, []
     for path in run_dir.rglob("*"):

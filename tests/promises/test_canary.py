@@ -10,13 +10,13 @@ import pytest
 from tests.promises.canaries import Planted, by_hand, place_all_kinds, readable
 from tests.promises.canary_places import (
     inspected,
-    look_into_files,
-    look_into_flower,
-    look_into_logs,
-    look_into_processes,
-    look_into_the_broker,
     overheard,
     own_login,
+    search_files,
+    search_flower,
+    search_logs,
+    search_processes,
+    search_the_broker,
 )
 from tests.promises.conftest import Shop
 
@@ -39,16 +39,16 @@ def test_marked_values_are_found_nowhere(shop: Shop, planted: Planted, report_li
     with by_hand(shop, planted) as flower, overheard(shop) as events:
         orders = place_all_kinds(shop, planted)
 
-        look_into_flower(planted, shop.stack.info["flower"], orders, own_login(shop))
-        look_into_flower(planted, flower, orders, ("canary", "canary-login"))
+        search_flower(planted, shop.stack.info["flower"], orders, own_login(shop))
+        search_flower(planted, flower, orders, ("canary", "canary-login"))
         planted.search("celery inspect", inspected(shop))
-        look_into_processes(planted)
-        look_into_the_broker(shop, planted)
+        search_processes(planted)
+        search_the_broker(shop, planted)
         heard = events()
         assert b"task-succeeded" in readable(heard)
         planted.search("events", heard)
-    look_into_logs(shop, planted)
-    open_to_others = look_into_files(shop, planted)
+    search_logs(shop, planted)
+    open_to_others = search_files(shop, planted)
 
     report_line(f"canary: {planted.places} places searched, {len(planted.marks)} marks planted, {len(planted.found)} found")
     assert planted.places > 50

@@ -32,11 +32,11 @@ def manage(*words: str, run_dir: Path = RUN_DIR) -> "subprocess.Popen[str]":
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
-        preexec_fn=heed_everything,
+        preexec_fn=handle_everything,
     )
 
 
-def heed_everything() -> None:
+def handle_everything() -> None:
     """Whoever runs the tests may have signals ignored."""
     for number in STOP_SIGNALS:
         signal.signal(number, signal.SIG_DFL)

@@ -78,7 +78,7 @@ def one_try(saga: int, name: str, compensating: bool, state: str) -> None:
     """What a worker would do with the saga's next step, or the sweep if none is scheduled."""
     if state not in engine.SCHEDULED:
         Saga.objects.filter(pk=saga).update(wake_at="2020-01-01T00:00Z", launched_at=None)
-        recovery.look(saga)
+        recovery.inspect_saga(saga)
         return
     found = Saga.objects.get(pk=saga)
     step = engine.step_of(found, name)

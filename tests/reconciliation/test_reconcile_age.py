@@ -11,7 +11,7 @@ from config import status
 from config.management.commands.sweep import Sweep
 from fulfillment import recovery
 from fulfillment.findings import reconciliation as of_reconciliation
-from fulfillment.models import Reconciliation, SweepBeat
+from fulfillment.models import Reconciliation, SweepHeartbeat
 from fulfillment.reconciliation import reconcile
 from fulfillment.release import RELEASE
 from orders.models import Order
@@ -22,8 +22,8 @@ from tests.reconciliation.test_explained_money import charge_one, grow_old
 
 
 @pytest.fixture
-def beaten(db: None) -> Iterator[None]:
-    recovery.beat()
+def heartbeat_recorded(db: None) -> Iterator[None]:
+    recovery.record_heartbeat()
     yield
 
 
@@ -48,13 +48,13 @@ def fail(monkeypatch: pytest.MonkeyPatch) -> None:
         reconcile(None, True, lambda *_: None, audit)
 
 
-def test_before_the_first_one_is_due_nothing_is_wrong(beaten: None) -> None:
+def test_before_the_first_one_is_due_nothing_is_wrong(heartbeat_recorded: None) -> None:
     assert level_and_sentence() == ("ok", "none has come to its end yet (one is due every 6 min)")
     assert numbers() == {"age_s": 0.0, "outcome": None, "findings": None, "unexplained_minor": {}}
 
 
-def test_one_that_never_begins_is_told(beaten: None) -> None:
-    SweepBeat.objects.update(reconciled_at="2020-01-01T00:00Z")
+def test_one_that_never_begins_is_told(heartbeat_recorded: None) -> None:
+    SweepHeartbeat.objects.update(reconciled_at="2020-01-01T00:00Z")
 
     assert level_and_sentence()[0] == "FAIL"
 
@@ -104,7 +104,7 @@ def test_one_that_breaks_is_told_and_the_last_good_one_keeps_its_age(shop: Shop,
     assert numbers()["outcome"] == "failed"
 
 
-def test_where_none_has_ever_come_to_its_end_it_is_a_failure(shop: Shop, beaten: None, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_where_none_has_ever_come_to_its_end_it_is_a_failure(shop: Shop, heartbeat_recorded: None, monkeypatch: pytest.MonkeyPatch) -> None:
     fail(monkeypatch)
 
     assert level_and_sentence()[0] == "FAIL"
@@ -120,7 +120,7 @@ def test_an_old_one_is_a_failure_whatever_became_of_it(shop: Shop, fulfilled: Or
     assert level_and_sentence()[0] == "FAIL"
 
 
-def test_one_that_died_without_a_word_is_told_once_its_turn_is_over(shop: Shop, beaten: None) -> None:
+def test_one_that_died_without_a_word_is_told_once_its_turn_is_over(shop: Shop, heartbeat_recorded: None) -> None:
     """It began, and its process was killed."""
     turn = Turn("reconcile", RELEASE, 60.0)
     assert turn.take()
@@ -155,7 +155,7 @@ def swept(*command: str) -> tuple[Sweep, list[str]]:
         ("import os, signal; os.kill(os.getpid(), signal.SIGKILL)", "was ended by signal 9 before it had begun"),
     ],
 )
-def test_an_exit_code_is_not_dropped(beaten: None, ends: str, how: str) -> None:
+def test_an_exit_code_is_not_dropped(heartbeat_recorded: None, ends: str, how: str) -> None:
     _, lines = swept(sys.executable, "-c", ends)
 
     assert "did not come to its end: it " + how in lines[0]
@@ -163,7 +163,7 @@ def test_an_exit_code_is_not_dropped(beaten: None, ends: str, how: str) -> None:
     assert how in level_and_sentence()[1]
 
 
-def test_one_that_was_killed_at_work_is_told_while_its_turn_still_runs(beaten: None) -> None:
+def test_one_that_was_killed_at_work_is_told_while_its_turn_still_runs(heartbeat_recorded: None) -> None:
     lines: list[str] = []
     sweep = Sweep(lines.append)
     sweep.reconciling = child = subprocess.Popen(["/bin/sleep", "60"])
@@ -180,7 +180,7 @@ def test_one_that_was_killed_at_work_is_told_while_its_turn_still_runs(beaten: N
     assert level_and_sentence()[0] == "FAIL"
 
 
-def test_findings_are_an_end_too(shop: Shop, fulfilled: Order, beaten: None) -> None:
+def test_findings_are_an_end_too(shop: Shop, fulfilled: Order, heartbeat_recorded: None) -> None:
     """Exit 1, and it has said what it found."""
     shop.plant("charge", "ORD-1", "stray")
     shop.reconcile()
@@ -191,7 +191,7 @@ def test_findings_are_an_end_too(shop: Shop, fulfilled: Order, beaten: None) -> 
     assert numbers()["outcome"] == "whole"
 
 
-def test_one_that_gave_way_to_another_is_no_failure(beaten: None) -> None:
+def test_one_that_gave_way_to_another_is_no_failure(heartbeat_recorded: None) -> None:
     """It stood still, and lost its turn; the other one is at work."""
     assert Turn("reconcile", RELEASE, 60.0).take()
     recovery.reconciliation_begins()

@@ -106,8 +106,8 @@ def test_an_order_that_nobody_looks_at_is_found_until_somebody_does(shop: Shop) 
     Incident.objects.update(state="resolved")
 
     for _ in range(2):
-        assert shop.found() == [("ORD-1", Rule.SOMEBODY_LOOKS, TOTAL)]
-    assert shop.incidents()[-1] == ("ORD-1", "mismatch", "somebody_looks", TOTAL, "open")
+        assert shop.found() == [("ORD-1", Rule.DUE_OR_INCIDENT, TOTAL)]
+    assert shop.incidents()[-1] == ("ORD-1", "mismatch", "due_or_incident", TOTAL, "open")
 
 
 def test_a_failure_that_is_shown_while_its_compensation_is_open_is_found(shop: Shop, failed: Order) -> None:

@@ -65,7 +65,7 @@ def test_a_refund_that_is_next_is_not_asked_for_before_somebody_has_looked(shop:
     engine.record_failure(_started(order, "shipping"), InDoubt("no answer"))
     assert recovery.cancel(order.number, "web-shop") == "pending"
     Saga.objects.filter(order=order).update(wake_at="2020-01-01T00:00Z", launched_at=None)
-    recovery.look(Saga.objects.get(order=order).pk)
+    recovery.inspect_saga(Saga.objects.get(order=order).pk)
     assert StepRecord.objects.get(saga__order=order, name="payment").state == "compensation_pending"
     shop.plant("refund", order.number, do_key(order, "payment"))
 
@@ -81,7 +81,7 @@ def test_a_compensation_that_was_done_meanwhile_is_not_done_twice(shop: Shop) ->
     order = shop.open(postal_code="00422")
     _paid(shop, order)
     assert recovery.cancel(order.number, "web-shop") == "accepted"
-    assert recovery.look(Saga.objects.get(order=order).pk) is not None
+    assert recovery.inspect_saga(Saga.objects.get(order=order).pk) is not None
     shop.plant("refund", order.number, do_key(order, "payment"))
 
     recover("--yes")

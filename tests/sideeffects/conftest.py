@@ -35,7 +35,7 @@ class Owed:
         """Its row. Raises Delivery.DoesNotExist: nobody has written one."""
         return Delivery.objects.get(fact=self.fact, subscriber=self.subscriber)
 
-    def look(self) -> tuple[str, int, str]:
+    def row(self) -> tuple[str, int, str]:
         """(state, tries, error) of its row."""
         return self.delivery.state, self.delivery.tries, self.delivery.error_code
 

@@ -68,16 +68,16 @@ def owed(facts: list[Fact]) -> list[Fact]:
 
 def owe_all(lost: object = ALL_LOST, marks: Marks | None = None) -> int:
     """Looks until there is nothing more to look at now."""
-    looks = 1
+    rounds = 1
     while relay.owe(lost, marks):  # type: ignore[arg-type]
-        looks += 1
-    return looks
+        rounds += 1
+    return rounds
 
 
 def test_facts_are_owed_page_by_page_to_the_last(facts: list[Fact]) -> None:
-    looks = owe_all()
+    rounds = owe_all()
 
-    assert looks == 3
+    assert rounds == 3
     assert Delivery.objects.count() == MANY
     assert not Fact.objects.filter(relayed_at=None).exists()
 

@@ -67,13 +67,13 @@ def away(record_fact: RecordFact, clock: ShopClock, try_it: Callable[[Owed], str
     return owed
 
 
-def looks(deliveries: list[Owed]) -> list[tuple[str, int, str]]:
-    return [one.look() for one in deliveries]
+def rows(deliveries: list[Owed]) -> list[tuple[str, int, str]]:
+    return [one.row() for one in deliveries]
 
 
 def test_three_deliveries_that_fail_open_it_and_the_others_wait_without_asking(away: list[Owed], service: Service) -> None:
     assert service.asked == ["ORD-0", "ORD-1", "ORD-2"]
-    assert looks(away)[1:] == [
+    assert rows(away)[1:] == [
         ("retry_wait", 1, "TimeoutError"),
         ("retry_wait", 0, "TimeoutError"),  # the one that opened it spends nothing either
         ("retry_wait", 0, "not_answering"),
@@ -108,7 +108,7 @@ def test_full_mailboxes_keep_no_other_receipt_back(
     for one in owed:
         try_it(one)
 
-    assert looks(owed) == [("retry_wait", 1, "LookupError")] * 4
+    assert rows(owed) == [("retry_wait", 1, "LookupError")] * 4
     assert not Circuit.objects.exists()
 
 
@@ -129,7 +129,7 @@ def test_one_asks_in_rotation_and_an_outage_of_days_spends_nothing(
     (number,) = published()
     try_it(by_number[number])
 
-    assert [(state, tries) for state, tries, _ in looks(away)] == [("retry_wait", tries) for tries in (1, 1, 0, 0, 0)]
+    assert [(state, tries) for state, tries, _ in rows(away)] == [("retry_wait", tries) for tries in (1, 1, 0, 0, 0)]
 
 
 def test_an_answer_to_the_one_that_asks_closes_it_and_all_go_on_a_few_each_second(
@@ -149,7 +149,7 @@ def test_an_answer_to_the_one_that_asks_closes_it_and_all_go_on_a_few_each_secon
     assert seen == ["ORD-1", "ORD-2", "ORD-3", "ORD-4"]
     assert not Circuit.objects.exists()
     assert [try_it(one) for one in away[1:]] == ["delivered"] * 4
-    assert {state for state, _, _ in looks(away)} == {"delivered"}
+    assert {state for state, _, _ in rows(away)} == {"delivered"}
 
 
 def test_a_probe_that_is_lost_is_followed_by_another(
@@ -175,7 +175,7 @@ def test_the_limit_in_time_begins_anew_when_it_is_answered(
 
     try_it(away[1])
 
-    assert away[1].look() == ("retry_wait", 2, "ConnectionError")
+    assert away[1].row() == ("retry_wait", 2, "ConnectionError")
 
 
 def test_where_nobody_is_left_to_ask_it_closes(away: list[Owed], clock: ShopClock, published: Callable[[], list[str]]) -> None:

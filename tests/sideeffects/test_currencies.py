@@ -32,7 +32,7 @@ def test_a_whole_unit_of_currency_is_a_point(record_fact: RecordFact, total_mino
 
     owed.run()
 
-    assert owed.look() == ("delivered", 1, "")
+    assert owed.row() == ("delivered", 1, "")
     assert PointsEntry.objects.get().points == points
     assert Balance.objects.get().points == points
     assert list(audit.complaints()) == []

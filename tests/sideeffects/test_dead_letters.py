@@ -115,7 +115,7 @@ def test_what_is_discarded_is_never_tried_again(record_fact: RecordFact, mailout
     call_command("deliveries", discard="email", **DECIDES)
 
     assert owed.run() == "ORD-1: nothing to deliver here"
-    assert owed.look()[0] == "discarded"
+    assert owed.row()[0] == "discarded"
     assert mailoutbox == []
 
 

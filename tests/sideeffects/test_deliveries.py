@@ -57,7 +57,7 @@ def test_an_effect_on_our_rows_happens_once_however_often_it_is_delivered(record
 
     assert count("SELECT points FROM sideeffects_loyalty_balance") == [(84,)]
     assert count("SELECT order_number, points FROM sideeffects_loyalty_pointsentry") == [("ORD-1", 84)]
-    assert owed.look() == ("delivered", 1, "")
+    assert owed.row() == ("delivered", 1, "")
     assert owed.delivery.wake_at is None
 
 
@@ -95,7 +95,7 @@ def test_a_failed_effect_leaves_no_trace_but_its_waiting_delivery(record_fact: R
     assert owed.run() == "ORD-1: ProgrammingError: tried again later"
 
     assert count("SELECT 1 FROM sideeffects_loyalty_pointsentry") == []
-    assert owed.look() == ("retry_wait", 1, "ProgrammingError")
+    assert owed.row() == ("retry_wait", 1, "ProgrammingError")
     assert owed.delivery.wake_at is not None
     assert TimelineEntry.objects.filter(kind="delivery", to_state="retry_wait").count() == 1
 
@@ -108,7 +108,7 @@ def test_what_its_subscriber_calls_final_is_a_dead_letter_at_once(record_fact: R
     for _ in range(2):
         deliver(owed, fails, final=(RuntimeError,))
 
-    assert owed.look() == ("dead", 1, "RuntimeError")
+    assert owed.row() == ("dead", 1, "RuntimeError")
     assert owed.delivery.wake_at is None
 
 
@@ -123,7 +123,7 @@ def test_what_has_failed_once_is_started_before_it_is_tried_again(record_fact: R
     with pytest.raises(SystemExit):
         deliver(owed, dies)
 
-    assert owed.look()[:2] == ("started", 2)
+    assert owed.row()[:2] == ("started", 2)
     assert owed.run() == "ORD-1: nothing to deliver here", "it is its worker's until its lease ends"
 
 
@@ -133,7 +133,7 @@ def test_a_second_try_commits_its_effect_with_the_word_that_it_was_delivered(rec
 
     assert owed.run() == "ORD-1: delivered"
 
-    assert owed.look() == ("delivered", 2, "")
+    assert owed.row() == ("delivered", 2, "")
     assert count("SELECT points FROM sideeffects_loyalty_balance") == [(84,)]
 
 
@@ -207,7 +207,7 @@ def test_the_twin_of_a_doubled_message_ends_at_once(record_fact: RecordFact) -> 
 
     assert twin == "nothing to deliver here"
     assert said == ["delivered"]
-    assert owed.look() == ("delivered", 1, "")
+    assert owed.row() == ("delivered", 1, "")
 
 
 @pytest.mark.parametrize(
@@ -249,10 +249,10 @@ def test_rows_that_somebody_holds_spend_no_try_of_a_subscriber(record_fact: Reco
     with held("LOCK TABLE sideeffects_loyalty_balance IN ACCESS EXCLUSIVE MODE"):
         for _ in range(18):
             assert owed.run() == "ORD-1: waits for our own database"
-            assert owed.look() == ("retry_wait", tries, "own_database")
+            assert owed.row() == ("retry_wait", tries, "own_database")
 
     assert owed.run() == "ORD-1: delivered"
-    assert owed.look() == ("delivered", tries + 1, "")
+    assert owed.row() == ("delivered", tries + 1, "")
 
 
 @pytest.mark.django_db(transaction=True)
@@ -275,4 +275,4 @@ def test_a_statement_that_takes_longer_than_it_may_is_a_failure_of_its_subscribe
 
     deliver(owed, hangs, timeout_s=1.0)
 
-    assert owed.look() == ("retry_wait", 1, "OperationalError")
+    assert owed.row() == ("retry_wait", 1, "OperationalError")

@@ -82,11 +82,11 @@ def test_it_is_tried_for_days_and_is_a_dead_letter_at_the_end_of_its_limit(owed:
 
     clock.until(gives_up_at, -EDGE)
     attempt.deliver(subscription, owed.fact.pk)
-    assert owed.look()[:2] == ("retry_wait", 2)
+    assert owed.row()[:2] == ("retry_wait", 2)
     clock.until(gives_up_at)
     attempt.deliver(subscription, owed.fact.pk)
 
-    assert (owed.look(), owed.delivery.wake_at) == (("dead", 3, "RuntimeError"), None)
+    assert (owed.row(), owed.delivery.wake_at) == (("dead", 3, "RuntimeError"), None)
 
 
 @pytest.mark.parametrize("jumped_s", [LIMITS_S["DELIVERY_LIMIT_S"], -3600.0], ids=["ahead", "back"])
@@ -106,7 +106,7 @@ def test_no_number_of_tries_is_the_end(owed: Owed, clock: ShopClock) -> None:
         clock.until(owed.delivery.wake_at)
         assert len(published(clock)) == 1
 
-    assert owed.look()[:2] == ("retry_wait", 50)
+    assert owed.row()[:2] == ("retry_wait", 50)
 
 
 def test_what_our_own_database_cannot_serve_waits_a_patience_that_doubles(

@@ -36,14 +36,14 @@ def catcher(tmp_path: Path, settings: object, monkeypatch: pytest.MonkeyPatch) -
 def test_a_message_is_stored(record_fact: RecordFact, catcher: Path) -> None:
     owed = record_fact("email")
     owed.run()
-    assert owed.look() == ("delivered", 1, "")
+    assert owed.row() == ("delivered", 1, "")
     assert "ORD-1" in next(catcher.glob("*.eml")).read_text()
 
 
 def test_a_recipient_who_is_refused_is_given_up_at_once(record_fact: RecordFact, catcher: Path) -> None:
     owed = record_fact("email", email=BOUNCES)
     owed.run()
-    assert owed.look() == ("dead", 1, "PermanentlyRefused")
+    assert owed.row() == ("dead", 1, "PermanentlyRefused")
 
 
 @pytest.mark.parametrize("user", ["shop", ""])
@@ -52,5 +52,5 @@ def test_a_login_that_is_refused_gives_up_no_mail(record_fact: RecordFact, catch
     settings.EMAIL_HOST_PASSWORD, settings.EMAIL_HOST_USER = "of another shop", user  # type: ignore[attr-defined]
     owed = record_fact("email")
     owed.run()
-    assert owed.look()[:2] == ("retry_wait", 1)
+    assert owed.row()[:2] == ("retry_wait", 1)
     assert list(catcher.glob("*.eml")) == []

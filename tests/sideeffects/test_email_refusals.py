@@ -92,10 +92,10 @@ def test_what_does_not_speak_of_the_recipient_is_tried_again(record_fact: Record
 
     owed.run()
 
-    assert owed.look()[:2] == ("retry_wait", 1)
+    assert owed.row()[:2] == ("retry_wait", 1)
     mail.says.clear()
     owed.run()
-    assert owed.look() == ("delivered", 2, "")
+    assert owed.row() == ("delivered", 2, "")
     assert len(mail.stored) == 1
 
 
@@ -111,8 +111,8 @@ def test_what_is_said_of_one_recipient_keeps_no_other_receipt_back(record_fact: 
 
     mine.run()
 
-    assert [one.look()[:2] for one in mistyped] == [("retry_wait", 1)] * 3
-    assert mine.look() == ("delivered", 1, "")
+    assert [one.row()[:2] for one in mistyped] == [("retry_wait", 1)] * 3
+    assert mine.row() == ("delivered", 1, "")
 
 
 @pytest.mark.parametrize("address", [f"amara@{'ä' * 60}.example", "ayd\u0131n@example.com", '""@example.com'])
@@ -123,7 +123,7 @@ def test_an_address_to_which_nothing_can_be_sent_is_given_up_at_once(record_fact
     for one in owed:
         one.run()
 
-    assert [one.look() for one in owed] == [("dead", 1, "PermanentlyRefused")] * 3
+    assert [one.row() for one in owed] == [("dead", 1, "PermanentlyRefused")] * 3
     assert owed[0].delivery.error_message == "Nothing can be sent to this address"
     assert mail.stored == []
 
@@ -137,5 +137,5 @@ def test_a_recipient_that_does_not_exist_is_given_up_at_once(record_fact: Record
 
     owed.run()
 
-    assert owed.look() == ("dead", 1, "PermanentlyRefused")
+    assert owed.row() == ("dead", 1, "PermanentlyRefused")
     assert owed.delivery.error_message == f"The mail server refused the recipient for good ({says.split()[0].split('-')[0]})"

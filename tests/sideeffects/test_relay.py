@@ -158,7 +158,7 @@ def test_a_subscriber_that_kills_its_worker_ends_as_a_dead_letter(record_fact: R
         for _ in due():
             deliveries.start(owed.fact.pk, subscriber, 1, 1)  # ... and the hard limit or the OOM killer ends the process
 
-    assert owed.look() == ("dead", 4, "worker_lost")
+    assert owed.row() == ("dead", 4, "worker_lost")
     assert TimelineEntry.objects.filter(to_state="dead").count() == 1
 
 
@@ -169,7 +169,7 @@ def test_a_message_that_nobody_starts_however_often_it_is_published_is_a_dead_le
     for _ in range(settings.POISON_AFTER + 5):
         due(before=shop_now() + timedelta(seconds=60))
 
-    assert owed.look() == ("dead", 0, "no_progress")
+    assert owed.row() == ("dead", 0, "no_progress")
     assert owed.delivery.relaunches == settings.POISON_AFTER
 
 

@@ -31,7 +31,7 @@ def dies(record_fact: RecordFact, subscriber: str, number: str, code: str = "Tim
 
 
 def states(*owed: Owed) -> list[str]:
-    return [one.look()[0] for one in owed]
+    return [one.row()[0] for one in owed]
 
 
 def replay(**options: Any) -> None:

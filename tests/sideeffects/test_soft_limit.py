@@ -41,7 +41,7 @@ def test_a_subscriber_s_own_transaction_is_never_interrupted(record_fact: Record
         book(event, of)
 
     assert deliver_with(slowly, owed) == "delivered"
-    assert owed.look() == ("delivered", 1, "")
+    assert owed.row() == ("delivered", 1, "")
 
 
 def test_a_subscriber_that_calls_others_is_interrupted_and_tried_again(record_fact: RecordFact) -> None:
@@ -52,4 +52,4 @@ def test_a_subscriber_that_calls_others_is_interrupted_and_tried_again(record_fa
         time.sleep(20)
 
     assert deliver_with(hangs, owed) == "SoftTimeLimitExceeded: tried again later"
-    assert owed.look() == ("retry_wait", 1, "SoftTimeLimitExceeded")
+    assert owed.row() == ("retry_wait", 1, "SoftTimeLimitExceeded")

@@ -104,7 +104,7 @@ def test_a_doubled_message_meets_its_twin_and_ends_at_once(record_fact: RecordFa
     first, second = at_once(owed.run, "sideeffects_loyalty", owed.run, must_wait=False)
 
     assert (first, second) == ("ORD-1: delivered", "ORD-1: nothing to deliver here")
-    assert (balance(), owed.look()) == (84, ("delivered", 1, ""))
+    assert (balance(), owed.row()) == (84, ("delivered", 1, ""))
 
 
 def test_two_workers_start_one_try_outside(record_fact: RecordFact) -> None:
@@ -118,7 +118,7 @@ def test_two_workers_start_one_try_outside(record_fact: RecordFact) -> None:
     first, second = at_once(run, "pg_try_advisory_xact_lock", run, must_wait=False)
 
     assert (first, second, len(calls)) == ("delivered", "nothing to deliver here", 1)
-    assert owed.look() == ("delivered", 1, "")
+    assert owed.row() == ("delivered", 1, "")
 
 
 def test_a_relay_does_not_owe_what_somebody_is_delivering(record_fact: RecordFact) -> None:
@@ -127,7 +127,7 @@ def test_a_relay_does_not_owe_what_somebody_is_delivering(record_fact: RecordFac
     _, more = at_once(owed.run, "sideeffects_loyalty", lambda: relay.owe(ALL_LOST), must_wait=False)
 
     assert more is False
-    assert owed.look() == ("delivered", 1, "")
+    assert owed.row() == ("delivered", 1, "")
     assert Delivery.objects.count() == 1
 
 
@@ -141,7 +141,7 @@ def test_a_worker_that_was_taken_for_lost_records_nothing(record_fact: RecordFac
     _, recorded = at_once(due, 'INSERT INTO "orders_timelineentry"', lambda: deliveries.record_success(started), must_wait=True)
 
     assert recorded is False
-    assert owed.look() == ("retry_wait", 1, "worker_lost")
+    assert owed.row() == ("retry_wait", 1, "worker_lost")
 
 
 def test_a_try_that_is_recorded_is_not_taken_for_lost(record_fact: RecordFact) -> None:
@@ -153,7 +153,7 @@ def test_a_try_that_is_recorded_is_not_taken_for_lost(record_fact: RecordFact) -
     recorded, published = at_once(lambda: deliveries.record_success(started), "FOR NO KEY UPDATE", due, must_wait=False)
 
     assert (recorded, published) == (True, [])
-    assert owed.look() == ("delivered", 1, "")
+    assert owed.row() == ("delivered", 1, "")
 
 
 # --- relays -----------------------------------------------------------------------------------------------------------------
@@ -183,7 +183,7 @@ def test_two_relays_owe_one_row(record_fact: RecordFact) -> None:
 
     at_once(lambda: relay.owe(ALL_LOST), "INSERT", lambda: relay.owe(ALL_LOST))
 
-    assert owed.look() == ("pending", 0, "")
+    assert owed.row() == ("pending", 0, "")
     assert Fact.objects.get().relayed_at is not None
 
 
@@ -198,7 +198,7 @@ def test_two_persons_who_decide_about_one_letter_decide_once(record_fact: Record
     )
 
     assert decided == (1, 0)
-    assert one.look()[0] == "pending"
+    assert one.row()[0] == "pending"
 
 
 def test_two_who_start_at_once_subscribe_once_and_are_owed_from_one_number_on(record_fact: RecordFact) -> None:
@@ -224,11 +224,11 @@ def test_an_order_that_somebody_holds_keeps_nobody_elses_deliveries_back(record_
     with held("SELECT 1 FROM orders_order WHERE number = 'ORD-1' FOR UPDATE"):
         assert [message.order for message in due(marks)] == ["ORD-2"]
         assert due(marks) == []
-        assert held_up.look() == ("started", 1, "")
+        assert held_up.row() == ("started", 1, "")
 
     relay.aside.deliveries._until.clear()  # a minute later
     assert due(marks) == []
-    assert held_up.look() == ("retry_wait", 1, "worker_lost")
+    assert held_up.row() == ("retry_wait", 1, "worker_lost")
 
 
 def test_a_table_that_somebody_holds_ends_the_round_soon(record_fact: RecordFact) -> None:

@@ -42,7 +42,7 @@ def test_an_effect_on_our_own_rows_and_delivered_are_seen_together(record_fact: 
     pairs: set[tuple[int, str]] = set()
 
     def before(execute: Any, *statement: Any) -> Any:
-        witness.look()
+        witness.observe()
         pairs.add((balance(witness), states(witness.saw)[-1]))
         return execute(*statement)
 

@@ -25,7 +25,7 @@ class Relay(Loop):
 
     def work(self) -> int:
         heartbeat.record("relay")
-        jumped_s = self.watch.look()
+        jumped_s = self.watch.inspect()
         if not self.turn.take():
             self.forget()
             return 0
@@ -47,7 +47,7 @@ class Relay(Loop):
         if time.monotonic() - self.heartbeat_at >= relay.HEARTBEAT_EVERY_S:
             self.part("the incidents", incidents.refresh)
             if self.is_well:
-                self.part("the beat", relay.record_heartbeat)
+                self.part("the heartbeat", relay.record_heartbeat)
             self.heartbeat_at = time.monotonic()
         return launched
 

@@ -28,14 +28,14 @@ class Sweep(Loop):
         self.jumps: list[recovery.Jump] = []  # seen, and what is open is not yet moved by them
         self.reconciling: subprocess.Popen[bytes] | None = None
         self.reconciling_since = 0.0
-        self.looked_after_at = 0.0
+        self.circuits_inspected_at = 0.0
 
     def forget(self) -> None:
         self.memory.mark.start_over()
 
     def work(self) -> int:
         heartbeat.record("sweep")
-        self._note(self.watch.look())
+        self._note(self.watch.inspect())
         try:
             if self.turn.take():
                 self._move_with_the_clock()
@@ -68,7 +68,7 @@ class Sweep(Loop):
     def _round(self) -> int:
         """Each part for itself: the trouble of one is no reason to leave out the others."""
         self.part("bulk retries", lambda: recovery.work_off_batches(self.turn.keep))
-        sagas = self._look_after_others() + self.part("the sagas", self._sagas)
+        sagas = self._inspect_circuits_and_queues() + self.part("the sagas", self._sagas)
         self.part("the probes", self._probes)
         self.part("unserved queues", self._unserved_queues)
         if contained := self.memory.take_count():
@@ -78,19 +78,19 @@ class Sweep(Loop):
         self._heartbeat()
         return sagas
 
-    def _look_after_others(self) -> int:
+    def _inspect_circuits_and_queues(self) -> int:
         """Circuits and queues do not wait for the end of a long round: a thousand rows that somebody holds are minutes."""
         launched = self.part("the circuits", self._circuits)
         self.part("the probes", self._probes)
-        self.looked_after_at = time.monotonic()
+        self.circuits_inspected_at = time.monotonic()
         return launched
 
     def _sagas(self) -> int:
         launched = 0
         for launch in recovery.due(self.turn.keep, self.memory):
             self._heartbeat()
-            if time.monotonic() - self.looked_after_at >= recovery.BEAT_EVERY.total_seconds():
-                launched += self._look_after_others()
+            if time.monotonic() - self.circuits_inspected_at >= recovery.HEARTBEAT_EVERY.total_seconds():
+                launched += self._inspect_circuits_and_queues()
             if launch is None:
                 continue
             with recovery.contained(recovery.Due(saga=launch.saga, order=None), self.memory):
@@ -123,11 +123,11 @@ class Sweep(Loop):
 
     def _heartbeat(self) -> None:
         """Also within a long round: twenty thousand sagas are not silence."""
-        if time.monotonic() - self.heartbeat_at >= recovery.BEAT_EVERY.total_seconds():
+        if time.monotonic() - self.heartbeat_at >= recovery.HEARTBEAT_EVERY.total_seconds():
             heartbeat.record("sweep")
             self.heartbeat_at = time.monotonic()
             if self.is_well:
-                self.part("the beat", recovery.beat)
+                self.part("the heartbeat", recovery.record_heartbeat)
             self.part("the reconciliation", self._reconcile)
 
     def _reconcile(self) -> int:

@@ -13,7 +13,7 @@ from fulfillment.recovery import bulk, sweep_age_s
 from orders.incidents import IncidentKind
 
 FILTERS = ("kind", "step", "code")
-LOOK_EVERY_S = 1.0
+POLL_EVERY_S = 1.0
 NO_SWEEP_AFTER_S = 30.0
 BAD = ("refused", "failed", bulk.FAILED_AGAIN)
 
@@ -75,7 +75,7 @@ class Command(OperatorCommand):
             while bulk.WAITING in (became := bulk.outcomes(batch)).values():
                 if (line := bulk.counted(became)) != shown:
                     self.stderr.write(shown := line)
-                time.sleep(LOOK_EVERY_S)
+                time.sleep(POLL_EVERY_S)
         except KeyboardInterrupt:
             self.stderr.write("It goes on by itself.")
 

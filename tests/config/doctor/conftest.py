@@ -27,7 +27,7 @@ def well(db: None, sandbox: SandboxProcess, settings: Any, monkeypatch: pytest.M
     monkeypatch.setattr(readiness, "_is_migrated", threading.Event())
     monkeypatch.setattr(workers, "trouble", str)
     monkeypatch.setattr(workers, "consumers", lambda app, within_s: ALL)
-    recovery.beat()
+    recovery.record_heartbeat()
     relay.record_heartbeat()
 
 

@@ -16,7 +16,7 @@ from config.worker import findings as workers
 from fulfillment.clock import shop_now
 from fulfillment.models import QueueProbe, Saga
 from orders.incidents import IncidentKind, open_incident
-from sideeffects.models import Delivery, RelayBeat, Subscriber
+from sideeffects.models import Delivery, RelayHeartbeat, Subscriber
 from tests.config.doctor.conftest import of
 from tests.engines import ROOT
 from tests.fulfillment.conftest import order as order
@@ -67,16 +67,16 @@ def test_a_queue_without_a_worker_is_named_with_what_waits_and_how_to_start_one(
 
 def _swept_long_ago() -> None:
     with connection.cursor() as cursor:
-        cursor.execute("UPDATE fulfillment_sweepbeat SET at = at - interval '9 minutes'")
+        cursor.execute("UPDATE fulfillment_sweepheartbeat SET at = at - interval '9 minutes'")
 
 
 def _never_relayed() -> None:
-    RelayBeat.objects.all().delete()
+    RelayHeartbeat.objects.all().delete()
 
 
 def _never_swept() -> None:
     with connection.cursor() as cursor:
-        cursor.execute("DELETE FROM fulfillment_sweepbeat")
+        cursor.execute("DELETE FROM fulfillment_sweepheartbeat")
 
 
 def _silent(seconds: float) -> Callable[[], None]:
@@ -105,7 +105,7 @@ def _unmigrated() -> None:
 @pytest.mark.parametrize(
     ("make", "what", "level", "found"),
     [
-        (_swept_long_ago, "sweep", "FAIL", "its last beat is 9 min old (one is due every 5 s)"),
+        (_swept_long_ago, "sweep", "FAIL", "its last heartbeat is 9 min old (one is due every 5 s)"),
         (_never_swept, "sweep", "FAIL", "has never run"),
         (
             _never_relayed,
@@ -134,7 +134,7 @@ def test_what_is_off_is_named_with_what_to_do(well: None, make: Callable[[], Non
 def test_a_loop_at_work_says_how_old_its_last_sign_is_and_not_when_it_last_ran(well: None) -> None:
     """It goes round every second, and beats every five."""
     for loop in ("sweep", "relay"):
-        assert re.fullmatch(r"at work; its last beat is \d\.\d s old \(one is due every 5 s\)", of(loop)[0].found)
+        assert re.fullmatch(r"at work; its last heartbeat is \d\.\d s old \(one is due every 5 s\)", of(loop)[0].found)
 
 
 def test_a_stamp_that_may_well_be_on_its_way_alarms_nobody(well: None) -> None:

@@ -78,7 +78,7 @@ def opened(place: Place, error: StepError = DOWN) -> list[int]:
     assert circuit().state == CircuitState.OPEN
     for saga in sagas:
         now_due(saga)
-        recovery.look(saga)
+        recovery.inspect_saga(saga)
     return sagas
 
 

@@ -36,7 +36,7 @@ def alone(place: Place) -> int:
     one, *others = opened(place, SILENCE)
     for other in others:
         recovery.cancel(found(other).order.number, "amara")
-        recovery.look(other)
+        recovery.inspect_saga(other)
     return one
 
 
@@ -62,7 +62,7 @@ def test_our_own_trouble_spends_the_probe_s_tries_and_then_it_turns_back(alone: 
             break
         assert tries(next_probe(), InDoubt("our own", code=code, outcome=Outcome.IGNORED))
         now_due(alone)
-        recovery.look(alone)
+        recovery.inspect_saga(alone)
 
     assert found(alone).state == SagaState.COMPENSATING
     assert circuit().state == CircuitState.OPEN, "nobody has heard anything of the provider"
@@ -72,7 +72,7 @@ def test_an_outage_spends_nothing_of_who_waits_alone(alone: int) -> None:
     for _ in range(ENOUGH):
         assert tries(next_probe(), SILENCE)
         now_due(alone)
-        recovery.look(alone)
+        recovery.inspect_saga(alone)
 
     assert (found(alone).state, record(alone).tries) == (SagaState.RUNNING, 1)
 
@@ -86,7 +86,7 @@ def test_a_probe_whose_worker_dies_each_time_is_parked(alone: int) -> None:
         assert engine.start(probe, found(probe).epoch, "payment", compensating=False) is not None
         time_passes(2 * settings.LEASE_S)
         now_due(probe)
-        recovery.look(probe)
+        recovery.inspect_saga(probe)
 
     assert found(alone).state == SagaState.NEEDS_ATTENTION
     assert Incident.objects.get(order=found(alone).order).code == "poison"

@@ -17,7 +17,7 @@ def test_the_time_that_it_took_is_given_back(place: Place) -> None:
     assert tries(next_probe())
     now_due(sagas[1])
 
-    assert recovery.look(sagas[1]) is not None
+    assert recovery.inspect_saga(sagas[1]) is not None
 
     after = found(sagas[1])
     assert before is not None

@@ -17,7 +17,7 @@ def test_one_order_that_fails_again_and_again_does_not_open_it(place: Place) -> 
     for _ in range(settings.STEP_TRIES):
         assert tries(saga, SILENCE)
         now_due(saga)
-        recovery.look(saga)
+        recovery.inspect_saga(saga)
 
     assert circuit().state == CircuitState.CLOSED
     assert found(saga).state == SagaState.COMPENSATING
@@ -57,7 +57,7 @@ def test_a_provider_that_asks_for_patience_gets_it_and_no_try_is_spent(place: Pl
         assert tries(saga, Throttled("slowly", retry_after_s=7))
         assert (found(saga).wake_at - record(saga).outcome_at).total_seconds() > 6.9  # type: ignore[operator]
         now_due(saga)
-        recovery.look(saga)
+        recovery.inspect_saga(saga)
 
     assert (record(saga).tries, found(saga).state) == (0, SagaState.RUNNING)
 

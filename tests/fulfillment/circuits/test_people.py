@@ -47,7 +47,7 @@ def test_an_order_that_was_never_asked_for_is_cancelled_at_once(place: Place) ->
     assert record(saga).state == StepState.PENDING
 
     assert recovery.cancel("ORD-4", "amara") == "accepted"
-    recovery.look(saga)
+    recovery.inspect_saga(saga)
 
     assert (found(saga).state, found(saga).order.status) == (SagaState.COMPENSATED, "cancelled")
 
@@ -57,7 +57,7 @@ def test_a_cancel_of_what_was_perhaps_called_is_compensated_and_waits_for_that(p
     saga, *_ = opened(place, SILENCE)
 
     assert recovery.cancel("ORD-1", "amara") == "accepted"
-    recovery.look(saga)
+    recovery.inspect_saga(saga)
 
     assert (found(saga).state, record(saga).state) == (SagaState.COMPENSATING, StepState.COMPENSATION_SCHEDULED)
     assert found(saga).held_by == ""
@@ -71,7 +71,7 @@ def test_after_the_limit_a_person_decides_about_what_was_never_called(place: Pla
     time_passes(settings.PROVIDER_OUTAGE_LIMIT_S + 1)
     for waiting in (saga, called):
         now_due(waiting)
-        recovery.look(waiting)
+        recovery.inspect_saga(waiting)
 
     incident = Incident.objects.exclude(order=None).get()
     assert (incident.subject, incident.kind, incident.code) == ("ORD-4", "provider_down", "never_asked")
@@ -93,11 +93,11 @@ def test_what_was_told_is_over_when_the_provider_answers(place: Place) -> None:
     tries(saga)
     time_passes(settings.PROVIDER_OUTAGE_LIMIT_S + 1)
     now_due(saga)
-    recovery.look(saga)
+    recovery.inspect_saga(saga)
     assert tries(next_probe())
 
     now_due(saga)
-    assert recovery.look(saga) is not None
+    assert recovery.inspect_saga(saga) is not None
 
     assert not Incident.objects.exclude(state="resolved").exclude(order=None).exists()
     assert tries(saga)
@@ -115,7 +115,7 @@ def test_a_person_holds_a_circuit_and_releases_it(place: Place) -> None:
     circuits.release(PAY, BELA, "they are ready")
     list(recovery.circuit_probes())
     now_due(saga)
-    assert recovery.look(saga) is not None
+    assert recovery.inspect_saga(saga) is not None
     assert tries(saga)
     entries = CircuitEntry.objects.values_list("to_state", "actor", "reason")
     assert list(entries) == [("open", "amara", "the bank has asked us to stop"), ("closed", "bela", "they are ready")]

@@ -36,7 +36,7 @@ def test_an_outage_of_hours_spends_nothing(place: Place, error: StepError) -> No
         assert tries(probe, error)
         for saga in sagas:
             now_due(saga)
-            recovery.look(saga)
+            recovery.inspect_saga(saga)
 
     for saga in sagas:
         assert (found(saga).state, record(saga).tries, found(saga).relaunches) == (SagaState.RUNNING, 1, 0)
@@ -47,7 +47,7 @@ def test_an_outage_of_hours_spends_nothing(place: Place, error: StepError) -> No
     for saga in sagas:
         if record(saga).state != StepState.SUCCEEDED:
             now_due(saga)
-            assert recovery.look(saga) is not None
+            assert recovery.inspect_saga(saga) is not None
             assert tries(saga)
     assert {record(saga).state for saga in sagas} == {StepState.SUCCEEDED}
 
@@ -73,7 +73,7 @@ def test_a_compensation_waits_too_and_is_never_exhausted(place: Place) -> None:
         for saga in sagas:
             tries(saga, DOWN, compensating=True)
             now_due(saga)
-            recovery.look(saga)
+            recovery.inspect_saga(saga)
         time_passes(settings.COMPENSATION_DEADLINE_S)
         probe = next_probe()
         assert tries(probe, DOWN, compensating=True)
@@ -93,7 +93,7 @@ def test_a_worker_that_dies_as_the_probe_burns_nothing_and_does_not_hold_it(plac
 
     time_passes(2 * settings.LEASE_S)
     now_due(probe)
-    recovery.look(probe)
+    recovery.inspect_saga(probe)
 
     assert (record(probe).state, record(probe).tries) == (StepState.IN_DOUBT, 1)
     assert next_probe() in set(sagas) - {probe}

@@ -17,7 +17,7 @@ from tests.fulfillment.driving import in_doubt, refund_goes_on, start
 
 
 def fails_again(saga: int) -> None:
-    launch = recovery.look(saga)
+    launch = recovery.inspect_saga(saga)
     assert launch is not None
     claim = engine.start(saga, launch.epoch, "payment", compensating=True)
     assert claim is not None
@@ -52,13 +52,13 @@ def test_who_was_never_charged_was_not_refunded(order: Order, saga: int, amara: 
     in_doubt(saga)
     recovery.cancel(order.number, "web-shop")
     Saga.objects.update(wake_at="2020-01-01T00:00Z", launched_at=None)
-    assert recovery.look(saga) is not None
+    assert recovery.inspect_saga(saga) is not None
     engine.record_failure(start(saga, compensating=True), TOO_LATE)
     batch = bulk.confirm(bulk.preview(code="too_late").pk, amara, "the bank is back", 50)
     work_off(batch)
     assert batch.items.get().amount_minor == 100
 
-    assert recovery.look(saga) is not None
+    assert recovery.inspect_saga(saga) is not None
     engine.record_success(start(saga, compensating=True), {"amount_minor": 0})
 
     assert bulk.outcomes(batch) == {"ORD-1": "undone"}

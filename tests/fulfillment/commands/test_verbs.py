@@ -52,7 +52,7 @@ def test_it_happened_takes_the_provider_s_receipt_and_goes_on(saga: int, manage:
     record = StepRecord.objects.get(saga=saga, name="payment")
     assert (record.state, record.evidence) == (StepState.DONE_BY_HAND, "statement-11")
     assert ledger.remaining(Saga.objects.get(pk=saga).order_id) == 100
-    launch = recovery.look(saga)
+    launch = recovery.inspect_saga(saga)
     assert launch is not None
     assert launch.steps == ("inventory", "shipping")
 
@@ -62,7 +62,7 @@ def test_it_did_not_happen_runs_it_again_under_the_same_key(saga: int, manage: M
 
     assert manage(decide("it_did_not")).code == 0
 
-    launch = recovery.look(saga)
+    launch = recovery.inspect_saga(saga)
     assert launch is not None
     claim = engine.start(saga, launch.epoch, "payment", compensating=False)
     assert claim is not None
@@ -75,7 +75,7 @@ def test_what_waits_is_tried_now(saga: int, manage: Manage) -> None:
 
     assert manage(decide("retry_now")).code == 0
 
-    assert recovery.look(saga) is not None
+    assert recovery.inspect_saga(saga) is not None
 
 
 def test_a_stuck_order_is_compensated_when_a_person_says_so(saga: int, manage: Manage) -> None:

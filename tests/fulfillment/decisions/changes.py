@@ -5,8 +5,8 @@ from typing import Any
 from tests.shop_clock import LIMITS_S
 
 # Whoever goes on has a fresh deadline, and is due now. Epochs fence: a decision raises them by one, and turning back by one more.
-NOW = {"looks in": 0.0}
-GOES_ON = {"looks in": 0.0, "deadline in": LIMITS_S["SAGA_DEADLINE_S"]}
+NOW = {"inspected in": 0.0}
+GOES_ON = {"inspected in": 0.0, "deadline in": LIMITS_S["SAGA_DEADLINE_S"]}
 # Of a compensation that has failed for good. Refused, it is asked for again under the next key, after a look at what is left.
 ASKED_AGAIN = GOES_ON | {
     "saga": "compensating",
@@ -78,7 +78,7 @@ CHANGES: dict[str, dict[str, dict[str, Any]]] = {
             "turned": "payment_failed",
             "order": "compensating",
             "epoch": 3,
-            "looks in": 0.0,
+            "inspected in": 0.0,
             "incidents": 0,
             "payment": "compensation_scheduled",
             "payment, compensation": ("compensate:1", None, 0.0),
@@ -93,7 +93,7 @@ CHANGES: dict[str, dict[str, dict[str, Any]]] = {
             "turned": "inventory_failed",
             "order": "compensating",
             "epoch": 3,
-            "looks in": 0.0,
+            "inspected in": 0.0,
             "paused": 0.0,
             "incidents": 0,
             "payment": "compensation_scheduled",
@@ -109,7 +109,7 @@ CHANGES: dict[str, dict[str, dict[str, Any]]] = {
             "saga": "completed",
             "order": "fulfilled",
             "epoch": 2,
-            "looks in": None,
+            "inspected in": None,
             "deadline in": 7207.0,
             "stock": (1, 0),
             "shipping": "done_by_hand",

@@ -60,7 +60,7 @@ def out_of_tries(saga: int, tries: int, name: str, compensating: bool) -> None:
     for _ in range(tries):
         fails(DOWN, name, compensating)(saga)
         now_due(saga)
-        recovery.look(saga)
+        recovery.inspect_saga(saga)
 
 
 def refund_is_out_of_tries(saga: int) -> None:
@@ -83,7 +83,7 @@ def watched_in_vain(saga: int) -> None:
     fails(SILENCE)(saga)
     recovery.cancel(found(saga).order.number, "web-shop")
     now_due(saga)
-    recovery.look(saga)
+    recovery.inspect_saga(saga)
     fails(Rejected("Nothing was found.", code=WATCHED_IN_VAIN), compensating=True)(saga)
 
 

@@ -64,7 +64,7 @@ def facts(saga_id: int, clock: ShopClock) -> dict[str, Any]:
         "turned": saga.failure,
         "order": saga.order.status,
         "epoch": saga.epoch,
-        "looks in": clock.left(saga.wake_at),
+        "inspected in": clock.left(saga.wake_at),
         "deadline in": clock.left(saga.deadline_at),
         "paused": saga.paused_s,
         "held by": saga.held_by,

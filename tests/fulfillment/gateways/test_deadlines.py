@@ -139,14 +139,14 @@ def test_the_lease_is_checked_after_connecting(raw_server: Callable[..., RawServ
     server = raw_server(answering(http_answer(201, {})))
     opened: list[bool] = []
 
-    def look() -> None:
+    def note() -> None:
         until = time.monotonic() + 2.0
         while not server.connections and time.monotonic() < until:
             time.sleep(0.01)
         opened.append(server.connections == 1 and server.heard == b"")
         lease.check_lease()
 
-    monkeypatch.setattr(http, "check_lease", look)
+    monkeypatch.setattr(http, "check_lease", note)
 
     with leased(Lease.begin(30.0)):
         assert post(server.url, 3.0) == {}

@@ -24,9 +24,9 @@ def fail(saga: int, error: StepError, name: str = "payment", compensating: bool 
     assert engine.record_failure(start(saga, name, compensating), error).mine
 
 
-def due_and_looked_at(saga: int, clock: ShopClock) -> engine.Launch | None:
+def inspected_when_due(saga: int, clock: ShopClock) -> engine.Launch | None:
     clock.until(found(saga).wake_at)
-    return recovery.look(saga)
+    return recovery.inspect_saga(saga)
 
 
 def out_of_stock() -> None:

@@ -19,8 +19,8 @@ from tests.fulfillment.instants.conftest import (
     PATIENCE_CAP,
     SAGA_DEADLINE,
     SILENCE,
-    due_and_looked_at,
     fail,
+    inspected_when_due,
     out_of_stock,
 )
 from tests.shop_clock import ShopClock
@@ -51,7 +51,7 @@ def test_a_start_lasts_one_lease(saga: int, clock: ShopClock) -> None:
 def test_a_second_try_has_a_lease_of_its_own_and_the_first_one_s_deadline(saga: int, clock: ShopClock) -> None:
     fail(saga, SILENCE)
     first = record(saga)
-    due_and_looked_at(saga, clock)
+    inspected_when_due(saga, clock)
     clock.passes(2)
 
     start(saga)
@@ -95,7 +95,7 @@ def test_a_compensation_is_scheduled_when_the_saga_turns_back(saga: int, clock: 
     assert clock.left(found(saga).wake_at) == PATIENCE, "a rejection waits for its errback"
     clock.passes(PATIENCE)
 
-    assert recovery.look(saga) is not None
+    assert recovery.inspect_saga(saga) is not None
 
     it = found(saga)
     assert [clock.left(at) for at in (record(saga).compensation_scheduled_at, it.launched_at, it.wake_at)] == [0, 0, PATIENCE]
@@ -114,7 +114,7 @@ def test_a_try_that_failed_backs_off_doubling_capped_and_within_a_fifth(
     for _ in range(settings.STEP_TRIES - 1):
         fail(saga, error)
         waits.append(clock.left(found(saga).wake_at))
-        due_and_looked_at(saga, clock)
+        inspected_when_due(saga, clock)
 
     assert waits == [pytest.approx(times * min(BACKOFF * 2**tries, BACKOFF_CAP)) for tries in range(settings.STEP_TRIES - 1)]
     assert waits[-1] == pytest.approx(times * BACKOFF_CAP), "the cap is reached before the tries are spent"
@@ -127,7 +127,7 @@ def test_a_compensation_backs_off_by_its_own_tries(saga: int, clock: ShopClock) 
     for _ in range(4):
         fail(saga, DOWN, compensating=True)
         waits.append(clock.left(found(saga).wake_at))
-        due_and_looked_at(saga, clock)
+        inspected_when_due(saga, clock)
 
     assert waits == [BACKOFF, 2 * BACKOFF, 4 * BACKOFF, 8 * BACKOFF]
 
@@ -137,7 +137,7 @@ def test_an_answer_that_spends_no_try_backs_off_all_the_same(saga: int, clock: S
     for _ in range(8):
         fail(saga, Busy("working", code="in_progress"))
         waits.append(clock.left(found(saga).wake_at))
-        due_and_looked_at(saga, clock)
+        inspected_when_due(saga, clock)
 
     assert waits == [min(BACKOFF * 2**times, BACKOFF_CAP) for times in range(8)]
     assert record(saga).tries == 0
@@ -155,7 +155,7 @@ def test_a_provider_that_asks_for_patience_gets_what_it_asks_for_within_the_cap(
 def test_what_is_spent_is_due_at_once(saga: int, clock: ShopClock) -> None:
     for _ in range(settings.STEP_TRIES - 1):
         fail(saga, DOWN)
-        due_and_looked_at(saga, clock)
+        inspected_when_due(saga, clock)
 
     fail(saga, DOWN)
 
@@ -178,9 +178,9 @@ def test_a_message_that_is_lost_again_and_again_is_published_with_patience_doubl
     waits = []
     for _ in range(7):
         clock.until(found(saga).wake_at, settings.TASK_HARD_LIMIT_S)
-        assert recovery.look(saga) is None, "nobody knows yet: it is asked"
+        assert recovery.inspect_saga(saga) is None, "nobody knows yet: it is asked"
         recovery.probe_came_out("saga", dict(recovery.probes_due())["saga"])
-        assert due_and_looked_at(saga, clock) is not None
+        assert inspected_when_due(saga, clock) is not None
         assert clock.left(found(saga).launched_at) == 0
         waits.append(clock.left(found(saga).wake_at))
 
@@ -191,14 +191,14 @@ def test_what_may_still_wait_in_its_queue_is_put_off_by_the_same_patience(saga: 
     launched_at = found(saga).launched_at
 
     for _ in range(3):
-        assert due_and_looked_at(saga, clock) is None
+        assert inspected_when_due(saga, clock) is None
         assert clock.left(found(saga).wake_at) == PATIENCE
     assert (found(saga).launched_at, found(saga).relaunches) == (launched_at, 0)
 
 
 def test_what_the_broker_did_not_take_waits_one_patience_and_counts_for_nothing(saga: int, clock: ShopClock) -> None:
     fail(saga, DOWN)
-    launch = due_and_looked_at(saga, clock)
+    launch = inspected_when_due(saga, clock)
     assert launch is not None
 
     recovery.not_published(launch)

@@ -16,8 +16,8 @@ from tests.fulfillment.instants.conftest import (
     LEASE,
     PATIENCE,
     SAGA_DEADLINE,
-    due_and_looked_at,
     fail,
+    inspected_when_due,
     out_of_stock,
 )
 from tests.shop_clock import ShopClock
@@ -31,7 +31,7 @@ def test_a_take_over_is_launched_now_and_gives_the_lost_time_back(saga: int, clo
     deadline_at = found(saga).deadline_at
     clock.passes(LEASE + 2)
 
-    assert recovery.look(saga) is not None
+    assert recovery.inspect_saga(saga) is not None
 
     it = found(saga)
     assert deadline_at is not None
@@ -47,7 +47,7 @@ def test_a_chain_that_stopped_in_the_middle_of_a_try_waits_that_try_s_back_off(s
         refused(saga)
     for _ in range(2):
         fail(saga, DOWN, compensating=compensating)
-        due_and_looked_at(saga, clock)
+        inspected_when_due(saga, clock)
     start(saga, compensating=compensating)
 
     engine.chain_stopped(saga, found(saga).epoch)
@@ -78,7 +78,7 @@ def test_what_this_code_does_not_serve_is_looked_at_after_half_the_time_for_whic
     Saga.objects.update(launched_at=None)
     waits, since = [], None
     for _ in range(14):
-        assert due_and_looked_at(saga, clock) is None
+        assert inspected_when_due(saga, clock) is None
         waits.append(clock.left(found(saga).wake_at))
         since = since or clock.now
 
@@ -99,10 +99,10 @@ def test_a_person_s_retry_gives_time_anew_and_the_provider_s_memory_no_time_at_a
     for _ in range(settings.POISON_AFTER):
         start(saga)
         clock.until(found(saga).wake_at)
-        recovery.look(saga)
+        recovery.inspect_saga(saga)
     start(saga)
     clock.until(found(saga).wake_at)
-    recovery.look(saga)
+    recovery.inspect_saga(saga)
     assert found(saga).state == "needs_attention"
     assert found(saga).wake_at is None
     clock.passes(10_000)

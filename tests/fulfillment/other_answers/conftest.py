@@ -66,7 +66,7 @@ def bank(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Bank]:
 
 def goes_on(saga: int) -> None:
     now_due(saga)
-    recovery.look(saga)
+    recovery.inspect_saga(saga)
 
 
 def entries(saga: int) -> list[tuple[str, int]]:

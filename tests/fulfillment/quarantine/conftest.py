@@ -32,9 +32,9 @@ def held_by_another_session(saga: int) -> Iterator[None]:
         yield
 
 
-def look_due() -> None:
+def make_inspections_due() -> None:
     """The next look at whatever is in quarantine has come."""
-    Quarantine.objects.update(look_at="2020-01-01T00:00Z")
+    Quarantine.objects.update(inspect_at="2020-01-01T00:00Z")
 
 
 def rounds(count: int) -> list[str]:
@@ -42,7 +42,7 @@ def rounds(count: int) -> list[str]:
     lines: list[str] = []
     sweep = Sweep(lines.append)
     for _ in range(count):
-        look_due()
+        make_inspections_due()
         sweep.round()
     sweep.end()
     return lines

@@ -122,7 +122,7 @@ def test_whoever_finished_a_saga_in_quarantine_ends_it(saga: int, order: Order) 
         code="XX001",
         first_at=order.placed_at,
         last_at=order.placed_at,
-        look_at=order.placed_at,
+        inspect_at=order.placed_at,
     )
 
     rounds(1)

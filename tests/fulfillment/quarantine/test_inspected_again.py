@@ -17,7 +17,7 @@ from orders.models import Order
 from orders.turns import Turn
 from tests.fulfillment.conftest import now_due
 from tests.fulfillment.driving import copy_of
-from tests.fulfillment.quarantine.conftest import held_by_another_session, look_due, plan_is, rounds, sql
+from tests.fulfillment.quarantine.conftest import held_by_another_session, make_inspections_due, plan_is, rounds, sql
 
 
 @pytest.mark.django_db(transaction=True)
@@ -29,7 +29,7 @@ def test_a_row_that_nobody_lets_go_is_told_in_the_end(saga: int, order: Order, c
         sweep = Sweep(lambda _: None)
         for _ in range(PATIENT + settings.POISON_AFTER):
             sweep.memory.aside = OrderedDict((key, (times, 0.0)) for key, (times, _) in sweep.memory.aside.items())  # the waits have passed
-            look_due()
+            make_inspections_due()
             sweep.round()
         sweep.end()
 
@@ -60,7 +60,7 @@ def test_the_wait_grows_and_is_capped(saga: int, order: Order) -> None:
     for _ in range(settings.POISON_AFTER + 8):
         rounds(1)
         held = Quarantine.objects.get()
-        waits.append((held.look_at - held.last_at).total_seconds())
+        waits.append((held.inspect_at - held.last_at).total_seconds())
 
     assert 0.8 * settings.BACKOFF_S <= waits[0] <= 1.2 * settings.BACKOFF_S
     assert max(waits[: settings.POISON_AFTER - 1]) <= 1.2 * settings.BACKOFF_CAP_S
@@ -74,7 +74,7 @@ def test_what_is_in_quarantine_is_left_alone_until_its_next_look(saga: int, orde
     plan_is(saga, ["poison"])
     now_due(saga)
     rounds(1)
-    Quarantine.objects.update(look_at="2100-01-01T00:00Z")
+    Quarantine.objects.update(inspect_at="2100-01-01T00:00Z")
 
     sweep = Sweep(lambda _: None)
     for _ in range(3):

@@ -40,9 +40,9 @@ def work(saga: int, name: str = "payment", compensating: bool = True) -> Any:
     return answer
 
 
-def look(saga: int, clock: ShopClock) -> None:
+def inspect_when_due(saga: int, clock: ShopClock) -> None:
     clock.until(max(clock.now, found(saga).wake_at or clock.now))
-    recovery.look(saga)
+    recovery.inspect_saga(saga)
 
 
 def retried(saga: int, verb: str = "retry") -> None:
@@ -87,7 +87,7 @@ class Refusing:
         Order.objects.filter(number=self.number).update(payment_token=token)
         assert isinstance(work(saga, compensating=False), dict)
         recovery.cancel(self.number, "web-shop")
-        look(saga, self.clock)
+        inspect_when_due(saga, self.clock)
         if given_back_before:
             self.refunds_elsewhere(given_back_before)
         assert work(saga).code == "refund_declined"

@@ -77,7 +77,7 @@ def test_workers_that_drop_it_for_ever_become_a_person_s(newer: int, settings: A
 
 def test_a_step_that_starts_has_been_left_no_longer(newer: int) -> None:
     now_due(newer)
-    recovery.look(newer)
+    recovery.inspect_saga(newer)
 
     assert engine.start(newer, 1, "payment", compensating=False) is not None
 
@@ -90,7 +90,7 @@ def test_a_step_that_newer_code_tries_again_has_been_left_no_longer(saga: int) -
     Saga.objects.filter(pk=saga).update(left_since="2020-01-01T00:00Z")
     now_due(saga)
 
-    assert recovery.look(saga) is not None
+    assert recovery.inspect_saga(saga) is not None
 
     assert seen(saga).left_since is None
 

@@ -83,7 +83,7 @@ def test_an_old_sweep_leaves_such_an_end(newer: int) -> None:
     last_step_succeeds(newer)
     for _ in range(3):
         now_due(newer)
-        assert recovery.look(newer) is None
+        assert recovery.inspect_saga(newer) is None
 
     assert seen(newer).state == "running"
 
@@ -93,7 +93,7 @@ def test_a_newer_sweep_ends_what_an_old_worker_has_left(newer: int, order: Order
     newer_code(monkeypatch)
     show("processing")  # a status that has a way to fulfilled, there
 
-    assert recovery.look(newer) is None
+    assert recovery.inspect_saga(newer) is None
 
     assert (seen(newer).state, seen(newer).left_since, seen(newer).wake_at) == ("completed", None, None)
     assert Order.objects.get().status == "fulfilled"
@@ -105,7 +105,7 @@ def test_a_newer_sweep_ends_a_compensation_that_an_old_worker_has_left(newer: in
     newer_code(monkeypatch)
     Saga.objects.filter(pk=newer).update(failure="inventory_failed")  # a status that is known, there
 
-    assert recovery.look(newer) is None
+    assert recovery.inspect_saga(newer) is None
 
     assert (seen(newer).state, seen(newer).left_since) == ("compensated", None)
     assert Order.objects.get().status == "inventory_failed"
@@ -116,7 +116,7 @@ def test_after_a_deploy_that_was_taken_back_an_order_ends_as_failed(newer: int, 
     last_compensation_succeeds(newer)
     long_ago(newer, settings)
 
-    assert recovery.look(newer) is None
+    assert recovery.inspect_saga(newer) is None
 
     assert (seen(newer).state, seen(newer).release) == ("compensated", RELEASE)
     assert Order.objects.get().status == "failed"

@@ -30,7 +30,7 @@ def test_an_old_sweep_judges_nothing_of_a_newer_order(newer: int, order: Order, 
     before = list(StepRecord.objects.filter(saga=newer).values("name", "state", "tries", "compensation_tries"))
     for _ in range(3):
         now_due(newer)
-        assert recovery.look(newer) is None
+        assert recovery.inspect_saga(newer) is None
 
     after = seen(newer)
     assert list(StepRecord.objects.filter(saga=newer).values("name", "state", "tries", "compensation_tries")) == before
@@ -63,7 +63,7 @@ def test_a_deploy_that_was_taken_back_goes_on_with_what_old_code_has(newer: int,
     """Nobody newer has come: the order is this code's from now on."""
     long_ago(newer, settings)
 
-    launch = recovery.look(newer)
+    launch = recovery.inspect_saga(newer)
 
     assert launch is not None
     assert launch.steps == ("payment",), "no further than this code knows"
@@ -74,7 +74,7 @@ def test_a_deploy_that_was_taken_back_tells_a_person_about_the_step_that_is_gone
     paid(newer)
     long_ago(newer, settings)
 
-    assert recovery.look(newer) is None
+    assert recovery.inspect_saga(newer) is None
 
     assert (seen(newer).state, Incident.objects.get().kind) == ("needs_attention", "unknown_step")
     sentence = explain(order).sentence
@@ -86,7 +86,7 @@ def test_what_a_person_decides_with_old_code_is_done_by_old_code(newer: int, ord
     """After a deploy that was taken back: the gift wrap was perhaps called, so a person says what became of it, and the refund follows at once."""
     paid(newer)
     long_ago(newer, settings)
-    recovery.look(newer)
+    recovery.inspect_saga(newer)
 
     def decide(verb: str, **given: Any) -> None:
         asked: dict[str, Any] = {"order": "ORD-1", "version": recovery.version_of(order.pk), "actor": AMARA, "reason": "taken back"}
@@ -95,9 +95,9 @@ def test_what_a_person_decides_with_old_code_is_done_by_old_code(newer: int, ord
     decide("start_undo")
     assert seen(newer).release == RELEASE
     long_ago(newer, settings)
-    assert recovery.look(newer) is None
+    assert recovery.inspect_saga(newer) is None
     decide("undone_by_hand", amount_minor=0, evidence="it was never wrapped")
 
-    launch = recovery.look(newer)
+    launch = recovery.inspect_saga(newer)
     assert launch is not None
     assert (launch.compensating, launch.steps) == (True, ("payment",))

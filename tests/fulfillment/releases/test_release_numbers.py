@@ -46,7 +46,7 @@ def test_a_saga_in_a_state_that_only_newer_code_knows_is_read_and_left_alone(new
     Saga.objects.filter(pk=newer).update(state="on_hold")
     now_due(newer)
 
-    recovery.look(newer)
+    recovery.inspect_saga(newer)
 
     assert explain(order).sentence
     assert seen(newer).state == "on_hold"

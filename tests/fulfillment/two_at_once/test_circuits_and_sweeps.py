@@ -54,7 +54,7 @@ def opened(order: Order) -> list[int]:
         fails(saga)()
     for saga in sagas:
         now_due(saga)
-        recovery.look(saga)
+        recovery.inspect_saga(saga)
     assert Circuit.objects.get().state == CircuitState.OPEN
     return sagas
 
@@ -123,7 +123,7 @@ def test_a_probe_s_answer_and_a_person_s_hold_at_once_end_as_the_later_one_says(
 def test_two_sweeps_publish_one_message(saga: int) -> None:
     now_due(saga)
 
-    launches = at_once(lambda: recovery.look(saga), "FOR UPDATE", lambda: list(recovery.due()), must_wait=False)
+    launches = at_once(lambda: recovery.inspect_saga(saga), "FOR UPDATE", lambda: list(recovery.due()), must_wait=False)
 
     assert launches[0] is not None
     assert launches[1] == [None]
@@ -154,13 +154,13 @@ def test_two_sweeps_that_tell_at_once_tell_once(saga: int, order: Order) -> None
 
 def test_what_has_healed_is_worked_on_once_by_two_sweeps_and_leaves_the_quarantine(saga: int, order: Order) -> None:
     quarantine.hold(saga, order.pk, "KeyError", 1.0)
-    Quarantine.objects.update(look_at=LONG_AGO)
+    Quarantine.objects.update(inspect_at=LONG_AGO)
     now_due(saga)
 
     one, other = at_once(lambda: list(recovery.due()), 'UPDATE "fulfillment_saga"', lambda: list(recovery.due()))
     assert len([launch for launch in (*one, *other) if launch]) == 1
 
-    Quarantine.objects.update(look_at=LONG_AGO)
+    Quarantine.objects.update(inspect_at=LONG_AGO)
     list(recovery.due())
     assert not Quarantine.objects.exists()
     assert found(saga).relaunches == 1

@@ -37,7 +37,7 @@ def test_whoever_edits_an_order_keeps_no_transition_of_its_saga_waiting(saga: in
     work: dict[str, Any] = {
         "start": lambda: engine.start(saga, 1, "payment", False),
         "record": lambda: claim and engine.record_success(claim, {"charge_id": "c", "amount_minor": 100}),
-        "sweep": lambda: recovery.look(saga),
+        "sweep": lambda: recovery.inspect_saga(saga),
         "errback": lambda: engine.chain_stopped(saga, 1),
     }
 
@@ -127,5 +127,5 @@ def test_a_customer_s_cancel_and_a_person_s_retry_at_once_are_both_heard(saga: i
 
     assert answer == "accepted"
     now_due(saga)
-    recovery.look(saga)
+    recovery.inspect_saga(saga)
     assert found(saga).state == SagaState.COMPENSATING

@@ -160,7 +160,7 @@ class History(HistoryState):
         elif not moves:
             moves.append(("wait", self.sweeps.wait, 1))
         if self.clocks.watch is not None and any(circuit["state"] != "closed" or circuit["wakes"] for circuit in self.seen.circuits):
-            moves.append(("probe", self.sweeps.look_after_circuits, 1.5 * self.liking("probe") if not self.calm else 5))
+            moves.append(("probe", self.sweeps.inspect_circuits, 1.5 * self.liking("probe") if not self.calm else 5))
         if not self.calm:
             moves += [(name, act, weight * self.faultiness * self.liking(name)) for name, act, weight in self._faults(busy)]
         if not self.calm and self._somebody_may_decide():

@@ -19,8 +19,8 @@ def what_an_operator_gives(verb: str, saga: Saga, provider: Provider) -> dict[st
     record, what = at[0], "label" if at[0].name == "shipping" else "charge"
     effect = provider.known(what, record.do_key)
     if verb == "it_happened":
-        looks_away = provider.oddities.happen  # and believes an old mail: the provider is asked before that counts
-        return {"evidence": "seen at the provider"} if effect is not None and (effect.open_minor or looks_away) else None
+        is_careless = provider.oddities.happen  # and believes an old mail: the provider is asked before that counts
+        return {"evidence": "seen at the provider"} if effect is not None and (effect.open_minor or is_careless) else None
     if verb == "it_did_not":
         return {} if effect is None else None
     if verb == "undone_by_hand":

@@ -6,7 +6,7 @@ from typing import Self
 
 import psycopg
 
-LOOK_EVERY_S = 0.05
+POLL_EVERY_S = 0.05
 SEEN = """
 SELECT count(*), count(*) FILTER (WHERE wait_event_type = 'Lock') FROM pg_stat_activity WHERE application_name LIKE 'shop-%'
 """
@@ -31,7 +31,7 @@ class Sessions:
         self._connection.close()
 
     def _watch(self) -> None:
-        while not self._is_over.wait(LOOK_EVERY_S):
+        while not self._is_over.wait(POLL_EVERY_S):
             sessions, waiting = self.now()
             self.most, self.most_waiting = max(self.most, sessions), max(self.most_waiting, waiting)
 

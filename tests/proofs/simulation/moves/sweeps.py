@@ -24,7 +24,7 @@ class Sweeps:
         if self.state.rng.random() < 0.9 or self.state.is_undisturbed:
             self._a_probe_comes_out()
         try:
-            launch = self._look()
+            launch = self._inspect()
         except recovery.ClockHasJumped as jump:
             self.state.clocks.note(jump.seconds)
             return self.state.clocks.move()
@@ -34,12 +34,12 @@ class Sweeps:
         self.state.equipment.commits.may_be_lost = its_commit_may_be_lost
         return sentence
 
-    def _look(self) -> Launch | None:
+    def _inspect(self) -> Launch | None:
         """As a round does: a page is put off first, in a transaction of its own."""
         if recovery.postpone([self.state.saga], self.state.clocks.watch):
             return None
         self.state.equipment.commits.may_be_lost = False
-        return recovery.look(self.state.saga, self.state.clocks.watch)
+        return recovery.inspect_saga(self.state.saga, self.state.clocks.watch)
 
     def _due_at(self) -> float:
         """What wakes up later than any rule says is due."""
@@ -48,7 +48,7 @@ class Sweeps:
         due_at = self.state.seen.wake_at - self.state.clock.ahead_s
         return due_at if due_at <= self.state.clock.now + furthest_s else self.state.clock.now
 
-    def look_after_circuits(self) -> str:
+    def inspect_circuits(self) -> str:
         """Time goes on to the next probe, mostly."""
         if moved := self.state.clocks.are_seen():
             return moved

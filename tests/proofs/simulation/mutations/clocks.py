@@ -38,8 +38,8 @@ def lost_time_counts() -> contextlib.AbstractContextManager[None]:
 
 def takes_over_by_the_clock() -> contextlib.AbstractContextManager[None]:
     """A lease is over when the database's clock says so."""
-    look = engine.look
-    return replacing(engine, look=lambda saga, poison_after, calm_s: look(saga, poison_after, None))
+    inspect_saga = engine.inspect_saga
+    return replacing(engine, inspect_saga=lambda saga, poison_after, calm_s: inspect_saga(saga, poison_after, None))
 
 
 @contextmanager

@@ -123,10 +123,10 @@ def window_from_start() -> contextlib.AbstractContextManager[None]:
 def blind_compensation_by_look_up() -> contextlib.AbstractContextManager[None]:
     """A look-up that finds nothing ends the compensation."""
 
-    def looks(step: Any, order: Any, compensation: Any, claim: Any, capabilities: Any) -> Any:
+    def by_look_up(step: Any, order: Any, compensation: Any, claim: Any, capabilities: Any) -> Any:
         found = step.resolve(order, compensation.do_key)
         if found is None or step.left(order, compensation.do_key) == 0:
             return {"nothing_there": True}
         return step.compensate(order, replace(compensation, receipt=found, amount_minor=found.get("amount_minor")))
 
-    return replacing(provider_call, _compensate_blind=looks)
+    return replacing(provider_call, _compensate_blind=by_look_up)

@@ -61,7 +61,7 @@ def probe_that_is_lost_with_the_database(history: History) -> None:
     history.act("outage", partial(history.outside.outage, CARRIER))
     history.act("long wait", history.sweeps.long_wait)
     deliver_all(history)
-    history.act("probe", history.sweeps.look_after_circuits)
+    history.act("probe", history.sweeps.inspect_circuits)
     probe = go_until(history, "shipping", "after_call")
     if history.past:
         history.act("crash", history.outside.database_crash)

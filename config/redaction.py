@@ -9,7 +9,7 @@ from urllib.parse import unquote, urlsplit
 from django.conf import settings
 
 BLOT = "********"
-SHORTEST = 4  # blotting out less would make a log unreadable, and tell how little there is to guess
+SHORTEST = 4  # blotting out less would make a log unreadable, and show how little there is to guess
 
 
 @functools.cache

@@ -1,4 +1,4 @@
-"""Idempotency keys: by its key a provider tells a repeated request from a new one. No two orders ever have the same key, whatever happens to the database.
+"""Idempotency keys: by its key a provider distinguishes a repeated request from a new one. No two orders ever have the same key, whatever happens to the database.
 
 A key is ``<order>:<step>:<do|compensate>:<attempt>:<nonce>``. Order numbers come from a sequence. A database that was restored from a backup, or a replica that took
 over without the last commits, issues them again: without the nonce, a new order would get the answer to a stranger's charge. The nonce begins with the issuer, so

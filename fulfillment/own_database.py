@@ -67,5 +67,5 @@ def _put_off(saga: int, epoch: int, name: str, compensating: bool, claim: uuid.U
     except Exception as trouble:
         if not is_our_trouble(trouble):
             raise
-        log.warning("Saga %s could not even be put off: it is looked at when it is due", saga)
+        log.warning("Saga %s could not even be put off: it is inspected when it is due", saga)
         return False

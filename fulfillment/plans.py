@@ -67,7 +67,7 @@ def pinned(entry: dict[str, Any]) -> str:
 
 
 def describe(found: dict[str, list[str]]) -> str:
-    """What to tell a person: one sentence for each thing that is lacking, with the numbers."""
+    """What a person reads: one sentence for each thing that is lacking, with the numbers."""
     return " ".join(_describe(what, numbers) for what, numbers in found.items())
 
 

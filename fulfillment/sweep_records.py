@@ -43,8 +43,8 @@ class SweepHeartbeat(models.Model):
 class Reconciliation(models.Model):
     """The last reconciliation. One row. It is shown everywhere, so that a silent end is noticed.
 
-    ``ended_at``: NULL while it is at work, or if it has died. ``told``: a sentence, how it ended. ``findings`` and ``unexplained`` (currency → minor units): what it
-    has found. ``compared_at``: when one last came to its end, whatever it found.
+    ``ended_at``: NULL while it is at work, or if it has died. ``summary``: a sentence, how it ended. ``findings`` and ``unexplained`` (currency → minor units): what
+    it has found. ``compared_at``: when one last came to its end, whatever it found.
     """
 
     class Outcome(models.TextChoices):

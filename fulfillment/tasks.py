@@ -102,7 +102,7 @@ def failed(self: "Task[..., str]", *unnamed: Any, **message: Any) -> str:
     except Exception as trouble:
         if not is_our_trouble(trouble):
             raise
-        return f"{message['order']}: not noted, the sweep looks at it: {type(trouble).__name__}"
+        return f"{message['order']}: not noted, the sweep inspects it: {type(trouble).__name__}"
     launch(follow)
     return f"{message['order']}: {'launched ' + ', '.join(follow.steps) if follow else 'noted'}"
 
@@ -128,7 +128,7 @@ def report_dropped(name: str, message: Any) -> None:
     try:
         report.apply_async()
     except (OperationalError, OSError) as down:
-        log.warning("That %s of %s was dropped is not told, a probe will find out: %s", task, named["order"], down)
+        log.warning("That %s of %s was dropped is not reported, a probe will find out: %s", task, named["order"], down)
 
 
 def _refuse(task: str, wrong: str) -> str:

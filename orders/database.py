@@ -100,7 +100,7 @@ def wait_for_locks(within_s: float) -> None:
 def readable(keys: Sequence[Key], read: Callable[[Sequence[Key]], list[Row]], broken: Callable[[Key], None] | None = None) -> list[Row]:
     """What ``read`` returns for these keys, in its own transaction; where something is broken, half of them at a time, so that one costs the others nothing.
 
-    ``broken`` is told of each key that cannot be read alone. Raises what is the database's own trouble.
+    ``broken`` is called with each key that cannot be read alone. Raises what is the database's own trouble.
     """
     try:
         with transaction.atomic():

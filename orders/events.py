@@ -42,7 +42,7 @@ class OrderFulfilled:
 
     @property
     def fact_id(self) -> uuid.UUID:
-        """The same fact has the same id, whichever version tells it, so recording it twice is once."""
+        """The same fact has the same id, whichever version reports it, so recording it twice is once."""
         return uuid.uuid5(NAMESPACE, f"{self.number}:{self.type}:1")
 
     def to_json(self) -> dict[str, Any]:

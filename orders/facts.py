@@ -1,6 +1,6 @@
 """Facts (a transactional outbox): what has become true about an order, for whoever reacts to it. The core writes one row, in the transaction that makes it true.
 
-Who is told of a fact, and whether they have heard, is no business of the core: it touches no table of theirs. A fact carries references and amounts, and no
+Who hears of a fact, and whether they have heard, is no business of the core: it touches no table of theirs. A fact carries references and amounts, and no
 personal data.
 """
 
@@ -30,7 +30,7 @@ class Fact(models.Model):
     """One public fact about an order, frozen when it became true. Its id is derived from the fact, so that recording it twice is once.
 
     ``number`` is given by the relay, after the commit. ``relayed_at``: since then every subscriber that the fact is owed to has a delivery row of its own, and
-    the relay does not look at the fact any more.
+    the relay does not read the fact any more.
     """
 
     id = models.UUIDField(primary_key=True)

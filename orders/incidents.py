@@ -37,7 +37,7 @@ class IncidentKind(models.TextChoices):
 
 
 def kind_label(kind: str) -> str:
-    """A kind that only a newer release knows is told by its name."""
+    """A kind that only a newer release knows is shown by its name."""
     return str(dict(IncidentKind.choices).get(kind) or kind.replace("_", " ").capitalize())
 
 
@@ -51,7 +51,7 @@ class Incident(models.Model):
     """One thing that a person must decide. ``subject`` is the order's number, also where the order itself does not exist (``order`` is empty then).
 
     ``amount_minor``: what is at risk, in ``currency``'s minor units. ``proposal``: what a first person has asked for and a second must confirm.
-    ``count``: how many things of one cause it tells of.
+    ``count``: how many things of one cause it stands for.
     """
 
     order = models.ForeignKey("orders.Order", models.PROTECT, null=True, related_name="incidents")
@@ -104,7 +104,7 @@ class Incident(models.Model):
 
     @property
     def without_reason(self) -> str:
-        """For whoever tells the reason beside it."""
+        """For whoever shows the reason beside it."""
         return self._sentence("")
 
     def _sentence(self, why: str) -> str:
@@ -132,7 +132,9 @@ def open_incident(
     count: int = 1,
     epoch: int = 0,
 ) -> Incident:
-    """Tell a person, in the caller's transaction; the same thing is told once until it is resolved (its amount, count and message are kept up to date)."""
+    """Notify a person by an incident, in the caller's transaction. The same thing has one incident until it is resolved (its amount, count and message are kept up
+    to date).
+    """
     subject, step, code, message, currency = kept(subject, 80), kept(step, 40), kept(code, 60), kept(message, 300), kept(currency, 3)
     figures: dict[str, Any] = {"amount_minor": amount_minor, "count": count, "message": message}
     found, is_new = unresolved().update_or_create(

@@ -36,7 +36,7 @@ class LowWater:
         return self._read_to and self._read_to - OVERLAP
 
     def reached(self, instant: datetime) -> None:
-        """Whatever is due up to ``instant`` was looked at. Whoever stops in the middle of a round does not say this."""
+        """Whatever is due up to ``instant`` was inspected. Whoever stops in the middle of a round does not say this."""
         self._read_to = instant
         self._begun_at = self._begun_at or instant
 

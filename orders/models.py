@@ -35,7 +35,7 @@ __all__ = [
 
 
 class Status(models.TextChoices):
-    """What the customer is told. A final failure is shown only when every compensation has ended."""
+    """What the customer sees. A final failure is shown only when every compensation has ended."""
 
     PLACED = "placed", "Placed"
     PROCESSING = "processing", "Processing"
@@ -93,7 +93,7 @@ def _status_machine() -> pgtrigger.FSM:
 class Order(models.Model):
     """One order: what was bought, for whom, at which price. The rest (why it is where it is) stands in its saga's journal.
 
-    ``(client, idempotency_key)`` is unique for ever, so that a second order under one key is impossible; ``digest`` tells a replay from a reuse, by the rule
+    ``(client, idempotency_key)`` is unique for ever, so that a second order under one key is impossible; ``digest`` distinguishes a replay from a reuse, by the rule
     ``digest_version`` of ``orders.api.digest``.
     """
 

@@ -1,4 +1,4 @@
-"""Probes: a stamp sent through a queue tells loss from backlog, without asking the broker anything. Every queue has them.
+"""Probes: a stamp sent through a queue distinguishes loss from backlog, without asking the broker anything. Every queue has them.
 
 What was published before the newest stamp that came out is no longer in that queue; one hard limit is taken off for what a worker has prefetched. While no
 stamp comes out, it is backlog or a dead broker, and nothing is published again.
@@ -78,7 +78,7 @@ class Probes:
         return due
 
     def open_incidents_of_unserved(self, queues: Collection[str], after_s: float) -> None:
-        """A person is told, once, of each of these that has let nothing out for longer than ``after_s`` seconds; the word is taken back when it has.
+        """A person is notified, once, of each of these that has let nothing out for longer than ``after_s`` seconds; the incident is resolved when it has.
 
         Until then it is asked after, also where nothing else waits for it: else nobody would notice that it is served again.
         """

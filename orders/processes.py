@@ -1,6 +1,6 @@
 """Processes: each notes its start, that it has lived, and that it ended as it was asked to. Whoever starts under the same name finds out how its predecessor ended.
 
-A process that ends again and again without having been asked to is in a crash loop. It tells so itself, with its next start: no other process is needed for it,
+A process that ends again and again without having been asked to is in a crash loop. It reports that itself, with its next start: no other process is needed for it,
 and none could know more. It takes the word back once it has lived long enough. Nothing is written in between.
 
 Note: a predecessor is dead if its host is ours and its pid is gone, or belongs to somebody born at another time. A name holds its host, so no other host is asked.
@@ -69,7 +69,7 @@ def record_start(name: str, pid: int, born: float, release: int, lives: Callable
 
 
 def record_life(row: int) -> None:
-    """It has lived long enough: what was told of its name is over, unless a sibling of the same name still crashes."""
+    """It has lived long enough: the incident about its name is over, unless a sibling of the same name still crashes."""
     with transaction.atomic():
         may_be_lost()
         ProcessRow.objects.filter(pk=row, ended_at__isnull=True).update(lived_at=ShopNow())

@@ -25,7 +25,7 @@ def why_not() -> str:
 
 
 def pending_migrations() -> int:
-    """Of those that this code knows; what newer code has applied beyond them is no reason to wait. Looked at until there are none."""
+    """Of those that this code knows; what newer code has applied beyond them is no reason to wait. Read until there are none."""
     if _is_migrated.is_set():
         return 0
     executor = MigrationExecutor(connection)

@@ -44,7 +44,7 @@ class RefusedAttempt(models.Model):
 
 @contextmanager
 def recorded(actor: Actor | None, verb: str, subject: str) -> Iterator[None]:
-    """Whatever is refused within is in the audit log when the refusal is told. Around the transaction, which a refusal takes back."""
+    """Whatever is refused within is in the audit log when the refusal is shown. Around the transaction, which a refusal takes back."""
     try:
         yield
     except Refused as refused:

@@ -15,7 +15,7 @@ from orders.database import OWN_DATABASE
 
 
 class Kind(models.TextChoices):
-    """What an entry tells."""
+    """What an entry says."""
 
     ORDER = "order", "order"  # the order's status moved
     SAGA = "saga", "saga"  # the saga's state moved
@@ -27,7 +27,7 @@ class Kind(models.TextChoices):
     LATE = "late", "came too late"  # a zombie: it learned something and wrote nothing but this
     CANCEL = "cancel", "cancel"
     OPERATOR = "operator", "operator"
-    INCIDENT = "incident", "incident"  # a person is told, or has resolved it
+    INCIDENT = "incident", "incident"  # a person is notified, or has resolved it
     DELIVERY = "delivery", "side effect"
 
 
@@ -66,7 +66,7 @@ def sentence(entry: TimelineEntry, inside: bool = True) -> str:
         entry = copy.copy(entry)
         entry.detail, entry.actor = {}, ""
     subject = {"order": "Order", "saga": "Saga"}.get(entry.kind, entry.name.capitalize() or "Saga")
-    render = _SENTENCES.get(entry.kind, _moved)  # a kind that a newer release has written is told plainly
+    render = _SENTENCES.get(entry.kind, _moved)  # a kind that a newer release has written is shown plainly
     return render(subject, entry)
 
 
@@ -138,7 +138,7 @@ def _operator(subject: str, entry: TimelineEntry) -> str:
 def _incident(subject: str, entry: TimelineEntry) -> str:
     message = entry.detail.get("message") or entry.code.replace("_", " ")
     if entry.to_state == "open":
-        return f"A person is told. {message}"
+        return f"A person is notified. {message}"
     return f"Incident resolved{' by ' + entry.actor if entry.actor else ''}: {message}"
 
 

@@ -20,7 +20,7 @@ from orders.database import is_unusable, sqlstate
 
 log = logging.getLogger(__name__)
 
-LEASE_S = 3.0  # with one look a second, a spare works within five seconds of the holder's last sign of life; never scaled
+LEASE_S = 3.0  # with one read a second, a spare works within five seconds of the holder's last sign of life; never scaled
 WAIT_FOR_THE_ROW = "500ms"
 
 # What each write sets for itself alone: it is not worth a wait for the disk, nor for whoever holds the row.

@@ -11,7 +11,7 @@ from orders.clock import shop_now
 
 
 class ClockWatch:
-    """One process's own. Each look is compared with the one before it.
+    """One process's own. Each reading is compared with the one before it.
 
     The database's instant was read at some moment between the question and its answer: only what no such moment explains is a jump, so that neither a slow
     database nor a process that stood still is taken for one.
@@ -28,11 +28,11 @@ class ClockWatch:
         return time.monotonic() - self._calm_since if self._last else 0.0
 
     def inspect(self, ask: Callable[[], datetime] = shop_now) -> float:
-        """By how many seconds the clock has jumped since the last look; 0.0: it has not."""
+        """By how many seconds the clock has jumped since the last reading; 0.0: it has not."""
         return self.saw(time.monotonic(), ask())
 
     def saw(self, asked: float, now: datetime) -> float:
-        """A look by whoever has just been told ``now`` and had asked at ``asked``, by the monotonic clock."""
+        """A reading by whoever has just read ``now`` and had asked at ``asked``, by the monotonic clock."""
         answered = time.monotonic()
         last, self._last = self._last, (asked, now, answered)
         if last is None:

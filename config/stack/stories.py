@@ -1,4 +1,4 @@
-"""The forty orders of the demo: which story each tells, what happens to it on the way, and how it must end."""
+"""The forty orders of the demo: the story of each, what happens to it on the way, and how it must end."""
 
 import os
 import random
@@ -21,7 +21,7 @@ class Story:
     """``count`` orders that differ from a plain one by ``token``, ``sku``, ``postal_code`` or ``email``, and end with ``status``.
 
     ``meddle`` happens while the payment is being answered. ``effects`` is what the provider's ledger must show of each, in order. ``attention``: it ends with
-    a person being told.
+    a person being notified.
     """
 
     title: str
@@ -60,7 +60,7 @@ STORIES = (
         marks=("in_doubt", "compensated"),
     ),
     Story(
-        "refund declined: a person is told, nobody shown refunded",
+        "refund declined: a person is notified, nobody shown refunded",
         1,
         "compensating",
         ("charge",),

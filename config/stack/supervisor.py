@@ -107,7 +107,7 @@ class Stack:
         self.report(f"database is migrated, the shop is stocked ({time.monotonic() - begun:.1f} s)")
 
     def _start_the_shop(self) -> None:
-        """Everything but the engines, from the start again whenever a port was lost: the others have been told where it is."""
+        """Everything but the engines, from the start again whenever a port was lost: the others already have its address."""
         engines = set(self.children)
         while True:
             try:

@@ -37,7 +37,7 @@ watch = ClockWatch(settings.CLOCK_TOLERANCE_S)  # this process's own: what was a
 # writes the history, and moves a placed order to processing. The saga's row is locked first, as everywhere, so that no two transitions can deadlock.
 # Before an open circuit nothing starts but the circuit's probe, which is then the probe until its lease ends.
 # The time for which the message waited in a long queue is given back to the saga, and to a step that was started before; the deadline of any other step begins
-# with its first start. A later attempt is told of the attempts before it.
+# with its first start. A later attempt knows the attempts before it.
 START = """
 WITH mine AS (
     SELECT id, order_id, epoch, plan, held_by, (
@@ -100,7 +100,7 @@ def start(saga_id: int, epoch: int, name: str, compensating: bool, order: str = 
     ``order`` is what the message calls it, for crash points.
     Raises UnknownStep, and starts nothing: this code does not serve the step as the plan needs it.
     The start does not wait for the disk, unless the provider knows no keys, or has forgotten this one: then a start that is lost could become a second effect.
-    The start of a probe waits too: it tells an order that was called from one that never was.
+    The start of a probe waits too: it distinguishes an order that was called from one that never was.
     """
     crash_point("before_start", order, name, compensating=compensating)
     asked = time.monotonic()

@@ -15,7 +15,7 @@ def nobody_can_work_on(order: Order, waiting: Quarantine | None, wrong: str) -> 
         reasons += _why_it_waits(waiting)
     else:
         reasons += f"This code cannot read what the journal says about it ({wrong})."
-    follows = "Someone has to look." if incidents else "If that goes on, a person is told."
+    follows = "Someone has to look." if incidents else "If that goes on, a person is notified."
     return Explanation(
         sentence=f"{reasons} {follows}",
         public=WITH_A_PERSON if incidents else "It takes longer than usual.",
@@ -42,8 +42,8 @@ def _why_it_waits(waiting: Quarantine) -> str:
     often = "once" if waiting.failures == 1 else f"{waiting.failures} times"
     at = f"{waiting.last_at:%H:%M:%S}"
     if _is_held(waiting):
-        held = f"at the last look, at {at}, somebody else held rows that it needs"
+        held = f"at the last inspection, at {at}, somebody else held rows that it needs"
         return (
             f"The sweep could not work on it {often}; {held}. It goes on by itself when they let go; `manage.py doctor` names them (locks)."
         )
-    return f"The sweep has failed on it {often}, last at {at} ({waiting.code}), and looks at it again by itself."
+    return f"The sweep has failed on it {often}, last at {at} ({waiting.code}), and inspects it again by itself."

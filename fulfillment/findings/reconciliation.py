@@ -1,4 +1,4 @@
-"""The finding about the last reconciliation: its age, and how it ended. What it has found is told by incidents; that none runs is told by nobody else."""
+"""The finding about the last reconciliation: its age, and how it ended. Incidents report what it has found; only this finding reports that none runs."""
 
 from collections.abc import Iterator
 

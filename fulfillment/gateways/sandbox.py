@@ -161,7 +161,7 @@ def _text(answer: dict[str, Any], name: str) -> str:
 
 
 def _field(answer: dict[str, Any], name: str, kind: type[T]) -> T:
-    """A value that the answer must have. Raises InDoubt: a success without it tells us nothing."""
+    """A value that the answer must have. Raises InDoubt: a success without it says nothing."""
     value = answer.get(name)
     if type(value) is not kind:
         raise _incomplete(name)

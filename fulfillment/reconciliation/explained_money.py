@@ -1,8 +1,8 @@
 """Explained money: each minor unit that was ever captured is in exactly one place, by currency.
 
 *Earned* (of fulfilled orders, or written off by a decision), *given back*, *in flight* (of orders on their way, and not for longer than any order takes), *at risk*
-(a person was told by an incident), or *unexplained*. Units are counted as the provider lists them. Where our ledger says something else about an order, what they
-differ by is neither earned nor given back.
+(a person was notified by an incident), or *unexplained*. Units are counted as the provider lists them. Where our ledger says something else about an order, what
+they differ by is neither earned nor given back.
 
 Note: one query. Our ledger is summed by order, next to the state of its saga; of providers only those orders come in about which the ledger might be wrong: those
 that differ, and those that were not judged. All others are listed as our ledger says.
@@ -42,7 +42,7 @@ IN_PLACES = """
     FROM open
 )
 """
-# An order that ended after the cutoff may have been listed before. A saga that is held is told by the incident of its circuit.
+# An order that ended after the cutoff may have been listed before. A saga that is held is reported by the incident of its circuit.
 ORDERS = """
 WITH listed AS (
     SELECT * FROM unnest(%(numbers)s::text[], %(currencies)s::text[], %(captured)s::bigint[], %(refunded)s::bigint[]) AS one(number, currency, captured, refunded)
@@ -169,11 +169,13 @@ def explain(
 
 
 def unexplained(found: Iterable[Explained]) -> Iterator[Finding]:
-    """A person is told of it, once for each currency. That explains nothing: it stays unexplained until it is earned, given back or told with its order."""
+    """An incident notifies a person, once for each currency. That explains nothing: it stays unexplained until it is earned, given back or has an incident with its
+    order.
+    """
     for one in found:
         if one.unexplained:
             orders = "1 order" if one.orders == 1 else f"{one.orders} orders"
-            message = f"neither earned nor given back, not in flight, and no incident tells of it: {orders}, {', '.join(one.like)}"
+            message = f"neither earned nor given back, not in flight, and no incident reports it: {orders}, {', '.join(one.like)}"
             message += " and others" if one.orders > len(one.like) else ""
             yield Finding(
                 subject=f"money {one.currency}", rule=Rule.UNEXPLAINED, found=message, amount_minor=one.unexplained, currency=one.currency

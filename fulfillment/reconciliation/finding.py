@@ -1,4 +1,4 @@
-"""What a reconciliation says: findings, and how much was looked at."""
+"""What a reconciliation says: findings, and how much was read."""
 
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 class Rule(StrEnum):
-    """What is checked; the value is stable and becomes the incident's code. docs/reconcile.md tells what each means."""
+    """What is checked; the value is stable and becomes the incident's code. docs/reconcile.md says what each means."""
 
     # of an order: what its providers hold
     CHARGE_NOBODY_OWNS = "charge_nobody_owns"
@@ -80,7 +80,7 @@ class Finding:
 
     @property
     def fingerprint(self) -> tuple[str, str, str, str]:
-        """What tells two open incidents apart."""
+        """What distinguishes two open incidents."""
         return self.subject, self.kind, self.step, self.rule
 
     @property

@@ -1,8 +1,8 @@
-"""Findings become incidents: each told once, many of one cause told together; what a later run no longer finds is resolved.
+"""Findings become incidents: one for each, or one for many of one cause; what a later run no longer finds is resolved.
 
 Note: together. A provider that lists nothing, or a fault in our own code, is found once for each order. Nobody reads fifty thousand incidents, and they would bury
-those about something else. So the findings of one cause (rule, step and currency) are told one by one only up to ``SINGLE_LIMIT`` of them. Beyond, one incident has
-their number and the sum that is at risk, and those that were told alone are resolved. A run over a part of the orders only adds to such an incident.
+those about something else. So the findings of one cause (rule, step and currency) get an incident each only up to ``SINGLE_LIMIT`` of them. Beyond, one incident has
+their number and the sum that is at risk, and those about a single one are resolved. A run over a part of the orders only adds to such an incident.
 """
 
 from collections import defaultdict
@@ -29,21 +29,21 @@ class Cause(NamedTuple):
 
     @property
     def subject(self) -> str:
-        """Of the incident that tells of many. One currency each: their sum is one amount."""
+        """Of the incident about many. One currency each: their sum is one amount."""
         return f"{TOGETHER}, {self.currency}"
 
 
 class FindingIncidents:
-    """What one run tells. ``is_whole``: it has looked at every order."""
+    """The incidents of one run. ``is_whole``: it has judged every order."""
 
     def __init__(self, is_whole: bool) -> None:
         self._is_whole = is_whole
         self._found: dict[Cause, list[Finding]] = defaultdict(list)
-        self._piles = {_cause_of(incident) for incident in _piles()}  # told together, by an earlier run or this one
+        self._piles = {_cause_of(incident) for incident in _piles()}  # that have one incident for many, by an earlier run or this one
         self._mine: set[Cause] = set()  # by this one
 
     def record(self, findings: Iterable[Finding], rules: Collection[Rule], judged: Collection[int] | None = None) -> None:
-        """In one transaction: what was found is told; what was told under ``rules`` (of the orders ``judged``, if given) and not found now is resolved."""
+        """In one transaction: what was found gets an incident; what has one under ``rules`` (of the orders ``judged``, if given) and not found now is resolved."""
         by_cause: dict[Cause, list[Finding]] = defaultdict(list)
         for finding in findings:
             by_cause[Cause(finding.rule, finding.step, finding.currency)].append(finding)
@@ -54,7 +54,7 @@ class FindingIncidents:
             _resolve_others(_single(rules, judged), {finding.fingerprint for found in by_cause.values() for finding in found})
 
     def finish(self) -> None:
-        """At the end, when everything was found and repaired: the numbers of those told together are right, and what has become few is told one by one."""
+        """At the end, when everything was found and repaired: incidents about many have the right numbers, and what has become few gets an incident each."""
         for cause in self._piles:
             with transaction.atomic():
                 self._finish(cause, [finding for finding in self._found[cause] if not finding.repaired])
@@ -87,7 +87,7 @@ class FindingIncidents:
 
 @transaction.atomic
 def is_gone(incidents: QuerySet[Incident]) -> None:
-    """What they told is found no longer."""
+    """What they are about is found no longer."""
     resolve(incidents, "gone", GONE, ACTOR)
 
 
@@ -132,7 +132,7 @@ def _open_grouped(cause: Cause, found: Sequence[Finding]) -> None:
 
 
 def _fold(cause: Cause, found: Iterable[Finding]) -> None:
-    """What an incident about many tells is told by no other one."""
+    """What an incident about many covers has no other one."""
     alone = _single([cause.rule], None).filter(step=cause.step, subject__in=[finding.subject for finding in found])
     resolve(alone, "grouped", f"it is one of many of one cause: see the incident “{cause.subject}”", ACTOR)
 

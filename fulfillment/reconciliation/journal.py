@@ -1,4 +1,4 @@
-"""An order's own rows: its status, its history, its stock and what it has told agree with its saga."""
+"""An order's own rows: its status, its history, its stock and what it has published agree with its saga."""
 
 from collections.abc import Iterator
 
@@ -36,7 +36,7 @@ def fact_recorded_once(facts: Facts) -> Iterator[Finding]:
     if len(facts.missing_deliveries) != due:
         yield facts.finding(Rule.FACT_RECORDED_ONCE, f"{len(facts.missing_deliveries)} facts, due {due}")
     elif missing := [name for names in facts.missing_deliveries for name in names]:
-        yield facts.finding(Rule.FACT_RECORDED_ONCE, f"never told: {', '.join(missing)}")
+        yield facts.finding(Rule.FACT_RECORDED_ONCE, f"never published: {', '.join(missing)}")
 
 
 def reservations_closed(facts: Facts) -> Iterator[Finding]:

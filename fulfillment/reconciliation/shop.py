@@ -27,7 +27,7 @@ def judge(run: Run) -> list[Finding]:
     silent = [_not_listed(place, why, run.unjudged[place]) for place, why in run.listings.silent.items()]
     run.incidents.record(silent, ())
     is_gone(Incident.objects.filter(code=Rule.NOT_LISTED, subject__in=[_named(place) for place in run.listings.providers]))
-    unknown = list(shop_rules.unknown_order(run.listings))  # without what is told as one
+    unknown = list(shop_rules.unknown_order(run.listings))  # without what has an incident as forgotten
     run.incidents.record(unknown, () if run.scope.placed_from or silent else (Rule.UNKNOWN_ORDER,))
     return found + unplaced + silent + unknown
 

@@ -64,11 +64,11 @@ def each_effect_once(audit: SideEffectsAudit, since: datetime | None) -> Iterato
 
 
 def due_or_incident() -> Iterator[Finding]:
-    """Every saga that is not closed has a time at which the sweep looks, or an incident that tells a person; ours alone does not count."""
+    """Every saga that is not closed has a time at which the sweep inspects it, or an incident that notifies a person; ours alone does not count."""
     incidents = unresolved(order=OuterRef("order")).exclude(code=Rule.DUE_OR_INCIDENT)
     stranded = Saga.objects.filter(~Exists(incidents), state__in=OPEN, wake_at__isnull=True)
     for saga in stranded.select_related("order").prefetch_related("records"):
-        found = f"{saga.get_state_display().lower()}, no time to look at it and no incident"
+        found = f"{saga.get_state_display().lower()}, no time to inspect it and no incident"
         yield _about(saga.order, Rule.DUE_OR_INCIDENT, found, _at_risk_minor(saga))
 
 
@@ -83,7 +83,7 @@ def _at_risk_minor(saga: Saga) -> int:
 
 
 def no_failure_is_shown_early() -> Iterator[Finding]:
-    """Nobody is told that an order has failed, or was cancelled, while its compensation is open."""
+    """Nobody is notified that an order has failed, or was cancelled, while its compensation is open."""
     for order in Order.objects.filter(status__in=FAILURES, saga__state__in=OPEN):
         yield _about(order, Rule.NO_FAILURE_IS_SHOWN_EARLY, f"shown as {order.status}, and its saga is not closed")
 

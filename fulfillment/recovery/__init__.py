@@ -1,8 +1,8 @@
 """Recovery: the sweep, and what a person may decide. None of it publishes: the sweep returns what to launch, and a decision only makes the saga due now.
 
 The sweep. ``sweep`` finds what is due, ``inspection`` works on one saga, ``containment`` keeps its trouble from the others, ``sweep_memory`` is what one sweep
-remembers, and ``heartbeat`` shows that it is at work. ``quarantine`` holds the sagas that nobody can work on. ``probes`` tell loss from backlog, ``circuits`` looks
-after providers that are out, ``jumps`` moves open sagas with a clock that has jumped.
+remembers, and ``heartbeat`` shows that it is at work. ``quarantine`` holds the sagas that nobody can work on. ``probes`` distinguish loss from backlog, ``circuits``
+inspects providers that are out, ``jumps`` moves open sagas with a clock that has jumped.
 
 A person. ``choices`` says what is legal, ``requests`` what is asked and answered, ``decisions`` does it. ``action_table`` is what each action does;
 ``provider_lookup``, ``stated_amounts``, ``second_approval`` and ``audit`` are what a decision needs before. ``safe_actions`` need no version, ``bulk`` retries many

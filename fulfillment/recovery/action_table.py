@@ -41,7 +41,7 @@ def _it_happened(saga: Saga, request: Request, found: LookedUp | None) -> None:
 
 def _start_undo(saga: Saga, request: Request, found: LookedUp | None) -> None:
     _resolve_incidents(saga, request)
-    operator_actions.due_now(saga)  # first, because a saga that moves is never without its next look
+    operator_actions.due_now(saga)  # first, because a saga that moves is never without its next inspection
     operator_actions.compensate_all(saga)
 
 

@@ -120,7 +120,7 @@ def confirm(number: int, actor: Actor, reason: str, rate_per_s: float) -> RetryB
         refuse_whom_it_is_not_for(actor, "retry")
         refuse_a_card_number(reason)
         if not RetryBatch.objects.filter(pk=number).exists():
-            raise Refused(f"There is no batch {number}: `manage.py retry_orders` with a filter previews one, and tells its number.")
+            raise Refused(f"There is no batch {number}: `manage.py retry_orders` with a filter previews one, and prints its number.")
         by = {"user": actor.user, "actor": actor.name, "reason": reason, "rate_per_s": min(rate_per_s, FASTEST_PER_S)}
         RetryBatch.objects.filter(pk=number, confirmed_at=None).update(confirmed_at=ShopNow(), next_at=ShopNow(), **by)
     return RetryBatch.objects.get(pk=number)

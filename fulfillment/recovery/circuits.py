@@ -48,7 +48,7 @@ WHERE fulfillment_saga.id = placed.id RETURNING fulfillment_saga.id
 
 
 def probes(memory: Memory | None = None) -> Iterator[Launch]:
-    """Look after every circuit that is open, or has just closed. Yields the probes that are to be published. ``memory``: of this sweep's earlier rounds.
+    """Inspect every circuit that is open, or has just closed. Yields the probes that are to be published. ``memory``: of this sweep's earlier rounds.
 
     The incident comes last, and alone: whoever holds its row must not keep an order from asking whether the provider is back.
     """
@@ -73,7 +73,7 @@ def _alone(circuit: Circuit, memory: Memory) -> Iterator[None]:
             raise
         memory.contained += 1
         if memory.is_new((f"{circuit.name} {sqlstate(error) or type(error).__name__}", 0)):
-            log.exception("Circuit %s could not be looked after; the next rounds try again, and are counted", circuit.name)
+            log.exception("Circuit %s could not be inspected; the next rounds try again, and are counted", circuit.name)
 
 
 def _incidents_of(name: OuterRef | str) -> "QuerySet[Incident]":

@@ -17,7 +17,7 @@ from orders.database import is_our_trouble, is_unusable, lost_a_race, sqlstate, 
 log = logging.getLogger(__name__)
 
 PATIENT = 5  # times in a row that a saga may be held by somebody else before it goes into quarantine
-LOST_WITH_IT = 3  # times in a row that the connection may be lost while a saga is looked at before the saga goes into quarantine
+LOST_WITH_IT = 3  # times in a row that the connection may be lost while a saga is inspected before the saga goes into quarantine
 CONNECTION_LOST = "connection_lost"
 
 
@@ -84,7 +84,7 @@ def _could_not(due: Due, memory: Memory, error: Exception) -> None:
     """It goes into quarantine, which counts. A traceback is logged only once for each place at which something breaks."""
     code = sqlstate(error) or type(error).__name__
     if memory.is_new((code, _line_of(error))):
-        log.error("The sweep could not work on saga %s; others that fail here are counted, not told", due.saga, exc_info=error)
+        log.error("The sweep could not work on saga %s; others that fail here are counted, not logged one by one", due.saga, exc_info=error)
     _hold(due, memory, code)
 
 
@@ -106,4 +106,6 @@ def _hold(due: Due, memory: Memory, code: str) -> None:
             raise  # nothing can be written at all: the database's trouble, and not this saga's
         if memory.leave_alone(due.saga) == 1:
             failed = sqlstate(error) or type(error).__name__
-            log.error("Saga %s of order %s: no look succeeds (%s), and that cannot be written down (%s)", due.saga, due.order, code, failed)
+            log.error(
+                "Saga %s of order %s: no inspection succeeds (%s), and that cannot be written down (%s)", due.saga, due.order, code, failed
+            )

@@ -1,7 +1,7 @@
 """Clock jumps: when the database's clock has jumped, the instants of open sagas are moved with it. So no deadline passes, and nothing stands still, by the jump.
 
 Note: which instants. What was written before the jump is moved. What was written between the jump and the sweep's noticing it has the new clock already: these are
-a few seconds, and the instant itself tells which it is. ``wake_at`` is never moved into the future: an inspection that comes too early harms nobody. A stamp from a
+a few seconds, and the instant itself shows which it is. ``wake_at`` is never moved into the future: an inspection that comes too early harms nobody. A stamp from a
 clock that was ahead proves nothing, and is removed.
 
 Note: nobody watched. Nobody can tell whether the clock was set while no sweep ran, so nothing is moved then. If it was set forward, everything that waits looks

@@ -69,7 +69,7 @@ def order_of(saga_id: int) -> int | None:
         return None
 
 
-# --- a person is told ----------------------------------------------------------------------------------------------------
+# --- a person is notified ------------------------------------------------------------------------------------------------
 
 
 def open_incident_of(saga_id: int, order_id: int | None, code: str) -> None:
@@ -118,7 +118,7 @@ def _about(saga_id: int, order_id: int | None) -> tuple[str, str, int]:
         return unknown
 
 
-# --- looked at again ------------------------------------------------------------------------------------------------------
+# --- inspected again ------------------------------------------------------------------------------------------------------
 
 
 def due_again(now: datetime) -> Iterator[tuple[int, int | None]]:

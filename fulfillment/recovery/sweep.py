@@ -53,7 +53,7 @@ def _waiting(now: datetime, memory: Memory) -> Iterator[Due | None]:
     while page := _page(now, after):
         waits = _postponed([saga_id for _, saga_id, _ in page], memory)
         if waits:
-            yield None  # a queue of thousands is many pages: between them the turn is kept, and the others are looked after
+            yield None  # a queue of thousands is many pages: between them the turn is kept, and circuits and queues are inspected
         inspections = iter([Due(saga=saga_id, order=order_id) for _, saga_id, order_id in page if saga_id not in waits])
         yield from _until_many_fail(inspections, memory) if len(later) < LATER else inspections
         later += inspections
@@ -63,7 +63,7 @@ def _waiting(now: datetime, memory: Memory) -> Iterator[Due | None]:
 
 
 def _until_many_fail(inspections: Iterator[Due], memory: Memory) -> Iterator[Due]:
-    """Of ``looks``, until many have failed. The iterator itself goes on from there."""
+    """Of ``inspections``, until many have failed. The iterator itself goes on from there."""
     failed_before = memory.contained
     for saga in inspections:
         yield saga

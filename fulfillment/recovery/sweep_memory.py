@@ -22,7 +22,7 @@ class Memory:
     """What one sweep remembers of its rounds.
 
     ``aside``: saga → (failures in a row, until when it is left alone, in monotonic seconds). ``lost``: saga → connections lost in a row while it was inspected.
-    ``traced``: places whose traceback was logged. ``contained``: failures since somebody last asked. ``mark``: up to when it has looked at what is due.
+    ``traced``: places whose traceback was logged. ``contained``: failures since somebody last asked. ``mark``: up to when it has inspected what is due.
     ``one_by_one``: a page could not be put off as one in this round. ``watch``: on the database's clock; None: nobody watches, and the clock is believed.
     """
 

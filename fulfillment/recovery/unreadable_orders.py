@@ -18,7 +18,7 @@ from orders.timeline import Kind, TimelineEntry
 
 def choices_of(held: Quarantine | None, incident_is_open: bool) -> list[Choice]:
     """The actions that are legal. ``held`` None: it is not in quarantine, because the sweep has not met it yet, or has nothing more to do with it."""
-    found = [Choice(verb="retry", label="Look at it again now")] if held else []
+    found = [Choice(verb="retry", label="Inspect it again now")] if held else []
     return found + whatever_its_rows_say(incident_is_open)
 
 
@@ -37,7 +37,7 @@ def decide(request: Request) -> Answer:
     refuse_what_is_not_legal(request, legal, "cannot be worked on by any process")
     _audit(order_id, request)
     _do(order_id, held, request)
-    follows = " is looked at again within a second" if request.verb == "retry" else f": {request.verb} is recorded"
+    follows = " is inspected again within a second" if request.verb == "retry" else f": {request.verb} is recorded"
     return Answer(outcome="done", sentence=f"{request.order}{follows}.")
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Answer:
-    """A status and a JSON body. ``replayed``: remembered under the key. ``silent``: the effect took place, and nobody is told."""
+    """A status and a JSON body. ``replayed``: remembered under the key. ``silent``: the effect took place, and no answer is sent."""
 
     status: int
     body: dict[str, Any]

@@ -1,4 +1,4 @@
-"""Reading what came in: every field is there, has its type and stays in its bounds, or the caller is told which one does not."""
+"""Reading what came in: every field is there, has its type and stays in its bounds, or the caller gets the name of the one that does not."""
 
 import json
 import re

@@ -25,7 +25,7 @@ SILENT = (Fault.MUTE, Fault.LATE)
 class Script:
     """How a provider behaves towards one value. ``faults[n]`` meets try n + 1 under a key, ``then`` all later ones; None works.
 
-    Where later tries are LOST, a remembered answer is never told either. ``delay_s``: seconds before the effect, at time scale 1.
+    Where later tries are LOST, a remembered answer never arrives either. ``delay_s``: seconds before the effect, at time scale 1.
     ``overtakes``: a try does not wait for one that is still running under its key. ``compensation``: the same for refunding or cancelling.
     ``declined_as``: the code of a try that is DECLINED.
     ``takes_minor``, ``takes_in``: what is taken instead of what was asked for, and in which currency; of a refund: what the first one gives back.

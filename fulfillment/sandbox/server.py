@@ -87,7 +87,7 @@ def say(line: str) -> None:
 
 
 def run(port: int, ledger_path: Path, time_scale: float, demo_values: bool, announce: Callable[[str], None] = say) -> None:
-    """Serve until SIGTERM or Ctrl-C. ``port`` 0 takes a free one; ``announce`` is told the address. Raises CannotStart."""
+    """Serve until SIGTERM or Ctrl-C. ``port`` 0 takes a free one; ``announce`` gets the address. Raises CannotStart."""
     try:
         sockets = bind_sockets(port, HOST)
     except (OSError, OverflowError) as fault:

@@ -1,4 +1,4 @@
-"""Icons and words. A state is never told by its colour alone."""
+"""Icons and words. A state is never shown by its colour alone."""
 
 from django.utils.html import format_html
 from django.utils.safestring import SafeString

@@ -93,7 +93,7 @@ def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
 
 
 def server_error(request: HttpRequest) -> HttpResponse:
-    """handler500: nothing of the error itself is told. 503 where our own database could not serve it."""
+    """handler500: nothing of the error itself is shown. 503 where our own database could not serve it."""
     error = sys.exc_info()[1]
     if error is not None and is_our_trouble(error):
         return _come_again(request, error)

@@ -38,7 +38,7 @@ class Strict(serializers.Serializer[Any]):
 
 
 def _shown(name: Any) -> str:
-    """A name that an answer can hold: half a surrogate pair is no text, and a card number is told to nobody."""
+    """A name that an answer can hold: half a surrogate pair is no text, and a card number is shown to nobody."""
     text = str(name).encode("utf-8", "replace").decode()
     return "a card number" if has_card_number(text) else text
 

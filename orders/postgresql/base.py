@@ -1,4 +1,4 @@
-"""Django's PostgreSQL backend, with two differences: a connection that cannot work any more is closed when that is noticed, and never kept; and an error tells
+"""Django's PostgreSQL backend, with two differences: a connection that cannot work any more is closed when that is noticed, and never kept; and an error says
 what is wrong with a row, and not what stands in it.
 
 Four things end a connection. The server says that it is of no use (``orders.database``). A command is interrupted, by a signal's exception, before its answer was

@@ -13,7 +13,7 @@ def open_order(admin: Page, shop: Shop, number: str) -> None:
 
 
 def test_an_order_is_followed_to_fulfilled(admin: Page, shop: Shop) -> None:
-    """I place an order, and see it paid, reserved, shipped and told, with a link to every task."""
+    """I place an order, and see it paid, reserved, shipped and published, with a link to every task."""
     number = shop.place()
     open_order(admin, shop, number)
     shop.ends(number)

@@ -77,7 +77,7 @@ def test_rabbitmq_with_an_alarm_is_told_as_that_at_once(rabbit: RabbitBroker, db
 def test_a_broker_that_takes_no_messages_is_told_as_that(
     becomes: Any, words: str, broker: Broker, db: None, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """After a failover, or with its memory full, it answers PING; nobody is told to start workers that run already."""
+    """After a failover, or with its memory full, it answers PING; nobody is notified to start workers that run already."""
     becomes(broker)
 
     (finding,) = list(broker_and_workers(app, 0.5, lambda queue: ""))

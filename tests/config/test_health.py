@@ -140,7 +140,7 @@ def test_the_status_page_names_no_order(well: None, saga: int, probe: Browser, m
 
 
 def test_a_failure_is_heard_by_a_monitor_that_reads_only_codes(db: None, probe: Browser, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The broker is down: the shop is ready for orders, and somebody is told."""
+    """The broker is down: the shop is ready for orders, and somebody is notified."""
     here(monkeypatch)
 
     assert probe.get("/readyz").status_code == 200

@@ -96,7 +96,7 @@ def state(order: Order) -> str:
 
 
 def test_an_order_whose_every_task_id_was_revoked_ends_at_a_person(broker: Broker, worker: Worker, shop: Shop) -> None:
-    """All that is ever published for it is thrown away by the worker, without a word: after a few times somebody is told."""
+    """All that is ever published for it is thrown away by the worker, without a word: after a few times somebody is notified."""
     ids = [f"ORD-1.payment.{engine.run_name(1, again)}" for again in range(20)]
     revoke = [sys.executable, "-m", "celery", "-A", "config", "control", "revoke", *ids]
     subprocess.run(revoke, cwd=ROOT, env=os.environ | variables(broker), check=True, capture_output=True, timeout=60)
@@ -139,7 +139,7 @@ def test_a_step_that_kills_its_process_every_time_turns_the_order_back(worker: W
 
 
 def test_a_compensation_that_kills_its_process_every_time_ends_at_a_person(worker: Worker, shop: Shop, crash: Path) -> None:
-    """The refund cannot even be asked for: after its tries a person is told, with the amount."""
+    """The refund cannot even be asked for: after its tries a person is notified, with the amount."""
     crashing = Crashing(crash, "after_start.compensate.payment.any")
 
     with crashing.always():

@@ -1,4 +1,4 @@
-"""Promise: a process that ends again and again is told to a person by its name, and the word is taken back when it is over."""
+"""Promise: a process that ends again and again is reported to a person by its name, and the incident is resolved when it is over."""
 
 import os
 import signal
@@ -97,7 +97,7 @@ def test_the_list_of_incidents_names_it_as_what_it_is(capsys: pytest.CaptureFixt
 
 
 def test_stopping_and_starting_is_no_crash() -> None:
-    """A deploy restarts everything, several times if it must: nobody is told."""
+    """A deploy restarts everything, several times if it must: nobody is notified."""
     for _ in range(3 * CRASHES):
         presence = Registration("relay@here", RELEASE)
         presence.begin()

@@ -1,4 +1,4 @@
-"""Promise: nothing is tried for ever. A step out of its budget turns the order back, a compensation out of its budget is told to a person, with the amount."""
+"""Promise: nothing is tried for ever. A step out of its budget turns the order back, a compensation out of its budget is reported to a person, with the amount."""
 
 from collections.abc import Iterator
 

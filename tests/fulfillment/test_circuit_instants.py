@@ -224,7 +224,7 @@ def test_who_was_never_asked_for_is_a_person_s_after_the_limit_of_an_outage(
     recovery.inspect_saga(late)
 
     assert Incident.objects.filter(order__saga=late).exists() is is_open
-    assert found(late).state == SagaState.RUNNING, "it waits on, told or not"
+    assert found(late).state == SagaState.RUNNING, "it waits on, with an incident or without"
 
 
 def test_a_cancel_of_who_is_held_is_due_at_once(place: Place, order: Order, clock: ShopClock) -> None:

@@ -60,7 +60,7 @@ def test_the_reason_is_that_of_turning_back_not_of_a_failed_compensation(saga: i
 
 @pytest.mark.parametrize(("name", "message"), [("insurance", "insurance failed"), ("gift_wrap", "gift wrap failed")])
 def test_an_order_that_fails_at_a_step_of_one_s_own_says_which(saga: int, order: Order, name: str, message: str) -> None:
-    """A step that somebody adds has no status of its own; its name is told all the same, inside and outside."""
+    """A step that somebody adds has no status of its own; its name is shown all the same, inside and outside."""
     StepRecord.objects.filter(name="payment").update(name=name)
     with transaction.atomic():
         compensation.turn_back(engine.locking(Saga.objects.filter(pk=saga)).get(), "No paper left.")

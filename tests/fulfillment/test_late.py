@@ -82,7 +82,7 @@ def test_a_look_that_is_hardly_late_gives_nothing(saga: int, clock: ShopClock) -
 
 
 def test_an_order_that_nobody_has_seen_for_longer_than_a_provider_remembers_gets_no_more_than_that(saga: int, clock: ShopClock) -> None:
-    """Stranded for a month: it turns back, or a person is told, instead of being charged as if it were new."""
+    """Stranded for a month: it turns back, or a person is notified, instead of being charged as if it were new."""
     failed(saga, clock)
     before = found(saga).deadline_at
     clock.until(found(saga).wake_at, 30 * settings.KEY_WINDOW_S)
@@ -94,7 +94,7 @@ def test_an_order_that_nobody_has_seen_for_longer_than_a_provider_remembers_gets
 
 
 def test_a_compensation_whose_message_was_lost_while_nobody_looked_has_all_of_its_time(saga: int, clock: ShopClock) -> None:
-    """It is never told to a person as "out of deadline" before it was tried once."""
+    """It is never reported to a person as "out of deadline" before it was tried once."""
     refused(saga)
     lost_s = COMPENSATION_DEADLINE + 10
     clock.passes(lost_s)

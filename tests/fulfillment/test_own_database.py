@@ -1,4 +1,4 @@
-"""Promise: what our own database cannot serve is nobody's failure: no try and no deadline is spent, nothing known is lost, and a person is told if it lasts."""
+"""Promise: what our own database cannot serve is nobody's failure: no try and no deadline is spent, nothing known is lost, and a person is notified if it lasts."""
 
 import threading
 import time
@@ -74,7 +74,7 @@ def test_a_stock_row_that_somebody_holds_costs_time_only(saga: int, order: Order
             swept(saga)
             run(saga, "inventory")
 
-    assert TimelineEntry.objects.filter(name="inventory", code="own_database").count() == 1, "told once, however often it is put off"
+    assert TimelineEntry.objects.filter(name="inventory", code="own_database").count() == 1, "recorded once, however often it is put off"
     entry = TimelineEntry.objects.get(name="inventory", code="own_database")
     assert sentence(entry) == (
         "Inventory waits for our own database, and spends neither tries nor time: Another session holds rows or tables that it needs"
@@ -213,7 +213,7 @@ def test_what_cannot_even_be_noted_is_left_to_the_lease_and_spends_no_try(saga: 
 
 def test_an_errback_that_meets_a_held_row_ends_in_a_sentence(saga: int) -> None:
     with held(SAGA):
-        assert "the sweep looks at it" in tasks.failed(saga=saga, epoch=1, order="ORD-1")
+        assert "the sweep inspects it" in tasks.failed(saga=saga, epoch=1, order="ORD-1")
 
 
 def test_a_doubled_message_puts_nothing_off_that_another_worker_has_started(saga: int) -> None:

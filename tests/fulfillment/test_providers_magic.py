@@ -70,7 +70,7 @@ def status_and_code(answer: httpx.Response) -> tuple[int, str]:
 
 @pytest.mark.parametrize("profile", ["", "/forgetful", "/burn", "/watch"])
 def test_a_charge_lands_late_and_once(customer_of: Callable[[str], Customer], profile: str) -> None:
-    """Nobody was told; until it has landed its key is in progress, and then the same key tells."""
+    """Nobody was notified; until it has landed its key is in progress, and then the same key tells."""
     customer = customer_of(profile)
     with GONE:
         customer.pay("tok_lands_late", HANGS)

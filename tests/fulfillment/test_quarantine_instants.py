@@ -1,4 +1,4 @@
-"""Promise: what nobody can work on is looked at again when the rules say, neither sooner nor later, and told when its time has come."""
+"""Promise: what nobody can work on is inspected again when the rules say, neither sooner nor later, and reported when its time has come."""
 
 import random
 from typing import Any

@@ -1,4 +1,4 @@
-"""Promise: of an order on which nobody can work the truth is told everywhere, and a person may decide what can be decided."""
+"""Promise: of an order on which nobody can work the truth is shown everywhere, and a person may decide what can be decided."""
 
 import json
 import logging
@@ -136,13 +136,13 @@ def test_before_a_person_is_told_the_sentence_promises_it(saga: int, order: Orde
     explanation = explain(fresh(order))
 
     assert explanation.sentence.startswith("The sweep has failed on it once")
-    assert explanation.sentence.endswith("If that goes on, a person is told.")
+    assert explanation.sentence.endswith("If that goes on, a person is notified.")
     assert explanation.blocked_on == "the sweep"
     assert explanation.public == "It takes longer than usual."
     assert explanation.next_at is not None
 
 
-@pytest.mark.parametrize("notified", [False, True], ids=["not told yet", "a person is told"])
+@pytest.mark.parametrize("notified", [False, True], ids=["not notified yet", "a person is notified"])
 @pytest.mark.django_db(transaction=True)
 def test_an_order_whose_rows_somebody_holds_waits_for_whoever_holds_them(notified: bool, saga: int, order: Order, settings: Any) -> None:
     """The sweep is well: the sentence blames whom it should, on every surface."""
@@ -156,11 +156,11 @@ def test_an_order_whose_rows_somebody_holds_waits_for_whoever_holds_them(notifie
         shown_to_us, shown_to_client = explain(order), shown.why(order)
         finding = next(iter(sweep.quarantine()))
 
-    assert "at the last look, at " in shown_to_us.sentence
+    assert "at the last inspection, at " in shown_to_us.sentence
     assert "somebody else held rows that it needs" in shown_to_us.sentence
     assert "It goes on by itself when they let go; `manage.py doctor` names them (locks)." in shown_to_us.sentence
     assert ("No process can work on it. €1.00 at risk. The sweep could not work on it " in shown_to_us.sentence) is notified
-    assert shown_to_us.sentence.count("rows that it needs") == 1, "the cause is told once"
+    assert shown_to_us.sentence.count("rows that it needs") == 1, "the cause is shown once"
     assert shown_to_us.blocked_on == ("a person" if notified else "whoever holds its rows")
     assert shown_to_client["blocked_on"] == ("a person" if notified else "our own database")
     assert "sweep" not in " ".join(str(value) for value in shown_to_client.values())
@@ -182,7 +182,7 @@ def test_a_retry_looks_again_now_and_whoever_is_told_again_knows_why(saga: int, 
 
     answer = recovery.decide(request(order, "retry", reason="the disk was replaced"))
 
-    assert (answer.outcome, answer.sentence) == ("done", "ORD-1 is looked at again within a second.")
+    assert (answer.outcome, answer.sentence) == ("done", "ORD-1 is inspected again within a second.")
     assert not Incident.objects.get().is_open
     assert list(recovery.due()) == [None]
     assert [incident.is_open for incident in Incident.objects.order_by("pk")] == [False, True]

@@ -1,4 +1,4 @@
-"""Promise: a queue that nobody serves is told to a person, once, however long it lasts; and taken back once it is served."""
+"""Promise: a queue that nobody serves is reported to a person, once, however long it lasts; and taken back once it is served."""
 
 import time
 from datetime import datetime
@@ -138,7 +138,7 @@ def clock_jumps(clock: ShopClock, by_s: float) -> float:
 
 
 def test_an_idle_round_writes_nothing_about_it(clock: ShopClock) -> None:
-    """Nor does one in which it was told already."""
+    """Nor does one in which it was reported already."""
     asked("saga")
     clock.passes(CORE_S + 1)
     sweep_round()

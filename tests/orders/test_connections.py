@@ -108,7 +108,7 @@ def test_what_is_interrupted_outside_of_a_transaction_leaves_a_process_that_work
 
 @pytest.mark.django_db(transaction=True)
 def test_a_connection_whose_server_has_gone_in_the_commit_is_not_asked_again() -> None:
-    """The error that is told is the one of the COMMIT, and the next transaction opens a connection of its own."""
+    """The error that is raised is the one of the COMMIT, and the next transaction opens a connection of its own."""
     run(SLOW_COMMIT)
     pid = connection.connection.info.backend_pid
 

@@ -1,4 +1,4 @@
-"""The watch on the database's clock: a jump is told from a slow answer and from a pause."""
+"""The watch on the database's clock: a jump is distinguished from a slow answer and from a pause."""
 
 import time
 from collections.abc import Callable

@@ -106,7 +106,7 @@ BUGS = (
         replace="left_since=None)",
     ),
     Bug(
-        name="each look at who is held begins its hold anew",
+        name="each inspection of who is held begins its hold anew",
         blindness=ARITHMETIC,
         file="fulfillment/engine/circuit_holds.py",
         search="        save(saga, held_by=circuit.name, held_at=shop_now())",
@@ -142,7 +142,7 @@ BUGS = (
         replace="    may_be_lost()\n    recorded = succeed(saga, claim.name, receipt, claim.compensating)\n",
     ),
     Bug(
-        name="subscribers are told before the commit",
+        name="subscribers are called before the commit",
         blindness=BOUNDARIES,
         file="sideeffects/tasks.py",
         search="    transaction.on_commit(lambda: publish(messages), robust=True)",
@@ -164,7 +164,7 @@ BUGS = (
     ),
     # --- beyond the first page ---
     Bug(
-        name="only the first page of the quarantine is looked at",
+        name="only the first page of the quarantine is inspected",
         blindness=PAGES,
         file="fulfillment/recovery/quarantine.py",
         search="    while page := _page(now, after):",
@@ -242,7 +242,7 @@ BUGS = (
     ),
     # --- planted after the tests had been written for what the first twenty had shown ---
     Bug(
-        name="a sweep that has just begun waits for a whole lease again at each look",
+        name="a sweep that has just begun waits for a whole lease again at each inspection",
         is_later=True,
         blindness=ARITHMETIC,
         file="fulfillment/engine/resumption.py",
@@ -266,7 +266,7 @@ BUGS = (
         replace=".total_seconds() > settings.PATIENCE_CAP_S:",
     ),
     Bug(
-        name="the fact is told to subscribers before it is recorded",
+        name="the fact is published to subscribers before it is recorded",
         is_later=True,
         blindness=BOUNDARIES,
         file="fulfillment/engine/progress.py",
@@ -275,7 +275,7 @@ BUGS = (
         "    transaction.on_commit(lambda: facts.record(fact, order.pk, order.correlation_id))\n",
     ),
     Bug(
-        name="a saga leaves the quarantine before the look that may fail",
+        name="a saga leaves the quarantine before the inspection that may fail",
         is_later=True,
         blindness=BOUNDARIES,
         file="fulfillment/recovery/sweep.py",
@@ -334,7 +334,7 @@ BUGS = (
         replace="if found else None",
     ),
     Bug(
-        name="after a part was given back the rest is asked for without a look",
+        name="after a part was given back the rest is asked for without a look-up",
         is_later=True,
         blindness=MONEY,
         file="fulfillment/engine/differing_answers.py",
@@ -366,7 +366,7 @@ BUGS = (
         replace='asked = {"verb": request.verb, "amount_minor": amount}',
     ),
     Bug(
-        name="a batch retries what it has told to be skipped",
+        name="a batch retries what it has announced as skipped",
         is_later=True,
         blindness=PEOPLE,
         file="fulfillment/recovery/bulk.py",

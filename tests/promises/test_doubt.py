@@ -27,7 +27,7 @@ def adds_up_to_nothing(shop: Shop, number: str) -> None:
 
 @pytest.mark.parametrize("gateway", ALL)
 def test_a_charge_whose_answer_never_came_is_given_back_when_the_order_turns_back(shop: Shop, gateway: str) -> None:
-    """My card was charged, nobody was told, and I cancelled: I get my money back, whatever kind of bank it is."""
+    """My card was charged, nobody was notified, and I cancelled: I get my money back, whatever kind of bank it is."""
     number = in_doubt_and_cancelled(shop, gateway, "tok_charged_never_answers")
 
     assert shop.ends(number, 60) == "cancelled"

@@ -1,4 +1,4 @@
-"""Promise: an order that nothing disturbs is paid once, reserved, shipped once, and told to every subscriber."""
+"""Promise: an order that nothing disturbs is paid once, reserved, shipped once, and published to every subscriber."""
 
 from tests.promises.conftest import Shop
 from tests.proofs.black_box.waiting import wait_for

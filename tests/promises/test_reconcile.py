@@ -94,7 +94,7 @@ def test_what_lands_after_its_compensation_is_given_back_and_shown_as_an_orphan(
 
 
 def test_a_provider_that_does_not_answer_is_told_and_nothing_is_judged_by_half(own: Shop) -> None:
-    """Half a list would make half of the orders look wrong: they are not judged, a person is told of the silence, and no longer once it is over."""
+    """Half a list would make half of the orders look wrong: they are not judged, a person is notified of the silence, and no longer once it is over."""
     before = sorted(incidents(own))
 
     with own.stopped("sandbox"):

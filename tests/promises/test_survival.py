@@ -1,4 +1,4 @@
-"""Promise: a refund that cannot be completed is told to a person and never called done; a killed stack, a frozen worker and a deaf one cost time only."""
+"""Promise: a refund that cannot be completed is reported to a person and never called done; a killed stack, a frozen worker and a deaf one cost time only."""
 
 import os
 import signal

@@ -1,4 +1,4 @@
-"""Promise: a storm that asks whether somebody was told, and whether every process works, is not put off: what stands still is named, what moves is not."""
+"""Promise: a storm that asks whether somebody was notified, and whether every process works, is not put off: what stands still is named, what moves is not."""
 
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -91,7 +91,7 @@ MOVING = [(seconds, "retry_wait") for seconds in range(0, 150, 10)]
 
 @pytest.mark.django_db
 def test_what_came_to_rest_in_time_or_was_told_or_moves_is_no_breach(storm: Storm) -> None:
-    """In time; told by its own incident; told by one for all, resolved since; moving by itself; placed later."""
+    """In time; with its own incident; with one for all, resolved since; moving by itself; placed later."""
     an_order("ORD-1", (0, "started"), closed_s=5)
     open_one(an_order("ORD-2", (0, "compensation_failed")), kind="compensation_exhausted")
     an_order("ORD-3", *MOVING, closed_s=95)

@@ -43,7 +43,7 @@ OF_MANY = ("stranded", "backlog", "starved", "deploy", "poisoned")
 
 
 def storm(folder: Path, run_dir: Path, name: str) -> tuple[int, dict[str, Any], str]:
-    """(exit code, what the one storm told, what a person sees)."""
+    """(exit code, what the one storm printed, what a person sees)."""
     env = os.environ | {"RUN_DIR": str(run_dir)}
     words = [sys.executable, "manage.py", "storm", "--size", "small", "--only", name, "--json"]
     run = subprocess.run(words, cwd=folder, env=env, capture_output=True, text=True, timeout=420)

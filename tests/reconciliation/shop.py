@@ -70,7 +70,7 @@ class Shop:
         return [(finding.subject, finding.rule.value, finding.amount_minor) for finding in self.reconcile(**options).findings]
 
     def incidents(self) -> list[tuple[str, str, str, int, str]]:
-        """(subject, kind, code, amount, state) of all that was ever told."""
+        """(subject, kind, code, amount, state) of every incident there ever was."""
         return list(Incident.objects.order_by("id").values_list("subject", "kind", "code", "amount_minor", "state"))
 
 

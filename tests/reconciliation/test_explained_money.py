@@ -1,4 +1,4 @@
-"""Promise: every minor unit that was ever captured is in exactly one place, and what nobody can explain is told."""
+"""Promise: every minor unit that was ever captured is in exactly one place, and what nobody can explain is reported."""
 
 import itertools
 from collections.abc import Iterator
@@ -156,7 +156,7 @@ def test_each_currency_is_explained_by_itself(shop: Shop, fulfilled: Order) -> N
 
 
 def test_money_of_an_order_that_has_been_open_for_too_long_is_explained_by_nobody(shop: Shop) -> None:
-    """Someone looks at it again and again, and no person was told: one is told now, and it stays unexplained all the same."""
+    """Someone looks at it again and again, and no person was notified: one is notified now, and it stays unexplained all the same."""
     charge_one(shop)
     grow_old()
 
@@ -202,7 +202,7 @@ def test_an_order_that_ended_while_the_lists_were_read_is_not_called_unexplained
 
 
 def everything() -> Iterator[tuple[str | None, int, int, int, int, int, int, int, bool, bool]]:
-    """State, captured, refunded, of it by hand, written off, listed captured, listed refunded, total, told, on its way."""
+    """State, captured, refunded, of it by hand, written off, listed captured, listed refunded, total, with an incident, on its way."""
     some = range(3)
     for captured, refunded, by_hand, off, listed, back in itertools.product(some, repeat=6):
         if not (by_hand <= refunded <= captured and off <= captured - refunded and back <= listed):
@@ -213,7 +213,7 @@ def everything() -> Iterator[tuple[str | None, int, int, int, int, int, int, int
 
 
 def test_whatever_is_captured_each_unit_is_in_exactly_one_place(db: None) -> None:
-    """Of every small order that there can be: no place is negative, and together they are what was captured; only what nobody was told of is unexplained."""
+    """Of every small order that there can be: no place is negative, and together they are what was captured; only what nobody was notified of is unexplained."""
     columns = "state, captured, refunded, by_hand, written_off, listed_captured, listed_refunded, total_minor, has_incident, is_moving"
     rows = list(everything())
     with connection.cursor() as cursor:

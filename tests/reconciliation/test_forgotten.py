@@ -90,7 +90,7 @@ def test_doctor_says_what_to_do(shop: Shop, forgotten: None) -> None:
     ids=["another shop", "from before the nonce", "another program", "of another order", "older than our newest"],
 )
 def test_a_stray_charge_of_somebody_else_stops_nobody(shop: Shop, placed: Callable[[], Any], stray: str) -> None:
-    """It is told as what it is."""
+    """It is reported as what it is."""
     number = "ORD-700" if "ORD-700:" in stray else "ORD-9001"
     shop.plant("charge", number, stray)
 

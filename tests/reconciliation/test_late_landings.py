@@ -124,7 +124,7 @@ def test_a_refund_that_is_refused_stays_a_person_s(shop: Shop, declined: Order) 
 
 
 def test_a_run_that_died_after_the_refund_is_followed_by_one_that_finds_nothing_left(shop: Shop, declined: Order) -> None:
-    """The incident was told before the refund; the refund was the dead run's."""
+    """The incident was opened before the refund; the refund was the dead run's."""
     shop.plant("charge", "ORD-1", OWN_CHARGE)
     shop.reconcile(repair=False)
     shop.plant("refund", "ORD-1", OWN_CHARGE)
@@ -165,7 +165,7 @@ def test_what_an_operator_has_closed_is_never_repaired(shop: Shop, closed: Order
 
 
 def test_what_a_zombie_has_told_is_resolved_once_nothing_is_left(shop: Shop, declined: Order) -> None:
-    """A worker that was taken over reported a charge, so the engine told a person: it is the same matter, told once."""
+    """A worker that was taken over reported a charge, so the engine opened an incident: it is the same matter, reported once."""
     columns: dict[str, Any] = {"subject": "ORD-1", "order_id": declined.pk, "step": "payment", "code": "late", "currency": "EUR"}
     open_incident(IncidentKind.ORPHAN_PAYMENT, amount_minor=TOTAL, **columns)
     shop.plant("charge", "ORD-1", OWN_CHARGE)

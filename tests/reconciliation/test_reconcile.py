@@ -58,7 +58,7 @@ def test_incidents_of_others_stay_theirs(shop: Shop) -> None:
 
 
 def test_a_provider_that_does_not_answer_leaves_its_orders_unjudged(shop: Shop, fulfilled: Order, command: Run) -> None:
-    """Half a list would make every second order look wrong, or well: what was told stays told, and a person hears of the silence."""
+    """Half a list would make every second order look wrong, or well: what was reported stays reported, and a person hears of the silence."""
     shop.plant("charge", "ORD-1", "stray")
     shop.reconcile()
     shop.plant("refund", "ORD-1", "stray")

@@ -91,7 +91,7 @@ def test_whoever_counts_the_warehouse_is_believed(shop: Shop, fulfilled: Order) 
 
 
 def test_an_effect_that_happened_twice_is_found_by_its_audit(shop: Shop, fulfilled: Order) -> None:
-    """Points for an order that nobody has told of, many times over: one finding."""
+    """Points for an order that nobody has published, many times over: one finding."""
     for number in range(5):
         with connection.cursor() as cursor:
             cursor.execute("INSERT INTO sideeffects_loyalty_pointsentry (account, order_number, points) VALUES ('x', %s, 5)", [number])
@@ -101,7 +101,7 @@ def test_an_effect_that_happened_twice_is_found_by_its_audit(shop: Shop, fulfill
 
 
 def test_an_order_that_nobody_looks_at_is_found_until_somebody_does(shop: Shop) -> None:
-    """It waits for a person, and no person was told; our own incident does not make it well."""
+    """It waits for a person, and no person was notified; our own incident does not make it well."""
     shop.place(postal_code="00422", token="tok_refund_declined")
     Incident.objects.update(state="resolved")
 

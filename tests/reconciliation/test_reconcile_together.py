@@ -1,4 +1,4 @@
-"""Promise: one cause is one incident with a count, however many orders it has touched; a few are told with their orders."""
+"""Promise: one cause is one incident with a count, however many orders it has touched; a few are reported with their orders."""
 
 from typing import Any
 
@@ -13,7 +13,7 @@ from tests.reconciliation.shop import TOTAL, Shop
 
 @pytest.fixture(autouse=True)
 def few(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Two are told alone, and each chunk has two orders."""
+    """Two get an incident each, and each chunk has two orders."""
     monkeypatch.setattr(incidents, "SINGLE_LIMIT", 2)
     monkeypatch.setattr(orders_at_rest, "CHUNK", 2)
 
@@ -61,7 +61,7 @@ def test_many_of_one_cause_are_one_incident_with_their_count_and_sum(shop: Shop,
         "Journal and provider disagree, or cannot be compared (5 of one cause, like ORD-1, ORD-2, ORD-3: a fault of our own)."
     )
     assert incident.order_id is None
-    assert Incident.objects.count() == 3  # and two, which were told before it was known how many there are
+    assert Incident.objects.count() == 3  # and two, which were opened before it was known how many there are
     (group,) = recovery.groups()
     assert (group.orders, group.at_risk) == (5, {"EUR": 500})
 

@@ -17,7 +17,7 @@ def fulfilled(shop: Shop) -> Order:
 
 
 def test_a_subscriber_that_has_gone_leaves_older_orders_well(shop: Shop, fulfilled: Order) -> None:
-    """We gave up the loyalty programme: what was told to it then was right then."""
+    """We gave up the loyalty programme: what was published to it then was right then."""
     relay.register([name for name in discovery.names() if name != "loyalty"], release=2)
 
     assert shop.found() == []

@@ -201,7 +201,7 @@ def test_it_is_one_incident_that_counts_those_who_wait_and_closes_itself(
     away: list[Owed], clock: ShopClock, service: Service, try_it: Callable[[Owed], str], published: Callable[[], list[str]]
 ) -> None:
     incidents.refresh()
-    clock.passes(LIMITS_S["PATIENCE_CAP_S"] * 100)  # long enough for what fails by itself to be told
+    clock.passes(LIMITS_S["PATIENCE_CAP_S"] * 100)  # long enough for what fails by itself to be reported
     incidents.refresh()
     incident = Incident.objects.get()
     assert (incident.subject, incident.code, incident.state) == ("email", "not_answering", "open")

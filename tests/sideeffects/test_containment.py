@@ -31,7 +31,7 @@ def nothing_aside(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_delivery_that_cannot_be_written_stops_nobody_else(record_fact: RecordFact, nothing_aside: None) -> None:
-    """The oldest of three is broken: the others are published, and it is looked at again a minute later."""
+    """The oldest of three is broken: the others are published, and It is inspected again a minute later."""
     for number in range(3):
         record_fact("email", f"ORD-{number}")
     relay.owe(ALL_LOST)

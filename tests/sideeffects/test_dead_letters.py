@@ -1,4 +1,4 @@
-"""Promise: what ends without success is told to a person, once for each cause, and the person decides it by a command."""
+"""Promise: what ends without success is reported to a person, once for each cause, and the person decides it by a command."""
 
 from typing import Any
 

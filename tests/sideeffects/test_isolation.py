@@ -10,7 +10,7 @@ from tests.reconciliation.shop import Shop
 
 
 def test_no_statement_of_an_order_s_fulfilment_touches_a_table_of_the_side_effects(shop: Shop) -> None:
-    """Placed, paid, reserved, shipped and told: whoever holds their tables holds up nobody's parcel."""
+    """Placed, paid, reserved, shipped and published: whoever holds their tables holds up nobody's parcel."""
     said: list[str] = []
 
     def listen(execute: Callable[..., Any], sql: str, params: Any, many: bool, context: Any) -> Any:

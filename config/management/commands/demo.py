@@ -112,7 +112,7 @@ class Demo:
 
     def _show_table(self, placed: list[Placed], mismatches: list[str]) -> None:
         table = Table(title="What happened", title_justify="left")
-        for column in ("story", "orders", "ended as", "provider's ledger, each", "as told"):
+        for column in ("story", "orders", "ended as", "provider's ledger, each", "promised"):
             table.add_column(column, justify="right" if column == "orders" else "left")
         for story in STORIES:
             mine = [(one, wrong) for one, wrong in zip(placed, mismatches, strict=True) if one.story is story]

@@ -72,7 +72,7 @@ class Sweep(Loop):
         self.part("the probes", self._probes)
         self.part("unserved queues", self._unserved_queues)
         if contained := self.memory.take_count():
-            self.report_once("contained", f"sweep: {contained} looks at sagas failed; they wait, and are looked at again")
+            self.report_once("contained", f"sweep: {contained} inspections of sagas failed; they wait, and are inspected again")
         if sagas:
             self.report(f"sweep: launched {sagas} sagas")
         self._heartbeat()

@@ -13,7 +13,7 @@ from fulfillment.recovery import VERBS, Request
 
 class Command(OperatorCommand):
     help = (
-        "Decide about an order, as `manage.py why` offers it. Who you are is told by your operator token, in OPERATOR_TOKEN or typed when asked. "
+        "Decide about an order, as `manage.py why` offers it. Your operator token says who you are, in OPERATOR_TOKEN or typed when asked. "
         'Example: manage.py decide ORD-1043 retry --version 5120 --reason "the provider is back"'
     )
 

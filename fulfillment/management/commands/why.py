@@ -33,7 +33,7 @@ class Command(OperatorCommand):
 def _lines(explanation: Explanation, number: str) -> Iterator[str]:
     yield explanation.sentence
     yield f"  since       {_instant(explanation.since)}"
-    yield f"  next look   {_instant(explanation.next_at)}"
+    yield f"  next at     {_instant(explanation.next_at)}"
     yield f"  blocked on  {explanation.blocked_on or 'nothing'}"
     yield f"  version     {explanation.version}"
     for incident in explanation.incidents:

@@ -132,7 +132,7 @@ def test_what_is_off_is_named_with_what_to_do(well: None, make: Callable[[], Non
 
 
 def test_a_loop_at_work_says_how_old_its_last_sign_is_and_not_when_it_last_ran(well: None) -> None:
-    """It goes round every second, and beats every five."""
+    """It goes round every second, and records a heartbeat every five."""
     for loop in ("sweep", "relay"):
         assert re.fullmatch(r"at work; its last heartbeat is \d\.\d s old \(one is due every 5 s\)", of(loop)[0].found)
 

@@ -1,4 +1,4 @@
-"""Promise: of an outage a person is told once, and may hold a circuit; what is told is never in the way."""
+"""Promise: of an outage a person is notified once, and may hold a circuit; incidents are never in the way."""
 
 import pytest
 from django.conf import settings
@@ -187,7 +187,7 @@ def test_an_answer_about_this_request_is_no_outage() -> None:
         assert error.outcome is Outcome.SUCCESS
 
 
-# --- what is told is never in the way ---------------------------------------------------------------------------------------
+# --- incidents are never in the way -----------------------------------------------------------------------------------------
 
 
 def due_again() -> None:
@@ -199,7 +199,7 @@ THE_INCIDENT = "SELECT 1 FROM orders_incident WHERE kind = 'provider_down' FOR U
 
 @pytest.mark.django_db(transaction=True)
 def test_whoever_holds_the_incident_does_not_hold_the_circuit_open(place: Place, caplog: pytest.LogCaptureFixture) -> None:
-    """A forgotten psql has its row: the provider is asked all the same, and what cannot be told now is logged once."""
+    """A forgotten psql has its row: the provider is asked all the same, and an incident that cannot be opened now is logged once."""
     opened(place)
     list(recovery.circuit_probes())
     tries(place(4))
@@ -217,7 +217,7 @@ def test_whoever_holds_the_incident_does_not_hold_the_circuit_open(place: Place,
         assert dict(Saga.objects.filter(held_by=PAY).values_list("pk", "wake_at")) == woken
 
     assert len(woken) == 3
-    assert caplog.text.count("could not be looked after") == 1
+    assert caplog.text.count("could not be inspected") == 1
     assert Incident.objects.get(kind="provider_down").is_open
     list(recovery.circuit_probes(memory))
     assert not Incident.objects.get(kind="provider_down").is_open

@@ -7,7 +7,7 @@ from tests.shop_clock import LIMITS_S
 # Whoever goes on has a fresh deadline, and is due now. Epochs fence: a decision raises them by one, and turning back by one more.
 NOW = {"inspected in": 0.0}
 GOES_ON = {"inspected in": 0.0, "deadline in": LIMITS_S["SAGA_DEADLINE_S"]}
-# Of a compensation that has failed for good. Refused, it is asked for again under the next key, after a look at what is left.
+# Of a compensation that has failed for good. Refused, it is asked for again under the next key, after a look-up of what is left.
 ASKED_AGAIN = GOES_ON | {
     "saga": "compensating",
     "epoch": 4,

@@ -57,7 +57,7 @@ def test_a_chain_that_stopped_in_the_middle_of_a_try_waits_that_try_s_back_off(s
 
 @pytest.mark.parametrize("is_started", [False, True], ids=["scheduled", "started"])
 def test_what_our_own_database_cannot_serve_waits_and_has_all_of_it_given_back(saga: int, clock: ShopClock, is_started: bool) -> None:
-    """From the launch, or from the start, until the next look."""
+    """From the launch, or from the start, until the next inspection."""
     clock.passes(3)
     claim = start(saga) if is_started else None
     clock.passes(2)

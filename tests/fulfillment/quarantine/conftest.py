@@ -33,7 +33,7 @@ def held_by_another_session(saga: int) -> Iterator[None]:
 
 
 def make_inspections_due() -> None:
-    """The next look at whatever is in quarantine has come."""
+    """The next inspection at whatever is in quarantine has come."""
     Quarantine.objects.update(inspect_at="2020-01-01T00:00Z")
 
 

@@ -1,4 +1,4 @@
-"""Promise: one saga that nobody can work on costs the others nothing, and a person is told of it, whatever is wrong with it."""
+"""Promise: one saga that nobody can work on costs the others nothing, and a person is notified of it, whatever is wrong with it."""
 
 import logging
 from collections.abc import Iterator

@@ -86,7 +86,7 @@ def test_what_is_in_quarantine_is_left_alone_until_its_next_look(saga: int, orde
 
 @pytest.mark.django_db(transaction=True)
 def test_a_round_survives_whatever_goes_wrong_in_it(saga: int, monkeypatch: pytest.MonkeyPatch, no_broker: list[str]) -> None:
-    """Probes and reconciliation each fail alone, and the log is told once a minute."""
+    """Probes and reconciliation each fail alone, and the log gets a line once a minute."""
     now_due(saga)
 
     def broken(*_: Any) -> Any:

@@ -36,7 +36,7 @@ def test_an_old_sweep_judges_nothing_of_a_newer_order(newer: int, order: Order, 
     assert list(StepRecord.objects.filter(saga=newer).values("name", "state", "tries", "compensation_tries")) == before
     assert (after.state, after.epoch, after.relaunches) == ("running", 1, 99)
     assert after.wake_at is not None
-    assert [entry.kind for entry in order.timeline.all()].count("left") == 1, "it is told once"
+    assert [entry.kind for entry in order.timeline.all()].count("left") == 1, "it is recorded once"
 
 
 def test_an_old_errback_leaves_a_rejection_to_newer_code(newer: int) -> None:

@@ -97,7 +97,7 @@ def test_a_slow_charge_lands_although_nobody_waits_for_it(sandbox: "SandboxProce
 
 
 def test_a_timeout_can_hide_a_charge(sandbox: "SandboxProcess") -> None:
-    """The charge landed and nobody was told; the same key tells, at once and while the first request still hangs."""
+    """The charge landed and nobody was notified; the same key tells, at once and while the first request still hangs."""
     with ThreadPoolExecutor(1) as pool:
         hanging = pool.submit(sandbox.charge, "ORD-10", "tok_timeout_charged", timeout=1.0)
         wait_for(lambda: len(sandbox.effects("ORD-10")) == 1)

@@ -30,7 +30,7 @@ def test_an_address_can_be_refused(sandbox: "SandboxProcess") -> None:
 
 
 def test_a_timeout_can_hide_a_label(sandbox: "SandboxProcess") -> None:
-    """The parcel was booked and nobody was told; the same key, or a look-up, tells."""
+    """The parcel was booked and nobody was notified; the same key, or a look-up, tells."""
     with GONE:
         sandbox.book("ORD-42", "00408", timeout=HANGS)
 

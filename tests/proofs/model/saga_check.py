@@ -37,7 +37,7 @@ def breach(world: World) -> str | None:
     if not at_rest(world):
         return None
     if journal.saga in ("running", "compensating"):
-        return "stranded: nothing will wake it and nobody is told"
+        return "stranded: nothing will wake it and nobody is notified"
     if labels and not charged:
         return "shipped for free"
     if journal.saga == "completed" and world.asked and not journal.cancel:

@@ -56,7 +56,7 @@ class Sweeps:
         launches = list(recovery.circuit_probes())
         for launch in launches:
             self.state.broker.publish(launch)
-        return "the sweep looks after circuits" + "".join(f", a probe e{launch.epoch}" for launch in launches)
+        return "the sweep inspects circuits" + "".join(f", a probe e{launch.epoch}" for launch in launches)
 
     def _a_probe_comes_out(self) -> None:
         with connection.cursor() as cursor:

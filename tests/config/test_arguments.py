@@ -47,7 +47,7 @@ def test_a_wrong_argument_is_named(command: str, option: str, value: str, why: s
     assert f"argument {option}: '{value}' {why}" in capsys.readouterr().err
 
 
-def test_a_provider_that_is_given_twice_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_provider_that_is_given_twice_is_reported(capsys: pytest.CaptureFixture[str]) -> None:
     words = [f"--through=SANDBOX_URL=http://127.0.0.1:{port}" for port in (9100, 9200)]
     with pytest.raises(SystemExit):
         load_command_class("tests.proofs", "prove").run_from_argv(["manage.py", "prove", *words])

@@ -53,7 +53,7 @@ def rabbit(tmp_path: Any, settings: Any) -> Iterator[RabbitBroker]:
     one.end()
 
 
-def test_rabbitmq_with_an_alarm_is_told_as_that_at_once(rabbit: RabbitBroker, db: None, capsys: pytest.CaptureFixture[str]) -> None:
+def test_rabbitmq_with_an_alarm_is_reported_as_that_at_once(rabbit: RabbitBroker, db: None, capsys: pytest.CaptureFixture[str]) -> None:
     """Its memory or its disk is short: it lets everybody in, and reads nothing from whoever publishes."""
     assert trouble() == ""
     rabbit.control("set_vm_memory_high_watermark", "absolute", "1")
@@ -74,7 +74,7 @@ def test_rabbitmq_with_an_alarm_is_told_as_that_at_once(rabbit: RabbitBroker, db
 
 
 @pytest.mark.parametrize(("becomes", "words"), [(demoted, "read only replica"), (full, "maxmemory")], ids=["demoted", "full"])
-def test_a_broker_that_takes_no_messages_is_told_as_that(
+def test_a_broker_that_takes_no_messages_is_reported_as_that(
     becomes: Any, words: str, broker: Broker, db: None, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """After a failover, or with its memory full, it answers PING; nobody is notified to start workers that run already."""

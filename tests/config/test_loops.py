@@ -73,7 +73,7 @@ def test_a_long_round_keeps_neither_the_circuits_nor_the_probes_from_their_turn(
         assert len(instants) < 110, "and not before each saga"
 
 
-def test_people_are_told_of_deliveries_although_none_goes_out(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_people_are_notified_of_deliveries_although_none_goes_out(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[str] = []
     monkeypatch.setattr("sideeffects.relay.run_round", breaks)
     monkeypatch.setattr(incidents, "refresh", lambda: asked.append("asked"))

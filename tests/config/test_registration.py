@@ -51,7 +51,7 @@ def crash(name: str, times: int = 1) -> None:
 
 
 @pytest.mark.timeout(120)
-def test_a_worker_that_is_killed_again_and_again_tells_so_itself(worker: Worker) -> None:
+def test_a_worker_that_is_killed_again_and_again_reports_it_itself(worker: Worker) -> None:
     """Nobody has to look at its restarts: the fifth start opens one incident, doctor names the worker, and its stop closes it."""
     for _ in range(CRASHES):
         assert incidents() == []

@@ -69,7 +69,7 @@ def test_a_page_that_somebody_holds_keeps_nobody_behind_it_waiting(sagas: list[i
     assert launched() == [saga for saga in sagas if saga <= last_held]
 
 
-def test_thousands_that_cannot_be_read_are_looked_at_after_the_others(sagas: list[int], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_thousands_that_cannot_be_read_are_inspected_after_the_others(sagas: list[int], monkeypatch: pytest.MonkeyPatch) -> None:
     """The oldest of all, two pages of them: two of a page are tried, and then the others go first. All are looked at in the same round."""
     monkeypatch.setattr(sweep, "FAILING", 2)
     unreadable, others = sagas[: 2 * PAGE], sagas[2 * PAGE :]
@@ -150,7 +150,7 @@ def test_a_page_of_waiting_ones_keeps_nothing_from_one_that_does_not_wait(
     assert recovery.postpone(sagas) == {saga for saga in sagas if saga != sagas[3]}
 
 
-def test_a_page_that_cannot_be_put_off_is_looked_at_one_by_one(sagas: list[int], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_page_that_cannot_be_put_off_is_inspected_one_by_one(sagas: list[int], monkeypatch: pytest.MonkeyPatch) -> None:
     """One damaged row is no reason to launch none of the others."""
 
     def broken(*_: Any) -> None:
@@ -161,7 +161,7 @@ def test_a_page_that_cannot_be_put_off_is_looked_at_one_by_one(sagas: list[int],
     assert launched() == sagas
 
 
-def test_a_page_that_takes_the_connection_with_it_is_looked_at_one_by_one_afterwards(
+def test_a_page_that_takes_the_connection_with_it_is_inspected_one_by_one_afterwards(
     sagas: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def lost(*_: Any) -> None:
@@ -175,7 +175,7 @@ def test_a_page_that_takes_the_connection_with_it_is_looked_at_one_by_one_afterw
     assert launched(memory) == sagas
 
 
-def test_all_pages_of_the_quarantine_are_looked_at(sagas: list[int], clock: ShopClock) -> None:
+def test_all_pages_of_the_quarantine_are_inspected(sagas: list[int], clock: ShopClock) -> None:
     for saga in sagas:
         quarantine.hold(saga, None, "KeyError", 1.0)
     assert launched() == []
@@ -185,7 +185,7 @@ def test_all_pages_of_the_quarantine_are_looked_at(sagas: list[int], clock: Shop
     assert not Quarantine.objects.exists()
 
 
-def test_a_quarantine_that_stays_broken_is_looked_at_once_a_round(sagas: list[int], clock: ShopClock) -> None:
+def test_a_quarantine_that_stays_broken_is_inspected_once_a_round(sagas: list[int], clock: ShopClock) -> None:
     Saga.objects.update(plan=["poison"])
     for saga in sagas:
         quarantine.hold(saga, None, "KeyError", 1.0)

@@ -56,7 +56,7 @@ def test_an_order_that_takes_too_long_turns_back(saga: int) -> None:
     assert found(saga).state == SagaState.COMPENSATING
 
 
-def test_a_compensation_out_of_tries_is_told_with_the_amount_and_never_called_done(saga: int, order: Order) -> None:
+def test_a_compensation_out_of_tries_is_reported_with_the_amount_and_never_called_done(saga: int, order: Order) -> None:
     paid_and_refused(saga)
 
     for _ in range(settings.COMPENSATION_TRIES):

@@ -72,7 +72,7 @@ def test_it_is_open_since_the_failure_that_opened_it_and_asks_after_one_back_off
 
 
 @pytest.mark.parametrize(("edge", "times"), [(min, 0.8), (max, 1.2)], ids=["earliest", "latest"])
-def test_whoever_is_held_looks_for_itself_now_and_then(
+def test_whoever_is_held_is_inspected_now_and_then(
     place: Place, clock: ShopClock, monkeypatch: pytest.MonkeyPatch, edge: Any, times: float
 ) -> None:
     opened(place, clock)

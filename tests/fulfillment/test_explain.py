@@ -88,7 +88,7 @@ def test_a_second_try_runs_since_its_own_start(saga: int, order: Order) -> None:
     assert (explanation.sentence, explanation.since) == ("Payment is running.", second)
 
 
-def test_a_look_that_is_overdue_is_not_told_as_one_that_comes(saga: int) -> None:
+def test_an_inspection_that_is_overdue_is_not_reported_as_one_that_comes(saga: int) -> None:
     """The sweep stands still: nobody tells me that it looks at my order two minutes ago."""
     StepRecord.objects.filter(name="payment").update(state="retry_wait", tries=1)
     overdue = shop_now() - timedelta(seconds=LATE_AFTER_S + 1)
@@ -104,7 +104,7 @@ def test_a_look_that_is_overdue_is_not_told_as_one_that_comes(saga: int) -> None
     assert explanation.public == "Payment takes longer than usual; it goes on by itself."
 
 
-def test_a_look_that_is_a_little_late_is_no_news(saga: int) -> None:
+def test_an_inspection_that_is_a_little_late_is_no_news(saga: int) -> None:
     """The sweep comes once a second."""
     StepRecord.objects.filter(name="payment").update(state="retry_wait", tries=1)
     Saga.objects.filter(pk=saga).update(wake_at=shop_now() - timedelta(seconds=LATE_AFTER_S - 2))
@@ -115,7 +115,7 @@ def test_a_look_that_is_a_little_late_is_no_news(saga: int) -> None:
     assert explanation.next_at is not None
 
 
-def test_a_message_in_a_queue_that_lets_nothing_out_is_not_told_as_on_its_way(saga: int, order: Order, clock: ShopClock) -> None:
+def test_a_message_in_a_queue_that_lets_nothing_out_is_not_reported_as_on_its_way(saga: int, order: Order, clock: ShopClock) -> None:
     """As doctor says it, and not to my customer. A stamp that may well be on its way is no news."""
     sender = Probes()
     sender.want("saga")

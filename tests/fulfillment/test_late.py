@@ -71,7 +71,7 @@ def test_no_more_is_given_than_was_lost(saga: int, clock: ShopClock) -> None:
     assert found(saga).state == SagaState.COMPENSATING
 
 
-def test_a_look_that_is_hardly_late_gives_nothing(saga: int, clock: ShopClock) -> None:
+def test_an_inspection_that_is_hardly_late_gives_nothing(saga: int, clock: ShopClock) -> None:
     failed(saga, clock)
     before = found(saga).deadline_at
     clock.until(found(saga).wake_at, budget.LATE_AFTER_S)
@@ -93,7 +93,7 @@ def test_an_order_that_nobody_has_seen_for_longer_than_a_provider_remembers_gets
     assert (found(saga).deadline_at - before).total_seconds() == settings.KEY_WINDOW_S  # type: ignore[operator]
 
 
-def test_a_compensation_whose_message_was_lost_while_nobody_looked_has_all_of_its_time(saga: int, clock: ShopClock) -> None:
+def test_a_compensation_whose_message_was_lost_while_nothing_inspected_it_has_all_of_its_time(saga: int, clock: ShopClock) -> None:
     """It is never reported to a person as "out of deadline" before it was tried once."""
     refused(saga)
     lost_s = COMPENSATION_DEADLINE + 10

@@ -62,7 +62,7 @@ def test_an_error_code_without_anything_strange_is_kept_as_it_is() -> None:
 
 
 @EVIL
-def test_a_person_is_told_of_it(order: Order, text: str) -> None:
+def test_a_person_is_notified_of_it(order: Order, text: str) -> None:
     """Also of an order that does not exist, under a number that a stranger has chosen."""
     columns: dict[str, Any] = {"subject": text, "step": text, "code": text, "message": text, "currency": "EUR", "order_id": order.pk}
     first = open_incident(IncidentKind.MISMATCH, **columns)

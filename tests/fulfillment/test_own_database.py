@@ -86,7 +86,7 @@ def test_a_stock_row_that_somebody_holds_costs_time_only(saga: int, order: Order
     assert engine.waiting_for_our_database() == 0
 
 
-def test_it_is_looked_at_again_soon_and_then_less_and_less_often(saga: int) -> None:
+def test_it_is_inspected_again_soon_and_then_less_and_less_often(saga: int) -> None:
     paid(saga)
     waits = []
     with held(STOCK):
@@ -116,7 +116,7 @@ def test_many_orders_that_wait_for_one_row_do_not_keep_the_workers_from_the_othe
     assert time.monotonic() - began < 0.18
 
 
-def test_a_person_is_told_if_it_lasts_and_no_longer_than_it_lasts(saga: int, order: Order) -> None:
+def test_a_person_is_notified_if_it_lasts_and_no_longer_than_it_lasts(saga: int, order: Order) -> None:
     paid(saga)
     with held(STOCK):
         for _ in range(settings.POISON_AFTER + 2):
@@ -227,7 +227,7 @@ def test_a_doubled_message_puts_nothing_off_that_another_worker_has_started(saga
 # --- workers that are lost -----------------------------------------------------------------------------------------------------
 
 
-def test_workers_that_are_lost_spend_no_budget_and_in_the_end_a_person_is_told(saga: int) -> None:
+def test_workers_that_are_lost_spend_no_budget_and_in_the_end_a_person_is_notified(saga: int) -> None:
     """Whoever dies, stands still or cannot write says nothing about the bank: my order is not given back for it."""
     for _ in range(settings.POISON_AFTER):
         assert engine.start(saga, found(saga).epoch, "payment", compensating=False) is not None

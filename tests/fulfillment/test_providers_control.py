@@ -66,7 +66,7 @@ def test_what_is_down_answers_an_error_and_does_nothing(control: "SandboxProcess
     assert control.client.get("/v1/charges", params={"key": f"{order}:first"}).json()["data"]
 
 
-def test_the_full_set_of_what_is_down_is_told_each_time(control: "SandboxProcess") -> None:
+def test_the_full_set_of_what_is_down_is_given_each_time(control: "SandboxProcess") -> None:
     """What is not named is up, for every profile; the same key then does what it could not do."""
     take_down(control, "charges", "labels")
     body = {"order": "ORD-1", "amount": 1, "currency": "EUR", "token": "tok_ok"}

@@ -29,7 +29,7 @@ def round_of(clock: ShopClock) -> None:
 
 
 @pytest.mark.parametrize(("edge", "times"), [(min, 0.8), (max, 1.2)], ids=["earliest", "latest"])
-def test_its_looks_back_off_up_to_a_step_s_cap_and_after_a_person_was_told_up_to_patience_s(
+def test_its_inspections_back_off_up_to_a_step_s_cap_and_after_a_person_was_notified_up_to_patience_s(
     broken: int, clock: ShopClock, monkeypatch: pytest.MonkeyPatch, edge: Any, times: float
 ) -> None:
     monkeypatch.setattr(random, "uniform", lambda low, high: edge(low, high))
@@ -47,7 +47,7 @@ def test_its_looks_back_off_up_to_a_step_s_cap_and_after_a_person_was_told_up_to
     assert waits[-1] == pytest.approx(times * PATIENCE_CAP)
 
 
-def test_it_is_left_alone_until_its_instant_and_looked_at_then(broken: int, clock: ShopClock) -> None:
+def test_it_is_left_alone_until_its_instant_and_inspected_then(broken: int, clock: ShopClock) -> None:
     first_at = clock.now
     round_of(clock)
     clock.until(Quarantine.objects.get().inspect_at, -EDGE)

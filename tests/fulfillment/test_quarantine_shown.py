@@ -130,7 +130,7 @@ def test_one_plan_that_cannot_be_read_does_not_hide_who_would_be_stranded(what: 
         plans.refuse_to_strand()
 
 
-def test_before_a_person_is_told_the_sentence_promises_it(saga: int, order: Order) -> None:
+def test_before_a_person_is_notified_the_sentence_promises_it(saga: int, order: Order) -> None:
     held(saga, order, notified=False, failures=1)
 
     explanation = explain(fresh(order))
@@ -174,7 +174,7 @@ def test_a_client_reads_nothing_of_our_processes(saga: int, order: Order) -> Non
     assert shown.why(fresh(order))["blocked_on"] == "the shop"
 
 
-def test_a_retry_looks_again_now_and_whoever_is_told_again_knows_why(saga: int, order: Order) -> None:
+def test_a_retry_inspects_again_now_and_whoever_is_notified_again_knows_why(saga: int, order: Order) -> None:
     """The person has repaired something: nobody waits for five minutes, and if it was not enough they hear so at once."""
     Saga.objects.filter(pk=saga).update(plan=["poison"], wake_at="2020-01-01T00:00Z")
     held(saga, order)
@@ -239,7 +239,7 @@ def test_a_cancel_that_cannot_be_judged_is_answered_and_recorded_nowhere(saga: i
     assert Saga.objects.values_list("cancel_requested_at", flat=True).get() is None
 
 
-def test_many_are_looked_at_again_with_one_command(saga: int, order: Order, sign_in: SignIn, capsys: pytest.CaptureFixture[str]) -> None:
+def test_many_are_inspected_again_with_one_command(saga: int, order: Order, sign_in: SignIn, capsys: pytest.CaptureFixture[str]) -> None:
     sign_in()
     held(saga, order)
     Saga.objects.filter(pk=saga).update(plan=["poison"])

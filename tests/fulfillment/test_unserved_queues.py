@@ -65,7 +65,7 @@ CASES = [("saga", CORE_S, sweep_round), ("compensation", CORE_S, sweep_round), (
 
 
 @pytest.mark.parametrize(("queue", "limit_s", "one_round"), CASES)
-def test_a_person_is_told_once_and_the_word_is_taken_back(
+def test_a_person_is_notified_once_and_the_incident_is_resolved(
     queue: str, limit_s: float, one_round: Any, clock: ShopClock, capsys: pytest.CaptureFixture[str]
 ) -> None:
     asked(queue)
@@ -91,7 +91,7 @@ def test_a_person_is_told_once_and_the_word_is_taken_back(
     assert incidents() == [(queue, "resolved", "served")]
 
 
-def test_each_loop_tells_of_its_own_queues_alone(clock: ShopClock) -> None:
+def test_each_loop_opens_incidents_of_its_own_queues_alone(clock: ShopClock) -> None:
     for queue in ("saga", "compensation", "sideeffects", "somebody_elses"):
         asked(queue)
     clock.passes(SIDE_EFFECTS_S + 1)

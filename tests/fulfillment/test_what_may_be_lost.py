@@ -153,7 +153,7 @@ def test_a_person_s_decision_and_a_customer_s_cancel_wait(saga: int, order: Orde
     assert Saga.objects.get(pk=other).cancel_requested_at is not None
 
 
-def test_whoever_is_told_of_a_person_s_order_waits(saga: int) -> None:
+def test_whoever_opens_an_incident_of_a_person_s_order_waits(saga: int) -> None:
     Saga.objects.update(relaunches=settings.POISON_AFTER)
     now_due(saga)
 

@@ -99,7 +99,7 @@ def test_nothing_of_a_step_on_our_own_rows_is_seen_before_all_of_it(saga: int, w
     assert saw == [PAID, RESERVED]
 
 
-def test_fulfilled_stock_and_fact_are_seen_together_and_told_afterwards(saga: int, witness: Witness) -> None:
+def test_fulfilled_stock_and_fact_are_seen_together_and_published_afterwards(saga: int, witness: Witness) -> None:
     for name in ("payment", "inventory"):
         run(saga, name)
 
@@ -211,7 +211,7 @@ def test_a_cancel_is_seen_and_then_all_of_the_turn(saga: int, order: Order, witn
     assert saw == [SCHEDULED, f"{SCHEDULED} cancel", turned, "→ fulfillment.compensate_payment"]
 
 
-def test_who_waits_for_a_person_is_told_in_the_same_change(saga: int, witness: Witness) -> None:
+def test_who_waits_for_a_person_is_notified_in_the_same_change(saga: int, witness: Witness) -> None:
     Saga.objects.update(relaunches=settings.POISON_AFTER)
 
     with witness.watching() as saw:
@@ -239,7 +239,7 @@ def test_a_compensation_that_fails_for_good_and_its_incident_are_one_change(saga
 
 
 def test_a_decision_ends_its_incident_and_moves_the_order_in_one_change(saga: int, order: Order, witness: Witness) -> None:
-    test_who_waits_for_a_person_is_told_in_the_same_change(saga, witness)
+    test_who_waits_for_a_person_is_notified_in_the_same_change(saga, witness)
 
     with witness.watching() as saw:
         decide(Request(order=order.number, verb="retry", version=version_of(order.pk), actor=AMARA, reason="mended"))

@@ -44,7 +44,7 @@ def test_the_list_shows_status_steps_and_total_in_few_queries(
     assert "€214.00" in text
 
 
-def test_the_list_tells_times_as_everything_else_does_and_breaks_no_number(operator: Browser, order: Order) -> None:
+def test_the_list_writes_times_as_everything_else_does_and_breaks_no_number(operator: Browser, order: Order) -> None:
     """I compare it with a log in UTC, and copy a number in one piece."""
     text = operator.get("/admin/orders/order/").content.decode()
 
@@ -198,7 +198,7 @@ def test_a_link_to_a_button_does_nothing(operator: Browser, order: Order) -> Non
     assert Saga.objects.get().cancel_requested_at is None
 
 
-def test_cancel_is_recorded_and_told(operator: Browser, order: Order) -> None:
+def test_cancel_is_recorded_and_answered(operator: Browser, order: Order) -> None:
     answer = operator.post(page(order, "cancel"), {"_form_submitted": "True"}, follow=True)
 
     assert Saga.objects.get().cancel_requested_at is not None

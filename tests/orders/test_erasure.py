@@ -287,7 +287,7 @@ def test_history_and_facts_are_still_closed_to_everybody_else() -> None:
 
 
 @pytest.mark.django_db
-def test_a_fact_tells_no_name() -> None:
+def test_a_fact_holds_no_name() -> None:
     """What every subscriber reads holds references and amounts."""
     an_order("ORD-1")
 

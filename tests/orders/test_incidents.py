@@ -40,7 +40,7 @@ def test_an_incident_that_is_opened_is_one_line_at_error(caplog: pytest.LogCaptu
     )
 
 
-def test_the_same_incident_told_again_is_no_second_line(caplog: pytest.LogCaptureFixture) -> None:
+def test_the_same_incident_opened_again_is_no_second_line(caplog: pytest.LogCaptureFixture) -> None:
     open_one()
     open_one(amount_minor=100)
 

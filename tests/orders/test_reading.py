@@ -213,7 +213,7 @@ def test_a_host_that_is_not_ours_is_a_problem_document_too(client: Client) -> No
     assert (answer.json()["code"], answer.json()["request_id"]) == ("bad_request", "req-7")
 
 
-def test_the_history_is_told_in_the_order_of_time(client: Client, body: dict[str, Any]) -> None:
+def test_the_history_is_shown_in_the_order_of_time(client: Client, body: dict[str, Any]) -> None:
     """Two workers commit out of turn: I read what happened in the order in which it happened."""
     number = client.post(body).json()["number"]
     order = Order.objects.get(number=number)

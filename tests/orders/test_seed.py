@@ -34,7 +34,7 @@ def test_what_is_seeded_is_sold(settings: Any, currency: str) -> None:
 
 
 @pytest.mark.django_db
-def test_a_catalogue_of_another_currency_is_told(settings: Any, tmp_path: Any, capsys: Any) -> None:
+def test_a_catalogue_of_another_currency_is_reported(settings: Any, tmp_path: Any, capsys: Any) -> None:
     """Whoever changes the currency of a shop that has products hears that these are not sold any more; no price is changed behind anybody's back."""
     seed.stock_the_shop()
     settings.SHOP_CURRENCY = "JPY"

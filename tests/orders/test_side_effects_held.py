@@ -89,7 +89,7 @@ def test_the_numbers_of_the_core_are_shown_too(order: Order) -> None:
     assert status.numbers()["deliveries"] == {"waiting": 0, "dead": 0, "held": 0}
 
 
-def test_the_status_gets_to_what_the_core_has_to_tell(order: Order, client: Client) -> None:
+def test_the_status_gets_to_what_the_core_has_to_report(order: Order, client: Client) -> None:
     """A monitor learns of an incident in time, whoever holds what it is not about."""
     open_incident(IncidentKind.MISMATCH, subject=order.number, currency="EUR", amount_minor=8420)
     with held(HELD):

@@ -99,7 +99,7 @@ def test_a_card_number_in_free_text_is_refused_and_kept_nowhere(
     assert places_of(VISA) == []
 
 
-def test_references_and_keys_are_not_looked_at(client: Client, body: dict[str, Any]) -> None:
+def test_references_and_keys_are_not_searched(client: Client, body: dict[str, Any]) -> None:
     """A client's own numbers may look like anything: a tenth of all do."""
     answer = client.post(body | {"reference": VISA}, key=MASTERCARD, **{"X-Request-ID": AMEX})
 

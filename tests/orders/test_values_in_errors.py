@@ -36,7 +36,7 @@ def in_a_function() -> None:
 
 @pytest.mark.django_db
 @pytest.mark.parametrize("fails", [duplicate, breaks_a_rule, of_another_type, in_a_wrong_statement, in_a_function])
-def test_an_error_of_the_database_tells_no_value(fails: Callable[[], None]) -> None:
+def test_an_error_of_the_database_shows_no_value(fails: Callable[[], None]) -> None:
     """My address stands in no traceback."""
     with pytest.raises(DatabaseError) as error, transaction.atomic():
         fails()
@@ -53,7 +53,7 @@ def test_it_still_names_the_rule() -> None:
 
 
 @pytest.mark.django_db
-def test_the_servers_own_log_tells_no_value() -> None:
+def test_the_servers_own_log_shows_no_value() -> None:
     """Its settings, of the embedded server: docs/deploying.md names them for a server of one's own."""
     wanted = {
         "log_min_error_statement": "panic",

@@ -68,7 +68,7 @@ def test_a_database_restart_under_load_breaks_no_order(shop: Shop, report_line: 
         assert shop.ledger(number) == [("charge", shop.total(number)), ("label", None)]
 
 
-def test_a_killed_database_is_told_once_when_it_answers(shop: Shop) -> None:
+def test_a_killed_database_is_reported_once_when_it_answers(shop: Shop) -> None:
     """The operator reads one line, and what it says is true."""
     log = shop.stack.run_dir / "up.log"
     before = log.read_text().count("postgres died")

@@ -6,7 +6,7 @@ from tests.proofs.black_box.waiting import wait_for
 SUBSCRIBERS = ["analytics", "email", "loyalty", "recommendations"]
 
 
-def test_an_order_is_paid_reserved_shipped_and_told(shop: Shop) -> None:
+def test_an_order_is_paid_reserved_shipped_and_published(shop: Shop) -> None:
     """I order a tent, pay once, and get it."""
     number = shop.place()
 

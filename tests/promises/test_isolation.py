@@ -39,7 +39,7 @@ def test_every_table_of_the_side_effects_is_held_and_orders_are_fulfilled_as_alw
         assert shop.ledger(number) == [("charge", shop.total(number)), ("label", None)]
 
 
-def test_what_was_committed_while_the_broker_lost_everything_is_told(shop: Shop) -> None:
+def test_what_was_committed_while_the_broker_lost_everything_is_reported(shop: Shop) -> None:
     """The fast path decides nothing: with its messages lost, the relay finds who has not heard."""
     with shop.stopped("sideeffects"):
         number = shop.place()

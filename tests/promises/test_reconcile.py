@@ -52,7 +52,7 @@ def incidents(shop: Shop) -> list[Planted]:
 
 
 @pytest.mark.timeout(120)
-def test_a_look_at_orders_that_are_on_their_way_is_no_false_alarm(own: Shop) -> None:
+def test_a_reconciliation_of_orders_that_are_on_their_way_is_no_false_alarm(own: Shop) -> None:
     """Orders are charged, refunded and shipped while the bank's list is being read: none of them is called wrong."""
     known = {planted.number for planted in incidents(own)}
     with ThreadPoolExecutor(2) as pool:
@@ -93,7 +93,7 @@ def test_what_lands_after_its_compensation_is_given_back_and_shown_as_an_orphan(
     assert other not in {finding["subject"] for finding in own.reconcile()[1]["findings"]}
 
 
-def test_a_provider_that_does_not_answer_is_told_and_nothing_is_judged_by_half(own: Shop) -> None:
+def test_a_provider_that_does_not_answer_is_reported_and_nothing_is_judged_by_half(own: Shop) -> None:
     """Half a list would make half of the orders look wrong: they are not judged, a person is notified of the silence, and no longer once it is over."""
     before = sorted(incidents(own))
 

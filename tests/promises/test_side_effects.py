@@ -41,7 +41,7 @@ def test_a_subscriber_that_hangs_is_cut_at_its_time_limit(shop: Shop) -> None:
     wait_for(lambda: states(shop, number)["analytics"] == "delivered", 30)
 
 
-def test_a_mail_server_that_is_away_loses_no_receipt_and_is_told_once(shop: Shop) -> None:
+def test_a_mail_server_that_is_away_loses_no_receipt_and_is_reported_once(shop: Shop) -> None:
     """The mail server stands still: the shop stops asking for every receipt of its own, and mine comes when it is back."""
     with standing_still([shop.stack.pid("mail")]):
         numbers = [shop.place() for _ in range(8)]

@@ -108,7 +108,7 @@ def test_what_is_late_lands_after_whoever_asked_again(tmp_path: Path) -> None:
     assert (tmp_path / "late_landing.ORD-1.payment.do.hit").read_text().splitlines() == [f"struck {KEY}", f"landed {KEY}"]
 
 
-def test_a_fault_strikes_as_often_as_it_is_told(tmp_path: Path) -> None:
+def test_a_fault_strikes_as_often_as_it_is_asked_to(tmp_path: Path) -> None:
     (tmp_path / "refused_503.ORD-1.payment.do").write_text("2")
 
     seen, done = posted(tmp_path, 3)

@@ -120,7 +120,7 @@ def test_what_a_killed_one_has_left_ends_by_itself_or_by_make_stop(running: "sub
     assert of_the_simulation() == []
 
 
-def test_a_server_that_does_not_start_is_told(tmp_path: Path) -> None:
+def test_a_server_that_does_not_start_is_reported(tmp_path: Path) -> None:
     """Its data is broken: I read where they are, and that I may delete them."""
     broken = tmp_path / "simulate" / "postgres" / "PG_VERSION"
     broken.parent.mkdir(parents=True)

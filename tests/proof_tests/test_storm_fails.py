@@ -64,7 +64,7 @@ def run(happens: Callable[[Storm], None], name: str) -> Storm:
     return command._run(scenario, SMALL, 1, lambda what, done, total: None)
 
 
-def test_every_kind_of_breach_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_kind_of_breach_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whoever loses my order, forgets it or charges me twice in a storm is seen by it."""
     monkeypatch.setattr(database_sessions, "BACK_WITHIN_S", database_sessions.STANDS_AFTER_S + 2)
     storm = run(everything_is_broken, "broken")
@@ -113,7 +113,7 @@ def test_make_stop_ends_a_storm_and_what_it_has_started(tmp_path: Path) -> None:
     assert [process for process in psutil.process_iter(["cmdline"]) if str(tmp_path) in " ".join(process.info["cmdline"] or ())] == []
 
 
-def test_a_client_that_fails_is_told_and_none_is_waited_for_when_a_storm_is_left() -> None:
+def test_a_client_that_fails_is_reported_and_none_is_waited_for_when_a_storm_is_left() -> None:
     with (
         Clients([lambda: "ORD-1", lambda: str(1 / 0)]) as clients,
         pytest.raises(AssertionError, match="1 of 2 orders were not placed: ZeroDivisionError"),

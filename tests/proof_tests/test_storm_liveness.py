@@ -90,7 +90,7 @@ MOVING = [(seconds, "retry_wait") for seconds in range(0, 150, 10)]
 
 
 @pytest.mark.django_db
-def test_what_came_to_rest_in_time_or_was_told_or_moves_is_no_breach(storm: Storm) -> None:
+def test_what_came_to_rest_in_time_or_was_reported_or_moves_is_no_breach(storm: Storm) -> None:
     """In time; with its own incident; with one for all, resolved since; moving by itself; placed later."""
     an_order("ORD-1", (0, "started"), closed_s=5)
     open_one(an_order("ORD-2", (0, "compensation_failed")), kind="compensation_exhausted")
@@ -104,7 +104,7 @@ def test_what_came_to_rest_in_time_or_was_told_or_moves_is_no_breach(storm: Stor
 
 
 @pytest.mark.django_db
-def test_one_incident_may_tell_of_all(storm: Storm) -> None:
+def test_one_incident_may_stand_for_all(storm: Storm) -> None:
     an_order("ORD-1", (0, "in_doubt"))
     open_one(resolved_at=after(3), state="resolved")
 
@@ -119,7 +119,7 @@ def test_one_incident_may_tell_of_all(storm: Storm) -> None:
     [{"kind": "orphan_payment"}, {"opened_s": 7}, {"resolved_at": ENDED - timedelta(seconds=1), "opened_s": -9}],
     ids=["of another order", "too late", "resolved before"],
 )
-def test_what_stands_still_and_is_not_told_is_named(storm: Storm, incident: dict[str, Any]) -> None:
+def test_what_stands_still_and_is_not_reported_is_named(storm: Storm, incident: dict[str, Any]) -> None:
     """My order was forgotten in a retry; nobody knows."""
     an_order("ORD-1", (-10, "retry_wait"), (80, "started"), closed_s=81)
     open_one(**incident)

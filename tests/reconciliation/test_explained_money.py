@@ -178,7 +178,7 @@ def test_money_of_an_order_that_has_been_open_for_too_long_is_explained_by_nobod
     assert shop.incidents() == [("money EUR", "mismatch", "unexplained", TOTAL, "resolved")]
 
 
-def test_a_hold_is_told_by_the_incident_of_its_circuit(shop: Shop) -> None:
+def test_a_hold_is_reported_by_the_incident_of_its_circuit(shop: Shop) -> None:
     charge_one(shop)
     grow_old()
     Saga.objects.update(held_by="carrier sandbox label", held_at="2020-01-01T00:00Z")

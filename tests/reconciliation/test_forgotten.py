@@ -98,7 +98,7 @@ def test_a_stray_charge_of_somebody_else_stops_nobody(shop: Shop, placed: Callab
     assert placed().status_code == 201
 
 
-def test_what_was_given_back_tells_it_too(shop: Shop) -> None:
+def test_what_was_given_back_shows_it_too(shop: Shop) -> None:
     """Nothing is held, and yet the number was issued."""
     shop.plant("charge", "ORD-1001", key("ORD-1001"))
     shop.plant("refund", "ORD-1001", key("ORD-1001"))

@@ -164,7 +164,7 @@ def test_what_an_operator_has_closed_is_never_repaired(shop: Shop, closed: Order
     assert operations(shop) == ["charge", "charge"]
 
 
-def test_what_a_zombie_has_told_is_resolved_once_nothing_is_left(shop: Shop, declined: Order) -> None:
+def test_what_a_zombie_has_reported_is_resolved_once_nothing_is_left(shop: Shop, declined: Order) -> None:
     """A worker that was taken over reported a charge, so the engine opened an incident: it is the same matter, reported once."""
     columns: dict[str, Any] = {"subject": "ORD-1", "order_id": declined.pk, "step": "payment", "code": "late", "currency": "EUR"}
     open_incident(IncidentKind.ORPHAN_PAYMENT, amount_minor=TOTAL, **columns)

@@ -32,7 +32,7 @@ def test_what_is_no_longer_found_is_resolved(shop: Shop, fulfilled: Order) -> No
     assert {(incident.state, incident.outcome) for incident in Incident.objects.all()} == {("resolved", "gone")}
 
 
-def test_what_a_run_has_not_judged_stays_told(shop: Shop, fulfilled: Order) -> None:
+def test_what_a_run_has_not_judged_stays_reported(shop: Shop, fulfilled: Order) -> None:
     """Old orders, and old charges for unknown ones, are outside of a limited run: that it does not find them proves nothing."""
     for number, key in (("ORD-1", "stray"), ("ORD-404", "k")):
         shop.plant("charge", number, key)
@@ -123,7 +123,7 @@ def test_one_order_that_cannot_be_read_does_not_end_reconciliation_for_all(shop:
     assert (report.judged, report.unreadable) == (1, 1)
 
 
-def test_a_rule_that_breaks_is_told_and_hides_nothing(shop: Shop, fulfilled: Order, monkeypatch: Any) -> None:
+def test_a_rule_that_breaks_is_reported_and_hides_nothing(shop: Shop, fulfilled: Order, monkeypatch: Any) -> None:
     def broken() -> Any:
         raise TypeError("a bug")
 

@@ -53,13 +53,13 @@ def test_before_the_first_one_is_due_nothing_is_wrong(heartbeat_recorded: None) 
     assert numbers() == {"age_s": 0.0, "outcome": None, "findings": None, "unexplained_minor": {}}
 
 
-def test_one_that_never_begins_is_told(heartbeat_recorded: None) -> None:
+def test_one_that_never_begins_is_reported(heartbeat_recorded: None) -> None:
     SweepHeartbeat.objects.update(reconciled_at="2020-01-01T00:00Z")
 
     assert level_and_sentence()[0] == "FAIL"
 
 
-def test_one_that_came_to_its_end_is_told_with_its_counts(shop: Shop, fulfilled: Order) -> None:
+def test_one_that_came_to_its_end_is_reported_with_its_counts(shop: Shop, fulfilled: Order) -> None:
     shop.reconcile()
 
     assert level_and_sentence() == (
@@ -70,7 +70,7 @@ def test_one_that_came_to_its_end_is_told_with_its_counts(shop: Shop, fulfilled:
     assert numbers() == {"age_s": 0.0, "outcome": "whole", "findings": 0, "unexplained_minor": {}}
 
 
-def test_a_silent_provider_is_told_as_a_part_that_was_not_compared(shop: Shop, fulfilled: Order) -> None:
+def test_a_silent_provider_is_reported_as_a_part_that_was_not_compared(shop: Shop, fulfilled: Order) -> None:
     shop.provider.client.close()
     shop.provider.end()
 
@@ -82,7 +82,7 @@ def test_a_silent_provider_is_told_as_a_part_that_was_not_compared(shop: Shop, f
     shop.provider.start()
 
 
-def test_money_that_nobody_can_explain_is_told(shop: Shop) -> None:
+def test_money_that_nobody_can_explain_is_reported(shop: Shop) -> None:
     charge_one(shop)
     grow_old()
 
@@ -93,7 +93,9 @@ def test_money_that_nobody_can_explain_is_told(shop: Shop) -> None:
     assert numbers()["unexplained_minor"] == {"EUR": TOTAL}
 
 
-def test_one_that_breaks_is_told_and_the_last_good_one_keeps_its_age(shop: Shop, fulfilled: Order, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_one_that_breaks_is_reported_and_the_last_good_one_keeps_its_age(
+    shop: Shop, fulfilled: Order, monkeypatch: pytest.MonkeyPatch
+) -> None:
     shop.reconcile()
     Reconciliation.objects.update(compared_at=Reconciliation.objects.get().began_at)
 
@@ -120,7 +122,7 @@ def test_an_old_one_is_a_failure_whatever_became_of_it(shop: Shop, fulfilled: Or
     assert level_and_sentence()[0] == "FAIL"
 
 
-def test_one_that_died_without_a_word_is_told_once_its_turn_is_over(shop: Shop, heartbeat_recorded: None) -> None:
+def test_one_that_died_without_a_word_is_reported_once_its_turn_is_over(shop: Shop, heartbeat_recorded: None) -> None:
     """It began, and its process was killed."""
     turn = Turn("reconcile", RELEASE, 60.0)
     assert turn.take()
@@ -163,7 +165,7 @@ def test_an_exit_code_is_not_dropped(heartbeat_recorded: None, ends: str, how: s
     assert how in level_and_sentence()[1]
 
 
-def test_one_that_was_killed_at_work_is_told_while_its_turn_still_runs(heartbeat_recorded: None) -> None:
+def test_one_that_was_killed_at_work_is_reported_while_its_turn_still_runs(heartbeat_recorded: None) -> None:
     lines: list[str] = []
     sweep = Sweep(lines.append)
     sweep.reconciling = child = subprocess.Popen(["/bin/sleep", "60"])

@@ -65,7 +65,9 @@ def test_a_list_that_is_none_silences_its_provider_alone(shop: Shop, fulfilled: 
 
 
 @pytest.mark.parametrize("currency", ["EURO", "\0\0\0", ""])
-def test_a_currency_that_is_none_is_told_all_the_same(shop: Shop, fulfilled: Order, monkeypatch: pytest.MonkeyPatch, currency: str) -> None:
+def test_a_currency_that_is_none_is_reported_all_the_same(
+    shop: Shop, fulfilled: Order, monkeypatch: pytest.MonkeyPatch, currency: str
+) -> None:
     monkeypatch.setattr(listings, "payments", lambda: Bank(GOOD, wrong(currency=currency)))
 
     assert shop.found() == [("ORD-404", Rule.UNKNOWN_ORDER, 1)]

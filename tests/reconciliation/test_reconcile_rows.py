@@ -27,7 +27,7 @@ def test_a_compensation_that_has_never_ended_is_found(shop: Shop, failed: Order)
     assert [rule for _, rule, _ in shop.found()] == [Rule.EVERY_COMPENSATION_HAS_ENDED, Rule.HISTORY_REBUILDS_THE_JOURNAL]
 
 
-def test_a_subscriber_that_was_never_told_is_found(shop: Shop) -> None:
+def test_a_subscriber_that_never_got_the_fact_is_found(shop: Shop) -> None:
     shop.place("ORD-1")
     shop.place("ORD-2")
     relay.register(discovery.names(), release=1)
@@ -47,7 +47,7 @@ def test_what_the_relay_has_not_come_to_yet_is_not_called_wrong(shop: Shop, fulf
     assert shop.found() == []
 
 
-def test_an_order_that_told_nobody_is_found(shop: Shop, fulfilled: Order) -> None:
+def test_an_order_that_published_nothing_is_found(shop: Shop, fulfilled: Order) -> None:
     forget_the_fact()
 
     assert shop.found() == [("ORD-1", Rule.FACT_RECORDED_ONCE, 0)]
@@ -100,7 +100,7 @@ def test_an_effect_that_happened_twice_is_found_by_its_audit(shop: Shop, fulfill
     assert "; and 3 more" in Incident.objects.get().message
 
 
-def test_an_order_that_nobody_looks_at_is_found_until_somebody_does(shop: Shop) -> None:
+def test_an_order_that_nobody_inspects_is_found_until_somebody_does(shop: Shop) -> None:
     """It waits for a person, and no person was notified; our own incident does not make it well."""
     shop.place(postal_code="00422", token="tok_refund_declined")
     Incident.objects.update(state="resolved")
@@ -123,7 +123,7 @@ def test_an_order_without_a_saga_is_found(shop: Shop) -> None:
     assert shop.found() == [(order.number, Rule.EVERY_ORDER_HAS_A_SAGA, 0)]
 
 
-def test_every_rule_is_told_in_the_documentation() -> None:
+def test_every_rule_is_explained_in_the_documentation() -> None:
     text = (ROOT / "docs/reconcile.md").read_text()
 
     assert [rule.value for rule in Rule if f"`{rule.value}`" not in text] == []

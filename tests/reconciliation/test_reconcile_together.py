@@ -66,7 +66,7 @@ def test_many_of_one_cause_are_one_incident_with_their_count_and_sum(shop: Shop,
     assert (group.orders, group.at_risk) == (5, {"EUR": 500})
 
 
-def test_a_few_are_told_with_their_orders(shop: Shop, fault: Fault) -> None:
+def test_a_few_are_reported_with_their_orders(shop: Shop, fault: Fault) -> None:
     fault.numbers = {"ORD-1", "ORD-4"}
 
     shop.reconcile()
@@ -75,7 +75,7 @@ def test_a_few_are_told_with_their_orders(shop: Shop, fault: Fault) -> None:
     assert Order.objects.get(number="ORD-4").attention
 
 
-def test_what_was_told_alone_is_told_together_once_it_has_become_many(shop: Shop, fault: Fault) -> None:
+def test_what_was_reported_alone_is_reported_together_once_it_has_become_many(shop: Shop, fault: Fault) -> None:
     fault.numbers = {"ORD-5"}
     shop.reconcile()
     fault.numbers = ALL
@@ -86,7 +86,7 @@ def test_what_was_told_alone_is_told_together_once_it_has_become_many(shop: Shop
     assert Incident.objects.get(subject="ORD-5").outcome == "grouped"
 
 
-def test_many_that_have_become_few_are_told_with_their_orders(shop: Shop, fault: Fault) -> None:
+def test_many_that_have_become_few_are_reported_with_their_orders(shop: Shop, fault: Fault) -> None:
     fault.numbers = ALL
     shop.reconcile()
 
@@ -153,7 +153,7 @@ def test_charges_of_another_system_in_the_account_are_one_incident_and_gone_when
     assert not Incident.objects.exclude(state="resolved").exists()
 
 
-def test_what_landed_late_many_times_is_given_back_and_told_once(shop: Shop) -> None:
+def test_what_landed_late_many_times_is_given_back_and_reported_once(shop: Shop) -> None:
     """The incident is there before the first refund."""
     for number in range(1, 6):
         shop.place(f"ORD-{number}", token="tok_declined")
@@ -166,7 +166,7 @@ def test_what_landed_late_many_times_is_given_back_and_told_once(shop: Shop) -> 
     assert report.as_json()["money"]["EUR"]["given_back"] == 5 * TOTAL
 
 
-def test_money_at_risk_is_explained_by_what_is_told_together(shop: Shop) -> None:
+def test_money_at_risk_is_explained_by_what_is_reported_together(shop: Shop) -> None:
     for number in range(1, 6):
         shop.place(f"ORD-{number}")
         shop.plant("charge", f"ORD-{number}", "stray", 50)
@@ -176,7 +176,7 @@ def test_money_at_risk_is_explained_by_what_is_told_together(shop: Shop) -> None
     assert (found["earned"], found["at_risk"], found["unexplained"]) == (5 * TOTAL, 250, 0)
 
 
-def test_a_run_that_dies_in_between_has_told(shop: Shop, fault: Fault, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_run_that_dies_in_between_has_reported(shop: Shop, fault: Fault, monkeypatch: pytest.MonkeyPatch) -> None:
     fault.numbers = ALL
 
     def dies(*_: Any) -> Any:

@@ -48,7 +48,7 @@ def test_what_was_heard_is_what_was_done(two_orders: None) -> None:
         ("DELETE FROM sideeffects_recommendations_copurchase WHERE sku = 'C' AND other = 'A'", (PAIRS, "C with A: counted 0 times, heard of 1 orders")),
     ],
 )  # fmt: skip
-def test_an_effect_that_is_missing_or_doubled_is_told_by_its_room(two_orders: None, damage: str, found: tuple[str, str]) -> None:
+def test_an_effect_that_is_missing_or_doubled_is_reported_by_its_subscriber(two_orders: None, damage: str, found: tuple[str, str]) -> None:
     """A sum that was added twice is seen, and which one."""
     sql(damage)
 
@@ -59,7 +59,7 @@ def test_an_effect_that_is_missing_or_doubled_is_told_by_its_room(two_orders: No
     assert {name for name, _ in complaints} == {subscriber}
 
 
-def test_points_that_were_earned_and_never_written_are_told(two_orders: None) -> None:
+def test_points_that_were_earned_and_never_written_are_reported(two_orders: None) -> None:
     fact = Fact.objects.get(order__number="ORD-3")
     Delivery.objects.create(fact=fact, subscriber=LOYALTY, state="delivered")
 

@@ -49,7 +49,7 @@ def test_what_is_well_is_well_since_any_instant(two_days: None) -> None:
         ),
     ],
 )
-def test_what_is_off_since_then_is_told(two_days: None, damage: str, found: str) -> None:
+def test_what_is_off_since_then_is_reported(two_days: None, damage: str, found: str) -> None:
     sql(*damage.split("; "))
 
     complaints = [sentence for _, sentence in audit.complaints(SINCE)]
@@ -58,7 +58,7 @@ def test_what_is_off_since_then_is_told(two_days: None, damage: str, found: str)
     assert complaints[0].startswith(found)
 
 
-def test_what_was_off_before_is_told_when_everything_is_asked(two_days: None) -> None:
+def test_what_was_off_before_is_reported_when_everything_is_asked(two_days: None) -> None:
     """Sums of all time say nothing about the newest facts. A subscriber that is doubted is asked about all facts."""
     sql(
         "UPDATE sideeffects_analytics_dailyrevenue SET orders = 3 WHERE day = '2026-11-20'",

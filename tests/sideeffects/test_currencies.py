@@ -46,7 +46,7 @@ def test_a_balance_holds_more_than_one_of_the_largest_orders(record_fact: Record
     assert list(audit.complaints()) == []
 
 
-def test_points_of_another_currency_s_rule_are_told(record_fact: RecordFact) -> None:
+def test_points_of_another_currency_s_rule_are_reported(record_fact: RecordFact) -> None:
     """What was earned while yen were divided by a hundred is found."""
     owed = record_fact("loyalty", currency="JPY", total_minor=8_420)
     owed.run()

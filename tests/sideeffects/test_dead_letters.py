@@ -58,7 +58,7 @@ def test_dead_letters_of_one_cause_are_one_incident_that_counts_them(record_fact
     assert "No money is at risk" in Incident.objects.first().sentence  # type: ignore[union-attr]
 
 
-def test_what_is_held_for_a_removed_subscriber_is_told(record_fact: RecordFact) -> None:
+def test_what_is_held_for_a_removed_subscriber_is_reported(record_fact: RecordFact) -> None:
     record_fact("survey")
     relay.owe(ALL_LOST)
     relay.register([], release=1)
@@ -68,7 +68,7 @@ def test_what_is_held_for_a_removed_subscriber_is_told(record_fact: RecordFact) 
     assert opened() == [("survey", "subscriber_removed", "open", "no code knows this subscriber any more; held for it: 1")]
 
 
-def test_a_name_that_stands_on_deliveries_alone_is_told_and_decided_about(record_fact: RecordFact, clock: ShopClock) -> None:
+def test_a_name_that_stands_on_deliveries_alone_is_reported_and_decided_about(record_fact: RecordFact, clock: ShopClock) -> None:
     """A deploy renamed a subscriber that had never been written down: what it was owed does not wait for ever in silence."""
     relay.register(["email"], release=7)
     owed = record_fact("email")
@@ -88,7 +88,7 @@ def test_a_name_that_stands_on_deliveries_alone_is_told_and_decided_about(record
     assert opened()[0][2] == "resolved"
 
 
-def test_what_fails_for_an_hour_is_told_although_it_is_still_tried(record_fact: RecordFact, clock: ShopClock, settings: Any) -> None:
+def test_what_fails_for_an_hour_is_reported_although_it_is_still_tried(record_fact: RecordFact, clock: ShopClock, settings: Any) -> None:
     """Points whose table is away are not a secret until their three days are over."""
     owed = record_fact("loyalty")
     with connection.cursor() as cursor:

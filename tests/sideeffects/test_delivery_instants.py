@@ -192,7 +192,7 @@ def test_what_a_person_replays_is_due_now(owed: Owed, clock: ShopClock) -> None:
     assert (clock.left(owed.delivery.wake_at), owed.delivery.tries, owed.delivery.relaunches) == (0, 0, 0)
 
 
-def test_how_long_the_relay_was_silent_is_counted_from_its_beat(clock: ShopClock) -> None:
+def test_how_long_the_relay_was_silent_is_counted_from_its_heartbeat(clock: ShopClock) -> None:
     relay.record_heartbeat()
     clock.passes(33)
 

@@ -80,7 +80,7 @@ def test_a_message_that_may_still_wait_is_not_owed_again(record_fact: RecordFact
     assert Delivery.objects.get().state == "pending"
 
 
-def test_a_fact_that_everybody_has_heard_is_not_looked_at_again(record_fact: RecordFact) -> None:
+def test_a_fact_that_everybody_has_heard_is_not_read_again(record_fact: RecordFact) -> None:
     owed = record_fact("email")
     owed.run()
 
@@ -225,7 +225,7 @@ def test_a_round_has_a_bound(record_fact: RecordFact, monkeypatch: pytest.Monkey
     assert relay.run_round(lambda: False) == 0, "whoever has lost its turn stops"
 
 
-def test_how_much_waits_is_counted_with_what_no_row_tells_of(record_fact: RecordFact) -> None:
+def test_how_much_waits_is_counted_with_what_no_row_shows(record_fact: RecordFact) -> None:
     record_fact("email")
     assert (relay.waiting(), relay.waiting(60)) == (1, 0)
 

@@ -154,7 +154,7 @@ def test_a_name_that_no_code_knows_is_left_out_and_says_so(record_fact: RecordFa
         ({"all": True, "yes": True}, "--yes needs --reason.\n"),
     ],
 )
-def test_wrong_usage_is_told(db: None, capsys: pytest.CaptureFixture[str], options: dict[str, Any], message: str) -> None:
+def test_wrong_usage_is_explained(db: None, capsys: pytest.CaptureFixture[str], options: dict[str, Any], message: str) -> None:
     with pytest.raises(SystemExit) as wrong:
         replay(**options)
 

@@ -32,7 +32,7 @@ def test_whoever_dies_at_once_waits_longer_each_time_up_to_a_bound(now: list[flo
     assert waits == [0.5, 1.0, 2.0, 4.0, 8.0, DELAY_CAP_S, DELAY_CAP_S, DELAY_CAP_S]
 
 
-def test_a_death_is_told_once_and_each_role_has_its_own_wait(now: list[float]) -> None:
+def test_a_death_is_reported_once_and_each_role_has_its_own_wait(now: list[float]) -> None:
     respawning = Respawning()
 
     assert [respawning.notes_death("saga", 0.1) for _ in range(3)] == [True, False, False]

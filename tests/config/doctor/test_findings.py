@@ -156,7 +156,7 @@ def test_every_runbook_that_is_named_exists() -> None:
     [(lambda: None, 0, "ok"), (_at_risk, 3, "warn"), (_never_swept, 1, "FAIL"), (_both, 1, "FAIL")],
     ids=["well", "warning", "failure", "both"],
 )
-def test_its_exit_code_tells_a_failure_from_a_warning(
+def test_its_exit_code_distinguishes_a_failure_from_a_warning(
     well: None, make: Callable[[], None], code: int, level: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """A job of mine runs it every minute, wakes me up on 1 and sends me a mail on 3."""

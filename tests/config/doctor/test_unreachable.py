@@ -74,7 +74,7 @@ def test_a_provider_that_does_not_answer_is_named(well: None, settings: Any) -> 
         (httpx.Response(503, request=httpx.Request("GET", "http://x")), "answers 503"),
     ],
 )
-def test_what_is_wrong_with_a_provider_is_told_in_words(well: None, monkeypatch: pytest.MonkeyPatch, broken: Any, words: str) -> None:
+def test_what_is_wrong_with_a_provider_is_said_in_words(well: None, monkeypatch: pytest.MonkeyPatch, broken: Any, words: str) -> None:
     """I need not know the names of somebody's exceptions."""
 
     def get(*_: object, **__: object) -> httpx.Response:

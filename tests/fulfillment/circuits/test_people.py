@@ -21,7 +21,7 @@ from tests.holding import held
 # --- people --------------------------------------------------------------------------------------------------------------------
 
 
-def test_one_incident_tells_of_all_and_closes_itself(place: Place) -> None:
+def test_one_incident_stands_for_all_and_closes_itself(place: Place) -> None:
     sagas = opened(place)
     for number in range(4, 8):
         tries(place(number))
@@ -86,7 +86,7 @@ def test_after_the_limit_a_person_decides_about_what_was_never_called(place: Pla
     assert not Incident.objects.exclude(state="resolved").exclude(order=None).exists()
 
 
-def test_what_was_told_is_over_when_the_provider_answers(place: Place) -> None:
+def test_an_incident_is_over_when_the_provider_answers(place: Place) -> None:
     opened(place)
     time_passes(2 * settings.LEASE_S)
     saga = place(4)

@@ -136,7 +136,7 @@ def test_one_that_breaks_or_is_held_does_not_stop_the_others(
 # --- many: what became of them ---------------------------------------------------------------------------------------------------------
 
 
-def test_what_became_of_each_order_is_told(many: dict[str, int], manage: Manage, amara: operators.Actor) -> None:
+def test_what_became_of_each_order_is_shown(many: dict[str, int], manage: Manage, amara: operators.Actor) -> None:
     """ "Decided" is not "refunded": I see both, and which ones failed again."""
     batch = bulk.preview(code="refund_declined")
     assert bulk.counted(bulk.outcomes(batch)) == "5 waiting"
@@ -164,7 +164,7 @@ def test_what_became_of_each_order_is_told(many: dict[str, int], manage: Manage,
     assert {one["order"]: one["became"] for one in followed.json["orders"] if not one["skip"]}["ORD-2"] == "failed again"
 
 
-def test_following_tells_each_change_and_ends_when_none_waits(
+def test_following_shows_each_change_and_ends_when_none_waits(
     many: dict[str, int],
     manage: Manage,
     amara: operators.Actor,

@@ -73,7 +73,7 @@ def test_what_our_own_database_cannot_serve_waits_and_has_all_of_it_given_back(s
     assert (it.deadline_at - before).total_seconds() == it.paused_s == wait_s + (2 if is_started else 5)
 
 
-def test_what_this_code_does_not_serve_is_looked_at_after_half_the_time_for_which_it_was_left(saga: int, clock: ShopClock) -> None:
+def test_what_this_code_does_not_serve_is_inspected_after_half_the_time_for_which_it_was_left(saga: int, clock: ShopClock) -> None:
     StepRecord.objects.filter(saga=saga, name="payment").update(name="gift_wrap")
     Saga.objects.update(launched_at=None)
     waits, since = [], None

@@ -55,7 +55,9 @@ def refuses_everything(table: str) -> Iterator[None]:
 
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize("what", UNREADABLE)
-def test_a_plan_that_cannot_be_read_is_told_and_costs_the_others_nothing(what: str, saga: int, order: Order, no_broker: list[str]) -> None:
+def test_a_plan_that_cannot_be_read_is_reported_and_costs_the_others_nothing(
+    what: str, saga: int, order: Order, no_broker: list[str]
+) -> None:
     """The customer whose order comes next is served, and somebody hears of the broken one, with its whole amount."""
     healthy = copy_of(order, "ORD-2")
     plan_is(saga, UNREADABLE[what])
@@ -71,7 +73,7 @@ def test_a_plan_that_cannot_be_read_is_told_and_costs_the_others_nothing(what: s
 
 
 @pytest.mark.django_db(transaction=True)
-def test_records_that_are_missing_are_told(saga: int, order: Order) -> None:
+def test_records_that_are_missing_are_reported(saga: int, order: Order) -> None:
     """A saga that is due, and of which nothing is left to do, is not looked at for ever in silence."""
     StepRecord.objects.filter(saga=saga).delete()
     now_due(saga)
@@ -131,7 +133,7 @@ def test_whoever_finished_a_saga_in_quarantine_ends_it(saga: int, order: Order) 
 
 
 @pytest.mark.django_db(transaction=True)
-def test_an_order_whose_own_row_is_damaged_is_told_by_its_number_alone(saga: int, order: Order) -> None:
+def test_an_order_whose_own_row_is_damaged_is_reported_by_its_number_alone(saga: int, order: Order) -> None:
     """The incident cannot refer to it, and tells of it all the same."""
     plan_is(saga, ["poison"])
     now_due(saga)

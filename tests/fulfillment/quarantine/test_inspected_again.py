@@ -21,7 +21,7 @@ from tests.fulfillment.quarantine.conftest import held_by_another_session, make_
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_row_that_nobody_lets_go_is_told_in_the_end(saga: int, order: Order, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_row_that_nobody_lets_go_is_reported_in_the_end(saga: int, order: Order, caplog: pytest.LogCaptureFixture) -> None:
     """Somebody has forgotten a console: the order behind it is not passed over in silence for ever."""
     now_due(saga)
 
@@ -38,7 +38,7 @@ def test_a_row_that_nobody_lets_go_is_told_in_the_end(saga: int, order: Order, c
 
 
 @pytest.mark.django_db(transaction=True)
-def test_one_traceback_for_many_looks(saga: int, order: Order, caplog: pytest.LogCaptureFixture) -> None:
+def test_one_traceback_for_many_inspections(saga: int, order: Order, caplog: pytest.LogCaptureFixture) -> None:
     """A hundred broken orders, looked at again and again, do not fill the disk."""
     sagas = [saga, *(copy_of(order, f"ORD-B{number}") for number in range(99))]
     Saga.objects.filter(pk__in=sagas).update(plan=["poison"])
@@ -69,7 +69,7 @@ def test_the_wait_grows_and_is_capped(saga: int, order: Order) -> None:
 
 
 @pytest.mark.django_db(transaction=True)
-def test_what_is_in_quarantine_is_left_alone_until_its_next_look(saga: int, order: Order) -> None:
+def test_what_is_in_quarantine_is_left_alone_until_its_next_inspection(saga: int, order: Order) -> None:
     """Due as it is, it costs nothing in between."""
     plan_is(saga, ["poison"])
     now_due(saga)

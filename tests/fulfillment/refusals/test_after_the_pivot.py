@@ -140,7 +140,9 @@ def test_a_person_who_looks_it_up_is_shown_what_lies_under_an_earlier_key(wrappi
     assert entry.detail["answer"] == f"the provider shows wrapping under {FIRST} (wrapped {FIRST}); it has not been undone"
 
 
-def test_a_late_worker_that_has_done_what_was_done_again_is_told(wrapping: int, wrapper: Wrapper, order: Order, clock: ShopClock) -> None:
+def test_a_late_worker_that_has_done_what_was_done_again_is_reported(
+    wrapping: int, wrapper: Wrapper, order: Order, clock: ShopClock
+) -> None:
     late = start_of_the_first(wrapping)
     clock.passes(LEASE + LAG + EDGE)
     inspect_when_due(wrapping, clock)

@@ -47,7 +47,7 @@ def test_a_refund_that_a_late_worker_reports_is_entered(saga: int, clock: ShopCl
         assert (found(saga).state, record(saga).state) == (SagaState.COMPENSATED, StepState.NOT_NEEDED)
 
 
-def test_a_refund_that_took_place_under_both_keys_is_told_with_its_amount(saga: int, order: Order, clock: ShopClock) -> None:
+def test_a_refund_that_took_place_under_both_keys_is_reported_with_its_amount(saga: int, order: Order, clock: ShopClock) -> None:
     first = taken_over_and_refused(saga, clock)
     retried(saga)
     inspect_when_due(saga, clock)
@@ -61,7 +61,7 @@ def test_a_refund_that_took_place_under_both_keys_is_told_with_its_amount(saga: 
     assert ledger.remaining(order.pk) == 0
 
 
-def test_a_refund_that_the_look_had_found_is_not_told_as_a_second_one(saga: int, clock: ShopClock) -> None:
+def test_a_refund_that_the_look_up_had_found_is_not_reported_as_a_second_one(saga: int, clock: ShopClock) -> None:
     first = taken_over_and_refused(saga, clock)
     retried(saga)
     inspect_when_due(saga, clock)

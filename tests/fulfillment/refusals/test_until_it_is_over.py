@@ -34,7 +34,7 @@ def test_nothing_is_asked_for_while_what_was_refused_may_still_land(
         assert (answer.code, record(saga).state, record(saga).compensation_tries) == ("lag", StepState.COMPENSATION_IN_DOUBT, 0)
 
 
-def test_it_is_looked_at_again_when_the_refused_one_is_over(refusing: Refusing, clock: ShopClock) -> None:
+def test_it_is_inspected_again_when_the_refused_one_is_over(refusing: Refusing, clock: ShopClock) -> None:
     """Not a second earlier: each look would cost a task."""
     saga = refusing()
     retried(saga)

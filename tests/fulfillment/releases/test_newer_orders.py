@@ -70,7 +70,7 @@ def test_a_deploy_that_was_taken_back_goes_on_with_what_old_code_has(newer: int,
     assert (seen(newer).release, seen(newer).state) == (RELEASE, "running")
 
 
-def test_a_deploy_that_was_taken_back_tells_a_person_about_the_step_that_is_gone(newer: int, order: Order, settings: Any) -> None:
+def test_a_deploy_that_was_taken_back_notifies_a_person_about_the_step_that_is_gone(newer: int, order: Order, settings: Any) -> None:
     paid(newer)
     long_ago(newer, settings)
 

@@ -130,7 +130,7 @@ def test_two_sweeps_publish_one_message(saga: int) -> None:
     assert (found(saga).relaunches, found(saga).epoch) == (1, 1)
 
 
-def test_two_sweeps_on_one_row_of_the_quarantine_count_both_looks(saga: int, order: Order) -> None:
+def test_two_sweeps_on_one_row_of_the_quarantine_count_both_inspections(saga: int, order: Order) -> None:
     hold = in_one(quarantine.hold, saga, order.pk, "KeyError", 1.0)
 
     at_once(hold, "INSERT INTO fulfillment_quarantine", hold, must_wait=True)
@@ -138,7 +138,7 @@ def test_two_sweeps_on_one_row_of_the_quarantine_count_both_looks(saga: int, ord
     assert Quarantine.objects.get().failures == 2
 
 
-def test_two_sweeps_that_tell_at_once_tell_once(saga: int, order: Order) -> None:
+def test_two_sweeps_that_notify_at_once_notify_once(saga: int, order: Order) -> None:
     for _ in range(settings.POISON_AFTER):
         quarantine.hold(saga, order.pk, "KeyError", 1.0)
 

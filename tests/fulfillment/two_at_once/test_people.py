@@ -69,7 +69,7 @@ def asks(order: Order, verb: str, actor: Actor, **more: Any) -> Any:
     return lambda: decide(request)
 
 
-def test_one_incident_is_told_once_however_many_find_it(order: Order) -> None:
+def test_one_incident_is_opened_once_however_many_find_it(order: Order) -> None:
     def open_one() -> None:
         with transaction.atomic():
             open_incident(IncidentKind.STUCK, subject=order.number, order_id=order.pk, currency="EUR", amount_minor=100)

@@ -190,7 +190,7 @@ INSTALLED_APPS += ["tests.proofs"] if _HAS_PROOFS else []
 MIDDLEWARE = [
     "orders.api.problems.RequestId",
     "config.health.Probes",  # before the Host header is checked
-    "orders.api.problems.Door",
+    "orders.api.problems.RequestGuard",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",

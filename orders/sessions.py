@@ -13,7 +13,7 @@ OLD_AFTER_S = 60.0
 TABLES = 8
 
 LIMITS = "SELECT name, reset_val::float / 1000 FROM pg_settings WHERE name = ANY(%s)"
-ROOM = """
+GRANTED = """
 SELECT current_setting('max_connections')::int - current_setting('superuser_reserved_connections')::int
     - coalesce(current_setting('reserved_connections', true), '0')::int
 """
@@ -110,10 +110,10 @@ def as_statements(limits: dict[str, float]) -> str:
     return " ".join(f"ALTER ROLE {login} SET {name} = '{seconds * 1000:.0f}ms';" for name, seconds in limits.items())
 
 
-def room() -> int:
+def connection_limit() -> int:
     """Connections that the server grants to whoever is no superuser."""
     with connection.cursor() as cursor:
-        cursor.execute(ROOM)
+        cursor.execute(GRANTED)
         return int(cursor.fetchone()[0])
 
 

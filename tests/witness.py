@@ -77,7 +77,7 @@ class Witness:
         self._session.close()
 
 
-class Door(HTTPServer):
+class ObservingProxy(HTTPServer):
     """Stands before a provider: the witness looks when a request arrives, before the provider has it, and when its answer leaves."""
 
     def __init__(self, provider: str, witness: Witness) -> None:
@@ -92,7 +92,7 @@ class Door(HTTPServer):
 
 
 class _Request(BaseHTTPRequestHandler):
-    server: Door
+    server: ObservingProxy
 
     def do_POST(self) -> None:
         self._pass_on()

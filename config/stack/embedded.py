@@ -101,9 +101,9 @@ def stop_postgres(run_dir: Path) -> None:
     _postgres(run_dir.resolve()).stop()
 
 
-def _short(near: Path, room: int = 0) -> Path:
-    """``near``, or a place in the temporary folder where that is too long for a socket: ``room`` bytes are to follow it."""
-    if len(os.fsencode(near)) + room <= SOCKET_PATH_LIMIT:
+def _short(near: Path, suffix_bytes: int = 0) -> Path:
+    """``near``, or a place in the temporary folder where that is too long for a socket: ``suffix_bytes`` more are to follow it."""
+    if len(os.fsencode(near)) + suffix_bytes <= SOCKET_PATH_LIMIT:
         return near
     return Path(tempfile.gettempdir()) / f"{near.stem}-{hashlib.sha256(os.fsencode(near)).hexdigest()[:12]}{near.suffix}"
 

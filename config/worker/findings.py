@@ -15,9 +15,7 @@ def broker_and_workers(app: Celery, within_s: float, waits_in: Callable[[str], s
     """``within_s``: so long the workers' answers are waited for. ``waits_in``: what waits in a queue, as a sentence; empty: nothing, or nobody knows."""
     address = kombu.Connection(settings.CELERY_BROKER_URL).as_uri()
     if wrong := trouble():
-        to_do = (
-            "start it, give it room, or set CELERY_BROKER_URL to the one that takes writes; placed orders are kept and go on when it does"
-        )
+        to_do = "start it, free its memory or disk, or set CELERY_BROKER_URL to the one that takes writes; placed orders are kept and go on when it does"
         yield Finding(level=FAIL, what="broker", found=f"{address} {wrong}", to_do=to_do)
         return
     yield Finding(level=OK, what="broker", found=f"{address} answers")

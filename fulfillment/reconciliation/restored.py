@@ -21,7 +21,7 @@ from orders.incidents import IncidentKind, resolve, unresolved
 from orders.money import money
 
 A_PAGE = 500
-ROOM = 1000  # numbers and ids that are left out behind the last one that a provider knows: the newest may never have come so far
+GAP = 1000  # numbers and ids that are left out behind the last one that a provider knows: the newest may never have come so far
 RESUMED_PER_S = 20
 LEAVES_US = ("orders_order", "fulfillment_saga", "orders_fact")  # tables whose ids stand in messages
 
@@ -150,10 +150,10 @@ def _go_on_behind(found: forgotten.Forgotten) -> None:
     """Nothing that went out bears an id, or a number, that is issued again: messages of forgotten orders mean nobody."""
     newest = numbers.newest()
     last = max([newest, *(numbers.place_of(number) or 0 for number in found.orders)])
-    numbers.go_on_behind(last + ROOM)
+    numbers.go_on_behind(last + GAP)
     with connection.cursor() as cursor:
         for table in LEAVES_US:
             cursor.execute(
                 "SELECT setval(pg_get_serial_sequence(%s, 'id'), nextval(pg_get_serial_sequence(%s, 'id')) + %s)",
-                [table, table, last - newest + ROOM],
+                [table, table, last - newest + GAP],
             )

@@ -52,7 +52,7 @@ class Carrier:
         return self._compensate(path, key, body, land, self._label(label_id))
 
     def cancel_by_key(self, path: str, key: str, body: dict[str, Any]) -> Request:
-        """Close the door on a label that may or may not exist: nothing is booked under its key any more, and what was is cancelled."""
+        """Cancel a label that may or may not exist: nothing is booked under its key any more, and what was is cancelled."""
         do_key, order = fields.text(body, "key"), fields.text(body, "order")
 
         def land() -> Answer:

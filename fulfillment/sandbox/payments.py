@@ -51,7 +51,7 @@ class Payments:
         return self._compensate(path, key, body, land, self._charge(charge_id))
 
     def cancel_by_key(self, path: str, key: str, body: dict[str, Any]) -> Request:
-        """Close the door on a charge that may or may not exist: nothing is charged under its key any more, and what was is refunded."""
+        """Cancel a charge that may or may not exist: nothing is charged under its key any more, and what was is refunded."""
         do_key, order = fields.text(body, "key"), fields.text(body, "order")
 
         def land() -> Answer:

@@ -8,7 +8,7 @@ class Profile:
     """``name``: keys are scoped by it, and the path begins with it; the plain provider has none.
 
     ``has_keys``: one key has one effect and one answer; without, the key is but the client's reference.
-    ``keeps_rejections``: a rejection is remembered under its key. ``tombstones``: cancel by key, which closes the door for good.
+    ``keeps_rejections``: a rejection is remembered under its key. ``tombstones``: cancel by key, which refuses that key for good.
     """
 
     name: str

@@ -1,4 +1,4 @@
-"""The operators' face: what they see is the journal, and all they can do to an order is press two safe buttons."""
+"""The operators' interface: what they see is the journal, and all they can do to an order is press two safe buttons."""
 
 from orders.admin.catalogue import ProductAdmin
 from orders.admin.clients import ClientSettingsAdmin

@@ -142,7 +142,7 @@ class RequestId:
         return response
 
 
-class Door:
+class RequestGuard:
     """Middleware: what no view below /api/ is to see. A body beyond the limit, one in another encoding than JSON's, and a path with a NUL, which no text of
     PostgreSQL can hold.
     """

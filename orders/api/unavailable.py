@@ -1,4 +1,4 @@
-"""Our own database cannot serve a request now: every face answers 503 with Retry-After.
+"""Our own database cannot serve a request now: every interface answers 503 with Retry-After.
 
 A connection that is of no use was dropped where that was noticed (``orders.postgresql``).
 

@@ -1,4 +1,4 @@
-"""The REST face: place, list, read and cancel orders; read the catalogue. A client sees its own orders; those of others do not exist for it."""
+"""The REST interface: place, list, read and cancel orders; read the catalogue. A client sees its own orders; those of others do not exist for it."""
 
 import re
 from typing import Any

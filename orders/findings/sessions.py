@@ -7,7 +7,7 @@ from django.conf import settings
 from orders import sessions
 from orders.findings import FAIL, OK, WARN, Finding, duration, runbook
 
-ENOUGH_ROOM = 0.8  # of the server's connections: the rest is for a deploy, in which old and new processes run side by side
+ENOUGH = 0.8  # of the server's connections: the rest is for a deploy, in which old and new processes run side by side
 RUNBOOK = runbook("database-held")
 
 
@@ -24,15 +24,15 @@ def limits() -> Iterator[Finding]:
 
 def connections(of_workers: int) -> Iterator[Finding]:
     """What all processes may open at once, against what the server grants. ``of_workers``: what the workers that answered may open."""
-    parts, room = sessions.may_be_opened(of_workers), sessions.room()
+    parts, connection_limit = sessions.may_be_opened(of_workers), sessions.connection_limit()
     wanted = sum(parts.values())
     counted = ", ".join(f"{what} {count}" for what, count in parts.items())
-    found = f"{wanted} of {room} may be opened at once ({counted})"
-    if wanted <= room * ENOUGH_ROOM:
+    found = f"{wanted} of {connection_limit} may be opened at once ({counted})"
+    if wanted <= connection_limit * ENOUGH:
         yield Finding(level=OK, what="connections", found=found)
     else:
         to_do = "raise max_connections, run fewer processes, or put a pooling proxy in front (docs/settings.md, connections)"
-        level = FAIL if wanted > room else WARN
+        level = FAIL if wanted > connection_limit else WARN
         yield Finding(level=level, what="connections", found=found, to_do=to_do, runbook=RUNBOOK)
 
 

@@ -1,4 +1,4 @@
-"""A client of the shop's REST API, as any other: the demo and ``place_orders`` go through the front door."""
+"""A client of the shop's REST API, as any other: the demo and ``place_orders`` use the public entry point."""
 
 import random
 from typing import Any

@@ -1,4 +1,4 @@
-"""Promise: the house stands as it is described. A newcomer finds things where their names say."""
+"""Promise: the layout is as it is described. A newcomer finds things where their names say."""
 
 import ast
 import importlib
@@ -47,7 +47,7 @@ def docs() -> str:
     return "\n".join(file.read_text() for file in [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))])
 
 
-def test_the_top_level_is_the_house() -> None:
+def test_the_top_level_is_the_layout() -> None:
     assert {name.split("/")[0] for name in tracked() if not name.startswith(".")} == TOP
 
 

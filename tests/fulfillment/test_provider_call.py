@@ -90,7 +90,9 @@ def test_nothing_there_counts_only_after_the_lag(ask: Ask, sandbox: SandboxProce
 
 
 @pytest.mark.parametrize("gateway", ["sandbox", "sandbox_burn"])
-def test_blind_compensation_of_what_never_happened_closes_the_door(ask: Ask, sandbox: SandboxProcess, order: Order, gateway: str) -> None:
+def test_blind_compensation_of_what_never_happened_leaves_a_tombstone(
+    ask: Ask, sandbox: SandboxProcess, order: Order, gateway: str
+) -> None:
     """Tombstone or burnt key: nothing remains, and nothing can come."""
     assert not isinstance(ask(compensating=True, gateway=gateway), StepError)
 

@@ -116,7 +116,7 @@ def test_a_rejection_is_remembered_where_the_capabilities_say_so(provider: Any, 
     assert len(sandbox.effects(order)) == (0 if provider.gateway.capabilities.keeps_rejections else 1)
 
 
-def test_cancel_by_key_closes_the_door_where_the_capabilities_say_so(provider: Any, order: str, sandbox: "SandboxProcess") -> None:
+def test_cancel_by_key_leaves_a_tombstone_where_the_capabilities_say_so(provider: Any, order: str, sandbox: "SandboxProcess") -> None:
     """Elsewhere there is no such thing, and what comes later takes place."""
 
     def come_late() -> object:

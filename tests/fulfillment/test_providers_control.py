@@ -108,7 +108,7 @@ def test_a_pruned_key_is_a_new_request(sandbox: "SandboxProcess") -> None:
 
 
 def test_a_tombstone_is_not_pruned(sandbox: "SandboxProcess") -> None:
-    """The door stays closed."""
+    """The tombstone stays."""
     sandbox.post("/v1/charges/cancel_by_key", "ORD-11:u", key="ORD-11:payment:do:1", order="ORD-11")
     sandbox.client.post("/control/forget", json={"profile": "", "key": "ORD-11:payment:do:1"})
 

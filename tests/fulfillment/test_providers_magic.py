@@ -97,7 +97,7 @@ def test_without_keys_a_late_landing_is_a_second_charge(customer_of: Callable[[s
 
 @pytest.mark.parametrize("profile", ["", "/forgetful"])
 @pytest.mark.parametrize("token", ["tok_lands_late", "tok_late_then_declined"])
-def test_a_late_landing_finds_a_closed_door(customer_of: Callable[[str], Customer], profile: str, token: str) -> None:
+def test_a_late_landing_finds_a_tombstone(customer_of: Callable[[str], Customer], profile: str, token: str) -> None:
     """After cancel by key nothing lands, however late."""
     customer = customer_of(profile)
     with GONE:

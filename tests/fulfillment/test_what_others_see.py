@@ -19,7 +19,7 @@ from orders.models import Order
 from tests.actors import AMARA
 from tests.fulfillment.conftest import ADDRESS, SandboxProcess, now_due
 from tests.fulfillment.driving import REFUSED
-from tests.witness import Door, Witness
+from tests.witness import ObservingProxy, Witness
 
 pytestmark = pytest.mark.django_db(transaction=True)
 SCHEDULED, STARTED = "placed running/1 payment=scheduled", "processing running/1 payment=started"
@@ -40,10 +40,10 @@ def order(order: Order) -> Order:
 @pytest.fixture
 def witness(order: Order, sandbox: SandboxProcess, settings: Any) -> Iterator[Witness]:
     witness = Witness(order.number)
-    door = Door(sandbox.url, witness)
-    settings.SANDBOX_URL = door.url
+    proxy = ObservingProxy(sandbox.url, witness)
+    settings.SANDBOX_URL = proxy.url
     yield witness
-    door.close()
+    proxy.close()
     witness.close()
 
 

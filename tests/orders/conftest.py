@@ -1,4 +1,4 @@
-"""The REST face without a network: real database, no broker (what is launched on commit is not this folder's business)."""
+"""The REST interface without a network: real database, no broker (what is launched on commit is not this folder's business)."""
 
 import uuid
 from typing import Any

@@ -156,7 +156,7 @@ def test_what_cannot_be_expanded_is_refused_by_name(client: Client, body: dict[s
     assert repr(asked.removeprefix("why,")) in error["detail"]
 
 
-def test_recommendations_are_served_by_their_own_room(client: Client) -> None:
+def test_recommendations_are_served_by_their_own_subscriber(client: Client) -> None:
     with connection.cursor() as cursor:
         cursor.execute(
             "INSERT INTO sideeffects_recommendations_copurchase (sku, other, orders) VALUES ('TENT', 'MUG', 3), ('TENT', 'GONE', 9)"

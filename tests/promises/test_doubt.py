@@ -37,7 +37,7 @@ def test_a_charge_whose_answer_never_came_is_given_back_when_the_order_turns_bac
 
 
 @pytest.mark.parametrize("gateway", ["sandbox", "sandbox_forgetful", "sandbox_burn"])
-def test_a_charge_that_lands_after_the_order_turned_back_finds_a_closed_door(shop: Shop, gateway: str) -> None:
+def test_a_charge_that_lands_after_the_order_turned_back_finds_a_tombstone(shop: Shop, gateway: str) -> None:
     """My request was still on its way when I cancelled: it is refused, or given back."""
     number = in_doubt_and_cancelled(shop, gateway, "tok_lands_late")
 
@@ -47,7 +47,7 @@ def test_a_charge_that_lands_after_the_order_turned_back_finds_a_closed_door(sho
 
 
 def test_where_rejections_are_not_kept_a_decline_is_compensated_blind(shop: Shop) -> None:
-    """The first try was still on its way when the second was declined: the late charge finds a closed door."""
+    """The first try was still on its way when the second was declined: the late charge finds a tombstone."""
     number = shop.place_with("sandbox_forgetful", token="tok_late_then_declined")
 
     assert shop.ends(number, 60) == "payment_failed"

@@ -155,7 +155,7 @@ def test_afterwards_each_forgotten_order_is_a_person_s_and_new_ones_are_taken(
     recover("--yes")
 
     assert (closed().state, closed().outcome) == ("resolved", "recovered")
-    assert placed().json()["number"] == f"ORD-{1002 + restored.ROOM + 1}"
+    assert placed().json()["number"] == f"ORD-{1002 + restored.GAP + 1}"
     assert shop.found() == [("ORD-1001", "unknown_order", TOTAL), ("ORD-1002", "unknown_order", TOTAL)]
 
 

@@ -88,7 +88,7 @@ TABLES = (
     Table(name="sideeffects_delivery", belongs="t.event_id = %(fact)s", columns={"event_id": FACT}),
 )
 # What subscribers have made of the facts: their own tables, anew.
-ROOMS = (
+SUBSCRIBER_TABLES = (
     "TRUNCATE sideeffects_analytics_dailyrevenue, sideeffects_analytics_dailyunits, sideeffects_loyalty_pointsentry, sideeffects_loyalty_balance, "
     "sideeffects_recommendations_copurchase",
     """INSERT INTO sideeffects_analytics_dailyrevenue (day, currency, orders, revenue_minor) SELECT (payload->>'fulfilled_on')::date, payload->>'currency',
@@ -139,7 +139,7 @@ class Copies:
         report_line(self.count)
         with self.connection.transaction():
             self.connection.execute("SET LOCAL session_replication_role = replica")
-            for statement in (*ROOMS, STOCK):
+            for statement in (*SUBSCRIBER_TABLES, STOCK):
                 self.connection.execute(statement)
             for table in SEQUENCES:
                 self.connection.execute(f"SELECT setval(pg_get_serial_sequence('{table}', 'id'), (SELECT max(id) FROM {table}))")

@@ -66,7 +66,7 @@ def test_points_that_were_earned_and_never_written_are_reported(two_orders: None
     assert list(audit.complaints()) == [(LOYALTY, "ORD-3: nothing in the ledger, 84 points earned")]
 
 
-def test_a_room_whose_audit_breaks_hides_nothing_about_the_others(two_orders: None) -> None:
+def test_a_subscriber_whose_audit_breaks_hides_nothing_about_the_others(two_orders: None) -> None:
     sql(
         "ALTER TABLE sideeffects_loyalty_balance RENAME TO gone",
         "UPDATE sideeffects_recommendations_copurchase SET orders = 9 WHERE sku = 'C'",

@@ -44,7 +44,7 @@ class Bank:
         return Refund(id="re_1", charge_id=charge_id, amount_minor=given, currency=self.refund_currency)
 
     def cancel_by_key(self, do_key: str, order_number: str, *, key: str) -> int:
-        """Gives back ``cancels`` (None: all that is left), and closes the door."""
+        """Gives back ``cancels`` (None: all that is left), and leaves a tombstone."""
         self.asked.append((key, self.takes))
         given = self.takes - self.given_minor if self.cancels is None else self.cancels
         self.given_minor += given

@@ -40,7 +40,7 @@ def test_a_timeout_can_hide_a_label(sandbox: "SandboxProcess") -> None:
     assert sandbox.effects("ORD-42") == [("label", "ORD-42:shipping:do:1", None)]
 
 
-def test_cancel_by_key_closes_the_door_on_a_label(sandbox: "SandboxProcess") -> None:
+def test_cancel_by_key_leaves_a_tombstone_on_a_label(sandbox: "SandboxProcess") -> None:
     """Booked or not: afterwards no parcel leaves under this key."""
     booked = sandbox.book("ORD-43").json()["id"]
     cancels = [

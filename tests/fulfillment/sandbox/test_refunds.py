@@ -1,4 +1,4 @@
-"""The sandbox gives back no more than was taken, and a cancel by key closes the door."""
+"""The sandbox gives back no more than was taken, and a cancel by key leaves a tombstone."""
 
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
@@ -57,7 +57,7 @@ def test_a_flaky_refund_works_the_third_time_whichever_way_it_is_asked(sandbox: 
 # --- cancelling by key --------------------------------------------------------------------------------------------------
 
 
-def test_cancel_by_key_closes_the_door_on_a_charge_that_never_came(sandbox: "SandboxProcess") -> None:
+def test_cancel_by_key_leaves_a_tombstone_on_a_charge_that_never_came(sandbox: "SandboxProcess") -> None:
     """A charge that arrives after its key was cancelled is refused for good."""
     key = "ORD-30:payment:do:1"
 

@@ -184,11 +184,11 @@ class Experiment:
         )
 
     def _left_open(self) -> Iterator[str]:
-        """A rejection that its provider does not keep ends no doubt: whatever may still land must find a closed door."""
+        """A rejection that its provider does not keep ends no doubt: whatever may still land must find a tombstone."""
         step = self.script.closed_behind
         state = StepRecord.objects.filter(saga__order__number=self.number, name=step).values_list("state", flat=True).first()
         if step and state != StepState.COMPENSATED:
-            yield f"{step} was rejected by a provider that does not keep rejections, and is {state}: what lands late finds an open door"
+            yield f"{step} was rejected by a provider that does not keep rejections, and is {state}: what lands late finds no tombstone"
 
     def _lied(self) -> bool:
         """The provider's fault took place."""

@@ -47,7 +47,7 @@ class Script:
     """``holds``: faults armed to get there, which are not the case's own: (fault, step, direction, how often). ``provokes``: crash points of the same kind.
 
     ``cancel_at``: the step whose first try brings the cancel; empty: nobody cancels. ``ends``: every way in which it may end.
-    ``closed_behind``: the step whose rejection says nothing about an earlier try, so that its door must have been closed. ``is_retried``: once it waits for a
+    ``closed_behind``: the step whose rejection says nothing about an earlier try, so that there must be a tombstone. ``is_retried``: once it waits for a
     person, that person lets it be tried again.
     ``refunded_at``: the step that is refunded outside while nobody knows that it took place, and of which a person then says that it happened.
     """

@@ -51,7 +51,7 @@ def apply_do(rules: Rules, provider: Provider, step: int, key: str) -> Iterator[
 
 
 def apply_compensation(rules: Rules, provider: Provider, worker: Worker) -> Iterator[tuple[str, Provider]]:
-    """Refund or cancel by receipt; blind: by the key of the step, so that a late landing finds a closed door."""
+    """Refund or cancel by receipt; blind: by the key of the step, so that a late landing finds a tombstone."""
     if worker.careful and rules.blind_compensation == "burn" and not any(e.key == worker.key for e in provider.ledger):
         decided = [after for _, after in apply_do(rules, provider, worker.step, worker.key)]
     else:

@@ -28,7 +28,7 @@ def what_an_operator_gives(verb: str, saga: Saga, provider: Provider) -> dict[st
             return None
         held = ledger.remaining(saga.order_id, record.name)  # all of it is back, whoever has given it back
         given_back = held if held or what == "label" or effect is None or effect.currency != HOME else effect.open_minor
-        _close_the_door(provider, record.do_key)
+        _leave_a_tombstone(provider, record.do_key)
         return {"evidence": "the provider has confirmed it", "amount_minor": given_back}
     if verb == "close":
         left = ledger.remaining(saga.order_id)
@@ -43,7 +43,7 @@ def _is_all_there_is(provider: Provider, left: int) -> bool:
     )
 
 
-def _close_the_door(provider: Provider, key: str) -> None:
+def _leave_a_tombstone(provider: Provider, key: str) -> None:
     """A person has called the provider: what was under the key is gone, and nothing comes any more, of its compensation neither."""
     provider.tombs.add(key)
     for effect in provider.effects:

@@ -109,7 +109,7 @@ def happens(storm: Storm) -> None:
         f"{len(mails)} mails for {len(wanted_mails)} orders; they differ in {sorted(wanted_mails ^ set(mails))[:5]}",
     )
     audited = shop.python("-c", AUDIT, variables={"DJANGO_SETTINGS_MODULE": "config.settings"}, within_s=300)
-    storm.expect(audited.stdout.strip() == "[]", f"the rooms' own audits: {(audited.stdout or audited.stderr)[-300:]}")
+    storm.expect(audited.stdout.strip() == "[]", f"the subscribers' own audits: {(audited.stdout or audited.stderr)[-300:]}")
 
 
 def _pile_up(storm: Storm, like: str, facts: int) -> None:

@@ -40,19 +40,19 @@ app.autodiscover_tasks()
 def refuse_what_checks_refuse(sender: Any, **_: Any) -> None:
     """Celery runs Django's system checks and ignores their result; a worker with wrong wiring must not take messages."""
     from config.checks import refuse_to_start
-    from fulfillment.release import RELEASE
-    from orders.registration import Registration
+    from fulfillment.code_release import RELEASE
+    from orders.process_registration import Registration
 
     _answer_without_passwords()
     registration = Registration(sender.hostname, RELEASE)
     registration.begin()
-    signals.worker_ready.connect(lambda **_: registration.watch(), weak=False, dispatch_uid="orders.registration.watch")
+    signals.worker_ready.connect(lambda **_: registration.watch(), weak=False, dispatch_uid="orders.process_registration.watch")
 
     def end(sender: Any, **_: Any) -> None:
         if not sender.exitcode:  # an error ends a worker in the same order, with another code
             registration.end()
 
-    signals.worker_shutdown.connect(end, weak=False, dispatch_uid="orders.registration.end")
+    signals.worker_shutdown.connect(end, weak=False, dispatch_uid="orders.process_registration.end")
     refuse_to_start("worker")
 
 

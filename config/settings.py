@@ -17,7 +17,7 @@ from django.core.management.utils import get_random_secret_key
 from environs import Env, EnvValidationError
 from marshmallow.validate import OneOf, Range, Regexp
 
-from fulfillment.release import RELEASE
+from fulfillment.code_release import RELEASE
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 PORT, SECONDS = Range(min=1, max=65535), Range(min=0.1)

@@ -13,9 +13,9 @@ from django.core.signals import request_finished, request_started
 
 from config.celery import app
 from config.checks import refuse_to_start
-from fulfillment.release import RELEASE
+from fulfillment.code_release import RELEASE
 from orders.connections import start_clean
-from orders.registration import Registration
+from orders.process_registration import Registration
 
 registration = Registration.of_role("web", RELEASE)
 registration.begin()

@@ -12,8 +12,8 @@ from django.db import DatabaseError
 
 from fulfillment import plans
 from fulfillment.capabilities import Capabilities
+from fulfillment.code_release import RELEASE
 from fulfillment.gateways import ROLES, capabilities_of, carrier, chosen, payments
-from fulfillment.release import RELEASE
 from fulfillment.step import Kind, Step
 from fulfillment.steps import STEPS
 
@@ -143,7 +143,7 @@ def release_was_raised(app_configs: Sequence[AppConfig] | None, databases: Seque
     except DatabaseError:
         return []
     message = f"The steps have changed, and RELEASE is still {RELEASE}: {changed}."
-    hint = "Raise RELEASE in fulfillment/release.py with every deploy that changes the steps."
+    hint = "Raise RELEASE in fulfillment/code_release.py with every deploy that changes the steps."
     return [Error(message, hint=hint, id="fulfillment.E010")] if changed else []
 
 

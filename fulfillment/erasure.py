@@ -7,9 +7,9 @@ import re
 from collections import Counter
 from itertools import chain
 
-from fulfillment.batch import RetryBatch, RetryItem
 from fulfillment.circuit import Circuit, CircuitEntry
 from fulfillment.models import PastAttempt, Saga, SagaState, StepRecord, StockMovement
+from fulfillment.retry_batches import RetryBatch, RetryItem
 from orders.models import Order
 from orders.pseudonyms import any_of, changed, replace
 

@@ -8,12 +8,12 @@ from typing import ClassVar
 from django.db import models
 from django.db.models import Q
 
-from fulfillment.batch import RetryBatch, RetryItem
 from fulfillment.circuit import Circuit, CircuitEntry
 from fulfillment.clock import ShopNow
 from fulfillment.keys import KeyIssuer
 from fulfillment.ledger import LedgerEntry
 from fulfillment.movements import StockMovement
+from fulfillment.retry_batches import RetryBatch, RetryItem
 from fulfillment.stock import Reservation, StockLevel
 from fulfillment.sweep_records import Quarantine, Reconciliation, SweepHeartbeat
 from orders.models import Order

@@ -6,10 +6,10 @@ from typing import Any
 from django.core.management.base import CommandError
 from django.db import DatabaseError, connection, transaction
 
+from fulfillment.code_release import RELEASE
 from fulfillment.engine.pinned_plan import plan_entry
 from fulfillment.gateways import exists
 from fulfillment.models import Saga
-from fulfillment.release import RELEASE
 from fulfillment.steps import STEPS, known
 from orders.database import readable
 

@@ -13,7 +13,7 @@ import logging
 from collections.abc import Iterable
 from contextlib import AbstractContextManager, nullcontext
 
-from fulfillment.answers import PARTLY_GIVEN_BACK, UNUSABLE, as_asked, as_scheduled, storable
+from fulfillment.answer_checks import PARTLY_GIVEN_BACK, UNUSABLE, as_asked, as_scheduled, storable
 from fulfillment.capabilities import Blind, Capabilities
 from fulfillment.crashpoints import crash_point
 from fulfillment.engine import Claim

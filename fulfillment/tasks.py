@@ -15,13 +15,13 @@ from django.db import transaction
 
 from fulfillment import engine, recovery
 from fulfillment.clock import lease_s
+from fulfillment.code_release import RELEASE
 from fulfillment.crashpoints import crash_point
 from fulfillment.engine import Claim, Launch, Recorded
 from fulfillment.errors import Rejected, StepError, UnknownStep
 from fulfillment.gateways.lease import Lease
 from fulfillment.own_database import insist, putting_off
 from fulfillment.provider_call import call_provider
-from fulfillment.release import RELEASE
 from fulfillment.steps import STEPS, known
 from fulfillment.task_messages import MESSAGE, malformed, named_arguments
 from orders.database import is_our_trouble

@@ -63,7 +63,7 @@ class TurnLost(Exception):
 class Turn:
     """This process's claim to the turn ``name``. Ask ``take`` before each round, and ``keep`` before each piece of work in it.
 
-    ``release``: of this code (``fulfillment.release``); a higher one takes the turn at once. ``lease_s``: the longest that one piece of work may last.
+    ``release``: of this code (``fulfillment.code_release``); a higher one takes the turn at once. ``lease_s``: the longest that one piece of work may last.
     """
 
     def __init__(self, name: str, release: int, lease_s: float = LEASE_S) -> None:

@@ -17,7 +17,7 @@ from django.db import transaction
 from orders import probes
 from orders.clock import shop_now
 from orders.events import OrderFulfilled, Subscription, order_fulfilled
-from sideeffects.attempt import HARD_AFTER_S, deliver
+from sideeffects.delivery_try import HARD_AFTER_S, deliver
 from sideeffects.discovery import subscriptions
 
 log = logging.getLogger(__name__)

@@ -16,12 +16,12 @@ from django.core.management.base import BaseCommand
 from django.db import DatabaseError, connection
 
 from config.checks import refuse_to_start
-from fulfillment.release import RELEASE
+from fulfillment.code_release import RELEASE
+from orders.clock_watch import ClockWatch
 from orders.connections import start_clean
 from orders.database import is_our_trouble, is_unusable, sqlstate
-from orders.registration import Registration
+from orders.process_registration import Registration
 from orders.turns import Turn, holder_of
-from orders.watch import ClockWatch
 
 log = logging.getLogger(__name__)
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from config.stack import embedded
 from config.stack.errors import StackError
-from config.stack.signals import postponed
+from config.stack.stop_signals import postponed
 
 
 def start_postgres(run_dir: Path) -> str:

@@ -23,7 +23,7 @@ from config.stack.ports import is_free, is_held_by, listens
 from config.stack.processes import Child, Command, end_leftovers, note, write_whole
 from config.stack.respawning import Respawning
 from config.stack.run_directory import PRIVATE, close_to_others, hold
-from config.stack.signals import undisturbed
+from config.stack.stop_signals import undisturbed
 
 START_WITHIN_S = 60.0
 STOP_ORDER = (("web", "sweep", "relay"), ("saga", "sideeffects"), ("flower", "sandbox", "mail"), ("valkey",))

@@ -28,8 +28,8 @@ from fulfillment.engine.transition import transition
 from fulfillment.errors import Changed, Differs, Rejected, StepError, UnknownStep
 from fulfillment.models import Saga, SagaState, StepRecord, StepState
 from fulfillment.step import Receipt
+from orders.clock_watch import ClockWatch
 from orders.durability import may_be_lost
-from orders.watch import ClockWatch
 
 watch = ClockWatch(settings.CLOCK_TOLERANCE_S)  # this process's own: what was asked before is past only if it has seen it pass
 

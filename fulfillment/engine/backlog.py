@@ -8,10 +8,10 @@ from django.conf import settings
 from django.db import connection
 
 from fulfillment.clock import in_seconds, patience_s
+from fulfillment.code_release import RELEASE
 from fulfillment.engine.journal import save
 from fulfillment.engine.transition import transition
 from fulfillment.models import Saga
-from fulfillment.release import RELEASE
 from orders.durability import may_be_lost
 
 # The conditions are those of ``recovery.inspection._may_still_wait_in_its_queue``. It is one statement, because all of a long queue comes to it again and again.

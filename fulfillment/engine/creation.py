@@ -2,11 +2,11 @@
 
 from fulfillment import keys
 from fulfillment.clock import ShopNow, in_seconds, patience_s, saga_deadline
+from fulfillment.code_release import RELEASE
 from fulfillment.crashpoints import crash_point
 from fulfillment.engine.launch import Launch
 from fulfillment.engine.pinned_plan import plan_entry
 from fulfillment.models import Saga, SagaState, StepRecord, StepState
-from fulfillment.release import RELEASE
 from fulfillment.steps import STEPS
 from orders.models import Order, Status
 from orders.timeline import Kind, TimelineEntry

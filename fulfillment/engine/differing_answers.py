@@ -6,7 +6,7 @@ What the ledger cannot hold is a person's to decide.
 from typing import Any
 
 from fulfillment import ledger
-from fulfillment.answers import PARTLY_GIVEN_BACK
+from fulfillment.answer_checks import PARTLY_GIVEN_BACK
 from fulfillment.clock import ShopNow, backoff_s, in_seconds
 from fulfillment.engine.attempt_keys import next_compensation
 from fulfillment.engine.circuit_holds import was_answered

@@ -3,9 +3,9 @@
 from typing import Any
 
 from fulfillment.capabilities import Capabilities
+from fulfillment.code_release import RELEASE
 from fulfillment.gateways import capabilities_of, chosen, exists
 from fulfillment.models import Saga, StepRecord
-from fulfillment.release import RELEASE
 from fulfillment.step import Kind, Step
 from fulfillment.steps import known
 

@@ -6,6 +6,7 @@ from typing import Any
 from django.conf import settings
 
 from fulfillment.clock import ShopNow, in_seconds, patience_s, shop_now
+from fulfillment.code_release import RELEASE
 from fulfillment.engine.escalation import park
 from fulfillment.engine.journal import append_entry, find_locked, save
 from fulfillment.engine.launch import Launch, launch_of
@@ -14,7 +15,6 @@ from fulfillment.engine.position import border
 from fulfillment.engine.step_states import SCHEDULED
 from fulfillment.engine.transition import transition
 from fulfillment.models import Saga, SagaState, StepRecord
-from fulfillment.release import RELEASE
 from orders.clock import jittered
 from orders.durability import may_be_lost
 from orders.incidents import IncidentKind

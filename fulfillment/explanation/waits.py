@@ -3,13 +3,13 @@
 from django.conf import settings
 
 from fulfillment import engine, ledger
+from fulfillment.code_release import RELEASE
 from fulfillment.engine.circuit_holds import sentence
 from fulfillment.explanation.answer import A_RELEASE
 from fulfillment.explanation.endings import reason
 from fulfillment.explanation.states import ASKED, BLOCKED, SENTENCES, inside
 from fulfillment.models import Circuit, Saga, StepRecord, StepState
 from fulfillment.recovery import unanswered_for_s
-from fulfillment.release import RELEASE
 from orders.incidents import Incident
 from orders.money import money
 

@@ -6,9 +6,9 @@ from django.conf import settings
 
 from fulfillment import engine
 from fulfillment.clock import shop_now
+from fulfillment.code_release import RELEASE
 from fulfillment.models import Saga, SagaState, StepRecord, StepState
 from fulfillment.recovery import releases as of_releases
-from fulfillment.release import RELEASE
 from orders.findings import OK, WARN, Finding, duration, orders_wait, runbook
 from orders.findings import sessions as of_sessions
 

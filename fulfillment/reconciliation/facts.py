@@ -11,9 +11,9 @@ from django.db.models import Sum
 from fulfillment import engine
 from fulfillment.ledger import LedgerEntry
 from fulfillment.models import Reservation, Saga, SagaState, StepRecord, StepState
-from fulfillment.reconciliation.audit import SideEffectsAudit
 from fulfillment.reconciliation.finding import Finding, Rule
 from fulfillment.reconciliation.listings import Booked, Charged, Listings
+from fulfillment.reconciliation.side_effects_audit import SideEffectsAudit
 from orders.models import Order
 from orders.timeline import Kind, TimelineEntry
 

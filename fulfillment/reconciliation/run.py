@@ -11,15 +11,15 @@ from datetime import timedelta
 from django.db.models import Count, Max, Q
 
 from fulfillment.clock import shop_now
+from fulfillment.code_release import RELEASE
 from fulfillment.models import SagaState
 from fulfillment.reconciliation import orders_at_rest, outcome, shop
-from fulfillment.reconciliation.audit import SideEffectsAudit
 from fulfillment.reconciliation.finding import Report
 from fulfillment.reconciliation.incidents import FindingIncidents
 from fulfillment.reconciliation.listings import Listings, Watch, lag_s, providers, read
 from fulfillment.reconciliation.scope import Run, Scope
+from fulfillment.reconciliation.side_effects_audit import SideEffectsAudit
 from fulfillment.recovery.reconciliations import TURN
-from fulfillment.release import RELEASE
 from orders.turns import Turn, TurnLost
 
 LEASE_S = 60.0  # longer than a page of a listing, or a compensation, may take

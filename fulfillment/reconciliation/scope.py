@@ -6,11 +6,11 @@ from datetime import datetime, timedelta
 from django.db.models import Q, QuerySet
 
 from fulfillment.models import FINAL, Saga
-from fulfillment.reconciliation.audit import SideEffectsAudit
 from fulfillment.reconciliation.explained_money import Listed
 from fulfillment.reconciliation.finding import Report
 from fulfillment.reconciliation.incidents import FindingIncidents
 from fulfillment.reconciliation.listings import Listings, Place, Watch
+from fulfillment.reconciliation.side_effects_audit import SideEffectsAudit
 
 MARGIN = timedelta(hours=1)  # between our clock and a provider's
 

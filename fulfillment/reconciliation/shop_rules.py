@@ -10,10 +10,10 @@ from django.db.models import Exists, OuterRef
 
 from fulfillment import engine
 from fulfillment.models import OPEN, Reservation, Saga
-from fulfillment.reconciliation.audit import SideEffectsAudit
 from fulfillment.reconciliation.finding import Finding, Rule
 from fulfillment.reconciliation.listings import Listings
 from fulfillment.reconciliation.money import left
+from fulfillment.reconciliation.side_effects_audit import SideEffectsAudit
 from orders.database import is_our_trouble
 from orders.incidents import unresolved
 from orders.models import Order, Status

@@ -14,15 +14,15 @@ orders, and ``unreadable_orders`` are decided without reading them. ``incident_g
 """
 
 from fulfillment.recovery.action_table import VERBS
-from fulfillment.recovery.bulk import work as work_off_batches
+from fulfillment.recovery.bulk_retries import work as work_off_batches
 from fulfillment.recovery.choices import Choice, choices, version_of
 from fulfillment.recovery.circuits import probes as circuit_probes
+from fulfillment.recovery.clock_jumps import Jump, move_with_the_clock
 from fulfillment.recovery.containment import ClockHasJumped, Due, contained
 from fulfillment.recovery.decisions import decide
 from fulfillment.recovery.heartbeat import HEARTBEAT_EVERY, reconciliation_is_due, record_heartbeat, sweep_age_s
 from fulfillment.recovery.incident_groups import Group, amounts, awake, groups, snoozed
 from fulfillment.recovery.inspection import inspect_saga, postpone
-from fulfillment.recovery.jumps import Jump, move_with_the_clock
 from fulfillment.recovery.probes import open_incidents_of_unserved_queues, probe_came_out, probe_not_sent, probes_due, unanswered_for_s
 from fulfillment.recovery.quarantine import HELD_BY_SOMEBODY, held_by_somebody, held_since
 from fulfillment.recovery.reconciliations import (

@@ -14,13 +14,13 @@ from fulfillment import circuit as circuits
 from fulfillment import engine
 from fulfillment.circuit import Circuit, CircuitState
 from fulfillment.clock import shop_now
+from fulfillment.code_release import RELEASE
 from fulfillment.engine import Launch
 from fulfillment.gateways import ROLES
 from fulfillment.models import Quarantine, Saga
 from fulfillment.recovery.containment import Due, contained
 from fulfillment.recovery.requests import refuse_a_card_number
 from fulfillment.recovery.sweep_memory import Memory
-from fulfillment.release import RELEASE
 from orders import refusals
 from orders.database import is_unusable, sqlstate, wait_for_locks
 from orders.incidents import Incident, IncidentKind, resolve, unresolved

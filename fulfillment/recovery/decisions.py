@@ -11,8 +11,8 @@ from fulfillment import engine
 from fulfillment.models import Quarantine, Saga
 from fulfillment.recovery import unreadable_orders
 from fulfillment.recovery.action_table import VERBS
-from fulfillment.recovery.audit import audit, audit_entry, given
 from fulfillment.recovery.choices import choices, version_of
+from fulfillment.recovery.decision_entries import audit, audit_entry, given
 from fulfillment.recovery.provider_lookup import ASKED_BEFORE, LookedUp, look_up
 from fulfillment.recovery.requests import Answer, Request, refuse_what_is_not_legal, refuse_whom_it_is_not_for, repeated, stale
 from fulfillment.recovery.second_approval import needs_a_second_person

@@ -13,8 +13,8 @@ from fulfillment.engine import Launch
 from fulfillment.models import Saga
 from fulfillment.recovery import probes
 from fulfillment.recovery.containment import ClockHasJumped, HeldBySomebody
+from orders.clock_watch import ClockWatch
 from orders.durability import may_be_lost
-from orders.watch import ClockWatch
 
 BEGIN = "SELECT set_config('lock_timeout', %s, true), set_config('idle_in_transaction_session_timeout', %s, true), shop_now()"
 WAIT_FOR_A_ROW = "500ms"

@@ -8,7 +8,7 @@ from django.contrib.auth.models import User
 from fulfillment import engine
 from fulfillment.models import Saga
 from fulfillment.recovery.action_table import STOPS
-from fulfillment.recovery.audit import audit
+from fulfillment.recovery.decision_entries import audit
 from fulfillment.recovery.requests import MOVES_MONEY, Answer, Request, permission_for
 from orders import operators
 from orders.incidents import Incident, unresolved

@@ -8,8 +8,8 @@ from typing import TypeVar
 from django.conf import settings
 
 from orders.clock import doubled
+from orders.clock_watch import ClockWatch
 from orders.lowwater import LowWater
-from orders.watch import ClockWatch
 
 REMEMBERED = 10_000  # of each kind; what is forgotten is inspected sooner, or logged once more
 INSPECTED_AGAIN = 100  # in one round

@@ -7,8 +7,8 @@ from django.db import transaction
 
 from fulfillment.models import Quarantine
 from fulfillment.recovery import quarantine
-from fulfillment.recovery.audit import audit_entry, audited
 from fulfillment.recovery.choices import Choice, version_of, whatever_its_rows_say
+from fulfillment.recovery.decision_entries import audit_entry, audited
 from fulfillment.recovery.requests import Answer, Request, refuse_what_is_not_legal, repeated, stale
 from orders.incidents import IncidentKind, IncidentState, resolve_incidents, unresolved
 from orders.models import Order

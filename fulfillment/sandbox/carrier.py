@@ -6,8 +6,8 @@ from typing import Any
 
 from fulfillment.sandbox import fields
 from fulfillment.sandbox.answers import Answer, Refusal
-from fulfillment.sandbox.desk import Area, Request, digest
 from fulfillment.sandbox.fields import Page
+from fulfillment.sandbox.idempotency import Area, Request, digest
 from fulfillment.sandbox.ledger import Ledger, now
 from fulfillment.sandbox.magic import PLAIN, POSTAL_CODES, script_of_postal_code
 from fulfillment.sandbox.profile import Profile

@@ -6,7 +6,7 @@ from typing import Any
 from fulfillment.sandbox import fields
 from fulfillment.sandbox.answers import Answer, Problem
 from fulfillment.sandbox.carrier import Carrier
-from fulfillment.sandbox.desk import Area
+from fulfillment.sandbox.idempotency import Area
 from fulfillment.sandbox.ledger import Ledger
 from fulfillment.sandbox.payments import Payments
 

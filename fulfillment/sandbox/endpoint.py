@@ -11,7 +11,7 @@ from tornado.web import HTTPError, RequestHandler
 
 from fulfillment.sandbox import fields
 from fulfillment.sandbox.answers import Answer, Problem
-from fulfillment.sandbox.desk import Desk, Request
+from fulfillment.sandbox.idempotency import Desk, Request
 
 Read = Callable[..., Request]
 Show = Callable[["Endpoint"], Any]

@@ -6,8 +6,8 @@ from typing import Any
 
 from fulfillment.sandbox import fields
 from fulfillment.sandbox.answers import Answer, Refusal
-from fulfillment.sandbox.desk import Area, Request, digest
 from fulfillment.sandbox.fields import Page
+from fulfillment.sandbox.idempotency import Area, Request, digest
 from fulfillment.sandbox.ledger import Ledger, now
 from fulfillment.sandbox.magic import PLAIN, TOKENS, Script, script_of_token
 from fulfillment.sandbox.profile import Profile

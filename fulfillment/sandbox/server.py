@@ -16,8 +16,8 @@ from tornado.web import Application, RequestHandler
 from fulfillment.sandbox import fields
 from fulfillment.sandbox.carrier import Carrier
 from fulfillment.sandbox.control import Control
-from fulfillment.sandbox.desk import Area, Desk
 from fulfillment.sandbox.endpoint import Endpoint, Lever, Nowhere
+from fulfillment.sandbox.idempotency import Area, Desk
 from fulfillment.sandbox.ledger import Ledger
 from fulfillment.sandbox.payments import Payments
 from fulfillment.sandbox.profile import PROFILES, Profile

@@ -9,8 +9,8 @@ from sideeffects.relay.dispatch import due, inspect_circuits, not_published, wai
 from sideeffects.relay.fan_out import owe
 from sideeffects.relay.heartbeat import HEARTBEAT_EVERY_S, age_s, record_heartbeat
 from sideeffects.relay.marks import Marks
-from sideeffects.relay.registration import register
 from sideeffects.relay.rounds import LAUNCHES_A_ROUND, after_loss, run_round
+from sideeffects.relay.subscriber_registration import register
 
 __all__ = [
     "HEARTBEAT_EVERY_S",

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 from orders import probes
-from sideeffects import attempt, discovery, tasks
+from sideeffects import delivery_try, discovery, tasks
 from sideeffects.deliveries import Failure
 from sideeffects.relay import dispatch, fan_out
 from sideeffects.relay.marks import Marks
@@ -36,4 +36,4 @@ def run_round(may_go_on: Callable[[], bool], marks: Marks | None = None) -> int:
 
 def after_loss(subscriber: str, tries: int) -> Failure:
     """What follows when the worker of this try was lost."""
-    return attempt.after_loss(discovery.subscriptions()[subscriber], tries)
+    return delivery_try.after_loss(discovery.subscriptions()[subscriber], tries)

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from drf_canon.errors import Problem
 
-from config.stack.stories import STORIES
+from config.stack.demo_stories import STORIES
 from fulfillment import errors
 from fulfillment.crashpoints import BOUNDARIES
 from fulfillment.errors import StepError

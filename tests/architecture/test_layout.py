@@ -87,7 +87,7 @@ JOURNAL = {"Saga", "StepRecord", "PastAttempt"}
 ALSO_WRITES_THE_JOURNAL = {
     "fulfillment/recovery/sweep.py": {"wake_at", "launched_at", "relaunches", "deadline_at", "paused_s"},
     "fulfillment/recovery/circuits.py": {"wake_at"},
-    "fulfillment/recovery/jumps.py": {
+    "fulfillment/recovery/clock_jumps.py": {
         *("wake_at", "launched_at", "held_at", "left_since", "deadline_at"),
         *("scheduled_at", "first_started_at", "started_at", "asked_until", "compensation_scheduled_at", "compensation_asked_until"),
     },

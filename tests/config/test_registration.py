@@ -13,12 +13,12 @@ import psutil
 import pytest
 from django.core.management import call_command
 
-from fulfillment.release import RELEASE
+from fulfillment.code_release import RELEASE
 from orders import processes
 from orders.findings.processes import crash_loops
 from orders.incidents import Incident
+from orders.process_registration import Registration, lives
 from orders.processes import CRASHES, KEPT, ProcessRow
-from orders.registration import Registration, lives
 from tests.config.bare import Broker, Worker
 from tests.engines import ROOT
 from tests.proofs.black_box.waiting import wait_for
@@ -142,7 +142,7 @@ def test_the_registry_stays_small() -> None:
 
 def test_a_database_that_is_away_delays_no_start() -> None:
     """The process starts, and says in its log that it could not be noted."""
-    program = "import django; django.setup(); from orders.registration import Registration; Registration('saga@here', 1).begin(); print('started')"
+    program = "import django; django.setup(); from orders.process_registration import Registration; Registration('saga@here', 1).begin(); print('started')"
     nowhere = {"DATABASE_URL": "postgresql://nobody@127.0.0.1:1/nothing", "DJANGO_SETTINGS_MODULE": "config.settings"}
     begun = time.monotonic()
 

@@ -12,8 +12,8 @@ from django.db import connection
 
 from config.stack.commands import CONSUMERS
 from fulfillment.checks import wrong_limits
+from fulfillment.code_release import RELEASE
 from fulfillment.findings import orders
-from fulfillment.release import RELEASE
 from orders import sessions
 from orders.findings import Finding
 from orders.findings import sessions as of_sessions

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from fulfillment import recovery, stock, tasks
-from fulfillment.answers import storable
+from fulfillment.answer_checks import storable
 from fulfillment.errors import InDoubt
 from fulfillment.models import Saga, SagaState, StepRecord, StepState, StockLevel
 from orders.models import Order

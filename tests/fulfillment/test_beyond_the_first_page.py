@@ -13,7 +13,7 @@ from fulfillment import engine, recovery
 from fulfillment.circuit import Circuit, CircuitState
 from fulfillment.errors import Unavailable
 from fulfillment.models import Quarantine, Saga, StepRecord
-from fulfillment.recovery import Memory, circuits, jumps, quarantine, sweep
+from fulfillment.recovery import Memory, circuits, clock_jumps, quarantine, sweep
 from orders import lowwater
 from orders.models import Order
 from orders.probes import QueueProbe
@@ -207,7 +207,7 @@ def test_a_clock_that_was_ahead_is_mended_page_by_page(sagas: list[int], clock: 
 
 
 def test_what_is_open_is_moved_with_the_clock_in_every_batch(sagas: list[int], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(jumps, "BATCH", 4)
+    monkeypatch.setattr(clock_jumps, "BATCH", 4)
     before = dict(Saga.objects.values_list("pk", "deadline_at"))
 
     assert recovery.move_with_the_clock(recovery.Jump(-3600.0, time.monotonic())) == MANY

@@ -16,7 +16,7 @@ from fulfillment.clock import shop_now
 from fulfillment.engine import attempts, budget
 from fulfillment.errors import Unavailable
 from fulfillment.models import Saga, SagaState, StepRecord
-from orders.watch import ClockWatch
+from orders.clock_watch import ClockWatch
 from tests.fulfillment.test_clock_jumps import HOUR, SetClock, set_clock, sweep
 
 __all__ = ["set_clock", "sweep"]

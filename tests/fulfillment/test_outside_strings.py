@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from fulfillment import engine
-from fulfillment.answers import storable
+from fulfillment.answer_checks import storable
 from fulfillment.errors import InDoubt, Rejected, StepError, Unavailable
 from fulfillment.gateways.http import outcome
 from fulfillment.models import SagaState

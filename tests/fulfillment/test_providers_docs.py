@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from fulfillment.gateways import ROLES
-from fulfillment.sandbox.desk import Area
+from fulfillment.sandbox.idempotency import Area
 from fulfillment.sandbox.magic import POSTAL_CODES, TOKENS
 from fulfillment.sandbox.profile import PROFILES
 

@@ -14,11 +14,11 @@ from knox.models import AuthToken
 from rest_framework.test import APIClient
 
 from fulfillment import plans, recovery
-from fulfillment.batch import RetryBatch
 from fulfillment.explanation import explain
 from fulfillment.findings import incidents, orders, sweep
 from fulfillment.models import Quarantine, Saga, StepRecord
-from fulfillment.recovery import Refused, Request, bulk
+from fulfillment.recovery import Refused, Request, bulk_retries
+from fulfillment.retry_batches import RetryBatch
 from orders.api import representation as shown
 from orders.incidents import Incident, IncidentKind, open_incident
 from orders.models import Order
@@ -247,8 +247,8 @@ def test_many_are_inspected_again_with_one_command(saga: int, order: Order, sign
     call_command("retry_orders", "--kind", "quarantined")
     batch = RetryBatch.objects.get()
     call_command("retry_orders", "--batch", str(batch.pk), "--yes", "--reason", "code is back")
-    assert bulk.work() == 1
+    assert bulk_retries.work() == 1
 
     assert "1 selected: 1 will be retried (€1.00 at risk), 0 skipped." in capsys.readouterr().out
-    assert bulk.counted(bulk.outcomes(batch)) == "1 waiting"
+    assert bulk_retries.counted(bulk_retries.outcomes(batch)) == "1 waiting"
     assert not Incident.objects.get().is_open

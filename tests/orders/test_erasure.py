@@ -13,9 +13,9 @@ from django.core.management import call_command
 from django.db import DatabaseError, connection, transaction
 
 from fulfillment import movements
-from fulfillment.batch import RetryBatch, RetryItem
 from fulfillment.circuit import Circuit, CircuitEntry
 from fulfillment.models import PastAttempt, Saga, SagaState, StepRecord, StepState, StockLevel, StockMovement
+from fulfillment.retry_batches import RetryBatch, RetryItem
 from orders import facts
 from orders.clock import ShopNow
 from orders.events import Line, OrderFulfilled

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from orders.watch import ClockWatch
+from orders.clock_watch import ClockWatch
 
 NOON = datetime(2026, 11, 26, 12, tzinfo=UTC)
 

@@ -12,7 +12,7 @@ import psutil
 import pytest
 
 from config.stack.processes import end_session
-from config.stack.signals import STOP_SIGNALS
+from config.stack.stop_signals import STOP_SIGNALS
 from tests.engines import ROOT, RUN_DIR
 from tests.proofs.black_box.waiting import wait_for
 from tests.proofs.simulation import pool

@@ -11,7 +11,7 @@ from fulfillment.models import Saga, StepRecord, StockLevel
 from fulfillment.provider_call import call_provider
 from fulfillment.reconciliation import Report, reconcile
 from orders.models import Incident, Order, OrderLine
-from sideeffects import audit
+from sideeffects import subscriber_audits
 from tests.fulfillment.conftest import ADDRESS, SandboxProcess
 
 TOTAL = 8_420
@@ -63,7 +63,7 @@ class Shop:
         self.provider.client.put("/control", json={"down": list(what)}).raise_for_status()
 
     def reconcile(self, since_h: float | None = None, repair: bool = True) -> Report:
-        return reconcile(since_h, repair, lambda *_: None, audit)
+        return reconcile(since_h, repair, lambda *_: None, subscriber_audits)
 
     def found(self, **options: Any) -> list[tuple[str, str, int]]:
         """(subject, rule, amount) of each finding of one run."""

@@ -7,12 +7,12 @@ import pytest
 from django.core.management import CommandError, call_command
 from django.db import connection
 
+from fulfillment.code_release import RELEASE
 from fulfillment.errors import Unavailable
 from fulfillment.reconciliation import Rule, listings, reconcile, shop_rules
-from fulfillment.release import RELEASE
 from orders.models import Incident, Order
 from orders.turns import Turn, TurnLost
-from sideeffects import audit
+from sideeffects import subscriber_audits
 from tests.reconciliation.conftest import Run, as_json
 from tests.reconciliation.shop import OWN_CHARGE, TOTAL, Shop
 
@@ -151,7 +151,7 @@ def test_a_reconciliation_that_stood_still_ends_when_another_has_begun(shop: Sho
             cursor.execute("UPDATE orders_turnrow SET token = gen_random_uuid(), until = shop_now() + interval '1 minute'")
 
     with pytest.raises(TurnLost):
-        reconcile(None, True, stands_still, audit)
+        reconcile(None, True, stands_still, subscriber_audits)
     assert shop.incidents() == []
 
 

@@ -10,13 +10,13 @@ import pytest
 from config import status
 from config.management.commands.sweep import Sweep
 from fulfillment import recovery
+from fulfillment.code_release import RELEASE
 from fulfillment.findings import reconciliation as of_reconciliation
 from fulfillment.models import Reconciliation, SweepHeartbeat
 from fulfillment.reconciliation import reconcile
-from fulfillment.release import RELEASE
 from orders.models import Order
 from orders.turns import Turn
-from sideeffects import audit
+from sideeffects import subscriber_audits
 from tests.reconciliation.shop import TOTAL, Shop
 from tests.reconciliation.test_explained_money import charge_one, grow_old
 
@@ -45,7 +45,7 @@ def fail(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr("fulfillment.reconciliation.shop.judge", broken)
     with pytest.raises(TypeError):
-        reconcile(None, True, lambda *_: None, audit)
+        reconcile(None, True, lambda *_: None, subscriber_audits)
 
 
 def test_before_the_first_one_is_due_nothing_is_wrong(heartbeat_recorded: None) -> None:

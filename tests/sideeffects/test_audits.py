@@ -6,7 +6,7 @@ import pytest
 from django.db import connection
 
 from orders.models import Fact
-from sideeffects import audit
+from sideeffects import subscriber_audits
 from sideeffects.models import Delivery
 from tests.sideeffects.conftest import RecordFact
 
@@ -30,7 +30,7 @@ def two_orders(record_fact: RecordFact) -> None:
 
 
 def test_what_was_heard_is_what_was_done(two_orders: None) -> None:
-    assert list(audit.complaints()) == []
+    assert list(subscriber_audits.complaints()) == []
 
 
 @pytest.mark.parametrize(
@@ -52,7 +52,7 @@ def test_an_effect_that_is_missing_or_doubled_is_reported_by_its_subscriber(two_
     """A sum that was added twice is seen, and which one."""
     sql(damage)
 
-    complaints = list(audit.complaints())
+    complaints = list(subscriber_audits.complaints())
 
     subscriber, sentence = found
     assert any(name == subscriber and sentence in text for name, text in complaints), complaints
@@ -63,7 +63,7 @@ def test_points_that_were_earned_and_never_written_are_reported(two_orders: None
     fact = Fact.objects.get(order__number="ORD-3")
     Delivery.objects.create(fact=fact, subscriber=LOYALTY, state="delivered")
 
-    assert list(audit.complaints()) == [(LOYALTY, "ORD-3: nothing in the ledger, 84 points earned")]
+    assert list(subscriber_audits.complaints()) == [(LOYALTY, "ORD-3: nothing in the ledger, 84 points earned")]
 
 
 def test_a_subscriber_whose_audit_breaks_hides_nothing_about_the_others(two_orders: None) -> None:
@@ -72,7 +72,7 @@ def test_a_subscriber_whose_audit_breaks_hides_nothing_about_the_others(two_orde
         "UPDATE sideeffects_recommendations_copurchase SET orders = 9 WHERE sku = 'C'",
     )
 
-    complaints = dict(audit.complaints())
+    complaints = dict(subscriber_audits.complaints())
 
     assert complaints[LOYALTY] == "its audit broke: ProgrammingError"
     assert "counted 9 times" in complaints[PAIRS]
@@ -102,14 +102,14 @@ def test_points_that_were_never_heard_of_are_owed_until_a_person_gives_them_up(
     """A table was away, and my points with it: the audit does not ask only what was heard."""
     Delivery.objects.create(fact=Fact.objects.get(order__number="ORD-3"), subscriber=LOYALTY, **row)
 
-    assert list(audit.complaints()) == [(LOYALTY, complaint)] * bool(complaint)
+    assert list(subscriber_audits.complaints()) == [(LOYALTY, complaint)] * bool(complaint)
 
 
 def test_what_nobody_has_begun_for_an_hour_is_owed_too(two_orders: None, settings: Any) -> None:
     settings.QUEUE_UNSERVED_LIMIT_S = -1.0
     Fact.objects.exclude(order__number="ORD-3").update(relayed_at=LONG_AGO)
 
-    complaints = dict(audit.complaints())
+    complaints = dict(subscriber_audits.complaints())
 
     assert complaints[LOYALTY] == "1 owed and not begun, like that of ORD-3"
 
@@ -118,4 +118,4 @@ def test_a_recipient_who_does_not_exist_was_answered_and_is_owed_no_receipt(reco
     owed = record_fact("email")
     Delivery.objects.create(fact=owed.fact, subscriber="email", state="dead", error_code="PermanentlyRefused")
 
-    assert list(audit.complaints()) == []
+    assert list(subscriber_audits.complaints()) == []

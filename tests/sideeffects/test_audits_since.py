@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 import pytest
 
 from orders.models import Fact
-from sideeffects import audit
+from sideeffects import subscriber_audits
 from tests.sideeffects.conftest import RecordFact
 from tests.sideeffects.test_audits import ANALYTICS, LOYALTY, PAIRS, sql
 
@@ -31,11 +31,11 @@ def two_days(record_fact: RecordFact) -> None:
         "SET LOCAL session_replication_role = origin",
     )
     assert Fact.objects.count() == 6
-    assert list(audit.complaints()) == []
+    assert list(subscriber_audits.complaints()) == []
 
 
 def test_what_is_well_is_well_since_any_instant(two_days: None) -> None:
-    assert list(audit.complaints(SINCE)) == []
+    assert list(subscriber_audits.complaints(SINCE)) == []
 
 
 @pytest.mark.parametrize(
@@ -52,7 +52,7 @@ def test_what_is_well_is_well_since_any_instant(two_days: None) -> None:
 def test_what_is_off_since_then_is_reported(two_days: None, damage: str, found: str) -> None:
     sql(*damage.split("; "))
 
-    complaints = [sentence for _, sentence in audit.complaints(SINCE)]
+    complaints = [sentence for _, sentence in subscriber_audits.complaints(SINCE)]
 
     assert len(complaints) == 1
     assert complaints[0].startswith(found)
@@ -66,6 +66,6 @@ def test_what_was_off_before_is_reported_when_everything_is_asked(two_days: None
         "UPDATE sideeffects_recommendations_copurchase SET orders = 9 WHERE sku = 'A'",
     )
 
-    assert list(audit.complaints(SINCE)) == []
-    assert {name for name, _ in audit.complaints()} == {ANALYTICS, LOYALTY, PAIRS}
-    assert {name for name, _ in audit.complaints(SINCE, [LOYALTY])} == {LOYALTY}
+    assert list(subscriber_audits.complaints(SINCE)) == []
+    assert {name for name, _ in subscriber_audits.complaints()} == {ANALYTICS, LOYALTY, PAIRS}
+    assert {name for name, _ in subscriber_audits.complaints(SINCE, [LOYALTY])} == {LOYALTY}

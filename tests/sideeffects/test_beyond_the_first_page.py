@@ -27,7 +27,7 @@ LONG_AGO = "2020-01-01T00:00Z"
 
 @pytest.fixture(autouse=True)
 def small_pages(monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in (relay.fan_out, relay.dispatch, relay.registration, lowwater):
+    for module in (relay.fan_out, relay.dispatch, relay.subscriber_registration, lowwater):
         assert vars(module)["A_PAGE"] == 100
         monkeypatch.setattr(module, "A_PAGE", PAGE)
 

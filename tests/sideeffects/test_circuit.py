@@ -9,7 +9,7 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
 from orders.models import Incident
-from sideeffects import attempt, circuit, deliveries, discovery, incidents, relay, tasks
+from sideeffects import circuit, deliveries, delivery_try, discovery, incidents, relay, tasks
 from sideeffects.models import Circuit, Delivery
 from sideeffects.tasks import Message
 from tests.shop_clock import LIMITS_S, ShopClock
@@ -40,7 +40,7 @@ def service() -> Service:
 def try_it(service: Service, monkeypatch: pytest.MonkeyPatch) -> Callable[[Owed], str]:
     """What a worker does with its message."""
     subscription = replace(discovery.subscriptions()["email"], handler=service, of_this_one=(LookupError,))
-    return lambda one: attempt.deliver(subscription, one.fact.pk)
+    return lambda one: delivery_try.deliver(subscription, one.fact.pk)
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ import pytest
 from django.core import mail
 
 from orders.models import Product
-from sideeffects import audit
+from sideeffects import subscriber_audits
 from sideeffects.subscribers.loyalty.models import Balance, PointsEntry
 from sideeffects.subscribers.recommendations.models import CoPurchase
 from tests.orders.conftest import Client
@@ -35,7 +35,7 @@ def test_a_whole_unit_of_currency_is_a_point(record_fact: RecordFact, total_mino
     assert owed.row() == ("delivered", 1, "")
     assert PointsEntry.objects.get().points == points
     assert Balance.objects.get().points == points
-    assert list(audit.complaints()) == []
+    assert list(subscriber_audits.complaints()) == []
 
 
 def test_a_balance_holds_more_than_one_of_the_largest_orders(record_fact: RecordFact) -> None:
@@ -43,7 +43,7 @@ def test_a_balance_holds_more_than_one_of_the_largest_orders(record_fact: Record
         record_fact("loyalty", f"ORD-{number}", currency="JPY", total_minor=BOUND_MINOR).run()
 
     assert Balance.objects.get().points == 3 * BOUND_MINOR
-    assert list(audit.complaints()) == []
+    assert list(subscriber_audits.complaints()) == []
 
 
 def test_points_of_another_currency_s_rule_are_reported(record_fact: RecordFact) -> None:
@@ -54,7 +54,7 @@ def test_points_of_another_currency_s_rule_are_reported(record_fact: RecordFact)
     record_fact("loyalty", "ORD-2", currency="JPY", total_minor=8_420)
     PointsEntry.objects.create(account=account, order_number="ORD-2", points=84)
 
-    assert any("ORD-2: 84 points in the ledger" in sentence for _, sentence in audit.complaints())
+    assert any("ORD-2: 84 points in the ledger" in sentence for _, sentence in subscriber_audits.complaints())
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from orders import facts
 from orders.events import OrderFulfilled
 from orders.models import Fact
 from orders.timeline import TimelineEntry
-from sideeffects import attempt, deliveries, discovery, tasks
+from sideeffects import deliveries, delivery_try, discovery, tasks
 from sideeffects.models import Delivery
 from tests.holding import held
 from tests.sideeffects.conftest import Owed, RecordFact
@@ -33,7 +33,7 @@ def start(owed: Owed) -> Delivery | None:
 
 def deliver(owed: Owed, handler: Callable[..., None], **declared: Any) -> str:
     """One try with another handler in the subscriber's place."""
-    return attempt.deliver(replace(discovery.subscriptions()[owed.subscriber], handler=handler, **declared), owed.fact.pk)
+    return delivery_try.deliver(replace(discovery.subscriptions()[owed.subscriber], handler=handler, **declared), owed.fact.pk)
 
 
 def fails(event: OrderFulfilled, delivery: Delivery) -> None:

@@ -10,7 +10,7 @@ import pytest
 from orders import probes
 from orders.events import OrderFulfilled, Subscription
 from orders.models import Fact, QueueProbe
-from sideeffects import attempt, deliveries, discovery, relay, replay, tasks
+from sideeffects import deliveries, delivery_try, discovery, relay, replay, tasks
 from sideeffects.models import Delivery
 from sideeffects.replay import Choice
 from tests.actors import AMARA
@@ -48,7 +48,7 @@ def test_a_try_lasts_twice_its_limit_and_the_time_after_which_it_is_killed(owed:
     subscription = declared("email", timeout_s=30, handler=lambda event, delivery: seen.append(owed.delivery))
     clock.passes(5)
 
-    assert attempt.deliver(subscription, owed.fact.pk) == "delivered"
+    assert delivery_try.deliver(subscription, owed.fact.pk) == "delivered"
 
     assert seen[0].state == "started"
     assert (clock.left(seen[0].wake_at), seen[0].launched_at) == ((2 * 30 + 5) * SCALE, None)
@@ -64,7 +64,7 @@ def test_a_try_that_failed_backs_off_doubling_capped_and_within_a_fifth(
     subscription = declared("email", handler=fails, outside=outside, final=(), backoff_s=30)
     waits = []
     for _ in range(11):
-        attempt.deliver(subscription, owed.fact.pk)
+        delivery_try.deliver(subscription, owed.fact.pk)
         waits.append(clock.left(owed.delivery.wake_at))
         clock.until(owed.delivery.wake_at)
         assert published(clock) == [len(waits) + 1]
@@ -77,21 +77,21 @@ def test_a_try_that_failed_backs_off_doubling_capped_and_within_a_fifth(
 def test_it_is_tried_for_days_and_is_a_dead_letter_at_the_end_of_its_limit(owed: Owed, clock: ShopClock, outside: bool) -> None:
     """A mail server that is away for the weekend loses no receipt."""
     subscription = declared("email", handler=fails, outside=outside)
-    attempt.deliver(subscription, owed.fact.pk)
+    delivery_try.deliver(subscription, owed.fact.pk)
     gives_up_at = clock.now + timedelta(seconds=LIMITS_S["DELIVERY_LIMIT_S"])
 
     clock.until(gives_up_at, -EDGE)
-    attempt.deliver(subscription, owed.fact.pk)
+    delivery_try.deliver(subscription, owed.fact.pk)
     assert owed.row()[:2] == ("retry_wait", 2)
     clock.until(gives_up_at)
-    attempt.deliver(subscription, owed.fact.pk)
+    delivery_try.deliver(subscription, owed.fact.pk)
 
     assert (owed.row(), owed.delivery.wake_at) == (("dead", 3, "RuntimeError"), None)
 
 
 @pytest.mark.parametrize("jumped_s", [LIMITS_S["DELIVERY_LIMIT_S"], -3600.0], ids=["ahead", "back"])
 def test_a_jump_of_the_clock_is_no_time_in_which_it_failed(owed: Owed, clock: ShopClock, jumped_s: float) -> None:
-    attempt.deliver(declared("email", handler=fails), owed.fact.pk)
+    delivery_try.deliver(declared("email", handler=fails), owed.fact.pk)
     clock.passes(jumped_s)
 
     relay.move_with_the_clock(jumped_s)
@@ -102,7 +102,7 @@ def test_a_jump_of_the_clock_is_no_time_in_which_it_failed(owed: Owed, clock: Sh
 def test_no_number_of_tries_is_the_end(owed: Owed, clock: ShopClock) -> None:
     subscription = declared("email", handler=fails)
     for _ in range(50):
-        attempt.deliver(subscription, owed.fact.pk)
+        delivery_try.deliver(subscription, owed.fact.pk)
         clock.until(owed.delivery.wake_at)
         assert len(published(clock)) == 1
 
@@ -112,11 +112,11 @@ def test_no_number_of_tries_is_the_end(owed: Owed, clock: ShopClock) -> None:
 def test_what_our_own_database_cannot_serve_waits_a_patience_that_doubles(
     owed: Owed, clock: ShopClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(attempt, "was_not_served", lambda error: True)
+    monkeypatch.setattr(delivery_try, "was_not_served", lambda error: True)
     subscription = declared("loyalty", name="email", handler=fails)
     waits = []
     for _ in range(20):  # nor does it end: more than POISON_AFTER messages have come out of the queue
-        attempt.deliver(subscription, owed.fact.pk)
+        delivery_try.deliver(subscription, owed.fact.pk)
         waits.append(clock.left(owed.delivery.wake_at))
         clock.until(owed.delivery.wake_at)
         assert len(published(clock)) == 1
@@ -130,7 +130,7 @@ def test_a_worker_is_lost_at_the_end_of_its_lease_and_the_next_try_backs_off(
     owed: Owed, clock: ShopClock, before_s: float, is_lost: bool
 ) -> None:
     subscription = discovery.subscriptions()["email"]
-    started = deliveries.start(owed.fact.pk, "email", attempt._lease_s(subscription), 1.0)
+    started = deliveries.start(owed.fact.pk, "email", delivery_try._lease_s(subscription), 1.0)
     assert started is not None
     assert clock.left(started.fact.at) == 0
     clock.passes((2 * subscription.timeout_s + 5) * SCALE - before_s)
@@ -144,7 +144,7 @@ def test_a_worker_is_lost_at_the_end_of_its_lease_and_the_next_try_backs_off(
 
 @pytest.mark.parametrize(("before_s", "attempts"), [(EDGE, []), (0, [2])], ids=["just before", "then"])
 def test_a_delivery_is_due_at_its_instant(owed: Owed, clock: ShopClock, before_s: float, attempts: list[int]) -> None:
-    attempt.deliver(declared("email", handler=fails), owed.fact.pk)
+    delivery_try.deliver(declared("email", handler=fails), owed.fact.pk)
     clock.until(owed.delivery.wake_at, -before_s)
 
     assert published(clock) == attempts
@@ -184,7 +184,7 @@ def stamp_comes_out(clock: ShopClock) -> None:
 
 
 def test_what_a_person_replays_is_due_now(owed: Owed, clock: ShopClock) -> None:
-    attempt.deliver(declared("email", handler=fails, final=(RuntimeError,)), owed.fact.pk)
+    delivery_try.deliver(declared("email", handler=fails, final=(RuntimeError,)), owed.fact.pk)
     clock.passes(86_400)
 
     assert replay.replay(Choice(), {"email"}, actor=AMARA, reason="mended", rate_per_s=20) == 1

@@ -11,7 +11,7 @@ import pytest
 
 from orders import soft_limit
 from sideeffects import discovery
-from sideeffects.attempt import deliver
+from sideeffects.delivery_try import deliver
 from sideeffects.models import Delivery
 from tests.sideeffects.conftest import Owed, RecordFact
 

@@ -11,7 +11,7 @@ from orders import facts
 from orders.clock import shop_now
 from orders.events import OrderFulfilled
 from orders.models import Fact, Order
-from sideeffects import attempt, dead_letters, deliveries, discovery, relay, replay
+from sideeffects import dead_letters, deliveries, delivery_try, discovery, relay, replay
 from sideeffects.models import Delivery, Subscriber
 from sideeffects.replay import Choice
 from sideeffects.tasks import Message
@@ -113,7 +113,7 @@ def test_two_workers_start_one_try_outside(record_fact: RecordFact) -> None:
     subscription = replace(discovery.subscriptions()["email"], handler=lambda event, delivery: calls.append(delivery.key))
 
     def run() -> str:
-        return attempt.deliver(subscription, owed.fact.pk)
+        return delivery_try.deliver(subscription, owed.fact.pk)
 
     first, second = at_once(run, "pg_try_advisory_xact_lock", run, must_wait=False)
 

@@ -8,7 +8,7 @@ import pytest
 from django.db import connection
 
 from orders.events import OrderFulfilled
-from sideeffects import attempt, discovery, relay
+from sideeffects import delivery_try, discovery, relay
 from sideeffects.models import Delivery
 from tests.sideeffects.conftest import ALL_LOST, Owed, RecordFact
 from tests.witness import Witness
@@ -28,7 +28,7 @@ def states(saw: list[str]) -> list[str]:
 
 
 def deliver(owed: Owed, handler: Any, **declared: Any) -> str:
-    return attempt.deliver(replace(discovery.subscriptions()[owed.subscriber], handler=handler, **declared), owed.fact.pk)
+    return delivery_try.deliver(replace(discovery.subscriptions()[owed.subscriber], handler=handler, **declared), owed.fact.pk)
 
 
 def balance(witness: Witness) -> int:

@@ -16,10 +16,10 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
-from config.stack import stories
+from config.stack import demo_stories
+from config.stack.demo_stories import STORIES, Placed
 from config.stack.errors import StackError
-from config.stack.signals import handle_signals
-from config.stack.stories import STORIES, Placed
+from config.stack.stop_signals import handle_signals
 from config.stack.supervisor import Stack
 from config.stack.terminal import links, options_from_settings
 from orders.management.placing_client import ShopClient
@@ -68,7 +68,7 @@ class Demo:
         begun = time.monotonic()
         placed = self._place(seed)
         self._wait_until_rest(placed)
-        mismatches = [stories.wrong(one, self._effects(one.number)) for one in placed]
+        mismatches = [demo_stories.wrong(one, self._effects(one.number)) for one in placed]
         self._show_table(placed, mismatches)
         self._show_one(next(one for one in placed if one.story.meddle == "kill"))
         well = self._invariants_hold() and not any(mismatches)
@@ -79,21 +79,21 @@ class Demo:
     def _place(self, seed: int) -> list[Placed]:
         total, placed = sum(story.count for story in STORIES), []
         with self._progress("placing orders", total) as advance:
-            for one in stories.place_all(self.shop, seed, self._kill_the_worker):
+            for one in demo_stories.place_all(self.shop, seed, self._kill_the_worker):
                 placed.append(one)
                 advance(len(placed))
         return placed
 
     def _kill_the_worker(self) -> None:
-        stories.kill_session(self.stack.pids("saga")[0])
+        demo_stories.kill_session(self.stack.pids("saga")[0])
 
     def _wait_until_rest(self, placed: list[Placed]) -> None:
         deadline = time.monotonic() + REST_WITHIN_S
         with self._progress("until all is at rest", len(placed)) as advance:
-            while (moving := [one for one in placed if not stories.at_rest(one.seen)]) and time.monotonic() < deadline:
+            while (moving := [one for one in placed if not demo_stories.at_rest(one.seen)]) and time.monotonic() < deadline:
                 for one in moving:
                     one.seen = self._read(one)
-                advance(sum(stories.at_rest(one.seen) for one in placed))
+                advance(sum(demo_stories.at_rest(one.seen) for one in placed))
                 time.sleep(0.1)
 
     def _read(self, one: Placed) -> dict[str, Any]:

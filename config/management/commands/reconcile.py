@@ -17,7 +17,7 @@ from fulfillment.management.numbers import above_zero
 from fulfillment.reconciliation import Report, reconcile
 from fulfillment.reconciliation.listings import Watch
 from orders.turns import TurnLost
-from sideeffects import audit
+from sideeffects import subscriber_audits
 
 A_CENTURY_H = 24 * 366 * 100
 
@@ -46,7 +46,7 @@ class Command(BaseCommand):
         refuse_to_start("reconcile")
         try:
             with progress() as watch:
-                report = reconcile(options["since"], not options["no_repair"], watch, audit)
+                report = reconcile(options["since"], not options["no_repair"], watch, subscriber_audits)
         except TurnLost as lost:
             sys.exit(str(lost))
         self.stdout.write(json.dumps(report.as_json()) if options["json"] else _text(report))

@@ -7,7 +7,7 @@ from typing import Any
 
 from config.management import heartbeat
 from config.management.loops import Loop, LoopCommand
-from fulfillment.release import RELEASE
+from fulfillment.code_release import RELEASE
 from sideeffects import discovery, incidents, relay
 
 REGISTER_EVERY_S = 15.0  # names that no code knows turn up at any time

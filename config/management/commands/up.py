@@ -11,7 +11,7 @@ from django.core.management.base import BaseCommand
 
 from config.stack.errors import StackError
 from config.stack.options import StackOptions
-from config.stack.signals import handle_signals
+from config.stack.stop_signals import handle_signals
 from config.stack.stopping import stop_running
 from config.stack.supervisor import Stack
 from config.stack.terminal import links, options_from_settings

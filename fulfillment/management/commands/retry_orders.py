@@ -6,16 +6,16 @@ from typing import Any
 
 from django.core.management.base import CommandParser
 
-from fulfillment.batch import RetryBatch, RetryItem
 from fulfillment.management.numbers import rate
 from fulfillment.management.operating import OperatorCommand, authenticated, words, wrong_usage
-from fulfillment.recovery import bulk, sweep_age_s
+from fulfillment.recovery import bulk_retries, sweep_age_s
+from fulfillment.retry_batches import RetryBatch, RetryItem
 from orders.incidents import IncidentKind
 
 FILTERS = ("kind", "step", "code")
 POLL_EVERY_S = 1.0
 NO_SWEEP_AFTER_S = 30.0
-BAD = ("refused", "failed", bulk.FAILED_AGAIN)
+BAD = ("refused", "failed", bulk_retries.FAILED_AGAIN)
 
 
 class Command(OperatorCommand):
@@ -36,7 +36,7 @@ class Command(OperatorCommand):
         parser.add_argument("--yes", action="store_true", help="do it; needs --batch and --reason")
         parser.add_argument("--reason", type=words, help="why, for whoever reads it later")
         parser.add_argument(
-            "--rate", type=rate, default=20.0, help=f"at most so many orders a second (default 20, at most {bulk.FASTEST_PER_S:g})"
+            "--rate", type=rate, default=20.0, help=f"at most so many orders a second (default 20, at most {bulk_retries.FASTEST_PER_S:g})"
         )
         parser.add_argument("--follow", action="store_true", help="with --batch: stay until no order waits")
 
@@ -49,21 +49,23 @@ class Command(OperatorCommand):
         if options["yes"] and (options["batch"] is None or not options["reason"]):
             wrong_usage("--yes needs --batch and --reason: without --yes the set is shown, and gets its number.")
         if options["batch"] is None:
-            self._preview(bulk.preview(**filters), options["json"])
+            self._preview(bulk_retries.preview(**filters), options["json"])
             return
         number, reason = options["batch"], options["reason"]
-        batch = bulk.confirm(number, authenticated("retry"), reason, options["rate"]) if options["yes"] else _stored(number)
+        batch = bulk_retries.confirm(number, authenticated("retry"), reason, options["rate"]) if options["yes"] else _stored(number)
         if options["follow"]:
             self._follow(batch)
         self._show(batch, options["json"])
-        if options["follow"] and any(what in BAD for what in bulk.outcomes(batch).values()):
+        if options["follow"] and any(what in BAD for what in bulk_retries.outcomes(batch).values()):
             sys.exit(1)
 
     def _preview(self, batch: RetryBatch, as_json: bool) -> None:
         if as_json:
-            self.write_json({"batch": batch.pk, "summary": bulk.describe(batch), "orders": [_item(item) for item in batch.items.all()]})
+            self.write_json(
+                {"batch": batch.pk, "summary": bulk_retries.describe(batch), "orders": [_item(item) for item in batch.items.all()]}
+            )
             return
-        self.write_lines(f"{bulk.describe(batch)}.", "Nothing was done. To do it to just these, as they are now:")
+        self.write_lines(f"{bulk_retries.describe(batch)}.", "Nothing was done. To do it to just these, as they are now:")
         self.write_lines(f'    python manage.py retry_orders --batch {batch.pk} --yes --reason "…"')
 
     def _follow(self, batch: RetryBatch) -> None:
@@ -72,8 +74,8 @@ class Command(OperatorCommand):
             return
         shown = ""
         try:
-            while bulk.WAITING in (became := bulk.outcomes(batch)).values():
-                if (line := bulk.counted(became)) != shown:
+            while bulk_retries.WAITING in (became := bulk_retries.outcomes(batch)).values():
+                if (line := bulk_retries.counted(became)) != shown:
                     self.stderr.write(shown := line)
                 time.sleep(POLL_EVERY_S)
         except KeyboardInterrupt:
@@ -81,15 +83,17 @@ class Command(OperatorCommand):
 
     def _show(self, batch: RetryBatch, as_json: bool) -> None:
         batch.refresh_from_db()
-        became = bulk.outcomes(batch)
+        became = bulk_retries.outcomes(batch)
         if as_json:
             orders = [_item(item) | {"became": became.get(item.order, "")} for item in batch.items.all()]
-            self.write_json({"batch": batch.pk, "summary": bulk.describe(batch), "counted": bulk.counted(became), "orders": orders})
+            self.write_json(
+                {"batch": batch.pk, "summary": bulk_retries.describe(batch), "counted": bulk_retries.counted(became), "orders": orders}
+            )
             return
         self.write_lines(
             *(f"{item.order}: {became[item.order]}. {item.sentence}" for item in batch.items.filter(skip="") if became[item.order] in BAD)
         )
-        self.write_lines(f"Batch {batch.pk}, {bulk.describe(batch)}.", _state(batch, became))
+        self.write_lines(f"Batch {batch.pk}, {bulk_retries.describe(batch)}.", _state(batch, became))
 
 
 def _item(item: RetryItem) -> dict[str, Any]:
@@ -101,9 +105,9 @@ def _item(item: RetryItem) -> dict[str, Any]:
 def _state(batch: RetryBatch, became: dict[str, str]) -> str:
     if batch.confirmed_at is None:
         return "Nobody has confirmed it: nothing was done."
-    by = f"Confirmed by {batch.actor} ({batch.reason}), {batch.rate_per_s:g} a second at most: {bulk.counted(became)}."
+    by = f"Confirmed by {batch.actor} ({batch.reason}), {batch.rate_per_s:g} a second at most: {bulk_retries.counted(became)}."
     age = sweep_age_s()
-    if bulk.WAITING in became.values() and (age is None or age > NO_SWEEP_AFTER_S):
+    if bulk_retries.WAITING in became.values() and (age is None or age > NO_SWEEP_AFTER_S):
         return f"{by} No sweep runs, and only the sweep goes on with it: manage.py doctor."
     return by
 

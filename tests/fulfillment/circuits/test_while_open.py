@@ -5,9 +5,9 @@ from django.conf import settings
 
 from fulfillment import engine, recovery
 from fulfillment.circuit import Circuit, CircuitState
+from fulfillment.code_release import RELEASE
 from fulfillment.errors import StepError
 from fulfillment.models import Quarantine, Saga, SagaState, StepRecord, StepState
-from fulfillment.release import RELEASE
 from orders.models import Incident
 from tests.fulfillment.circuits.conftest import (
     DOWN,

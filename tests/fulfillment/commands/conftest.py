@@ -13,11 +13,11 @@ from django.contrib.auth.models import User
 from django.core.management import get_commands, load_command_class
 
 from fulfillment import engine, recovery
-from fulfillment.batch import RetryBatch
 from fulfillment.errors import Rejected
 from fulfillment.ledger import LedgerEntry
 from fulfillment.models import Saga, StepRecord
-from fulfillment.recovery import bulk
+from fulfillment.recovery import bulk_retries
+from fulfillment.retry_batches import RetryBatch
 from orders import operators
 from orders.incidents import IncidentKind, open_incident
 from orders.models import Incident, Order
@@ -145,13 +145,13 @@ def amara(sign_in: SignIn) -> operators.Actor:
 
 
 def confirmed(by: operators.Actor, rate_per_s: float = 50) -> RetryBatch:
-    return bulk.confirm(bulk.preview(code="refund_declined").pk, by, "the bank is back", rate_per_s)
+    return bulk_retries.confirm(bulk_retries.preview(code="refund_declined").pk, by, "the bank is back", rate_per_s)
 
 
 def work_off(batch: RetryBatch) -> None:
     while not RetryBatch.objects.filter(pk=batch.pk, ended_at__isnull=False).exists():
         RetryBatch.objects.update(next_at="2020-01-01T00:00Z")
-        bulk.work()
+        bulk_retries.work()
 
 
 def decided(batch: RetryBatch) -> list[tuple[str, str]]:

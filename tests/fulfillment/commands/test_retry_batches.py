@@ -4,9 +4,9 @@ import pytest
 from django.contrib.auth.models import User
 
 from fulfillment import recovery
-from fulfillment.batch import RetryBatch
 from fulfillment.models import Saga, SagaState
-from fulfillment.recovery import Refused, bulk
+from fulfillment.recovery import Refused, bulk_retries
+from fulfillment.retry_batches import RetryBatch
 from orders import operators
 from orders.incidents import IncidentKind, open_incident
 from orders.models import Order, RefusedAttempt
@@ -70,7 +70,7 @@ def test_a_preview_counts_with_amounts_is_stored_and_does_nothing(many: dict[str
     assert list(batch.items.filter(skip="").values_list("order", "version", "amount_minor", "currency")) == [
         (number, _version(number), 500 if number == "ORD-7" else 100, "JPY" if number == "ORD-7" else "EUR") for number in FIVE
     ]
-    assert bulk.work() == 0
+    assert bulk_retries.work() == 0
     assert TimelineEntry.objects.count() == before
     assert "Nobody has confirmed it: nothing was done." in manage(f"retry_orders --batch {batch.pk}").out
     as_json = manage("retry_orders --code too_late --json").json
@@ -80,11 +80,11 @@ def test_a_preview_counts_with_amounts_is_stored_and_does_nothing(many: dict[str
 
 def test_exactly_what_was_previewed_is_touched(many: dict[str, int], amara: operators.Actor) -> None:
     """One that has failed since I looked waits for a look of its own; one that somebody has touched since is not touched by me."""
-    batch = bulk.preview(code="refund_declined")
+    batch = bulk_retries.preview(code="refund_declined")
     compensation_failed(place("ORD-8"))
     recovery.decide(recovery.Request(order="ORD-2", verb="note", version=_version("ORD-2"), actor=TUNDE, reason="not this one"))
 
-    work_off(bulk.confirm(batch.pk, amara, "the bank is back", 50))
+    work_off(bulk_retries.confirm(batch.pk, amara, "the bank is back", 50))
 
     assert decided(batch) == [(number, "refused" if number == "ORD-2" else "done") for number in FIVE]
     assert (Saga.objects.get(order__number="ORD-8").state, retries()) == (SagaState.NEEDS_ATTENTION, 4)
@@ -101,18 +101,18 @@ def test_what_is_no_order_of_ours_is_skipped_by_name(saga: int, manage: Manage) 
 
 
 def test_only_who_may_retry_confirms_and_twice_is_once(many: dict[str, int], amara: operators.Actor) -> None:
-    batch = bulk.preview(code="refund_declined")
+    batch = bulk_retries.preview(code="refund_declined")
     with pytest.raises(Refused, match="decide_retry is missing"):
-        bulk.confirm(batch.pk, actor(7, "kim", frozenset()), "r", 20)
+        bulk_retries.confirm(batch.pk, actor(7, "kim", frozenset()), "r", 20)
     with pytest.raises(Refused, match="There is no batch 999999"):
-        bulk.confirm(999_999, AMARA, "r", 20)
-    assert bulk.work() == 0
+        bulk_retries.confirm(999_999, AMARA, "r", 20)
+    assert bulk_retries.work() == 0
     assert RefusedAttempt.objects.count() == 2
 
-    work_off(bulk.confirm(batch.pk, amara, "the bank is back", 20))
-    again = bulk.confirm(batch.pk, TUNDE, "me too", 50)
+    work_off(bulk_retries.confirm(batch.pk, amara, "the bank is back", 20))
+    again = bulk_retries.confirm(batch.pk, TUNDE, "me too", 50)
 
-    assert (again.actor, again.reason, bulk.work(), retries()) == ("amara", "the bank is back", 0, 5)
+    assert (again.actor, again.reason, bulk_retries.work(), retries()) == ("amara", "the bank is back", 0, 5)
     entry = TimelineEntry.objects.get(kind="operator", code="retry", order__number="ORD-3")
     assert (entry.actor, entry.detail["user"], entry.detail["reason"]) == ("amara", amara.user, "the bank is back")
 
@@ -121,7 +121,7 @@ def test_only_who_may_retry_confirms_and_twice_is_once(many: dict[str, int], ama
 def test_who_may_not_any_more_retries_nothing(many: dict[str, int], amara: operators.Actor, change: dict[str, bool]) -> None:
     """A batch that was confirmed by somebody who was sent away half-way ends there."""
     batch = confirmed(amara, rate_per_s=2)
-    bulk.work()
+    bulk_retries.work()
     User.objects.filter(pk=amara.user).update(**change)
 
     work_off(batch)

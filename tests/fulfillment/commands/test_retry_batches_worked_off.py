@@ -6,9 +6,9 @@ from django.db.models import F
 
 from config.management.commands.sweep import Sweep
 from fulfillment import engine, recovery
-from fulfillment.batch import RetryBatch
 from fulfillment.models import Saga
-from fulfillment.recovery import bulk
+from fulfillment.recovery import bulk_retries
+from fulfillment.retry_batches import RetryBatch
 from orders import operators
 from orders.clock import shop_now
 from orders.models import Order
@@ -31,18 +31,18 @@ def test_no_more_than_the_rate_are_decided_in_a_second(many: dict[str, int], ama
     """And never more than the sweep can carry, whatever is asked for."""
     batch = confirmed(amara, rate_per_s=2)
 
-    assert (bulk.work(), bulk.work()) == (2, 0)
+    assert (bulk_retries.work(), bulk_retries.work()) == (2, 0)
     batch.refresh_from_db()
     assert batch.next_at is not None
     RetryBatch.objects.update(next_at=F("next_at") - (batch.next_at - shop_now()))
-    assert (bulk.work(), bulk.work()) == (2, 0)
-    assert confirmed(amara, rate_per_s=1000).rate_per_s == bulk.FASTEST_PER_S
+    assert (bulk_retries.work(), bulk_retries.work()) == (2, 0)
+    assert confirmed(amara, rate_per_s=1000).rate_per_s == bulk_retries.FASTEST_PER_S
 
 
 def test_slower_than_one_a_second_is_kept_too(many: dict[str, int], amara: operators.Actor) -> None:
     batch = confirmed(amara, rate_per_s=0.1)
 
-    assert (bulk.work(), bulk.work()) == (1, 0)
+    assert (bulk_retries.work(), bulk_retries.work()) == (1, 0)
     batch.refresh_from_db()
     assert 9 < (batch.next_at - shop_now()).total_seconds() <= 10  # type: ignore[operator]
 
@@ -54,14 +54,14 @@ def test_who_was_never_charged_was_not_refunded(order: Order, saga: int, amara: 
     Saga.objects.update(wake_at="2020-01-01T00:00Z", launched_at=None)
     assert recovery.inspect_saga(saga) is not None
     engine.record_failure(start(saga, compensating=True), TOO_LATE)
-    batch = bulk.confirm(bulk.preview(code="too_late").pk, amara, "the bank is back", 50)
+    batch = bulk_retries.confirm(bulk_retries.preview(code="too_late").pk, amara, "the bank is back", 50)
     work_off(batch)
     assert batch.items.get().amount_minor == 100
 
     assert recovery.inspect_saga(saga) is not None
     engine.record_success(start(saga, compensating=True), {"amount_minor": 0})
 
-    assert bulk.outcomes(batch) == {"ORD-1": "undone"}
+    assert bulk_retries.outcomes(batch) == {"ORD-1": "undone"}
 
 
 def test_killed_half_way_it_goes_on_by_itself_and_does_nothing_twice(
@@ -79,10 +79,10 @@ def test_killed_half_way_it_goes_on_by_itself_and_does_nothing_twice(
             raise KeyboardInterrupt
         return answer
 
-    monkeypatch.setattr("fulfillment.recovery.bulk.decide", dies)
+    monkeypatch.setattr("fulfillment.recovery.bulk_retries.decide", dies)
     with pytest.raises(KeyboardInterrupt):
-        bulk.work()
-    monkeypatch.setattr("fulfillment.recovery.bulk.decide", really)
+        bulk_retries.work()
+    monkeypatch.setattr("fulfillment.recovery.bulk_retries.decide", really)
 
     work_off(batch)
 
@@ -121,12 +121,12 @@ def test_one_that_breaks_or_is_held_does_not_stop_the_others(
             raise error
         return really(request)
 
-    monkeypatch.setattr("fulfillment.recovery.bulk.decide", breaks)
-    monkeypatch.setattr(bulk, "is_our_trouble", lambda error: isinstance(error, OperationalError))
-    monkeypatch.setattr(bulk, "is_unusable", lambda error: False)
+    monkeypatch.setattr("fulfillment.recovery.bulk_retries.decide", breaks)
+    monkeypatch.setattr(bulk_retries, "is_our_trouble", lambda error: isinstance(error, OperationalError))
+    monkeypatch.setattr(bulk_retries, "is_unusable", lambda error: False)
     for _ in range(3):
         RetryBatch.objects.update(next_at="2020-01-01T00:00Z")
-        bulk.work()
+        bulk_retries.work()
 
     assert dict(batch.items.filter(skip="").values_list("order", "outcome")) == dict.fromkeys(FIVE, "done") | {"ORD-2": outcome}
     batch.refresh_from_db()
@@ -138,18 +138,18 @@ def test_one_that_breaks_or_is_held_does_not_stop_the_others(
 
 def test_what_became_of_each_order_is_shown(many: dict[str, int], manage: Manage, amara: operators.Actor) -> None:
     """ "Decided" is not "refunded": I see both, and which ones failed again."""
-    batch = bulk.preview(code="refund_declined")
-    assert bulk.counted(bulk.outcomes(batch)) == "5 waiting"
+    batch = bulk_retries.preview(code="refund_declined")
+    assert bulk_retries.counted(bulk_retries.outcomes(batch)) == "5 waiting"
     run = manage(f"retry_orders --batch {batch.pk} --yes --reason 'the bank is back'")
     assert run.code == 0
     assert "Confirmed by amara (the bank is back), 20 a second at most: 5 waiting." in run.out
     assert "No sweep runs, and only the sweep goes on with it: manage.py doctor." in run.out
 
     work_off(batch)
-    assert bulk.counted(bulk.outcomes(batch)) == "5 waiting"
+    assert bulk_retries.counted(bulk_retries.outcomes(batch)) == "5 waiting"
     for number in ("ORD-1", "ORD-3"):
         refund_goes_on(many[number])
-    assert bulk.counted(bulk.outcomes(batch)) == "2 refunded, 3 waiting"
+    assert bulk_retries.counted(bulk_retries.outcomes(batch)) == "2 refunded, 3 waiting"
     fails_again(many["ORD-2"])
     for number in ("ORD-4", "ORD-7"):
         refund_goes_on(many[number])

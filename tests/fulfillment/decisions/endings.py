@@ -5,7 +5,7 @@ from collections.abc import Callable
 from django.conf import settings
 
 from fulfillment import engine, recovery
-from fulfillment.answers import OTHER_CURRENCY, PARTLY_GIVEN_BACK
+from fulfillment.answer_checks import OTHER_CURRENCY, PARTLY_GIVEN_BACK
 from fulfillment.clock import lease_s
 from fulfillment.errors import WATCHED_IN_VAIN, Differs, InDoubt, Rejected, StepError, Unavailable
 from fulfillment.gateways.lease import Lease

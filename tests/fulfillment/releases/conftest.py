@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 from django.db.models import F
 
+from fulfillment.code_release import RELEASE
 from fulfillment.models import Saga, StepRecord
-from fulfillment.release import RELEASE
 from tests.fulfillment.conftest import now_due
 
 NEWER = RELEASE + 1

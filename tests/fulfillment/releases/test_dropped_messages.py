@@ -6,9 +6,9 @@ import pytest
 
 from fulfillment import engine, recovery, tasks
 from fulfillment.clock import in_seconds, shop_now
+from fulfillment.code_release import RELEASE
 from fulfillment.errors import UnknownStep
 from fulfillment.models import Saga, StepRecord, StepState
-from fulfillment.release import RELEASE
 from orders.models import Incident, Order
 from tests.fulfillment.conftest import now_due
 from tests.fulfillment.driving import paid

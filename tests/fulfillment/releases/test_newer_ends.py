@@ -7,9 +7,9 @@ from django.db import connection
 
 from fulfillment import engine, ledger, recovery
 from fulfillment.clock import shop_now
+from fulfillment.code_release import RELEASE
 from fulfillment.explanation import explain
 from fulfillment.models import Saga, StepRecord, StepState
-from fulfillment.release import RELEASE
 from orders.models import Order
 from tests.fulfillment.conftest import now_due
 from tests.fulfillment.driving import paid

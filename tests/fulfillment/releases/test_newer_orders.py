@@ -5,9 +5,9 @@ from typing import Any
 import pytest
 
 from fulfillment import engine, recovery
+from fulfillment.code_release import RELEASE
 from fulfillment.explanation import explain
 from fulfillment.models import Saga, StepRecord, StepState
-from fulfillment.release import RELEASE
 from orders.models import Incident, Order
 from tests.actors import AMARA
 from tests.fulfillment.conftest import now_due

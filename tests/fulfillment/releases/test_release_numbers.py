@@ -6,10 +6,10 @@ import pytest
 from django.db import connection
 
 from fulfillment import checks, engine, plans, recovery
+from fulfillment.code_release import RELEASE
 from fulfillment.engine.pinned_plan import plan_entry
 from fulfillment.explanation import explain
 from fulfillment.models import Saga, StepRecord
-from fulfillment.release import RELEASE
 from fulfillment.steps import STEPS
 from orders.api import representation as shown
 from orders.models import Incident, Order, TimelineEntry

@@ -12,7 +12,7 @@ from multiprocessing.process import BaseProcess
 import httpx
 from django.db import connection
 
-from fulfillment import answers
+from fulfillment import answer_checks
 from fulfillment.models import Saga, SagaState, StepRecord, StepState
 from orders.models import Order
 from orders.timeline import TimelineEntry
@@ -39,12 +39,12 @@ ZOMBIE_WAKES_S = 0.4  # between the process that stood still and the rest of its
 REJECTIONS = ("rejected", "compensation_failed")
 RECORDED_AS = {  # the codes under which the order's history records an answer that is not what was asked for
     OTHER_AMOUNT: (
-        answers.OTHER_AMOUNT,
-        answers.PARTLY_GIVEN_BACK,
+        answer_checks.OTHER_AMOUNT,
+        answer_checks.PARTLY_GIVEN_BACK,
         "remainder_changed",
     ),  # the last: found by whoever comes after a worker that died with it
-    OTHER_CURRENCY: (answers.OTHER_CURRENCY,),
-    NOTHING_TAKEN: (answers.UNUSABLE,),
+    OTHER_CURRENCY: (answer_checks.OTHER_CURRENCY,),
+    NOTHING_TAKEN: (answer_checks.UNUSABLE,),
 }
 
 

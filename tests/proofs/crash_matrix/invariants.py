@@ -15,7 +15,7 @@ from fulfillment.reconciliation.scope import MARGIN
 from orders.incidents import open_incidents
 from orders.models import Order, Status
 from orders.timeline import Kind, TimelineEntry
-from sideeffects import audit
+from sideeffects import subscriber_audits
 from tests.proofs.crash_matrix.script import INCIDENT
 
 WHILE_OPEN = (Rule.ONE_EFFECT_PER_KEY, Rule.HISTORY_REBUILDS_THE_JOURNAL)  # what holds also before an order is closed
@@ -70,7 +70,7 @@ def _as_reconciled(order: Order) -> list[Finding]:
     listings = read(providers(Saga.objects.filter(order=order)), order.placed_at - MARGIN, lambda *_: None)
     if listings.silent:
         raise NotListed(", ".join(f"{role} {provider}: {why}" for (role, provider), why in listings.silent.items()))
-    (facts,) = gather([order.saga], listings, audit)
+    (facts,) = gather([order.saga], listings, subscriber_audits)
     found = findings_about(facts)
     return found if SagaState(order.saga.state).is_final else [finding for finding in found if finding.rule in WHILE_OPEN]
 

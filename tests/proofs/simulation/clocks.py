@@ -7,7 +7,7 @@ from django.conf import settings
 from django.db import connection
 
 from fulfillment import recovery
-from orders.watch import ClockWatch
+from orders.clock_watch import ClockWatch
 from tests.proofs.simulation.journal import Seen
 from tests.proofs.simulation.world import Clock
 

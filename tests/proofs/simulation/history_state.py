@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from django.conf import settings
 
 from fulfillment.engine import attempts
+from orders.clock_watch import ClockWatch
 from orders.models import Order
-from orders.watch import ClockWatch
 from tests.proofs.simulation.broker import Broker, Message
 from tests.proofs.simulation.clocks import Clocks
 from tests.proofs.simulation.equipment import Equipment

@@ -21,7 +21,7 @@ from config.stack import embedded
 from config.stack.database import start_postgres
 from config.stack.errors import StackError
 from config.stack.run_directory import hold
-from config.stack.signals import in_one_go, undisturbed
+from config.stack.stop_signals import in_one_go, undisturbed
 from tests.proofs import prepared
 
 # What a crash may take is simulated: the real disk is not waited for. A statement is planned once, while tables are small; by index, as they will grow.

@@ -13,8 +13,8 @@ from psycopg.adapt import Loader
 from fulfillment import crashpoints, gateways, keys, tasks
 from fulfillment.engine import attempts
 from fulfillment.gateways import lease
-from fulfillment.recovery import jumps
-from orders import watch
+from fulfillment.recovery import clock_jumps
+from orders import clock_watch
 from sideeffects import tasks as side_effects
 from tests.proofs.simulation.provider import VirtualCarrier, VirtualPayments
 
@@ -101,7 +101,7 @@ def replaced(clock: Clock, listener: Any) -> Iterator["Surroundings"]:
     """Everything outside the engine is ours in the block, and put back after it."""
     surroundings = Surroundings()
     was = (tasks.publish, side_effects.publish, crashpoints.listener, attempts.watch, keys.new_nonce, dict(gateways.ROLES))
-    times = {module: vars(module)["time"] for module in (lease, watch, attempts, jumps)}
+    times = {module: vars(module)["time"] for module in (lease, clock_watch, attempts, clock_jumps)}
     vars(tasks)["publish"] = lambda what: surroundings.broker.publish(what)
     vars(side_effects)["publish"] = lambda messages: []
     vars(keys)["new_nonce"] = lambda: "simulated"  # each order has a number of its own, and a history is repeated to the letter

@@ -8,7 +8,7 @@ import os
 from pathlib import Path
 
 from config.stack.processes import Command
-from config.stack.signals import handle_signals
+from config.stack.stop_signals import handle_signals
 from config.stack.supervisor import Stack
 from config.stack.terminal import options_from_settings
 

@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-from fulfillment.release import RELEASE
+from fulfillment.code_release import RELEASE
 from tests.proofs.checkout import copy_code
 
 NEWER = RELEASE + 1

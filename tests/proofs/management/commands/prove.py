@@ -15,7 +15,7 @@ from rich.console import Console
 
 from config.settings import HTTP, running_stack
 from config.stack.errors import StackError
-from config.stack.signals import handle_signals
+from config.stack.stop_signals import handle_signals
 from fulfillment.management.numbers import at_least_zero
 from fulfillment.steps import STEPS
 from orders.management.placing_client import ShopClient

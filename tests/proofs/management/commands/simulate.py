@@ -16,7 +16,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
-from config.stack.signals import handle_signals
+from config.stack.stop_signals import handle_signals
 from fulfillment.management.numbers import above_zero, at_least_one, at_least_zero
 from tests.proofs.model.saga_journal import KINDS
 from tests.proofs.simulation import pool

@@ -13,7 +13,7 @@ from rich.console import Console
 
 from config.stack.errors import StackError
 from config.stack.run_directory import hold
-from config.stack.signals import handle_signals
+from config.stack.stop_signals import handle_signals
 from tests.proofs.storms import invariants
 from tests.proofs.storms.report import Report
 from tests.proofs.storms.scenario import Scenario

@@ -7,8 +7,8 @@ from contextlib import contextmanager
 
 from fulfillment import engine
 from fulfillment.engine import budget
-from fulfillment.recovery import jumps
-from orders.watch import ClockWatch
+from fulfillment.recovery import clock_jumps
+from orders.clock_watch import ClockWatch
 from tests.proofs.simulation.mutations.replacement import replacing
 
 
@@ -27,8 +27,8 @@ def jumps_not_noticed() -> Iterator[None]:
 
 def deadlines_not_moved() -> contextlib.AbstractContextManager[None]:
     """A jump is noticed, and what is open is due; nothing else of it is moved."""
-    due = f"UPDATE fulfillment_saga SET {jumps._due_as_ever('wake_at')} WHERE id = ANY(%(sagas)s)"
-    return replacing(jumps, SAGAS=due, RECORDS="SELECT 1", PAST_ATTEMPTS="SELECT 1")
+    due = f"UPDATE fulfillment_saga SET {clock_jumps._due_as_ever('wake_at')} WHERE id = ANY(%(sagas)s)"
+    return replacing(clock_jumps, SAGAS=due, RECORDS="SELECT 1", PAST_ATTEMPTS="SELECT 1")
 
 
 def lost_time_counts() -> contextlib.AbstractContextManager[None]:

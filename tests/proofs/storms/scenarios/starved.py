@@ -43,8 +43,8 @@ LAUNCHED = DELIVERIES + " AND d.relaunches > 0"
 AUDIT = """
 import django
 django.setup()
-from sideeffects import audit
-print([f"{name}: {found}" for name, found in audit.complaints()])
+from sideeffects import subscriber_audits
+print([f"{name}: {found}" for name, found in subscriber_audits.complaints()])
 """
 
 

@@ -14,7 +14,6 @@ from django.contrib.auth.models import User
 from django.db import transaction
 from django.db.models import F, Max
 
-from fulfillment.batch import RetryBatch, RetryItem
 from fulfillment.clock import ShopNow, shop_now
 from fulfillment.ledger import LedgerEntry
 from fulfillment.models import FINAL, Quarantine, Saga, SagaState
@@ -22,6 +21,7 @@ from fulfillment.recovery.choices import choices
 from fulfillment.recovery.decisions import decide
 from fulfillment.recovery.incident_groups import amounts, awake, snoozed
 from fulfillment.recovery.requests import Request, refuse_a_card_number, refuse_whom_it_is_not_for
+from fulfillment.retry_batches import RetryBatch, RetryItem
 from orders import operators, refusals
 from orders.database import is_our_trouble, is_unusable
 from orders.incidents import Incident

@@ -28,7 +28,7 @@ class Circuit(models.Model):
     """One circuit, named ``role.gateway.do`` or ``role.gateway.compensate``. No row: it is closed, and nothing has failed yet.
 
     ``failures``: the orders that have failed since its last success, each once, counted while it is closed. ``probe``: the saga that was chosen last. It may call
-    until ``probe_until``; empty: no saga may. ``probes``: how many have failed since it opened. ``held_by``: the person who keeps it open; ``reason``: why.
+    until ``probe_until``; empty: no saga may. ``failed_probes``: how many have failed since it opened. ``held_by``: the person who keeps it open; ``reason``: why.
     ``wakes``: it has closed, and the sagas that wait have not been made due yet.
     """
 
@@ -38,7 +38,7 @@ class Circuit(models.Model):
     last_error = models.CharField(max_length=120, blank=True)
     opened_at = models.DateTimeField(null=True)
     next_probe_at = models.DateTimeField(null=True)
-    probes = models.PositiveIntegerField(default=0)
+    failed_probes = models.PositiveIntegerField(default=0)
     probe = models.BigIntegerField(null=True)
     probe_until = models.DateTimeField(null=True)
     held_by = models.CharField(max_length=80, blank=True)
@@ -156,7 +156,7 @@ def failed(name: str, order: str, saga_id: int, error: str, counts: bool) -> Fai
         circuit.save()
         return Failed(spends=True, circuit=None)
     circuit.opened_at, circuit.next_probe_at = shop_now(), None
-    circuit.probes, circuit.probe_until, circuit.wakes = 0, None, False
+    circuit.failed_probes, circuit.probe_until, circuit.wakes = 0, None, False
     circuit.save_with_entry(CircuitState.OPEN, reason=f"{', '.join(circuit.failures)}: {error}")
     _next_probe(circuit)
     return Failed(spends=True, circuit=circuit)
@@ -171,7 +171,7 @@ def _probe_failed(circuit: Circuit, error: str, counts: bool) -> None:
     """The circuit stays open. Our own trouble proves nothing about the provider: another order is the probe at once."""
     circuit.probe_until, circuit.state = None, CircuitState.OPEN
     if counts:
-        circuit.probes += 1
+        circuit.failed_probes += 1
         circuit.last_error = error[:120]
     circuit.save()
     _next_probe(circuit)
@@ -179,7 +179,7 @@ def _probe_failed(circuit: Circuit, error: str, counts: bool) -> None:
 
 def _next_probe(circuit: Circuit) -> None:
     """The wait for the next probe grows, up to the longest back-off."""
-    Circuit.objects.filter(pk=circuit.pk).update(next_probe_at=in_seconds(backoff_s(circuit.probes + 1)))
+    Circuit.objects.filter(pk=circuit.pk).update(next_probe_at=in_seconds(backoff_s(circuit.failed_probes + 1)))
 
 
 def answered(name: str, saga_id: int) -> bool:
@@ -206,7 +206,7 @@ def close(circuit: Circuit, actor: str = "", reason: str = "") -> None:
 def hold_open(circuit: Circuit, actor: str, reason: str) -> None:
     """A locked circuit is open until a person releases it. No order is sent ahead as a probe."""
     if not circuit.is_open:
-        circuit.opened_at, circuit.probes, circuit.failures = shop_now(), 0, []
+        circuit.opened_at, circuit.failed_probes, circuit.failures = shop_now(), 0, []
     circuit.probe_until, circuit.next_probe_at, circuit.wakes = None, None, False
     circuit.held_by, circuit.reason = actor, reason[:300]
     circuit.save_with_entry(CircuitState.OPEN, actor, reason)

@@ -45,7 +45,7 @@ def failed(delivery: Delivery, error: str) -> bool:
         circuit = _locked(delivery.subscriber)
         if circuit.is_open:
             if circuit.probe == delivery.pk:
-                circuit.probes, circuit.last_error, circuit.probe_until = circuit.probes + 1, error[:120], None
+                circuit.failed_probes, circuit.last_error, circuit.probe_until = circuit.failed_probes + 1, error[:120], None
                 _ask_later(circuit)
             return True
         circuit.last_error = error[:120]
@@ -54,7 +54,7 @@ def failed(delivery: Delivery, error: str) -> bool:
         if len(circuit.failures) < DELIVERIES_THAT_OPEN:
             circuit.save()
             return False
-        circuit.opened_at, circuit.probes, circuit.probe_until, circuit.wakes = shop_now(), 0, None, False
+        circuit.opened_at, circuit.failed_probes, circuit.probe_until, circuit.wakes = shop_now(), 0, None, False
         _ask_later(circuit)
         return True
 
@@ -80,7 +80,7 @@ def _locked(subscriber: str) -> Circuit:
 def _ask_later(circuit: Circuit) -> None:
     """The wait for the next probe doubles, up to the longest back-off of a provider's probe."""
     circuit.save()
-    wait_s = jittered(doubled(settings.BACKOFF_S, circuit.probes, settings.BACKOFF_CAP_S))
+    wait_s = jittered(doubled(settings.BACKOFF_S, circuit.failed_probes, settings.BACKOFF_CAP_S))
     Circuit.objects.filter(pk=circuit.pk).update(next_probe_at=in_seconds(wait_s))
 
 

@@ -103,7 +103,7 @@ class Circuit(models.Model):
     """The circuit breaker of a subscriber that calls outside. No row: it is closed, and nothing has failed since the last answer.
 
     ``failures``: while it is closed, the deliveries that have failed since the last answer, each once. ``opened_at``: empty while it is closed. ``probe``: the
-    delivery that was the last probe; it may call until ``probe_until``. ``probes``: how many probes have failed. ``wakes``: it has closed, and the deliveries that
+    delivery that was the last probe; it may call until ``probe_until``. ``failed_probes``: how many have failed. ``wakes``: it has closed, and the deliveries that
     wait were not woken yet.
     """
 
@@ -112,7 +112,7 @@ class Circuit(models.Model):
     last_error = models.CharField(max_length=120, blank=True)
     opened_at = models.DateTimeField(null=True)
     next_probe_at = models.DateTimeField(null=True)
-    probes = models.PositiveIntegerField(default=0)
+    failed_probes = models.PositiveIntegerField(default=0)
     probe = models.BigIntegerField(null=True)
     probe_until = models.DateTimeField(null=True)
     wakes = models.BooleanField(default=False)

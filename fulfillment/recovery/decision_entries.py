@@ -9,20 +9,20 @@ from orders.money import money
 from orders.timeline import Kind, TimelineEntry
 
 
-def audited(request: Request) -> dict[str, Any]:
+def decision_detail(request: Request) -> dict[str, Any]:
     """What the entry keeps of every request."""
     return {"user": request.actor.user, "verb": request.verb, "version": request.version, "reason": request.reason}
 
 
-def audit_entry(order_id: int, request: Request) -> TimelineEntry | None:
+def decision_entry(order_id: int, request: Request) -> TimelineEntry | None:
     """The entry that this request has left before: the same action, by the same person, about the same version. None: it is the first."""
-    same = {f"detail__{name}": value for name, value in audited(request).items() if name != "reason"}
+    same = {f"detail__{name}": value for name, value in decision_detail(request).items() if name != "reason"}
     return TimelineEntry.objects.filter(order_id=order_id, kind=Kind.OPERATOR, **same).order_by("id").first()
 
 
-def audit(saga: Saga, request: Request, code: str, name: str, found: LookedUp | None) -> None:
+def record_decision(saga: Saga, request: Request, code: str, name: str, found: LookedUp | None) -> None:
     """Write the entry. ``name``: the step; ``found``: what the provider has shown."""
-    detail = audited(request) | {name: value for name, value in given(saga, request).items() if value}
+    detail = decision_detail(request) | {name: value for name, value in given(saga, request).items() if value}
     detail |= {"answer": found.sentence} if found else {}
     TimelineEntry.objects.create(
         order_id=saga.order_id, kind=Kind.OPERATOR, name=name, code=code, epoch=saga.epoch, actor=request.actor.name, detail=detail

@@ -12,7 +12,7 @@ from fulfillment.models import Quarantine, Saga
 from fulfillment.recovery import unreadable_orders
 from fulfillment.recovery.action_table import VERBS
 from fulfillment.recovery.choices import choices, version_of
-from fulfillment.recovery.decision_entries import audit, audit_entry, given
+from fulfillment.recovery.decision_entries import decision_entry, given, record_decision
 from fulfillment.recovery.provider_lookup import ASKED_BEFORE, LookedUp, look_up
 from fulfillment.recovery.requests import Answer, Request, refuse_what_is_not_legal, refuse_whom_it_is_not_for, repeated, stale
 from fulfillment.recovery.second_approval import needs_a_second_person
@@ -66,7 +66,7 @@ def _decide(request: Request, found: LookedUp | None) -> Answer:
         return first
     at = engine.standing(saga)
     about = at[0].name if at else ""
-    audit(saga, request, request.verb, about, found)
+    record_decision(saga, request, request.verb, about, found)
     VERBS[request.verb](saga, request, found)
     return Answer(outcome="done", sentence=_sentence(request, found))
 
@@ -81,7 +81,7 @@ def _sentence(request: Request, found: LookedUp | None) -> str:
 
 def _repeated_or_stale(saga: Saga, request: Request) -> Answer:
     """A second press of the same button is answered as the first. A decision about an order that has moved on is refused."""
-    entry = audit_entry(saga.order_id, request)
+    entry = decision_entry(saga.order_id, request)
     if entry is not None and entry.code != request.verb:
         return Answer(
             outcome="proposed", sentence=f"{request.order}: you have proposed this already. A second person must ask for the same."

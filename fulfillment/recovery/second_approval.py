@@ -8,7 +8,7 @@ from django.contrib.auth.models import User
 from fulfillment import engine
 from fulfillment.models import Saga
 from fulfillment.recovery.action_table import STOPS
-from fulfillment.recovery.decision_entries import audit
+from fulfillment.recovery.decision_entries import record_decision
 from fulfillment.recovery.requests import MOVES_MONEY, Answer, Request, permission_for
 from orders import operators
 from orders.incidents import Incident, unresolved
@@ -39,7 +39,7 @@ def needs_a_second_person(saga: Saga, request: Request) -> Answer | None:
         raise Refused(f"You have proposed this yourself: a second person must agree to {shown}.")
     by = {"user": request.actor.user, "actor": request.actor.name, "reason": request.reason}
     Incident.objects.filter(pk=incident.pk).update(proposal=asked | by)
-    audit(saga, request, f"proposes_{request.verb}", incident.step, None)
+    record_decision(saga, request, f"proposes_{request.verb}", incident.step, None)
     risk = f", with {money(at_risk, saga.order.currency)} at risk" if at_risk != amount else ""
     return Answer(
         outcome="proposed",

@@ -8,7 +8,7 @@ from django.db import transaction
 from fulfillment.models import Quarantine
 from fulfillment.recovery import quarantine
 from fulfillment.recovery.choices import Choice, version_of, whatever_its_rows_say
-from fulfillment.recovery.decision_entries import audit_entry, audited
+from fulfillment.recovery.decision_entries import decision_detail, decision_entry
 from fulfillment.recovery.requests import Answer, Request, refuse_what_is_not_legal, repeated, stale
 from orders.incidents import IncidentKind, IncidentState, resolve_incidents, unresolved
 from orders.models import Order
@@ -30,7 +30,7 @@ def decide(request: Request) -> Answer:
         raise Refused(f"There is no order {request.order}.")
     held = Quarantine.objects.select_for_update().filter(order_id=order_id).first()
     if version_of(order_id) != request.version:
-        if audit_entry(order_id, request) is None:
+        if decision_entry(order_id, request) is None:
             raise stale(order_id, request)
         return repeated(request)
     legal = {choice.verb: choice for choice in choices_of(held, unresolved(order_id=order_id).exists())}
@@ -42,7 +42,7 @@ def decide(request: Request) -> Answer:
 
 
 def _audit(order_id: int, request: Request) -> None:
-    detail = audited(request)
+    detail = decision_detail(request)
     detail |= {"owner": request.owner} if request.owner else {}
     detail |= {"until": request.until.isoformat()} if request.until else {}
     TimelineEntry.objects.create(order_id=order_id, kind=Kind.OPERATOR, code=request.verb, actor=request.actor.name, detail=detail)

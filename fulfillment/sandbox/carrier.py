@@ -20,7 +20,7 @@ Row = dict[str, Any]
 
 
 class Carrier:
-    """Each method that takes a ``body`` reads one POST; the desk decides when, and whether, it lands. Raises Problem."""
+    """Each method that takes a ``body`` reads one POST; the idempotency store decides when, and whether, it lands. Raises Problem."""
 
     def __init__(self, ledger: Ledger, profile: Profile, demo_values: bool) -> None:
         self._ledger = ledger

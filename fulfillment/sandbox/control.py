@@ -12,7 +12,7 @@ from fulfillment.sandbox.payments import Payments
 
 
 class Control:
-    """``down`` is shared with the desks, and gone with the process; ``providers`` are both roles of each profile, by its name."""
+    """``down`` is shared with the idempotency stores, and gone with the process; ``providers`` are both roles of each profile, by its name."""
 
     def __init__(self, ledger: Ledger, down: set[Area], providers: Mapping[str, tuple[Payments, Carrier]]) -> None:
         self._ledger = ledger

@@ -11,7 +11,7 @@ from tornado.web import HTTPError, RequestHandler
 
 from fulfillment.sandbox import fields
 from fulfillment.sandbox.answers import Answer, Problem
-from fulfillment.sandbox.idempotency import Desk, Request
+from fulfillment.sandbox.idempotency import IdempotencyStore, Request
 
 Read = Callable[..., Request]
 Show = Callable[["Endpoint"], Any]
@@ -46,8 +46,10 @@ class Json(RequestHandler):
 class Endpoint(Json):
     """One path of a provider: ``read`` makes a Request of a POST, ``show`` answers a GET."""
 
-    def initialize(self, desk: Desk | None = None, silence_s: float = 0.0, read: Read | None = None, show: Show | None = None) -> None:
-        self._desk, self._silence_s, self._read, self._show = desk, silence_s, read, show
+    def initialize(
+        self, store: IdempotencyStore | None = None, silence_s: float = 0.0, read: Read | None = None, show: Show | None = None
+    ) -> None:
+        self._store, self._silence_s, self._read, self._show = store, silence_s, read, show
         self._gone = asyncio.Event()
 
     def get(self, *_path: str) -> None:
@@ -57,10 +59,10 @@ class Endpoint(Json):
 
     async def post(self, *path: str) -> None:
         """A client that goes away does not stop what has begun: it lands all the same."""
-        if self._read is None or self._desk is None:
+        if self._read is None or self._store is None:
             raise HTTPError(405)
         request = self._read(self.request.path, self._key(), fields.read_object(self.request.body), *path)
-        answer = await self._desk.serve(request)
+        answer = await self._store.serve(request)
         if answer.silent:
             await self._say_nothing()
         else:

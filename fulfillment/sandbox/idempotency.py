@@ -1,4 +1,4 @@
-"""The desk: every POST passes here, and one key has one effect and one answer, however often and however parallel it comes.
+"""Idempotency: every POST passes here, and one key has one effect and one answer, however often and however parallel it comes.
 
 As far as the profile promises it: without keys every request is a new one.
 """
@@ -51,7 +51,7 @@ def digest(path: str, body: dict[str, Any]) -> str:
     return hashlib.sha256(json.dumps([path, body], sort_keys=True).encode()).hexdigest()
 
 
-class Desk:
+class IdempotencyStore:
     """Serves one profile on the ledger. ``down``: what is down now. ``time_scale`` multiplies every delay."""
 
     def __init__(self, ledger: Ledger, profile: Profile, down: Collection[Area], time_scale: float) -> None:

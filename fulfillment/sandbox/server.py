@@ -17,7 +17,7 @@ from fulfillment.sandbox import fields
 from fulfillment.sandbox.carrier import Carrier
 from fulfillment.sandbox.control import Control
 from fulfillment.sandbox.endpoint import Endpoint, Lever, Nowhere
-from fulfillment.sandbox.idempotency import Area, Desk
+from fulfillment.sandbox.idempotency import Area, IdempotencyStore
 from fulfillment.sandbox.ledger import Ledger
 from fulfillment.sandbox.payments import Payments
 from fulfillment.sandbox.profile import PROFILES, Profile
@@ -40,7 +40,9 @@ def application(ledger: Ledger, time_scale: float, demo_values: bool) -> Applica
     routes = [
         route
         for profile in PROFILES
-        for route in _provider(profile, *providers[profile.name], Desk(ledger, profile, down, time_scale), SILENCE_S * time_scale)
+        for route in _provider(
+            profile, *providers[profile.name], IdempotencyStore(ledger, profile, down, time_scale), SILENCE_S * time_scale
+        )
     ]
     if demo_values:
         routes += _control(Control(ledger, down, providers))
@@ -52,7 +54,7 @@ def application(ledger: Ledger, time_scale: float, demo_values: bool) -> Applica
     return Application(routes, log_function=lambda _handler: None)
 
 
-def _provider(profile: Profile, payments: Payments, carrier: Carrier, desk: Desk, silence_s: float) -> list[Route]:
+def _provider(profile: Profile, payments: Payments, carrier: Carrier, store: IdempotencyStore, silence_s: float) -> list[Route]:
     """The resources of one profile, below its prefix."""
     resources: dict[str, dict[str, Any]] = {
         "charges": {"read": payments.charge, "show": lambda get: _listed(payments, get)},
@@ -63,7 +65,7 @@ def _provider(profile: Profile, payments: Payments, carrier: Carrier, desk: Desk
     if profile.tombstones:
         resources["charges/cancel_by_key"] = {"read": payments.cancel_by_key}
         resources["labels/cancel_by_key"] = {"read": carrier.cancel_by_key}
-    shared = {"desk": desk, "silence_s": silence_s}
+    shared = {"store": store, "silence_s": silence_s}
     return [(f"{profile.prefix}/v1/{path}", Endpoint, shared | does) for path, does in resources.items()]
 
 

@@ -19,7 +19,7 @@ class Migration(migrations.Migration):
                 ('last_error', models.CharField(blank=True, max_length=120)),
                 ('opened_at', models.DateTimeField(null=True)),
                 ('next_probe_at', models.DateTimeField(null=True)),
-                ('probes', models.PositiveIntegerField(default=0)),
+                ('failed_probes', models.PositiveIntegerField(default=0)),
                 ('probe', models.BigIntegerField(null=True)),
                 ('probe_until', models.DateTimeField(null=True)),
                 ('wakes', models.BooleanField(default=False)),

@@ -79,7 +79,7 @@ def test_a_subscriber_whose_audit_breaks_hides_nothing_about_the_others(two_orde
 
 
 @pytest.mark.parametrize(
-    ("row", "message"),
+    ("row", "complaint"),
     [
         (
             {"state": "dead", "error_code": "ProgrammingError"},

@@ -53,5 +53,5 @@ def _line(circuit: Circuit) -> str:
 
 
 def _as_json(circuit: Circuit) -> dict[str, Any]:
-    names = ("name", "state", "opened_at", "next_probe_at", "probes", "held_by", "reason", "last_error")
+    names = ("name", "state", "opened_at", "next_probe_at", "failed_probes", "held_by", "reason", "last_error")
     return {name: getattr(circuit, name) for name in names} | {"sentence": sentence(circuit) if circuit.is_open else "", "runbook": RUNBOOK}

@@ -9,8 +9,7 @@ from django.conf import settings
 from fulfillment import engine, recovery
 from fulfillment.circuit import Circuit, CircuitState
 from fulfillment.models import Quarantine, StepRecord, StepState
-from fulfillment.recovery import circuits as caring
-from fulfillment.recovery import quarantine
+from fulfillment.recovery import circuits, quarantine
 from orders.incidents import Incident
 from orders.models import Order
 from orders.timeline import TimelineEntry
@@ -64,7 +63,9 @@ def test_two_sweeps_send_one_probe(order: Order) -> None:
     first, second, _ = opened(order)
     Circuit.objects.update(next_probe_at=LONG_AGO)
 
-    launches = at_once(lambda: caring._probe(PAY, first), 'FROM "fulfillment_circuit"', lambda: caring._probe(PAY, second), must_wait=True)
+    launches = at_once(
+        lambda: circuits._probe(PAY, first), 'FROM "fulfillment_circuit"', lambda: circuits._probe(PAY, second), must_wait=True
+    )
 
     assert [launch.saga for launch in launches if launch] == [first]
     assert Circuit.objects.get().probe == first
@@ -88,7 +89,7 @@ def test_who_begins_to_wait_while_a_circuit_closes_is_woken(order: Order) -> Non
     late = copy_of(order, "ORD-9")
 
     def closes() -> None:
-        caring.release(PAY, AMARA, "it is back")
+        circuits.release(PAY, AMARA, "it is back")
         list(recovery.circuit_probes())
 
     at_once(lambda: engine.could_not_start(late, 1), "FOR SHARE", closes, must_wait=True)
@@ -109,7 +110,7 @@ def test_a_probe_s_answer_and_a_person_s_hold_at_once_end_as_the_later_one_says(
     at_once(
         lambda: engine.record_success(claim, {"charge_id": "c", "amount_minor": 100}),
         'FROM "fulfillment_circuit"',
-        lambda: caring.hold(PAY, AMARA, "audit"),
+        lambda: circuits.hold(PAY, AMARA, "audit"),
         must_wait=True,
     )
 

@@ -31,6 +31,10 @@ SEARCHED_FOR = (
     "dead letter", "poison message", "at-least-once delivery", "exactly-once effect", "watchdog", "reconciliation", "pseudonymisation",
     "deterministic simulation", "fault injection", "model checking", "crash matrix", "chaos scenario", "mutation",
 )  # fmt: skip
+EXPLAINED_AT_ONCE = (
+    "fencing token", "transactional outbox", "idempotency", "deterministic simulation", "fault injection", "dead letter", "saga isolation",
+    "lost update", "dirty read", "fuzzy read", "circuit breaker", "compensation",
+)  # fmt: skip
 HEADINGS = ["Symptom", "What it means", "What to check", "Choices", "Never", "Over when"]
 WRITTEN_CODE = re.compile(r'code="(\w+)"')
 
@@ -48,6 +52,12 @@ def missing(words: list[str], name: str) -> list[str]:
 def links(text: str) -> list[str]:
     """Where it leads to within the project."""
     return [target.partition("#")[0] for target in re.findall(r"\]\(([^)\s]+)\)", text) if "://" not in target]
+
+
+def anchors(text: str) -> set[str]:
+    """Those of its headings, as GitHub makes them."""
+    titles = re.findall(r"(?m)^#+ (.+)$", text)
+    return {re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-") for title in titles}
 
 
 def kinds_of(error: type[StepError]) -> Iterator[type[StepError]]:
@@ -174,6 +184,18 @@ def test_the_glossary_has_what_somebody_would_search_for() -> None:
     text = page("glossary.md").lower()
 
     assert [term for term in SEARCHED_FOR if term not in text] == []
+
+
+@pytest.mark.parametrize("term", EXPLAINED_AT_ONCE)
+def test_a_standard_term_leads_at_once_to_its_explanation(term: str) -> None:
+    """I search the index for the field's own word, and its first link is the heading that explains it."""
+    listed = page("README.md").partition("## Find a standard term")[2].lower()
+    row = next((line for line in listed.splitlines() if line.startswith("|") and term in line.split("|")[1]), "")
+
+    found = re.search(r"\]\(([\w-]+\.md)#([\w-]+)\)", row)
+
+    assert found, term
+    assert found[2] in anchors(page(found[1])), found[0]
 
 
 def test_every_field_of_an_event_is_explained() -> None:

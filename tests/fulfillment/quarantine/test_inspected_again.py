@@ -48,7 +48,7 @@ def test_one_traceback_for_many_inspections(saga: int, order: Order, caplog: pyt
 
     assert len([record for record in caplog.records if record.exc_info]) == 1
     assert len(lines) == 1
-    assert "100 looks at sagas failed" in lines[0]
+    assert "100 inspections of sagas failed" in lines[0]
 
 
 @pytest.mark.django_db(transaction=True)

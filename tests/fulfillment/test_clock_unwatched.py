@@ -12,10 +12,14 @@ from django.db import OperationalError, connection, transaction
 
 from config.management.commands.sweep import Sweep
 from fulfillment import engine, recovery
+from fulfillment.circuit import Circuit, CircuitState
 from fulfillment.clock import shop_now
 from fulfillment.engine import attempts, budget
 from fulfillment.errors import Unavailable
-from fulfillment.models import Saga, SagaState, StepRecord
+from fulfillment.models import Quarantine, Saga, SagaState, StepRecord
+from fulfillment.recovery import quarantine
+from orders import probes
+from orders.probes import QueueProbe
 from orders.watch import ClockWatch
 from tests.fulfillment.test_clock_jumps import HOUR, SetClock, set_clock, sweep
 
@@ -171,3 +175,51 @@ def test_an_order_that_waits_for_a_person_is_not_woken_by_a_jump(saga: int, set_
     recovery.move_with_the_clock(recovery.Jump(3600.0, time.monotonic()))
 
     assert Saga.objects.get(pk=saga).wake_at is None
+
+
+def test_a_message_of_the_future_is_published_again(saga: int, set_clock: SetClock) -> None:
+    """The clock was set back while no sweep ran: no stamp would prove the message lost for an hour."""
+    set_clock(-HOUR)
+    QueueProbe.objects.create(queue="saga", out_at=shop_now())
+
+    Sweep(lambda _: None).round()
+    Saga.objects.filter(pk=saga).update(wake_at=shop_now())
+    launch = recovery.look(saga)
+
+    assert launch is not None
+    launched_at = Saga.objects.get(pk=saga).launched_at
+    assert launched_at is not None
+    assert launched_at <= shop_now()
+
+
+def test_a_stamp_of_the_future_is_not_waited_for_and_proves_nothing(db: None, set_clock: SetClock) -> None:
+    """Else nothing would be asked for an hour, or everything would be taken for lost."""
+    QueueProbe.objects.create(queue="saga", sent_at=shop_now(), out_at=shop_now(), awaited_since=shop_now(), unanswered=1)
+    set_clock(-HOUR)
+    recovery.probes.want("saga")
+
+    ((queue, stamp),) = recovery.probes_due()
+    assert probes.lost_before("saga") is None
+    probes.probe_came_out(queue, stamp)
+
+    assert probes.lost_before("saga") == stamp - timedelta(seconds=settings.TASK_HARD_LIMIT_S)
+
+
+def test_a_circuit_whose_probe_is_due_in_the_future_asks_now(db: None, set_clock: SetClock) -> None:
+    circuit = Circuit.objects.create(name="payments.sandbox.do", state=CircuitState.OPEN, probe=1)
+    for column in ("next_probe_at", "probe_until"):
+        setattr(circuit, column, shop_now())
+    assert circuit.wants_a_probe(shop_now())
+    set_clock(-HOUR)
+
+    assert circuit.wants_a_probe(shop_now())
+    assert not circuit.lets(1, shop_now())
+
+
+def test_who_is_in_quarantine_until_the_future_is_inspected_now(saga: int, set_clock: SetClock) -> None:
+    Quarantine.objects.create(
+        saga_id=saga, order_id=None, failures=1, code="x", first_at=shop_now(), last_at=shop_now(), look_at=shop_now()
+    )
+    set_clock(-HOUR)
+
+    assert list(quarantine.due_again(shop_now())) == [(saga, None)]

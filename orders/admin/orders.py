@@ -13,7 +13,6 @@ from django.urls import reverse
 from django.utils.formats import date_format
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
-from unfold.admin import ModelAdmin
 from unfold.decorators import action, display
 
 from fulfillment import recovery
@@ -21,6 +20,7 @@ from fulfillment.models import Saga, StepRecord, records_of
 from orders import operators, refusals
 from orders.admin.badges import FAILED, attention_badge, icon_of, status_badge
 from orders.admin.order_page import failed_here, page_of
+from orders.admin.read_only import ReadOnlyAdmin
 from orders.incidents import unresolved
 from orders.models import Order
 from orders.money import money
@@ -65,7 +65,7 @@ class NeedsAttention(admin.SimpleListFilter):
 
 
 @admin.register(Order)
-class OrderAdmin(ModelAdmin):
+class OrderAdmin(ReadOnlyAdmin):
     """Read-only for everyone, superusers included: states are moved by the engine alone."""
 
     list_display: ClassVar = [
@@ -91,15 +91,6 @@ class OrderAdmin(ModelAdmin):
     def get_queryset(self, request: HttpRequest) -> QuerySet[Order]:
         orders = super().get_queryset(request).select_related("saga", "client").defer("saga__plan")
         return orders.prefetch_related("saga__records", "facts", "incidents")
-
-    def has_add_permission(self, request: HttpRequest) -> bool:
-        return False
-
-    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
-
-    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
 
     def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return bool(request.user.has_perm("orders.view_order"))

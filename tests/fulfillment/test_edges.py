@@ -89,27 +89,20 @@ def test_a_compensation_s_deadline_counts_from_its_scheduling(
     assert [incident.kind for incident in Incident.objects.all()] == ["compensation_exhausted"] * is_over
 
 
-@BOTH_SIDES
-def test_the_time_of_a_lost_worker_moves_the_step_s_deadline_by_exactly_that(
-    saga: int, clock: ShopClock, after_s: float, is_over: bool
-) -> None:
+def lose_a_worker(saga: int, clock: ShopClock, later_s: float) -> None:
+    """It dies in its call. The sweep comes ``later_s`` after the end of its lease."""
     start(saga)
-    clock.passes(LEASE + 40)
+    clock.passes(LEASE + later_s)
     recovery.look(saga)
-    engine.record_failure(start(saga), BUSY)
-    goes_by(clock, settings.STEP_DEADLINE_S + after_s)
-
-    recovery.look(saga)
-
-    assert (found(saga).state == SagaState.COMPENSATING) is is_over
 
 
 @BOTH_SIDES
-def test_what_several_lost_workers_took_is_given_back_whole(saga: int, clock: ShopClock, after_s: float, is_over: bool) -> None:
-    for _ in range(3):
-        start(saga)
-        clock.passes(LEASE + 10)
-        recovery.look(saga)
+@pytest.mark.parametrize(("losses", "later_s"), [(1, 40), (3, 10)], ids=["one worker", "several"])
+def test_the_time_of_lost_workers_moves_the_step_s_deadline_by_exactly_that(
+    saga: int, clock: ShopClock, losses: int, later_s: float, after_s: float, is_over: bool
+) -> None:
+    for _ in range(losses):
+        lose_a_worker(saga, clock, later_s)
     engine.record_failure(start(saga), BUSY)
     goes_by(clock, settings.STEP_DEADLINE_S + after_s)
 
@@ -120,9 +113,7 @@ def test_what_several_lost_workers_took_is_given_back_whole(saga: int, clock: Sh
 
 @BOTH_SIDES
 def test_what_one_step_was_given_back_is_not_the_next_one_s(saga: int, clock: ShopClock, after_s: float, is_over: bool) -> None:
-    start(saga)
-    clock.passes(LEASE + 40)
-    recovery.look(saga)
+    lose_a_worker(saga, clock, 40)
     paid_again(saga)
     engine.run_local(saga, found(saga).epoch, "inventory", compensating=False)
     engine.record_failure(start(saga, "shipping"), BUSY)
@@ -135,9 +126,7 @@ def test_what_one_step_was_given_back_is_not_the_next_one_s(saga: int, clock: Sh
 
 @BOTH_SIDES
 def test_what_a_step_was_given_back_is_not_its_compensation_s(saga: int, clock: ShopClock, after_s: float, is_over: bool) -> None:
-    start(saga)
-    clock.passes(LEASE + 40)
-    recovery.look(saga)
+    lose_a_worker(saga, clock, 40)
     paid_again(saga)
     StockLevel.objects.update(on_hand=0)
     with pytest.raises(Rejected):
@@ -156,9 +145,7 @@ def test_the_time_of_a_lost_worker_moves_the_saga_s_deadline_by_exactly_that(
     saga: int, clock: ShopClock, after_s: float, is_over: bool
 ) -> None:
     goes_by(clock, 100)
-    start(saga)
-    clock.passes(LEASE + 40)
-    recovery.look(saga)
+    lose_a_worker(saga, clock, 40)
     paid_again(saga)
     goes_by(clock, settings.SAGA_DEADLINE_S - 100 + after_s)
 
@@ -201,9 +188,7 @@ def test_a_step_whose_worker_is_lost_again_and_again_is_a_person_s_after_so_many
 ) -> None:
     assert settings.POISON_AFTER == 12
     for _ in range(losses):
-        start(saga)
-        clock.passes(LEASE)
-        recovery.look(saga)
+        lose_a_worker(saga, clock, 0)
 
     assert (found(saga).state == SagaState.RUNNING) is goes_on
 

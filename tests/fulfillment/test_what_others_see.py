@@ -66,6 +66,13 @@ def stopped(saga: int) -> None:
     tasks.failed(saga=saga, epoch=found.epoch, order=found.order.number)
 
 
+def out_of_stock(saga: int) -> None:
+    """Paid, and the second step is refused."""
+    run(saga, "payment")
+    StockLevel.objects.update(on_hand=1)
+    run(saga, "inventory")
+
+
 def swept(saga: int) -> None:
     now_due(saga)
     Sweep(lambda _: None).round()
@@ -138,9 +145,7 @@ def test_a_local_step_that_is_refused_leaves_nothing_but_its_refusal(saga: int, 
 
 
 def test_turning_back_is_one_change_and_each_compensation_is_seen_before_its_call(saga: int, witness: Witness) -> None:
-    run(saga, "payment")
-    StockLevel.objects.update(on_hand=1)
-    run(saga, "inventory")
+    out_of_stock(saga)
     rejected = PAID.replace("scheduled", "rejected")
     compensating = "compensating compensating/2 payment=compensation_{} inventory=not_needed shipping=not_needed captured:100"
 
@@ -221,9 +226,7 @@ def test_who_waits_for_a_person_is_told_in_the_same_change(saga: int, witness: W
 
 
 def test_a_compensation_that_fails_for_good_and_its_incident_are_one_change(saga: int, witness: Witness) -> None:
-    run(saga, "payment")
-    StockLevel.objects.update(on_hand=1)
-    run(saga, "inventory")
+    out_of_stock(saga)
     stopped(saga)
     claim = engine.start(saga, 2, "payment", True)
     assert claim is not None
@@ -260,16 +263,21 @@ def test_a_take_over_is_one_change(saga: int, witness: Witness) -> None:
 # --- the crash points stand where they say -----------------------------------------------------------------------------------
 
 
-def test_each_crash_point_stands_at_its_boundary(saga: int, witness: Witness, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What the crash matrix kills there is what its name says: moved, it would kill somewhere else and prove nothing."""
+@pytest.fixture
+def points(witness: Witness, monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str]]:
+    """Each boundary that is reached, with what others can see then."""
     points: list[tuple[str, str]] = []
 
     def reached(boundary: str, step: str, compensating: bool | None) -> None:
         witness.look()
-        states = [line for line in witness.saw if not line.startswith("→")]
-        points.append((boundary, states[-1]))
+        points.append((boundary, next(line for line in reversed(witness.saw) if not line.startswith("→"))))
 
     monkeypatch.setattr(crashpoints, "listener", reached)
+    return points
+
+
+def test_each_crash_point_stands_at_its_boundary(saga: int, witness: Witness, points: list[tuple[str, str]]) -> None:
+    """What the crash matrix kills there is what its name says: moved, it would kill somewhere else and prove nothing."""
     with witness.watching():
         for name in ("payment", "inventory"):
             run(saga, name)
@@ -281,14 +289,7 @@ def test_each_crash_point_stands_at_its_boundary(saga: int, witness: Witness, mo
     ]  # fmt: skip
 
 
-def test_opening_sweep_and_errback_die_before_their_commit(order: Order, witness: Witness, monkeypatch: pytest.MonkeyPatch) -> None:
-    points: list[tuple[str, str]] = []
-
-    def reached(boundary: str, step: str, compensating: bool | None) -> None:
-        witness.look()
-        points.append((boundary, next(line for line in reversed(witness.saw) if not line.startswith("→"))))
-
-    monkeypatch.setattr(crashpoints, "listener", reached)
+def test_opening_sweep_and_errback_die_before_their_commit(order: Order, witness: Witness, points: list[tuple[str, str]]) -> None:
     with witness.watching():
         with transaction.atomic():
             tasks.start(order)

@@ -19,7 +19,7 @@ TESTS: dict[str, tuple[str, ...]] = {
         "tests/sideeffects/test_relay.py",
     ),
     BOUNDARIES: (
-        "tests/fulfillment/test_what_others_see.py",
+        "tests/fulfillment/what_others_see",
         "tests/sideeffects/test_what_others_see.py",
         "tests/fulfillment/test_what_may_be_lost.py",
         "tests/fulfillment/quarantine",

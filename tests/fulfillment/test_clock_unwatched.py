@@ -15,12 +15,13 @@ from fulfillment import engine, recovery
 from fulfillment.circuit import Circuit, CircuitState
 from fulfillment.clock import shop_now
 from fulfillment.engine import attempts, budget
-from fulfillment.errors import Unavailable
-from fulfillment.models import Quarantine, Saga, SagaState, StepRecord
+from fulfillment.errors import LAG, Busy, InDoubt, Unavailable
+from fulfillment.models import PastAttempt, Quarantine, Saga, SagaState, StepRecord
 from fulfillment.recovery import quarantine
 from orders import probes
 from orders.probes import QueueProbe
 from orders.watch import ClockWatch
+from tests.fulfillment.conftest import now_due
 from tests.fulfillment.test_clock_jumps import HOUR, SetClock, set_clock, sweep
 
 __all__ = ["set_clock", "sweep"]
@@ -223,3 +224,34 @@ def test_who_is_in_quarantine_until_the_future_is_inspected_now(saga: int, set_c
     set_clock(-HOUR)
 
     assert list(quarantine.due_again(shop_now())) == [(saga, None)]
+
+
+@pytest.mark.parametrize("compensating", [False, True])
+def test_no_try_may_still_be_on_its_way_from_the_future(saga: int, set_clock: SetClock, compensating: bool) -> None:
+    """Who was asked before the clock was set back was asked a lease from now at the latest: nobody waits an hour to see what became of it."""
+    claim = engine.start(saga, 1, "payment", False)
+    assert claim is not None
+    engine.record_failure(claim, InDoubt("nobody knows", code="timeout"))
+    if compensating:
+        recovery.cancel(Saga.objects.get(pk=saga).order.number, "customer")
+    PastAttempt.objects.create(
+        record=StepRecord.objects.get(saga=saga, name="payment"),
+        compensating=compensating,
+        attempt=1,
+        key="k",
+        asked_until=shop_now() + SECOND,
+    )
+    StepRecord.objects.filter(saga=saga, name="payment").update(do_attempt=2, compensation_attempt=2)
+    set_clock(-HOUR)
+    quiet = []
+    for _ in range(2):
+        now_due(saga)
+        recovery.look(saga)
+        again = engine.start(saga, Saga.objects.get(pk=saga).epoch, "payment", compensating)
+        assert again is not None
+        quiet.append((again.quiet_s, again.refused_quiet_s))
+        engine.record_failure(again, Busy("it may still land", code=LAG))
+        time.sleep(0.2)
+
+    assert quiet[0] == (-settings.LEASE_S, -settings.LEASE_S)
+    assert all(-settings.LEASE_S + 0.2 <= seconds <= 0 for seconds in quiet[1] if seconds is not None)

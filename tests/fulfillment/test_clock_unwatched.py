@@ -21,6 +21,7 @@ from fulfillment.recovery import quarantine
 from orders import probes
 from orders.probes import QueueProbe
 from orders.watch import ClockWatch
+from tests.actors import AMARA
 from tests.fulfillment.conftest import now_due
 from tests.fulfillment.test_clock_jumps import HOUR, SetClock, set_clock, sweep
 
@@ -255,3 +256,14 @@ def test_no_try_may_still_be_on_its_way_from_the_future(saga: int, set_clock: Se
 
     assert quiet[0] == (-settings.LEASE_S, -settings.LEASE_S)
     assert all(-settings.LEASE_S + 0.2 <= seconds <= 0 for seconds in quiet[1] if seconds is not None)
+
+
+def test_who_is_hurried_by_a_person_is_given_back_what_was_lost(saga: int, set_clock: SetClock) -> None:
+    """Nobody has swept for an hour, and an operator presses the button before the sweep comes back."""
+    fail(saga)
+    set_clock(HOUR)
+
+    assert recovery.retry_now(Saga.objects.get(pk=saga).order.number, AMARA) == "due"
+    Sweep(lambda _: None).round()
+
+    assert Saga.objects.get(pk=saga).state == SagaState.RUNNING

@@ -7,9 +7,9 @@ from django.http import HttpRequest, HttpResponseNotAllowed, JsonResponse
 from django.http.response import HttpResponseBase
 
 from config import status
-from config.single_flight import SingleFlight
 from orders import readiness
 from orders.findings import FAIL
+from orders.single_flight import SingleFlight
 
 READY_WITHIN_S, STATUS_WITHIN_S = 1.5, 2.0
 

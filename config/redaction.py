@@ -16,11 +16,8 @@ SHORTEST = 4  # blotting out less would make a log unreadable, and show how litt
 def passwords() -> tuple[str, ...]:
     """Of this process, the longest first; as they stand in a URL, and decoded."""
     urls = [settings.EXTERNAL_DATABASE_URL, settings.EMAIL_URL, *settings.CELERY_BROKER_URL.split(";")]  # a broker may have several
-    written = [urlsplit(url).password or "" for url in urls] + [
-        settings.SECRET_KEY,
-        settings.OPERATOR_TOKEN,
-        settings.EMAIL_HOST_PASSWORD or "",
-    ]
+    in_urls = [urlsplit(url).password or "" for url in urls]
+    written = [*in_urls, settings.SECRET_KEY, settings.OPERATOR_TOKEN, settings.EMAIL_HOST_PASSWORD or ""]
     known = {form for password in written for form in (password, unquote(password)) if len(form) >= SHORTEST}
     return tuple(sorted(known, key=len, reverse=True))
 

@@ -20,7 +20,7 @@ from marshmallow.validate import OneOf, Range, Regexp
 from fulfillment.code_release import RELEASE
 
 BASE_DIR = Path(__file__).resolve().parent.parent
-PORT, SECONDS = Range(min=1, max=65535), Range(min=0.1)
+PORT = Range(min=1, max=65535)
 POSTGRESQL = Regexp(r"^(postgres(ql)?://.+)?$", error="Not a postgresql:// URL.")
 BROKER = Regexp(r"^((rediss?|redis\+socket|amqps?)://.+)?$", error="Not a redis://, redis+socket:// or amqp:// URL.")
 HTTP = Regexp(r"^(https?://(\[[0-9a-fA-F:.]+\]|[^\s/:?#@\[\]]+)(:\d{1,5})?(/\S*)?)?$", error="Not an http:// or https:// URL.")
@@ -60,36 +60,43 @@ SANDBOX_LEDGER: Path = env.path("SANDBOX_LEDGER", RUN_DIR / "sandbox.sqlite3")
 DEMO_VALUES: bool = env.bool("DEMO_VALUES", False)  # the test cards and addresses of the sandbox: refused unless set
 SHOP_CURRENCY: str = env.str("SHOP_CURRENCY", "EUR", validate=CURRENCY)  # ISO 4217
 
-# Multiplies every limit below but SWEEP_EVERY_S and KEY_WINDOW_S.
-TIME_SCALE: float = env.float("TIME_SCALE", 1.0, validate=Range(min=0.01, max=100))
-_call_deadline: float = env.float("CALL_DEADLINE_S", 10.0, validate=SECONDS)  # one provider call: connect + all writes + all reads
-_soft_limit: float = env.float("TASK_SOFT_LIMIT_S", 20.0, validate=SECONDS)
-_hard_limit: float = env.float("TASK_HARD_LIMIT_S", 25.0, validate=SECONDS)
-_lease: float = env.float("LEASE_S", 30.0, validate=SECONDS)  # a step started longer ago than this is taken over
-_patience: float = env.float("PATIENCE_S", 10.0, validate=SECONDS)  # scheduled and not started: the message is published again
-_patience_cap: float = env.float("PATIENCE_CAP_S", 300.0, validate=SECONDS)
-_backoff: float = env.float("BACKOFF_S", 1.0, validate=Range(min=0.01))  # first wait of a retry; doubles, ± 20 %
-_backoff_cap: float = env.float("BACKOFF_CAP_S", 60.0, validate=Range(min=0.01))
+TIME_SCALE: float = env.float("TIME_SCALE", 1.0, validate=Range(min=0.01, max=100))  # multiplies what is read by ``scaled``
+
+
+def scaled(name: str, default_s: float, at_least: float = 0.1) -> float:
+    """Seconds. A value that is refused counts as 0 until ``env.seal`` below names it."""
+    return (env.float(name, default_s, validate=Range(min=at_least)) or 0.0) * (TIME_SCALE or 1.0)
+
+
+# call < soft < hard < lease < a tenth of the key window, checked by fulfillment.checks.
+CALL_DEADLINE_S = scaled("CALL_DEADLINE_S", 10.0)  # one provider call: connect + all writes + all reads
+TASK_SOFT_LIMIT_S = scaled("TASK_SOFT_LIMIT_S", 20.0)
+TASK_HARD_LIMIT_S = scaled("TASK_HARD_LIMIT_S", 25.0)
+LEASE_S = scaled("LEASE_S", 30.0)  # a step started longer ago than this is taken over
+PATIENCE_S = scaled("PATIENCE_S", 10.0)  # scheduled and not started: the message is published again
+PATIENCE_CAP_S = scaled("PATIENCE_CAP_S", 300.0)
+BACKOFF_S = scaled("BACKOFF_S", 1.0, at_least=0.01)  # first wait of a retry; doubles, ± 20 %
+BACKOFF_CAP_S = scaled("BACKOFF_CAP_S", 60.0, at_least=0.01)
 STEP_TRIES: int = env.int("STEP_TRIES", 8, validate=Range(min=1))  # then the saga turns back; after the pivot, an incident is opened
 COMPENSATION_TRIES: int = env.int("COMPENSATION_TRIES", 12, validate=Range(min=1))  # tries of a compensation before an incident is opened
 POISON_AFTER: int = env.int("POISON_AFTER", 12, validate=Range(min=2))  # launches without any progress before an incident is opened
-_step_deadline: float = env.float("STEP_DEADLINE_S", 900.0, validate=SECONDS)  # from a step's first start
+STEP_DEADLINE_S = scaled("STEP_DEADLINE_S", 900.0)  # from a step's first start
 # An order that no process serves waits this long for one, as in a rolling deploy, before an incident is opened.
-_unknown_step: float = env.float("UNKNOWN_STEP_AFTER_S", 900.0, validate=SECONDS)
-_compensation_deadline: float = env.float("COMPENSATION_DEADLINE_S", 3600.0, validate=SECONDS)  # then an incident is opened
-_saga_deadline: float = env.float("SAGA_DEADLINE_S", 7200.0, validate=SECONDS)  # from opening, until the pivot has succeeded
+UNKNOWN_STEP_AFTER_S = scaled("UNKNOWN_STEP_AFTER_S", 900.0)
+COMPENSATION_DEADLINE_S = scaled("COMPENSATION_DEADLINE_S", 3600.0)  # then an incident is opened
+SAGA_DEADLINE_S = scaled("SAGA_DEADLINE_S", 7200.0)  # from opening, until the pivot has succeeded
 # An order for which no provider was called waits this long for one before an incident is opened.
-_outage_limit: float = env.float("PROVIDER_OUTAGE_LIMIT_S", 14_400.0, validate=SECONDS)
+PROVIDER_OUTAGE_LIMIT_S = scaled("PROVIDER_OUTAGE_LIMIT_S", 14_400.0)
 # A message that does not come out of its queue for so long opens an incident: of the side effects' queue, and of saga and compensation.
-_queue_unserved: float = env.float("QUEUE_UNSERVED_LIMIT_S", 3600.0, validate=SECONDS)
-_core_queue_unserved: float = env.float("CORE_QUEUE_UNSERVED_LIMIT_S", 300.0, validate=SECONDS)
-_delivery_backoff_cap: float = env.float("DELIVERY_BACKOFF_CAP_S", 900.0, validate=SECONDS)  # longest wait of a side effect's retry
+QUEUE_UNSERVED_LIMIT_S = scaled("QUEUE_UNSERVED_LIMIT_S", 3600.0)
+CORE_QUEUE_UNSERVED_LIMIT_S = scaled("CORE_QUEUE_UNSERVED_LIMIT_S", 300.0)
+DELIVERY_BACKOFF_CAP_S = scaled("DELIVERY_BACKOFF_CAP_S", 900.0)  # longest wait of a side effect's retry
 # From a side effect's first failure: it is tried for so long, a weekend and a day, before it is a dead letter.
-_delivery_limit: float = env.float("DELIVERY_LIMIT_S", 259_200.0, validate=SECONDS)
+DELIVERY_LIMIT_S = scaled("DELIVERY_LIMIT_S", 259_200.0)
 OPERATOR_TOKEN: str = env.str("OPERATOR_TOKEN", "")  # who decides, for a command that decides; empty: it asks on the terminal
 SECOND_PERSON_ABOVE_MINOR: int = env.int("SECOND_PERSON_ABOVE_MINOR", 50_000, validate=Range(min=0))  # while more is at risk, two decide
 CRASH_POINTS: Path | None = env.path("CRASH_POINTS", None)  # a folder in which tests arm crash points; refused unless DEMO_VALUES is set
-_reconcile: float = env.float("RECONCILE_EVERY_S", 3600.0, validate=Range(min=1))  # journal against the providers' listings
+RECONCILE_EVERY_S = scaled("RECONCILE_EVERY_S", 3600.0, at_least=1)  # journal against the providers' listings
 SWEEP_EVERY_S: float = env.float("SWEEP_EVERY_S", 1.0, validate=Range(min=0.05))  # never scaled
 KEY_WINDOW_S: float = env.float("KEY_WINDOW_S", 86_400.0, validate=Range(min=1))  # never scaled: a provider remembers a key this long
 
@@ -100,20 +107,9 @@ except EnvValidationError as wrong:
     message = "; ".join(f"{name}: {' '.join(reasons)}" for name, reasons in reasons_of.items())
     raise ImproperlyConfigured(f"{message} Units and defaults stand in config/settings.py.") from None
 
-# --- limits, in seconds: call < soft < hard < lease < a tenth of the key window, checked by fulfillment.checks ----------
-CALL_DEADLINE_S = _call_deadline * TIME_SCALE
-TASK_SOFT_LIMIT_S, TASK_HARD_LIMIT_S = _soft_limit * TIME_SCALE, _hard_limit * TIME_SCALE
-LEASE_S = _lease * TIME_SCALE
+# --- what follows from the limits, in seconds --------------------------------------------------------------------------
 # A larger step of the database's clock is a jump; a lease bears a smaller one.
 CLOCK_TOLERANCE_S = max((LEASE_S - TASK_HARD_LIMIT_S) / 2, 0.1)
-PATIENCE_S, PATIENCE_CAP_S = _patience * TIME_SCALE, _patience_cap * TIME_SCALE
-BACKOFF_S, BACKOFF_CAP_S = _backoff * TIME_SCALE, _backoff_cap * TIME_SCALE
-STEP_DEADLINE_S, SAGA_DEADLINE_S = _step_deadline * TIME_SCALE, _saga_deadline * TIME_SCALE
-COMPENSATION_DEADLINE_S = _compensation_deadline * TIME_SCALE
-UNKNOWN_STEP_AFTER_S, PROVIDER_OUTAGE_LIMIT_S = _unknown_step * TIME_SCALE, _outage_limit * TIME_SCALE
-QUEUE_UNSERVED_LIMIT_S, CORE_QUEUE_UNSERVED_LIMIT_S = _queue_unserved * TIME_SCALE, _core_queue_unserved * TIME_SCALE
-RECONCILE_EVERY_S = _reconcile * TIME_SCALE
-DELIVERY_BACKOFF_CAP_S, DELIVERY_LIMIT_S = _delivery_backoff_cap * TIME_SCALE, _delivery_limit * TIME_SCALE
 LIVED_LONG_S = 300.0 * TIME_SCALE  # a process that ends earlier, and not as asked, has crashed; several in a row are a crash loop
 PROBE_AFTER_S, PROBE_CAP_S = 10.0 * TIME_SCALE, 300.0 * TIME_SCALE  # an unanswered probe is followed by another, waits doubling
 

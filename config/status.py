@@ -7,12 +7,12 @@ from typing import Any
 from django.db import DatabaseError
 
 from config import broker, doctor
-from config.single_flight import SingleFlight
 from config.stack.commands import QUEUES
 from fulfillment import recovery
 from fulfillment.findings import numbers as core
 from orders.database import limited
 from orders.findings import FAIL, Finding, worst
+from orders.single_flight import SingleFlight
 from sideeffects import findings as side_effects
 
 ASK_FOR_S = 0.8  # workers and providers, one after the other

@@ -6,13 +6,13 @@ The rows are read without a lock on the fast path. They are written after a fail
 """
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import ClassVar
 
 import pgtrigger
 from django.db import connection, models
 
-from fulfillment.clock import ShopNow, backoff_s, in_seconds, shop_now
+from fulfillment.clock import ShopNow, backoff_s, furthest_s, in_seconds, shop_now
 
 ORDERS_THAT_OPEN = 3
 DO, COMPENSATE = "do", "compensate"
@@ -79,7 +79,16 @@ class Circuit(models.Model):
 
     def lets(self, saga_id: int, now: datetime) -> bool:
         """Whether this saga is the probe, and may still call."""
-        return self.probe == saga_id and self.probe_until is not None and now < self.probe_until
+        return self.probe == saga_id and self.probe_is_under_way(now)
+
+    def probe_is_under_way(self, now: datetime) -> bool:
+        return self.probe_until is not None and now < self.probe_until < now + timedelta(seconds=furthest_s())
+
+    def wants_a_probe(self, now: datetime) -> bool:
+        """It is open, nobody holds it, and it is time. An instant further away than any rule says was written by a clock that was ahead."""
+        if not self.is_open or self.held_by or self.next_probe_at is None or self.probe_is_under_way(now):
+            return False
+        return not now < self.next_probe_at < now + timedelta(seconds=furthest_s())
 
     def save_with_entry(self, to: CircuitState, actor: str = "", reason: str = "") -> None:
         self.state = to

@@ -6,7 +6,7 @@ from django.conf import settings
 
 from orders.clock import ShopNow, doubled, in_seconds, jittered, shop_now
 
-__all__ = ["ShopNow", "backoff_s", "in_seconds", "lease_s", "patience_s", "saga_deadline", "shop_now"]
+__all__ = ["ShopNow", "backoff_s", "furthest_s", "in_seconds", "lease_s", "patience_s", "saga_deadline", "shop_now"]
 
 
 def lease_s() -> float:
@@ -22,6 +22,11 @@ def patience_s(relaunches: int) -> float:
 def backoff_s(tries: int) -> float:
     """Seconds to wait after try number ``tries``: exponential back-off, capped and jittered."""
     return jittered(doubled(settings.BACKOFF_S, tries - 1, settings.BACKOFF_CAP_S))
+
+
+def furthest_s() -> float:
+    """Seconds. No rule lets anything wait for longer. An instant that is further away was written by a clock that was ahead."""
+    return 2 * max(settings.LEASE_S, settings.PATIENCE_CAP_S, settings.BACKOFF_CAP_S)
 
 
 def saga_deadline() -> Any:

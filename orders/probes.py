@@ -10,7 +10,7 @@ from typing import ClassVar
 
 from django.conf import settings
 from django.db import models, transaction
-from django.db.models import F
+from django.db.models import Case, F, Value, When
 from django.db.models.functions import Coalesce, Greatest
 
 from orders.clock import ShopNow, doubled, in_seconds, shop_now
@@ -49,11 +49,14 @@ class Probes:
         self._wanted: set[str] = set()  # in this round
 
     def proves_lost(self, queue: str, launched_at: datetime | None) -> bool:
-        """Whether a message published at ``launched_at`` can no longer be in ``queue``; None: it never was. If nobody can tell, a probe is wanted."""
+        """Whether a message published at ``launched_at`` can no longer be in ``queue``; None: it never was. If nobody can tell, a probe is wanted.
+
+        An instant that is yet to come was written by a clock that was ahead: it counts as lost, because no stamp would prove it so until the clock has caught up.
+        """
         if launched_at is None:
             return True
         before = lost_before(queue)
-        if before is not None and launched_at < before:
+        if (before is not None and launched_at < before) or launched_at > shop_now():
             return True
         self.want(queue)
         return False
@@ -103,7 +106,7 @@ def _open_incident(queue: str, since: datetime) -> None:
 
 def lost_before(queue: str) -> datetime | None:
     """A message of this queue that was published before this instant and has not started is lost; None: nothing can be said."""
-    out_at = QueueProbe.objects.filter(queue=queue).values_list("out_at", flat=True).first()
+    out_at = QueueProbe.objects.filter(queue=queue, out_at__lte=ShopNow()).values_list("out_at", flat=True).first()
     return None if out_at is None else out_at - timedelta(seconds=settings.TASK_HARD_LIMIT_S)
 
 
@@ -111,7 +114,7 @@ def _is_awaited(probe: QueueProbe, now: datetime) -> bool:
     if probe.sent_at is None or (probe.out_at is not None and probe.out_at >= probe.sent_at):
         return False
     wait = doubled(settings.PROBE_AFTER_S, probe.unanswered - 1, settings.PROBE_CAP_S)
-    return now < probe.sent_at + timedelta(seconds=wait)
+    return probe.sent_at <= now < probe.sent_at + timedelta(seconds=wait)
 
 
 def probe_not_sent(queue: str) -> None:
@@ -125,9 +128,11 @@ def probe_came_out(queue: str, stamp: datetime) -> None:
     """Any that comes out counts by its own stamp; one that was never sent counts for nothing, nor does one from a clock that was ahead."""
     with transaction.atomic():
         may_be_lost()
-        if stamp > shop_now():
+        now = shop_now()
+        if stamp > now:
             return
-        QueueProbe.objects.filter(pk=queue).update(out_at=Greatest(Coalesce("out_at", stamp), stamp), awaited_since=None, unanswered=0)
+        newest = Case(When(out_at__lte=now, then=Greatest("out_at", Value(stamp))), default=Value(stamp))
+        QueueProbe.objects.filter(pk=queue).update(out_at=newest, awaited_since=None, unanswered=0)
 
 
 def stamp_of(text: object) -> datetime | None:

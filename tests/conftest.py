@@ -1,6 +1,7 @@
 """What every test may use; the stack itself stands in ``tests/engines.py``, a plugin, because settings are read before any conftest."""
 
 import random
+import signal
 from collections.abc import Iterator
 from typing import Any, Protocol
 
@@ -9,7 +10,7 @@ from django.contrib.auth.models import Permission, User
 from django.test import TransactionTestCase
 
 from fulfillment import keys
-from orders import operators
+from orders import operators, soft_limit
 from tests.emptying import empty
 from tests.shop_clock import LIMITS_S, ShopClock
 
@@ -63,3 +64,12 @@ def clock(db: None, settings: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[
     clock = ShopClock()
     yield clock
     clock.let_go()
+
+
+@pytest.fixture
+def task_begins() -> Iterator[None]:
+    """As in a worker's pool process: from here on a soft limit may be sent."""
+    before = signal.getsignal(signal.SIGUSR1)
+    soft_limit.begin_task()
+    yield
+    signal.signal(signal.SIGUSR1, before)

@@ -15,7 +15,7 @@ from django.conf import settings
 from django.db import connection
 
 from fulfillment import circuit as circuits
-from fulfillment.clock import lease_s
+from fulfillment.clock import in_seconds, lease_s
 from fulfillment.crashpoints import ANY, crash_point
 from fulfillment.engine.budget import LATE_AFTER_S, give_back_what_its_worker_lost, most_given_back
 from fulfillment.engine.claim import Claim, Recorded
@@ -26,7 +26,7 @@ from fulfillment.engine.outcomes import fail, state_after, succeed
 from fulfillment.engine.pinned_plan import planned, step_of
 from fulfillment.engine.transition import transition
 from fulfillment.errors import Changed, Differs, Rejected, StepError, UnknownStep
-from fulfillment.models import Saga, SagaState, StepRecord, StepState
+from fulfillment.models import PastAttempt, Saga, SagaState, StepRecord, StepState
 from fulfillment.step import Receipt
 from orders.clock_watch import ClockWatch
 from orders.durability import may_be_lost
@@ -37,7 +37,8 @@ watch = ClockWatch(settings.CLOCK_TOLERANCE_S)  # this process's own: what was a
 # writes the history, and moves a placed order to processing. The saga's row is locked first, as everywhere, so that no two transitions can deadlock.
 # Before an open circuit nothing starts but the circuit's probe, which is then the probe until its lease ends.
 # The time for which the message waited in a long queue is given back to the saga, and to a step that was started before; the deadline of any other step begins
-# with its first start. A later attempt knows the attempts before it.
+# with its first start. A later attempt is told of the attempts before it.
+# No try that was started before can send anything later than a lease from now. An instant that says so was written by a clock that was ahead: it is moved to then.
 START = """
 WITH mine AS (
     SELECT id, order_id, epoch, plan, held_by, (
@@ -48,9 +49,15 @@ WITH mine AS (
     WHERE id = %(saga)s AND epoch = %(epoch)s AND state = %(direction)s AND (%(compensating)s OR cancel_requested_at IS NULL)
     FOR UPDATE
 ), was AS (
-    SELECT r.id, r.asked_until, r.compensation_asked_until, NOT %(compensating)s AND r.first_started_at IS NULL AS is_first, c.name AS circuit,
+    SELECT r.id, CASE WHEN said.until > latest.at THEN latest.at ELSE said.until END AS asked_until,
+        CASE WHEN r.compensation_asked_until > latest.at THEN latest.at ELSE r.compensation_asked_until END AS compensation_asked_until,
+        NOT %(compensating)s AND r.first_started_at IS NULL AS is_first, c.name AS circuit,
         c.state <> 'closed' OR c.failures <> '[]' AS troubled, c.probe = mine.id AND c.probe_until > shop_now() AS is_probe
     FROM fulfillment_steprecord AS r JOIN mine ON r.saga_id = mine.id LEFT JOIN fulfillment_circuit AS c ON c.name = mine.circuit
+        CROSS JOIN LATERAL (SELECT shop_now() + %(lease)s AS at) AS latest
+        CROSS JOIN LATERAL (
+            SELECT CASE WHEN %(compensating)s THEN coalesce(r.asked_until, r.compensation_scheduled_at + %(lease)s) ELSE r.asked_until END AS until
+        ) AS said
     WHERE r.name = %(name)s AND r.state = %(scheduled)s
         AND ((mine.held_by = '' AND coalesce(c.state, 'closed') = 'closed') OR (c.probe = mine.id AND c.probe_until > shop_now()))
     FOR UPDATE OF r
@@ -58,8 +65,8 @@ WITH mine AS (
     UPDATE fulfillment_steprecord AS r
     SET state = %(started)s, claim = %(claim)s, started_at = shop_now(),
         first_started_at = CASE WHEN %(compensating)s THEN r.first_started_at ELSE coalesce(r.first_started_at, shop_now()) END,
-        asked_until = CASE WHEN %(compensating)s THEN r.asked_until ELSE shop_now() + %(lease)s END,
-        compensation_asked_until = CASE WHEN %(compensating)s THEN shop_now() + %(lease)s ELSE r.compensation_asked_until END,
+        asked_until = CASE WHEN %(compensating)s THEN was.asked_until ELSE shop_now() + %(lease)s END,
+        compensation_asked_until = CASE WHEN %(compensating)s THEN shop_now() + %(lease)s ELSE was.compensation_asked_until END,
         tries = r.tries + CASE WHEN %(compensating)s THEN 0 ELSE 1 END, compensation_tries = r.compensation_tries + CASE WHEN %(compensating)s THEN 1 ELSE 0 END
     FROM was WHERE r.id = was.id
     RETURNING r.*
@@ -82,8 +89,7 @@ WITH mine AS (
 SELECT mine.order_id, orders_order.number, mine.plan::text, started.do_key, started.compensation_key, started.tries, started.compensation_tries,
     started.receipt::text, started.compensation_amount_minor, started.compensation_doubt,
     extract(epoch FROM shop_now() - started.scheduled_at)::float,
-    extract(epoch FROM shop_now() - CASE
-        WHEN %(compensating)s THEN coalesce(was.asked_until, started.compensation_scheduled_at + %(lease)s) ELSE was.asked_until END)::float,
+    extract(epoch FROM shop_now() - was.asked_until)::float,
     extract(epoch FROM shop_now() - CASE WHEN %(compensating)s THEN was.compensation_asked_until END)::float,
     coalesce(was.troubled, false), coalesce(was.is_probe, false), shop_now(),
     CASE WHEN CASE WHEN %(compensating)s THEN started.compensation_attempt ELSE started.do_attempt END > 1 THEN (
@@ -122,6 +128,10 @@ def _start(saga_id: int, epoch: int, name: str, compensating: bool) -> Claim | N
     if row is None:
         return None
     started = _claim_of(row, saga=saga_id, epoch=epoch, name=name, compensating=compensating, claim=claim)
+    if started.refused_quiet_s is not None and started.refused_quiet_s < -lease_s():
+        latest = in_seconds(lease_s())
+        PastAttempt.objects.filter(record__saga=saga_id, record__name=name, asked_until__gt=latest).update(asked_until=latest)
+        started = replace(started, refused_quiet_s=-lease_s())
     if not started.is_probe and started.is_once:
         may_be_lost()
     return started

@@ -20,6 +20,7 @@ WITH waits AS (
     SELECT s.id, s.failure <> '' AS compensating FROM fulfillment_saga AS s
     WHERE s.id = ANY(%(sagas)s) AND s.wake_at <= shop_now() AND s.release <= %(release)s AND s.cancel_requested_at IS NULL
         AND s.state IN ('running', 'compensating')
+        AND s.launched_at <= shop_now()
         AND s.launched_at >= coalesce(CASE WHEN s.failure = '' THEN %(saga)s::timestamptz ELSE %(compensation)s::timestamptz END, '-infinity')
         AND EXISTS (
             SELECT FROM fulfillment_steprecord AS r

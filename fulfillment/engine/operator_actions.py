@@ -7,7 +7,8 @@ from typing import Any
 
 from fulfillment import ledger, stock
 from fulfillment.clock import ShopNow, saga_deadline
-from fulfillment.engine.attempt_keys import entry_detail, next_do
+from fulfillment.engine.attempt_keys import next_do, told_of
+from fulfillment.engine.budget import give_back_what_was_lost
 from fulfillment.engine.circuit_holds import release
 from fulfillment.engine.compensation import schedule_compensation, schedule_next_compensation, turn_back
 from fulfillment.engine.journal import append_entry, move, save, set_order_status
@@ -23,7 +24,9 @@ from orders.timeline import Kind
 
 
 def due_now(saga: Saga) -> None:
-    """A saga that waits for its next try waits no longer."""
+    """A saga that waits for its next try waits no longer. What it has lost until now is given back, because after this nobody can tell."""
+    if at := border(saga):
+        give_back_what_was_lost(saga, at[0])
     save(saga, wake_at=ShopNow())
 
 

@@ -91,7 +91,7 @@ def _update_incident(name: str) -> None:
 
 
 def _send_ahead(circuit: Circuit, memory: Memory) -> Iterator[Launch]:
-    if not _wants_a_probe(circuit):
+    if not circuit.wants_a_probe(shop_now()):
         return
     waiting = (
         Saga.objects.filter(~Exists(Quarantine.objects.filter(pk=OuterRef("pk"))), held_by=circuit.name, wake_at__isnull=False)
@@ -112,27 +112,20 @@ def _send_ahead(circuit: Circuit, memory: Memory) -> Iterator[Launch]:
             return
 
 
-def _wants_a_probe(circuit: Circuit) -> bool:
-    now = shop_now()
-    is_due = circuit.next_probe_at is not None and circuit.next_probe_at <= now
-    is_under_way = circuit.probe_until is not None and now < circuit.probe_until
-    return circuit.is_open and not circuit.held_by and is_due and not is_under_way
-
-
 @engine.transition
 def _probe(name: str, saga_id: int) -> Launch | None:
     saga = engine.locking(Saga.objects.filter(pk=saga_id, held_by=name), skip_locked=True).first()
     if saga is None or engine.is_newer(saga):
         return None
     circuit = circuits.locked(name)
-    return engine.probe(saga, circuit) if _wants_a_probe(circuit) else None
+    return engine.probe(saga, circuit) if circuit.wants_a_probe(shop_now()) else None
 
 
 @engine.transition
 def _nobody_waits(name: str) -> None:
     """There is nobody to send ahead. The circuit closes: whoever comes next may open it again."""
     circuit = circuits.locked(name)
-    if _wants_a_probe(circuit):
+    if circuit.wants_a_probe(shop_now()):
         circuits.close(circuit, reason="nobody waits for it")
 
 

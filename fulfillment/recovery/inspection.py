@@ -8,7 +8,7 @@ from django.db import connection
 from django.db.models import Q
 
 from fulfillment import engine
-from fulfillment.clock import ShopNow, in_seconds
+from fulfillment.clock import ShopNow, furthest_s, in_seconds
 from fulfillment.engine import Launch
 from fulfillment.models import Saga
 from fulfillment.recovery import probes
@@ -72,11 +72,6 @@ def _begin(watch: ClockWatch | None, wait: str) -> None:
         ask()
     elif jumped_s := watch.inspect(ask):
         raise ClockHasJumped(jumped_s)
-
-
-def furthest_s() -> float:
-    """Seconds. No rule lets a saga wait for longer. What is due later was written by a clock that was ahead."""
-    return 2 * max(settings.LEASE_S, settings.PATIENCE_CAP_S, settings.BACKOFF_CAP_S)
 
 
 def _may_still_wait_in_its_queue(saga: Saga) -> bool:

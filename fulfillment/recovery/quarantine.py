@@ -5,14 +5,14 @@ It writes constants and plain columns, into tables of its own, and without a for
 """
 
 from collections.abc import Iterator
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from django.conf import settings
 from django.db import DatabaseError, connection, transaction
 from django.db.models import Q
 
-from fulfillment.clock import ShopNow
+from fulfillment.clock import ShopNow, furthest_s
 from fulfillment.models import Quarantine, Saga
 from orders.clock import shop_now
 from orders.database import is_our_trouble
@@ -131,7 +131,8 @@ def due_again(now: datetime) -> Iterator[tuple[int, int | None]]:
 
 
 def _page(now: datetime, after: tuple[datetime, int] | None) -> list[tuple[datetime, int, int | None]]:
-    waiting = Quarantine.objects.filter(inspect_at__lte=now).order_by("inspect_at", "saga_id")
+    too_far_away = now + timedelta(seconds=furthest_s())
+    waiting = Quarantine.objects.filter(Q(look_at__lte=now) | Q(look_at__gt=too_far_away)).order_by("look_at", "saga_id")
     if after is not None:
         waiting = waiting.filter(Q(inspect_at__gt=after[0]) | Q(inspect_at=after[0], saga_id__gt=after[1]))
     return list(waiting.values_list("inspect_at", "saga_id", "order_id")[:BATCH])

@@ -7,12 +7,12 @@ from datetime import datetime, timedelta
 from django.db import DatabaseError, InterfaceError, transaction
 from django.db.models import Exists, F, OuterRef, Q
 
-from fulfillment.clock import in_seconds, patience_s, shop_now
+from fulfillment.clock import furthest_s, in_seconds, patience_s, shop_now
 from fulfillment.engine import Launch
 from fulfillment.models import Quarantine, Saga
 from fulfillment.recovery import quarantine
 from fulfillment.recovery.containment import Due, contained, ends_the_connection
-from fulfillment.recovery.inspection import WAIT_BRIEFLY, WAIT_FOR_A_ROW, furthest_s, inspect_saga, postpone
+from fulfillment.recovery.inspection import WAIT_BRIEFLY, WAIT_FOR_A_ROW, look, postpone
 from fulfillment.recovery.sweep_memory import Memory
 from orders.database import is_unusable
 from orders.durability import may_be_lost

@@ -16,6 +16,7 @@ from fulfillment import movements
 from fulfillment.models import StockLevel, StockMovement
 from fulfillment.movements import HasMoved, MovementRefused, Reason, Seen
 from orders.admin.fields import PiecesField, TextField, send_back
+from orders.admin.read_only import ReadOnlyAdmin
 from orders.models import Product
 
 SHOWN = 20  # movements on the page of a level; all of them have a list
@@ -152,7 +153,7 @@ def _page(level: StockLevel) -> str:
 
 
 @admin.register(StockMovement)
-class StockMovementAdmin(ModelAdmin):
+class StockMovementAdmin(ReadOnlyAdmin):
     """The history of stock: read by everybody who may, edited by nobody."""
 
     list_display: ClassVar = ["at", "sku", "reason", "pieces", "on_hand", "actor", "note"]
@@ -166,12 +167,3 @@ class StockMovementAdmin(ModelAdmin):
     @display(description="SKU", ordering="level__sku")
     def sku(self, movement: StockMovement) -> str:
         return movement.level.sku
-
-    def has_add_permission(self, request: HttpRequest) -> bool:
-        return False
-
-    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
-
-    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -142,6 +143,16 @@ class Worker:
         if self.process.poll() is None:
             os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait()
+
+
+@contextlib.contextmanager
+def running(worker: Worker) -> Iterator[Worker]:
+    """Ready, and ended after the block."""
+    try:
+        worker.is_ready()
+        yield worker
+    finally:
+        worker.end()
 
 
 def _came_out(queue: str, stamp: datetime) -> bool:

@@ -14,10 +14,10 @@ from django.test import Client as Browser
 from config import doctor, health, status
 from config.management import heartbeat
 from config.management.commands.sweep import Sweep
-from config.single_flight import SingleFlight
 from fulfillment import recovery
 from orders import readiness
 from orders.incidents import IncidentKind, open_incident
+from orders.single_flight import SingleFlight
 from tests.config.doctor.conftest import well as well
 from tests.fulfillment.conftest import order as order
 from tests.fulfillment.conftest import saga as saga

@@ -12,7 +12,7 @@ import pytest
 from kombu.exceptions import OperationalError
 
 from config.consumer import refusal
-from tests.config.bare import QUEUES, Broker, RabbitBroker, Worker, until_logged
+from tests.config.bare import QUEUES, Broker, RabbitBroker, Worker, running, until_logged
 from tests.debian import needed
 from tests.proofs.black_box.waiting import NothingCame, wait_for
 from tests.proofs.crash_matrix import rabbitmq
@@ -34,12 +34,8 @@ def broker(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
 @pytest.fixture
 def worker(broker: Broker, tmp_path: Path) -> Iterator[Worker]:
     broker.clear()
-    one = Worker(broker, tmp_path)
-    try:
-        one.is_ready()
+    with running(Worker(broker, tmp_path)) as one:
         yield one
-    finally:
-        one.end()
 
 
 def test_whatever_is_in_a_message_it_is_refused_once(broker: Broker, worker: Worker) -> None:

@@ -19,7 +19,8 @@ from orders.findings.processes import crash_loops
 from orders.incidents import Incident
 from orders.process_registration import Registration, lives
 from orders.processes import CRASHES, KEPT, ProcessRow
-from tests.config.bare import Broker, Worker
+from orders.registration import Registration, lives
+from tests.config.bare import Broker, Worker, running
 from tests.engines import ROOT
 from tests.proofs.black_box.waiting import wait_for
 
@@ -29,12 +30,10 @@ pytestmark = pytest.mark.django_db(transaction=True)
 @pytest.fixture
 def worker(tmp_path: Path) -> Iterator[Worker]:
     broker = Broker(tmp_path)
-    one = Worker(broker, tmp_path)
     try:
-        one.is_ready()
-        yield one
+        with running(Worker(broker, tmp_path)) as one:
+            yield one
     finally:
-        one.end()
         broker.end()
 
 

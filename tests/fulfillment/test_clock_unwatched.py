@@ -12,11 +12,17 @@ from django.db import OperationalError, connection, transaction
 
 from config.management.commands.sweep import Sweep
 from fulfillment import engine, recovery
+from fulfillment.circuit import Circuit, CircuitState
 from fulfillment.clock import shop_now
 from fulfillment.engine import attempts, budget
-from fulfillment.errors import Unavailable
-from fulfillment.models import Saga, SagaState, StepRecord
-from orders.clock_watch import ClockWatch
+from fulfillment.errors import LAG, Busy, InDoubt, Unavailable
+from fulfillment.models import PastAttempt, Quarantine, Saga, SagaState, StepRecord
+from fulfillment.recovery import quarantine
+from orders import probes
+from orders.probes import QueueProbe
+from orders.watch import ClockWatch
+from tests.actors import AMARA
+from tests.fulfillment.conftest import now_due
 from tests.fulfillment.test_clock_jumps import HOUR, SetClock, set_clock, sweep
 
 __all__ = ["set_clock", "sweep"]
@@ -171,3 +177,93 @@ def test_an_order_that_waits_for_a_person_is_not_woken_by_a_jump(saga: int, set_
     recovery.move_with_the_clock(recovery.Jump(3600.0, time.monotonic()))
 
     assert Saga.objects.get(pk=saga).wake_at is None
+
+
+def test_a_message_of_the_future_is_published_again(saga: int, set_clock: SetClock) -> None:
+    """The clock was set back while no sweep ran: no stamp would prove the message lost for an hour."""
+    set_clock(-HOUR)
+    QueueProbe.objects.create(queue="saga", out_at=shop_now())
+
+    Sweep(lambda _: None).round()
+    Saga.objects.filter(pk=saga).update(wake_at=shop_now())
+    launch = recovery.look(saga)
+
+    assert launch is not None
+    launched_at = Saga.objects.get(pk=saga).launched_at
+    assert launched_at is not None
+    assert launched_at <= shop_now()
+
+
+def test_a_stamp_of_the_future_is_not_waited_for_and_proves_nothing(db: None, set_clock: SetClock) -> None:
+    """Else nothing would be asked for an hour, or everything would be taken for lost."""
+    QueueProbe.objects.create(queue="saga", sent_at=shop_now(), out_at=shop_now(), awaited_since=shop_now(), unanswered=1)
+    set_clock(-HOUR)
+    recovery.probes.want("saga")
+
+    ((queue, stamp),) = recovery.probes_due()
+    assert probes.lost_before("saga") is None
+    probes.probe_came_out(queue, stamp)
+
+    assert probes.lost_before("saga") == stamp - timedelta(seconds=settings.TASK_HARD_LIMIT_S)
+
+
+def test_a_circuit_whose_probe_is_due_in_the_future_asks_now(db: None, set_clock: SetClock) -> None:
+    circuit = Circuit.objects.create(name="payments.sandbox.do", state=CircuitState.OPEN, probe=1)
+    for column in ("next_probe_at", "probe_until"):
+        setattr(circuit, column, shop_now())
+    assert circuit.wants_a_probe(shop_now())
+    set_clock(-HOUR)
+
+    assert circuit.wants_a_probe(shop_now())
+    assert not circuit.lets(1, shop_now())
+
+
+def test_who_is_in_quarantine_until_the_future_is_inspected_now(saga: int, set_clock: SetClock) -> None:
+    Quarantine.objects.create(
+        saga_id=saga, order_id=None, failures=1, code="x", first_at=shop_now(), last_at=shop_now(), look_at=shop_now()
+    )
+    set_clock(-HOUR)
+
+    assert list(quarantine.due_again(shop_now())) == [(saga, None)]
+
+
+@pytest.mark.parametrize("compensating", [False, True])
+def test_no_try_may_still_be_on_its_way_from_the_future(saga: int, set_clock: SetClock, compensating: bool) -> None:
+    """Who was asked before the clock was set back was asked a lease from now at the latest: nobody waits an hour to see what became of it."""
+    claim = engine.start(saga, 1, "payment", False)
+    assert claim is not None
+    engine.record_failure(claim, InDoubt("nobody knows", code="timeout"))
+    if compensating:
+        recovery.cancel(Saga.objects.get(pk=saga).order.number, "customer")
+    PastAttempt.objects.create(
+        record=StepRecord.objects.get(saga=saga, name="payment"),
+        compensating=compensating,
+        attempt=1,
+        key="k",
+        asked_until=shop_now() + SECOND,
+    )
+    StepRecord.objects.filter(saga=saga, name="payment").update(do_attempt=2, compensation_attempt=2)
+    set_clock(-HOUR)
+    quiet = []
+    for _ in range(2):
+        now_due(saga)
+        recovery.look(saga)
+        again = engine.start(saga, Saga.objects.get(pk=saga).epoch, "payment", compensating)
+        assert again is not None
+        quiet.append((again.quiet_s, again.refused_quiet_s))
+        engine.record_failure(again, Busy("it may still land", code=LAG))
+        time.sleep(0.2)
+
+    assert quiet[0] == (-settings.LEASE_S, -settings.LEASE_S)
+    assert all(-settings.LEASE_S + 0.2 <= seconds <= 0 for seconds in quiet[1] if seconds is not None)
+
+
+def test_who_is_hurried_by_a_person_is_given_back_what_was_lost(saga: int, set_clock: SetClock) -> None:
+    """Nobody has swept for an hour, and an operator presses the button before the sweep comes back."""
+    fail(saga)
+    set_clock(HOUR)
+
+    assert recovery.retry_now(Saga.objects.get(pk=saga).order.number, AMARA) == "due"
+    Sweep(lambda _: None).round()
+
+    assert Saga.objects.get(pk=saga).state == SagaState.RUNNING

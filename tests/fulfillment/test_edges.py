@@ -8,12 +8,11 @@ from django.conf import settings
 from fulfillment import engine, recovery
 from fulfillment.errors import Busy, InDoubt, Rejected, Unavailable
 from fulfillment.models import Saga, SagaState, StepRecord, StepState, StockLevel
-from orders import probes
 from orders.models import Incident, Order
 from tests.fulfillment.driving import found, paid, record, refused, start
 from tests.shop_clock import LIMITS_S, ShopClock
 
-LEASE, PATIENCE, HARD, EDGE = LIMITS_S["LEASE_S"], LIMITS_S["PATIENCE_S"], LIMITS_S["TASK_HARD_LIMIT_S"], 0.001
+LEASE, EDGE = LIMITS_S["LEASE_S"], 0.001
 DOWN, BUSY = Unavailable("down", code="connect_failed"), Busy("working", code="in_progress")
 BOTH_SIDES = pytest.mark.parametrize(("after_s", "is_over"), [(0, False), (EDGE, True)], ids=["at its end", "just after"])
 
@@ -90,27 +89,20 @@ def test_a_compensation_s_deadline_counts_from_its_scheduling(
     assert [incident.kind for incident in Incident.objects.all()] == ["compensation_exhausted"] * is_over
 
 
-@BOTH_SIDES
-def test_the_time_of_a_lost_worker_moves_the_step_s_deadline_by_exactly_that(
-    saga: int, clock: ShopClock, after_s: float, is_over: bool
-) -> None:
+def lose_a_worker(saga: int, clock: ShopClock, later_s: float) -> None:
+    """It dies in its call. The sweep comes ``later_s`` after the end of its lease."""
     start(saga)
-    clock.passes(LEASE + 40)
-    recovery.inspect_saga(saga)
-    engine.record_failure(start(saga), BUSY)
-    goes_by(clock, settings.STEP_DEADLINE_S + after_s)
-
-    recovery.inspect_saga(saga)
-
-    assert (found(saga).state == SagaState.COMPENSATING) is is_over
+    clock.passes(LEASE + later_s)
+    recovery.look(saga)
 
 
 @BOTH_SIDES
-def test_what_several_lost_workers_took_is_given_back_whole(saga: int, clock: ShopClock, after_s: float, is_over: bool) -> None:
-    for _ in range(3):
-        start(saga)
-        clock.passes(LEASE + 10)
-        recovery.inspect_saga(saga)
+@pytest.mark.parametrize(("losses", "later_s"), [(1, 40), (3, 10)], ids=["one worker", "several"])
+def test_the_time_of_lost_workers_moves_the_step_s_deadline_by_exactly_that(
+    saga: int, clock: ShopClock, losses: int, later_s: float, after_s: float, is_over: bool
+) -> None:
+    for _ in range(losses):
+        lose_a_worker(saga, clock, later_s)
     engine.record_failure(start(saga), BUSY)
     goes_by(clock, settings.STEP_DEADLINE_S + after_s)
 
@@ -121,9 +113,7 @@ def test_what_several_lost_workers_took_is_given_back_whole(saga: int, clock: Sh
 
 @BOTH_SIDES
 def test_what_one_step_was_given_back_is_not_the_next_one_s(saga: int, clock: ShopClock, after_s: float, is_over: bool) -> None:
-    start(saga)
-    clock.passes(LEASE + 40)
-    recovery.inspect_saga(saga)
+    lose_a_worker(saga, clock, 40)
     paid_again(saga)
     engine.run_local(saga, found(saga).epoch, "inventory", compensating=False)
     engine.record_failure(start(saga, "shipping"), BUSY)
@@ -136,9 +126,7 @@ def test_what_one_step_was_given_back_is_not_the_next_one_s(saga: int, clock: Sh
 
 @BOTH_SIDES
 def test_what_a_step_was_given_back_is_not_its_compensation_s(saga: int, clock: ShopClock, after_s: float, is_over: bool) -> None:
-    start(saga)
-    clock.passes(LEASE + 40)
-    recovery.inspect_saga(saga)
+    lose_a_worker(saga, clock, 40)
     paid_again(saga)
     StockLevel.objects.update(on_hand=0)
     with pytest.raises(Rejected):
@@ -157,9 +145,7 @@ def test_the_time_of_a_lost_worker_moves_the_saga_s_deadline_by_exactly_that(
     saga: int, clock: ShopClock, after_s: float, is_over: bool
 ) -> None:
     goes_by(clock, 100)
-    start(saga)
-    clock.passes(LEASE + 40)
-    recovery.inspect_saga(saga)
+    lose_a_worker(saga, clock, 40)
     paid_again(saga)
     goes_by(clock, settings.SAGA_DEADLINE_S - 100 + after_s)
 
@@ -202,63 +188,9 @@ def test_a_step_whose_worker_is_lost_again_and_again_is_a_person_s_after_so_many
 ) -> None:
     assert settings.POISON_AFTER == 12
     for _ in range(losses):
-        start(saga)
-        clock.passes(LEASE)
-        recovery.inspect_saga(saga)
+        lose_a_worker(saga, clock, 0)
 
     assert (found(saga).state == SagaState.RUNNING) is goes_on
-
-
-# --- probes --------------------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(("before_s", "is_lost"), [(0, False), (EDGE, True)], ids=["as late as it may be", "earlier"])
-def test_a_stamp_proves_lost_what_was_published_a_hard_limit_before_it(saga: int, clock: ShopClock, before_s: float, is_lost: bool) -> None:
-    """A worker may have prefetched it, and be busy with another task until its hard limit."""
-    clock.passes(PATIENCE)
-    assert recovery.inspect_saga(saga) is None
-    clock.until(found(saga).launched_at, HARD + before_s)
-    (stamp,) = [stamp for queue, stamp in recovery.probes_due() if queue == "saga"]
-    assert stamp == clock.now
-    clock.passes(500)
-    recovery.probe_came_out("saga", stamp)
-
-    assert (recovery.inspect_saga(saga) is not None) is is_lost
-
-
-def test_an_unanswered_probe_is_followed_by_another_with_waits_doubling_and_capped(clock: ShopClock) -> None:
-    sender = probes.Probes()
-    waits: list[float] = []
-    sender.want("saga")
-    ((_, sent),) = sender.due()
-    for _ in range(7):
-        wait = min(settings.PROBE_AFTER_S * 2 ** len(waits), settings.PROBE_CAP_S)
-        clock.until(sent, wait - EDGE)
-        sender.want("saga")
-        assert sender.due() == []
-        clock.passes(EDGE)
-        sender.want("saga")
-        ((_, again),) = sender.due()
-        waits.append((again - sent).total_seconds())
-        sent = again
-
-    assert waits[0] == settings.PROBE_AFTER_S
-    assert waits[-1] == settings.PROBE_CAP_S
-
-
-def test_a_queue_that_lets_nothing_out_is_named_with_its_time(clock: ShopClock) -> None:
-    sender = probes.Probes()
-    sender.want("compensation")
-    assert sender.due()
-    clock.passes(20)
-    sender.want("compensation")
-    assert sender.due()
-    clock.passes(5)
-
-    assert probes.unanswered_for_s() == {"compensation": 25.0}
-
-    probes.probe_came_out("compensation", clock.now)
-    assert probes.unanswered_for_s() == {}
 
 
 # --- the sweep's own instants ------------------------------------------------------------------------------------------------

@@ -19,20 +19,12 @@ from orders.models import Order
 from orders.soft_limit import SoftTimeLimitExceeded, interruptible
 from tests.fulfillment.driving import paid
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("task_begins")]
 
 SLOW_COMMIT = """
 CREATE OR REPLACE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM pg_sleep(0.6); RETURN NULL; END $$;
 CREATE CONSTRAINT TRIGGER slow AFTER INSERT ON {table} DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION slow();
 """
-
-
-@pytest.fixture(autouse=True)
-def task_begins() -> Iterator[None]:
-    before = signal.getsignal(signal.SIGUSR1)
-    soft_limit.begin_task()
-    yield
-    signal.signal(signal.SIGUSR1, before)
 
 
 def late_after(seconds: float) -> None:

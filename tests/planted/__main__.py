@@ -7,7 +7,8 @@ import time
 from rich.console import Console
 from rich.table import Table
 
-from tests.planted.bugs import BUGS, Bug
+from tests.planted.bug import Bug
+from tests.planted.bugs import BUGS
 from tests.planted.planting import NothingAsked, Verdict, ask, copied
 
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from config.stack import embedded
-from tests.planted.bugs import Bug
+from tests.planted.bug import Bug
 from tests.proofs.checkout import CODE, copy_code
 
 LONGEST_S = 400.0  # a bug that makes a test hang is seen too

@@ -5,7 +5,8 @@ from collections import Counter
 import pytest
 
 from tests.engines import ROOT
-from tests.planted.bugs import BUGS, MONEY, PEOPLE, STRANGERS, TESTS, Bug
+from tests.planted.bug import MONEY, PEOPLE, STRANGERS, TESTS, Bug
+from tests.planted.bugs import BUGS
 from tests.planted.planting import ask, copied
 
 

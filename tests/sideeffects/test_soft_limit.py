@@ -3,27 +3,18 @@
 import os
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from orders import soft_limit
 from sideeffects import discovery
 from sideeffects.delivery_try import deliver
 from sideeffects.models import Delivery
 from tests.sideeffects.conftest import Owed, RecordFact
 
-pytestmark = pytest.mark.django_db(transaction=True)
-
-
-@pytest.fixture(autouse=True)
-def task_begins() -> Iterator[None]:
-    before = signal.getsignal(signal.SIGUSR1)
-    soft_limit.begin_task()
-    yield
-    signal.signal(signal.SIGUSR1, before)
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("task_begins")]
 
 
 def deliver_with(handler: Callable[..., Any], owed: Owed) -> str:

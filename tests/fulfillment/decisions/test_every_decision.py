@@ -19,12 +19,11 @@ from orders.incidents import Incident
 from orders.models import Order
 from tests.actors import AMARA, BELA
 from tests.fulfillment.conftest import SandboxProcess
-from tests.fulfillment.decisions.changes import CHANGES
+from tests.fulfillment.decisions.changes import CHANGES, LATER_S
 from tests.fulfillment.decisions.endings import ENDS, survey_fails
 from tests.fulfillment.driving import found
 from tests.shop_clock import ShopClock
 
-LATER_S = 100.0
 GIVEN = {"evidence": "the bank's page", "owner": "bela"}
 
 

@@ -24,32 +24,23 @@ def mute(server: RawServer, wire: socket.socket) -> None:
     server.closing.wait(5.0)
 
 
-def drip_status(server: RawServer, wire: socket.socket) -> None:
-    server.listen(wire)
-    server.drip(wire, b"H")
+def drip(first: bytes, endless: bytes) -> Callable[[RawServer, socket.socket], None]:
+    def play(server: RawServer, wire: socket.socket) -> None:
+        server.listen(wire)
+        wire.sendall(first)
+        server.drip(wire, endless)
+
+    return play
 
 
-def drip_headers(server: RawServer, wire: socket.socket) -> None:
-    server.listen(wire)
-    wire.sendall(b"HTTP/1.1 201 X\r\nX-Drip: ")
-    server.drip(wire, b"x")
-
-
-def drip_body(server: RawServer, wire: socket.socket) -> None:
-    server.listen(wire)
-    wire.sendall(b'HTTP/1.1 201 X\r\nContent-Length: 5000\r\n\r\n{"id": "')
-    server.drip(wire, b"x")
-
-
-def drip_chunks(server: RawServer, wire: socket.socket) -> None:
-    server.listen(wire)
-    wire.sendall(b"HTTP/1.1 201 X\r\nTransfer-Encoding: chunked\r\n\r\n")
-    server.drip(wire, b"1\r\nx\r\n")
-
-
-def promise_for_ever(server: RawServer, wire: socket.socket) -> None:
-    server.listen(wire)
-    server.drip(wire, b"HTTP/1.1 103 Early Hints\r\n\r\n")
+ENDLESS = {
+    "no answer": mute,
+    "status": drip(b"", b"H"),
+    "headers": drip(b"HTTP/1.1 201 X\r\nX-Drip: ", b"x"),
+    "body": drip(b'HTTP/1.1 201 X\r\nContent-Length: 5000\r\n\r\n{"id": "', b"x"),
+    "chunks": drip(b"HTTP/1.1 201 X\r\nTransfer-Encoding: chunked\r\n\r\n", b"1\r\nx\r\n"),
+    "promises": drip(b"", b"HTTP/1.1 103 Early Hints\r\n\r\n"),
+}
 
 
 def never_shake_hands(server: RawServer, wire: socket.socket) -> None:
@@ -62,7 +53,7 @@ def speak_plainly(server: RawServer, wire: socket.socket) -> None:
     wire.sendall(b"HTTP/1.1 400 X\r\n\r\n")
 
 
-@pytest.mark.parametrize("play", [mute, drip_status, drip_headers, drip_body, drip_chunks, promise_for_ever])
+@pytest.mark.parametrize("play", ENDLESS.values(), ids=ENDLESS)
 def test_no_answer_outlasts_the_deadline(raw_server: Callable[..., RawServer], play: Callable[[RawServer, socket.socket], None]) -> None:
     """Silent, or a byte at a time in headers or body: the call ends in doubt when its time is over."""
     server, begun = raw_server(play), time.monotonic()

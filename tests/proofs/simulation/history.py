@@ -82,7 +82,7 @@ class History(HistoryState):
             self.clock.set_in_the_database()
             Saga.objects.filter(pk=self.saga).update(state=SagaState.CLOSED_BY_OPERATOR)
         except DatabaseError as error:  # a row is still locked, by a connection that a worker has left behind
-            self.breach(f"at the end nobody can write: {type(error).__name__}: {str(error).splitlines()[0]}")
+            self.breach(f"at the end nobody can write: {_first_line(error)}")
 
     def _place(self) -> None:
         self.clock.set_in_the_database()
@@ -135,12 +135,12 @@ class History(HistoryState):
         except LineBroke:
             self.record(f"{name}: its line to the database broke")
         except Exception as error:
-            self.breach(f"{name} raised {type(error).__name__}: {str(error).splitlines()[0]}")
+            self.breach(f"{name} raised {_first_line(error)}")
         if not self.verdict.breach:
             try:
                 observe(self, name)
             except DatabaseError as error:
-                self.breach(f"after {name} nobody can read: {type(error).__name__}: {str(error).splitlines()[0]}")
+                self.breach(f"after {name} nobody can read: {_first_line(error)}")
 
     def _possible(self) -> list[tuple[str, Any, float]]:
         moves: list[tuple[str, Any, float]] = []
@@ -195,3 +195,7 @@ class History(HistoryState):
         if self.clocks.go_wrong and self.clocks.watch is not None:
             faults.append(("no sweep", self.clocks.sweep_ends, 0.2))
         return faults
+
+
+def _first_line(error: Exception) -> str:
+    return f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"

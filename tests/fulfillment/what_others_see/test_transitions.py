@@ -2,74 +2,22 @@
 published before it is true; nothing half done is ever seen.
 """
 
-from collections.abc import Iterator
-from contextlib import suppress
-from typing import Any
-
 import pytest
 from django.conf import settings
 from django.db import transaction
 
-from config.management.commands.sweep import Sweep
-from fulfillment import crashpoints, engine, recovery, tasks
-from fulfillment.errors import InDoubt, Rejected
+from fulfillment import engine, recovery, tasks
+from fulfillment.errors import InDoubt
 from fulfillment.models import Saga, StockLevel
 from fulfillment.recovery import Request, decide, version_of
 from orders.models import Order
 from tests.actors import AMARA
-from tests.fulfillment.conftest import ADDRESS, SandboxProcess, now_due
+from tests.fulfillment.conftest import now_due
 from tests.fulfillment.driving import REFUSED
-from tests.witness import ObservingProxy, Witness
+from tests.fulfillment.what_others_see.conftest import FULFILLED, PAID, RESERVED, SCHEDULED, STARTED, out_of_stock, run, stopped, swept
+from tests.witness import Witness
 
 pytestmark = pytest.mark.django_db(transaction=True)
-SCHEDULED, STARTED = "placed running/1 payment=scheduled", "processing running/1 payment=started"
-PAID = "processing running/1 payment=succeeded inventory=scheduled captured:100"
-RESERVED = "processing running/1 payment=succeeded inventory=succeeded shipping=scheduled captured:100 stock:held"
-FULFILLED = "fulfilled completed/1 payment=succeeded inventory=succeeded shipping=succeeded captured:100 stock:consumed fact"
-NUMBERS = iter(range(1, 1_000_000))
-
-
-@pytest.fixture
-def order(order: Order) -> Order:
-    """A number of its own, because the provider remembers those of other tests."""
-    order.number, order.shipping_address = f"ORD-W{next(NUMBERS)}", ADDRESS
-    order.save()
-    return order
-
-
-@pytest.fixture
-def witness(order: Order, sandbox: SandboxProcess, settings: Any) -> Iterator[Witness]:
-    witness = Witness(order.number)
-    proxy = ObservingProxy(sandbox.url, witness)
-    settings.SANDBOX_URL = proxy.url
-    yield witness
-    proxy.close()
-    witness.close()
-
-
-@pytest.fixture
-def saga(order: Order) -> int:
-    with transaction.atomic():
-        return engine.open_saga(order).saga
-
-
-def run(saga: int, name: str) -> None:
-    """What a worker does with this message; a rejection ends its chain."""
-    found = Saga.objects.select_related("order").get(pk=saga)
-    with suppress(Rejected):
-        tasks.TASKS[f"fulfillment.{name}"](saga=saga, epoch=found.epoch, order=found.order.number)
-
-
-def stopped(saga: int) -> None:
-    """What the errback does."""
-    found = Saga.objects.select_related("order").get(pk=saga)
-    tasks.failed(saga=saga, epoch=found.epoch, order=found.order.number)
-
-
-def swept(saga: int) -> None:
-    now_due(saga)
-    Sweep(lambda _: None).round()
-
 
 # --- forward ---------------------------------------------------------------------------------------------------------------
 
@@ -138,9 +86,7 @@ def test_a_local_step_that_is_refused_leaves_nothing_but_its_refusal(saga: int, 
 
 
 def test_turning_back_is_one_change_and_each_compensation_is_seen_before_its_call(saga: int, witness: Witness) -> None:
-    run(saga, "payment")
-    StockLevel.objects.update(on_hand=1)
-    run(saga, "inventory")
+    out_of_stock(saga)
     rejected = PAID.replace("scheduled", "rejected")
     compensating = "compensating compensating/2 payment=compensation_{} inventory=not_needed shipping=not_needed captured:100"
 
@@ -221,9 +167,7 @@ def test_who_waits_for_a_person_is_notified_in_the_same_change(saga: int, witnes
 
 
 def test_a_compensation_that_fails_for_good_and_its_incident_are_one_change(saga: int, witness: Witness) -> None:
-    run(saga, "payment")
-    StockLevel.objects.update(on_hand=1)
-    run(saga, "inventory")
+    out_of_stock(saga)
     stopped(saga)
     claim = engine.start(saga, 2, "payment", True)
     assert claim is not None
@@ -255,50 +199,3 @@ def test_a_take_over_is_one_change(saga: int, witness: Witness) -> None:
         recovery.inspect_saga(saga)
 
     assert saw == [STARTED, "processing running/2 payment=scheduled"]
-
-
-# --- the crash points stand where they say -----------------------------------------------------------------------------------
-
-
-def test_each_crash_point_stands_at_its_boundary(saga: int, witness: Witness, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What the crash matrix kills there is what its name says: moved, it would kill somewhere else and prove nothing."""
-    points: list[tuple[str, str]] = []
-
-    def reached(boundary: str, step: str, compensating: bool | None) -> None:
-        witness.observe()
-        states = [line for line in witness.saw if not line.startswith("→")]
-        points.append((boundary, states[-1]))
-
-    monkeypatch.setattr(crashpoints, "listener", reached)
-    with witness.watching():
-        for name in ("payment", "inventory"):
-            run(saga, name)
-
-    assert points == [
-        ("before_start", SCHEDULED), ("after_start", STARTED), ("before_call", STARTED), ("after_call", STARTED),
-        ("before_outcome_commit", STARTED), ("after_outcome_commit", PAID),
-        ("before_start", PAID), ("before_outcome_commit", PAID), ("after_outcome_commit", RESERVED),
-    ]  # fmt: skip
-
-
-def test_opening_sweep_and_errback_die_before_their_commit(order: Order, witness: Witness, monkeypatch: pytest.MonkeyPatch) -> None:
-    points: list[tuple[str, str]] = []
-
-    def reached(boundary: str, step: str, compensating: bool | None) -> None:
-        witness.observe()
-        points.append((boundary, next(line for line in reversed(witness.saw) if not line.startswith("→"))))
-
-    monkeypatch.setattr(crashpoints, "listener", reached)
-    with witness.watching():
-        with transaction.atomic():
-            tasks.start(order)
-        saga = Saga.objects.get().pk
-        engine.start(saga, 1, "payment", False)
-        stopped(saga)
-        swept(saga)
-
-    in_doubt = "processing running/2 payment=in_doubt"
-    assert [point for point in points if point[0] in ("open", "launch", "failed", "sweep")] == [
-        ("open", "placed"), ("launch", SCHEDULED), ("failed", STARTED), ("sweep", in_doubt),
-        ("launch", "processing running/3 payment=scheduled"),
-    ]  # fmt: skip

@@ -1,0 +1,103 @@
+"""Promise: whatever the README and the docs name is there: files, folders, tests, modules that are run, commands with their options, make targets, headings."""
+
+import re
+from collections.abc import Iterator
+from fnmatch import fnmatch
+from functools import cache
+from pathlib import Path, PurePath
+
+import pytest
+from django.core.management import get_commands, load_command_class
+
+from tests.architecture.test_docs import PAGES
+from tests.architecture.test_house import code, tracked
+from tests.engines import ROOT
+
+CODE = re.compile(r"`([^`\n]+)`")
+FILE = re.compile(r"(?:[\w*-]+/)*[\w*-]+(?:/|\.(?:py|md|html|toml|txt))")
+PLACEHOLDER = re.compile(r"[A-Z]{4,}(?=\.|$)(?<!README)(?<!CHANGELOG)")
+COMMAND = re.compile(r"manage\.py (\w+)((?: [^`·]*)?)")
+OPTION = re.compile(r"(?<= )--[\w-]+")
+CODES = {"test_value", "test_value_refused"}  # of the sandbox's answers and of the API: no tests
+
+each_page = pytest.mark.parametrize("shown", PAGES, ids=lambda shown: str(shown.relative_to(ROOT)))
+
+
+@cache
+def places() -> frozenset[str]:
+    """Every file, and with a slash every folder."""
+    folders = {f"{folder}/" for name in tracked() for folder in PurePath(name).parents}
+    return frozenset({*tracked(), *folders})
+
+
+@cache
+def known_tests() -> frozenset[str]:
+    """Names of test files and of test functions."""
+    files = [(name, text) for name, text in code() if name.startswith("tests/")]
+    functions = [function for _, text in files for function in re.findall(r"def (test_\w+)", text)]
+    return frozenset([*(Path(name).stem for name, _ in files), *functions])
+
+
+def named(shown: Path) -> Iterator[str]:
+    """What stands as code in a sentence of a page."""
+    yield from CODE.findall(shown.read_text())
+
+
+def is_a_place(name: str, shown: Path) -> bool:
+    """A page may leave out where it is, if that is told by the sentence around it."""
+    return (shown.parent / name).exists() or any(place == name or fnmatch(f"/{place}", f"*/{name}") for place in places())
+
+
+@each_page
+def test_every_file_and_folder_exists(shown: Path) -> None:
+    files = [word.partition("::")[0] for word in named(shown)]
+    meant = [file for file in files if FILE.fullmatch(file) and not PLACEHOLDER.search(file)]
+
+    assert [file for file in meant if not is_a_place(file, shown)] == []
+
+
+@each_page
+def test_every_test_exists(shown: Path) -> None:
+    meant = [word.rpartition("::")[2] for word in named(shown) if re.fullmatch(r"(?:[\w/]+\.py::)?test_[\w*]+", word) and word not in CODES]
+
+    assert [word for word in meant if not any(fnmatch(name, word) for name in known_tests())] == []
+
+
+@each_page
+def test_every_module_that_is_run_exists(shown: Path) -> None:
+    modules = [
+        module.replace(".", "/") for module in re.findall(r"-m ((?:config|orders|fulfillment|sideeffects|tests)[\w.]*)", shown.read_text())
+    ]
+
+    assert [module for module in modules if not {f"{module}.py", f"{module}/__main__.py"} & places()] == []
+
+
+@each_page
+def test_every_command_has_the_options_that_are_named(shown: Path) -> None:
+    """Also where a sentence shows only a part of what is to be typed."""
+    for words in named(shown):
+        for name, rest in COMMAND.findall(words):
+            assert name in get_commands(), words
+            known = load_command_class(get_commands()[name], name).create_parser("manage.py", name)._option_string_actions
+            assert [option for option in OPTION.findall(rest) if option not in known] == [], words
+
+
+@each_page
+def test_every_make_target_exists(shown: Path) -> None:
+    targets = re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    meant = re.findall(r"(?:`|^    )make ([\w-]+)", shown.read_text(), re.MULTILINE)
+
+    assert [target for target in meant if target not in targets] == []
+
+
+@each_page
+def test_every_heading_that_is_linked_to_exists(shown: Path) -> None:
+    links = re.findall(r"\]\(([^)\s:]*)#([^)\s]+)\)", shown.read_text())
+
+    assert [(target, heading) for target, heading in links if heading not in headings(shown.parent / target if target else shown)] == []
+
+
+def headings(shown: Path) -> list[str]:
+    """As they are written behind ``#`` in a link."""
+    titles = re.findall(r"^#+ (.+)$", shown.read_text(), re.MULTILINE)
+    return [re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles]

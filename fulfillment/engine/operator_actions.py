@@ -7,7 +7,7 @@ from typing import Any
 
 from fulfillment import ledger, stock
 from fulfillment.clock import ShopNow, saga_deadline
-from fulfillment.engine.attempt_keys import next_do, told_of
+from fulfillment.engine.attempt_keys import entry_detail, next_do
 from fulfillment.engine.budget import give_back_what_was_lost
 from fulfillment.engine.circuit_holds import release
 from fulfillment.engine.compensation import schedule_compensation, schedule_next_compensation, turn_back

@@ -12,7 +12,7 @@ from fulfillment.engine import Launch
 from fulfillment.models import Quarantine, Saga
 from fulfillment.recovery import quarantine
 from fulfillment.recovery.containment import Due, contained, ends_the_connection
-from fulfillment.recovery.inspection import WAIT_BRIEFLY, WAIT_FOR_A_ROW, look, postpone
+from fulfillment.recovery.inspection import WAIT_BRIEFLY, WAIT_FOR_A_ROW, inspect_saga, postpone
 from fulfillment.recovery.sweep_memory import Memory
 from orders.database import is_unusable
 from orders.durability import may_be_lost

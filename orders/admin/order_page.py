@@ -21,15 +21,15 @@ def page_of(order: Order) -> dict[str, Any]:
     """Everything that the order page shows, from rows that are already read."""
     entries = list(order.timeline.all())
     deliveries = lookup.side_effects([order])[order.pk]
-    told = explain(order)
+    explanation = explain(order)
     lines = [(line, money(line.unit_price_minor, order.currency), money(line.total_minor, order.currency)) for line in order.lines.all()]
     return {
         "order": order,
         "badge": status_badge(order.status),
         "attention": attention_badge() if order.attention else "",
         "total": money(order.total_minor, order.currency),
-        "why": told,
-        "choices": [(choice, choice.command(order.number, told.version)) for choice in told.choices],
+        "why": explanation,
+        "choices": [(choice, choice.command(order.number, explanation.version)) for choice in explanation.choices],
         "ledger": [(entry, money(entry.amount_minor, order.currency)) for entry in order.ledger.all()],
         "address": _address_line(order.shipping_address),
         "lines": lines,

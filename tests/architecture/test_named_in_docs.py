@@ -10,7 +10,7 @@ import pytest
 from django.core.management import get_commands, load_command_class
 
 from tests.architecture.test_docs import PAGES
-from tests.architecture.test_house import code, tracked
+from tests.architecture.test_layout import code, tracked
 from tests.engines import ROOT
 
 CODE = re.compile(r"`([^`\n]+)`")

@@ -19,7 +19,6 @@ from orders.findings.processes import crash_loops
 from orders.incidents import Incident
 from orders.process_registration import Registration, lives
 from orders.processes import CRASHES, KEPT, ProcessRow
-from orders.registration import Registration, lives
 from tests.config.bare import Broker, Worker, running
 from tests.engines import ROOT
 from tests.proofs.black_box.waiting import wait_for

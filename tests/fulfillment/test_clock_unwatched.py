@@ -19,8 +19,8 @@ from fulfillment.errors import LAG, Busy, InDoubt, Unavailable
 from fulfillment.models import PastAttempt, Quarantine, Saga, SagaState, StepRecord
 from fulfillment.recovery import quarantine
 from orders import probes
+from orders.clock_watch import ClockWatch
 from orders.probes import QueueProbe
-from orders.watch import ClockWatch
 from tests.actors import AMARA
 from tests.fulfillment.conftest import now_due
 from tests.fulfillment.test_clock_jumps import HOUR, SetClock, set_clock, sweep
@@ -186,7 +186,7 @@ def test_a_message_of_the_future_is_published_again(saga: int, set_clock: SetClo
 
     Sweep(lambda _: None).round()
     Saga.objects.filter(pk=saga).update(wake_at=shop_now())
-    launch = recovery.look(saga)
+    launch = recovery.inspect_saga(saga)
 
     assert launch is not None
     launched_at = Saga.objects.get(pk=saga).launched_at
@@ -220,7 +220,7 @@ def test_a_circuit_whose_probe_is_due_in_the_future_asks_now(db: None, set_clock
 
 def test_who_is_in_quarantine_until_the_future_is_inspected_now(saga: int, set_clock: SetClock) -> None:
     Quarantine.objects.create(
-        saga_id=saga, order_id=None, failures=1, code="x", first_at=shop_now(), last_at=shop_now(), look_at=shop_now()
+        saga_id=saga, order_id=None, failures=1, code="x", first_at=shop_now(), last_at=shop_now(), inspect_at=shop_now()
     )
     set_clock(-HOUR)
 
@@ -247,7 +247,7 @@ def test_no_try_may_still_be_on_its_way_from_the_future(saga: int, set_clock: Se
     quiet = []
     for _ in range(2):
         now_due(saga)
-        recovery.look(saga)
+        recovery.inspect_saga(saga)
         again = engine.start(saga, Saga.objects.get(pk=saga).epoch, "payment", compensating)
         assert again is not None
         quiet.append((again.quiet_s, again.refused_quiet_s))

@@ -93,7 +93,7 @@ def lose_a_worker(saga: int, clock: ShopClock, later_s: float) -> None:
     """It dies in its call. The sweep comes ``later_s`` after the end of its lease."""
     start(saga)
     clock.passes(LEASE + later_s)
-    recovery.look(saga)
+    recovery.inspect_saga(saga)
 
 
 @BOTH_SIDES

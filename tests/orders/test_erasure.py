@@ -8,9 +8,9 @@ import pytest
 from django.core.management import call_command
 from django.db import DatabaseError, transaction
 
-from fulfillment.batch import RetryBatch, RetryItem
 from fulfillment.circuit import Circuit, CircuitEntry
 from fulfillment.models import Saga, SagaState, StepRecord, StockMovement
+from fulfillment.retry_batches import RetryBatch, RetryItem
 from orders.clock import ShopNow
 from orders.incidents import Incident, IncidentState
 from orders.models import Fact, Order

@@ -239,8 +239,8 @@ BUGS = (
         is_later=True,
         blindness=AT_ONCE,
         file="orders/probes.py",
-        search='update(out_at=Greatest(Coalesce("out_at", stamp), stamp), ',
-        replace="update(out_at=stamp, ",
+        search='then=Greatest("out_at", Value(stamp))',
+        replace="then=Value(stamp)",
     ),
     *INPUT_BUGS,
 )

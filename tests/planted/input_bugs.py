@@ -12,7 +12,7 @@ INPUT_BUGS = (
         replace="if found else None",
     ),
     Bug(
-        name="after a part was given back the rest is asked for without a look",
+        name="after a part was given back the rest is asked for without a look-up",
         is_later=True,
         blindness=MONEY,
         file="fulfillment/engine/differing_answers.py",
@@ -44,10 +44,10 @@ INPUT_BUGS = (
         replace='asked = {"verb": request.verb, "amount_minor": amount}',
     ),
     Bug(
-        name="a batch retries what it has told to be skipped",
+        name="a batch retries what it has announced as skipped",
         is_later=True,
         blindness=PEOPLE,
-        file="fulfillment/recovery/bulk.py",
+        file="fulfillment/recovery/bulk_retries.py",
         search='waiting = batch.items.filter(skip="", outcome="")',
         replace='waiting = batch.items.filter(outcome="")',
     ),

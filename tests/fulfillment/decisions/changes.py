@@ -7,8 +7,8 @@ from tests.shop_clock import LIMITS_S
 # Whoever goes on has a fresh deadline, and is due now. Epochs fence: a decision raises them by one, and turning back by one more.
 # Who is only hurried is given back what has passed since it was due.
 LATER_S = 100.0
-NOW = {"looks in": 0.0, "deadline in": LIMITS_S["SAGA_DEADLINE_S"] - LIMITS_S["BACKOFF_S"], "paused": LATER_S - LIMITS_S["BACKOFF_S"]}
-GOES_ON = {"looks in": 0.0, "deadline in": LIMITS_S["SAGA_DEADLINE_S"]}
+NOW = {"inspected in": 0.0, "deadline in": LIMITS_S["SAGA_DEADLINE_S"] - LIMITS_S["BACKOFF_S"], "paused": LATER_S - LIMITS_S["BACKOFF_S"]}
+GOES_ON = {"inspected in": 0.0, "deadline in": LIMITS_S["SAGA_DEADLINE_S"]}
 PAYS_AGAIN = GOES_ON | {"payment": "scheduled", "payment, tries": (0, 0, 0), "payment, first start": None}
 # Of a compensation that has failed for good. Refused, it is asked for again under the next key, after a look at what is left.
 ASKED_AGAIN = GOES_ON | {

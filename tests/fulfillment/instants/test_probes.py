@@ -16,14 +16,14 @@ HARD, EDGE = LIMITS_S["TASK_HARD_LIMIT_S"], 0.001
 def test_a_stamp_proves_lost_what_was_published_a_hard_limit_before_it(saga: int, clock: ShopClock, before_s: float, is_lost: bool) -> None:
     """A worker may have prefetched it, and be busy with another task until its hard limit."""
     clock.passes(PATIENCE)
-    assert recovery.look(saga) is None
+    assert recovery.inspect_saga(saga) is None
     clock.until(found(saga).launched_at, HARD + before_s)
     (stamp,) = [stamp for queue, stamp in recovery.probes_due() if queue == "saga"]
     assert stamp == clock.now
     clock.passes(500)
     recovery.probe_came_out("saga", stamp)
 
-    assert (recovery.look(saga) is not None) is is_lost
+    assert (recovery.inspect_saga(saga) is not None) is is_lost
 
 
 def test_an_unanswered_probe_is_followed_by_another_with_waits_doubling_and_capped(clock: ShopClock) -> None:

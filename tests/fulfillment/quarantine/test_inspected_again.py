@@ -76,7 +76,7 @@ def test_what_is_in_quarantine_is_left_alone_until_its_next_inspection(saga: int
     plan_is(saga, ["poison"])
     now_due(saga)
     rounds(1)
-    Quarantine.objects.update(look_at=shop_now() + timedelta(seconds=20))
+    Quarantine.objects.update(inspect_at=shop_now() + timedelta(seconds=20))
 
     sweep = Sweep(lambda _: None)
     for _ in range(3):

@@ -13,7 +13,7 @@ from fulfillment.errors import Rejected
 from fulfillment.models import Saga, StockLevel
 from orders.models import Order
 from tests.fulfillment.conftest import ADDRESS, SandboxProcess, now_due
-from tests.witness import Door, Witness
+from tests.witness import ObservingProxy, Witness
 
 SCHEDULED, STARTED = "placed running/1 payment=scheduled", "processing running/1 payment=started"
 PAID = "processing running/1 payment=succeeded inventory=scheduled captured:100"
@@ -33,7 +33,7 @@ def order(order: Order) -> Order:
 @pytest.fixture
 def witness(order: Order, sandbox: SandboxProcess, settings: Any) -> Iterator[Witness]:
     witness = Witness(order.number)
-    door = Door(sandbox.url, witness)
+    door = ObservingProxy(sandbox.url, witness)
     settings.SANDBOX_URL = door.url
     yield witness
     door.close()

@@ -18,7 +18,7 @@ def points(witness: Witness, monkeypatch: pytest.MonkeyPatch) -> list[tuple[str,
     points: list[tuple[str, str]] = []
 
     def reached(boundary: str, step: str, compensating: bool | None) -> None:
-        witness.look()
+        witness.observe()
         points.append((boundary, next(line for line in reversed(witness.saw) if not line.startswith("→"))))
 
     monkeypatch.setattr(crashpoints, "listener", reached)

@@ -132,7 +132,7 @@ def due_again(now: datetime) -> Iterator[tuple[int, int | None]]:
 
 def _page(now: datetime, after: tuple[datetime, int] | None) -> list[tuple[datetime, int, int | None]]:
     too_far_away = now + timedelta(seconds=furthest_s())
-    waiting = Quarantine.objects.filter(Q(look_at__lte=now) | Q(look_at__gt=too_far_away)).order_by("inspect_at", "saga_id")
+    waiting = Quarantine.objects.filter(Q(inspect_at__lte=now) | Q(inspect_at__gt=too_far_away)).order_by("inspect_at", "saga_id")
     if after is not None:
         waiting = waiting.filter(Q(inspect_at__gt=after[0]) | Q(inspect_at=after[0], saga_id__gt=after[1]))
     return list(waiting.values_list("inspect_at", "saga_id", "order_id")[:BATCH])

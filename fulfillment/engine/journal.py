@@ -1,7 +1,7 @@
 """The journal's rows: how a saga is locked, and the functions by which transitions write a saga, a step's record, or a line of history.
 
 Every transition takes the saga's row lock first. So no two transitions can deadlock. Rows are created in ``creation`` and ``attempt_keys``. Two transitions are one
-SQL statement each: the start of an attempt (``attempts``), and what a backlog postpones (``backlog``).
+SQL statement each: the start of a try (``tries``), and what a backlog postpones (``backlog``).
 """
 
 from typing import Any

@@ -79,7 +79,7 @@ def test_the_engine_alone_writes_the_journal_except_for_what_it_names() -> None:
             assert ("_default_manager" in text) == (name in WRITES_ANY_MODEL), name
 
     inside = {name for name in found if name.startswith("fulfillment/engine/")}
-    assert {Path(name).stem for name in inside} == {"journal", "creation", "attempt_keys", "attempts", "backlog"}
+    assert {Path(name).stem for name in inside} == {"journal", "creation", "attempt_keys", "tries", "backlog"}
     assert {name: columns for name, columns in found.items() if name not in inside} == ALSO_WRITES_THE_JOURNAL
 
 

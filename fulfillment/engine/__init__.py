@@ -17,7 +17,6 @@ InDoubt. Everything else waits: whatever raises the epoch, schedules, records a 
 """
 
 from fulfillment.engine.attempt_keys import do_keys, was_refused
-from fulfillment.engine.tries import may_record, record_failure, record_success, start
 from fulfillment.engine.backlog import postpone, postpone_all
 from fulfillment.engine.cancellation import request_cancel
 from fulfillment.engine.circuit_holds import open_circuit_incident
@@ -36,6 +35,7 @@ from fulfillment.engine.resumption import chain_stopped, could_not_start, inspec
 from fulfillment.engine.rolling_deploys import left_at_its_end, message_dropped
 from fulfillment.engine.step_states import SCHEDULED, STARTED, WAITING
 from fulfillment.engine.transition import transition
+from fulfillment.engine.tries import may_record, record_failure, record_success, start
 
 __all__ = [
     "SCHEDULED",

@@ -23,13 +23,13 @@ BROKEN = [
     (
         "tests/proofs/storms/storm.py",
         "import tests.proofs.storms.scenario",
-        "Storms: scenarios and checks know the storm, the storm knows its means and no scenario",
+        "Storms: scenarios and checks import the storm, the storm imports its means and no scenario",
     ),
     ("sideeffects/deliveries.py", "import celery", "Celery enters through two modules"),
     (
         "sideeffects/subscribers/email/subscriber.py",
         "import sideeffects.subscribers.loyalty.models",
-        "Subscribers are unaware of each other",
+        "Subscribers do not import each other",
     ),
 ]
 

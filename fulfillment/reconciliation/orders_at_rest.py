@@ -56,7 +56,7 @@ def judge(run: Run) -> Iterator[list[Finding]]:
         chunk = _Judged(judged, [_unreadable(saga) for saga in broken])
         report.judged += len(chunk.orders)
         report.unreadable += len(chunk.unreadable)
-        run.listings.forget(gathered.order.number for gathered, _ in chunk.orders)
+        run.listings.drop(gathered.order.number for gathered, _ in chunk.orders)
         run.incidents.record(chunk.findings, OF_AN_ORDER, [gathered.saga.order_id for gathered, _ in chunk.orders])
         for gathered, findings in chunk.orders:
             if run.scope.repair and findings:

@@ -1,7 +1,8 @@
 """What ``manage.py doctor`` finds: everything that the shop needs, and whatever waits for somebody, one finding a line.
 
-Each finding stands with the owner of its fact (``orders.findings`` lists the owners). This module puts them in the order in which they should be repaired, and
-bounds each of them. It changes nothing, and waits for nothing longer than a few seconds. It leaves out what needs the database while that does not answer.
+Each finding stands with the owner of what it is about (``orders.findings`` lists the owners). This module puts them in the order in which they should be
+repaired, and bounds each of them. It changes nothing, and waits for nothing longer than a few seconds. It leaves out what needs the database while that does not
+answer.
 """
 
 from collections.abc import Callable, Iterator

@@ -1,6 +1,6 @@
 """Answers are checked where they arrive: the journal can hold them, and amount and currency are what was asked for.
 
-Another amount in the order's currency is a fact that our ledger can hold. It is entered, and then it, or what is left, is refunded. Another currency, nothing, or
+Another amount in the order's currency is something that our ledger can hold. It is entered, and then it, or what is left, is refunded. Another currency, nothing, or
 less than nothing cannot be entered: a person must look.
 """
 

@@ -1,4 +1,4 @@
-"""Facts about orders: the catalogue, and orders with snapshots of what the customer saw. Money is integer minor units plus an ISO currency."""
+"""Orders: the catalogue, and orders with snapshots of what the customer saw. Money is integer minor units plus an ISO currency."""
 
 from typing import Any, ClassVar
 

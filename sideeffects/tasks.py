@@ -1,6 +1,6 @@
 """Celery's only entry point in this package: one named task for each subscriber, the messages to them, and the probe of their queue.
 
-A task does one thing: it calls ``attempt.deliver``.
+A task does one thing: it calls ``delivery_try.deliver``.
 """
 
 import logging
@@ -30,12 +30,12 @@ _probes = probes.Probes()
 
 @dataclass(frozen=True, kw_only=True)
 class Message:
-    """What a task needs to know: which fact, for which subscriber, and of which order. ``attempt``: 2 for the second message of this delivery."""
+    """What a task needs to know: which fact, for which subscriber, and of which order. ``launch``: 2 for the second message of this delivery."""
 
     fact: uuid.UUID
     subscriber: str
     order: str
-    attempt: int
+    launch: int
 
 
 def define() -> None:
@@ -51,14 +51,14 @@ def define() -> None:
 def receive(sender: object, fact: OrderFulfilled, **_: Any) -> None:
     """A fact became true in the caller's transaction. Its messages go out after the commit, best effort. The relay decides who is owed the fact."""
     interested = [subscription.name for subscription in subscriptions().values() if isinstance(fact, subscription.fact)]
-    messages = [Message(fact=fact.fact_id, subscriber=name, order=fact.number, attempt=1) for name in interested]
+    messages = [Message(fact=fact.fact_id, subscriber=name, order=fact.number, launch=1) for name in interested]
     transaction.on_commit(lambda: publish(messages), robust=True)
 
 
 def publish(messages: list[Message]) -> list[Message]:
     """Best effort. Returns the messages that the broker did not take: the relay publishes them again."""
     for position, message in enumerate(messages):
-        task_id = f"{message.order}.{message.subscriber}.{message.attempt}"
+        task_id = f"{message.order}.{message.subscriber}.{message.launch}"
         try:
             TASKS[message.subscriber].apply_async(kwargs={"fact": str(message.fact), "order": message.order}, task_id=task_id)
         except (OperationalError, OSError) as down:

@@ -1,7 +1,10 @@
 """The journal's rows: how a saga is locked, and the functions by which transitions write a saga, a step's record, or a line of history.
 
 Every transition takes the saga's row lock first. So no two transitions can deadlock. Rows are created in ``creation`` and ``attempt_keys``. Two transitions are one
-SQL statement each: the start of an attempt (``attempts``), and what a backlog postpones (``backlog``).
+SQL statement each: the start of a try (``tries``), and what a backlog postpones (``backlog``).
+
+Note: saga isolation. The row lock, and the fencing token that is compared under it, prevent the lost update of a journal. Where a dirty read or a fuzzy read can
+happen, and what prevents it: docs/semantics.md#isolation-between-sagas-anomalies-and-countermeasures.
 """
 
 from typing import Any

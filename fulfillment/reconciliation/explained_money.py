@@ -17,8 +17,8 @@ from typing import Any
 from django.conf import settings
 from django.db import connection
 
-from fulfillment.reconciliation.facts import Facts
 from fulfillment.reconciliation.finding import Finding, Rule
+from fulfillment.reconciliation.gathered import Gathered
 from fulfillment.reconciliation.listings import Charged, Listings
 from fulfillment.reconciliation.money import ROLE
 from orders.money import money
@@ -130,12 +130,12 @@ class Listed:
     def __init__(self) -> None:
         self.sides: list[Side] = []
 
-    def judged(self, facts: Facts, findings: Collection[Finding]) -> None:
+    def judged(self, gathered: Gathered, findings: Collection[Finding]) -> None:
         """An order at rest, whose lists are complete: taken in where they differ from our ledger. What was repaired meanwhile is listed as it was before."""
-        if any(finding.repaired for finding in findings) or (facts.is_completed and facts.is_by_hand(ROLE) and not findings):
+        if any(finding.repaired for finding in findings) or (gathered.is_completed and gathered.is_by_hand(ROLE) and not findings):
             return
-        sides = list(_sides(facts.order.number, facts.charges)) or [(facts.order.number, facts.order.currency, 0, 0)]
-        if sides != [(facts.order.number, facts.order.currency, facts.money.captured, facts.money.refunded)]:
+        sides = list(_sides(gathered.order.number, gathered.charges)) or [(gathered.order.number, gathered.order.currency, 0, 0)]
+        if sides != [(gathered.order.number, gathered.order.currency, gathered.money.captured, gathered.money.refunded)]:
             self.sides += sides
 
     def others(self, listings: Listings) -> None:

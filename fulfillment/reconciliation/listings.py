@@ -68,7 +68,7 @@ class Booked(NamedTuple):
 
 
 class Listings:
-    """Charges and labels by order number. Orders that were judged are forgotten, so that what is left belongs to nobody.
+    """Charges and labels by order number. Orders that were judged are dropped, so that what is left belongs to nobody.
 
     ``providers`` were read to their end; ``silent`` ones were not, each with a sentence that says why: nothing of them is kept.
     """
@@ -105,21 +105,21 @@ class Listings:
         return self._charges.get(number, ()), self._labels.get(number, ())
 
     def entries_by_number(self) -> Iterator[tuple[str, tuple[Charged | Booked, ...]]]:
-        """What was listed and not forgotten."""
+        """What was listed and not dropped."""
         for number in list(self._charges.keys() | self._labels.keys()):
             yield number, (*self._charges.get(number, ()), *self._labels.get(number, ()))
 
-    def forget(self, numbers: Iterable[str]) -> None:
+    def drop(self, numbers: Iterable[str]) -> None:
         for number in numbers:
             self._charges.pop(number, None)
             self._labels.pop(number, None)
 
     def charges(self) -> Iterator[tuple[str, tuple[Charged, ...]]]:
-        """Of all orders not forgotten, given back or not."""
+        """Of all orders not dropped, given back or not."""
         yield from self._charges.items()
 
     def open_numbers(self) -> list[str]:
-        """Orders not forgotten for which a provider still holds something."""
+        """Orders not dropped for which a provider still holds something."""
         money = {number for number, charges in self._charges.items() if any(charge.is_open for charge in charges)}
         parcels = {number for number, labels in self._labels.items() if any(label.is_open for label in labels)}
         return sorted(money | parcels)

@@ -23,7 +23,7 @@ def judge(run: Run) -> list[Finding]:
     lost = forgotten.inspect(run.listings)
     unplaced = list(forgotten.findings(lost))
     run.incidents.record(unplaced, ())  # nothing but ``manage.py recover`` resolves it
-    run.listings.forget(lost.orders)
+    run.listings.drop(lost.orders)
     silent = [_not_listed(place, why, run.unjudged[place]) for place, why in run.listings.silent.items()]
     run.incidents.record(silent, ())
     is_gone(Incident.objects.filter(code=Rule.NOT_LISTED, subject__in=[_named(place) for place in run.listings.providers]))

@@ -1,6 +1,6 @@
-"""Findings: what ``manage.py doctor`` and ``/status`` say about one fact, in one line.
+"""Findings: what ``manage.py doctor`` and ``/status`` say about one thing, in one line.
 
-Each finding stands with the owner of its fact: the database, its sessions and the processes here, the core's in ``fulfillment.findings``, deliveries in
+Each finding stands with the owner of what it is about: the database, its sessions and the processes here, the core's in ``fulfillment.findings``, deliveries in
 ``sideeffects.findings``, broker and workers in ``config.worker.findings``. ``config.doctor`` puts them in order.
 """
 

@@ -102,7 +102,7 @@ def _launch(delivery: Delivery, after_loss: AfterLoss) -> Message | None:
 def _published(delivery: Delivery) -> Message:
     relaunches = delivery.relaunches + 1
     Delivery.objects.filter(pk=delivery.pk).update(relaunches=relaunches, launched_at=ShopNow(), wake_at=None)
-    return Message(fact=delivery.fact_id, subscriber=delivery.subscriber, order=delivery.fact.order.number, attempt=relaunches + 1)
+    return Message(fact=delivery.fact_id, subscriber=delivery.subscriber, order=delivery.fact.order.number, launch=relaunches + 1)
 
 
 def not_published(messages: list[Message]) -> None:

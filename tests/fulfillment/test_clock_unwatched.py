@@ -14,7 +14,7 @@ from config.management.commands.sweep import Sweep
 from fulfillment import engine, recovery
 from fulfillment.circuit import Circuit, CircuitState
 from fulfillment.clock import shop_now
-from fulfillment.engine import attempts, budget
+from fulfillment.engine import budget, tries
 from fulfillment.errors import LAG, Busy, InDoubt, Unavailable
 from fulfillment.models import PastAttempt, Quarantine, Saga, SagaState, StepRecord
 from fulfillment.recovery import quarantine
@@ -33,9 +33,9 @@ SECOND = timedelta(seconds=1)
 @pytest.fixture
 def process() -> Iterator[None]:
     """A worker's process that has just begun."""
-    was, attempts.watch = attempts.watch, ClockWatch(settings.CLOCK_TOLERANCE_S)
+    was, tries.watch = tries.watch, ClockWatch(settings.CLOCK_TOLERANCE_S)
     yield
-    attempts.watch = was
+    tries.watch = was
 
 
 def fail(saga: int) -> None:
@@ -160,7 +160,7 @@ def test_a_look_up_counts_only_as_far_as_this_process_has_seen_the_clock(saga: i
 
 def test_a_process_that_has_seen_enough_believes_the_clock(saga: int, process: None) -> None:
     engine.start(saga, 1, "payment", False)
-    attempts.watch._calm_since -= 2 * settings.LEASE_S
+    tries.watch._calm_since -= 2 * settings.LEASE_S
     StepRecord.objects.filter(saga=saga, name="payment").update(state="scheduled", asked_until=shop_now() - HOUR)
 
     second = engine.start(saga, 1, "payment", False)

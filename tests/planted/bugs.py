@@ -55,7 +55,7 @@ BUGS = (
     Bug(
         name="a success does not wait for the disk",
         blindness=BOUNDARIES,
-        file="fulfillment/engine/attempts.py",
+        file="fulfillment/engine/tries.py",
         search="    recorded = succeed(saga, claim.name, receipt, claim.compensating)\n",
         replace="    may_be_lost()\n    recorded = succeed(saga, claim.name, receipt, claim.compensating)\n",
     ),

@@ -39,7 +39,7 @@ def fails(event: OrderFulfilled, delivery: Delivery) -> None:
 
 
 def published(clock: ShopClock, lost_before: Any = None) -> list[int]:
-    return [message.attempt for message in relay.due(discovery.names(), lost_before, relay.after_loss)]
+    return [message.launch for message in relay.due(discovery.names(), lost_before, relay.after_loss)]
 
 
 def test_a_try_lasts_twice_its_limit_and_the_time_after_which_it_is_killed(owed: Owed, clock: ShopClock) -> None:
@@ -142,13 +142,13 @@ def test_a_worker_is_lost_at_the_end_of_its_lease_and_the_next_try_backs_off(
         assert clock.left(owed.delivery.wake_at) == subscription.backoff_s * SCALE
 
 
-@pytest.mark.parametrize(("before_s", "attempts"), [(EDGE, []), (0, [2])], ids=["just before", "then"])
-def test_a_delivery_is_due_at_its_instant(owed: Owed, clock: ShopClock, before_s: float, attempts: list[int]) -> None:
+@pytest.mark.parametrize(("before_s", "launches"), [(EDGE, []), (0, [2])], ids=["just before", "then"])
+def test_a_delivery_is_due_at_its_instant(owed: Owed, clock: ShopClock, before_s: float, launches: list[int]) -> None:
     delivery_try.deliver(declared("email", handler=fails), owed.fact.pk)
     clock.until(owed.delivery.wake_at, -before_s)
 
-    assert published(clock) == attempts
-    if attempts:
+    assert published(clock) == launches
+    if launches:
         assert (clock.left(owed.delivery.launched_at), owed.delivery.wake_at) == (0, None)
 
 
@@ -166,8 +166,8 @@ def test_a_fact_s_first_message_is_lost_if_a_stamp_left_a_hard_limit_after_it_an
         assert clock.left(owed.delivery.wake_at) == 0
 
 
-@pytest.mark.parametrize(("after_s", "attempts"), [(0, []), (EDGE, [3])], ids=["as late as it may be", "earlier"])
-def test_a_message_of_the_relay_is_lost_by_the_same_rule(owed: Owed, clock: ShopClock, after_s: float, attempts: list[int]) -> None:
+@pytest.mark.parametrize(("after_s", "launches"), [(0, []), (EDGE, [3])], ids=["as late as it may be", "earlier"])
+def test_a_message_of_the_relay_is_lost_by_the_same_rule(owed: Owed, clock: ShopClock, after_s: float, launches: list[int]) -> None:
     clock.passes(HARD + EDGE)
     stamp_comes_out(clock)
     relay.owe(probes.lost_before(tasks.QUEUE))
@@ -175,7 +175,7 @@ def test_a_message_of_the_relay_is_lost_by_the_same_rule(owed: Owed, clock: Shop
     clock.until(owed.delivery.launched_at, HARD + after_s)
     stamp_comes_out(clock)
 
-    assert published(clock, probes.lost_before(tasks.QUEUE)) == attempts
+    assert published(clock, probes.lost_before(tasks.QUEUE)) == launches
 
 
 def stamp_comes_out(clock: ShopClock) -> None:

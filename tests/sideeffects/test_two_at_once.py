@@ -174,7 +174,7 @@ def test_two_relays_publish_one_message(record_fact: RecordFact, both_have_read:
 
     first, second = at_once(take, "FOR NO KEY UPDATE", take, must_wait=False)
 
-    assert ([message.attempt for message in first], second) == ([2], [])
+    assert ([message.launch for message in first], second) == ([2], [])
     assert one.delivery.relaunches == 1
 
 

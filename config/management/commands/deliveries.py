@@ -6,7 +6,7 @@ from typing import Any
 
 from django.core.management.base import CommandParser
 
-from fulfillment.management.operating import OperatorCommand, authenticated, find_order, words, wrong_usage
+from fulfillment.management.operating import OperatorCommand, authenticated, find_order, order_number, words, wrong_usage
 from sideeffects import dead_letters, relay
 from sideeffects.dead_letters import Pile
 from sideeffects.models import Delivery, DeliveryState
@@ -28,7 +28,7 @@ class Command(OperatorCommand):
         parser.add_argument("--subscriber", default="", help="of this one")
         parser.add_argument("--state", choices=DeliveryState.values, default="", help="in this state")
         parser.add_argument("--error", default="", help="with this code of the last error, like ConnectionRefusedError")
-        parser.add_argument("--order", default="", help="of this order, like ORD-1043")
+        parser.add_argument("--order", type=order_number, default="", help="of this order, like ORD-1043")
         parser.add_argument("--discard", metavar="SUBSCRIBER", help="dead letters, or what is held, for good: the effect will not happen")
         parser.add_argument("--reason", type=words, help="why, for whoever reads it later")
 

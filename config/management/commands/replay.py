@@ -7,7 +7,7 @@ from typing import Any
 from django.core.management.base import CommandParser
 
 from fulfillment.management.numbers import rate
-from fulfillment.management.operating import OperatorCommand, authenticated, find_order, instant, words, wrong_usage
+from fulfillment.management.operating import OperatorCommand, authenticated, find_order, instant, order_number, words, wrong_usage
 from sideeffects import discovery, replay
 from sideeffects.replay import Batch, Choice
 
@@ -26,7 +26,7 @@ class Command(OperatorCommand):
         super().add_arguments(parser)
         parser.add_argument("--subscriber", default="", help="of this one, as `manage.py deliveries` names it")
         parser.add_argument("--error", default="", help="of this cause: the code that `manage.py deliveries` shows")
-        parser.add_argument("--order", default="", help="of this order")
+        parser.add_argument("--order", type=order_number, default="", help="of this order, like ORD-1043")
         parser.add_argument("--since", type=instant, help="of orders fulfilled then or later, like 2026-11-27T04:00 (UTC)")
         parser.add_argument("--until", type=instant, help="of orders fulfilled then or earlier")
         parser.add_argument("--all", action="store_true", help="whichever")

@@ -30,7 +30,7 @@ class Sweep(Loop):
         self.reconciling_since = 0.0
         self.circuits_inspected_at = 0.0
 
-    def forget(self) -> None:
+    def drop_marks(self) -> None:
         self.memory.mark.start_over()
 
     def work(self) -> int:
@@ -41,7 +41,7 @@ class Sweep(Loop):
                 self._move_with_the_clock()
                 return self._round()
             self.jumps.clear()
-            self.forget()  # somebody else works: only a whole round finds out what is left to do then
+            self.drop_marks()  # somebody else works: only a whole round finds out what is left to do then
             return 0
         except recovery.ClockHasJumped as jump:
             return self._in_the_middle(jump.seconds)
@@ -62,7 +62,7 @@ class Sweep(Loop):
         while self.jumps:
             moved = recovery.move_with_the_clock(self.jumps[0])
             jump = self.jumps.pop(0)
-            self.forget()
+            self.drop_marks()
             self.report(f"sweep: the database's clock has jumped by {jump.seconds:+.1f} s; {moved} open sagas were moved with it")
 
     def _round(self) -> int:

@@ -140,9 +140,23 @@ def test_what_one_operator_writes_does_not_steer_another_one_s_terminal(saga: in
     assert not [letter for letter in shown if letter != "\n" and (has_control(letter) or category(letter) == "Cs")]
 
 
-@pytest.mark.parametrize("line", ["why ORD-9", "timeline ORD-9", "decide ORD-9 retry --version 1 --reason r"])
-def test_an_unknown_order_is_named(saga: int, manage: Manage, line: str) -> None:
-    assert manage(line) == Run(1, "", "There is no order ORD-9.")
+OF_AN_ORDER = ["why {}", "timeline {}", "decide {} retry --version 1 --reason r", "deliveries --order {}", "replay --order {}"]
+
+
+@pytest.mark.parametrize("typed", ["ORD-9", "9"])
+@pytest.mark.parametrize("line", OF_AN_ORDER)
+def test_an_unknown_order_is_named(saga: int, manage: Manage, line: str, typed: str) -> None:
+    assert manage(line.format(typed)) == Run(1, "", "There is no order ORD-9.")
+
+
+@pytest.mark.parametrize("line", OF_AN_ORDER)
+def test_whoever_types_no_number_is_shown_what_one_looks_like(saga: int, manage: Manage, line: str) -> None:
+    assert manage(line.format("ord-1")) == Run(1, "", "There is no order ord-1. A number looks like ORD-1043.")
+
+
+def test_the_digits_of_a_number_are_enough(saga: int, manage: Manage) -> None:
+    """I read 1043 out on the phone, and whoever types it finds my order."""
+    assert manage("why 1").out == manage("why ORD-1").out != ""
 
 
 @pytest.mark.parametrize("name", ["why", "timeline", "incidents", "decide", "retry_orders", "doctor"])

@@ -7,8 +7,8 @@ from django.db.models import Prefetch
 from fulfillment import engine
 from fulfillment.models import Saga, SagaState, StepState
 from fulfillment.provider_call import with_provider_of
-from fulfillment.reconciliation.facts import gather
 from fulfillment.reconciliation.finding import Finding, Rule
+from fulfillment.reconciliation.gathered import gather
 from fulfillment.reconciliation.listings import NotListed, providers, read
 from fulfillment.reconciliation.orders_at_rest import findings_about
 from fulfillment.reconciliation.scope import MARGIN
@@ -70,8 +70,8 @@ def _as_reconciled(order: Order) -> list[Finding]:
     listings = read(providers(Saga.objects.filter(order=order)), order.placed_at - MARGIN, lambda *_: None)
     if listings.silent:
         raise NotListed(", ".join(f"{role} {provider}: {why}" for (role, provider), why in listings.silent.items()))
-    (facts,) = gather([order.saga], listings, subscriber_audits)
-    found = findings_about(facts)
+    (gathered,) = gather([order.saga], listings, subscriber_audits)
+    found = findings_about(gathered)
     return found if SagaState(order.saga.state).is_final else [finding for finding in found if finding.rule in WHILE_OPEN]
 
 

@@ -36,7 +36,7 @@ class Money:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Facts:
+class Gathered:
     """One order: its journal, our ledger, the last entries of its history, its stock, its facts, and what the providers list for it.
 
     ``missing_deliveries``: for each recorded fact the subscribers that are owed it and have no delivery of it. Empty while the relay has not come to the fact.
@@ -100,7 +100,7 @@ class Facts:
         )
 
 
-def gather(sagas: list[Saga], listings: Listings, audit: SideEffectsAudit) -> Iterator[Facts]:
+def gather(sagas: list[Saga], listings: Listings, audit: SideEffectsAudit) -> Iterator[Gathered]:
     """Six queries, whatever the number of sagas. One of them is the side effects' own."""
     orders = [saga.order_id for saga in sagas]
     numbers = [saga.order.number for saga in sagas]
@@ -108,7 +108,7 @@ def gather(sagas: list[Saga], listings: Listings, audit: SideEffectsAudit) -> It
     missing = audit.missing_deliveries(orders)
     for saga in sagas:
         charges, labels = listings.of(saga.order.number)
-        yield Facts(
+        yield Gathered(
             saga=saga,
             charges=charges,
             labels=labels,

@@ -2,11 +2,11 @@
 
 The sweep. ``sweep`` finds what is due, ``inspection`` works on one saga, ``containment`` keeps its trouble from the others, ``sweep_memory`` is what one sweep
 remembers, and ``heartbeat`` shows that it is at work. ``quarantine`` holds the sagas that nobody can work on. ``probes`` distinguish loss from backlog, ``circuits``
-inspects providers that are out, ``jumps`` moves open sagas with a clock that has jumped.
+inspects providers that are out, ``clock_jumps`` moves open sagas with a clock that has jumped.
 
 A person. ``choices`` says what is legal, ``requests`` what is asked and answered, ``decisions`` does it. ``action_table`` is what each action does;
-``provider_lookup``, ``stated_amounts``, ``second_approval`` and ``decision_entries`` are what a decision needs before. ``safe_actions`` need no version, ``bulk``
-retries many orders, and ``unreadable_orders`` are decided without reading them. ``incident_groups`` shows what one cause has brought about.
+``provider_lookup``, ``stated_amounts``, ``second_approval`` and ``decision_entries`` are what a decision needs before. ``safe_actions`` need no version,
+``bulk_retries`` retries many orders, and ``unreadable_orders`` are decided without reading them. ``incident_groups`` shows what one cause has brought about.
 
 ``manage.py recover --restored`` is elsewhere: ``fulfillment.reconciliation.restored`` and ``engine.restore``.
 

@@ -25,6 +25,8 @@ TOP = {
     "README.md", "Makefile", "pyproject.toml", "docs", "LICENSE", "CHANGELOG.md",
 }  # fmt: skip
 VAGUE = re.compile(r"(^|_)(utils?|helpers?|common|services?|misc)\.py$")
+WORD = re.compile(r"``([a-z]\w*)``")
+COMMANDS = {"simulate", "storm"}
 READS_THE_ENVIRONMENT = {
     "config/settings.py",
     "config/stack/processes.py",
@@ -53,6 +55,16 @@ def test_the_top_level_is_the_layout() -> None:
 
 def test_no_file_has_a_vague_name() -> None:
     assert [name for name in tracked() if VAGUE.search(Path(name).name)] == []
+
+
+def test_what_a_package_says_of_its_modules_is_there() -> None:
+    """A word in code type in the docstring of a package is a module or a package beside it."""
+    packages = [(Path(name).parent, text) for name, text in code() if name.endswith("/__init__.py")]
+    named = [(folder, word) for folder, text in packages for word in WORD.findall(ast.get_docstring(ast.parse(text)) or "")]
+    beside = {(Path(name).parent, Path(name).stem) for name in tracked()} | {(folder.parent, folder.name) for folder, _ in packages}
+
+    assert len(named) > 50
+    assert [f"{folder}: {word}" for folder, word in named if (folder, word) not in beside and word not in COMMANDS] == []
 
 
 def test_the_environment_is_read_in_one_file() -> None:

@@ -9,7 +9,7 @@ from django.conf import settings
 
 from fulfillment import engine, recovery
 from fulfillment.circuit import Circuit, CircuitState
-from fulfillment.errors import InDoubt, Outcome, Unavailable
+from fulfillment.errors import CircuitSignal, InDoubt, Unavailable
 from fulfillment.models import Saga, SagaState, StepState
 from orders.models import Incident, Order
 from tests.fulfillment.driving import copy_of, found, in_doubt, record
@@ -162,7 +162,7 @@ def test_our_own_trouble_asks_another_one_as_soon_as_before(place: Place, clock:
     claim = engine.start(saga, found(saga).epoch, "payment", False)
     assert claim is not None
 
-    engine.record_failure(claim, InDoubt("slow on our side", code="time_limit", outcome=Outcome.IGNORED))
+    engine.record_failure(claim, InDoubt("slow on our side", code="time_limit", signal=CircuitSignal.IGNORED))
 
     assert clock.left(circuit().next_probe_at) == 2 * BACKOFF
 

@@ -6,7 +6,7 @@ from django.core.management import call_command
 
 from fulfillment import recovery
 from fulfillment.circuit import Circuit, CircuitEntry, CircuitState
-from fulfillment.errors import InDoubt, Outcome
+from fulfillment.errors import CircuitSignal, InDoubt
 from fulfillment.explanation import explain
 from fulfillment.gateways import http
 from fulfillment.models import Saga, SagaState, StepState
@@ -184,7 +184,7 @@ def test_an_answer_about_this_request_is_no_outage() -> None:
     for status in (404, 409, 422):
         error = http.outcome(status, {"error": {"code": "odd"}}, ())
         assert error is not None
-        assert error.outcome is Outcome.SUCCESS
+        assert error.signal is CircuitSignal.SUCCESS
 
 
 # --- incidents are never in the way -----------------------------------------------------------------------------------------

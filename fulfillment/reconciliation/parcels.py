@@ -14,7 +14,7 @@ ROLE = "carrier"
 def labels_nobody_owns(facts: Facts) -> Iterator[Finding]:
     """A label under no key of the plan: a parcel may leave that nobody pays for. Where a person has shipped, or has kept a parcel, one may be there."""
     foreign = [label for label in facts.labels if label.is_open and (label.provider, label.key) not in facts.of_role(ROLE)]
-    if not foreign or (_is_a_person_s(facts) and len(open_labels(facts)) <= 1):
+    if not foreign or (_by_person(facts) and len(open_labels(facts)) <= 1):
         return
     keys = ", ".join(f"{label.key} with {label.provider}" for label in foreign)
     yield facts.finding(Rule.LABEL_NOBODY_OWNS, f"booked under {keys}", amount_minor=facts.order.total_minor)
@@ -53,5 +53,5 @@ def open_labels(facts: Facts) -> list[Booked]:
     return [label for label in facts.labels if label.is_open]
 
 
-def _is_a_person_s(facts: Facts) -> bool:
+def _by_person(facts: Facts) -> bool:
     return facts.is_by_hand(ROLE) or facts.state is SagaState.CLOSED_BY_OPERATOR

@@ -62,7 +62,7 @@ class Recovery:
     open_orders: list[OpenOrder] = field(default_factory=list)
 
     @property
-    def a_person_s(self) -> list[OpenOrder]:
+    def needs_person(self) -> list[OpenOrder]:
         return [one for one in self.open_orders if one.differs]
 
     @property

@@ -96,6 +96,8 @@ def _wait_until_listed(scope: Scope, lag_s: float, watch: Watch) -> None:
 
 def _counted(scope: Scope, listings: Listings) -> Report:
     """A report that counts the orders that are not judged."""
-    a_person_s = Q(state=SagaState.NEEDS_ATTENTION)
-    counts = scope.sagas.aggregate(waiting=Count("pk", a_person_s), rest=Count("pk", ~a_person_s), at_rest=Count("pk", scope.is_at_rest))
+    needs_person = Q(state=SagaState.NEEDS_ATTENTION)
+    counts = scope.sagas.aggregate(
+        waiting=Count("pk", needs_person), rest=Count("pk", ~needs_person), at_rest=Count("pk", scope.is_at_rest)
+    )
     return Report(open=counts["rest"] - counts["at_rest"], waiting=counts["waiting"], entries=listings.entries)

@@ -211,7 +211,7 @@ def test_those_who_wait_are_woken_twenty_a_second_from_the_first_on(place: Place
 
 
 @pytest.mark.parametrize(("before_s", "is_open"), [(EDGE, False), (0, True)], ids=["just before", "then"])
-def test_who_was_never_asked_for_is_a_person_s_after_the_limit_of_an_outage(
+def test_who_was_never_asked_for_needs_a_person_after_the_limit_of_an_outage(
     place: Place, clock: ShopClock, before_s: float, is_open: bool
 ) -> None:
     opened(place, clock)

@@ -233,7 +233,7 @@ def test_a_page_of_facts_on_which_nobody_can_work_is_passed(facts: list[Fact], m
     assert owed(facts) == facts
 
 
-def test_a_person_s_decision_reaches_every_batch(facts: list[Fact], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_decision_by_a_person_reaches_every_batch(facts: list[Fact], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(deliveries, "AT_ONCE", 5)
     owe_all()
     Delivery.objects.update(state="dead", wake_at=None)

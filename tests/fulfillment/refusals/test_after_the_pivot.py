@@ -106,7 +106,7 @@ def test_a_new_key_is_as_young_as_its_scheduling(wrapping: int, clock: ShopClock
     assert (claim.key, claim.age_s, claim.quiet_s, claim.refused_quiet_s) == (SECOND, 0, None, 1000 - LEASE)
 
 
-def test_a_person_s_retry_after_the_pivot_has_a_new_key_too(wrapping: int, clock: ShopClock, settings: Any) -> None:
+def test_a_retry_by_a_person_after_the_pivot_has_a_new_key_too(wrapping: int, clock: ShopClock, settings: Any) -> None:
     settings.STEP_TRIES = 1
     inspect_when_due(wrapping, clock)
     assert found(wrapping).state == SagaState.NEEDS_ATTENTION

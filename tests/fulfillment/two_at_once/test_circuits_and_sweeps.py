@@ -100,7 +100,7 @@ def test_who_begins_to_wait_while_a_circuit_closes_is_woken(order: Order) -> Non
     assert (it.wake_at - it.held_at).total_seconds() < 5  # type: ignore[operator]
 
 
-def test_a_probe_s_answer_and_a_person_s_hold_at_once_end_as_the_later_one_says(order: Order) -> None:
+def test_the_answer_of_a_probe_and_a_hold_by_a_person_at_once_end_as_the_later_one_says(order: Order) -> None:
     opened(order)
     Circuit.objects.update(next_probe_at=LONG_AGO)
     (launch,) = recovery.circuit_probes()

@@ -32,7 +32,7 @@ def _causes() -> Iterator[tuple[str, str, str]]:
         yield subscriber, REMOVED, f"no code knows this subscriber any more; held for it: {count}"
     for subscriber, sentence in not_answering().items():
         yield subscriber, deliveries.NOT_ANSWERING, sentence
-    for subscriber, count in _failing().exclude(subscriber__in=circuit.all_at_work().values("subscriber")):
+    for subscriber, count in _failing().exclude(subscriber__in=circuit.not_closed().values("subscriber")):
         yield subscriber, FAILING, f"failing for longer than {settings.QUEUE_UNSERVED_LIMIT_S:g} s, and still tried: {count}"
 
 

@@ -25,7 +25,7 @@ NEVER_ASKED = "never_asked"  # code of the incident about an order that waits fo
 def hold_on(saga: Saga, record: StepRecord, compensating: bool, circuit: Circuit) -> None:
     """The sweep, or a start that was refused, has found the circuit open: the saga is held. A scheduled step that was never asked for is pending again."""
     now = shop_now()
-    if circuit.lets(saga.pk, now):
+    if circuit.may_call(saga.pk, now):
         save(saga, wake_at=circuit.probe_until)
         return
     relaunches = saga.relaunches if saga.held_by else 0

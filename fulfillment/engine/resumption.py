@@ -7,7 +7,7 @@ from fulfillment.clock import ShopNow, backoff_s, in_seconds, lease_s, patience_
 from fulfillment.crashpoints import crash_point
 from fulfillment.engine.attempt_keys import entry_detail, next_do, was_refused
 from fulfillment.engine.budget import give_back_what_was_lost, give_time, spent, tries_spent, try_given_back
-from fulfillment.engine.circuit_holds import ANSWERS_AGAIN, release, stands_before
+from fulfillment.engine.circuit_holds import ANSWERS_AGAIN, open_circuit_before, release
 from fulfillment.engine.circuit_probes import hold_on
 from fulfillment.engine.compensation import park_compensation, schedule_next_compensation, turn_back
 from fulfillment.engine.database_trouble import goes_on, is_put_off, open_database_incident
@@ -39,7 +39,7 @@ def could_not_start(saga_id: int, epoch: int) -> Launch | None:
     if saga.cancel_requested_at and not compensating:
         turn_back(saga)
         return launch_of(saga)
-    if not saga.held_by and (circuit := stands_before(saga, record, compensating)):
+    if not saga.held_by and (circuit := open_circuit_before(saga, record, compensating)):
         hold_on(saga, record, compensating, circuit)
     return None
 
@@ -111,7 +111,7 @@ def inspect_saga(saga: Saga, poison_after: int, calm_s: float | None = None) -> 
             _leave_to_others(saga, record)
             return None
         park_unserved(saga, record, needs)
-    elif (circuit := stands_before(saga, record, compensating)) and not _is_at_its_end(saga, record, compensating, poison_after):
+    elif (circuit := open_circuit_before(saga, record, compensating)) and not _is_at_its_end(saga, record, compensating, poison_after):
         hold_on(saga, record, compensating, circuit)
         crash_point("sweep", saga.order.number, record.name, compensating=compensating)
         return None

@@ -84,7 +84,7 @@ def _update_incident(name: str) -> None:
     """One incident while the circuit is open, and none once it has closed. The circuit is read anew, because a probe may have been answered meanwhile."""
     with transaction.atomic():
         wait_for_locks(BRIEFLY_S)
-        if circuit := circuits.open_one(name):
+        if circuit := circuits.find_open(name):
             engine.open_circuit_incident(circuit)
         else:
             resolve(_incidents_of(name), "closed", "the circuit is closed", "")

@@ -215,7 +215,7 @@ def test_a_circuit_whose_probe_is_due_in_the_future_asks_now(db: None, set_clock
     set_clock(-HOUR)
 
     assert circuit.wants_a_probe(shop_now())
-    assert not circuit.lets(1, shop_now())
+    assert not circuit.may_call(1, shop_now())
 
 
 def test_who_is_in_quarantine_until_the_future_is_inspected_now(saga: int, set_clock: SetClock) -> None:

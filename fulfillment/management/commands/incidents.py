@@ -8,7 +8,7 @@ from typing import Any
 from django.core.management.base import CommandParser
 
 from fulfillment import recovery
-from fulfillment.engine.circuit_holds import sentence
+from fulfillment.engine import sentence_with_waiting
 from fulfillment.management.operating import OperatorCommand, incident_as_json
 from fulfillment.models import Circuit
 from fulfillment.recovery import Group
@@ -70,7 +70,7 @@ def _advised(group: Group) -> str:
 def _message(group: Group) -> str:
     """A circuit is a group of its own: since when it is open, how many orders wait, and for how much money."""
     if _subject(group) == CIRCUIT and (circuit := Circuit.objects.filter(pk=group.code).first()):
-        return f"{sentence(circuit)}."
+        return f"{sentence_with_waiting(circuit)}."
     return f"{group.label}."
 
 

@@ -5,6 +5,7 @@ from typing import Any
 
 from orders.findings import OK, WARN, Finding, rounded, runbook
 from orders.findings.processes import loop
+from orders.text import counted
 from sideeffects import dead_letters, incidents, relay
 from sideeffects.models import DeliveryState
 
@@ -36,11 +37,11 @@ def deliveries() -> Iterator[Finding]:
 def wait() -> str:
     """How many deliveries wait; empty: none."""
     count = relay.waiting()
-    return ("1 delivery waits" if count == 1 else f"{count} deliveries wait") if count else ""
+    return counted(count, "delivery", "wait") if count else ""
 
 
 def numbers() -> dict[str, Any]:
     """On ``/status``. Raises DatabaseError."""
-    counted = {state: sum(pile.count for pile in dead_letters.piles() if pile.state == state) for state in dead_letters.WAITING}
-    waiting = {"waiting": relay.waiting(), **{state.value: count for state, count in counted.items()}}
+    by_state = {state: sum(pile.count for pile in dead_letters.piles() if pile.state == state) for state in dead_letters.WAITING}
+    waiting = {"waiting": relay.waiting(), **{state.value: count for state, count in by_state.items()}}
     return {"deliveries": waiting, "relay_age_s": rounded(relay.age_s())}

@@ -13,6 +13,7 @@ from django.db.models import Count, QuerySet
 
 from orders.clock import in_seconds
 from orders.incidents import Incident, IncidentKind, open_incident, resolve, unresolved
+from orders.text import counted
 from sideeffects import circuit, dead_letters, deliveries
 from sideeffects.models import Circuit, Delivery, DeliveryState
 
@@ -26,8 +27,11 @@ def _causes() -> Iterator[tuple[str, str, str]]:
         if pile.state == DeliveryState.HELD:
             held[pile.subscriber] += pile.count
         else:
-            letters = "1 dead letter" if pile.count == 1 else f"{pile.count} dead letters"
-            yield pile.subscriber, pile.code or OUT_OF_TIME, f"{letters}{f'; the last: {pile.error}' if pile.error else ''}"
+            yield (
+                pile.subscriber,
+                pile.code or OUT_OF_TIME,
+                f"{counted(pile.count, 'dead letter')}{f'; the last: {pile.error}' if pile.error else ''}",
+            )
     for subscriber, count in held.items():
         yield subscriber, REMOVED, f"no code knows this subscriber any more; held for it: {count}"
     for subscriber, sentence in not_answering().items():

@@ -21,6 +21,7 @@ from fulfillment.models import Saga, StepRecord
 from orders.clock import jittered
 from orders.incidents import IncidentKind, open_incident, resolve_incidents, unresolved
 from orders.money import money
+from orders.text import counted
 from orders.timeline import Kind
 
 ANSWERS_AGAIN = "the provider answers again"
@@ -97,4 +98,4 @@ def sentence_with_waiting(circuit: Circuit) -> str:
     )
     orders = sum(count for _, count, _ in rows)
     in_all = " + ".join(money(minor, currency) for currency, _, minor in sorted(rows))
-    return f"{circuit.sentence}; {'1 order waits' if orders == 1 else f'{orders} orders wait'}" + (f", {in_all} in all" if in_all else "")
+    return f"{circuit.sentence}; {counted(orders, 'order', 'wait')}" + (f", {in_all} in all" if in_all else "")

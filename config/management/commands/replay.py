@@ -8,6 +8,7 @@ from django.core.management.base import CommandParser
 
 from fulfillment.management.numbers import rate
 from fulfillment.management.operating import OperatorCommand, authenticated, find_order, instant, words, wrong_usage
+from orders.text import counted
 from sideeffects import discovery, replay
 from sideeffects.replay import Batch, Choice
 
@@ -83,5 +84,4 @@ def _left_out(batch: Batch, customers_see_it: bool) -> str:
 
 def _line(batch: Batch, customers_see_it: bool) -> str:
     why = _left_out(batch, customers_see_it)
-    letters = "1 dead letter" if batch.count == 1 else f"{batch.count} dead letters"
-    return f"{batch.subscriber} · {batch.error or 'no error is recorded'} · {letters}{f' · left out: {why}' if why else ''}"
+    return f"{batch.subscriber} · {batch.error or 'no error is recorded'} · {counted(batch.count, 'dead letter')}{f' · left out: {why}' if why else ''}"

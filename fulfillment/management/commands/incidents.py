@@ -13,6 +13,7 @@ from fulfillment.management.operating import OperatorCommand, incident_as_json
 from fulfillment.models import Circuit
 from fulfillment.recovery import Group
 from orders.incidents import Incident, IncidentKind
+from orders.text import counted
 
 NOTHING = "Nothing waits for a person."
 ORDER, CIRCUIT = "order", "circuit"
@@ -52,7 +53,7 @@ class Command(OperatorCommand):
 def _group_lines(group: Group) -> Iterator[str]:
     cause = " · ".join(filter(None, (group.kind, group.step, group.code)))
     amount = recovery.amounts(group.at_risk)
-    subjects = _count(group.orders, _subject(group))
+    subjects = counted(group.orders, _subject(group))
     yield (
         f"{cause} · {subjects} · {amount + ' at risk' if amount else 'no money at risk'}"
         f" · first {group.first:%Y-%m-%d %H:%M:%S} · last {group.last:%Y-%m-%d %H:%M:%S}"
@@ -105,11 +106,6 @@ def _last_line(groups: list[Group], orders: int, asleep: int) -> str:
             others[what] += group.orders
     amount = recovery.amounts(*(group.at_risk for group in groups))
     left = orders - sum(others.values())
-    counted = [_count(left, ORDER)] * (left > 0) + [_count(count, what) for what, count in others.items()]
-    waits = f"{', '.join(counted)} in {_count(len(groups), 'group')}, {amount or 'no money'} at risk." if groups else NOTHING
+    subjects = [counted(left, ORDER)] * (left > 0) + [counted(count, what) for what, count in others.items()]
+    waits = f"{', '.join(subjects)} in {counted(len(groups), 'group')}, {amount or 'no money'} at risk." if groups else NOTHING
     return waits + (f" {asleep} snoozed (--all lists them)." if asleep else "")
-
-
-def _count(count: int, what: str) -> str:
-    many = "es" if what.endswith("s") else "s"
-    return f"{count} {what}{'' if count == 1 else many}"

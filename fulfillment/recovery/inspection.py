@@ -11,7 +11,7 @@ from fulfillment import engine
 from fulfillment.clock import ShopNow, furthest_s, in_seconds
 from fulfillment.engine import Launch
 from fulfillment.models import Saga
-from fulfillment.recovery import probes
+from fulfillment.recovery import queue_probes
 from fulfillment.recovery.containment import ClockHasJumped, HeldBySomebody
 from orders.clock_watch import ClockWatch
 from orders.durability import may_be_lost
@@ -53,9 +53,9 @@ def inspect_saga(saga_id: int, watch: ClockWatch | None = None, wait: str = WAIT
 def postpone(sagas: Collection[int], watch: ClockWatch | None = None) -> set[int]:
     """Those whose message may still wait in its queue are due later, in one transaction. Returns them. Raises ClockHasJumped."""
     _begin(watch, WAIT_FOR_A_ROW)
-    waits = engine.postpone_all(sagas, {queue: probes.lost_before(queue) for queue in probes.QUEUES})
+    waits = engine.postpone_all(sagas, {queue: queue_probes.lost_before(queue) for queue in queue_probes.QUEUES})
     for compensating in {compensating for _, compensating in waits}:
-        probes.want("compensation" if compensating else "saga")
+        queue_probes.want("compensation" if compensating else "saga")
     return {saga_id for saga_id, _ in waits}
 
 
@@ -79,4 +79,4 @@ def _may_still_wait_in_its_queue(saga: Saga) -> bool:
     at = engine.border(saga)
     if at is None or engine.is_newer(saga) or at[0].state not in engine.SCHEDULED or saga.cancel_requested_at:
         return False
-    return not probes.proves_lost("compensation" if at[1] else "saga", saga.launched_at)
+    return not queue_probes.proves_lost("compensation" if at[1] else "saga", saga.launched_at)

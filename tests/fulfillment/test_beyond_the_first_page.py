@@ -16,7 +16,7 @@ from fulfillment.models import Quarantine, Saga, StepRecord
 from fulfillment.recovery import Memory, circuits, clock_jumps, quarantine, sweep
 from orders import lowwater
 from orders.models import Order
-from orders.probes import QueueProbe
+from orders.queue_probes import QueueProbe
 from tests.actors import AMARA
 from tests.fulfillment.driving import copy_of
 from tests.holding import held

@@ -13,7 +13,7 @@ from fulfillment.engine import compensation
 from fulfillment.explanation import LATE_AFTER_S, explain
 from fulfillment.models import Saga, StepRecord
 from orders.models import Order
-from orders.probes import Probes
+from orders.queue_probes import Probes
 from orders.timeline import TimelineEntry
 from tests.shop_clock import ShopClock
 

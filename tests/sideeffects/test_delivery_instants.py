@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from orders import probes
+from orders import queue_probes
 from orders.events import OrderFulfilled, Subscription
 from orders.models import Fact, QueueProbe
 from sideeffects import deliveries, delivery_try, discovery, relay, replay, tasks
@@ -159,7 +159,7 @@ def test_a_fact_s_first_message_is_lost_if_a_stamp_left_a_hard_limit_after_it_an
     clock.until(Fact.objects.get().at, HARD + after_s)
     stamp_comes_out(clock)
 
-    relay.owe(probes.lost_before(tasks.QUEUE))
+    relay.owe(queue_probes.lost_before(tasks.QUEUE))
 
     assert Delivery.objects.exists() is is_lost
     if is_lost:
@@ -170,17 +170,17 @@ def test_a_fact_s_first_message_is_lost_if_a_stamp_left_a_hard_limit_after_it_an
 def test_a_message_of_the_relay_is_lost_by_the_same_rule(owed: Owed, clock: ShopClock, after_s: float, attempts: list[int]) -> None:
     clock.passes(HARD + EDGE)
     stamp_comes_out(clock)
-    relay.owe(probes.lost_before(tasks.QUEUE))
+    relay.owe(queue_probes.lost_before(tasks.QUEUE))
     assert published(clock) == [2]
     clock.until(owed.delivery.launched_at, HARD + after_s)
     stamp_comes_out(clock)
 
-    assert published(clock, probes.lost_before(tasks.QUEUE)) == attempts
+    assert published(clock, queue_probes.lost_before(tasks.QUEUE)) == attempts
 
 
 def stamp_comes_out(clock: ShopClock) -> None:
     QueueProbe.objects.get_or_create(queue=tasks.QUEUE)
-    probes.probe_came_out(tasks.QUEUE, clock.now)
+    queue_probes.probe_came_out(tasks.QUEUE, clock.now)
 
 
 def test_what_a_person_replays_is_due_now(owed: Owed, clock: ShopClock) -> None:

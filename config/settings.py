@@ -185,7 +185,7 @@ _HAS_PROOFS = (DEMO_VALUES or not EXTERNAL_DATABASE_URL) and (BASE_DIR / "tests"
 INSTALLED_APPS += ["tests.proofs"] if _HAS_PROOFS else []
 MIDDLEWARE = [
     "orders.api.problems.RequestId",
-    "config.health.Probes",  # before the Host header is checked
+    "config.health.HealthPages",  # before the Host header is checked
     "orders.api.problems.RequestGuard",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",

@@ -16,7 +16,7 @@ A person. ``choices`` says what is legal, ``requests`` what is asked and answere
 from fulfillment.recovery.action_table import VERBS
 from fulfillment.recovery.bulk_retries import work as work_off_batches
 from fulfillment.recovery.choices import Choice, choices, version_of
-from fulfillment.recovery.circuits import probes as circuit_probes
+from fulfillment.recovery.circuits import launch_probes
 from fulfillment.recovery.clock_jumps import Jump, move_with_the_clock
 from fulfillment.recovery.containment import ClockHasJumped, Due, contained
 from fulfillment.recovery.decisions import decide
@@ -62,7 +62,6 @@ __all__ = [
     "awake",
     "cancel",
     "choices",
-    "circuit_probes",
     "contained",
     "decide",
     "due",
@@ -71,6 +70,7 @@ __all__ = [
     "held_since",
     "inspect_saga",
     "last_reconciliation",
+    "launch_probes",
     "move_with_the_clock",
     "not_compared_for_s",
     "not_published",

@@ -47,7 +47,7 @@ WHERE fulfillment_saga.id = placed.id RETURNING fulfillment_saga.id
 """
 
 
-def probes(memory: Memory | None = None) -> Iterator[Launch]:
+def launch_probes(memory: Memory | None = None) -> Iterator[Launch]:
     """Inspect every circuit that is open, or has just closed. Yields the probes that are to be published. ``memory``: of this sweep's earlier rounds.
 
     The incident comes last, and alone: whoever holds its row must not keep an order from asking whether the provider is back.

@@ -245,7 +245,7 @@ def test_whoever_waits_before_a_circuit_is_woken_in_every_batch_at_one_rate(
     monkeypatch.setattr(circuits, "BATCH", 5)
     circuits.release("payments.sandbox.do", AMARA, "it is back")
 
-    assert list(recovery.circuit_probes()) == []
+    assert list(recovery.launch_probes()) == []
 
     wakes = Saga.objects.order_by("id").values_list("wake_at", flat=True)
     assert [clock.left(at) for at in wakes] == [pytest.approx(place / circuits.WOKEN_PER_S) for place in range(1, 24)]
@@ -257,7 +257,7 @@ def test_the_probe_goes_round_all_who_wait_and_begins_again(waiting: list[int], 
     asked = []
     for _ in range(25):
         clock.until(Circuit.objects.get().next_probe_at)
-        (launch,) = recovery.circuit_probes()
+        (launch,) = recovery.launch_probes()
         claim = engine.start(launch.saga, launch.epoch, "payment", False)
         assert claim is not None
         engine.record_failure(claim, Unavailable("down", code="connect_failed"))

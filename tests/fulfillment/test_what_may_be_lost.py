@@ -81,7 +81,7 @@ def test_a_probe_s_start_waits(clock: ShopClock, order: Order, compensating: boo
         circuit.failed(name, f"ORD-{10 + other}", -other, "The provider is down.", counts=True)
     engine.could_not_start(saga, Saga.objects.get(pk=saga).epoch)
     clock.until(circuit.Circuit.objects.get(pk=name).next_probe_at)
-    assert [launch.saga for launch in recovery.circuit_probes()] == [saga]
+    assert [launch.saga for launch in recovery.launch_probes()] == [saga]
 
     assert waits_for_the_disk(lambda: start(saga, compensating=compensating))
 

@@ -103,7 +103,7 @@ class Sweep(Loop):
     def _circuits(self) -> int:
         """The orders that ask whether a provider is back."""
         launched = 0
-        for launch in recovery.circuit_probes(self.memory):
+        for launch in recovery.launch_probes(self.memory):
             if tasks.launch(launch):
                 launched += 1
             else:

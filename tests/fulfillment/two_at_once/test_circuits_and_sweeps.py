@@ -77,7 +77,7 @@ def test_two_rounds_at_once_send_one_probe(order: Order) -> None:
     Circuit.objects.update(next_probe_at=LONG_AGO)
 
     one, other = at_once(
-        lambda: list(recovery.circuit_probes()), 'UPDATE "fulfillment_circuit"', lambda: list(recovery.circuit_probes()), None
+        lambda: list(recovery.launch_probes()), 'UPDATE "fulfillment_circuit"', lambda: list(recovery.launch_probes()), None
     )
 
     assert len(one) + len(other) == 1
@@ -90,7 +90,7 @@ def test_who_begins_to_wait_while_a_circuit_closes_is_woken(order: Order) -> Non
 
     def closes() -> None:
         circuits.release(PAY, AMARA, "it is back")
-        list(recovery.circuit_probes())
+        list(recovery.launch_probes())
 
     at_once(lambda: engine.could_not_start(late, 1), "FOR SHARE", closes, must_wait=True)
 
@@ -103,7 +103,7 @@ def test_who_begins_to_wait_while_a_circuit_closes_is_woken(order: Order) -> Non
 def test_the_answer_of_a_probe_and_a_hold_by_a_person_at_once_end_as_the_later_one_says(order: Order) -> None:
     opened(order)
     Circuit.objects.update(next_probe_at=LONG_AGO)
-    (launch,) = recovery.circuit_probes()
+    (launch,) = recovery.launch_probes()
     claim = engine.start(launch.saga, launch.epoch, "payment", False)
     assert claim is not None
 

@@ -56,7 +56,7 @@ class Sweeps:
         if moved := self.state.clocks.are_seen():
             return moved
         self._pass_time(self.state.clock.now + (100.0 if self.state.obeys else self.state.rng.choice((0.0, 1.0, 100.0))))
-        launches = list(recovery.circuit_probes())
+        launches = list(recovery.launch_probes())
         for launch in launches:
             self.state.broker.publish(launch)
         return "the sweep inspects circuits" + "".join(f", a probe e{launch.epoch}" for launch in launches)

@@ -9,7 +9,7 @@ from orders.operators import Actor
 from sideeffects import deliveries
 from sideeffects.models import Delivery, DeliveryState
 
-WAITING = (DeliveryState.DEAD, DeliveryState.HELD)
+WAITING = (DeliveryState.DEAD, DeliveryState.SUBSCRIBER_REMOVED)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -20,7 +20,7 @@ def of_relay() -> Iterator[Finding]:
 def deliveries() -> Iterator[Finding]:
     overdue, piles = relay.waiting(OVERDUE_S), dead_letters.piles()
     dead, held = (sum(pile.count for pile in piles if pile.state == state) for state in dead_letters.WAITING)
-    gone = ", ".join(sorted({pile.subscriber for pile in piles if pile.state == DeliveryState.HELD}))
+    gone = ", ".join(sorted({pile.subscriber for pile in piles if pile.state == DeliveryState.SUBSCRIBER_REMOVED}))
     found = f"{relay.waiting()} waiting, {overdue} overdue, {dead} dead letters" + (
         f", {held} held for {gone}, which no code knows" if held else ""
     )

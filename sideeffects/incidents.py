@@ -24,7 +24,7 @@ def _causes() -> Iterator[tuple[str, str, str]]:
     """The subscriber, the code and the sentence of each cause."""
     held: dict[str, int] = defaultdict(int)
     for pile in dead_letters.piles():
-        if pile.state == DeliveryState.HELD:
+        if pile.state == DeliveryState.SUBSCRIBER_REMOVED:
             held[pile.subscriber] += pile.count
         else:
             yield (

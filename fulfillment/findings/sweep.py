@@ -19,6 +19,6 @@ def quarantine() -> Iterator[Finding]:
         yield Finding(level=OK, what="quarantine", found="every order can be worked on")
         return
     found = f"the sweep cannot work on {counted(count, 'order')}, the longest for {duration(age_s)}"
-    if held := recovery.held_by_somebody():
+    if held := recovery.locked_count():
         found += f"; rows that {held} of them need{'s' if held == 1 else ''} are held by somebody: see locks"
     yield Finding(level=WARN, what="quarantine", found=found, to_do="python manage.py incidents", runbook=runbook("quarantined"))

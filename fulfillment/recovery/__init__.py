@@ -23,7 +23,7 @@ from fulfillment.recovery.decisions import decide
 from fulfillment.recovery.heartbeat import HEARTBEAT_EVERY, reconciliation_is_due, record_heartbeat, sweep_age_s
 from fulfillment.recovery.incident_groups import Group, amounts, awake, groups, snoozed
 from fulfillment.recovery.inspection import inspect_saga, postpone
-from fulfillment.recovery.quarantine import HELD_BY_SOMEBODY, held_by_somebody, held_since
+from fulfillment.recovery.quarantine import ROWS_LOCKED, held_since, locked_count
 from fulfillment.recovery.queue_probes import (
     open_incidents_of_unserved_queues,
     probe_came_out,
@@ -47,7 +47,7 @@ from orders.operators import Refused
 
 __all__ = [
     "HEARTBEAT_EVERY",
-    "HELD_BY_SOMEBODY",
+    "ROWS_LOCKED",
     "VERBS",
     "Answer",
     "Choice",
@@ -66,11 +66,11 @@ __all__ = [
     "decide",
     "due",
     "groups",
-    "held_by_somebody",
     "held_since",
     "inspect_saga",
     "last_reconciliation",
     "launch_probes",
+    "locked_count",
     "move_with_the_clock",
     "not_compared_for_s",
     "not_published",

@@ -12,7 +12,7 @@ from fulfillment.clock import ShopNow, furthest_s, in_seconds
 from fulfillment.engine import Launch
 from fulfillment.models import Saga
 from fulfillment.recovery import queue_probes
-from fulfillment.recovery.containment import ClockHasJumped, HeldBySomebody
+from fulfillment.recovery.containment import ClockHasJumped, RowsLocked
 from orders.clock_watch import ClockWatch
 from orders.durability import may_be_lost
 
@@ -30,14 +30,14 @@ class JournalIsBroken(Exception):
 def inspect_saga(saga_id: int, watch: ClockWatch | None = None, wait: str = WAIT_FOR_A_ROW) -> Launch | None:
     """Work on one saga if it is still due. Returns what is to be published. Whoever holds one of its rows is not waited for.
 
-    Raises HeldBySomebody: somebody else holds the saga's own row; JournalIsBroken; ClockHasJumped. What the ``watch`` has not seen pass is not taken for past.
+    Raises RowsLocked: somebody else holds the saga's own row; JournalIsBroken; ClockHasJumped. What the ``watch`` has not seen pass is not taken for past.
     """
     _begin(watch, wait)
     waiting = Saga.objects.filter(Q(wake_at__lte=ShopNow()) | Q(wake_at__gt=in_seconds(furthest_s())), pk=saga_id)
     saga = engine.locking(waiting, skip_locked=True).first()
     if saga is None:
         if waiting.exists():
-            raise HeldBySomebody
+            raise RowsLocked
         return None
     if engine.border(saga) is None and not engine.is_newer(saga) and not engine.left_at_its_end(saga):
         raise JournalIsBroken("It is due, and no step of it is left to do")

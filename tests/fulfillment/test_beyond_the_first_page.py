@@ -177,7 +177,7 @@ def test_a_page_that_takes_the_connection_with_it_is_inspected_one_by_one_afterw
 
 def test_all_pages_of_the_quarantine_are_inspected(sagas: list[int], clock: ShopClock) -> None:
     for saga in sagas:
-        quarantine.hold(saga, None, "KeyError", 1.0)
+        quarantine.add(saga, None, "KeyError", 1.0)
     assert launched() == []
     clock.until(Quarantine.objects.all()[0].inspect_at)
 
@@ -188,7 +188,7 @@ def test_all_pages_of_the_quarantine_are_inspected(sagas: list[int], clock: Shop
 def test_a_quarantine_that_stays_broken_is_inspected_once_a_round(sagas: list[int], clock: ShopClock) -> None:
     Saga.objects.update(plan=["poison"])
     for saga in sagas:
-        quarantine.hold(saga, None, "KeyError", 1.0)
+        quarantine.add(saga, None, "KeyError", 1.0)
     clock.until(Quarantine.objects.all()[0].inspect_at)
 
     assert launched() == []

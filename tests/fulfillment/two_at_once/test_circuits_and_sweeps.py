@@ -132,16 +132,16 @@ def test_two_sweeps_publish_one_message(saga: int) -> None:
 
 
 def test_two_sweeps_on_one_row_of_the_quarantine_count_both_inspections(saga: int, order: Order) -> None:
-    hold = in_one(quarantine.hold, saga, order.pk, "KeyError", 1.0)
+    add = in_one(quarantine.add, saga, order.pk, "KeyError", 1.0)
 
-    at_once(hold, "INSERT INTO fulfillment_quarantine", hold, must_wait=True)
+    at_once(add, "INSERT INTO fulfillment_quarantine", add, must_wait=True)
 
     assert Quarantine.objects.get().failures == 2
 
 
 def test_two_sweeps_that_notify_at_once_notify_once(saga: int, order: Order) -> None:
     for _ in range(settings.POISON_AFTER):
-        quarantine.hold(saga, order.pk, "KeyError", 1.0)
+        quarantine.add(saga, order.pk, "KeyError", 1.0)
 
     at_once(
         lambda: quarantine.open_incident_of(saga, order.pk, "KeyError"),
@@ -154,7 +154,7 @@ def test_two_sweeps_that_notify_at_once_notify_once(saga: int, order: Order) -> 
 
 
 def test_what_has_healed_is_worked_on_once_by_two_sweeps_and_leaves_the_quarantine(saga: int, order: Order) -> None:
-    quarantine.hold(saga, order.pk, "KeyError", 1.0)
+    quarantine.add(saga, order.pk, "KeyError", 1.0)
     Quarantine.objects.update(inspect_at=LONG_AGO)
     now_due(saga)
 

@@ -5,7 +5,7 @@ from django.db import connection
 
 from fulfillment import recovery
 from fulfillment.engine import Launch
-from fulfillment.recovery.containment import HeldBySomebody
+from fulfillment.recovery.containment import RowsLocked
 from tests.proofs.simulation.history_state import HistoryState
 from tests.proofs.simulation.provider import DAY_S, LAG_S
 
@@ -29,7 +29,7 @@ class Sweeps:
         except recovery.ClockHasJumped as jump:
             self.state.clocks.note(jump.seconds)
             return self.state.clocks.move()
-        except HeldBySomebody:
+        except RowsLocked:
             return "the sweep finds that a session which has just died still holds it"
         its_commit_may_be_lost = self.state.equipment.commits.may_be_lost
         sentence = self._publish_what_the_sweep_found(launch)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from fulfillment.recovery import quarantine
 from fulfillment.recovery.sweep_memory import Memory
-from orders.database import is_our_trouble, is_unusable, lost_a_race, sqlstate, was_not_granted
+from orders.database import is_our_trouble, is_timeout, is_unusable, lost_a_race, sqlstate
 
 log = logging.getLogger(__name__)
 
@@ -54,7 +54,7 @@ def contained(due: Due, memory: Memory) -> Iterator[None]:
             memory.connection_lost(due.saga)
             raise
         memory.contained += 1
-        if isinstance(error, RowsLocked) or lost_a_race(error) or was_not_granted(error):
+        if isinstance(error, RowsLocked) or lost_a_race(error) or is_timeout(error):
             _not_now(due, memory)
         else:
             _could_not(due, memory, error)
@@ -102,7 +102,7 @@ def _put_into_quarantine(due: Due, memory: Memory, code: str) -> None:
             quarantine.open_incident_of(due.saga, order, code)
         memory.went_well(due.saga)
     except Exception as error:
-        if is_our_trouble(error) and not was_not_granted(error):
+        if is_our_trouble(error) and not is_timeout(error):
             raise  # nothing can be written at all: the database's trouble, and not this saga's
         if memory.leave_alone(due.saga) == 1:
             failed = sqlstate(error) or type(error).__name__

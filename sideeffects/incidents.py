@@ -1,6 +1,6 @@
 """Incidents of the side effects: one for each subscriber and cause.
 
-A cause is a pile of dead letters, a subscriber that was removed, a circuit that is open, or deliveries that have failed for a long time. There is never an
+A cause is a group of dead letters, a subscriber that was removed, a circuit that is open, or deliveries that have failed for a long time. There is never an
 incident for a single letter: a mail server that is away for a day would open thousands about one thing.
 """
 
@@ -23,14 +23,14 @@ OUT_OF_TIME, REMOVED, FAILING = "out_of_time", "subscriber_removed", "failing"
 def _causes() -> Iterator[tuple[str, str, str]]:
     """The subscriber, the code and the sentence of each cause."""
     held: dict[str, int] = defaultdict(int)
-    for pile in dead_letters.piles():
-        if pile.state == DeliveryState.SUBSCRIBER_REMOVED:
-            held[pile.subscriber] += pile.count
+    for group in dead_letters.groups():
+        if group.state == DeliveryState.SUBSCRIBER_REMOVED:
+            held[group.subscriber] += group.count
         else:
             yield (
-                pile.subscriber,
-                pile.code or OUT_OF_TIME,
-                f"{counted(pile.count, 'dead letter')}{f'; the last: {pile.error}' if pile.error else ''}",
+                group.subscriber,
+                group.code or OUT_OF_TIME,
+                f"{counted(group.count, 'dead letter')}{f'; the last: {group.error}' if group.error else ''}",
             )
     for subscriber, count in held.items():
         yield subscriber, REMOVED, f"no code knows this subscriber any more; held for it: {count}"

@@ -12,7 +12,7 @@ from orders.events import OrderFulfilled, Subscription
 from orders.models import Fact, QueueProbe
 from sideeffects import deliveries, delivery_try, discovery, relay, replay, tasks
 from sideeffects.models import Delivery
-from sideeffects.replay import Choice
+from sideeffects.replay import Selection
 from tests.actors import AMARA
 from tests.shop_clock import LIMITS_S, ShopClock
 from tests.sideeffects.conftest import Owed, RecordFact
@@ -187,7 +187,7 @@ def test_what_a_person_replays_is_due_now(owed: Owed, clock: ShopClock) -> None:
     delivery_try.deliver(declared("email", handler=fails, final=(RuntimeError,)), owed.fact.pk)
     clock.passes(86_400)
 
-    assert replay.replay(Choice(), {"email"}, actor=AMARA, reason="mended", rate_per_s=20) == 1
+    assert replay.replay(Selection(), {"email"}, actor=AMARA, reason="mended", rate_per_s=20) == 1
 
     assert (clock.left(owed.delivery.wake_at), owed.delivery.tries, owed.delivery.relaunches) == (0, 0, 0)
 

@@ -4,7 +4,7 @@ from enum import Enum
 from typing import Any
 
 from orders.database import OWN_DATABASE as OWN_DATABASE  # of a step or a compensation: no try and no deadline is spent
-from orders.text import kept
+from orders.text import sanitized
 
 LONGEST_CODE, LONGEST_MESSAGE = 60, 300  # characters: what the journal's columns hold
 WATCHING = "watching"  # the code of a compensation that looks for an effect which may still land
@@ -35,8 +35,8 @@ class StepError(Exception):
     signal = CircuitSignal.IGNORED
 
     def __init__(self, message: str, code: str = "", retry_after_s: float = 0.0, *, signal: CircuitSignal | None = None) -> None:
-        super().__init__(kept(message, LONGEST_MESSAGE))
-        self.code = kept(code, LONGEST_CODE)
+        super().__init__(sanitized(message, LONGEST_MESSAGE))
+        self.code = sanitized(code, LONGEST_CODE)
         self.retry_after_s = retry_after_s
         if signal is not None:
             self.signal = signal

@@ -49,7 +49,7 @@ def has_control(text: str) -> bool:
     return any(category(letter) in CONTROLS or letter in REORDERING for letter in text)
 
 
-def kept(text: object, longest: int) -> str:
+def sanitized(text: object, longest: int) -> str:
     """The one gate for words from outside (a provider's code, a mail server's answer, a listing) before they are stored: at most ``longest`` characters, and no
     character that a database refuses (NUL, half of a surrogate pair), that controls a terminal, or that turns the text around it.
     """

@@ -70,7 +70,7 @@ def _begin(watch: ClockWatch | None, wait: str) -> None:
 
     if watch is None:
         ask()
-    elif jumped_s := watch.inspect(ask):
+    elif jumped_s := watch.jumped_s(ask):
         raise ClockHasJumped(jumped_s)
 
 

@@ -21,7 +21,7 @@ class Sweeps:
         late_s = self.state.rng.choice((0.0, 1.0, 30.0)) if late_s is None else late_s
         self._pass_time(self._due_at() + (self._until_watching_ends() or late_s))
         if self.state.clocks.go_wrong and not self.state.is_undisturbed and self.state.clocks.die.random() < 0.05 * self.state.faultiness:
-            self.state.record(f"in the middle of a round {self.state.clocks.set()}")
+            self.state.trace(f"in the middle of a round {self.state.clocks.set()}")
         if self.state.rng.random() < 0.9 or self.state.is_undisturbed:
             self._a_probe_comes_out()
         try:

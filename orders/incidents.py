@@ -200,7 +200,3 @@ def _value(value: object) -> str:
     """As it is, or as a JSON string: one line, whatever a provider calls its orders."""
     text = str(value)
     return text if PLAIN.fullmatch(text) else json.dumps(text)
-
-
-def open_incidents(order_id: int) -> list[Incident]:
-    return list(unresolved(order_id=order_id))

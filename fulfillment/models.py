@@ -17,7 +17,7 @@ from fulfillment.retry_batches import RetryBatch, RetryItem
 from fulfillment.stock import Reservation, StockLevel
 from fulfillment.sweep_records import Quarantine, Reconciliation, SweepHeartbeat
 from orders.models import Order
-from orders.probes import QueueProbe
+from orders.queue_probes import QueueProbe
 
 __all__ = [
     "Circuit",

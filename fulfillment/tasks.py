@@ -26,7 +26,7 @@ from fulfillment.steps import STEPS, known
 from fulfillment.task_messages import MESSAGE, malformed, named_arguments
 from orders.database import is_our_trouble
 from orders.models import Order
-from orders.probes import stamp_of
+from orders.queue_probes import stamp_of
 
 log = logging.getLogger(__name__)
 

@@ -10,7 +10,7 @@ from django.db.models import Q, QuerySet
 
 from orders.clock import ShopNow
 from orders.money import money
-from orders.text import kept
+from orders.text import sanitized
 from orders.timeline import Kind, TimelineEntry
 
 log = logging.getLogger(__name__)
@@ -135,7 +135,13 @@ def open_incident(
     """Notify a person by an incident, in the caller's transaction. The same thing has one incident until it is resolved (its amount, count and message are kept up
     to date).
     """
-    subject, step, code, message, currency = kept(subject, 80), kept(step, 40), kept(code, 60), kept(message, 300), kept(currency, 3)
+    subject, step, code, message, currency = (
+        sanitized(subject, 80),
+        sanitized(step, 40),
+        sanitized(code, 60),
+        sanitized(message, 300),
+        sanitized(currency, 3),
+    )
     figures: dict[str, Any] = {"amount_minor": amount_minor, "count": count, "message": message}
     found, is_new = unresolved().update_or_create(
         subject=subject,
@@ -162,7 +168,7 @@ def resolve_incidents(order_id: int, outcome: str, reason: str, actor: str, **wh
 
 def resolve(incidents: QuerySet[Incident], outcome: str, reason: str, actor: str) -> int:
     """Close those that are not resolved yet, in the caller's transaction; returns how many."""
-    reason = kept(reason, 300)
+    reason = sanitized(reason, 300)
     waiting = incidents.exclude(state=IncidentState.RESOLVED)
     closing = list(waiting.select_for_update())
     for incident in closing:
@@ -194,7 +200,3 @@ def _value(value: object) -> str:
     """As it is, or as a JSON string: one line, whatever a provider calls its orders."""
     text = str(value)
     return text if PLAIN.fullmatch(text) else json.dumps(text)
-
-
-def open_incidents(order_id: int) -> list[Incident]:
-    return list(unresolved(order_id=order_id))

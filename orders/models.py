@@ -11,8 +11,8 @@ from orders.clock import ShopNow
 from orders.facts import Fact
 from orders.incidents import Incident
 from orders.operators import OperatorToken
-from orders.probes import QueueProbe
 from orders.processes import ProcessRow
+from orders.queue_probes import QueueProbe
 from orders.refusals import RefusedAttempt
 from orders.timeline import TimelineEntry
 from orders.turns import TurnRow

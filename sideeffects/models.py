@@ -39,7 +39,7 @@ class DeliveryState(models.TextChoices):
     RETRY_WAIT = "retry_wait", "Waiting to retry"
     DELIVERED = "delivered", "Delivered"
     DEAD = "dead", "Dead letter"
-    HELD = "held", "Held: its subscriber was removed"
+    SUBSCRIBER_REMOVED = "held", "Held: its subscriber was removed"
     DISCARDED = "discarded", "Discarded by a person"
 
 

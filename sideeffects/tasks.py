@@ -14,7 +14,7 @@ from celery.exceptions import OperationalError
 from django.conf import settings
 from django.db import transaction
 
-from orders import probes
+from orders import queue_probes
 from orders.clock import shop_now
 from orders.events import OrderFulfilled, Subscription, order_fulfilled
 from sideeffects.delivery_try import HARD_AFTER_S, deliver
@@ -25,7 +25,7 @@ log = logging.getLogger(__name__)
 QUEUE = "sideeffects"
 
 TASKS: dict[str, Any] = {}
-_probes = probes.Probes()
+_probes = queue_probes.Probes()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,17 +83,17 @@ def probe_the_queue(oldest: datetime | None) -> None:
             probe.apply_async(kwargs={"stamp": stamp.isoformat()}, task_id=task_id)
         except (OperationalError, OSError) as down:
             log.warning("A probe of queue %s was not published: %s", queue, down)
-            probes.probe_not_sent(queue)
+            queue_probes.probe_not_sent(queue)
     _probes.open_incidents_of_unserved([QUEUE], settings.QUEUE_UNSERVED_LIMIT_S)
 
 
 @shared_task(name="sideeffects.probe")
 def probe(*unnamed: Any, **message: Any) -> str:
     """A probe came out of the queue. Whatever was published before it and has not started is lost."""
-    stamp = None if unnamed or set(message) != {"stamp"} else probes.stamp_of(message["stamp"])
+    stamp = None if unnamed or set(message) != {"stamp"} else queue_probes.stamp_of(message["stamp"])
     if stamp is None:
         return _refuse("sideeffects.probe", "it must name a stamp with a time zone, and nothing else")
-    probes.probe_came_out(QUEUE, stamp)
+    queue_probes.probe_came_out(QUEUE, stamp)
     return f"{QUEUE} is consumed"
 
 

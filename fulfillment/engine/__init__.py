@@ -19,7 +19,7 @@ InDoubt. Everything else waits: whatever raises the epoch, schedules, records a 
 from fulfillment.engine.attempt_keys import do_keys, was_refused
 from fulfillment.engine.backlog import postpone, postpone_all
 from fulfillment.engine.cancellation import request_cancel
-from fulfillment.engine.circuit_holds import open_circuit_incident
+from fulfillment.engine.circuit_holds import open_circuit_incident, sentence_with_waiting
 from fulfillment.engine.circuit_probes import probe
 from fulfillment.engine.claim import Claim, Recorded
 from fulfillment.engine.creation import open_saga
@@ -76,6 +76,7 @@ __all__ = [
     "restored",
     "run_local",
     "run_name",
+    "sentence_with_waiting",
     "standing",
     "start",
     "step_of",

@@ -18,7 +18,7 @@ from orders.timeline import Kind, TimelineEntry
 
 
 def locked(saga_id: int) -> Saga:
-    """The saga under its row lock. Its order and its records are read after the lock was granted. Raises Saga.DoesNotExist."""
+    """The saga under its row lock. Its order and its records are read after the lock was taken. Raises Saga.DoesNotExist."""
     return locking(Saga.objects.filter(pk=saga_id)).get()
 
 

@@ -8,7 +8,7 @@ from typing import Any
 from fulfillment import ledger, stock
 from fulfillment.clock import ShopNow, saga_deadline
 from fulfillment.engine.attempt_keys import entry_detail, next_do
-from fulfillment.engine.budget import give_back_what_was_lost
+from fulfillment.engine.budget import return_waiting_time
 from fulfillment.engine.circuit_holds import release
 from fulfillment.engine.compensation import schedule_compensation, schedule_next_compensation, turn_back
 from fulfillment.engine.journal import append_entry, move, save, set_order_status
@@ -26,7 +26,7 @@ from orders.timeline import Kind
 def due_now(saga: Saga) -> None:
     """A saga that waits for its next try waits no longer. What it has lost until now is given back, because after this nobody can tell."""
     if at := border(saga):
-        give_back_what_was_lost(saga, at[0])
+        return_waiting_time(saga, at[0])
     save(saga, wake_at=ShopNow())
 
 

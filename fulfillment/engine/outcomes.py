@@ -18,7 +18,7 @@ from fulfillment.engine.journal import append_entry, move, record_of, save
 from fulfillment.engine.launch import launch_of
 from fulfillment.engine.pinned_plan import is_newer, is_pivot, step_of
 from fulfillment.engine.progress import schedule_next
-from fulfillment.errors import LAG, Busy, Changed, Differs, InDoubt, Outcome, Rejected, StepError, Throttled
+from fulfillment.errors import LAG, Busy, Changed, CircuitSignal, Differs, InDoubt, Rejected, StepError, Throttled
 from fulfillment.ledger import LedgerEntry
 from fulfillment.models import Saga, StepRecord, StepState
 from fulfillment.step import Receipt
@@ -103,10 +103,10 @@ def fail(saga: Saga, claim: Claim, error: StepError) -> Recorded:
 
 
 def _record_for_circuit(saga: Saga, claim: Claim, error: StepError) -> circuits.Failed:
-    if error.outcome is Outcome.SUCCESS:
+    if error.signal is CircuitSignal.SUCCESS:
         was_answered(saga, claim)
         return circuits.Failed(spends=True, circuit=None)
-    return circuits.failed(claim.circuit, claim.order, claim.saga, str(error), counts=error.outcome is Outcome.FAILURE)
+    return circuits.failed(claim.circuit, claim.order, claim.saga, str(error), counts=error.signal is CircuitSignal.FAILURE)
 
 
 def _asked_to_wait_s(error: StepError) -> float:

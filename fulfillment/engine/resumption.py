@@ -6,8 +6,8 @@ from fulfillment.capabilities import Capabilities
 from fulfillment.clock import ShopNow, backoff_s, in_seconds, lease_s, patience_s, shop_now
 from fulfillment.crashpoints import crash_point
 from fulfillment.engine.attempt_keys import entry_detail, next_do, was_refused
-from fulfillment.engine.budget import give_back_what_was_lost, give_time, spent, tries_spent, try_given_back
-from fulfillment.engine.circuit_holds import ANSWERS_AGAIN, release, stands_before
+from fulfillment.engine.budget import give_time, return_waiting_time, spent, tries_spent, try_given_back
+from fulfillment.engine.circuit_holds import ANSWERS_AGAIN, open_circuit_before, release
 from fulfillment.engine.circuit_probes import hold_on
 from fulfillment.engine.compensation import park_compensation, schedule_next_compensation, turn_back
 from fulfillment.engine.database_trouble import goes_on, is_put_off, open_database_incident
@@ -39,7 +39,7 @@ def could_not_start(saga_id: int, epoch: int) -> Launch | None:
     if saga.cancel_requested_at and not compensating:
         turn_back(saga)
         return launch_of(saga)
-    if not saga.held_by and (circuit := stands_before(saga, record, compensating)):
+    if not saga.held_by and (circuit := open_circuit_before(saga, record, compensating)):
         hold_on(saga, record, compensating, circuit)
     return None
 
@@ -63,10 +63,10 @@ def chain_stopped(saga_id: int, epoch: int) -> Launch | None:
             0.0 if saga.cancel_requested_at and not compensating else backoff_s(record.compensation_tries if compensating else record.tries)
         )
         put_in_doubt(saga, record, compensating, {"compensation_doubt": True} if compensating else {"doubt": True})
-        give_back_what_was_lost(saga, record)  # of an errback that came after the lease: it waited in its queue, and no sweep came
+        return_waiting_time(saga, record)  # of an errback that came after the lease: it waited in its queue, and no sweep came
         save(saga, wake_at=in_seconds(wait_s))
     elif record.state in SCHEDULED and saga.relaunches == 0:
-        give_back_what_was_lost(saga, record)
+        return_waiting_time(saga, record)
         follow = _relaunch(saga, record)
     crash_point("failed", saga.order.number, record.name, compensating=compensating)
     return follow
@@ -111,7 +111,7 @@ def inspect_saga(saga: Saga, poison_after: int, calm_s: float | None = None) -> 
             _leave_to_others(saga, record)
             return None
         park_unserved(saga, record, needs)
-    elif (circuit := stands_before(saga, record, compensating)) and not _is_at_its_end(saga, record, compensating, poison_after):
+    elif (circuit := open_circuit_before(saga, record, compensating)) and not _is_at_its_end(saga, record, compensating, poison_after):
         hold_on(saga, record, compensating, circuit)
         crash_point("sweep", saga.order.number, record.name, compensating=compensating)
         return None
@@ -134,7 +134,7 @@ def _go_on(saga: Saga, record: StepRecord, compensating: bool, poison_after: int
         at_its_end = _is_at_its_end(saga, record, compensating, poison_after)
         release(saga, record, "it has asked often enough" if at_its_end else ANSWERS_AGAIN)
     else:
-        give_back_what_was_lost(saga, record)
+        return_waiting_time(saga, record)
     if record.state not in STARTED and (what := spent(saga, record, compensating)):
         _give_up(saga, record, compensating, what)
     elif saga.relaunches >= poison_after and not is_put_off(record):

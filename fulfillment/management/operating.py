@@ -20,7 +20,7 @@ from orders.models import Order
 from orders.numbers import NUMBER, PREFIX
 from orders.operators import Actor, Refused
 from orders.refusals import RefusedAttempt
-from orders.text import kept
+from orders.text import sanitized
 
 WRONG_USAGE = 2
 PLACEHOLDERS = ("", "…", "...")
@@ -112,7 +112,7 @@ def words(text: str) -> str:
     """An argument that a person must fill in. The placeholder of a pasted line is refused. Nothing in it steers the terminals of those who read it."""
     if text.strip() in PLACEHOLDERS:
         raise ArgumentTypeError("replace … with your own words")
-    return kept(text.strip(), len(text))
+    return sanitized(text.strip(), len(text))
 
 
 def instant(text: str) -> datetime:

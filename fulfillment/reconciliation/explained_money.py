@@ -22,6 +22,7 @@ from fulfillment.reconciliation.gathered import Gathered
 from fulfillment.reconciliation.listings import Charged, Listings
 from fulfillment.reconciliation.money import ROLE
 from orders.money import money
+from orders.text import counted
 
 # From rows ``orders``, one for each order and currency. What is left by our ledger (``ours``) and by the provider (``theirs``) may differ by what a person has
 # given back by hand, perhaps not through the provider.
@@ -174,7 +175,7 @@ def unexplained(found: Iterable[Explained]) -> Iterator[Finding]:
     """
     for one in found:
         if one.unexplained:
-            orders = "1 order" if one.orders == 1 else f"{one.orders} orders"
+            orders = counted(one.orders, "order")
             message = f"neither earned nor given back, not in flight, and no incident reports it: {orders}, {', '.join(one.like)}"
             message += " and others" if one.orders > len(one.like) else ""
             yield Finding(

@@ -13,7 +13,7 @@ from fulfillment.errors import StepError
 from fulfillment.gateways import Charge, Label, capabilities_of, carrier, chosen, payments, pinned
 from fulfillment.models import Saga
 from orders.database import readable
-from orders.text import kept
+from orders.text import sanitized
 from orders.turns import TurnLost
 
 log = logging.getLogger(__name__)
@@ -128,7 +128,7 @@ class Listings:
 def _words(text: str, longest: int) -> str:
     if not isinstance(text, str):
         raise TypeError(f"{text!r} is no text")
-    return kept(text, longest)
+    return sanitized(text, longest)
 
 
 def _minor(amount: int) -> int:

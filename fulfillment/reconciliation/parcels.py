@@ -14,7 +14,7 @@ ROLE = "carrier"
 def labels_nobody_owns(gathered: Gathered) -> Iterator[Finding]:
     """A label under no key of the plan: a parcel may leave that nobody pays for. Where a person has shipped, or has kept a parcel, one may be there."""
     foreign = [label for label in gathered.labels if label.is_open and (label.provider, label.key) not in gathered.of_role(ROLE)]
-    if not foreign or (_is_a_person_s(gathered) and len(open_labels(gathered)) <= 1):
+    if not foreign or (_by_person(gathered) and len(open_labels(gathered)) <= 1):
         return
     keys = ", ".join(f"{label.key} with {label.provider}" for label in foreign)
     yield gathered.finding(Rule.LABEL_NOBODY_OWNS, f"booked under {keys}", amount_minor=gathered.order.total_minor)
@@ -53,5 +53,5 @@ def open_labels(gathered: Gathered) -> list[Booked]:
     return [label for label in gathered.labels if label.is_open]
 
 
-def _is_a_person_s(gathered: Gathered) -> bool:
+def _by_person(gathered: Gathered) -> bool:
     return gathered.is_by_hand(ROLE) or gathered.state is SagaState.CLOSED_BY_OPERATOR

@@ -20,7 +20,7 @@ def judge(run: Run) -> list[Finding]:
     """
     rules = shop_rules.RULES | {Rule.EACH_EFFECT_ONCE: lambda: shop_rules.each_effect_once(run.audit, run.scope.placed_from)}
     found = [finding for rule in Rule if rule in rules for finding in _judged(rule, rules[rule], run)]
-    lost = forgotten.inspect(run.listings)
+    lost = forgotten.find(run.listings)
     unplaced = list(forgotten.findings(lost))
     run.incidents.record(unplaced, ())  # nothing but ``manage.py recover`` resolves it
     run.listings.drop(lost.orders)

@@ -57,7 +57,7 @@ def permission_for(verb: str) -> str:
     return f"fulfillment.decide_{verb}"
 
 
-def refuse_whom_it_is_not_for(actor: Actor, verb: str) -> None:
+def require_permission(actor: Actor, verb: str) -> None:
     """Raises Refused: the actor lacks the permission. Each operator action has one of its own."""
     actor.must_have(permission_for(verb), f"decide {verb.replace('_', ' ')}")
 

@@ -8,7 +8,7 @@ from fulfillment import engine
 from fulfillment.engine import operator_actions
 from fulfillment.models import Quarantine, Saga
 from fulfillment.recovery import quarantine
-from fulfillment.recovery.requests import refuse_whom_it_is_not_for
+from fulfillment.recovery.requests import require_permission
 from orders import refusals
 from orders.database import is_our_trouble
 from orders.models import Order
@@ -44,7 +44,7 @@ def retry_now(order_number: str, actor: Actor) -> str:
     Returns "due"; "held": it waits before an open circuit, which decides; or "nothing_waits".
     """
     with refusals.recorded(actor, "retry_now", order_number):
-        refuse_whom_it_is_not_for(actor, "retry_now")
+        require_permission(actor, "retry_now")
     order_id = Subquery(Order.objects.filter(number=order_number).values("pk"))
     if waiting := Quarantine.objects.filter(order_id=order_id).first():
         quarantine.inspect_now(waiting)

@@ -7,7 +7,7 @@ from django.db import transaction
 
 from fulfillment.models import Quarantine
 from fulfillment.recovery import quarantine
-from fulfillment.recovery.choices import Choice, version_of, whatever_its_rows_say
+from fulfillment.recovery.choices import Choice, always_legal, version_of
 from fulfillment.recovery.decision_entries import decision_detail, decision_entry
 from fulfillment.recovery.requests import Answer, Request, refuse_what_is_not_legal, repeated, stale
 from orders.incidents import IncidentKind, IncidentState, resolve_incidents, unresolved
@@ -19,7 +19,7 @@ from orders.timeline import Kind, TimelineEntry
 def choices_of(held: Quarantine | None, incident_is_open: bool) -> list[Choice]:
     """The actions that are legal. ``held`` None: it is not in quarantine, because the sweep has not met it yet, or has nothing more to do with it."""
     found = [Choice(verb="retry", label="Inspect it again now")] if held else []
-    return found + whatever_its_rows_say(incident_is_open)
+    return found + always_legal(incident_is_open)
 
 
 @transaction.atomic

@@ -38,10 +38,6 @@ def first_line(error: Exception) -> str:
     return (str(error).splitlines() or [type(error).__name__])[0]
 
 
-def orders_wait(count: int) -> str:
-    return "1 order waits" if count == 1 else f"{count} orders wait"
-
-
 def duration(seconds: float) -> str:
     """4.2 s, 9 min, 3 h, 12 d."""
     for unit, length in (("d", 86_400), ("h", 3600), ("min", 60)):

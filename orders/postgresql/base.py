@@ -42,7 +42,7 @@ class DatabaseWrapper(base.DatabaseWrapper):
         return _Watched(self)
 
     def get_new_connection(self, conn_params: dict[str, Any]) -> "psycopg.Connection[Any]":
-        with _line.asking():
+        with _server.asking():
             raw: psycopg.Connection[Any] = super().get_new_connection(conn_params)
         _wait_at_most(raw, settings.ANSWER_WITHIN_S)
         return raw
@@ -56,7 +56,7 @@ class DatabaseWrapper(base.DatabaseWrapper):
                 cursor.execute("SELECT current_setting('transaction_read_only')")
                 return bool(cursor.fetchone() == ("off",))
         except self.Database.Error as error:
-            _line.heard_of(error)
+            _server.heard_of(error)
             return False
         finally:
             _wait_at_most(raw, within_s)
@@ -96,7 +96,7 @@ def _wait_at_most(raw: "psycopg.Connection[Any]", seconds: float | None) -> None
     raw.wait = functools.partial(type(raw).wait, raw, timeout=seconds)  # type: ignore[method-assign]
 
 
-class _Line:
+class _Server:
     """Of this process to its server."""
 
     def __init__(self) -> None:
@@ -123,7 +123,7 @@ class _Line:
         self._is_silent = self._is_silent or isinstance(error, SILENCE)
 
 
-_line = _Line()
+_server = _Server()
 
 
 class _Watched(DatabaseErrorWrapper):
@@ -137,7 +137,7 @@ class _Watched(DatabaseErrorWrapper):
         try:
             super().__exit__(kind, error, trace)
         except Error as wrapped:
-            _line.heard_of(wrapped.__cause__)
+            _server.heard_of(wrapped.__cause__)
             if is_unusable(wrapped):
                 self.wrapper.give_up()
             raise

@@ -40,7 +40,7 @@ BUGS = (
     Bug(
         name="a stamp proves lost what a busy worker may still hold",
         blindness=ARITHMETIC,
-        file="orders/probes.py",
+        file="orders/queue_probes.py",
         search="out_at - timedelta(seconds=settings.TASK_HARD_LIMIT_S)",
         replace="out_at - timedelta(seconds=settings.TASK_SOFT_LIMIT_S)",
     ),
@@ -238,7 +238,7 @@ BUGS = (
         name="the older of two stamps has the last word",
         is_later=True,
         blindness=AT_ONCE,
-        file="orders/probes.py",
+        file="orders/queue_probes.py",
         search='then=Greatest("out_at", Value(stamp))',
         replace="then=Value(stamp)",
     ),

@@ -62,7 +62,7 @@ def test_every_storm_has_its_small_version_here() -> None:
     assert set(MET) == {scenario.name for scenario in SCENARIOS}
 
 
-def holds(name: str, report_line: Callable[[str], None]) -> None:
+def holds(name: str, show_figure: Callable[[str], None]) -> None:
     begun = time.monotonic()
 
     code, output, seen = storm(ROOT, RUN_DIR / "storm", name)
@@ -72,13 +72,13 @@ def holds(name: str, report_line: Callable[[str], None]) -> None:
     assert {what: output["counts"][what] for what in MET[name] if output["counts"][what] < MET[name][what]} == {}
     assert "not shown" not in output["counts"] or os.environ.get("CI") != "true", output["counts"]
     assert f"1 storms, {output['orders']:,} orders, 0 breaches" in seen
-    report_line(
+    show_figure(
         f"storm {name}: {', '.join(f'{what} {count}' for what, count in output['counts'].items())}; {time.monotonic() - begun:.0f} s"
     )
 
 
 @pytest.mark.timeout(480)
 @pytest.mark.parametrize("name", [name for name in MET if name not in OF_MONEY + OF_MANY])
-def test_a_small_storm_holds(name: str, report_line: Callable[[str], None]) -> None:
+def test_a_small_storm_holds(name: str, show_figure: Callable[[str], None]) -> None:
     """Whatever is down, killed, wiped or left behind: my order ends as it must, paid once or not at all."""
-    holds(name, report_line)
+    holds(name, show_figure)

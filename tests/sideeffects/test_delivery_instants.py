@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 
-from orders import probes
+from orders import queue_probes
 from orders.events import OrderFulfilled, Subscription
 from orders.models import Fact, QueueProbe
 from sideeffects import deliveries, delivery_try, discovery, relay, replay, tasks
 from sideeffects.models import Delivery
-from sideeffects.replay import Choice
+from sideeffects.replay import Selection
 from tests.actors import AMARA
 from tests.shop_clock import LIMITS_S, ShopClock
 from tests.sideeffects.conftest import Owed, RecordFact
@@ -159,7 +159,7 @@ def test_a_fact_s_first_message_is_lost_if_a_stamp_left_a_hard_limit_after_it_an
     clock.until(Fact.objects.get().at, HARD + after_s)
     stamp_comes_out(clock)
 
-    relay.owe(probes.lost_before(tasks.QUEUE))
+    relay.owe(queue_probes.lost_before(tasks.QUEUE))
 
     assert Delivery.objects.exists() is is_lost
     if is_lost:
@@ -170,24 +170,24 @@ def test_a_fact_s_first_message_is_lost_if_a_stamp_left_a_hard_limit_after_it_an
 def test_a_message_of_the_relay_is_lost_by_the_same_rule(owed: Owed, clock: ShopClock, after_s: float, launches: list[int]) -> None:
     clock.passes(HARD + EDGE)
     stamp_comes_out(clock)
-    relay.owe(probes.lost_before(tasks.QUEUE))
+    relay.owe(queue_probes.lost_before(tasks.QUEUE))
     assert published(clock) == [2]
     clock.until(owed.delivery.launched_at, HARD + after_s)
     stamp_comes_out(clock)
 
-    assert published(clock, probes.lost_before(tasks.QUEUE)) == launches
+    assert published(clock, queue_probes.lost_before(tasks.QUEUE)) == launches
 
 
 def stamp_comes_out(clock: ShopClock) -> None:
     QueueProbe.objects.get_or_create(queue=tasks.QUEUE)
-    probes.probe_came_out(tasks.QUEUE, clock.now)
+    queue_probes.probe_came_out(tasks.QUEUE, clock.now)
 
 
 def test_what_a_person_replays_is_due_now(owed: Owed, clock: ShopClock) -> None:
     delivery_try.deliver(declared("email", handler=fails, final=(RuntimeError,)), owed.fact.pk)
     clock.passes(86_400)
 
-    assert replay.replay(Choice(), {"email"}, actor=AMARA, reason="mended", rate_per_s=20) == 1
+    assert replay.replay(Selection(), {"email"}, actor=AMARA, reason="mended", rate_per_s=20) == 1
 
     assert (clock.left(owed.delivery.wake_at), owed.delivery.tries, owed.delivery.relaunches) == (0, 0, 0)
 

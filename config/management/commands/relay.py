@@ -24,8 +24,8 @@ class Relay(Loop):
         self.marks = relay.Marks()
 
     def work(self) -> int:
-        heartbeat.record("relay")
-        jumped_s = self.watch.inspect()
+        heartbeat.touch("relay")
+        jumped_s = self.watch.jumped_s()
         if not self.turn.take():
             self.drop_marks()
             return 0

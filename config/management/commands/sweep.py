@@ -34,8 +34,8 @@ class Sweep(Loop):
         self.memory.mark.start_over()
 
     def work(self) -> int:
-        heartbeat.record("sweep")
-        self._note(self.watch.inspect())
+        heartbeat.touch("sweep")
+        self._note(self.watch.jumped_s())
         try:
             if self.turn.take():
                 self._move_with_the_clock()
@@ -103,7 +103,7 @@ class Sweep(Loop):
     def _circuits(self) -> int:
         """The orders that ask whether a provider is back."""
         launched = 0
-        for launch in recovery.circuit_probes(self.memory):
+        for launch in recovery.launch_probes(self.memory):
             if tasks.launch(launch):
                 launched += 1
             else:
@@ -124,7 +124,7 @@ class Sweep(Loop):
     def _heartbeat(self) -> None:
         """Also within a long round: twenty thousand sagas are not silence."""
         if time.monotonic() - self.heartbeat_at >= recovery.HEARTBEAT_EVERY.total_seconds():
-            heartbeat.record("sweep")
+            heartbeat.touch("sweep")
             self.heartbeat_at = time.monotonic()
             if self.is_well:
                 self.part("the heartbeat", recovery.record_heartbeat)

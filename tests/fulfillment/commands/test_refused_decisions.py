@@ -128,7 +128,7 @@ def test_wrong_usage_ends_with_2_and_does_nothing(saga: int, manage: Manage, lin
 
 
 @pytest.mark.parametrize("typed", ["\x1b[2K", "\x1b]0;\x07", "\udcff", "\u202e"])
-def test_what_one_operator_writes_does_not_steer_another_one_s_terminal(saga: int, manage: Manage, typed: str) -> None:
+def test_what_one_operator_writes_does_not_steer_the_terminal_of_another(saga: int, manage: Manage, typed: str) -> None:
     """I agree to what I read; whoever proposes it cannot blot out a part of it."""
     compensation_failed(saga)
 

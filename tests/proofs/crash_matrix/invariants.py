@@ -12,7 +12,7 @@ from fulfillment.reconciliation.gathered import gather
 from fulfillment.reconciliation.listings import NotListed, providers, read
 from fulfillment.reconciliation.orders_at_rest import findings_about
 from fulfillment.reconciliation.scope import MARGIN
-from orders.incidents import open_incidents
+from orders.incidents import unresolved
 from orders.models import Order, Status
 from orders.timeline import Kind, TimelineEntry
 from sideeffects import subscriber_audits
@@ -62,7 +62,7 @@ def breaches(number: str, ends: Collection[str]) -> list[str]:
 
 def ended_as(order: Order) -> str:
     """The order's final status, or that a person has an incident."""
-    return INCIDENT if order.saga.state == SagaState.NEEDS_ATTENTION and open_incidents(order.pk) else str(order.status)
+    return INCIDENT if order.saga.state == SagaState.NEEDS_ATTENTION and unresolved(order_id=order.pk).exists() else str(order.status)
 
 
 def _as_reconciled(order: Order) -> list[Finding]:
@@ -93,7 +93,7 @@ def _what_is_left_agrees(order: Order) -> Iterator[str]:
 def _closed_or_a_person_knows(order: Order) -> Iterator[str]:
     """Nothing waits for a person without an incident, and nothing rests that still has something to do."""
     state = SagaState(order.saga.state)
-    if not state.is_final and not open_incidents(order.pk):
+    if not state.is_final and not unresolved(order_id=order.pk).exists():
         yield f"the saga is {state}, and no incident is open"
     if order.saga.wake_at is not None:
         yield "at rest, yet it is to be woken"

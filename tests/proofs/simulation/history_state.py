@@ -89,7 +89,7 @@ class HistoryState:
     def breach(self, found: str) -> None:
         if found and not self.verdict.breach:
             self.verdict.breach = found
-            self.record(f"BREACH: {found}")
+            self.trace(f"BREACH: {found}")
 
-    def record(self, line: str) -> None:
+    def trace(self, line: str) -> None:
         self.verdict.trace.append(line.replace(self.order.number, "it"))

@@ -41,7 +41,7 @@ class Storm:
         self.show = show
         self.numbers: list[str] = []  # every order that was answered 201
         self.planted: set[str] = set()  # orders of which the provider holds more than we asked for
-        self.a_person_s: set[str] = set()  # orders about which a person has still to decide: the last reconciliation finds them
+        self.needs_person: set[str] = set()  # orders about which a person has still to decide: the last reconciliation finds them
         self.counts: dict[str, Any] = {}
         self.breaches: list[str] = []
         self.history: list[Exchange] = []  # what clients were answered, over every start of the stack

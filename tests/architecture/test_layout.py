@@ -18,6 +18,7 @@ from fulfillment.steps import STEPS
 from orders.events import order_fulfilled
 from sideeffects import discovery
 from sideeffects import tasks as side_effects
+from tests import budgets
 from tests.engines import ROOT
 
 TOP = {
@@ -219,3 +220,9 @@ def test_every_answer_names_its_code_and_a_test_that_exists() -> None:
         named = re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", answer)
         assert "\n- Code: `" in answer and named, answer
         assert [(file, test) for file, test in named if f"def {test}(" not in (ROOT / file).read_text()] == []
+
+
+def test_the_slowest_files_are_those_that_the_page_names() -> None:
+    """`python -m tests.budgets` writes both."""
+    assert budgets.page_with(budgets.table()) == budgets.PAGE.read_text()
+    assert [file for file in budgets.kept() if not (ROOT / file).exists()] == []

@@ -3,7 +3,6 @@
 import json
 import os
 import shutil
-import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -14,6 +13,7 @@ import pytest
 
 from tests.debian import install
 from tests.engines import ROOT, RUN_DIR
+from tests.proof_tests.commands import run_to_its_end
 from tests.proofs.storms.scenarios import SCENARIOS
 
 # What each small storm must have met, at least: a storm that met nothing has shown nothing.
@@ -46,7 +46,7 @@ def storm(folder: Path, run_dir: Path, name: str) -> tuple[int, dict[str, Any], 
     """(exit code, what the one storm printed, what a person sees)."""
     env = os.environ | {"RUN_DIR": str(run_dir)}
     words = [sys.executable, "manage.py", "storm", "--size", "small", "--only", name, "--json"]
-    run = subprocess.run(words, cwd=folder, env=env, capture_output=True, text=True, timeout=420)
+    run = run_to_its_end(words, folder, env, within_s=420)
     assert run.stdout, run.stderr
     return run.returncode, json.loads(run.stdout)["storms"][0], run.stderr
 

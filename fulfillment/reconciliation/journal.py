@@ -6,7 +6,7 @@ from fulfillment.models import Reservation, SagaState, StepState
 from fulfillment.reconciliation.facts import Facts
 from fulfillment.reconciliation.finding import Finding, Rule
 from orders.models import Status
-from orders.timeline import Kind
+from orders.timeline import EntryKind
 
 COMPENSATION_OPEN = (
     *(StepState.COMPENSATION_PENDING, StepState.COMPENSATION_SCHEDULED, StepState.COMPENSATION_STARTED),
@@ -55,8 +55,8 @@ def _has_reserved(facts: Facts) -> bool:
 
 def history_rebuilds_the_journal(facts: Facts) -> Iterator[Finding]:
     """The last entries alone say where the steps, the saga and the order stand."""
-    now = {(Kind.STEP, record.name): record.state for record in facts.records}
-    now |= {(Kind.SAGA, ""): facts.saga.state, (Kind.ORDER, ""): facts.order.status}
+    now = {(EntryKind.STEP, record.name): record.state for record in facts.records}
+    now |= {(EntryKind.SAGA, ""): facts.saga.state, (EntryKind.ORDER, ""): facts.order.status}
     for (kind, name), state in now.items():
         last = facts.history.get((kind, name), StepState.PENDING)
         if last != state:

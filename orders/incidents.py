@@ -11,7 +11,7 @@ from django.db.models import Q, QuerySet
 from orders.clock import ShopNow
 from orders.money import money
 from orders.text import sanitized
-from orders.timeline import Kind, TimelineEntry
+from orders.timeline import EntryKind, TimelineEntry
 
 log = logging.getLogger(__name__)
 
@@ -156,7 +156,7 @@ def open_incident(
     if is_new and order_id is not None:
         detail = {"message": found.sentence}
         TimelineEntry.objects.create(
-            order_id=order_id, kind=Kind.INCIDENT, name=step, to_state="open", code=kind, epoch=epoch, detail=detail
+            order_id=order_id, kind=EntryKind.INCIDENT, name=step, to_state="open", code=kind, epoch=epoch, detail=detail
         )
     return found
 
@@ -176,7 +176,7 @@ def resolve(incidents: QuerySet[Incident], outcome: str, reason: str, actor: str
         if incident.order_id is not None:
             TimelineEntry.objects.create(
                 order_id=incident.order_id,
-                kind=Kind.INCIDENT,
+                kind=EntryKind.INCIDENT,
                 name=incident.step,
                 from_state=incident.state,
                 to_state="resolved",

@@ -19,7 +19,7 @@ from orders.clock import ShopNow, in_seconds, shop_now
 from orders.durability import may_be_lost
 from orders.facts import Fact
 from orders.text import sanitized
-from orders.timeline import Kind, TimelineEntry
+from orders.timeline import EntryKind, TimelineEntry
 from sideeffects.models import Delivery, DeliveryState
 
 WAITING = (DeliveryState.PENDING, DeliveryState.RETRY_WAIT)
@@ -201,7 +201,7 @@ def move(
     """Write the row and its history entry, in the caller's transaction."""
     TimelineEntry.objects.create(
         order_id=delivery.fact.order_id,
-        kind=Kind.DELIVERY,
+        kind=EntryKind.DELIVERY,
         name=delivery.subscriber,
         from_state="" if delivery.pk is None else delivery.state,
         to_state=to,

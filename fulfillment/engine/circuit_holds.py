@@ -22,7 +22,7 @@ from orders.clock import jittered
 from orders.incidents import IncidentKind, open_incident, resolve_incidents, unresolved
 from orders.money import money
 from orders.text import counted
-from orders.timeline import Kind
+from orders.timeline import EntryKind
 
 ANSWERS_AGAIN = "the provider answers again"
 
@@ -41,7 +41,7 @@ def open_circuit_before(saga: Saga, record: StepRecord, compensating: bool) -> C
 def hold(saga: Saga, record: StepRecord, circuit: Circuit) -> None:
     """The saga waits before it. Whoever closes the circuit makes the saga due; it is also due by itself, now and then."""
     if saga.held_by != circuit.name:
-        append_entry(saga, Kind.HELD, name=record.name, to_state="held", code=circuit.name, detail={"message": circuit.sentence})
+        append_entry(saga, EntryKind.HELD, name=record.name, to_state="held", code=circuit.name, detail={"message": circuit.sentence})
         save(saga, held_by=circuit.name, held_at=shop_now())
     due = saga.cancel_requested_at and not saga.is_backward
     wait_s = 0.0 if due else jittered(settings.PATIENCE_CAP_S)
@@ -63,7 +63,7 @@ def release(saga: Saga, record: StepRecord | None, why: str) -> None:
     if saga.held_at is not None:
         give_time(saga, shop_now() - saga.held_at)
     name = record.name if record else ""
-    append_entry(saga, Kind.HELD, name=name, from_state="held", to_state="released", code=saga.held_by, detail={"message": why})
+    append_entry(saga, EntryKind.HELD, name=name, from_state="held", to_state="released", code=saga.held_by, detail={"message": why})
     save(saga, held_by="", held_at=None)
     resolve_incidents(saga.order_id, "released", why, "", kind=IncidentKind.PROVIDER_DOWN)
 

@@ -25,7 +25,7 @@ from orders.incidents import IncidentKind
 from orders.models import Status
 from orders.money import money
 from orders.text import sanitized
-from orders.timeline import Kind
+from orders.timeline import EntryKind
 
 # Codes of a compensation that has ended, and after which a person must say where the money is.
 MONEY_REMAINS = "money_remains"  # our ledger still counts it as captured
@@ -53,7 +53,7 @@ def turn_back(saga: Saga, why: str = "", failed: StepRecord | None = None) -> No
     _mark_records(saga)
     saga.epoch += 1
     detail = {"message": why or (at.error_message if at else "")}
-    append_entry(saga, Kind.SAGA, from_state=saga.state, to_state=SagaState.COMPENSATING, code=failure, detail=detail)
+    append_entry(saga, EntryKind.SAGA, from_state=saga.state, to_state=SagaState.COMPENSATING, code=failure, detail=detail)
     save(
         saga,
         state=SagaState.COMPENSATING,
@@ -156,7 +156,7 @@ def _park_failed(saga: Saga, failed: StepRecord) -> None:
 
 
 def _end(saga: Saga) -> None:
-    append_entry(saga, Kind.SAGA, from_state=saga.state, to_state=SagaState.COMPENSATED)
+    append_entry(saga, EntryKind.SAGA, from_state=saga.state, to_state=SagaState.COMPENSATED)
     save(saga, state=SagaState.COMPENSATED, wake_at=None, closed_at=ShopNow(), relaunches=0, left_since=None)
     set_order_status(saga, Status(saga.failure), finished_at=ShopNow())
 

@@ -14,7 +14,7 @@ from django.db import models
 from fulfillment.errors import UnknownStep
 from fulfillment.models import Saga, StepRecord, StepState
 from orders.models import Status
-from orders.timeline import Kind, TimelineEntry
+from orders.timeline import EntryKind, TimelineEntry
 
 
 def locked(saga_id: int) -> Saga:
@@ -42,7 +42,7 @@ def record_of(saga: Saga, name: str) -> StepRecord:
 def move(saga: Saga, record: StepRecord, to: StepState, *, detail: dict[str, Any] | None = None, **changes: Any) -> None:
     """Write a record's state and its line of history. The objects in memory follow."""
     code = changes.get("error_code", "")
-    append_entry(saga, Kind.STEP, name=record.name, from_state=record.state, to_state=to, code=code, detail=detail or {})
+    append_entry(saga, EntryKind.STEP, name=record.name, from_state=record.state, to_state=to, code=code, detail=detail or {})
     change(record, state=to, **changes)
 
 
@@ -60,7 +60,7 @@ def save(saga: Saga, **changes: Any) -> None:
         setattr(saga, field, value)
 
 
-def append_entry(saga: Saga, kind: Kind, **columns: Any) -> None:
+def append_entry(saga: Saga, kind: EntryKind, **columns: Any) -> None:
     """Write one line of history about the saga's order."""
     TimelineEntry.objects.create(order_id=saga.order_id, kind=kind, epoch=saga.epoch, **columns)
 
@@ -69,4 +69,4 @@ def set_order_status(saga: Saga, to: Status, **changes: Any) -> None:
     """Move the order's status, with its line of history. A move that the stored status does not allow changes nothing."""
     was = saga.order.status
     if saga.order.move(to, **changes):
-        append_entry(saga, Kind.ORDER, from_state=was, to_state=to)
+        append_entry(saga, EntryKind.ORDER, from_state=was, to_state=to)

@@ -8,7 +8,7 @@ from fulfillment.models import StepRecord, StepState
 from fulfillment.step import Receipt
 from orders.incidents import IncidentKind, open_incident
 from orders.money import money
-from orders.timeline import Kind, TimelineEntry
+from orders.timeline import EntryKind, TimelineEntry
 
 
 def came_too_late(claim: Claim, learned: StepState, receipt: Receipt | None = None) -> None:
@@ -19,7 +19,7 @@ def came_too_late(claim: Claim, learned: StepState, receipt: Receipt | None = No
     entered = _enter_what_was_refused(claim, record, receipt) if learned is StepState.COMPENSATED else 0
     detail = {"message": f"{money(entered, record.saga.order.currency)} was given back after all, and is entered"} if entered else {}
     TimelineEntry.objects.create(
-        order_id=claim.order_id, kind=Kind.LATE, name=claim.name, to_state=learned, epoch=claim.epoch, detail=detail
+        order_id=claim.order_id, kind=EntryKind.LATE, name=claim.name, to_state=learned, epoch=claim.epoch, detail=detail
     )
     if learned is StepState.SUCCEEDED and (why := _belongs_to_nobody(claim, record)):
         _open_late_incident(claim, record, IncidentKind.ORPHAN_PAYMENT, "late", why, record.saga.order.total_minor)

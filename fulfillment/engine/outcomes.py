@@ -22,7 +22,7 @@ from fulfillment.errors import LAG, Busy, Changed, CircuitSignal, Differs, InDou
 from fulfillment.ledger import LedgerEntry
 from fulfillment.models import Saga, StepRecord, StepState
 from fulfillment.step import Receipt
-from orders.timeline import Kind
+from orders.timeline import EntryKind
 
 
 def succeed(saga: Saga, name: str, receipt: Receipt | None, compensating: bool) -> Recorded:
@@ -50,7 +50,7 @@ def succeed(saga: Saga, name: str, receipt: Receipt | None, compensating: bool) 
     move(saga, record, StepState.SUCCEEDED, **recorded, receipt=receipt)
     if saga.cancel_requested_at and is_pivot(saga, record):
         save(saga, cancel_requested_at=None)
-        append_entry(saga, Kind.CANCEL, to_state="too_late")
+        append_entry(saga, EntryKind.CANCEL, to_state="too_late")
     if saga.cancel_requested_at and is_newer(saga):
         save(saga, wake_at=ShopNow())  # a newer process turns it back
         return Recorded(mine=True)

@@ -25,7 +25,7 @@ from fulfillment.errors import OWN_DATABASE
 from fulfillment.models import Saga, StepRecord, StepState
 from orders.durability import may_be_lost
 from orders.incidents import IncidentKind
-from orders.timeline import Kind, TimelineEntry
+from orders.timeline import EntryKind, TimelineEntry
 
 
 @transition
@@ -180,14 +180,14 @@ def _relaunch(saga: Saga, record: StepRecord) -> Launch | None:
     """The step was scheduled and never started: the same message goes out again, under the same epoch. Whichever message arrives first wins."""
     relaunches = saga.relaunches + 1
     if saga.launched_at is not None:  # else it is published for the first time
-        append_entry(saga, Kind.RELAUNCH, name=record.name)
+        append_entry(saga, EntryKind.RELAUNCH, name=record.name)
     save(saga, relaunches=relaunches, wake_at=in_seconds(patience_s(relaunches)), launched_at=ShopNow())
     return launch_of(saga, _published_again(saga))
 
 
 def _published_again(saga: Saga) -> int:
     """How often under this epoch, this time included. ``relaunches`` cannot say it, because progress sets it to 0."""
-    return TimelineEntry.objects.filter(order_id=saga.order_id, kind=Kind.RELAUNCH, epoch=saga.epoch).count()
+    return TimelineEntry.objects.filter(order_id=saga.order_id, kind=EntryKind.RELAUNCH, epoch=saga.epoch).count()
 
 
 def _schedule_again(saga: Saga, record: StepRecord, compensating: bool) -> None:
@@ -211,7 +211,7 @@ def _taken_over(saga: Saga, record: StepRecord, compensating: bool) -> dict[str,
     """A worker that died, stands still or could not write says nothing about the provider. So its try and its time are given back, and the launch counts as one
     without progress.
     """
-    append_entry(saga, Kind.TAKE_OVER, name=record.name)
+    append_entry(saga, EntryKind.TAKE_OVER, name=record.name)
     goes_on(saga, record)
     save(saga, relaunches=saga.relaunches + 1)
     if record.started_at is not None:

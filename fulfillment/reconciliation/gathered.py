@@ -15,7 +15,7 @@ from fulfillment.reconciliation.finding import Finding, Rule
 from fulfillment.reconciliation.listings import Booked, Charged, Listings
 from fulfillment.reconciliation.side_effects_audit import SideEffectsAudit
 from orders.models import Order
-from orders.timeline import Kind, TimelineEntry
+from orders.timeline import EntryKind, TimelineEntry
 
 BY_HAND = (StepState.DONE_BY_HAND, StepState.COMPENSATED_BY_HAND, StepState.SKIPPED)
 Value = TypeVar("Value")
@@ -136,7 +136,7 @@ def _ledgers(orders: list[int]) -> dict[int, Money]:
 
 def _histories(orders: list[int]) -> dict[int, list[tuple[tuple[str, str], str]]]:
     """Of each order the last entry about each step, the saga and the order."""
-    entries = TimelineEntry.objects.filter(order_id__in=orders, kind__in=(Kind.STEP, Kind.SAGA, Kind.ORDER))
+    entries = TimelineEntry.objects.filter(order_id__in=orders, kind__in=(EntryKind.STEP, EntryKind.SAGA, EntryKind.ORDER))
     last = entries.order_by("order_id", "kind", "name", "-id").distinct("order_id", "kind", "name")
     return _grouped(last.values_list("order_id", "kind", "name", "to_state"), lambda _, kind, name, state: ((kind, name), state))
 

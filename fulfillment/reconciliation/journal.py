@@ -6,7 +6,7 @@ from fulfillment.models import Reservation, SagaState, StepState
 from fulfillment.reconciliation.finding import Finding, Rule
 from fulfillment.reconciliation.gathered import Gathered
 from orders.models import Status
-from orders.timeline import Kind
+from orders.timeline import EntryKind
 
 COMPENSATION_OPEN = (
     *(StepState.COMPENSATION_PENDING, StepState.COMPENSATION_SCHEDULED, StepState.COMPENSATION_STARTED),
@@ -57,8 +57,8 @@ def _has_reserved(gathered: Gathered) -> bool:
 
 def history_rebuilds_the_journal(gathered: Gathered) -> Iterator[Finding]:
     """The last entries alone say where the steps, the saga and the order stand."""
-    now = {(Kind.STEP, record.name): record.state for record in gathered.records}
-    now |= {(Kind.SAGA, ""): gathered.saga.state, (Kind.ORDER, ""): gathered.order.status}
+    now = {(EntryKind.STEP, record.name): record.state for record in gathered.records}
+    now |= {(EntryKind.SAGA, ""): gathered.saga.state, (EntryKind.ORDER, ""): gathered.order.status}
     for (kind, name), state in now.items():
         last = gathered.history.get((kind, name), StepState.PENDING)
         if last != state:

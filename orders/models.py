@@ -1,4 +1,4 @@
-"""Facts about orders: the catalogue, and orders with snapshots of what the customer saw. Money is integer minor units plus an ISO currency."""
+"""Orders: the catalogue, and orders with snapshots of what the customer saw. Money is integer minor units plus an ISO currency."""
 
 from typing import Any, ClassVar
 
@@ -11,8 +11,8 @@ from orders.clock import ShopNow
 from orders.facts import Fact
 from orders.incidents import Incident
 from orders.operators import OperatorToken
-from orders.probes import QueueProbe
 from orders.processes import ProcessRow
+from orders.queue_probes import QueueProbe
 from orders.refusals import RefusedAttempt
 from orders.timeline import TimelineEntry
 from orders.turns import TurnRow

@@ -45,7 +45,7 @@ def _do_not_wait_for_the_disk(url: str) -> None:
 
 
 @pytest.fixture
-def report_line(record_property: Callable[[str, object], None]) -> Callable[[str], None]:
+def show_figure(record_property: Callable[[str, object], None]) -> Callable[[str], None]:
     """A figure that the run shows at its end, whether it passed or not."""
     return lambda line: record_property("line", line)
 

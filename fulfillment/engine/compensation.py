@@ -24,8 +24,8 @@ from fulfillment.models import Saga, SagaState, StepRecord, StepState
 from orders.incidents import IncidentKind
 from orders.models import Status
 from orders.money import money
-from orders.text import kept
-from orders.timeline import Kind
+from orders.text import sanitized
+from orders.timeline import EntryKind
 
 # Codes of a compensation that has ended, and after which a person must say where the money is.
 MONEY_REMAINS = "money_remains"  # our ledger still counts it as captured
@@ -50,10 +50,10 @@ def turn_back(saga: Saga, why: str = "", failed: StepRecord | None = None) -> No
     failure = Status.CANCELLED if saga.cancel_requested_at else Status.failure_of(name)
     if at is not None:
         goes_on(saga, at)
-    _mark_what_is_to_be_compensated(saga)
+    _mark_records(saga)
     saga.epoch += 1
     detail = {"message": why or (at.error_message if at else "")}
-    append_entry(saga, Kind.SAGA, from_state=saga.state, to_state=SagaState.COMPENSATING, code=failure, detail=detail)
+    append_entry(saga, EntryKind.SAGA, from_state=saga.state, to_state=SagaState.COMPENSATING, code=failure, detail=detail)
     save(
         saga,
         state=SagaState.COMPENSATING,
@@ -69,7 +69,7 @@ def _stands_at(saga: Saga) -> StepRecord | None:
     return next((record for record in saga.records.all() if record.state not in DONE), None)
 
 
-def _mark_what_is_to_be_compensated(saga: Saga) -> None:
+def _mark_records(saga: Saga) -> None:
     for record in saga.records.all():
         if record.state in (StepState.SUCCEEDED, StepState.DONE_BY_HAND):
             move(saga, record, StepState.COMPENSATION_PENDING)
@@ -156,7 +156,7 @@ def _park_failed(saga: Saga, failed: StepRecord) -> None:
 
 
 def _end(saga: Saga) -> None:
-    append_entry(saga, Kind.SAGA, from_state=saga.state, to_state=SagaState.COMPENSATED)
+    append_entry(saga, EntryKind.SAGA, from_state=saga.state, to_state=SagaState.COMPENSATED)
     save(saga, state=SagaState.COMPENSATED, wake_at=None, closed_at=ShopNow(), relaunches=0, left_since=None)
     set_order_status(saga, Status(saga.failure), finished_at=ShopNow())
 
@@ -202,7 +202,7 @@ def _park_with_money(saga: Saga, record: StepRecord, code: str, message: str) ->
         StepState.COMPENSATION_FAILED,
         claim=None,
         error_code=code,
-        error_message=kept(message, 300),
+        error_message=sanitized(message, 300),
         detail={"message": message},
     )
     _park_failed(saga, record)

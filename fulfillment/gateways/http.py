@@ -15,7 +15,7 @@ from typing import Any
 
 import httpcore
 
-from fulfillment.errors import Busy, InDoubt, Outcome, Rejected, StepError, Throttled, Unavailable
+from fulfillment.errors import Busy, CircuitSignal, InDoubt, Rejected, StepError, Throttled, Unavailable
 from fulfillment.gateways.lease import check_lease
 
 MAX_ANSWER = 1024 * 1024  # bytes
@@ -47,9 +47,11 @@ def outcome(status: int, answer: dict[str, Any] | None, declines: Collection[str
     if status in DECLINE_STATUSES and code in declines:
         return Rejected(message, code=code)
     if status == 409 and code == "in_progress":
-        return Busy(message, code=code, outcome=Outcome.SUCCESS)
+        return Busy(message, code=code, signal=CircuitSignal.SUCCESS)
     if not 200 <= status < 300:
-        return InDoubt(message, code=code or f"http_{status}", outcome=Outcome.SUCCESS if status in OF_THIS_REQUEST else Outcome.FAILURE)
+        return InDoubt(
+            message, code=code or f"http_{status}", signal=CircuitSignal.SUCCESS if status in OF_THIS_REQUEST else CircuitSignal.FAILURE
+        )
     return None if answer is not None else InDoubt("The provider's answer is not a JSON object.", code="undecodable_answer")
 
 

@@ -7,7 +7,7 @@ from django.db.models import QuerySet
 from fulfillment.explanation import explain
 from fulfillment.models import StepRecord, records_of
 from orders.models import Order, Product, Status
-from orders.timeline import Kind, TimelineEntry, history, sentence
+from orders.timeline import EntryKind, TimelineEntry, history, sentence
 from sideeffects import lookup
 from sideeffects.models import Delivery
 
@@ -88,9 +88,9 @@ def _delivery(delivery: Delivery) -> dict[str, Any]:
 
 # What people on our side decide, and what is at risk, is not the client's: it hears only that somebody is at it.
 PUBLIC: dict[str, str] = {
-    Kind.INCIDENT: "A person is looking at this",
-    Kind.OPERATOR: "A person has decided something about this",
-    Kind.LEFT: "This waits for a part of the shop that is being updated",
+    EntryKind.INCIDENT: "A person is looking at this",
+    EntryKind.OPERATOR: "A person has decided something about this",
+    EntryKind.LEFT: "This waits for a part of the shop that is being updated",
 }
 
 

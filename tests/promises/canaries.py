@@ -24,12 +24,8 @@ from tests.proofs.black_box.waiting import wait_for
 WORKER = f"canary@{socket.gethostname()}"
 BASE64 = re.compile(rb"[A-Za-z0-9+/]{40,}")
 RULE = f"canary_{uuid.uuid4().hex[:8]}"  # a constraint that rows with marked values break
-SAID_TO_THE_PERSON = (
-    "API token",
-    "operator token",
-    "admin password",
-    "Flower password",
-)  # `make up` tells them the terminal that it was started from
+# `make up` tells them the terminal that it was started from.
+SAID_TO_THE_PERSON = ("API token", "operator token", "admin password", "Flower password")
 
 
 def mark() -> str:

@@ -30,18 +30,18 @@ class Sweep(Loop):
         self.reconciling_since = 0.0
         self.circuits_inspected_at = 0.0
 
-    def forget(self) -> None:
+    def drop_marks(self) -> None:
         self.memory.mark.start_over()
 
     def work(self) -> int:
-        heartbeat.record("sweep")
-        self._note(self.watch.inspect())
+        heartbeat.touch("sweep")
+        self._note(self.watch.jumped_s())
         try:
             if self.turn.take():
                 self._move_with_the_clock()
                 return self._round()
             self.jumps.clear()
-            self.forget()  # somebody else works: only a whole round finds out what is left to do then
+            self.drop_marks()  # somebody else works: only a whole round finds out what is left to do then
             return 0
         except recovery.ClockHasJumped as jump:
             return self._in_the_middle(jump.seconds)
@@ -62,7 +62,7 @@ class Sweep(Loop):
         while self.jumps:
             moved = recovery.move_with_the_clock(self.jumps[0])
             jump = self.jumps.pop(0)
-            self.forget()
+            self.drop_marks()
             self.report(f"sweep: the database's clock has jumped by {jump.seconds:+.1f} s; {moved} open sagas were moved with it")
 
     def _round(self) -> int:
@@ -103,7 +103,7 @@ class Sweep(Loop):
     def _circuits(self) -> int:
         """The orders that ask whether a provider is back."""
         launched = 0
-        for launch in recovery.circuit_probes(self.memory):
+        for launch in recovery.launch_probes(self.memory):
             if tasks.launch(launch):
                 launched += 1
             else:
@@ -124,7 +124,7 @@ class Sweep(Loop):
     def _heartbeat(self) -> None:
         """Also within a long round: twenty thousand sagas are not silence."""
         if time.monotonic() - self.heartbeat_at >= recovery.HEARTBEAT_EVERY.total_seconds():
-            heartbeat.record("sweep")
+            heartbeat.touch("sweep")
             self.heartbeat_at = time.monotonic()
             if self.is_well:
                 self.part("the heartbeat", recovery.record_heartbeat)

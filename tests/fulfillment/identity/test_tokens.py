@@ -93,7 +93,7 @@ def test_what_only_looks_like_a_token_opens_nothing(amara: User, order: Order, s
     assert "A" * 43 not in str(RefusedAttempt.objects.values().get())
 
 
-def test_an_api_client_s_token_is_no_operator_s_and_the_other_way_round(amara: User, order: Order, settings: Any) -> None:
+def test_a_token_of_an_api_client_is_none_of_an_operator_and_the_other_way_round(amara: User, order: Order, settings: Any) -> None:
     settings.OPERATOR_TOKEN = AuthToken.objects.create(user=amara)[1]
     with pytest.raises(SystemExit, match="not known here"):
         note(order)

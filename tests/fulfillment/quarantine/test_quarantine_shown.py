@@ -7,7 +7,6 @@ from typing import Any
 import pytest
 from django.contrib.auth.models import User
 from django.core.management import CommandError, call_command
-from django.db import connection
 from django.test import Client
 from django.urls import reverse
 from knox.models import AuthToken
@@ -26,15 +25,11 @@ from orders.timeline import TimelineEntry
 from tests.actors import AMARA
 from tests.conftest import SignIn
 from tests.fulfillment.driving import copy_of
+from tests.fulfillment.quarantine.conftest import sql
 from tests.holding import held as held_rows
 
 PLANS: dict[str, Any] = {"a word": ["poison"], "null": None, "a number": 7, "an entry without a name": [{"version": 1}]}
 CORRUPT = "\\x0000000000000000"  # no array, no object: whoever reads it hears XX000
-
-
-def sql(statement: str, *values: Any) -> None:
-    with connection.cursor() as cursor:
-        cursor.execute(statement, values)
 
 
 def held(saga: int, order: Order, notified: bool = True, failures: int = 12) -> Quarantine:

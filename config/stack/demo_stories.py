@@ -131,7 +131,7 @@ def at_rest(order: dict[str, Any]) -> bool:
         return True
     if order.get("status") not in FINAL:
         return False
-    effects = order["side_effects"] or []  # none yet, or they cannot be read now
+    effects = order["deliveries"] or []  # none yet, or they cannot be read now
     has_effects = order["status"] != "fulfilled" or bool(effects)
     return has_effects and all(effect["state"] in ("delivered", "dead") for effect in effects)
 

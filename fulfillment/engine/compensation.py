@@ -12,7 +12,7 @@ from fulfillment.engine.circuit_holds import release
 from fulfillment.engine.claim import Recorded
 from fulfillment.engine.database_trouble import goes_on
 from fulfillment.engine.escalation import park
-from fulfillment.engine.journal import append_entry, move, save, set_order_status
+from fulfillment.engine.journal import append_entry, keep_failure_code, move, save, set_order_status
 from fulfillment.engine.launch import launch_of
 from fulfillment.engine.pinned_plan import capabilities, is_local, is_newer, planned, step_of
 from fulfillment.engine.position import border, pivot_succeeded
@@ -35,10 +35,10 @@ PAID_ANOTHER_WAY = "paid_another_way"  # a person has said that it was paid, and
 # --- turning back --------------------------------------------------------------------------------------------------------
 
 
-def turn_back(saga: Saga, why: str = "", failed: StepRecord | None = None) -> None:
+def turn_back(saga: Saga, why: str = "", failed: StepRecord | None = None, code: str = "") -> None:
     """→ compensating under a new epoch. Never once the pivot has succeeded: then a person decides.
 
-    ``why`` is kept in the history; without it, the error of the step where the saga stands. ``failed``: the step that is the cause, where it is another one.
+    ``why`` and ``code`` are kept; without them, the error of the step where the saga stands. ``failed``: the step that is the cause, where it is another one.
     """
     if pivot_succeeded(saga):
         park(saga, IncidentKind.STUCK, _stands_at(saga), "after_pivot", "the parcel is on its way, so it can only go forward")
@@ -62,6 +62,8 @@ def turn_back(saga: Saga, why: str = "", failed: StepRecord | None = None) -> No
         failed_step="" if saga.cancel_requested_at else name,
         wake_at=ShopNow(),
     )
+    if not saga.cancel_requested_at:
+        keep_failure_code(saga, code or (at.error_code if at else ""))
     schedule_next_compensation(saga)
 
 

@@ -13,7 +13,7 @@ from django.db import models
 
 from fulfillment.errors import UnknownStep
 from fulfillment.models import Saga, StepRecord, StepState
-from orders.models import Status
+from orders.models import Order, Status
 from orders.timeline import EntryKind, TimelineEntry
 
 
@@ -70,3 +70,10 @@ def set_order_status(saga: Saga, to: Status, **changes: Any) -> None:
     was = saga.order.status
     if saga.order.move(to, **changes):
         append_entry(saga, EntryKind.ORDER, from_state=was, to_state=to)
+
+
+def keep_failure_code(saga: Saga, code: str) -> None:
+    """Why the order turns back, where its client looks for it. The step's record does not say it any more once its compensation has errors of its own."""
+    if code:
+        Order.objects.filter(pk=saga.order_id).update(failure_code=code)
+        saga.order.failure_code = code

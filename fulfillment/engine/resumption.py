@@ -173,7 +173,8 @@ def _give_up(saga: Saga, record: StepRecord, compensating: bool, what: str) -> N
     elif pivot_succeeded(saga):
         park(saga, IncidentKind.STUCK, record, record.error_code or what, f"out of {what}: {record.error_message}")
     else:
-        turn_back(saga, f"out of {what}: {record.error_message}" if record.error_message else f"out of {what}")
+        why = f"out of {what}: {record.error_message}" if record.error_message else f"out of {what}"
+        turn_back(saga, why, code=record.error_code or what)
 
 
 def _relaunch(saga: Saga, record: StepRecord) -> Launch | None:

@@ -40,7 +40,7 @@ from fulfillment.recovery.reconciliations import (
     reconciliation_failed,
 )
 from fulfillment.recovery.requests import Answer, Request
-from fulfillment.recovery.safe_actions import cancel, retry_now
+from fulfillment.recovery.safe_actions import can_be_cancelled, cancel, retry_now
 from fulfillment.recovery.sweep import due, not_published
 from fulfillment.recovery.sweep_memory import Memory
 from orders.operators import Refused
@@ -60,6 +60,7 @@ __all__ = [
     "Request",
     "amounts",
     "awake",
+    "can_be_cancelled",
     "cancel",
     "choices",
     "contained",

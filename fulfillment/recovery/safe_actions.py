@@ -38,6 +38,16 @@ def _cancel(order_number: str, actor: str) -> str:
     return engine.request_cancel(saga, actor)
 
 
+def can_be_cancelled(saga: Saga) -> bool:
+    """Whether ``cancel`` would change something now. False also where the saga's rows cannot be read."""
+    try:
+        return engine.can_be_cancelled(saga)
+    except Exception as error:
+        if is_our_trouble(error):
+            raise
+        return False
+
+
 def retry_now(order_number: str, actor: Actor) -> str:
     """A saga that waits for its next try, or in quarantine for its next inspection, is due now. Raises Saga.DoesNotExist; Refused: not for this actor.
 

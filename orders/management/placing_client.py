@@ -21,7 +21,7 @@ class ShopClient:
         return self._json(self.http.post("/orders", json=body, headers={"Idempotency-Key": f'"{key}"'}))
 
     def order(self, number: str) -> dict[str, Any]:
-        return self._json(self.http.get(f"/orders/{number}"))
+        return self._json(self.http.get(f"/orders/{number}", params={"expand": "steps,deliveries,timeline"}))
 
     def cancel(self, number: str) -> dict[str, Any]:
         return self._json(self.http.post(f"/orders/{number}/cancel"))

@@ -84,7 +84,7 @@ def place_all_kinds(shop: Shop, planted: Planted) -> list[str]:
     numbers = [str(answer.json()["number"]) for answer in answers]
     ends = [shop.ends(number, 60) for number in numbers]
     assert ends == ["fulfilled", "payment_failed", "shipping_failed", "fulfilled", "fulfilled"]
-    wait_for(lambda: all(effect["state"] in ("delivered", "dead") for effect in shop.order(numbers[3])["side_effects"]))
+    wait_for(lambda: all(effect["state"] in ("delivered", "dead") for effect in shop.order(numbers[3])["deliveries"]))
     return numbers
 
 

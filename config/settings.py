@@ -173,9 +173,8 @@ INSTALLED_APPS = [
     "whitenoise.runserver_nostatic",
     "django.contrib.staticfiles",
     "rest_framework",
-    "knox",
     "pgtrigger",
-    "orders",  # after knox: orders.admin hides its page
+    "orders",
     "fulfillment",
     "sideeffects",
     *sorted(f"sideeffects.subscribers.{app.parent.name}" for app in SUBSCRIBERS_DIR.glob("*/apps.py")),
@@ -226,14 +225,13 @@ EMAIL_TIMEOUT = 5
 
 # --- REST -------------------------------------------------------------------------------------------------------------
 REST_FRAMEWORK = {
-    "DEFAULT_AUTHENTICATION_CLASSES": ["knox.auth.TokenAuthentication"],
-    "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],
+    "DEFAULT_AUTHENTICATION_CLASSES": ["orders.api.access.ClientTokenAuthentication"],
+    "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated", "orders.api.access.HasScope"],
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
     "DEFAULT_PARSER_CLASSES": ["orders.api.body.Body"],
     "EXCEPTION_HANDLER": "orders.api.problems.problem_handler",
     "UNAUTHENTICATED_USER": None,
 }
-REST_KNOX = {"TOKEN_TTL": None, "AUTO_REFRESH": False, "SECURE_HASH_ALGORITHM": "hashlib.sha512"}
 DATA_UPLOAD_MAX_MEMORY_SIZE = 256 * 1024
 
 # --- Celery: reasons and measurements in docs/design.md, "The broker" ---------------------------------------------------

@@ -6,6 +6,7 @@ import pgtrigger
 from django.conf import settings
 from django.db import models
 
+from orders.client_tokens import ClientToken
 from orders.clients import ClientSettings
 from orders.clock import ShopNow
 from orders.facts import Fact
@@ -19,6 +20,7 @@ from orders.turns import TurnRow
 
 __all__ = [
     "ClientSettings",
+    "ClientToken",
     "Fact",
     "Incident",
     "OperatorToken",

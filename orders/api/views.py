@@ -1,7 +1,7 @@
 """The REST interface: place, list, read and cancel orders; read the catalogue. A client sees its own orders; those of others do not exist for it."""
 
 import re
-from typing import Any
+from typing import Any, ClassVar
 from urllib.parse import parse_qs, urlsplit
 
 from django.conf import settings
@@ -21,6 +21,7 @@ from orders.api import placing
 from orders.api import representation as shown
 from orders.api.problems import INVALID_STATE, request_id
 from orders.api.serializers import RequestedOrder
+from orders.client_tokens import Scope
 from orders.models import Order, Product, Status
 
 
@@ -84,6 +85,8 @@ def only_parameters(request: Request, *known: str) -> None:
 
 
 class Orders(APIView):
+    scopes: ClassVar = {"GET": Scope.ORDERS_READ, "POST": Scope.ORDERS_WRITE}
+
     def get(self, request: Request) -> Response:
         only_parameters(request, "cursor", "page_size")
         pages = Pages()
@@ -109,6 +112,8 @@ class Orders(APIView):
 
 
 class OrderDetail(APIView):
+    scopes: ClassVar = {"GET": Scope.ORDERS_READ}
+
     def get(self, request: Request, number: str) -> Response:
         """``?expand=why`` adds why the order is where it is, in words for a client."""
         only_parameters(request, "expand")
@@ -118,6 +123,8 @@ class OrderDetail(APIView):
 
 
 class Cancel(APIView):
+    scopes: ClassVar = {"POST": Scope.ORDERS_CANCEL}
+
     def post(self, request: Request, number: str) -> Response:
         """202: recorded, and honoured at the next step border ("pending": shipping is under way and decides). 200: it is cancelled. 409: the parcel has left, or
         the order has ended otherwise.
@@ -135,6 +142,8 @@ class Cancel(APIView):
 
 
 class Products(APIView):
+    scopes: ClassVar = {"GET": Scope.PRODUCTS_READ}
+
     def get(self, request: Request) -> Response:
         only_parameters(request, "cursor", "page_size")
         pages = ProductPages()

@@ -14,7 +14,7 @@ from django.contrib.auth.models import User
 from django.contrib.postgres.fields import ArrayField
 from django.core.exceptions import ValidationError
 from django.db import DatabaseError, models, transaction
-from django.db.models import Q, QuerySet
+from django.db.models import Prefetch, Q, QuerySet
 
 from orders import tokens
 from orders.clients import ClientSettings
@@ -28,7 +28,8 @@ KIND = "api"
 USE_IS_NOTED_EVERY = timedelta(minutes=5)
 DAY_S, HOUR_S = 86_400.0, 3600.0
 NEVER = 0  # days: a token that does not end by itself
-OVERLAP_H = 24.0
+OVERLAP_H = 24
+MOST_DAYS = 36_500  # nobody means more, and no calendar ends before
 
 
 class Scope(models.TextChoices):
@@ -85,6 +86,12 @@ def known() -> "QuerySet[Any]":
     return ClientToken.objects.select_related("client").annotate(now=ShopNow())
 
 
+def clients() -> "QuerySet[User]":
+    """Every client by name, with its tokens, the newest first."""
+    users = User.objects.filter(Q(client_tokens__isnull=False) | Q(shop_settings__isnull=False)).distinct()
+    return users.order_by("username").prefetch_related(Prefetch("client_tokens", known()))
+
+
 def why_not(token: Any) -> str:
     """Why a token (of ``known``) opens nothing now; empty: it does."""
     if token.revoked_at is not None:
@@ -137,7 +144,7 @@ def add(name: str, scopes: Sequence[str] = tuple(Scope), lifetime_days: int = NE
 
 
 @transaction.atomic
-def rotate(name: str, overlap_h: float = OVERLAP_H, scopes: Sequence[str] = (), lifetime_days: int | None = None) -> Issued:
+def rotate(name: str, overlap_h: int = OVERLAP_H, scopes: Sequence[str] = (), lifetime_days: int | None = None) -> Issued:
     """A new token. The older ones go on working for ``overlap_h`` hours, unless they end earlier.
 
     Without ``scopes`` and ``lifetime_days`` the new one has those of the newest. Raises Refused: there is no such client.
@@ -146,7 +153,7 @@ def rotate(name: str, overlap_h: float = OVERLAP_H, scopes: Sequence[str] = (), 
     if client is None:
         raise Refused(f"There is no API client {name}. Nothing was done.")
     newest = client.client_tokens.first()
-    end = in_seconds(overlap_h * HOUR_S)
+    end = in_seconds(min(overlap_h * HOUR_S, MOST_DAYS * DAY_S))
     ending_later = client.client_tokens.filter(Q(expires_at=None) | Q(expires_at__gt=end), revoked_at=None)
     ending_later.update(expires_at=end)
     before = (newest.scopes, newest.lifetime_days) if newest else (list(Scope), NEVER)
@@ -165,7 +172,9 @@ def revoke(which: str) -> list[str]:
 
 
 def issue(client: User, scopes: Sequence[str] = tuple(Scope), lifetime_days: int = NEVER) -> Issued:
-    """One more token of this client. Raises Refused: who decides as an operator has an operator token."""
+    """One more token of this client. Raises Refused: who decides as an operator has an operator token; or the token would outlive everybody."""
+    if lifetime_days > MOST_DAYS:
+        raise Refused(f"A token lives {MOST_DAYS} days at most, or 0: until it is revoked. Nothing was done.")
     if client.is_staff:
         raise Refused(f"{client.get_username()} is an operator, and no API client. Nothing was done.")
     new = tokens.make(KIND)

@@ -89,7 +89,12 @@ def known() -> "QuerySet[Any]":
 def clients() -> "QuerySet[User]":
     """Every client by name, with its tokens, the newest first."""
     users = User.objects.filter(Q(client_tokens__isnull=False) | Q(shop_settings__isnull=False)).distinct()
-    return users.order_by("username").prefetch_related(Prefetch("client_tokens", known()))
+    return users.order_by("username").prefetch_related(prefetched("client_tokens"))
+
+
+def prefetched(lookup: str) -> "Prefetch[Any]":
+    """``lookup``: the way from a row to the tokens of its client."""
+    return Prefetch(lookup, known())
 
 
 def why_not(token: Any) -> str:
@@ -127,9 +132,8 @@ def _note_use(token: Any) -> None:
         log.warning("the use of %s was not noted (%s)", token.prefix, sqlstate(error) or "no connection")
 
 
-@transaction.atomic
-def add(name: str, scopes: Sequence[str] = tuple(Scope), lifetime_days: int = NEVER, *, unique_references: bool = False) -> Issued:
-    """A new client with its first token. Raises Refused: there is a user of this name, or a client cannot have this name."""
+def unsaved(name: str) -> User:
+    """A client that is not stored yet. Raises Refused: there is a user of this name, or a client cannot have this name."""
     client = User(username=User.normalize_username(name))
     client.set_unusable_password()
     try:
@@ -138,6 +142,13 @@ def add(name: str, scopes: Sequence[str] = tuple(Scope), lifetime_days: int = NE
         raise Refused(f"{' '.join(wrong.messages)} Nothing was done.") from None
     if len(client.username) > NAME_LENGTH:
         raise Refused(f"The name of a client has at most {NAME_LENGTH} characters. Nothing was done.")
+    return client
+
+
+@transaction.atomic
+def add(name: str, scopes: Sequence[str] = tuple(Scope), lifetime_days: int = NEVER, *, unique_references: bool = False) -> Issued:
+    """A new client with its first token. Raises Refused, as ``unsaved`` does."""
+    client = unsaved(name)
     client.save()
     ClientSettings.objects.create(client=client, unique_references=unique_references)
     return issue(client, scopes, lifetime_days)

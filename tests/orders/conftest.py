@@ -23,6 +23,10 @@ class Client:
         self.token = client_tokens.issue(self.user, scopes).secret
         self.api = APIClient(headers={"Authorization": f"Bearer {self.token}"})
 
+    def another_token(self, scopes: Sequence[str] = tuple(Scope)) -> APIClient:
+        """Of the same client."""
+        return APIClient(headers={"Authorization": f"Bearer {client_tokens.issue(self.user, scopes).secret}"})
+
     def post(self, body: Any, key: str | None = None, **headers: str) -> Any:
         key = uuid.uuid4().hex if key is None else key
         return self.api.post("/api/v1/orders", body, format="json", headers={"Idempotency-Key": key, **headers})

@@ -6,7 +6,7 @@ from typing import Any
 
 from django.apps import AppConfig
 from django.conf import settings
-from django.core.checks import CheckMessage, Error, Tags, register, run_checks
+from django.core.checks import CheckMessage, Error, Tags, Warning, register, run_checks
 
 BOOT_ERROR = 3  # gunicorn gives up on a worker that ends with this, and would start any other again for ever
 
@@ -37,3 +37,11 @@ def database_is_known(app_configs: Sequence[AppConfig] | None, databases: Sequen
         return []
     hint = "Start the whole shop with `make up`, or for maintenance alone `manage.py up --maintenance`; or set DATABASE_URL."
     return [Error("There is no database.", hint=hint, id="config.E001")]
+
+
+@register(Tags.security, deploy=True)
+def rate_limits_are_counted(app_configs: Sequence[AppConfig] | None, **_: Any) -> list[CheckMessage]:
+    if settings.RATE_LIMIT_URL or not any(settings.RATE_LIMITS_PER_MIN.values()):
+        return []
+    hint = "Set RATE_LIMIT_URL to a Valkey or Redis: the broker is none. Or set every …_PER_MIN to 0."
+    return [Warning("Nobody counts the requests of API clients: their limits are not in force.", hint=hint, id="config.W001")]

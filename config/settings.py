@@ -23,6 +23,7 @@ BASE_DIR = Path(__file__).resolve().parent.parent
 PORT = Range(min=1, max=65535)
 POSTGRESQL = Regexp(r"^(postgres(ql)?://.+)?$", error="Not a postgresql:// URL.")
 BROKER = Regexp(r"^((rediss?|redis\+socket|amqps?)://.+)?$", error="Not a redis://, redis+socket:// or amqp:// URL.")
+STORE = Regexp(r"^((rediss?|redis\+socket)://.+)?$", error="Not a redis:// or redis+socket:// URL.")
 HTTP = Regexp(r"^(https?://(\[[0-9a-fA-F:.]+\]|[^\s/:?#@\[\]]+)(:\d{1,5})?(/\S*)?)?$", error="Not an http:// or https:// URL.")
 CURRENCIES = {currency for territory in get_global("territory_currencies") for currency in get_territory_currencies(territory)}
 CURRENCY = OneOf(CURRENCIES, error="Not a currency that anybody pays with (ISO 4217).")
@@ -57,6 +58,12 @@ PAYMENTS_GATEWAY: str = env.str("PAYMENTS_GATEWAY", "sandbox")  # a name in fulf
 CARRIER_GATEWAY: str = env.str("CARRIER_GATEWAY", "sandbox")  # a name in fulfillment.gateways.ROLES
 SANDBOX_URL: str = env.str("SANDBOX_URL", "", validate=HTTP)  # empty: the running stack's, or http://127.0.0.1:8900
 SANDBOX_LEDGER: Path = env.path("SANDBOX_LEDGER", RUN_DIR / "sandbox.sqlite3")
+# Requests of one API client within a minute, by the scope that they need; 0: no limit. Counted at RATE_LIMIT_URL; empty: at the broker, if that is a Valkey.
+ORDERS_READ_PER_MIN: int = env.int("ORDERS_READ_PER_MIN", 3000, validate=Range(min=0))
+ORDERS_WRITE_PER_MIN: int = env.int("ORDERS_WRITE_PER_MIN", 1200, validate=Range(min=0))
+ORDERS_CANCEL_PER_MIN: int = env.int("ORDERS_CANCEL_PER_MIN", 600, validate=Range(min=0))
+PRODUCTS_READ_PER_MIN: int = env.int("PRODUCTS_READ_PER_MIN", 1200, validate=Range(min=0))
+RATE_LIMIT_URL: str = env.str("RATE_LIMIT_URL", "", validate=STORE)  # redis:// or redis+socket://
 DEMO_VALUES: bool = env.bool("DEMO_VALUES", False)  # the test cards and addresses of the sandbox: refused unless set
 SHOP_CURRENCY: str = env.str("SHOP_CURRENCY", "EUR", validate=CURRENCY)  # ISO 4217
 
@@ -173,9 +180,8 @@ INSTALLED_APPS = [
     "whitenoise.runserver_nostatic",
     "django.contrib.staticfiles",
     "rest_framework",
-    "knox",
     "pgtrigger",
-    "orders",  # after knox: orders.admin hides its page
+    "orders",
     "fulfillment",
     "sideeffects",
     *sorted(f"sideeffects.subscribers.{app.parent.name}" for app in SUBSCRIBERS_DIR.glob("*/apps.py")),
@@ -187,6 +193,7 @@ MIDDLEWARE = [
     "orders.api.problems.RequestId",
     "config.health.HealthPages",  # before the Host header is checked
     "orders.api.problems.RequestGuard",
+    "orders.api.rate_limits.Headers",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
@@ -226,19 +233,26 @@ EMAIL_TIMEOUT = 5
 
 # --- REST -------------------------------------------------------------------------------------------------------------
 REST_FRAMEWORK = {
-    "DEFAULT_AUTHENTICATION_CLASSES": ["knox.auth.TokenAuthentication"],
-    "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],
+    "DEFAULT_AUTHENTICATION_CLASSES": ["orders.api.access.ClientTokenAuthentication"],
+    "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated", "orders.api.access.HasScope"],
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
     "DEFAULT_PARSER_CLASSES": ["orders.api.body.Body"],
+    "DEFAULT_THROTTLE_CLASSES": ["orders.api.rate_limits.ClientAndScope"],
     "EXCEPTION_HANDLER": "orders.api.problems.problem_handler",
     "UNAUTHENTICATED_USER": None,
 }
-REST_KNOX = {"TOKEN_TTL": None, "AUTO_REFRESH": False, "SECURE_HASH_ALGORITHM": "hashlib.sha512"}
+RATE_LIMITS_PER_MIN = {
+    "orders:read": ORDERS_READ_PER_MIN,
+    "orders:write": ORDERS_WRITE_PER_MIN,
+    "orders:cancel": ORDERS_CANCEL_PER_MIN,
+    "products:read": PRODUCTS_READ_PER_MIN,
+}
 DATA_UPLOAD_MAX_MEMORY_SIZE = 256 * 1024
 
 # --- Celery: reasons and measurements in docs/design.md, "The broker" ---------------------------------------------------
 _BRIEF = SAGA_PROCESS in ("web", "command")  # somebody waits for the answer: publishing gives up within a second
 CELERY_BROKER_URL = EXTERNAL_BROKER_URL or _stack.get("broker") or f"redis+socket://{RUN_DIR}/no-stack-is-running"
+RATE_LIMIT_URL = RATE_LIMIT_URL or ("" if CELERY_BROKER_URL.startswith("amqp") else CELERY_BROKER_URL.partition(";")[0])
 CELERY_RESULT_BACKEND = None  # the journal is the truth
 CELERY_TASK_IGNORE_RESULT = True
 CELERY_TASK_SERIALIZER = "json"

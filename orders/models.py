@@ -8,6 +8,7 @@ from django.db import models
 from django.db.models import F
 from django.db.models.functions import Upper
 
+from orders.client_tokens import ClientToken
 from orders.clients import ClientSettings
 from orders.clock import ShopNow
 from orders.facts import Fact
@@ -21,6 +22,7 @@ from orders.turns import TurnRow
 
 __all__ = [
     "ClientSettings",
+    "ClientToken",
     "Fact",
     "Incident",
     "OperatorToken",

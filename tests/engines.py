@@ -14,7 +14,7 @@ import pytest
 
 from config.stack import embedded
 from tests.proofs import prepared
-from tests.proofs.black_box.stack import RunningStack
+from tests.proofs.black_box.stack import NO_RATE_LIMITS, RunningStack
 
 ROOT = Path(__file__).resolve().parent.parent
 RUN_DIR = ROOT / ".run" / "test"
@@ -31,7 +31,7 @@ def pytest_load_initial_conftests(early_config: pytest.Config) -> Generator[None
         "RUN_DIR": str(RUN_DIR / "unit"),
         "TIME_SCALE": "0.1",
         "DEMO_VALUES": "1",
-    }
+    } | NO_RATE_LIMITS
     if "PYTEST_XDIST_WORKER" not in os.environ:  # the workers share one server, and the first to finish must not stop it
         early_config.add_cleanup(lambda: embedded.stop_postgres(RUN_DIR / "unit"))
     return (yield)

@@ -9,7 +9,6 @@ from django.contrib.auth.admin import UserAdmin as DjangoUserAdmin
 from django.contrib.auth.models import Group, User
 from django.db.models import QuerySet
 from django.http import HttpRequest
-from knox.models import AuthToken
 from unfold.admin import ModelAdmin
 from unfold.decorators import display
 from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
@@ -21,7 +20,6 @@ from orders.money import money
 
 admin.site.unregister(User)
 admin.site.unregister(Group)
-admin.site.unregister(AuthToken)  # a token is shown once, to whoever makes it: a form can only make useless ones
 
 
 @admin.register(Product)

@@ -17,6 +17,7 @@ from rest_framework.exceptions import APIException, ValidationError
 from rest_framework.response import Response
 
 from orders.api import unavailable
+from orders.api.access import LacksScope
 from orders.database import is_our_trouble
 
 KEY_REUSED = Problem("idempotency-key-reused", "This Idempotency-Key was used for another order", 422)
@@ -25,11 +26,14 @@ TOO_LARGE = Problem("body-too-large", "The body is too large", 413)
 TOTAL_DIFFERS = Problem("total-differs", "The order does not cost what was expected", 409)
 REFERENCE_TAKEN = Problem("reference-taken", "Another order has this reference", 409)
 NOT_TAKEN = Problem("orders-not-taken", "The shop takes no orders now", 503)
+INSUFFICIENT_SCOPE = Problem("insufficient-scope", "The token does not have the scope that this needs", 403)
 INVALID_STATE = Problem("invalid-state", "The order's state does not allow this", 409)
 
 
 class OrderProblem(ProblemError):
     """A problem whose document has members of its own (RFC 9457, 3.2), for example ``order``: the number of the order that there is."""
+
+    auth_header = ""  # DRF makes it WWW-Authenticate
 
     def __init__(self, problem: Problem, detail: str, **members: Any) -> None:
         super().__init__(problem, detail)
@@ -40,6 +44,8 @@ def problem_handler(error: Exception, context: dict[str, Any]) -> Response | Htt
     """``drf_canon``'s document plus ``code``, ``request_id`` and a code for each field; 503 where our own database could not serve it."""
     if is_our_trouble(error):
         return _come_again(context["request"], error)
+    if isinstance(error, LacksScope):
+        error = _insufficient_scope(error)
     response = exception_handler(error, context)
     if response is None or not isinstance(response.data, dict):
         return response
@@ -54,6 +60,12 @@ def problem_handler(error: Exception, context: dict[str, Any]) -> Response | Htt
         for violation, code in zip(response.data.get("errors", []), codes, strict=True):
             violation["code"] = code["detail"]
     return response
+
+
+def _insufficient_scope(error: LacksScope) -> OrderProblem:
+    problem = OrderProblem(INSUFFICIENT_SCOPE, str(error.detail), scope=error.scope)
+    problem.auth_header = error.auth_header
+    return problem
 
 
 def _code(error: Exception, document: dict[str, Any]) -> str:

@@ -1,7 +1,7 @@
 """The REST interface: place, list, read, follow and cancel orders; read the catalogue. A client sees its own orders; those of others do not exist for it."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 from django.conf import settings
 from django.contrib.auth.models import User
@@ -19,6 +19,7 @@ from orders.api.parameters import Names, Paged, Parameters, without_pages
 from orders.api.problems import INVALID_STATE, OrderProblem, request_id
 from orders.api.revalidation import answer_unless_known
 from orders.api.serializers import RequestedOrder, Strict
+from orders.client_tokens import Scope
 from orders.models import Order, Product, Status
 
 
@@ -35,6 +36,8 @@ NOT_CANCELLED = {
 
 
 class Orders(APIView):
+    scopes: ClassVar = {"GET": Scope.ORDERS_READ, "POST": Scope.ORDERS_WRITE}
+
     def get(self, request: Request) -> Response:
         """Filters, pages and what is shown: see ``selection.OrderQuery``."""
         asked = selection.OrderQuery.of(request)
@@ -65,6 +68,8 @@ class Orders(APIView):
 
 
 class OrderDetail(APIView):
+    scopes: ClassVar = {"GET": Scope.ORDERS_READ}
+
     def get(self, request: Request, number: str) -> Response:
         """Whoever has it already, as it is, is told so (304)."""
         asked = ReadOrder.of(request)
@@ -74,6 +79,8 @@ class OrderDetail(APIView):
 
 
 class OrderEvents(APIView):
+    scopes: ClassVar = {"GET": Scope.ORDERS_READ}
+
     def get(self, request: Request, number: str) -> Response:
         """``next_cursor`` is the last ``seq``, also where nothing follows yet: whoever asks for what is behind it later misses nothing."""
         asked = events.EventQuery.of(request)
@@ -84,6 +91,8 @@ class OrderEvents(APIView):
 
 
 class Cancel(APIView):
+    scopes: ClassVar = {"POST": Scope.ORDERS_CANCEL}
+
     def post(self, request: Request, number: str) -> Response:
         """200: it is cancelled. 202: recorded, and honoured at the next step border ("accepted"); shipping is under way and decides ("pending"); or it has
         failed and is undone anyway ("undoing"). 409: the parcel has left, or the order has ended otherwise.
@@ -101,6 +110,8 @@ class Cancel(APIView):
 
 
 class Products(APIView):
+    scopes: ClassVar = {"GET": Scope.PRODUCTS_READ}
+
     def get(self, request: Request) -> Response:
         asked = Paged.of(request)
         cursors = pages.Cursors("products", {})
@@ -113,6 +124,8 @@ class Products(APIView):
 
 
 class ProductDetail(APIView):
+    scopes: ClassVar = {"GET": Scope.PRODUCTS_READ}
+
     def get(self, request: Request, sku: str) -> Response:
         Parameters.of(request)
         item = _sold().filter(sku=sku).first()

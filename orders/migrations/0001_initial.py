@@ -1,5 +1,6 @@
 """The one clock and the order numbers come before any table that uses them."""
 
+import django.contrib.postgres.fields
 import django.db.models.deletion
 import django.db.models.functions.text
 import orders.clock
@@ -33,7 +34,7 @@ class Migration(migrations.Migration):
                 ('unique_references', models.BooleanField(default=False, help_text='A second order under a reference is refused.')),
             ],
             options={
-                'verbose_name_plural': 'client settings',
+                'verbose_name': 'API client',
             },
         ),
         migrations.CreateModel(
@@ -77,6 +78,26 @@ class Migration(migrations.Migration):
                 ('release', models.PositiveIntegerField()),
                 ('until', models.DateTimeField()),
             ],
+        ),
+        migrations.CreateModel(
+            name='ClientToken',
+            fields=[
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('prefix', models.CharField(max_length=12, unique=True)),
+                ('digest', models.CharField(max_length=64)),
+                ('scopes', django.contrib.postgres.fields.ArrayField(base_field=models.CharField(choices=[('orders:read', 'read orders'), ('orders:write', 'place orders'), ('orders:cancel', 'cancel orders'), ('products:read', 'read the catalogue')], max_length=20), size=None)),
+                ('lifetime_days', models.PositiveIntegerField(default=0)),
+                ('made_at', models.DateTimeField(db_default=orders.clock.ShopNow())),
+                ('expires_at', models.DateTimeField(null=True)),
+                ('revoked_at', models.DateTimeField(null=True)),
+                ('last_used_at', models.DateTimeField(null=True)),
+                ('client', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='client_tokens', to=settings.AUTH_USER_MODEL)),
+            ],
+            options={
+                'ordering': ['-id'],
+                'permissions': [('rotate_clienttoken', 'Can rotate the tokens of an API client'), ('revoke_clienttoken', 'Can revoke the tokens of an API client')],
+                'default_permissions': ['view'],
+            },
         ),
         migrations.CreateModel(
             name='OperatorToken',

@@ -78,7 +78,7 @@ def test_without_a_token_nothing_is_shown(client: Client, header: str | None) ->
 
     assert answer.status_code == 401
     assert answer["Content-Type"] == "application/problem+json"
-    assert answer["WWW-Authenticate"].startswith("Token")
+    assert answer["WWW-Authenticate"] == 'Bearer realm="api"'
 
 
 @pytest.mark.parametrize(

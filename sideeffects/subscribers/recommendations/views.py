@@ -1,5 +1,7 @@
 """``GET /api/v1/products/{sku}/recommendations``: what was bought together with a product, most often first."""
 
+from typing import ClassVar
+
 from django.conf import settings
 from drf_canon.errors import QueryParamError
 from rest_framework.exceptions import ErrorDetail, NotFound
@@ -7,6 +9,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
+from orders.client_tokens import Scope
 from orders.models import Product
 from sideeffects.subscribers.recommendations.models import CoPurchase
 
@@ -14,6 +17,8 @@ SHOWN = 5
 
 
 class Recommendations(APIView):
+    scopes: ClassVar = {"GET": Scope.PRODUCTS_READ}
+
     def get(self, request: Request, sku: str) -> Response:
         if unknown := {name: [ErrorDetail("This parameter is not known.", "unknown_parameter")] for name in request.query_params}:
             raise QueryParamError(unknown)

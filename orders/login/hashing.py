@@ -12,8 +12,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 from django.contrib.auth.hashers import PBKDF2PasswordHasher
 
-WITHIN_S = 10.0  # a hash that takes longer has no core; its request is answered, and it runs to its end
-NICE = 10  # on Linux a thread has a priority of its own
+WITHIN_S = 20.0  # a hash that takes longer has no core; its request is answered, and it runs to its end
+NICE = 5  # on Linux a thread has a priority of its own; on a machine that is full, more would keep operators out
 
 
 class Busy(Exception):

@@ -17,11 +17,11 @@ RETRY_BUSY_S = 1
 def locked_out(request: HttpRequest, original: HttpResponse | None, credentials: object) -> HttpResponse:
     """What django-axes answers once an account, an address or both together have failed too often. Whoever waits the whole time comes in, whatever else happens."""
     wait_s = settings.LOGIN_COOLOFF_S
-    sentence = f"Too many logins have failed. Wait {in_words(wait_s)}, then log in again; trying earlier changes nothing."
+    sentence = f"Wait {_in_words(wait_s)}, then log in again; trying earlier changes nothing."
     return answer(request, problems.TOO_MANY_LOGINS, sentence, wait_s)
 
 
-def in_words(seconds: int) -> str:
+def _in_words(seconds: int) -> str:
     minutes = math.ceil(seconds / 60)
     return f"{minutes} minutes" if minutes > 1 else "a minute"
 

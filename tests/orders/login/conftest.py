@@ -1,4 +1,4 @@
-"""Operators before the door of the admin. Hashing is made cheap: how long it takes is nobody's promise here."""
+"""Operators before the door of the admin."""
 
 from typing import Any
 
@@ -6,15 +6,13 @@ import pytest
 from django.contrib.auth.models import User
 from django.test import Client as Browser
 
-from orders.login.hashing import OneAtATimePBKDF2
-
 LOGIN = "/admin/login/?next=/admin/"
 RIGHT, WRONG = "right horse battery", "wrong horse battery"
 
 
 @pytest.fixture(autouse=True)
-def cheap_hashing(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(OneAtATimePBKDF2, "iterations", 1)
+def cheap(cheap_hashing: None) -> None:
+    """Of every password here."""
 
 
 @pytest.fixture

@@ -23,8 +23,13 @@ SOON_S = 5.0
 def somebody_is_hashed() -> Iterator[threading.Event]:
     """Until the event is set."""
     begun, may_end = threading.Event(), threading.Event()
+
+    def compute() -> str:
+        begun.set()
+        return str(may_end.wait(SOON_S))
+
     with ThreadPoolExecutor() as others:
-        others.submit(hashing._hashing.run, lambda: "" if begun.set() or may_end.wait(SOON_S) else "")
+        others.submit(hashing._hashing.run, compute)
         assert begun.wait(SOON_S)
         yield may_end
         may_end.set()
@@ -98,7 +103,7 @@ def test_one_that_finds_no_core_is_given_up_and_nobody_else_begins_meanwhile(mon
     thread, may_end = HashingThread(), threading.Event()
 
     with pytest.raises(Busy):
-        thread.run(lambda: "" if may_end.wait(SOON_S) else "")
+        thread.run(lambda: str(may_end.wait(SOON_S)))
     with pytest.raises(Busy):
         thread.run(str)
 

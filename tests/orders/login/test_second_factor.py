@@ -149,7 +149,7 @@ def test_who_has_none_enrols_after_the_password_and_sees_the_recovery_codes_once
 
     shown = give(browser, code_of(TOTPDevice.objects.get())).content.decode()
 
-    codes = re.findall(r"<li>([a-z2-7]{8})</li>", shown)
+    codes = re.findall(r"<code>([a-z2-7]{8})</code>", shown)
     assert (len(codes), second_factor.is_enrolled(amara)) == (second_factor.RECOVERY_CODES, True)
     assert comes_in(browser)
     assert give(after_the_password(), codes[0]).status_code == 302

@@ -28,6 +28,9 @@ REFERENCE_TAKEN = Problem("reference-taken", "Another order has this reference",
 NOT_TAKEN = Problem("orders-not-taken", "The shop takes no orders now", 503)
 INSUFFICIENT_SCOPE = Problem("insufficient-scope", "The token does not have the scope that this needs", 403)
 INVALID_STATE = Problem("invalid-state", "The order's state does not allow this", 409)
+HTTPS_REQUIRED = Problem("https-required", "This API answers over HTTPS only", 403)
+TOO_MANY_LOGINS = Problem("too-many-logins", "Too many logins have failed", 429)
+LOGIN_BUSY = Problem("login-busy", "Another login is being checked", 429)
 
 
 class OrderProblem(ProblemError):
@@ -88,18 +91,18 @@ def request_id(request: Any) -> str:
 
 def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
     """handler400: what Django itself refuses, for example a host that is not in ALLOWED_HOSTS."""
-    if not _is_api(request):
+    if not is_api(request):
         return defaults.bad_request(request, exception)
     if isinstance(exception, RequestDataTooBig):
         return _too_large(request)
-    return _document(
+    return problem_document(
         request, BAD_REQUEST, "Django refused it; the usual reason is a Host header that this shop does not serve.", "bad_request"
     )
 
 
 def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
     """handler404: a document below /api/, Django's page elsewhere."""
-    if not _is_api(request):
+    if not is_api(request):
         return defaults.page_not_found(request, exception)
     return _nothing_there(request)
 
@@ -109,34 +112,36 @@ def server_error(request: HttpRequest) -> HttpResponse:
     error = sys.exc_info()[1]
     if error is not None and is_our_trouble(error):
         return _come_again(request, error)
-    if not _is_api(request):
+    if not is_api(request):
         return defaults.server_error(request)
-    return _document(request, INTERNAL_ERROR, "Something broke on our side. Ask again with the same Idempotency-Key.", "internal_error")
+    return problem_document(
+        request, INTERNAL_ERROR, "Something broke on our side. Ask again with the same Idempotency-Key.", "internal_error"
+    )
 
 
 def _come_again(request: Any, error: BaseException) -> HttpResponse:
     django_request: HttpRequest = getattr(request, "_request", request)
     unavailable.note(django_request, error)
-    if not _is_api(django_request):
+    if not is_api(django_request):
         return unavailable.page(django_request)
-    document = _document(django_request, unavailable.UNAVAILABLE, unavailable.MESSAGE, "database_unavailable")
+    document = problem_document(django_request, unavailable.UNAVAILABLE, unavailable.MESSAGE, "database_unavailable")
     return unavailable.retry_later(document)
 
 
-def _is_api(request: HttpRequest) -> bool:
+def is_api(request: HttpRequest) -> bool:
     return request.path.startswith("/api/")
 
 
 def _nothing_there(request: HttpRequest) -> HttpResponse:
-    return _document(request, NOT_FOUND, f"There is nothing at {request.path}.", "not_found")
+    return problem_document(request, NOT_FOUND, f"There is nothing at {request.path}.", "not_found")
 
 
 def _too_large(request: HttpRequest) -> HttpResponse:
     limit = settings.DATA_UPLOAD_MAX_MEMORY_SIZE // 1024
-    return _document(request, TOO_LARGE, f"A body may have {limit} KiB at most.", "body_too_large")
+    return problem_document(request, TOO_LARGE, f"A body may have {limit} KiB at most.", "body_too_large")
 
 
-def _document(request: HttpRequest, problem: Problem, detail: str, code: str) -> JsonResponse:
+def problem_document(request: HttpRequest, problem: Problem, detail: str, code: str) -> JsonResponse:
     document = {"type": problem.type, "title": str(problem.title), "status": problem.status, "detail": detail}
     document |= {"code": code, "request_id": request_id(request)}
     return JsonResponse(document, status=problem.status, content_type=CONTENT_TYPE)
@@ -163,13 +168,13 @@ class RequestGuard:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
-        if _is_api(request):
+        if is_api(request):
             if "\x00" in request.path:
                 return _nothing_there(request)
             if _length(request) > settings.DATA_UPLOAD_MAX_MEMORY_SIZE:
                 return _too_large(request)
             if not _is_utf_8(request):
-                return _document(
+                return problem_document(
                     request, BAD_REQUEST, "A body is JSON in UTF-8 (RFC 8259); its Content-Type says otherwise.", "bad_request"
                 )
         return self.get_response(request)

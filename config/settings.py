@@ -12,6 +12,7 @@ import dj_database_url
 import dj_email_url
 from babel.core import get_global
 from babel.numbers import get_territory_currencies
+from csp.constants import NONE, SELF, UNSAFE_EVAL, UNSAFE_INLINE
 from django.core.exceptions import ImproperlyConfigured
 from django.core.management.utils import get_random_secret_key
 from environs import Env, EnvValidationError
@@ -27,6 +28,10 @@ HTTP = Regexp(r"^(https?://(\[[0-9a-fA-F:.]+\]|[^\s/:?#@\[\]]+)(:\d{1,5})?(/\S*)
 CURRENCIES = {currency for territory in get_global("territory_currencies") for currency in get_territory_currencies(territory)}
 CURRENCY = OneOf(CURRENCIES, error="Not a currency that anybody pays with (ISO 4217).")
 MAIL = Regexp(r"^smtps?(\+ssl|\+tls)?://.+$", error="Not an smtp:// or smtps:// URL.")
+HEADER = Regexp(r"^([A-Za-z][A-Za-z0-9-]*)?$", error="Not the name of a header, like X-Forwarded-Proto.")
+REFERRER_POLICIES = ["no-referrer", "same-origin", "strict-origin", "strict-origin-when-cross-origin"]  # none tells another site a path
+NO_FEATURES = "camera=(), display-capture=(), geolocation=(), microphone=(), midi=(), payment=(), usb=()"  # our pages use none of them
+A_YEAR_S = 31_536_000
 
 # --- the variables ----------------------------------------------------------------------------------------------------
 env = Env(eager=False)
@@ -96,6 +101,15 @@ DELIVERY_LIMIT_S = scaled("DELIVERY_LIMIT_S", 259_200.0)
 OPERATOR_TOKEN: str = env.str("OPERATOR_TOKEN", "")  # who decides, for a command that decides; empty: it asks on the terminal
 SECOND_PERSON_ABOVE_MINOR: int = env.int("SECOND_PERSON_ABOVE_MINOR", 50_000, validate=Range(min=0))  # while more is at risk, two decide
 CRASH_POINTS: Path | None = env.path("CRASH_POINTS", None)  # a folder in which tests arm crash points; refused unless DEMO_VALUES is set
+# What browsers are told. Plain HTTP is for the demo and for a developer's machine.
+HTTPS: bool = env.bool("HTTPS", not (DEMO_VALUES or DEBUG))  # redirect to it, Secure cookies, HSTS; the API refuses plain HTTP
+SECURE_HSTS_SECONDS: int = env.int("SECURE_HSTS_SECONDS", A_YEAR_S if HTTPS else 0, validate=Range(min=0))
+SECURE_HSTS_INCLUDE_SUBDOMAINS: bool = env.bool("SECURE_HSTS_INCLUDE_SUBDOMAINS", True)
+SECURE_HSTS_PRELOAD: bool = env.bool("SECURE_HSTS_PRELOAD", False)  # what browsers have built in is hard to take back
+PROXY_SSL_HEADER: str = env.str("SECURE_PROXY_SSL_HEADER", "", validate=HEADER)  # a header that the proxy always sets itself; empty: none
+SECURE_REFERRER_POLICY: str = env.str("SECURE_REFERRER_POLICY", "same-origin", validate=OneOf(REFERRER_POLICIES))
+PERMISSIONS_POLICY: str = env.str("PERMISSIONS_POLICY", NO_FEATURES)
+
 RECONCILE_EVERY_S = scaled("RECONCILE_EVERY_S", 3600.0, at_least=1)  # journal against the providers' listings
 SWEEP_EVERY_S: float = env.float("SWEEP_EVERY_S", 1.0, validate=Range(min=0.05))  # never scaled
 KEY_WINDOW_S: float = env.float("KEY_WINDOW_S", 86_400.0, validate=Range(min=1))  # never scaled: a provider remembers a key this long
@@ -174,6 +188,7 @@ INSTALLED_APPS = [
     "django.contrib.staticfiles",
     "rest_framework",
     "knox",
+    "csp",
     "pgtrigger",
     "orders",  # after knox: orders.admin hides its page
     "fulfillment",
@@ -187,8 +202,11 @@ MIDDLEWARE = [
     "orders.api.problems.RequestId",
     "config.health.Probes",  # before the Host header is checked
     "orders.api.problems.RequestGuard",
+    "config.headers.PermissionsPolicy",
     "django.middleware.security.SecurityMiddleware",
+    "orders.api.plain_http.PlainHttp",
     "whitenoise.middleware.WhiteNoiseMiddleware",
+    "config.headers.ContentSecurityPolicy",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
@@ -205,7 +223,19 @@ TEMPLATES = [{"BACKEND": "django.template.backends.django.DjangoTemplates", "APP
 AUTH_PASSWORD_VALIDATORS = [{"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator", "OPTIONS": {"min_length": 12}}]
 UNFOLD = {"SITE_TITLE": "Meridian Outfitters", "SITE_HEADER": "Meridian Outfitters", "SITE_SYMBOL": "package_2", "SHOW_VIEW_ON_SITE": False}
 WHITENOISE_USE_FINDERS = True  # served from the packages: no collectstatic before the first page
+
+# --- HTTPS and headers ------------------------------------------------------------------------------------------------
+SECURE_SSL_REDIRECT = SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = HTTPS
+SECURE_REDIRECT_EXEMPT = ["^api/"]  # refused instead (orders/api/plain_http.py): a client that follows has sent its token in the clear
+SECURE_PROXY_SSL_HEADER = (f"HTTP_{PROXY_SSL_HEADER.upper().replace('-', '_')}", "https") if PROXY_SSL_HEADER else None
 SESSION_COOKIE_HTTPONLY = CSRF_COOKIE_HTTPONLY = True
+SILENCED_SYSTEM_CHECKS = ["security.W021"]  # HSTS is not preloaded unless somebody has decided that it is
+_FROM_US = ("script-src", "style-src", "img-src", "font-src", "connect-src", "form-action")
+CONTENT_SECURITY_POLICY = {
+    "DIRECTIVES": {"default-src": [NONE], "base-uri": [NONE], "frame-ancestors": [NONE]} | {directive: [SELF] for directive in _FROM_US}
+}
+# unfold's pages need more: Alpine evaluates the attributes of its templates, and colours and widths are inline styles.
+ADMIN_ALSO_NEEDS = {"script-src": [UNSAFE_EVAL], "style-src": [UNSAFE_INLINE]}
 
 # The engine is Django's own, which closes what cannot write any more (orders/postgresql/base.py).
 DATABASES = {"default": dj_database_url.parse(_database_url, engine="orders.postgresql", conn_max_age=600, conn_health_checks=True)}

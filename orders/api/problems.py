@@ -26,6 +26,7 @@ TOTAL_DIFFERS = Problem("total-differs", "The order does not cost what was expec
 REFERENCE_TAKEN = Problem("reference-taken", "Another order has this reference", 409)
 NOT_TAKEN = Problem("orders-not-taken", "The shop takes no orders now", 503)
 INVALID_STATE = Problem("invalid-state", "The order's state does not allow this", 409)
+HTTPS_REQUIRED = Problem("https-required", "This API answers over HTTPS only", 403)
 
 
 class OrderProblem(ProblemError):
@@ -99,7 +100,9 @@ def server_error(request: HttpRequest) -> HttpResponse:
         return _come_again(request, error)
     if not is_api(request):
         return defaults.server_error(request)
-    return problem_document(request, INTERNAL_ERROR, "Something broke on our side. Ask again with the same Idempotency-Key.", "internal_error")
+    return problem_document(
+        request, INTERNAL_ERROR, "Something broke on our side. Ask again with the same Idempotency-Key.", "internal_error"
+    )
 
 
 def _come_again(request: Any, error: BaseException) -> HttpResponse:

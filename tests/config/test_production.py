@@ -23,7 +23,7 @@ PRODUCTION = {
 }
 NAMES = (
     "SECURE_SSL_REDIRECT", "SESSION_COOKIE_SECURE", "CSRF_COOKIE_SECURE", "SECURE_HSTS_SECONDS", "SECURE_HSTS_INCLUDE_SUBDOMAINS",
-    "SECURE_HSTS_PRELOAD", "SECURE_PROXY_SSL_HEADER", "SECURE_REFERRER_POLICY",
+    "SECURE_HSTS_PRELOAD", "SECURE_PROXY_SSL_HEADER", "SECURE_REFERRER_POLICY", "NUM_PROXIES", "OPERATORS_SECOND_FACTOR",
 )  # fmt: skip
 SHOW = f"import json; from config import settings; print(json.dumps({{name: getattr(settings, name) for name in {NAMES}}}))"
 
@@ -56,6 +56,8 @@ def test_production_is_https_by_default() -> None:
         "SECURE_HSTS_PRELOAD": False,
         "SECURE_PROXY_SSL_HEADER": None,
         "SECURE_REFERRER_POLICY": "same-origin",
+        "NUM_PROXIES": 0,
+        "OPERATORS_SECOND_FACTOR": False,
     }
 
 

@@ -12,8 +12,10 @@ from config.management import heartbeat
 from config.management.loops import Loop, LoopCommand
 from fulfillment import recovery, tasks
 from fulfillment.recovery.reconciliations import TURN
+from orders.login import throttle
 from orders.turns import holder_of
 
+FORGET_LOGINS_EVERY_S = 300.0
 RECONCILE_BEGINS_WITHIN_S = 120.0  # from its start until it takes its turn, on a slow machine
 
 
@@ -29,6 +31,7 @@ class Sweep(Loop):
         self.reconciling: subprocess.Popen[bytes] | None = None
         self.reconciling_since = 0.0
         self.circuits_inspected_at = 0.0
+        self.logins_forgotten_at = 0.0
 
     def forget(self) -> None:
         self.memory.mark.start_over()
@@ -129,6 +132,14 @@ class Sweep(Loop):
             if self.is_well:
                 self.part("the heartbeat", recovery.record_heartbeat)
             self.part("the reconciliation", self._reconcile)
+            self.part("failed logins", self._forget_logins)
+
+    def _forget_logins(self) -> int:
+        """Whose failures no longer count need not be kept, also where nobody logs in any more."""
+        if time.monotonic() - self.logins_forgotten_at >= FORGET_LOGINS_EVERY_S:
+            self.logins_forgotten_at = time.monotonic()
+            throttle.forget_old()
+        return 0
 
     def _reconcile(self) -> int:
         """On schedule, in a process of its own, so that a slow provider delays nothing here."""

@@ -173,6 +173,8 @@ INSTALLED_APPS = [
     "whitenoise.runserver_nostatic",
     "django.contrib.staticfiles",
     "rest_framework",
+    "drf_spectacular",
+    "drf_spectacular_sidecar",  # the page of the reference: its scripts are served from here
     "knox",
     "pgtrigger",
     "orders",  # after knox: orders.admin hides its page
@@ -231,8 +233,21 @@ REST_FRAMEWORK = {
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
     "DEFAULT_PARSER_CLASSES": ["orders.api.body.Body"],
     "EXCEPTION_HANDLER": "orders.api.problems.problem_handler",
+    "DEFAULT_SCHEMA_CLASS": "orders.api.reference.schema.Schema",
     "UNAUTHENTICATED_USER": None,
 }
+SPECTACULAR_SETTINGS = {
+    "TITLE": "The shop's API",
+    "VERSION": "1.0.0",
+    "OAS_VERSION": "3.1.0",
+    "SERVERS": [{"url": "/"}],  # wherever the document is read from
+    "SCHEMA_PATH_PREFIX": "/api/v1",
+    "DISABLE_DOCSTRING_DESCRIPTIONS": True,  # they are for whoever changes the code
+    "ENFORCE_NON_BLANK_FIELDS": True,
+    "ENUM_GENERATE_CHOICE_DESCRIPTION": False,
+    "POSTPROCESSING_HOOKS": ["drf_spectacular.hooks.postprocess_schema_enums", "orders.api.reference.links.connect"],
+}
+REFERENCE_FILE = BASE_DIR / "docs" / "openapi.json"
 REST_KNOX = {"TOKEN_TTL": None, "AUTO_REFRESH": False, "SECURE_HASH_ALGORITHM": "hashlib.sha512"}
 DATA_UPLOAD_MAX_MEMORY_SIZE = 256 * 1024
 

@@ -9,6 +9,7 @@ from django.contrib.auth.models import User
 from django.db.models import QuerySet
 from drf_canon.errors import ProblemError, QueryParamError
 from drf_canon.pagination import CursorPagination
+from drf_spectacular.utils import OpenApiParameter, OpenApiResponse, extend_schema
 from rest_framework.exceptions import ErrorDetail, NotFound, ValidationError
 from rest_framework.pagination import Cursor
 from rest_framework.request import Request
@@ -17,9 +18,10 @@ from rest_framework.views import APIView
 
 from fulfillment import recovery, stock
 from orders import tracing
-from orders.api import placing
+from orders.api import answers, placing
 from orders.api import representation as shown
-from orders.api.problems import INVALID_STATE, request_id
+from orders.api.problems import INVALID_STATE, KEY_REUSED, NOT_TAKEN, REFERENCE_TAKEN, TOTAL_DIFFERS, request_id
+from orders.api.reference.answered import answers as refusals
 from orders.api.serializers import RequestedOrder
 from orders.models import Order, Product, Status
 
@@ -64,6 +66,28 @@ class ProductPages(Pages):
     position = re.compile(r"[^\x00]+")
 
 
+PAGED = [
+    OpenApiParameter("cursor", description="`next_cursor` of the page before."),
+    OpenApiParameter(
+        "page_size", {"type": "integer", "minimum": 1}, default=Pages.page_size, description=f"At most {Pages.max_page_size}; more counts as that."
+    ),
+]
+NEXT_PAGE = OpenApiParameter("Link", location=OpenApiParameter.HEADER, response=[200], description='The next page, as `<…>; rel="next"`, where there is one.')
+KEY = OpenApiParameter(
+    "Idempotency-Key",
+    location=OpenApiParameter.HEADER,
+    required=True,
+    pattern=placing.KEY_PATTERN,
+    description=f"One key for each order, the same with every retry, for example a UUID. At most {placing.MAX_KEY} printable ASCII characters.",
+)
+PLACED = [
+    OpenApiParameter("Location", location=OpenApiParameter.HEADER, response=[201], required=True, description="The path of the order."),
+    OpenApiParameter(
+        "Idempotent-Replayed", location=OpenApiParameter.HEADER, response=[201], enum=["true"], description="The key had placed this order before."
+    ),
+]
+
+NUMBER = OpenApiParameter("number", location=OpenApiParameter.PATH, description="The `number` of one of your orders.")
 EXPANDED = {"why": shown.why}
 
 
@@ -84,12 +108,31 @@ def only_parameters(request: Request, *known: str) -> None:
 
 
 class Orders(APIView):
+    @extend_schema(
+        operation_id="list_orders",
+        summary="List your orders",
+        description="The newest first. Orders of other clients are not there.",
+        parameters=[*PAGED, NEXT_PAGE],
+        responses={200: OpenApiResponse(answers.OrderPage, "A page of them.")},
+    )
     def get(self, request: Request) -> Response:
         only_parameters(request, "cursor", "page_size")
         pages = Pages()
         found = pages.paginate_queryset(shown.brief(_own(request)), request, view=self) or []
         return pages.answer([shown.summary(order) for order in found])
 
+    @extend_schema(
+        operation_id="place_order",
+        summary="Place an order",
+        description=(
+            "201 as soon as the order is durable; payment, stock and shipping follow. A declined card is no HTTP error: the order ends `payment_failed`. "
+            "A retry under the same key is answered with the same order, and places no second one."
+        ),
+        parameters=[KEY, *PLACED],
+        request=RequestedOrder,
+        responses={201: OpenApiResponse(answers.OrderSummary, "It is placed, or was placed under this key before.")}
+        | refusals(TOTAL_DIFFERS, REFERENCE_TAKEN, KEY_REUSED, NOT_TAKEN),
+    )
     def post(self, request: Request) -> Response:
         """201 as soon as the order is durable; fulfilment goes on. A declined card is not an HTTP error: the order ends payment_failed."""
         only_parameters(request)
@@ -109,6 +152,16 @@ class Orders(APIView):
 
 
 class OrderDetail(APIView):
+    @extend_schema(
+        operation_id="get_order",
+        summary="Read an order",
+        description="With its steps, its side effects and its history.",
+        parameters=[
+            NUMBER,
+            OpenApiParameter("expand", description="Names of more to show, separated by commas: `why` adds why the order is where it is."),
+        ],
+        responses={200: OpenApiResponse(answers.Order, "The order.")},
+    )
     def get(self, request: Request, number: str) -> Response:
         """``?expand=why`` adds why the order is where it is, in words for a client."""
         only_parameters(request, "expand")
@@ -118,6 +171,18 @@ class OrderDetail(APIView):
 
 
 class Cancel(APIView):
+    @extend_schema(
+        operation_id="cancel_order",
+        summary="Cancel an order",
+        description="Recorded at once, and honoured before the next step. What was paid is given back. You may ask twice.",
+        parameters=[NUMBER],
+        request=None,
+        responses={
+            200: OpenApiResponse(answers.CancelRecorded, "The order is cancelled."),
+            202: OpenApiResponse(answers.CancelRecorded, "It is recorded. Read the order to see what became of it."),
+        }
+        | refusals(INVALID_STATE),
+    )
     def post(self, request: Request, number: str) -> Response:
         """202: recorded, and honoured at the next step border ("pending": shipping is under way and decides). 200: it is cancelled. 409: the parcel has left, or
         the order has ended otherwise.
@@ -135,6 +200,13 @@ class Cancel(APIView):
 
 
 class Products(APIView):
+    @extend_schema(
+        operation_id="list_products",
+        summary="List what is sold",
+        description="With its price. Sorted by SKU.",
+        parameters=[*PAGED, NEXT_PAGE],
+        responses={200: OpenApiResponse(answers.ProductPage, "A page of the catalogue.")},
+    )
     def get(self, request: Request) -> Response:
         only_parameters(request, "cursor", "page_size")
         pages = ProductPages()

@@ -19,7 +19,8 @@ class Client:
     def __init__(self, name: str) -> None:
         self.user = User.objects.create(username=name)
         _, token = AuthToken.objects.create(user=self.user)
-        self.api = APIClient(headers={"Authorization": f"Token {token}"})
+        self.authorization = f"Token {token}"
+        self.api = APIClient(headers={"Authorization": self.authorization})
 
     def post(self, body: Any, key: str | None = None, **headers: str) -> Any:
         key = uuid.uuid4().hex if key is None else key

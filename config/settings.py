@@ -245,7 +245,11 @@ SPECTACULAR_SETTINGS = {
     "DISABLE_DOCSTRING_DESCRIPTIONS": True,  # they are for whoever changes the code
     "ENFORCE_NON_BLANK_FIELDS": True,
     "ENUM_GENERATE_CHOICE_DESCRIPTION": False,
-    "POSTPROCESSING_HOOKS": ["drf_spectacular.hooks.postprocess_schema_enums", "orders.api.reference.links.connect"],
+    "POSTPROCESSING_HOOKS": [
+        "drf_spectacular.hooks.postprocess_schema_enums",
+        "orders.api.reference.links.connect",
+        "orders.api.reference.guide.describe",
+    ],
 }
 REFERENCE_FILE = BASE_DIR / "docs" / "openapi.json"
 REST_KNOX = {"TOKEN_TTL": None, "AUTO_REFRESH": False, "SECURE_HASH_ALGORITHM": "hashlib.sha512"}

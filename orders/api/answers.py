@@ -9,7 +9,9 @@ from rest_framework import serializers
 from orders.models import Status
 
 Shape = serializers.Serializer[Any]
-STATUSES = "More may come. An order ends in one of `fulfilled`, `payment_failed`, `inventory_failed`, `shipping_failed`, `failed`, `cancelled`."
+STATUSES = (
+    "More may come. An order ends in one of `fulfilled`, `payment_failed`, `inventory_failed`, `shipping_failed`, `failed`, `cancelled`."
+)
 
 
 class OrderLine(Shape):
@@ -80,7 +82,7 @@ class Page(Shape):
 
 
 class OrderPage(Page):
-    data = OrderSummary(many=True)
+    data = OrderSummary(many=True)  # type: ignore[assignment]
 
 
 class Product(Shape):
@@ -91,7 +93,7 @@ class Product(Shape):
 
 
 class ProductPage(Page):
-    data = Product(many=True)
+    data = Product(many=True)  # type: ignore[assignment]
 
 
 class CancelRecorded(Shape):
@@ -112,7 +114,7 @@ class ProblemDocument(ProblemSerializer):
     type = serializers.CharField(help_text="A page that explains it.")
     code = serializers.CharField(help_text="Stable, for machines: branch on this one. More may come: then go by the status.")
     request_id = serializers.CharField(help_text="Finds the request in our logs. Name it when you ask us.")
-    errors = Violation(many=True, required=False, help_text="What is wrong, field by field.")  # type: ignore[assignment]
+    errors = Violation(many=True, required=False, help_text="What is wrong, field by field.")
     order = serializers.CharField(required=False, help_text="The number of the order that there is already.")
     expected_total_minor = serializers.IntegerField(required=False)
     total_minor = serializers.IntegerField(required=False)

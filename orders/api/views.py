@@ -69,10 +69,15 @@ class ProductPages(Pages):
 PAGED = [
     OpenApiParameter("cursor", description="`next_cursor` of the page before."),
     OpenApiParameter(
-        "page_size", {"type": "integer", "minimum": 1}, default=Pages.page_size, description=f"At most {Pages.max_page_size}; more counts as that."
+        "page_size",
+        {"type": "integer", "minimum": 1},
+        default=Pages.page_size,
+        description=f"At most {Pages.max_page_size}; more counts as that.",
     ),
 ]
-NEXT_PAGE = OpenApiParameter("Link", location=OpenApiParameter.HEADER, response=[200], description='The next page, as `<…>; rel="next"`, where there is one.')
+NEXT_PAGE = OpenApiParameter(
+    "Link", location=OpenApiParameter.HEADER, response=[200], description='The next page, as `<…>; rel="next"`, where there is one.'
+)
 KEY = OpenApiParameter(
     "Idempotency-Key",
     location=OpenApiParameter.HEADER,
@@ -83,7 +88,11 @@ KEY = OpenApiParameter(
 PLACED = [
     OpenApiParameter("Location", location=OpenApiParameter.HEADER, response=[201], required=True, description="The path of the order."),
     OpenApiParameter(
-        "Idempotent-Replayed", location=OpenApiParameter.HEADER, response=[201], enum=["true"], description="The key had placed this order before."
+        "Idempotent-Replayed",
+        location=OpenApiParameter.HEADER,
+        response=[201],
+        enum=["true"],
+        description="The key had placed this order before.",
     ),
 ]
 
@@ -158,7 +167,13 @@ class OrderDetail(APIView):
         description="With its steps, its side effects and its history.",
         parameters=[
             NUMBER,
-            OpenApiParameter("expand", description="Names of more to show, separated by commas: `why` adds why the order is where it is."),
+            OpenApiParameter(
+                "expand",
+                enum=list(EXPANDED),
+                many=True,
+                explode=False,
+                description="More to show: `why` adds why the order is where it is.",
+            ),
         ],
         responses={200: OpenApiResponse(answers.Order, "The order.")},
     )

@@ -104,14 +104,17 @@ class _Comparison:
             yield f"{where}: {', '.join(sorted(gone))} is not taken any more"
         if side == ANSWER and new:
             yield f"{where}: may be {', '.join(sorted(new))} now"
-        refused = [value for value in was.get("enum", ()) if value not in now.get("enum", was.get("enum", ()))]
+        values: list[Any] = was.get("enum", [])
+        refused = [value for value in values if value not in now.get("enum", values)]
         if side == REQUEST and refused:
             yield f"{where}: {', '.join(map(str, refused))} is not taken any more"
         if side == REQUEST and "enum" in now and "enum" not in was:
             yield f"{where}: only some values are taken now"
 
     def _of_bounds(self, where: str, was: Schema, now: Schema, side: str) -> Iterator[str]:
-        wider: dict[str, Callable[[Any, Any], bool]] = {name: lambda a, b: a > b for name in UPPER} | {name: lambda a, b: a < b for name in LOWER}
+        wider: dict[str, Callable[[Any, Any], bool]] = {name: lambda a, b: a > b for name in UPPER} | {
+            name: lambda a, b: a < b for name in LOWER
+        }
         for name, is_wider in wider.items():
             demanded, of = (now, was) if side == REQUEST else (was, now)
             if name in demanded and (name not in of or is_wider(of[name], demanded[name])):

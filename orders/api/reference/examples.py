@@ -34,7 +34,8 @@ class Example:
     @property
     def code(self) -> str | None:
         """Of its problem."""
-        return self.answer["body"].get("code")
+        code: str | None = self.answer["body"].get("code")
+        return code
 
     @property
     def is_of_a_success(self) -> bool:

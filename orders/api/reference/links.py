@@ -27,7 +27,9 @@ def _operations(document: Document) -> Iterator[tuple[str, Document]]:
             yield path, operation
 
 
-def _links(document: Document, operation: Document, response: Document, others: list[tuple[str, Document]]) -> Iterator[tuple[str, Document]]:
+def _links(
+    document: Document, operation: Document, response: Document, others: list[tuple[str, Document]]
+) -> Iterator[tuple[str, Document]]:
     places = _places(document, response)
     for path, other in others:
         names = IN_PATH.findall(path)

@@ -9,6 +9,8 @@ from drf_canon.errors import (
     INTERNAL_ERROR,
     METHOD_NOT_ALLOWED,
     NOT_FOUND,
+    PERMISSION_DENIED,
+    THROTTLED,
     UNAUTHENTICATED,
     VALIDATION_ERROR,
     Problem,
@@ -50,6 +52,12 @@ PAGES = (
         means="There is no valid token in the `Authorization` header.",
         placed="no",
         remedy="Send your token. If it was valid before, it has expired or was revoked: ask the shop for another one.",
+    ),
+    ProblemPage(
+        problem=PERMISSION_DENIED,
+        means="Your token is valid, and does not allow this operation.",
+        placed="no",
+        remedy="Ask the shop for a token that does.",
     ),
     ProblemPage(
         problem=NOT_FOUND,
@@ -106,6 +114,12 @@ PAGES = (
         remedy="Read `order`. Another key would make a second order, so use one only where that is meant.",
     ),
     ProblemPage(
+        problem=THROTTLED,
+        means="You have sent more requests than you may in this time.",
+        placed="no",
+        remedy="Wait as long as `Retry-After` says, then ask again with the same key.",
+    ),
+    ProblemPage(
         problem=INTERNAL_ERROR,
         means="Something broke on our side.",
         placed="perhaps",
@@ -130,6 +144,11 @@ REFUSALS: tuple[tuple[tuple[str, ...], str], ...] = (
     (
         ("required", "blank", "null", "invalid", "min_value", "max_value", "max_length", "max_string_length", "empty", "not_a_list"),
         "a field that is missing (of an address: one that its country needs), empty, of another type, or out of its bounds",
+    ),
+    (
+        ("invalid",),
+        "of `/customer/email`: it is no address; or our mail server cannot take it: letters before the @ that are not ASCII (a dotless i), a domain without an "
+        "ASCII form",
     ),
     (("unknown_field", "unknown_parameter"), "a name that is not known here"),
     (("unknown_value",), "a value of `expand` that cannot be expanded"),

@@ -8,6 +8,7 @@ from drf_canon.errors.schema import ProblemSerializer
 from drf_spectacular.extensions import OpenApiAuthenticationExtension
 from drf_spectacular.openapi import AutoSchema as Spectacular
 from drf_spectacular.plumbing import ComponentRegistry
+from rest_framework import serializers
 
 from orders.api import problems
 from orders.api.answers import ProblemDocument
@@ -37,8 +38,8 @@ class Schema(AutoSchema):
 
     def _add_problems(self, operation: dict[str, Any]) -> None:
         declared = self.get_response_serializers()
-        own = [one.problems for one in declared.values() if isinstance(one, Refused)] if isinstance(declared, dict) else []
-        known = [problem for some in own for problem in some] + list(anywhere(operation, self.view))
+        refused = [one for one in declared.values() if isinstance(one, Refused)] if isinstance(declared, dict) else []
+        known = [*(problem for one in refused for problem in one.problems), *anywhere(operation, self.view)]
         for status, some in sorted(by_status(known).items()):
             response = operation["responses"].setdefault(str(status), self._get_response_for_code(ProblemSerializer, str(status)))
             response["description"] = "\n".join(f"- `{problems.code_of(problem)}`: {problem.title}." for problem in some)
@@ -63,7 +64,9 @@ class Schema(AutoSchema):
             if shown := _values(parameter, usual):
                 parameter["examples"] = shown
 
-    def _get_response_for_code(self, serializer: Any, status_code: str, media_types: Any = None, direction: Any = "response") -> dict[str, Any]:
+    def _get_response_for_code(
+        self, serializer: Any, status_code: str, media_types: Any = None, direction: Any = "response"
+    ) -> dict[str, Any]:
         """What drf_canon adds by itself is one of our documents, too."""
         ours = ProblemDocument() if getattr(serializer, "response", serializer) is ProblemSerializer else serializer
         return super()._get_response_for_code(ours, status_code, media_types, direction)
@@ -73,6 +76,15 @@ class Schema(AutoSchema):
         schema = super()._map_basic_serializer(serializer, direction)  # type: ignore[no-untyped-call]
         return schema | {"additionalProperties": False} if isinstance(serializer, Strict) else schema
 
+    def _map_serializer_field(self, field: Any, direction: Any, bypass_extensions: bool = False) -> Any:
+        """A list of objects has its bounds, too."""
+        schema = super()._map_serializer_field(field, direction, bypass_extensions)  # type: ignore[no-untyped-call]
+        if isinstance(field, serializers.ListSerializer):
+            schema |= {} if field.allow_empty else {"minItems": 1}
+            longest = getattr(field, "max_length", None)
+            schema |= {"maxItems": longest} if longest else {}
+        return schema
+
 
 def _values(parameter: dict[str, Any], usual: Iterable[Example]) -> dict[str, Any]:
     """As the examples send this parameter."""
@@ -81,7 +93,7 @@ def _values(parameter: dict[str, Any], usual: Iterable[Example]) -> dict[str, An
     return {example.name: {"summary": example.summary, "value": value} for example, value in sent if value is not None}
 
 
-class Token(OpenApiAuthenticationExtension):
+class Token(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]
     """Whatever reads the tokens of API clients."""
 
     target_class = "knox.auth.TokenAuthentication"

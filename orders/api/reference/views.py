@@ -7,11 +7,17 @@ from functools import cache
 from django.conf import settings
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import render
+from django.utils.decorators import method_decorator
 from django.utils.html import escape
 from django.utils.safestring import SafeString, mark_safe
 from django.views.decorators.http import condition, require_safe
+from drf_spectacular.utils import extend_schema
+from rest_framework.permissions import AllowAny
+from rest_framework.request import Request
+from rest_framework.views import APIView
 
 from orders.api.reference.problem_pages import PAGES, REFUSALS, page_of
+from orders.api.views import only_parameters
 
 CODE = re.compile(r"`([^`]+)`")
 
@@ -23,14 +29,21 @@ def _document() -> bytes:
     return content
 
 
-def _etag(request: HttpRequest) -> str:
+def _etag(request: Request) -> str:
     return f'"{hashlib.sha256(_document()).hexdigest()[:32]}"'
 
 
-@require_safe
-@condition(etag_func=_etag)
-def document(request: HttpRequest) -> HttpResponse:
-    return HttpResponse(_document(), content_type="application/json", headers={"Access-Control-Allow-Origin": "*"})
+class Document(APIView):
+    """The OpenAPI document. It does not describe itself."""
+
+    authentication_classes = ()
+    permission_classes = (AllowAny,)
+
+    @extend_schema(exclude=True)
+    @method_decorator(condition(etag_func=_etag))
+    def get(self, request: Request) -> HttpResponse:
+        only_parameters(request)
+        return HttpResponse(_document(), content_type="application/json")
 
 
 @require_safe

@@ -22,7 +22,7 @@ class Recommended(serializers.Serializer[dict[str, object]]):
 
 
 class RecommendedProducts(serializers.Serializer[dict[str, object]]):
-    data = Recommended(many=True, help_text=f"At most {SHOWN}, the most often first.")
+    data = Recommended(many=True, help_text=f"At most {SHOWN}, the most often first.")  # type: ignore[assignment]
 
 
 class Recommendations(APIView):

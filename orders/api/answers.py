@@ -105,6 +105,7 @@ class CancelRecorded(Shape):
 
 
 class Violation(ViolationSerializer):
+    pointer = serializers.CharField(allow_blank=True, help_text="JSON Pointer (RFC 6901) to the value; empty: the whole of it.")
     code = serializers.CharField(help_text="Stable, for machines: [the list](/problems/validation-error).")
 
 

@@ -37,9 +37,13 @@ class Pages(CursorPagination):
 
     def decode_cursor(self, request: Request) -> Cursor | None:
         """Raises QueryParamError: a cursor that was not made here."""
-        cursor = super().decode_cursor(request)
+        foreign = QueryParamError({self.cursor_query_param: [ErrorDetail("Must be a cursor that this list has given.", "invalid")]})
+        try:
+            cursor = super().decode_cursor(request)
+        except ValidationError:
+            raise foreign from None
         if cursor is not None and cursor.position is not None and not self.position.fullmatch(str(cursor.position)):
-            raise QueryParamError({self.cursor_query_param: [ErrorDetail("Must be a cursor that this list has given.", "invalid")]})
+            raise foreign
         return cursor
 
     def get_page_size(self, request: Request) -> int | None:

@@ -38,7 +38,7 @@ class Schema(AutoSchema):
 
     def _add_problems(self, operation: dict[str, Any]) -> None:
         declared = self.get_response_serializers()
-        refused = [one for one in declared.values() if isinstance(one, Refused)] if isinstance(declared, dict) else []
+        refused: list[Refused] = [one for one in declared.values() if isinstance(one, Refused)] if isinstance(declared, dict) else []
         known = [*(problem for one in refused for problem in one.problems), *anywhere(operation, self.view)]
         for status, some in sorted(by_status(known).items()):
             response = operation["responses"].setdefault(str(status), self._get_response_for_code(ProblemSerializer, str(status)))
@@ -89,8 +89,13 @@ class Schema(AutoSchema):
 def _values(parameter: dict[str, Any], usual: Iterable[Example]) -> dict[str, Any]:
     """As the examples send this parameter."""
     place = {"path": "path", "query": "query", "header": "headers"}[parameter["in"]]
+    is_list = parameter["schema"].get("type") == "array"
     sent = [(example, example.request.get(place, {}).get(parameter["name"])) for example in usual]
-    return {example.name: {"summary": example.summary, "value": value} for example, value in sent if value is not None}
+    return {
+        example.name: {"summary": example.summary, "value": value.split(",") if is_list else value}
+        for example, value in sent
+        if value is not None
+    }
 
 
 class Token(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]

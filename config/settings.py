@@ -201,6 +201,8 @@ INSTALLED_APPS = [
     "whitenoise.runserver_nostatic",
     "django.contrib.staticfiles",
     "rest_framework",
+    "drf_spectacular",
+    "drf_spectacular_sidecar",  # the page of the reference: its scripts are served from here
     "axes",
     "django_otp",
     "django_otp.plugins.otp_totp",
@@ -300,6 +302,7 @@ REST_FRAMEWORK = {
     "DEFAULT_PARSER_CLASSES": ["orders.api.body.Body"],
     "DEFAULT_THROTTLE_CLASSES": ["orders.api.rate_limits.ClientAndScope"],
     "EXCEPTION_HANDLER": "orders.api.problems.problem_handler",
+    "DEFAULT_SCHEMA_CLASS": "orders.api.reference.schema.Schema",
     "UNAUTHENTICATED_USER": None,
 }
 RATE_LIMITS_PER_MIN = {
@@ -308,6 +311,22 @@ RATE_LIMITS_PER_MIN = {
     "orders:cancel": ORDERS_CANCEL_PER_MIN,
     "products:read": PRODUCTS_READ_PER_MIN,
 }
+SPECTACULAR_SETTINGS = {
+    "TITLE": "The shop's API",
+    "VERSION": "1.0.0",
+    "OAS_VERSION": "3.1.0",
+    "SERVERS": [{"url": "/"}],  # wherever the document is read from
+    "SCHEMA_PATH_PREFIX": "/api/v1",
+    "DISABLE_DOCSTRING_DESCRIPTIONS": True,  # they are for whoever changes the code
+    "ENFORCE_NON_BLANK_FIELDS": True,
+    "ENUM_GENERATE_CHOICE_DESCRIPTION": False,
+    "POSTPROCESSING_HOOKS": [
+        "drf_spectacular.hooks.postprocess_schema_enums",
+        "orders.api.reference.links.connect",
+        "orders.api.reference.guide.describe",
+    ],
+}
+REFERENCE_FILE = BASE_DIR / "docs" / "openapi.json"
 DATA_UPLOAD_MAX_MEMORY_SIZE = 256 * 1024
 
 # --- Celery: reasons and measurements in docs/design.md, "The broker" ---------------------------------------------------

@@ -31,7 +31,7 @@ EVENTS = (
 class EventQuery(Paged):
     """``cursor``: the ``seq`` of the last event that was seen."""
 
-    cursor = Number(default=0)  # type: ignore[assignment]  # a number here
+    cursor = Number(min_value=0, default=0, help_text="`next_cursor` of the page before: the `seq` of the last event that you have seen.")  # type: ignore[assignment]  # a number here
 
 
 def events_of(order: Order, after: int, count: int) -> QuerySet[TimelineEntry]:

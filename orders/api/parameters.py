@@ -10,6 +10,8 @@ from rest_framework.exceptions import ErrorDetail
 from rest_framework.request import Request
 
 PAGE_SIZE, MAX_PAGE_SIZE = 25, 100
+EXPAND = "More to show, with commas between the names."
+FIELDS = "What to show, with commas between the names. Without it: all of them."
 LONGEST_NUMBER = 9  # digits
 UNKNOWN = ErrorDetail("This parameter is not known.", "unknown_parameter")
 DOUBLED = ErrorDetail("This parameter stands here more than once.", "duplicate_parameter")
@@ -66,7 +68,7 @@ class Instant(serializers.DateTimeField):
         "invalid": "Must be an instant like 2026-01-31T12:00:00Z. In a URL the + of an offset is written %2B.",
     }
 
-    def to_internal_value(self, value: Any) -> datetime:  # type: ignore[override]  # never a date alone
+    def to_internal_value(self, value: Any) -> datetime:
         try:
             instant = datetime.fromisoformat(value)
             if instant.tzinfo is None:
@@ -79,8 +81,8 @@ class Instant(serializers.DateTimeField):
 class Paged(Parameters):
     """Of a list. A page that is larger than the largest is the largest."""
 
-    cursor = serializers.CharField(required=False)
-    page_size = Number(min_value=1, default=PAGE_SIZE)
+    cursor = serializers.CharField(required=False, help_text="`next_cursor` of the page before, with the same filters.")
+    page_size = Number(min_value=1, default=PAGE_SIZE, help_text=f"At most {MAX_PAGE_SIZE}; more counts as that.")
 
     def validate_page_size(self, value: int) -> int:
         return min(value, MAX_PAGE_SIZE)

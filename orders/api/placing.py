@@ -23,6 +23,8 @@ from orders.numbers import OrdersAreNotTaken, next_number
 from orders.pseudonyms import FORGOTTEN
 
 MAX_KEY = 255
+# What ``key_of`` takes: visible at both ends, and not an empty pair of quotes.
+KEY_PATTERN = r'^(?:[!-~]|[!#-~][!-~]|"[!#-~]|[!-~][ -~]{1,253}[!-~])$'
 
 
 @dataclass(frozen=True)

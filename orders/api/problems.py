@@ -12,7 +12,7 @@ from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.http.response import HttpResponseBase
 from django.views import defaults
 from drf_canon.errors import INTERNAL_ERROR, NOT_FOUND, Problem, ProblemError, exception_handler, get_violations
-from drf_canon.errors.handler import CONTENT_TYPE
+from drf_canon.errors.handler import ABOUT_BLANK, CONTENT_TYPE
 from rest_framework.exceptions import APIException, ValidationError
 from rest_framework.response import Response
 
@@ -31,6 +31,9 @@ INVALID_STATE = Problem("invalid-state", "The order's state does not allow this"
 HTTPS_REQUIRED = Problem("https-required", "This API answers over HTTPS only", 403)
 TOO_MANY_LOGINS = Problem("too-many-logins", "Too many logins have failed", 429)
 LOGIN_BUSY = Problem("login-busy", "Another login is being checked", 429)
+NOT_ACCEPTABLE = Problem("not-acceptable", "Answers are JSON", 406)
+UNSUPPORTED_MEDIA_TYPE = Problem("unsupported-media-type", "A body is JSON", 415)
+_OF_DRF = {problem.status: problem for problem in (NOT_ACCEPTABLE, UNSUPPORTED_MEDIA_TYPE)}  # those that ``drf_canon`` does not name
 
 
 class OrderProblem(ProblemError):
@@ -52,6 +55,8 @@ def problem_handler(error: Exception, context: dict[str, Any]) -> Response | Htt
     response = exception_handler(error, context)
     if response is None or not isinstance(response.data, dict):
         return response
+    if response.data["type"] == ABOUT_BLANK and (named := _OF_DRF.get(response.status_code)):
+        response.data |= {"type": named.type, "title": named.title}
     response.data["code"] = _code(error, response.data)
     response.data["request_id"] = request_id(context["request"])
     if isinstance(error, OrderProblem):
@@ -71,11 +76,16 @@ def _insufficient_scope(error: LacksScope) -> OrderProblem:
     return problem
 
 
+def code_of(problem: Problem) -> str:
+    """As it stands in the document."""
+    return problem.slug.replace("-", "_")
+
+
 def _code(error: Exception, document: dict[str, Any]) -> str:
     if isinstance(error, ValidationError):
         return "validation_error"
     slug = str(document["type"]).rsplit("/", 1)[-1].replace("-", "_")
-    known = slug if slug != "about:blank" else ""
+    known = slug if slug != ABOUT_BLANK else ""
     return known or (error.default_code if isinstance(error, APIException) else "error")
 
 

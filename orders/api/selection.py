@@ -14,30 +14,32 @@ from rest_framework import serializers
 from rest_framework.exceptions import ErrorDetail
 
 from orders.api import representation as shown
-from orders.api.parameters import Instant, Names, Paged
+from orders.api.parameters import EXPAND, Instant, Names, Paged
 from orders.api.placing import composed
 from orders.api.serializers import Email, Text
 from orders.models import Order, Status
 
 RANGES = ("placed", "updated")
+GROUPS = "`open`: it may still move. `ended`: it does not. `failed`: it has ended, and was neither fulfilled nor cancelled."
+SHOWN = f"What to show, with commas between the names. Without it: `{'`, `'.join(shown.SUMMARY)}`."
 COLUMNS = {"failure_code": "failure_code", "customer_email": "customer_email__iexact"}  # of filters with one value
 
 
 class OrderQuery(Paged):
     """Every filter that is given must hold. An instant ``…_from`` is in its range, an instant ``…_before`` is not."""
 
-    status = serializers.ChoiceField(Status.choices, required=False)
-    status_group = serializers.ChoiceField(list(Status.groups()), required=False)
-    reference = Text(required=False, max_length=80)
-    customer_email = Email(required=False, max_length=254)
-    sku = Text(required=False, max_length=40)
-    failure_code = Text(required=False, max_length=60)
-    placed_from = Instant(required=False)
-    placed_before = Instant(required=False)
-    updated_from = Instant(required=False)
-    updated_before = Instant(required=False)
-    expand = Names(shown.EXPANDED_IN_LISTS)
-    fields = Names(shown.FIELDS_OF_LISTS)  # type: ignore[assignment]  # declared fields do not become attributes
+    status = serializers.ChoiceField(Status.choices, required=False, help_text="Of this status.")
+    status_group = serializers.ChoiceField(list(Status.groups()), required=False, help_text=GROUPS)
+    reference = Text(required=False, max_length=80, help_text="Your own name for it, with its capitals.")
+    customer_email = Email(required=False, max_length=254, help_text="Of the customer, in any case.")
+    sku = Text(required=False, max_length=40, help_text="With a line of this product.")
+    failure_code = Text(required=False, max_length=60, help_text="That failed for this reason, for example `card_declined`.")
+    placed_from = Instant(required=False, help_text="Placed then or later.")
+    placed_before = Instant(required=False, help_text="Placed earlier.")
+    updated_from = Instant(required=False, help_text="Changed then or later.")
+    updated_before = Instant(required=False, help_text="Changed earlier.")
+    expand = Names(shown.EXPANDED_IN_LISTS, help_text=EXPAND)
+    fields = Names(shown.FIELDS_OF_LISTS, help_text=SHOWN)  # type: ignore[assignment]  # declared fields do not become attributes
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
         """A range in which nothing can be is a mistake."""

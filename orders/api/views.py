@@ -6,6 +6,7 @@ from typing import Any, ClassVar
 from django.conf import settings
 from django.contrib.auth.models import User
 from django.db.models import QuerySet
+from drf_spectacular.utils import OpenApiResponse, extend_schema
 from rest_framework.exceptions import NotFound, ValidationError
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -13,10 +14,12 @@ from rest_framework.views import APIView
 
 from fulfillment import recovery, stock
 from orders import tracing
-from orders.api import events, pages, placing, selection
+from orders.api import answers, events, pages, placing, selection
 from orders.api import representation as shown
-from orders.api.parameters import Names, Paged, Parameters, without_pages
-from orders.api.problems import INVALID_STATE, OrderProblem, request_id
+from orders.api.parameters import EXPAND, FIELDS, Names, Paged, Parameters, without_pages
+from orders.api.problems import INVALID_STATE, KEY_REUSED, NOT_TAKEN, REFERENCE_TAKEN, TOTAL_DIFFERS, OrderProblem, request_id
+from orders.api.reference.answered import NOT_CHANGED, refusals
+from orders.api.reference.parameters import KEY, NEXT_PAGE, NO_FIELDS, NUMBER, PLACED, REVALIDATED, SKU
 from orders.api.revalidation import answer_unless_known
 from orders.api.serializers import RequestedOrder, Strict
 from orders.client_tokens import Scope
@@ -24,8 +27,8 @@ from orders.models import Order, Product, Status
 
 
 class ReadOrder(Parameters):
-    expand = Names(shown.EXPANSIONS)
-    fields = Names(shown.FIELDS)  # type: ignore[assignment]  # declared fields do not become attributes
+    expand = Names(shown.EXPANSIONS, help_text=EXPAND)
+    fields = Names(shown.FIELDS, help_text=FIELDS)  # type: ignore[assignment]  # declared fields do not become attributes
 
 
 # What a cancel may be answered with that was not recorded.
@@ -38,6 +41,13 @@ NOT_CANCELLED = {
 class Orders(APIView):
     scopes: ClassVar = {"GET": Scope.ORDERS_READ, "POST": Scope.ORDERS_WRITE}
 
+    @extend_schema(
+        operation_id="list_orders",
+        summary="List your orders",
+        description="Those for which every filter holds. The newest first; with `updated_from` or `updated_before` the oldest change first.",
+        parameters=[selection.OrderQuery, NEXT_PAGE],
+        responses={200: OpenApiResponse(answers.OrderPage, "A page of them.")},
+    )
     def get(self, request: Request) -> Response:
         """Filters, pages and what is shown: see ``selection.OrderQuery``."""
         asked = selection.OrderQuery.of(request)
@@ -49,6 +59,18 @@ class Orders(APIView):
         following = cursors.made_of(selection.position_of(orders[-1], asked)) if has_more else None
         return pages.answer(request, view.show(orders), has_more, following)
 
+    @extend_schema(
+        operation_id="place_order",
+        summary="Place an order",
+        description=(
+            "201 as soon as the order is durable; payment, stock and shipping follow. A declined card is no HTTP error: the order ends `payment_failed`. "
+            "A retry under the same key is answered with the same order, and places no second one."
+        ),
+        parameters=[KEY, *PLACED],
+        request=RequestedOrder,
+        responses={201: OpenApiResponse(answers.OrderSummary, "It is placed, or was placed under this key before.")}
+        | refusals(TOTAL_DIFFERS, REFERENCE_TAKEN, KEY_REUSED, NOT_TAKEN),
+    )
     def post(self, request: Request) -> Response:
         """201 as soon as the order is durable; fulfilment goes on. A declined card is not an HTTP error: the order ends payment_failed."""
         Parameters.of(request)
@@ -70,6 +92,13 @@ class Orders(APIView):
 class OrderDetail(APIView):
     scopes: ClassVar = {"GET": Scope.ORDERS_READ}
 
+    @extend_schema(
+        operation_id="get_order",
+        summary="Read an order",
+        description="`allowed_actions` says what you may ask for now.",
+        parameters=[NUMBER, ReadOrder, *REVALIDATED],
+        responses={200: OpenApiResponse(answers.Order, "The order."), 304: NOT_CHANGED},
+    )
     def get(self, request: Request, number: str) -> Response:
         """Whoever has it already, as it is, is told so (304)."""
         asked = ReadOrder.of(request)
@@ -81,6 +110,13 @@ class OrderDetail(APIView):
 class OrderEvents(APIView):
     scopes: ClassVar = {"GET": Scope.ORDERS_READ}
 
+    @extend_schema(
+        operation_id="list_order_events",
+        summary="Follow an order",
+        description="What has happened to it, the oldest first. Keep `next_cursor` and ask for what is behind it later: you see each event once, and miss none.",
+        parameters=[NUMBER, events.EventQuery, NEXT_PAGE],
+        responses={200: OpenApiResponse(answers.EventPage, "The events behind `cursor`.")},
+    )
     def get(self, request: Request, number: str) -> Response:
         """``next_cursor`` is the last ``seq``, also where nothing follows yet: whoever asks for what is behind it later misses nothing."""
         asked = events.EventQuery.of(request)
@@ -93,6 +129,18 @@ class OrderEvents(APIView):
 class Cancel(APIView):
     scopes: ClassVar = {"POST": Scope.ORDERS_CANCEL}
 
+    @extend_schema(
+        operation_id="cancel_order",
+        summary="Cancel an order",
+        description="Recorded at once, and honoured before the next step. What was paid is given back. You may ask twice.",
+        parameters=[NUMBER],
+        request=NO_FIELDS,
+        responses={
+            200: OpenApiResponse(answers.Cancellation, "The order is cancelled."),
+            202: OpenApiResponse(answers.Cancellation, "It is recorded. Follow the order to see what became of it."),
+        }
+        | refusals(INVALID_STATE),
+    )
     def post(self, request: Request, number: str) -> Response:
         """200: it is cancelled. 202: recorded, and honoured at the next step border ("accepted"); shipping is under way and decides ("pending"); or it has
         failed and is undone anyway ("undoing"). 409: the parcel has left, or the order has ended otherwise.
@@ -112,6 +160,13 @@ class Cancel(APIView):
 class Products(APIView):
     scopes: ClassVar = {"GET": Scope.PRODUCTS_READ}
 
+    @extend_schema(
+        operation_id="list_products",
+        summary="List what is sold",
+        description="With its price. Sorted by SKU.",
+        parameters=[Paged, NEXT_PAGE],
+        responses={200: OpenApiResponse(answers.ProductPage, "A page of the catalogue.")},
+    )
     def get(self, request: Request) -> Response:
         asked = Paged.of(request)
         cursors = pages.Cursors("products", {})
@@ -126,6 +181,13 @@ class Products(APIView):
 class ProductDetail(APIView):
     scopes: ClassVar = {"GET": Scope.PRODUCTS_READ}
 
+    @extend_schema(
+        operation_id="get_product",
+        summary="Read a product",
+        description="With its price.",
+        parameters=[SKU, *REVALIDATED],
+        responses={200: OpenApiResponse(answers.Product, "The product."), 304: NOT_CHANGED},
+    )
     def get(self, request: Request, sku: str) -> Response:
         Parameters.of(request)
         item = _sold().filter(sku=sku).first()

@@ -21,7 +21,8 @@ class Client:
     def __init__(self, name: str, scopes: Sequence[str] = tuple(Scope)) -> None:
         self.user = User.objects.create(username=name)
         self.token = client_tokens.issue(self.user, scopes).secret
-        self.api = APIClient(headers={"Authorization": f"Bearer {self.token}"})
+        self.authorization = f"Bearer {self.token}"
+        self.api = APIClient(headers={"Authorization": self.authorization})
 
     def another_token(self, scopes: Sequence[str] = tuple(Scope)) -> APIClient:
         """Of the same client."""

@@ -39,7 +39,7 @@ def counted(a_store: Broker, settings: Any) -> Broker:
 
 
 def limits_of(answer: Any) -> tuple[str, str, str]:
-    return tuple(answer.headers.get(f"RateLimit-{name}", "") for name in ("Policy", "Limit", "Remaining"))  # type: ignore[return-value]
+    return tuple(answer.headers.get(f"RateLimit-{name}", "") for name in ("Policy", "Limit", "Remaining"))
 
 
 def test_every_answer_says_what_is_left_and_the_last_one_when_to_come_back(counted: Broker, client: Client) -> None:

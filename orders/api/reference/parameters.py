@@ -1,12 +1,13 @@
 """Parameters of an operation that no serializer reads (headers, names in the path), and headers of its answers."""
 
-from typing import Any
+from typing import Any, Final
 
 from drf_spectacular.utils import OpenApiParameter
 
 from orders.api import placing
 
-HEADER, PATH = OpenApiParameter.HEADER, OpenApiParameter.PATH
+HEADER: Final = OpenApiParameter.HEADER
+PATH: Final = OpenApiParameter.PATH
 
 NUMBER = OpenApiParameter("number", location=PATH, description="The `number` of one of your orders.")
 SKU = OpenApiParameter("sku", location=PATH, description="The `sku` of a product.")

@@ -124,7 +124,7 @@ class Schema(AutoSchema):
 def _shared_header(registry: ComponentRegistry, name: str, described: str) -> dict[str, str]:
     schema = {"schema": TEXT if name == "RateLimit-Policy" else {"type": "integer", "minimum": 0}, "description": described}
     header = ResolvedComponent(name=name, type="headers", object=name, schema=schema)  # type: ignore[no-untyped-call]
-    registry.register_on_missing(header)  # type: ignore[no-untyped-call]
+    registry.register_on_missing(header)
     reference: dict[str, str] = header.ref
     return reference
 

@@ -66,7 +66,7 @@ class Instant(serializers.DateTimeField):
         "invalid": "Must be an instant like 2026-01-31T12:00:00Z. In a URL the + of an offset is written %2B.",
     }
 
-    def to_internal_value(self, value: Any) -> datetime:  # type: ignore[override]  # never a date alone
+    def to_internal_value(self, value: Any) -> datetime:
         try:
             instant = datetime.fromisoformat(value)
             if instant.tzinfo is None:

@@ -98,7 +98,7 @@ def page_of(orders: QuerySet[Order], client_id: int, asked: Mapping[str, Any], p
         return orders.filter(common & wanted[0]).order_by(*sequence.columns)[:count]
     # A page of each is read from its index. With IN, the index would not be in the sequence of the pages.
     pages = [Order.objects.filter(common & one).order_by(*sequence.columns).values("pk")[:count] for one in wanted]
-    found = pages[0].union(*pages[1:], all=True) if pages else []
+    found: Any = pages[0].union(*pages[1:], all=True) if pages else []
     instant = "updated_at" if _follows_changes(asked) else "placed_at"
     return orders.filter(pk__in=found).order_by(*Sequence(instant=instant, ascending=sequence.ascending).columns)[:count]
 

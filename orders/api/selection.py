@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from itertools import product
 from typing import Any
 
-from django.db.models import Q, QuerySet, Subquery
+from django.db.models import F, Q, QuerySet, Subquery
+from django.db.models.expressions import OrderBy
 from rest_framework import serializers
 from rest_framework.exceptions import ErrorDetail
 
@@ -22,6 +23,7 @@ from orders.models import Order, Status
 RANGES = ("placed", "updated")
 GROUPS = "`open`: it may still move. `ended`: it does not. `failed`: it has ended, and was neither fulfilled nor cancelled."
 SHOWN = f"What to show, with commas between the names. Without it: `{'`, `'.join(shown.SUMMARY)}`."
+FILTERS = {"status", "status_group", "reference", "customer_email", "sku", "failure_code"}  # each has an index of its own
 COLUMNS = {"failure_code": "failure_code", "customer_email": "customer_email__iexact"}  # of filters with one value
 
 
@@ -51,15 +53,20 @@ class OrderQuery(Paged):
 
 @dataclass(frozen=True, kw_only=True)
 class Sequence:
-    """By ``instant``, a column; then by the primary key, which only distinguishes orders of one instant."""
+    """By ``instant``, a column; then by the primary key, which only distinguishes orders of one instant.
+
+    ``of_a_filter``: as the indexes of filters have it, and no other (see ``Order.Meta``).
+    """
 
     instant: str
     ascending: bool = False
+    of_a_filter: bool = False
 
     @property
-    def columns(self) -> tuple[str, str]:
-        sign = "" if self.ascending else "-"
-        return f"{sign}{self.instant}", f"{sign}pk"
+    def columns(self) -> tuple[OrderBy, OrderBy]:
+        if self.ascending:
+            return F(self.instant).asc(), F("pk").asc()
+        return F(self.instant).desc(nulls_last=self.of_a_filter or None), F("pk").desc()
 
     def behind(self, client_id: int, position: list[str] | None) -> Q:
         """``position``: as ``position_of`` says it; None: the beginning."""
@@ -71,12 +78,6 @@ class Sequence:
         return Q(**{f"{self.instant}__{beyond}e": at}) & (Q(**{f"{self.instant}__{beyond}": at}) | Q(**{f"pk__{beyond}": last}))
 
 
-def _sequence(asked: Mapping[str, Any]) -> Sequence:
-    if _follows_changes(asked):
-        return Sequence(instant="updated_at", ascending=True)
-    return Sequence(instant=_placed_at(asked))
-
-
 def _follows_changes(asked: Mapping[str, Any]) -> bool:
     return "updated_from" in asked or "updated_before" in asked
 
@@ -86,23 +87,28 @@ def _placed_at(asked: Mapping[str, Any]) -> str:
     return "lines__placed_at" if "sku" in asked and not _follows_changes(asked) else "placed_at"
 
 
+def _shown_in(asked: Mapping[str, Any]) -> Sequence:
+    return Sequence(instant="updated_at", ascending=True) if _follows_changes(asked) else Sequence(instant="placed_at")
+
+
 def position_of(order: Order, asked: Mapping[str, Any]) -> list[str]:
-    instant = order.updated_at if _follows_changes(asked) else order.placed_at
+    instant = getattr(order, _shown_in(asked).instant)
     return [instant.isoformat(), order.number]
 
 
 def page_of(orders: QuerySet[Order], client_id: int, asked: Mapping[str, Any], position: list[str] | None, count: int) -> QuerySet[Order]:
-    """The first ``count`` of the client's ``orders`` behind ``position``."""
-    sequence = _sequence(asked)
-    common = _conditions(client_id, asked) & sequence.behind(client_id, position)
-    wanted = list(_alternatives(asked))
-    if len(wanted) == 1:
-        return orders.filter(common & wanted[0]).order_by(*sequence.columns)[:count]
-    # A page of each is read from its index. With IN, the index would not be in the sequence of the pages.
-    pages = [Order.objects.filter(common & one).order_by(*sequence.columns).values("pk")[:count] for one in wanted]
-    found: Any = pages[0].union(*pages[1:], all=True) if pages else []
-    instant = "updated_at" if _follows_changes(asked) else "placed_at"
-    return orders.filter(pk__in=found).order_by(*Sequence(instant=instant, ascending=sequence.ascending).columns)[:count]
+    """The first ``count`` of the client's ``orders`` behind ``position``.
+
+    Their keys are read from the index alone, a page for each value that will do: with IN the index would not be in the sequence of the pages.
+    """
+    shown_in = _shown_in(asked)
+    read_in = shown_in if shown_in.ascending else Sequence(instant=_placed_at(asked), of_a_filter=bool(FILTERS & asked.keys()))
+    common = _conditions(client_id, asked) & read_in.behind(client_id, position)
+    pages = [Order.objects.filter(common & one).order_by(*read_in.columns).values("pk")[:count] for one in _alternatives(asked)]
+    if not pages:
+        return orders.none()
+    keys: Any = pages[0].union(*pages[1:], all=True) if len(pages) > 1 else pages[0]
+    return orders.filter(pk__in=keys).order_by(*shown_in.columns)[:count]
 
 
 def _conditions(client_id: int, asked: Mapping[str, Any]) -> Q:

@@ -264,7 +264,7 @@ class Migration(migrations.Migration):
         ),
         migrations.AddIndex(
             model_name='order',
-            index=models.Index(fields=['client', 'status', '-placed_at', '-id'], name='order_client_status'),
+            index=models.Index(models.F('client'), models.F('status'), models.OrderBy(models.F('placed_at'), descending=True, nulls_last=True), models.OrderBy(models.F('id'), descending=True), name='order_client_status'),
         ),
         migrations.AddIndex(
             model_name='order',
@@ -272,15 +272,15 @@ class Migration(migrations.Migration):
         ),
         migrations.AddIndex(
             model_name='order',
-            index=models.Index(condition=models.Q(('reference', ''), _negated=True), fields=['client', 'reference', '-placed_at', '-id'], name='order_client_reference'),
+            index=models.Index(models.F('client'), models.F('reference'), models.OrderBy(models.F('placed_at'), descending=True, nulls_last=True), models.OrderBy(models.F('id'), descending=True), condition=models.Q(('reference', ''), _negated=True), name='order_client_reference'),
         ),
         migrations.AddIndex(
             model_name='order',
-            index=models.Index(condition=models.Q(('failure_code', ''), _negated=True), fields=['client', 'failure_code', '-placed_at', '-id'], name='order_client_failure'),
+            index=models.Index(models.F('client'), models.F('failure_code'), models.OrderBy(models.F('placed_at'), descending=True, nulls_last=True), models.OrderBy(models.F('id'), descending=True), condition=models.Q(('failure_code', ''), _negated=True), name='order_client_failure'),
         ),
         migrations.AddIndex(
             model_name='order',
-            index=models.Index(django.db.models.functions.text.Upper('customer_email'), models.F('client'), models.OrderBy(models.F('placed_at'), descending=True), models.OrderBy(models.F('id'), descending=True), name='order_email_client'),
+            index=models.Index(django.db.models.functions.text.Upper('customer_email'), models.F('client'), models.OrderBy(models.F('placed_at'), descending=True, nulls_last=True), models.OrderBy(models.F('id'), descending=True), name='order_email_client'),
         ),
         migrations.AddIndex(
             model_name='order',
@@ -348,7 +348,7 @@ class Migration(migrations.Migration):
         ),
         migrations.AddIndex(
             model_name='orderline',
-            index=models.Index(fields=['client_id', 'sku', '-placed_at', '-order'], name='line_client_sku'),
+            index=models.Index(models.F('client_id'), models.F('sku'), models.OrderBy(models.F('placed_at'), descending=True, nulls_last=True), models.OrderBy(models.F('order'), descending=True), name='line_client_sku'),
         ),
         pgtrigger.migrations.AddTrigger(
             model_name='orderline',

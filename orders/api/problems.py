@@ -27,6 +27,8 @@ REFERENCE_TAKEN = Problem("reference-taken", "Another order has this reference",
 NOT_TAKEN = Problem("orders-not-taken", "The shop takes no orders now", 503)
 INVALID_STATE = Problem("invalid-state", "The order's state does not allow this", 409)
 
+MOST_ERRORS, MOST_LETTERS = 100, 300  # in one document; in each pointer and sentence of it
+
 
 class OrderProblem(ProblemError):
     """A problem whose document has members of its own (RFC 9457, 3.2), for example ``order``: the number of the order that there is."""
@@ -53,7 +55,18 @@ def problem_handler(error: Exception, context: dict[str, Any]) -> Response | Htt
         codes = get_violations(error.get_codes(), "")
         for violation, code in zip(response.data.get("errors", []), codes, strict=True):
             violation["code"] = code["detail"]
+        _shorten(response.data)
     return response
+
+
+def _shorten(document: dict[str, Any]) -> None:
+    """What a client can read and a log can hold, however much is wrong."""
+    errors = document.get("errors", [])
+    if len(errors) > MOST_ERRORS:
+        document["errors"], document["more_errors"] = errors[:MOST_ERRORS], True
+    for violation in document.get("errors", []):
+        for member in ("pointer", "detail"):
+            violation[member] = str(violation[member])[:MOST_LETTERS]
 
 
 def _code(error: Exception, document: dict[str, Any]) -> str:

@@ -97,7 +97,7 @@ class Orders(APIView):
         wanted = RequestedOrder(data=request.data)
         if not wanted.is_valid():
             placing.refuse_what_was_valid_once(_client(request), key)
-            raise ValidationError(wanted.errors)
+            raise ValidationError(placing.also_not_sold(wanted.errors, request.data))
         correlation_id = request_id(request)
         token = tracing.enter(tracing.Trace(correlation_id))
         try:

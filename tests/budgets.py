@@ -14,6 +14,7 @@ BUDGETS_S = {
     "architecture": 60,
     "browser": 60,
     "config": 240,
+    "edge": 150,
     "fulfillment": 360,
     "orders": 120,
     "planted": 60,
@@ -24,7 +25,15 @@ BUDGETS_S = {
     "sideeffects": 120,
     "stack": 120,
 }
-STACKS = ("browser", "planted", "promises", "proof_tests", "scale", "stack")  # folders whose tests start processes of their own, or a shop
+STACKS = (
+    "browser",
+    "edge",
+    "planted",
+    "promises",
+    "proof_tests",
+    "scale",
+    "stack",
+)  # folders whose tests start processes of their own, or a shop
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

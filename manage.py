@@ -24,10 +24,10 @@ def main() -> None:
 
 
 def _message(trouble: Exception) -> str:
-    from orders.database import advice, was_not_granted
+    from orders.database import advice, is_timeout
 
     first_line = (str(trouble).splitlines() or [""])[0]
-    if was_not_granted(trouble):
+    if is_timeout(trouble):
         return f"Another session holds what this needs ({first_line}). Nothing was done.\n→ `manage.py doctor` names who; try again when they are done."
     return f"The database does not answer: {first_line}\n→ {advice(trouble)}"
 

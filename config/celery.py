@@ -1,6 +1,6 @@
 """The Celery app, and what hangs on its signals: pool processes that stay clean, correlation ids that travel, checks that refuse to start.
 
-Source of the facts behind each hook: docs/design.md, "The broker".
+The reason for each hook: docs/design.md, "The broker".
 """
 
 import logging.config

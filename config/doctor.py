@@ -1,7 +1,8 @@
 """What ``manage.py doctor`` finds: everything that the shop needs, and whatever waits for somebody, one finding a line.
 
-Each finding stands with the owner of its fact (``orders.findings`` lists the owners). This module puts them in the order in which they should be repaired, and
-bounds each of them. It changes nothing, and waits for nothing longer than a few seconds. It leaves out what needs the database while that does not answer.
+Each finding stands with the owner of what it is about (``orders.findings`` lists the owners). This module puts them in the order in which they should be
+repaired, and bounds each of them. It changes nothing, and waits for nothing longer than a few seconds. It leaves out what needs the database while that does not
+answer.
 """
 
 from collections.abc import Callable, Iterator
@@ -13,7 +14,7 @@ from config import checks
 from config.celery import app
 from config.worker import findings as workers
 from fulfillment.findings import crash_points, incidents, orders, providers, reconciliation, sweep
-from orders.database import limited, was_not_granted
+from orders.database import is_timeout, limited
 from orders.findings import FAIL, OK, Finding, database, first_line, processes, runbook, sessions
 from sideeffects import findings as side_effects
 
@@ -77,7 +78,7 @@ def _read(name: str, finding: Callable[[], Iterator[Finding]], within_s: float =
             found = list(finding())
         yield from found
     except DatabaseError as error:
-        held = was_not_granted(error)
+        held = is_timeout(error)
         to_do = "somebody holds its tables: after 5 s the finding “locks” names who" if held else "python manage.py migrate"
         book = runbook("database-held") if held else ""
         yield Finding(level=FAIL, what=name, found=f"cannot be read: {first_line(error)}", to_do=to_do, runbook=book)

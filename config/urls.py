@@ -9,6 +9,7 @@ from sideeffects import discovery
 urlpatterns = [
     path("", RedirectView.as_view(url="/admin/")),
     path("admin/", admin.site.urls),
+    path("", include("orders.api.reference.urls")),
     path("api/v1/", include("orders.api.urls")),
     path("api/v1/", include((discovery.urlpatterns(), "sideeffects"))),
 ]

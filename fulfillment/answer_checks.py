@@ -1,12 +1,12 @@
 """Answers are checked where they arrive: the journal can hold them, and amount and currency are what was asked for.
 
-Another amount in the order's currency is a fact that our ledger can hold. It is entered, and then it, or what is left, is refunded. Another currency, nothing, or
+Another amount in the order's currency is something that our ledger can hold. It is entered, and then it, or what is left, is refunded. Another currency, nothing, or
 less than nothing cannot be entered: a person must look.
 """
 
 import json
 
-from fulfillment.errors import Differs, InDoubt, Outcome
+from fulfillment.errors import CircuitSignal, Differs, InDoubt
 from fulfillment.step import Compensation, Receipt, Step
 from orders.models import Order
 from orders.money import money
@@ -25,10 +25,10 @@ def storable(receipt: object) -> Receipt | None:
         text = json.dumps(receipt, allow_nan=False, ensure_ascii=False)
         text.encode()  # half of a surrogate pair has no bytes
     except (TypeError, ValueError, RecursionError) as wrong:
-        raise InDoubt(f"The step's receipt cannot be stored: {wrong}", code="receipt_unusable", outcome=Outcome.SUCCESS) from None
+        raise InDoubt(f"The step's receipt cannot be stored: {wrong}", code="receipt_unusable", signal=CircuitSignal.SUCCESS) from None
     if "\\u0000" in text or len(text) > LARGEST_RECEIPT:
         message = "The step's receipt cannot be stored: it is too long, or holds a null character"
-        raise InDoubt(message, code="receipt_unusable", outcome=Outcome.SUCCESS)
+        raise InDoubt(message, code="receipt_unusable", signal=CircuitSignal.SUCCESS)
     return receipt
 
 

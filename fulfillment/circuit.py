@@ -77,7 +77,7 @@ class Circuit(models.Model):
             return f"{self.provider.capitalize()} has not answered an undo since {since}{error}"
         return f"{self.provider.capitalize()} has not answered since {since}{error}"
 
-    def lets(self, saga_id: int, now: datetime) -> bool:
+    def may_call(self, saga_id: int, now: datetime) -> bool:
         """Whether this saga is the probe, and may still call."""
         return self.probe == saga_id and self.probe_is_under_way(now)
 
@@ -119,7 +119,7 @@ def name_of(role: str, gateway: str, compensating: bool) -> str:
     return f"{role}.{gateway}.{COMPENSATE if compensating else DO}" if role and gateway else ""
 
 
-def open_one(name: str) -> Circuit | None:
+def find_open(name: str) -> Circuit | None:
     """The circuit, if it is open. It stays open until the caller's transaction ends (FOR SHARE), so whoever begins to wait now is made due when it closes."""
     if not name:
         return None

@@ -36,9 +36,8 @@ class CrashPointReached(RuntimeError):
     """A crash point was armed with ``raise``."""
 
 
-listener: Callable[[str, str, bool | None], None] | None = (
-    None  # the simulation is called at every boundary: (boundary, step, compensating)
-)
+# The simulation is called at every boundary: (boundary, step, compensating).
+listener: Callable[[str, str, bool | None], None] | None = None
 
 
 def crash_point(boundary: str, order: str = ANY, step: str = ANY, *, compensating: bool | None = None) -> None:

@@ -4,7 +4,7 @@ from enum import Enum
 from typing import Any
 
 from orders.database import OWN_DATABASE as OWN_DATABASE  # of a step or a compensation: no try and no deadline is spent
-from orders.text import kept
+from orders.text import sanitized
 
 LONGEST_CODE, LONGEST_MESSAGE = 60, 300  # characters: what the journal's columns hold
 WATCHING = "watching"  # the code of a compensation that looks for an effect which may still land
@@ -14,7 +14,7 @@ REVERSED_ELSEWHERE = "reversed_elsewhere"  # the code of a step that took place,
 OUR_OWN = (WATCHED_IN_VAIN, REVERSED_ELSEWHERE)  # codes of rejections that are our own conclusions: the provider has refused nothing
 
 
-class Outcome(Enum):
+class CircuitSignal(Enum):
     """What a try says about the provider as a whole, for its circuit breaker.
 
     ``FAILURE``: it did not answer as one that works does. ``SUCCESS``: it works, and its answer is about this request. ``IGNORED``: nothing; the trouble is ours, or
@@ -28,18 +28,18 @@ class StepError(Exception):
     """A step or its compensation did not succeed. Do not raise this directly.
 
     ``code``: stable, for machines ("card_declined"). The message is one sentence for people. Both may quote a stranger, so they are cut to what the columns hold.
-    ``outcome``: what it says about the provider, for its circuit.
+    ``signal``: what it says about the provider, for its circuit.
     ``retry_after_s``: wait at least so many seconds.
     """
 
-    outcome = Outcome.IGNORED
+    signal = CircuitSignal.IGNORED
 
-    def __init__(self, message: str, code: str = "", retry_after_s: float = 0.0, *, outcome: Outcome | None = None) -> None:
-        super().__init__(kept(message, LONGEST_MESSAGE))
-        self.code = kept(code, LONGEST_CODE)
+    def __init__(self, message: str, code: str = "", retry_after_s: float = 0.0, *, signal: CircuitSignal | None = None) -> None:
+        super().__init__(sanitized(message, LONGEST_MESSAGE))
+        self.code = sanitized(code, LONGEST_CODE)
         self.retry_after_s = retry_after_s
-        if outcome is not None:
-            self.outcome = outcome
+        if signal is not None:
+            self.signal = signal
 
     # Exceptions travel between processes. Without this a pickled one would come back without its code.
     def __reduce__(self) -> tuple[type["StepError"], tuple[str, str], dict[str, Any]]:
@@ -53,7 +53,7 @@ class Rejected(StepError):
     What the operator does: nothing; finished steps are compensated by themselves. A rejected compensation needs a decision; tried again, it has a new key.
     """
 
-    outcome = Outcome.SUCCESS
+    signal = CircuitSignal.SUCCESS
 
 
 class Unavailable(StepError):
@@ -63,7 +63,7 @@ class Unavailable(StepError):
     What the operator does: nothing; it is tried again under the same key. If it lasts, look whether the provider is down.
     """
 
-    outcome = Outcome.FAILURE
+    signal = CircuitSignal.FAILURE
 
 
 class Throttled(Unavailable):
@@ -73,7 +73,7 @@ class Throttled(Unavailable):
     What the operator does: nothing; if it lasts, fewer orders at once, or a higher limit at the provider.
     """
 
-    outcome = Outcome.IGNORED
+    signal = CircuitSignal.IGNORED
 
 
 class InDoubt(StepError):
@@ -83,7 +83,7 @@ class InDoubt(StepError):
     What the operator does: nothing; the same key asks again and makes it one effect. Never repeat it by hand.
     """
 
-    outcome = Outcome.FAILURE
+    signal = CircuitSignal.FAILURE
 
 
 class Busy(InDoubt):
@@ -93,7 +93,7 @@ class Busy(InDoubt):
     What the operator does: nothing; the answer is fetched under the same key when the provider is done.
     """
 
-    outcome = Outcome.IGNORED
+    signal = CircuitSignal.IGNORED
 
 
 class Changed(InDoubt):
@@ -103,7 +103,7 @@ class Changed(InDoubt):
     What the operator does: nothing; the rest is given back under a new key.
     """
 
-    outcome = Outcome.SUCCESS
+    signal = CircuitSignal.SUCCESS
 
     def __init__(self, message: str, code: str = "", given_back_minor: int = 0) -> None:
         super().__init__(message, code)
@@ -117,7 +117,7 @@ class Differs(InDoubt):
     What the operator does: nothing where there is an amount (what was taken is given back, what was not given back is asked for again); else they decide.
     """
 
-    outcome = Outcome.SUCCESS
+    signal = CircuitSignal.SUCCESS
 
     def __init__(self, message: str, code: str, amount_minor: int | None = None, receipt: dict[str, Any] | None = None) -> None:
         super().__init__(message, code)

@@ -3,6 +3,8 @@
 A key is ``<order>:<step>:<do|compensate>:<attempt>:<nonce>``. Order numbers come from a sequence. A database that was restored from a backup, or a replica that took
 over without the last commits, issues them again: without the nonce, a new order would get the answer to a stranger's charge. The nonce begins with the issuer, so
 that another system in the same account of a provider is not taken for us. Keys of sagas from before the nonce end with the attempt.
+
+Never change this form: stored keys and providers' lists keep the old one, and ``KEY`` must still read them.
 """
 
 import functools

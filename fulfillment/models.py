@@ -17,7 +17,7 @@ from fulfillment.retry_batches import RetryBatch, RetryItem
 from fulfillment.stock import Reservation, StockLevel
 from fulfillment.sweep_records import Quarantine, Reconciliation, SweepHeartbeat
 from orders.models import Order
-from orders.probes import QueueProbe
+from orders.queue_probes import QueueProbe
 
 __all__ = [
     "Circuit",
@@ -55,10 +55,11 @@ class SagaState(models.TextChoices):
 
 
 FINAL = (SagaState.COMPLETED, SagaState.COMPENSATED, SagaState.CLOSED_BY_OPERATOR)
+# Each verb of fulfillment.recovery has a permission of its own.
 DECIDED_BY_PERSONS = (
     *("retry_now", "retry", "look_up", "it_happened", "it_did_not", "start_undo"),
     *("undone_by_hand", "skip", "close", "assign", "snooze", "note"),
-)  # each verb of fulfillment.recovery has a permission of its own
+)
 OPEN = (SagaState.RUNNING, SagaState.COMPENSATING, SagaState.NEEDS_ATTENTION)
 
 

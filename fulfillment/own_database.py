@@ -16,7 +16,7 @@ from django.conf import settings
 from fulfillment import engine
 from fulfillment.engine import Claim, Recorded
 from fulfillment.gateways.lease import Lease
-from orders.database import is_our_trouble, is_unusable, was_not_granted
+from orders.database import is_our_trouble, is_timeout, is_unusable
 
 log = logging.getLogger(__name__)
 
@@ -38,7 +38,7 @@ def insist(claim: Claim, lease: Lease, record_outcome: Callable[[], Recorded]) -
             return record_outcome()
         except Exception as trouble:
             now = time.monotonic()
-            held_since = min(held_since, now) if was_not_granted(trouble) else math.inf
+            held_since = min(held_since, now) if is_timeout(trouble) else math.inf
             is_over = now - held_since > HELD_S * settings.TIME_SCALE or now - lease.started_monotonic > AWAY * settings.TASK_HARD_LIMIT_S
             if trouble is lost or is_over or not is_our_trouble(trouble):
                 raise
@@ -57,7 +57,7 @@ def putting_off(saga: int, epoch: int, name: str, compensating: bool, claim: uui
     except Exception as trouble:
         if not is_our_trouble(trouble):
             raise
-        if not _put_off(saga, epoch, name, compensating, claim, was_not_granted(trouble)) and is_unusable(trouble):
+        if not _put_off(saga, epoch, name, compensating, claim, is_timeout(trouble)) and is_unusable(trouble):
             raise
 
 

@@ -12,6 +12,7 @@ from fulfillment.gateways import exists
 from fulfillment.models import Saga
 from fulfillment.steps import STEPS, known
 from orders.database import readable
+from orders.text import counted
 
 SHOWN = 10
 HINT = "Deploy code that serves it: keep the step, name its earlier name in `formerly`, or its earlier version in `also_serves`; or let these orders finish first."
@@ -72,7 +73,7 @@ def describe(found: dict[str, list[str]]) -> str:
 
 
 def _describe(what: str, numbers: list[str]) -> str:
-    orders = "1 open order needs" if len(numbers) == 1 else f"{len(numbers)} open orders need"
+    orders = counted(len(numbers), "open order", "need")
     more = f" and {len(numbers) - SHOWN} more" if len(numbers) > SHOWN else ""
     return f"{orders} {what}, which this code lacks: {', '.join(numbers[:SHOWN])}{more}."
 

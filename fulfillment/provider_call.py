@@ -24,9 +24,9 @@ from fulfillment.errors import (
     WATCHING,
     Busy,
     Changed,
+    CircuitSignal,
     Differs,
     InDoubt,
-    Outcome,
     Rejected,
     StepError,
 )
@@ -57,12 +57,12 @@ def call_provider(step: Step, claim: Claim, lease: Lease) -> Receipt | StepError
     except StepError as error:
         return error
     except SoftTimeLimitExceeded:  # the provider has a deadline of its own: what takes so long is slow on our side
-        return InDoubt("The time limit ended the provider call", code="time_limit", outcome=Outcome.IGNORED)
+        return InDoubt("The time limit ended the provider call", code="time_limit", signal=CircuitSignal.IGNORED)
     except Exception as unknown:  # an error of an unknown class says nothing about what the provider did
         if is_our_trouble(unknown):
             raise
         log.exception("%s of %s: unknown error, in doubt", claim.name, claim.key)
-        return InDoubt(f"{type(unknown).__name__} while calling the provider", code="unknown_error", outcome=Outcome.IGNORED)
+        return InDoubt(f"{type(unknown).__name__} while calling the provider", code="unknown_error", signal=CircuitSignal.IGNORED)
 
 
 def with_provider_of(role: str, gateway: str) -> AbstractContextManager[None]:
@@ -130,7 +130,7 @@ def whole(step: Step, order: Order, found: Receipt, left: int | None) -> Receipt
         raise Rejected("It took place, and somebody else has undone it since", code=REVERSED_ELSEWHERE)
     if left is not None and left < found.get("amount_minor", left):
         message = "It took place, and somebody else has undone part of it since"
-        raise InDoubt(message, code="partly_reversed_elsewhere", outcome=Outcome.SUCCESS)
+        raise InDoubt(message, code="partly_reversed_elsewhere", signal=CircuitSignal.SUCCESS)
     return found
 
 

@@ -10,7 +10,10 @@ Receipt = dict[str, Any]
 
 
 class Kind(enum.Enum):
-    """COMPENSABLE: it can be compensated. PIVOT: once it has succeeded, the saga only goes forward. RETRIABLE: after the pivot; it is never rejected for good."""
+    """COMPENSABLE: it can be compensated. PIVOT: once it has succeeded, the saga only goes forward.
+
+    RETRIABLE: after the pivot; a rejection is tried again, until the budget is spent. Then a person decides.
+    """
 
     COMPENSABLE = "compensable"
     PIVOT = "pivot"

@@ -1,4 +1,8 @@
-"""Stock, as orders take it: nothing is ever oversold. Only conditional UPDATEs change it, and every reservation is a row that is released or consumed once."""
+"""Stock, as orders take it: nothing is ever oversold. Only conditional UPDATEs change it, and every reservation is a row that is released or consumed once.
+
+Note: saga isolation. A conditional UPDATE prevents the lost update. A reservation is a semantic lock: it keeps a dirty read from selling pieces twice. A fuzzy read
+is possible before anything is reserved. Each case: docs/semantics.md#isolation-between-sagas-anomalies-and-countermeasures.
+"""
 
 from collections.abc import Mapping
 from typing import ClassVar

@@ -1,7 +1,7 @@
 """Celery's entry point into the core: one named task for each step and each compensation, the errback, and the two functions that publish.
 
-A message carries (saga, epoch, order number) and no state: it only says that there may be something to do. A task's body is one call into the engine and one
-provider call.
+A message carries (saga, epoch, order number) and no state: it only says that there may be something to do. A task starts the step
+(engine), calls the provider, and records the outcome (engine).
 """
 
 import logging
@@ -27,7 +27,7 @@ from fulfillment.task_messages import MESSAGE, malformed, named_arguments
 from orders import tracing
 from orders.database import is_our_trouble
 from orders.models import Order
-from orders.probes import stamp_of
+from orders.queue_probes import stamp_of
 
 log = logging.getLogger(__name__)
 

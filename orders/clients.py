@@ -19,7 +19,7 @@ class ClientSettings(models.Model):
     unique_references = models.BooleanField(default=False, help_text="A second order under a reference is refused.")
 
     class Meta:
-        verbose_name_plural: ClassVar = "client settings"
+        verbose_name: ClassVar = "API client"
 
     def __str__(self) -> str:
         return str(self.client)

@@ -1,4 +1,4 @@
-"""What an error of the database says, by PostgreSQL's own code (SQLSTATE): a lost race, a lock that was not granted, a connection that is of no use any more.
+"""What an error of the database says, by PostgreSQL's own code (SQLSTATE): a lost race, a timeout, a connection that is of no use any more.
 
 All of these are our own trouble: they say nothing about a provider, and spend nobody's tries or deadlines.
 Source: https://www.postgresql.org/docs/current/errcodes-appendix.html
@@ -19,7 +19,7 @@ OWN_DATABASE = "own_database"  # the code of whatever our own database could not
 
 RACES = ("40001", "40P01")  # serialization_failure, deadlock_detected: nothing was done, and the same again may well succeed
 CUT = "57014"  # query_canceled: a limit of the server has ended the statement
-NOT_GRANTED = ("55P03", CUT)  # lock_not_available
+TIMEOUTS = ("55P03", CUT)  # lock_not_available
 UNUSABLE = (
     "25006",  # read_only_sql_transaction: a session that was opened before, or on, a server that takes no writes
     "25P03",  # idle_in_transaction_session_timeout
@@ -71,9 +71,9 @@ def lost_a_race(error: BaseException) -> bool:
     return sqlstate(error) in RACES
 
 
-def was_not_granted(error: BaseException) -> bool:
+def is_timeout(error: BaseException) -> bool:
     """A lock or a statement took longer than its limit: somebody else holds the rows."""
-    return sqlstate(error) in NOT_GRANTED
+    return sqlstate(error) in TIMEOUTS
 
 
 def is_unusable(error: BaseException) -> bool:
@@ -88,7 +88,7 @@ def is_our_trouble(error: BaseException) -> bool:
     """The database could not serve us now; the same may succeed later, unchanged. Anything else (a constraint, a wrong statement) is a fault of the code."""
     if not isinstance(error, DatabaseError | InterfaceError):
         return False
-    return lost_a_race(error) or was_not_granted(error) or is_unusable(error) or sqlstate(error).startswith(SHORTAGE_CLASS)
+    return lost_a_race(error) or is_timeout(error) or is_unusable(error) or sqlstate(error).startswith(SHORTAGE_CLASS)
 
 
 def wait_for_locks(within_s: float) -> None:

@@ -17,7 +17,7 @@ from orders.models import Fact, Order
 from orders.operators import Actor
 from orders.pseudonyms import FORGOTTEN, KEPT_OF_ADDRESS, Changes, address_of, any_of, changed, replace, without
 from orders.refusals import RefusedAttempt
-from orders.timeline import Kind, TimelineEntry
+from orders.timeline import EntryKind, TimelineEntry
 
 GUARDS = ("orders.TimelineEntry:append_only", "orders.Fact:frozen", "orders.RefusedAttempt:refused_append_only")
 KEYS = "idempotency keys"  # counted by themselves: under such a key the same request would place a new order
@@ -83,7 +83,7 @@ def pseudonymise(order: Order, marks: re.Pattern[str], actor: Actor, reason: str
         idempotency_key=f"{FORGOTTEN}-{secrets.token_hex(16)}" if names_its_customer(order, marks) else order.idempotency_key,
     )
     detail = {"user": actor.user, "reason": without(marks, reason)}
-    TimelineEntry.objects.create(order=order, kind=Kind.OPERATOR, code=FORGOTTEN, actor=actor.name, detail=detail)
+    TimelineEntry.objects.create(order=order, kind=EntryKind.OPERATOR, code=FORGOTTEN, actor=actor.name, detail=detail)
 
 
 def _facts(order: Order, marks: re.Pattern[str]) -> Changes:

@@ -10,8 +10,8 @@ from django.db.models import Q, QuerySet
 
 from orders.clock import ShopNow
 from orders.money import money
-from orders.text import kept
-from orders.timeline import Kind, TimelineEntry
+from orders.text import sanitized
+from orders.timeline import EntryKind, TimelineEntry
 
 log = logging.getLogger(__name__)
 
@@ -135,7 +135,13 @@ def open_incident(
     """Notify a person by an incident, in the caller's transaction. The same thing has one incident until it is resolved (its amount, count and message are kept up
     to date).
     """
-    subject, step, code, message, currency = kept(subject, 80), kept(step, 40), kept(code, 60), kept(message, 300), kept(currency, 3)
+    subject, step, code, message, currency = (
+        sanitized(subject, 80),
+        sanitized(step, 40),
+        sanitized(code, 60),
+        sanitized(message, 300),
+        sanitized(currency, 3),
+    )
     figures: dict[str, Any] = {"amount_minor": amount_minor, "count": count, "message": message}
     found, is_new = unresolved().update_or_create(
         subject=subject,
@@ -150,7 +156,7 @@ def open_incident(
     if is_new and order_id is not None:
         detail = {"message": found.sentence}
         TimelineEntry.objects.create(
-            order_id=order_id, kind=Kind.INCIDENT, name=step, to_state="open", code=kind, epoch=epoch, detail=detail
+            order_id=order_id, kind=EntryKind.INCIDENT, name=step, to_state="open", code=kind, epoch=epoch, detail=detail
         )
     return found
 
@@ -162,7 +168,7 @@ def resolve_incidents(order_id: int, outcome: str, reason: str, actor: str, **wh
 
 def resolve(incidents: QuerySet[Incident], outcome: str, reason: str, actor: str) -> int:
     """Close those that are not resolved yet, in the caller's transaction; returns how many."""
-    reason = kept(reason, 300)
+    reason = sanitized(reason, 300)
     waiting = incidents.exclude(state=IncidentState.RESOLVED)
     closing = list(waiting.select_for_update())
     for incident in closing:
@@ -170,7 +176,7 @@ def resolve(incidents: QuerySet[Incident], outcome: str, reason: str, actor: str
         if incident.order_id is not None:
             TimelineEntry.objects.create(
                 order_id=incident.order_id,
-                kind=Kind.INCIDENT,
+                kind=EntryKind.INCIDENT,
                 name=incident.step,
                 from_state=incident.state,
                 to_state="resolved",
@@ -194,7 +200,3 @@ def _value(value: object) -> str:
     """As it is, or as a JSON string: one line, whatever a provider calls its orders."""
     text = str(value)
     return text if PLAIN.fullmatch(text) else json.dumps(text)
-
-
-def open_incidents(order_id: int) -> list[Incident]:
-    return list(unresolved(order_id=order_id))

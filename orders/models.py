@@ -1,24 +1,28 @@
-"""Facts about orders: the catalogue, and orders with snapshots of what the customer saw. Money is integer minor units plus an ISO currency."""
+"""Orders: the catalogue, and orders with snapshots of what the customer saw. Money is integer minor units plus an ISO currency."""
 
 from typing import Any, ClassVar
 
 import pgtrigger
 from django.conf import settings
 from django.db import models
+from django.db.models import F
+from django.db.models.functions import Upper
 
+from orders.client_tokens import ClientToken
 from orders.clients import ClientSettings
 from orders.clock import ShopNow
 from orders.facts import Fact
 from orders.incidents import Incident
 from orders.operators import OperatorToken
-from orders.probes import QueueProbe
 from orders.processes import ProcessRow
+from orders.queue_probes import QueueProbe
 from orders.refusals import RefusedAttempt
 from orders.timeline import TimelineEntry
 from orders.turns import TurnRow
 
 __all__ = [
     "ClientSettings",
+    "ClientToken",
     "Fact",
     "Incident",
     "OperatorToken",
@@ -63,6 +67,16 @@ class Status(models.TextChoices):
         own = f"{step}_failed"
         return cls(own) if own in cls.values else cls.FAILED
 
+    @classmethod
+    def groups(cls) -> dict[str, tuple["Status", ...]]:
+        """What a client may ask for together. ``open``: it may still move; ``ended``: it does not; ``failed``: it ended, and neither fulfilled nor cancelled."""
+        ended = tuple(status for status in cls if status.is_final)
+        return {
+            "open": tuple(status for status in cls if not status.is_final),
+            "ended": ended,
+            "failed": tuple(status for status in ended if status not in (cls.FULFILLED, cls.CANCELLED)),
+        }
+
     @property
     def is_final(self) -> bool:
         return self not in self.legal_moves()
@@ -90,29 +104,44 @@ def _status_machine() -> pgtrigger.FSM:
     return pgtrigger.FSM(name="status_machine", field="status", transitions=moves)
 
 
+def _touched() -> pgtrigger.Trigger:
+    """Whoever changes the row (this code, older code, a person with SQL) changes ``updated_at`` in the same statement, and cannot forget it."""
+    return pgtrigger.Trigger(
+        name="touched",
+        when=pgtrigger.Before,
+        operation=pgtrigger.Update,
+        condition=pgtrigger.AnyChange(),
+        func="NEW.updated_at = shop_now(); RETURN NEW;",
+    )
+
+
 class Order(models.Model):
     """One order: what was bought, for whom, at which price. The rest (why it is where it is) stands in its saga's journal.
 
     ``(client, idempotency_key)`` is unique for ever, so that a second order under one key is impossible; ``digest`` distinguishes a replay from a reuse, by the rule
     ``digest_version`` of ``orders.api.digest``.
+    ``failure_code``: why it turned back (docs/errors.md, codes). Empty: it did not, or it was cancelled, or nobody knows.
+    ``updated_at``: when this row last changed.
     """
 
     number = models.CharField(max_length=20, unique=True)
     reference = models.CharField(max_length=80, blank=True)
     status = models.CharField(max_length=20, choices=Status, default=Status.PLACED)
+    failure_code = models.CharField(max_length=60, blank=True, default="", db_default="")
     currency = models.CharField(max_length=3)
     total_minor = models.BigIntegerField()
     customer_email = models.EmailField()
     customer_name = models.CharField(max_length=120)
     shipping_address = models.JSONField()
     payment_token = models.CharField(max_length=80)
-    client = models.ForeignKey(settings.AUTH_USER_MODEL, models.PROTECT, related_name="orders")
+    client = models.ForeignKey(settings.AUTH_USER_MODEL, models.PROTECT, related_name="orders", db_index=False)
     idempotency_key = models.CharField(max_length=255)
     request_digest = models.CharField(max_length=64)  # of version 1, for code from before the versions
     digest = models.CharField(max_length=64, blank=True, db_default="")
     digest_version = models.PositiveSmallIntegerField(db_default=1)
     correlation_id = models.CharField(max_length=64)
     placed_at = models.DateTimeField(db_default=ShopNow())
+    updated_at = models.DateTimeField(db_default=ShopNow())
     finished_at = models.DateTimeField(null=True)
 
     class Meta:
@@ -122,13 +151,22 @@ class Order(models.Model):
             models.UniqueConstraint(fields=["client", "idempotency_key"], name="order_once_per_key"),
             models.CheckConstraint(condition=models.Q(total_minor__gt=0), name="order_total_positive"),
         ]
+        # Those of a client end in the order of its pages (``orders.api.selection``), so that a page is read from the index as it stands there.
         indexes: ClassVar = [
-            models.Index(fields=["client", "-id"], name="order_client_newest"),
+            models.Index(fields=["client", "-placed_at", "-id"], name="order_client_newest"),
+            models.Index(fields=["client", "status", "-placed_at", "-id"], name="order_client_status"),
+            models.Index(fields=["client", "updated_at", "id"], name="order_client_changes"),
+            models.Index(
+                fields=["client", "reference", "-placed_at", "-id"], condition=~models.Q(reference=""), name="order_client_reference"
+            ),
+            models.Index(
+                fields=["client", "failure_code", "-placed_at", "-id"], condition=~models.Q(failure_code=""), name="order_client_failure"
+            ),
+            models.Index(Upper("customer_email"), F("client"), F("placed_at").desc(), F("id").desc(), name="order_email_client"),
             models.Index(fields=["status", "-id"], name="order_status_newest"),
             models.Index(fields=["placed_at"], name="order_placed"),
-            models.Index(fields=["client", "reference", "id"], condition=~models.Q(reference=""), name="order_client_reference"),
         ]
-        triggers: ClassVar = [_status_machine()]
+        triggers: ClassVar = [_status_machine(), _touched()]
 
     def __str__(self) -> str:
         return self.number
@@ -147,17 +185,33 @@ class Order(models.Model):
         return bool(moved)
 
 
+def _of_its_order() -> pgtrigger.Trigger:
+    return pgtrigger.Trigger(
+        name="of_its_order",
+        when=pgtrigger.Before,
+        operation=pgtrigger.Insert,
+        func="SELECT client_id, placed_at INTO NEW.client_id, NEW.placed_at FROM orders_order WHERE id = NEW.order_id; RETURN NEW;",
+    )
+
+
 class OrderLine(models.Model):
-    """A product as it was when it was ordered."""
+    """A product as it was when it was ordered.
+
+    ``client_id``, ``placed_at``: of the order, which keeps both for ever. The database copies them, for one index: the orders of a client in which a product is.
+    """
 
     order = models.ForeignKey(Order, models.CASCADE, related_name="lines")
     sku = models.CharField(max_length=40)
     name = models.CharField(max_length=120)
     quantity = models.PositiveIntegerField()
     unit_price_minor = models.BigIntegerField()
+    client_id = models.IntegerField(null=True, editable=False)
+    placed_at = models.DateTimeField(null=True, editable=False)
 
     class Meta:
         ordering: ClassVar = ["id"]
+        indexes: ClassVar = [models.Index(fields=["client_id", "sku", "-placed_at", "-order"], name="line_client_sku")]
+        triggers: ClassVar = [_of_its_order()]
         constraints: ClassVar = [
             models.CheckConstraint(condition=models.Q(quantity__gt=0), name="line_quantity_positive"),
             models.UniqueConstraint(fields=["order", "sku"], name="line_once_per_sku"),

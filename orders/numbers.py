@@ -13,9 +13,8 @@ SELECT nextval('orders_order_number'), EXISTS (SELECT FROM orders_incident WHERE
 """
 NEWEST = "SELECT number FROM orders_order ORDER BY id DESC LIMIT %s"
 SIDE_BY_SIDE = 200  # orders that may be written in another order than their numbers were drawn
-WRITTEN_AHEAD = (
-    32  # PostgreSQL's SEQ_LOG_VALS: a sequence that was recovered or restored may stand so far ahead of the last number that it has issued
-)
+# PostgreSQL's SEQ_LOG_VALS: a sequence that was recovered or restored may stand so far ahead of the last number that it has issued.
+WRITTEN_AHEAD = 32
 
 
 class OrdersAreNotTaken(Exception):

@@ -3,10 +3,6 @@
 Nobody is believed by name. A page's session and an operator token are the two ways in (``of_user``, ``by_token``); everything behind them takes the actor as it is.
 """
 
-import hashlib
-import hmac
-import re
-import secrets
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -14,9 +10,10 @@ from django.conf import settings
 from django.contrib.auth.models import User
 from django.db import models
 
+from orders import tokens
 from orders.clock import ShopNow
 
-TOKEN = re.compile(r"(?P<prefix>op_[0-9a-f]{8})_[\w-]{43}", re.ASCII)
+KIND = "op"
 NAME_LENGTH = 80  # characters: what the journal's columns hold
 UNKNOWN = "This operator token is not known here, or not any more."
 
@@ -40,7 +37,7 @@ class Actor:
 
 
 class OperatorToken(models.Model):
-    """One token of one user. Only its digest is stored (256 random bits need no slow one); ``prefix`` is its visible beginning, by which people name it."""
+    """One token of one user, as ``orders.tokens`` makes it."""
 
     prefix = models.CharField(max_length=12, unique=True)
     digest = models.CharField(max_length=64)
@@ -63,7 +60,7 @@ def of_user(user: User) -> Actor:
 def by_token(token: str) -> Actor:
     """Raises Refused, in the same words for a token that never was, one that was revoked, and one whose user may not log in any more."""
     known = OperatorToken.objects.select_related("user").filter(prefix=prefix_of(token), revoked_at=None).first()
-    if known is None or not hmac.compare_digest(known.digest, _digest(token)) or not may_operate(known.user):
+    if known is None or not tokens.matches(token, known.digest) or not may_operate(known.user):
         raise Refused(UNKNOWN)
     return of_user(known.user)
 
@@ -77,10 +74,9 @@ def issue(user: User) -> str:
     """A new token, to be shown once. Raises Refused: this user is nobody who decides."""
     if not may_operate(user):
         raise Refused(f"{user.get_username()} is no operator: only an active user with staff status has a token.")
-    prefix = f"op_{secrets.token_hex(4)}"
-    token = f"{prefix}_{secrets.token_urlsafe(32)}"
-    OperatorToken.objects.create(prefix=prefix, digest=_digest(token), user=user)
-    return token
+    token = tokens.make(KIND)
+    OperatorToken.objects.create(prefix=token.prefix, digest=token.digest, user=user)
+    return token.secret
 
 
 def revoke(prefix: str) -> bool:
@@ -90,9 +86,4 @@ def revoke(prefix: str) -> bool:
 
 def prefix_of(token: str) -> str:
     """What may be shown of it; empty: this is no operator token."""
-    found = TOKEN.fullmatch(token)
-    return found["prefix"] if found else ""
-
-
-def _digest(token: str) -> str:
-    return hashlib.sha256(token.encode()).hexdigest()
+    return tokens.prefix_of(KIND, token)

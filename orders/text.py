@@ -1,4 +1,6 @@
-"""What a person may write: nothing that controls a terminal or hides itself, something that can be seen, and no card number. What is kept of a stranger's words."""
+"""What a person may write: nothing that controls a terminal or hides itself, something that can be seen, and no card number. What is kept of a stranger's words.
+And how a number of things is written.
+"""
 
 import re
 from collections.abc import Iterator
@@ -47,7 +49,7 @@ def has_control(text: str) -> bool:
     return any(category(letter) in CONTROLS or letter in REORDERING for letter in text)
 
 
-def kept(text: object, longest: int) -> str:
+def sanitized(text: object, longest: int) -> str:
     """The one gate for words from outside (a provider's code, a mail server's answer, a listing) before they are stored: at most ``longest`` characters, and no
     character that a database refuses (NUL, half of a surrogate pair), that controls a terminal, or that turns the text around it.
     """
@@ -58,6 +60,19 @@ def _printable(letter: str) -> str:
     if letter in "\n\r\t":
         return " "
     return UNPRINTABLE if category(letter) in CONTROLS or category(letter) == "Cs" or letter in REORDERING else letter
+
+
+def counted(count: int, thing: str, verb: str = "") -> str:
+    """As in "1 order" and "2 orders"; with the verb "wait", as in "1 order waits" and "2 orders wait"."""
+    if count == 1:
+        return f"1 {thing} {verb}s" if verb else f"1 {thing}"
+    return f"{count} {_plural(thing)} {verb}".rstrip()
+
+
+def _plural(thing: str) -> str:
+    if thing.endswith("y"):
+        return f"{thing[:-1]}ies"
+    return f"{thing}es" if thing.endswith("s") else f"{thing}s"
 
 
 def can_be_seen(text: str) -> bool:

@@ -14,7 +14,7 @@ from orders.clock import ShopNow
 from orders.database import OWN_DATABASE
 
 
-class Kind(models.TextChoices):
+class EntryKind(models.TextChoices):
     """What an entry says."""
 
     ORDER = "order", "order"  # the order's status moved
@@ -36,7 +36,7 @@ class TimelineEntry(models.Model):
 
     order = models.ForeignKey("orders.Order", models.CASCADE, related_name="timeline")
     at = models.DateTimeField(db_default=ShopNow())
-    kind = models.CharField(max_length=12, choices=Kind)
+    kind = models.CharField(max_length=12, choices=EntryKind)
     name = models.CharField(max_length=40, blank=True)
     from_state = models.CharField(max_length=30, blank=True)
     to_state = models.CharField(max_length=30, blank=True)
@@ -71,7 +71,7 @@ def sentence(entry: TimelineEntry, inside: bool = True) -> str:
 
 
 def _moved(subject: str, entry: TimelineEntry) -> str:
-    if entry.kind == Kind.STEP and entry.code == OWN_DATABASE:
+    if entry.kind == EntryKind.STEP and entry.code == OWN_DATABASE:
         return _put_off(subject, entry)
     reason = f": {entry.detail['message']}" if entry.detail.get("message") else ""
     return f"{subject} {_in_words(entry)}{reason}"
@@ -80,7 +80,7 @@ def _moved(subject: str, entry: TimelineEntry) -> str:
 def _in_words(entry: TimelineEntry) -> str:
     """The state, as people read it: the compensation of a step is an undo to them."""
     state = entry.to_state
-    if entry.kind in (Kind.STEP, Kind.LATE):
+    if entry.kind in (EntryKind.STEP, EntryKind.LATE):
         state = state.replace("compensation", "undo").replace("compensated", "undone")
     return state.replace("_", " ")
 
@@ -143,12 +143,12 @@ def _incident(subject: str, entry: TimelineEntry) -> str:
 
 
 _SENTENCES: dict[str, Callable[[str, TimelineEntry], str]] = {
-    Kind.TAKE_OVER: _taken_over,
-    Kind.LEFT: _left,
-    Kind.HELD: _held,
-    Kind.LATE: _late,
-    Kind.RELAUNCH: _relaunched,
-    Kind.CANCEL: _cancelled,
-    Kind.OPERATOR: _operator,
-    Kind.INCIDENT: _incident,
+    EntryKind.TAKE_OVER: _taken_over,
+    EntryKind.LEFT: _left,
+    EntryKind.HELD: _held,
+    EntryKind.LATE: _late,
+    EntryKind.RELAUNCH: _relaunched,
+    EntryKind.CANCEL: _cancelled,
+    EntryKind.OPERATOR: _operator,
+    EntryKind.INCIDENT: _incident,
 }

@@ -92,7 +92,7 @@ def _close(circuit: Circuit) -> None:
 # --- the relay ------------------------------------------------------------------------------------------------------------
 
 
-def all_at_work() -> "QuerySet[Circuit]":
+def not_closed() -> "QuerySet[Circuit]":
     """Circuits that are open, or whose deliveries were not woken yet. The deliveries of these subscribers are not published as usual."""
     return Circuit.objects.exclude(opened_at=None, wakes=False)
 

@@ -13,13 +13,13 @@ from typing import Any, TypeVar
 
 from django.db import transaction
 
-from orders.database import is_our_trouble, wait_for_locks, was_not_granted
+from orders.database import is_our_trouble, is_timeout, wait_for_locks
 
 log = logging.getLogger(__name__)
 
 ASIDE_FOR_S = 60.0
 BRIEFLY_S = 0.05
-NOT_GRANTED_IN_A_ROW = 20
+TIMEOUTS_IN_A_ROW = 20
 
 Found = TypeVar("Found")
 
@@ -42,23 +42,23 @@ class Containment:
         try:
             return on(keys)
         except Exception as error:
-            if is_our_trouble(error) and not was_not_granted(error):
+            if is_our_trouble(error) and not is_timeout(error):
                 raise
         return self._one_by_one(keys, on)
 
     def _one_by_one(self, keys: Sequence[Any], on: Callable[[Sequence[Any]], list[Found]]) -> list[Found]:
         """If the page is given up, the rows before that are committed, so their results are returned."""
         found: list[Found] = []
-        not_granted = 0
+        timeouts = 0
         for key in keys:
             try:
                 with transaction.atomic():
                     wait_for_locks(BRIEFLY_S)
                     found += on([key])
-                not_granted = 0
+                timeouts = 0
             except Exception as error:
-                not_granted = not_granted + 1 if was_not_granted(error) else 0
-                if not_granted == NOT_GRANTED_IN_A_ROW or (is_our_trouble(error) and not not_granted):
+                timeouts = timeouts + 1 if is_timeout(error) else 0
+                if timeouts == TIMEOUTS_IN_A_ROW or (is_our_trouble(error) and not timeouts):
                     if found:
                         break
                     raise
@@ -66,7 +66,7 @@ class Containment:
         return found
 
     def _leave_alone(self, key: Any, error: Exception) -> None:
-        if was_not_granted(error):
+        if is_timeout(error):
             log.warning("Somebody holds what %s %s needs; it is left alone for a minute", self._what, key)
         else:
             log.error("The relay could not work on %s %s; it is left alone for a minute", self._what, key, exc_info=error)

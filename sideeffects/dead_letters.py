@@ -9,11 +9,11 @@ from orders.operators import Actor
 from sideeffects import deliveries
 from sideeffects.models import Delivery, DeliveryState
 
-WAITING = (DeliveryState.DEAD, DeliveryState.HELD)
+WAITING = (DeliveryState.DEAD, DeliveryState.SUBSCRIBER_REMOVED)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Pile:
+class DeliveryGroup:
     """Deliveries of one subscriber in one state, with one cause. ``code``: the code of the error. ``error``: the sentence of the last one."""
 
     subscriber: str
@@ -23,21 +23,21 @@ class Pile:
     error: str
 
 
-def piles() -> list[Pile]:
+def groups() -> list[DeliveryGroup]:
     """What waits for a person, read on an index of its own: it is fast when there is little to decide."""
-    return _piled(Delivery.objects.filter(state__in=WAITING))
+    return grouped(Delivery.objects.filter(state__in=WAITING))
 
 
-def all_piles() -> list[Pile]:
+def all_groups() -> list[DeliveryGroup]:
     """Every delivery that has not happened and was not given up, each part read on an index of its own."""
-    return _piled(Delivery.objects.filter(Q(state__in=WAITING) | Q(wake_at__isnull=False) | Q(launched_at__isnull=False)))
+    return grouped(Delivery.objects.filter(Q(state__in=WAITING) | Q(wake_at__isnull=False) | Q(launched_at__isnull=False)))
 
 
-def _piled(of: "QuerySet[Delivery]") -> list[Pile]:
+def grouped(of: "QuerySet[Delivery]") -> list[DeliveryGroup]:
     rows = list(of.order_by().values("subscriber", "state", "error_code").annotate(count=Count("id"), last=Max("id")))
     errors = dict(Delivery.objects.filter(pk__in=[row["last"] for row in rows]).values_list("pk", "error_message"))
     found = [
-        Pile(
+        DeliveryGroup(
             subscriber=row["subscriber"],
             state=DeliveryState(row["state"]),
             code=row["error_code"],
@@ -46,7 +46,7 @@ def _piled(of: "QuerySet[Delivery]") -> list[Pile]:
         )
         for row in rows
     ]
-    return sorted(found, key=lambda pile: (pile.subscriber, pile.state, pile.code))
+    return sorted(found, key=lambda group: (group.subscriber, group.state, group.code))
 
 
 def chosen(subscriber: str = "", state: str = "", error: str = "", order: str = "") -> "QuerySet[Delivery]":

@@ -18,8 +18,8 @@ from django.db.models import Exists, OuterRef, QuerySet
 from orders.clock import ShopNow, in_seconds, shop_now
 from orders.durability import may_be_lost
 from orders.facts import Fact
-from orders.text import kept
-from orders.timeline import Kind, TimelineEntry
+from orders.text import sanitized
+from orders.timeline import EntryKind, TimelineEntry
 from sideeffects.models import Delivery, DeliveryState
 
 WAITING = (DeliveryState.PENDING, DeliveryState.RETRY_WAIT)
@@ -50,8 +50,8 @@ class Failure:
 
     def __post_init__(self) -> None:
         """Both may contain text from outside."""
-        object.__setattr__(self, "code", kept(self.code, 60))
-        object.__setattr__(self, "message", kept(self.message, 300))
+        object.__setattr__(self, "code", sanitized(self.code, 60))
+        object.__setattr__(self, "message", sanitized(self.message, 300))
 
 
 def begin(fact_id: uuid.UUID, subscriber: str, timeout_s: float) -> bool:
@@ -201,7 +201,7 @@ def move(
     """Write the row and its history entry, in the caller's transaction."""
     TimelineEntry.objects.create(
         order_id=delivery.fact.order_id,
-        kind=Kind.DELIVERY,
+        kind=EntryKind.DELIVERY,
         name=delivery.subscriber,
         from_state="" if delivery.pk is None else delivery.state,
         to_state=to,

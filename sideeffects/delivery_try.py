@@ -22,7 +22,7 @@ LOST = "worker_lost"
 
 
 def deliver(subscription: Subscription, fact_id: uuid.UUID) -> str:
-    """Make one attempt. If our own database cannot even record it, no attempt is made, and the relay publishes the message again."""
+    """Make one try. If our own database cannot even record it, no try is made, and the relay publishes the message again."""
     try:
         return _deliver(subscription, fact_id)
     except Exception as error:

@@ -5,6 +5,7 @@ from typing import Any
 
 from orders.findings import OK, WARN, Finding, rounded, runbook
 from orders.findings.processes import loop
+from orders.text import counted
 from sideeffects import dead_letters, incidents, relay
 from sideeffects.models import DeliveryState
 
@@ -17,15 +18,15 @@ def of_relay() -> Iterator[Finding]:
 
 
 def deliveries() -> Iterator[Finding]:
-    overdue, piles = relay.waiting(OVERDUE_S), dead_letters.piles()
-    dead, held = (sum(pile.count for pile in piles if pile.state == state) for state in dead_letters.WAITING)
-    gone = ", ".join(sorted({pile.subscriber for pile in piles if pile.state == DeliveryState.HELD}))
+    overdue, groups = relay.waiting(OVERDUE_S), dead_letters.groups()
+    dead, held = (sum(group.count for group in groups if group.state == state) for state in dead_letters.WAITING)
+    gone = ", ".join(sorted({group.subscriber for group in groups if group.state == DeliveryState.SUBSCRIBER_REMOVED}))
     found = f"{relay.waiting()} waiting, {overdue} overdue, {dead} dead letters" + (
         f", {held} held for {gone}, which no code knows" if held else ""
     )
     silent = incidents.not_answering()
     found += "".join(f"; {subscriber}: {sentence}" for subscriber, sentence in silent.items())
-    if piles or silent:
+    if groups or silent:
         yield Finding(level=WARN, what="deliveries", found=found, to_do="python manage.py deliveries", runbook=runbook("dead_letter"))
     elif overdue:
         yield Finding(level=WARN, what="deliveries", found=found, to_do="they need the relay and a worker", runbook=runbook("no-consumer"))
@@ -36,11 +37,11 @@ def deliveries() -> Iterator[Finding]:
 def wait() -> str:
     """How many deliveries wait; empty: none."""
     count = relay.waiting()
-    return ("1 delivery waits" if count == 1 else f"{count} deliveries wait") if count else ""
+    return counted(count, "delivery", "wait") if count else ""
 
 
 def numbers() -> dict[str, Any]:
     """On ``/status``. Raises DatabaseError."""
-    counted = {state: sum(pile.count for pile in dead_letters.piles() if pile.state == state) for state in dead_letters.WAITING}
-    waiting = {"waiting": relay.waiting(), **{state.value: count for state, count in counted.items()}}
+    by_state = {state: sum(group.count for group in dead_letters.groups() if group.state == state) for state in dead_letters.WAITING}
+    waiting = {"waiting": relay.waiting(), **{state.value: count for state, count in by_state.items()}}
     return {"deliveries": waiting, "relay_age_s": rounded(relay.age_s())}

@@ -1,6 +1,6 @@
 """Incidents of the side effects: one for each subscriber and cause.
 
-A cause is a pile of dead letters, a subscriber that was removed, a circuit that is open, or deliveries that have failed for a long time. There is never an
+A cause is a group of dead letters, a subscriber that was removed, a circuit that is open, or deliveries that have failed for a long time. There is never an
 incident for a single letter: a mail server that is away for a day would open thousands about one thing.
 """
 
@@ -13,6 +13,7 @@ from django.db.models import Count, QuerySet
 
 from orders.clock import in_seconds
 from orders.incidents import Incident, IncidentKind, open_incident, resolve, unresolved
+from orders.text import counted
 from sideeffects import circuit, dead_letters, deliveries
 from sideeffects.models import Circuit, Delivery, DeliveryState
 
@@ -22,17 +23,20 @@ OUT_OF_TIME, REMOVED, FAILING = "out_of_time", "subscriber_removed", "failing"
 def _causes() -> Iterator[tuple[str, str, str]]:
     """The subscriber, the code and the sentence of each cause."""
     held: dict[str, int] = defaultdict(int)
-    for pile in dead_letters.piles():
-        if pile.state == DeliveryState.HELD:
-            held[pile.subscriber] += pile.count
+    for group in dead_letters.groups():
+        if group.state == DeliveryState.SUBSCRIBER_REMOVED:
+            held[group.subscriber] += group.count
         else:
-            letters = "1 dead letter" if pile.count == 1 else f"{pile.count} dead letters"
-            yield pile.subscriber, pile.code or OUT_OF_TIME, f"{letters}{f'; the last: {pile.error}' if pile.error else ''}"
+            yield (
+                group.subscriber,
+                group.code or OUT_OF_TIME,
+                f"{counted(group.count, 'dead letter')}{f'; the last: {group.error}' if group.error else ''}",
+            )
     for subscriber, count in held.items():
         yield subscriber, REMOVED, f"no code knows this subscriber any more; held for it: {count}"
     for subscriber, sentence in not_answering().items():
         yield subscriber, deliveries.NOT_ANSWERING, sentence
-    for subscriber, count in _failing().exclude(subscriber__in=circuit.all_at_work().values("subscriber")):
+    for subscriber, count in _failing().exclude(subscriber__in=circuit.not_closed().values("subscriber")):
         yield subscriber, FAILING, f"failing for longer than {settings.QUEUE_UNSERVED_LIMIT_S:g} s, and still tried: {count}"
 
 

@@ -39,7 +39,7 @@ class DeliveryState(models.TextChoices):
     RETRY_WAIT = "retry_wait", "Waiting to retry"
     DELIVERED = "delivered", "Delivered"
     DEAD = "dead", "Dead letter"
-    HELD = "held", "Held: its subscriber was removed"
+    SUBSCRIBER_REMOVED = "held", "Held: its subscriber was removed"
     DISCARDED = "discarded", "Discarded by a person"
 
 
@@ -89,9 +89,8 @@ class Delivery(models.Model):
     def __str__(self) -> str:
         return f"{self.subscriber}: {self.state}"
 
-    is_first_since_a_failure = (
-        False  # no column: whether its circuit had a row when this try started; only then an answer must be recorded there
-    )
+    # No column: whether its circuit had a row when this try started; only then an answer must be recorded there.
+    is_first_since_a_failure = False
 
     @property
     def key(self) -> str:

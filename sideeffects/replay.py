@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from django.db.models import Count, Max, QuerySet
+from django.db.models import Max, QuerySet
 
 from orders import refusals
 from orders.clock import shop_now
@@ -18,7 +18,7 @@ from sideeffects.models import Delivery, DeliveryState
 
 
 @dataclass(frozen=True, kw_only=True)
-class Choice:
+class Selection:
     """Which dead letters. An empty field matches all. ``error``: the code of the last error. ``since``, ``until``: when the fact became true."""
 
     subscriber: str = ""
@@ -38,23 +38,9 @@ class Choice:
         return Delivery.objects.filter(state=DeliveryState.DEAD, **{name: value for name, value in asked.items() if value})
 
 
-@dataclass(frozen=True, kw_only=True)
-class Batch:
-    """Dead letters of one subscriber and one cause."""
-
-    subscriber: str
-    error: str
-    count: int
-
-
-def batches(choice: Choice) -> list[Batch]:
-    rows = choice.letters().order_by("subscriber", "error_code").values_list("subscriber", "error_code").annotate(Count("pk"))
-    return [Batch(subscriber=subscriber, error=error, count=count) for subscriber, error, count in rows]
-
-
-def replay(choice: Choice, subscribers: set[str], *, actor: Actor, reason: str, rate_per_s: float) -> int:
+def replay(selection: Selection, subscribers: set[str], *, actor: Actor, reason: str, rate_per_s: float) -> int:
     """Each letter of these subscribers gets new tries and a new limit in time. Returns how many. Two replays at once send no letter twice. Raises Refused."""
-    with refusals.recorded(actor, "replay", choice.order or choice.subscriber):
+    with refusals.recorded(actor, "replay", selection.order or selection.subscriber):
         actor.must_have("sideeffects.replay_delivery", "replay dead letters")
     detail = {"user": actor.user, "message": reason}
 
@@ -64,7 +50,7 @@ def replay(choice: Choice, subscribers: set[str], *, actor: Actor, reason: str, 
             fresh = {"tries": 0, "unspent": 0, "relaunches": 0, "wake_at": start + timedelta(seconds=place / rate_per_s)}
             deliveries.move(letter, DeliveryState.PENDING, code="replay", detail=detail, actor=actor.name, **fresh)
 
-    return deliveries.change_in_batches(choice.letters().filter(subscriber__in=subscribers), send_again)
+    return deliveries.change_in_batches(selection.letters().filter(subscriber__in=subscribers), send_again)
 
 
 def _behind_those_that_wait(subscribers: set[str], rate_per_s: float) -> datetime:

@@ -1,6 +1,6 @@
 """Celery's only entry point in this package: one named task for each subscriber, the messages to them, and the probe of their queue.
 
-A task does one thing: it calls ``attempt.deliver``.
+A task does one thing: it calls ``delivery_try.deliver``.
 """
 
 import logging
@@ -14,7 +14,7 @@ from celery.exceptions import OperationalError
 from django.conf import settings
 from django.db import transaction
 
-from orders import probes, tracing
+from orders import queue_probes, tracing
 from orders.clock import shop_now
 from orders.events import OrderFulfilled, Subscription, order_fulfilled
 from sideeffects.delivery_try import HARD_AFTER_S, deliver
@@ -25,12 +25,12 @@ log = logging.getLogger(__name__)
 QUEUE = "sideeffects"
 
 TASKS: dict[str, Any] = {}
-_probes = probes.Probes()
+_probes = queue_probes.Probes()
 
 
 @dataclass(frozen=True, kw_only=True)
 class Message:
-    """What a task needs to know: which fact, for which subscriber, and of which order. ``attempt``: 2 for the second message of this delivery.
+    """What a task needs to know: which fact, for which subscriber, and of which order. ``launch``: 2 for the second message of this delivery.
 
     ``correlation_id``: the fact's, for whoever publishes in nobody's name.
     """
@@ -38,7 +38,7 @@ class Message:
     fact: uuid.UUID
     subscriber: str
     order: str
-    attempt: int
+    launch: int
     correlation_id: str = field(default="", compare=False)
 
 
@@ -55,14 +55,14 @@ def define() -> None:
 def receive(sender: object, fact: OrderFulfilled, **_: Any) -> None:
     """A fact became true in the caller's transaction. Its messages go out after the commit, best effort. The relay decides who is owed the fact."""
     interested = [subscription.name for subscription in subscriptions().values() if isinstance(fact, subscription.fact)]
-    messages = [Message(fact=fact.fact_id, subscriber=name, order=fact.number, attempt=1) for name in interested]
+    messages = [Message(fact=fact.fact_id, subscriber=name, order=fact.number, launch=1) for name in interested]
     transaction.on_commit(lambda: publish(messages), robust=True)
 
 
 def publish(messages: list[Message]) -> list[Message]:
     """Best effort. Returns the messages that the broker did not take: the relay publishes them again."""
     for position, message in enumerate(messages):
-        task_id = f"{message.order}.{message.subscriber}.{message.attempt}"
+        task_id = f"{message.order}.{message.subscriber}.{message.launch}"
         try:
             with tracing.continued(message.correlation_id):
                 TASKS[message.subscriber].apply_async(kwargs={"fact": str(message.fact), "order": message.order}, task_id=task_id)
@@ -88,17 +88,17 @@ def probe_the_queue(oldest: datetime | None) -> None:
             probe.apply_async(kwargs={"stamp": stamp.isoformat()}, task_id=task_id)
         except (OperationalError, OSError) as down:
             log.warning("A probe of queue %s was not published: %s", queue, down)
-            probes.probe_not_sent(queue)
+            queue_probes.probe_not_sent(queue)
     _probes.open_incidents_of_unserved([QUEUE], settings.QUEUE_UNSERVED_LIMIT_S)
 
 
 @shared_task(name="sideeffects.probe")
 def probe(*unnamed: Any, **message: Any) -> str:
     """A probe came out of the queue. Whatever was published before it and has not started is lost."""
-    stamp = None if unnamed or set(message) != {"stamp"} else probes.stamp_of(message["stamp"])
+    stamp = None if unnamed or set(message) != {"stamp"} else queue_probes.stamp_of(message["stamp"])
     if stamp is None:
         return _refuse("sideeffects.probe", "it must name a stamp with a time zone, and nothing else")
-    probes.probe_came_out(QUEUE, stamp)
+    queue_probes.probe_came_out(QUEUE, stamp)
     return f"{QUEUE} is consumed"
 
 

@@ -11,6 +11,7 @@ from django.test import TransactionTestCase
 
 from fulfillment import keys
 from orders import operators, soft_limit
+from orders.login.hashing import OneAtATimePBKDF2
 from tests.emptying import empty
 from tests.shop_clock import LIMITS_S, ShopClock
 
@@ -35,6 +36,12 @@ def only_what_is_filled_is_emptied() -> Iterator[None]:
 def one_nonce(monkeypatch: pytest.MonkeyPatch) -> None:
     """Every key of a test can be written down beforehand."""
     monkeypatch.setattr(keys, "new_nonce", lambda: "testsnonce")
+
+
+@pytest.fixture
+def cheap_hashing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A password costs nothing, where how long its hash takes is not what is tested."""
+    monkeypatch.setattr(OneAtATimePBKDF2, "iterations", 1)
 
 
 class SignIn(Protocol):

@@ -14,7 +14,7 @@ import pytest
 
 from config.stack import embedded
 from tests.proofs import prepared
-from tests.proofs.black_box.stack import RunningStack
+from tests.proofs.black_box.stack import NO_RATE_LIMITS, RunningStack
 
 ROOT = Path(__file__).resolve().parent.parent
 RUN_DIR = ROOT / ".run" / "test"
@@ -32,7 +32,7 @@ def pytest_load_initial_conftests(early_config: pytest.Config) -> Generator[None
         "TIME_SCALE": "0.1",
         "DEMO_VALUES": "1",
         "LOG_FORMAT": "line",
-    }
+    } | NO_RATE_LIMITS
     if "PYTEST_XDIST_WORKER" not in os.environ:  # the workers share one server, and the first to finish must not stop it
         early_config.add_cleanup(lambda: embedded.stop_postgres(RUN_DIR / "unit"))
     return (yield)
@@ -46,7 +46,7 @@ def _do_not_wait_for_the_disk(url: str) -> None:
 
 
 @pytest.fixture
-def report_line(record_property: Callable[[str, object], None]) -> Callable[[str], None]:
+def show_figure(record_property: Callable[[str, object], None]) -> Callable[[str], None]:
     """A figure that the run shows at its end, whether it passed or not."""
     return lambda line: record_property("line", line)
 

@@ -22,7 +22,7 @@ class Consumer(PlainConsumer):
     def create_task_handler(self, *words: Any, **options: Any) -> Callable[[Any], None]:
         handle = super().create_task_handler(*words, **options)
         self.controller._process_task = self.hand_over
-        lines_that_broke = tuple(kind for kind in (*self.connection_errors, *self.channel_errors) if not issubclass(KeyError, kind))
+        broker_errors = tuple(kind for kind in (*self.connection_errors, *self.channel_errors) if not issubclass(KeyError, kind))
 
         def receive(message: Any) -> None:
             try:
@@ -32,7 +32,7 @@ class Consumer(PlainConsumer):
             except KeyError as error:
                 # Kombu counts it among the errors of a connection: the worker would connect anew, and meet the message again.
                 self.refuse(message, f"Celery cannot read it ({error!r:.60})")
-            except lines_that_broke:
+            except broker_errors:
                 raise
             except Exception as error:
                 self.refuse(message, f"Celery cannot read it ({type(error).__name__})")

@@ -14,7 +14,7 @@ DEAD_AFTER_S = 30.0
 _logged: set[str] = set()
 
 
-def record(loop: str) -> None:
+def touch(loop: str) -> None:
     """This process has done a round. A folder that cannot be written is logged once, and stops no loop."""
     try:
         _folder().mkdir(parents=True, exist_ok=True)

@@ -60,8 +60,8 @@ class Loop(ABC):
         """One round, if it has the turn."""
 
     @abstractmethod
-    def forget(self) -> None:
-        """Drop what it has learned about the database's queues: somebody else has worked since, or the next connection is to another server."""
+    def drop_marks(self) -> None:
+        """Drop the marks up to which it has read the database's queues: somebody else has worked since, or the next connection is to another server."""
 
     def part(self, what: str, part: Callable[[], int | None]) -> int:
         """Run one part of a round by itself: its trouble is no reason to leave out the others, unless no connection is left."""
@@ -77,7 +77,7 @@ class Loop(ABC):
 
     def trouble(self, what: str, error: Exception) -> None:
         """Report what went wrong: the database's own trouble as a sentence, anything else with its traceback, once a minute."""
-        self.forget()
+        self.drop_marks()
         name = f"{type(error).__name__} {sqlstate(error)}".strip()
         if is_our_trouble(error):
             self.report_once(name, f"{self.name}: the database does not answer as it should: {name}")

@@ -11,7 +11,7 @@ import urllib.request
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from config.stack.addresses import DEFAULT_PORTS, Addresses
+from config.stack.addresses import Addresses
 from config.stack.ports import listens
 from config.stack.processes import Command
 from config.stack.run_directory import secret
@@ -77,11 +77,6 @@ PROCESSES = {
 }
 CONSUMERS = {queue: process.command for process in PROCESSES.values() for queue in process.queues}
 QUEUES = tuple(CONSUMERS)
-
-
-def as_typed(role: str) -> str:
-    """The command of ``role`` for an operator, with the stack's defaults."""
-    return PROCESSES[role].command.format(port=DEFAULT_PORTS.get(role), run_dir=".run", time_scale=1)
 
 
 def commands(addresses: Addresses, environment: Mapping[str, str]) -> list[Command]:

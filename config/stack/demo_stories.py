@@ -13,6 +13,7 @@ from orders.management.demo_data import CUSTOMERS, PRODUCTS
 from orders.management.placing_client import FINAL, ShopClient, order_body
 
 SLOW = "tok_slow_8s"
+PAYS_WITHIN_S = 20
 PLAIN_SKUS = [product.sku for product in PRODUCTS if product.sku not in ("OUT-OF-STOCK", "LAST-ONE")]
 
 
@@ -109,14 +110,14 @@ def _body(rng: random.Random, story: Story) -> dict[str, Any]:
     return body
 
 
-def _while_paying(shop: ShopClient, number: str, within_s: float = 20) -> None:
-    deadline = time.monotonic() + within_s
+def _while_paying(shop: ShopClient, number: str) -> None:
+    deadline = time.monotonic() + PAYS_WITHIN_S
     while time.monotonic() < deadline:
         payment = next(step for step in shop.order(number)["steps"] if step["name"] == "payment")
         if payment["state"] == "started":
             return
         time.sleep(0.02)
-    raise TimeoutError(f"{number}: the payment did not start within {within_s} s")
+    raise TimeoutError(f"{number}: the payment did not start within {PAYS_WITHIN_S} s")
 
 
 def kill_session(pid: int) -> None:
@@ -130,7 +131,7 @@ def at_rest(order: dict[str, Any]) -> bool:
         return True
     if order.get("status") not in FINAL:
         return False
-    effects = order["side_effects"] or []  # none yet, or they cannot be read now
+    effects = order["deliveries"] or []  # none yet, or they cannot be read now
     has_effects = order["status"] != "fulfilled" or bool(effects)
     return has_effects and all(effect["state"] in ("delivered", "dead") for effect in effects)
 

@@ -1,12 +1,10 @@
 """Child processes: each a session of its own, recognised by pid and start time, so that nobody else's process is ever ended."""
 
 import contextlib
-import ctypes
 import json
 import os
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -15,6 +13,7 @@ from pathlib import Path
 import psutil
 
 GRACE_S = 20.0  # for a warm shutdown: a call that runs is over by then; a task that stands still is killed, and its lease takes it over
+LINES_SHOWN = 15  # of the log of a process that has not come up
 
 
 @dataclass(frozen=True)
@@ -65,21 +64,8 @@ class Child:
         end_session(self.pid)
         self.process.wait()
 
-    def last_lines(self, count: int = 15) -> str:
-        return "\n".join(self.log.read_text(errors="replace").splitlines()[-count:])
-
-
-_libc = ctypes.CDLL(None, use_errno=True)
-_PR_SET_PDEATHSIG = 1  # prctl(2)
-
-
-def end_with_parent(number: int = signal.SIGKILL) -> None:
-    """For ``preexec_fn``: the kernel sends ``number`` to this process when the thread that started it ends, however it ends.
-
-    Not for what is started in a thread that ends before it. Elsewhere than on Linux it does nothing.
-    """
-    if sys.platform == "linux":
-        _libc.prctl(_PR_SET_PDEATHSIG, number)
+    def last_lines(self) -> str:
+        return "\n".join(self.log.read_text(errors="replace").splitlines()[-LINES_SHOWN:])
 
 
 def end_session(pid: int) -> None:

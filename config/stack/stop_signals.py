@@ -41,17 +41,3 @@ def postponed() -> Iterator[None]:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-
-@contextlib.contextmanager
-def in_one_go() -> Iterator[None]:
-    """A signal that asks us to stop is handled at the end of the block: what was begun in it is known by then, and can be ended. Other threads may run."""
-    asked: list[int] = []
-    previous = {number: signal.signal(number, lambda which, _: asked.append(which)) for number in STOP_SIGNALS}
-    try:
-        yield
-    finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler)
-    if asked:
-        signal.raise_signal(asked[0])

@@ -12,7 +12,7 @@ from celery import Task, signals
 
 from orders import soft_limit
 from orders.connections import start_clean
-from orders.database import lost_a_race, was_not_granted
+from orders.database import is_timeout, lost_a_race
 
 log = logging.getLogger(__name__)
 
@@ -38,7 +38,7 @@ class PoolProcess:
         failed = state == "FAILURE" and not isinstance(outcome, throws)
         if not failed:
             self.failed_in_a_row = 0
-        elif not (lost_a_race(outcome) or was_not_granted(outcome)):  # somebody else holds the rows: that says nothing about this process
+        elif not (lost_a_race(outcome) or is_timeout(outcome)):  # somebody else holds the rows: that says nothing about this process
             self.failed_in_a_row += 1
         if self.failed_in_a_row >= FAILURES_IN_A_ROW:
             log.critical("%d tasks in a row have failed unexpectedly in this pool process: it ends itself", self.failed_in_a_row)

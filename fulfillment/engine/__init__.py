@@ -3,7 +3,7 @@
 Each transition takes the saga's row lock, checks the fencing token (``claim`` says what that is), and writes state and history together.
 docs/semantics.md lists the transitions; tests/proofs/model searches them.
 
-Read in this order. ``creation`` opens a saga. ``attempts`` starts a step and records its outcome, ``outcomes`` writes it, ``local_steps`` does both at once on our
+Read in this order. ``creation`` opens a saga. ``tries`` starts a step and records its outcome, ``outcomes`` writes it, ``local_steps`` does both at once on our
 own rows. ``progress`` schedules the next step, ``compensation`` goes back. ``resumption`` is what an errback and the sweep do, ``cancellation`` a cancel,
 ``operator_actions`` a person, ``restore`` a restored backup. ``circuit_holds``, ``circuit_probes``, ``database_trouble``, ``rolling_deploys`` and ``backlog`` are
 the five reasons to wait; ``budget`` says for how long. ``escalation`` stops a saga and notifies a person. Below them: ``attempt_keys``, ``claim``, ``launch``,
@@ -17,10 +17,9 @@ InDoubt. Everything else waits: whatever raises the epoch, schedules, records a 
 """
 
 from fulfillment.engine.attempt_keys import do_keys, was_refused
-from fulfillment.engine.attempts import may_record, record_failure, record_success, start
 from fulfillment.engine.backlog import postpone, postpone_all
-from fulfillment.engine.cancellation import request_cancel
-from fulfillment.engine.circuit_holds import open_circuit_incident
+from fulfillment.engine.cancellation import can_be_cancelled, request_cancel
+from fulfillment.engine.circuit_holds import open_circuit_incident, sentence_with_waiting
 from fulfillment.engine.circuit_probes import probe
 from fulfillment.engine.claim import Claim, Recorded
 from fulfillment.engine.creation import open_saga
@@ -36,6 +35,7 @@ from fulfillment.engine.resumption import chain_stopped, could_not_start, inspec
 from fulfillment.engine.rolling_deploys import left_at_its_end, message_dropped
 from fulfillment.engine.step_states import SCHEDULED, STARTED, WAITING
 from fulfillment.engine.transition import transition
+from fulfillment.engine.tries import may_record, record_failure, record_success, start
 
 __all__ = [
     "SCHEDULED",
@@ -48,6 +48,7 @@ __all__ = [
     "append_entry",
     "at_risk_minor",
     "border",
+    "can_be_cancelled",
     "chain_stopped",
     "could_not_start",
     "differs",
@@ -76,6 +77,7 @@ __all__ = [
     "restored",
     "run_local",
     "run_name",
+    "sentence_with_waiting",
     "standing",
     "start",
     "step_of",

@@ -43,7 +43,7 @@ def give_time(saga: Saga, time: timedelta) -> None:
     )
 
 
-def give_back_what_was_lost(saga: Saga, record: StepRecord) -> None:
+def return_waiting_time(saga: Saga, record: StepRecord) -> None:
     """The time in which a message waited, or no sweep came, is given back before a deadline is judged: it is our own trouble, not the provider's.
 
     This is not for a started step (a take-over gives back all of its time), nor for a held saga (its release does). At most ``most_given_back``.
@@ -52,7 +52,7 @@ def give_back_what_was_lost(saga: Saga, record: StepRecord) -> None:
         _give_back_since(saga, saga.launched_at if record.state in SCHEDULED and saga.launched_at else saga.wake_at)
 
 
-def give_back_what_its_worker_lost(saga: Saga) -> None:
+def return_time_past_lease(saga: Saga) -> None:
     """The time beyond the lease is given back before an outcome is recorded: the worker stood still, or the clock was set, and no sweep has seen it."""
     _give_back_since(saga, saga.wake_at)
 

@@ -2,12 +2,12 @@
 
 from fulfillment.clock import ShopNow
 from fulfillment.engine.journal import append_entry, save
-from fulfillment.engine.pinned_plan import is_pivot
+from fulfillment.engine.pinned_plan import is_pivot, planned
 from fulfillment.engine.position import pivot_succeeded, standing
 from fulfillment.engine.step_states import SCHEDULED, WAITING
 from fulfillment.models import FINAL, Saga, SagaState, StepState
 from orders.models import Status
-from orders.timeline import Kind
+from orders.timeline import EntryKind
 
 
 def request_cancel(saga: Saga, actor: str) -> str:
@@ -26,7 +26,16 @@ def request_cancel(saga: Saga, actor: str) -> str:
     record = at[0]
     if not saga.cancel_requested_at:
         waits = (record.state in WAITING + SCHEDULED or record.state == StepState.PENDING) and saga.state == SagaState.RUNNING
-        append_entry(saga, Kind.CANCEL, to_state="requested", actor=actor)
+        append_entry(saga, EntryKind.CANCEL, to_state="requested", actor=actor)
         save(saga, cancel_requested_at=ShopNow(), **({"wake_at": ShopNow()} if waits else {}))
     pivot_is_open = is_pivot(saga, record) and record.state in (StepState.STARTED, StepState.IN_DOUBT)
     return "pending" if pivot_is_open or saga.state == SagaState.NEEDS_ATTENTION else "accepted"
+
+
+def can_be_cancelled(saga: Saga) -> bool:
+    """Whether a cancel would change something, as the journal is now. Without a lock: it may be too late a moment later. It fails where a cancel would fail."""
+    at = standing(saga)
+    if at is None or saga.failure or saga.cancel_requested_at:
+        return False
+    planned(saga, at[0].name)
+    return not pivot_succeeded(saga)

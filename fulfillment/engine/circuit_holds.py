@@ -21,7 +21,8 @@ from fulfillment.models import Saga, StepRecord
 from orders.clock import jittered
 from orders.incidents import IncidentKind, open_incident, resolve_incidents, unresolved
 from orders.money import money
-from orders.timeline import Kind
+from orders.text import counted
+from orders.timeline import EntryKind
 
 ANSWERS_AGAIN = "the provider answers again"
 
@@ -32,15 +33,15 @@ def circuit_name(saga: Saga, record: StepRecord, compensating: bool) -> str:
     return circuits.name_of(entry.get("role", ""), entry.get("gateway", ""), compensating)
 
 
-def stands_before(saga: Saga, record: StepRecord, compensating: bool) -> Circuit | None:
+def open_circuit_before(saga: Saga, record: StepRecord, compensating: bool) -> Circuit | None:
     """The open circuit that keeps this saga from going on. None: there is none."""
-    return circuits.open_one(circuit_name(saga, record, compensating))
+    return circuits.find_open(circuit_name(saga, record, compensating))
 
 
 def hold(saga: Saga, record: StepRecord, circuit: Circuit) -> None:
     """The saga waits before it. Whoever closes the circuit makes the saga due; it is also due by itself, now and then."""
     if saga.held_by != circuit.name:
-        append_entry(saga, Kind.HELD, name=record.name, to_state="held", code=circuit.name, detail={"message": circuit.sentence})
+        append_entry(saga, EntryKind.HELD, name=record.name, to_state="held", code=circuit.name, detail={"message": circuit.sentence})
         save(saga, held_by=circuit.name, held_at=shop_now())
     due = saga.cancel_requested_at and not saga.is_backward
     wait_s = 0.0 if due else jittered(settings.PATIENCE_CAP_S)
@@ -62,7 +63,7 @@ def release(saga: Saga, record: StepRecord | None, why: str) -> None:
     if saga.held_at is not None:
         give_time(saga, shop_now() - saga.held_at)
     name = record.name if record else ""
-    append_entry(saga, Kind.HELD, name=name, from_state="held", to_state="released", code=saga.held_by, detail={"message": why})
+    append_entry(saga, EntryKind.HELD, name=name, from_state="held", to_state="released", code=saga.held_by, detail={"message": why})
     save(saga, held_by="", held_at=None)
     resolve_incidents(saga.order_id, "released", why, "", kind=IncidentKind.PROVIDER_DOWN)
 
@@ -80,7 +81,7 @@ def open_circuit_incident(circuit: Circuit) -> None:
 
     At risk is what was captured and is to be given back. Of orders that only wait to be charged, nothing is at risk.
     """
-    message = sentence(circuit)
+    message = sentence_with_waiting(circuit)
     order_ids = Saga.objects.filter(held_by=circuit.name).values("order_id")
     at_risk = ledger.remaining_of(order_ids) if circuit.is_compensation else {}
     currency, minor = max(at_risk.items(), key=lambda item: item[1], default=(settings.SHOP_CURRENCY, 0))
@@ -90,11 +91,11 @@ def open_circuit_incident(circuit: Circuit) -> None:
         )
 
 
-def sentence(circuit: Circuit) -> str:
+def sentence_with_waiting(circuit: Circuit) -> str:
     """…; 214 orders wait, €8,420.00 in all. Without a full stop."""
     rows = (
         Saga.objects.filter(held_by=circuit.name).order_by().values_list("order__currency").annotate(Count("id"), Sum("order__total_minor"))
     )
     orders = sum(count for _, count, _ in rows)
     in_all = " + ".join(money(minor, currency) for currency, _, minor in sorted(rows))
-    return f"{circuit.sentence}; {'1 order waits' if orders == 1 else f'{orders} orders wait'}" + (f", {in_all} in all" if in_all else "")
+    return f"{circuit.sentence}; {counted(orders, 'order', 'wait')}" + (f", {in_all} in all" if in_all else "")

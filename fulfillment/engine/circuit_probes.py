@@ -7,7 +7,7 @@ from django.conf import settings
 from fulfillment import circuit as circuits
 from fulfillment.circuit import Circuit
 from fulfillment.clock import ShopNow, in_seconds, lease_s, patience_s, shop_now
-from fulfillment.engine.budget import give_back_what_was_lost, give_time, try_given_back
+from fulfillment.engine.budget import give_time, return_waiting_time, try_given_back
 from fulfillment.engine.circuit_holds import hold, was_never_asked
 from fulfillment.engine.doubt import put_in_doubt
 from fulfillment.engine.escalation import open_saga_incident
@@ -25,7 +25,7 @@ NEVER_ASKED = "never_asked"  # code of the incident about an order that waits fo
 def hold_on(saga: Saga, record: StepRecord, compensating: bool, circuit: Circuit) -> None:
     """The sweep, or a start that was refused, has found the circuit open: the saga is held. A scheduled step that was never asked for is pending again."""
     now = shop_now()
-    if circuit.lets(saga.pk, now):
+    if circuit.may_call(saga.pk, now):
         save(saga, wake_at=circuit.probe_until)
         return
     relaunches = saga.relaunches if saga.held_by else 0
@@ -35,17 +35,17 @@ def hold_on(saga: Saga, record: StepRecord, compensating: bool, circuit: Circuit
         put_in_doubt(saga, record, compensating, try_given_back(record, compensating))
         relaunches = saga.relaunches + 1  # its worker died as the probe
     else:
-        give_back_what_was_lost(saga, record)
+        return_waiting_time(saga, record)
         if record.state == StepState.SCHEDULED and was_never_asked(record, circuit):
             saga.epoch += 1
             move(saga, record, StepState.PENDING, scheduled_at=None)
             save(saga, epoch=saga.epoch)
     hold(saga, record, circuit)
     save(saga, relaunches=relaunches)
-    _open_incident_if_it_takes_too_long(saga, record, circuit)
+    _escalate_if_late(saga, record, circuit)
 
 
-def _open_incident_if_it_takes_too_long(saga: Saga, record: StepRecord, circuit: Circuit) -> None:
+def _escalate_if_late(saga: Saga, record: StepRecord, circuit: Circuit) -> None:
     """Where a provider was perhaps called, the order goes on waiting. Where none was, a person may decide otherwise, and is notified."""
     if saga.is_backward or record.state != StepState.PENDING or saga.held_at is None:
         return

@@ -12,7 +12,7 @@ from fulfillment.engine.circuit_holds import release
 from fulfillment.engine.claim import Recorded
 from fulfillment.engine.database_trouble import goes_on
 from fulfillment.engine.escalation import park
-from fulfillment.engine.journal import append_entry, move, save, set_order_status
+from fulfillment.engine.journal import append_entry, keep_failure_code, move, save, set_order_status
 from fulfillment.engine.launch import launch_of
 from fulfillment.engine.pinned_plan import capabilities, is_local, is_newer, planned, step_of
 from fulfillment.engine.position import border, pivot_succeeded
@@ -24,8 +24,8 @@ from fulfillment.models import Saga, SagaState, StepRecord, StepState
 from orders.incidents import IncidentKind
 from orders.models import Status
 from orders.money import money
-from orders.text import kept
-from orders.timeline import Kind
+from orders.text import sanitized
+from orders.timeline import EntryKind
 
 # Codes of a compensation that has ended, and after which a person must say where the money is.
 MONEY_REMAINS = "money_remains"  # our ledger still counts it as captured
@@ -35,10 +35,10 @@ PAID_ANOTHER_WAY = "paid_another_way"  # a person has said that it was paid, and
 # --- turning back --------------------------------------------------------------------------------------------------------
 
 
-def turn_back(saga: Saga, why: str = "", failed: StepRecord | None = None) -> None:
+def turn_back(saga: Saga, why: str = "", failed: StepRecord | None = None, code: str = "") -> None:
     """→ compensating under a new epoch. Never once the pivot has succeeded: then a person decides.
 
-    ``why`` is kept in the history; without it, the error of the step where the saga stands. ``failed``: the step that is the cause, where it is another one.
+    ``why`` and ``code`` are kept; without them, the error of the step where the saga stands. ``failed``: the step that is the cause, where it is another one.
     """
     if pivot_succeeded(saga):
         park(saga, IncidentKind.STUCK, _stands_at(saga), "after_pivot", "the parcel is on its way, so it can only go forward")
@@ -50,10 +50,10 @@ def turn_back(saga: Saga, why: str = "", failed: StepRecord | None = None) -> No
     failure = Status.CANCELLED if saga.cancel_requested_at else Status.failure_of(name)
     if at is not None:
         goes_on(saga, at)
-    _mark_what_is_to_be_compensated(saga)
+    _mark_records(saga)
     saga.epoch += 1
     detail = {"message": why or (at.error_message if at else "")}
-    append_entry(saga, Kind.SAGA, from_state=saga.state, to_state=SagaState.COMPENSATING, code=failure, detail=detail)
+    append_entry(saga, EntryKind.SAGA, from_state=saga.state, to_state=SagaState.COMPENSATING, code=failure, detail=detail)
     save(
         saga,
         state=SagaState.COMPENSATING,
@@ -62,6 +62,8 @@ def turn_back(saga: Saga, why: str = "", failed: StepRecord | None = None) -> No
         failed_step="" if saga.cancel_requested_at else name,
         wake_at=ShopNow(),
     )
+    if not saga.cancel_requested_at:
+        keep_failure_code(saga, code or (at.error_code if at else ""))
     schedule_next_compensation(saga)
 
 
@@ -69,7 +71,7 @@ def _stands_at(saga: Saga) -> StepRecord | None:
     return next((record for record in saga.records.all() if record.state not in DONE), None)
 
 
-def _mark_what_is_to_be_compensated(saga: Saga) -> None:
+def _mark_records(saga: Saga) -> None:
     for record in saga.records.all():
         if record.state in (StepState.SUCCEEDED, StepState.DONE_BY_HAND):
             move(saga, record, StepState.COMPENSATION_PENDING)
@@ -156,7 +158,7 @@ def _park_failed(saga: Saga, failed: StepRecord) -> None:
 
 
 def _end(saga: Saga) -> None:
-    append_entry(saga, Kind.SAGA, from_state=saga.state, to_state=SagaState.COMPENSATED)
+    append_entry(saga, EntryKind.SAGA, from_state=saga.state, to_state=SagaState.COMPENSATED)
     save(saga, state=SagaState.COMPENSATED, wake_at=None, closed_at=ShopNow(), relaunches=0, left_since=None)
     set_order_status(saga, Status(saga.failure), finished_at=ShopNow())
 
@@ -202,7 +204,7 @@ def _park_with_money(saga: Saga, record: StepRecord, code: str, message: str) ->
         StepState.COMPENSATION_FAILED,
         claim=None,
         error_code=code,
-        error_message=kept(message, 300),
+        error_message=sanitized(message, 300),
         detail={"message": message},
     )
     _park_failed(saga, record)

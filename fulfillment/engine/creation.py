@@ -9,7 +9,7 @@ from fulfillment.engine.pinned_plan import plan_entry
 from fulfillment.models import Saga, SagaState, StepRecord, StepState
 from fulfillment.steps import STEPS
 from orders.models import Order, Status
-from orders.timeline import Kind, TimelineEntry
+from orders.timeline import EntryKind, TimelineEntry
 
 
 def open_saga(order: Order) -> Launch:
@@ -37,9 +37,11 @@ def open_saga(order: Order) -> Launch:
     )
     TimelineEntry.objects.bulk_create(
         [
-            TimelineEntry(order=order, kind=Kind.ORDER, to_state=Status.PLACED, epoch=1, actor=order.client.get_username()),
-            TimelineEntry(order=order, kind=Kind.SAGA, to_state=SagaState.RUNNING, epoch=1),
-            TimelineEntry(order=order, kind=Kind.STEP, name=first, from_state=StepState.PENDING, to_state=StepState.SCHEDULED, epoch=1),
+            TimelineEntry(order=order, kind=EntryKind.ORDER, to_state=Status.PLACED, epoch=1, actor=order.client.get_username()),
+            TimelineEntry(order=order, kind=EntryKind.SAGA, to_state=SagaState.RUNNING, epoch=1),
+            TimelineEntry(
+                order=order, kind=EntryKind.STEP, name=first, from_state=StepState.PENDING, to_state=StepState.SCHEDULED, epoch=1
+            ),
         ]
     )
     crash_point("open", order.number)

@@ -1,4 +1,4 @@
-"""Database trouble: our own database could not serve a step, because a lock was not granted or no connection was left. That spends no try and no deadline.
+"""Database trouble: our own database could not serve a step, because a lock timed out or no connection was left. That spends no try and no deadline.
 
 The step is put off: it is tried again soon, then less and less often. If it lasts, a person is notified. The saga does not wait for that person: it goes on when
 the database does.
@@ -29,7 +29,7 @@ MESSAGES = {True: "Another session holds rows or tables that it needs", False: "
 def put_off(saga_id: int, epoch: int, name: str, compensating: bool, claim: uuid.UUID | None, is_held: bool) -> bool:
     """The step where this saga stands is tried later. One that was scheduled stays scheduled. One that ``claim`` has started is in doubt, and its try is given back.
 
-    ``is_held``: a lock was not granted. Returns False where somebody else owns the step, or holds its rows: then the sweep comes to it when it is due.
+    ``is_held``: a lock timed out. Returns False where somebody else owns the step, or holds its rows: then the sweep comes to it when it is due.
     """
     saga = locking(Saga.objects.filter(pk=saga_id, epoch=epoch), skip_locked=True).first()
     at = border(saga) if saga else None

@@ -48,7 +48,7 @@ def _do(saga: Saga, record: StepRecord, error: Differs, columns: dict[str, Any])
 def _compensate(saga: Saga, record: StepRecord, error: Differs, columns: dict[str, Any]) -> Recorded:
     """Where a part was given back, the rest is asked for. Anything else is a person's. Whoever tries again asks first what is left."""
     if error.amount_minor is not None:
-        _adopt(saga, record, error)
+        _take_receipt(saga, record, error)
     if error.code != PARTLY_GIVEN_BACK:
         _enter_refund(saga, record, record.compensation_key, error.amount_minor or 0)
         move(saga, record, StepState.COMPENSATION_FAILED, compensation_doubt=True, **columns)
@@ -59,7 +59,7 @@ def _compensate(saga: Saga, record: StepRecord, error: Differs, columns: dict[st
     return Recorded(mine=True)
 
 
-def _adopt(saga: Saga, record: StepRecord, error: Differs) -> None:
+def _take_receipt(saga: Saga, record: StepRecord, error: Differs) -> None:
     """A blind compensation has found what it compensates: from here on its receipt is known."""
     found = error.receipt
     if record.receipt is None and found:

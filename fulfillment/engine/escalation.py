@@ -9,7 +9,7 @@ from fulfillment.engine.pinned_plan import is_local, planned
 from fulfillment.engine.step_states import COMPENSATED
 from fulfillment.models import Saga, SagaState, StepRecord
 from orders.incidents import IncidentKind, open_incident
-from orders.timeline import Kind
+from orders.timeline import EntryKind
 
 
 def park(saga: Saga, kind: IncidentKind, record: StepRecord | None, code: str, message: str) -> None:
@@ -17,7 +17,7 @@ def park(saga: Saga, kind: IncidentKind, record: StepRecord | None, code: str, m
     if saga.held_by:
         release(saga, record, "a person must decide")
     saga.epoch += 1
-    append_entry(saga, Kind.SAGA, from_state=saga.state, to_state=SagaState.NEEDS_ATTENTION, code=kind)
+    append_entry(saga, EntryKind.SAGA, from_state=saga.state, to_state=SagaState.NEEDS_ATTENTION, code=kind)
     save(saga, state=SagaState.NEEDS_ATTENTION, epoch=saga.epoch, wake_at=None, relaunches=0)
     open_saga_incident(saga, kind, record, code, message, at_risk_minor(saga))
 

@@ -1,7 +1,10 @@
 """The journal's rows: how a saga is locked, and the functions by which transitions write a saga, a step's record, or a line of history.
 
 Every transition takes the saga's row lock first. So no two transitions can deadlock. Rows are created in ``creation`` and ``attempt_keys``. Two transitions are one
-SQL statement each: the start of an attempt (``attempts``), and what a backlog postpones (``backlog``).
+SQL statement each: the start of a try (``tries``), and what a backlog postpones (``backlog``).
+
+Note: saga isolation. The row lock, and the fencing token that is compared under it, prevent the lost update of a journal. Where a dirty read or a fuzzy read can
+happen, and what prevents it: docs/semantics.md#isolation-between-sagas-anomalies-and-countermeasures.
 """
 
 from typing import Any
@@ -10,12 +13,12 @@ from django.db import models
 
 from fulfillment.errors import UnknownStep
 from fulfillment.models import Saga, StepRecord, StepState
-from orders.models import Status
-from orders.timeline import Kind, TimelineEntry
+from orders.models import Order, Status
+from orders.timeline import EntryKind, TimelineEntry
 
 
 def locked(saga_id: int) -> Saga:
-    """The saga under its row lock. Its order and its records are read after the lock was granted. Raises Saga.DoesNotExist."""
+    """The saga under its row lock. Its order and its records are read after the lock was taken. Raises Saga.DoesNotExist."""
     return locking(Saga.objects.filter(pk=saga_id)).get()
 
 
@@ -39,7 +42,7 @@ def record_of(saga: Saga, name: str) -> StepRecord:
 def move(saga: Saga, record: StepRecord, to: StepState, *, detail: dict[str, Any] | None = None, **changes: Any) -> None:
     """Write a record's state and its line of history. The objects in memory follow."""
     code = changes.get("error_code", "")
-    append_entry(saga, Kind.STEP, name=record.name, from_state=record.state, to_state=to, code=code, detail=detail or {})
+    append_entry(saga, EntryKind.STEP, name=record.name, from_state=record.state, to_state=to, code=code, detail=detail or {})
     change(record, state=to, **changes)
 
 
@@ -57,7 +60,7 @@ def save(saga: Saga, **changes: Any) -> None:
         setattr(saga, field, value)
 
 
-def append_entry(saga: Saga, kind: Kind, **columns: Any) -> None:
+def append_entry(saga: Saga, kind: EntryKind, **columns: Any) -> None:
     """Write one line of history about the saga's order."""
     TimelineEntry.objects.create(order_id=saga.order_id, kind=kind, epoch=saga.epoch, **columns)
 
@@ -66,4 +69,11 @@ def set_order_status(saga: Saga, to: Status, **changes: Any) -> None:
     """Move the order's status, with its line of history. A move that the stored status does not allow changes nothing."""
     was = saga.order.status
     if saga.order.move(to, **changes):
-        append_entry(saga, Kind.ORDER, from_state=was, to_state=to)
+        append_entry(saga, EntryKind.ORDER, from_state=was, to_state=to)
+
+
+def keep_failure_code(saga: Saga, code: str) -> None:
+    """Why the order turns back, where its client looks for it. The step's record does not say it any more once its compensation has errors of its own."""
+    if code:
+        Order.objects.filter(pk=saga.order_id).update(failure_code=code)
+        saga.order.failure_code = code

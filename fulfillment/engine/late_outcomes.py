@@ -8,7 +8,7 @@ from fulfillment.models import StepRecord, StepState
 from fulfillment.step import Receipt
 from orders.incidents import IncidentKind, open_incident
 from orders.money import money
-from orders.timeline import Kind, TimelineEntry
+from orders.timeline import EntryKind, TimelineEntry
 
 
 def came_too_late(claim: Claim, learned: StepState, receipt: Receipt | None = None) -> None:
@@ -19,10 +19,10 @@ def came_too_late(claim: Claim, learned: StepState, receipt: Receipt | None = No
     entered = _enter_what_was_refused(claim, record, receipt) if learned is StepState.COMPENSATED else 0
     detail = {"message": f"{money(entered, record.saga.order.currency)} was given back after all, and is entered"} if entered else {}
     TimelineEntry.objects.create(
-        order_id=claim.order_id, kind=Kind.LATE, name=claim.name, to_state=learned, epoch=claim.epoch, detail=detail
+        order_id=claim.order_id, kind=EntryKind.LATE, name=claim.name, to_state=learned, epoch=claim.epoch, detail=detail
     )
     if learned is StepState.SUCCEEDED and (why := _belongs_to_nobody(claim, record)):
-        _open_incident_of_what_came_too_late(claim, record, IncidentKind.ORPHAN_PAYMENT, "late", why, record.saga.order.total_minor)
+        _open_late_incident(claim, record, IncidentKind.ORPHAN_PAYMENT, "late", why, record.saga.order.total_minor)
 
 
 def _belongs_to_nobody(claim: Claim, record: StepRecord) -> str:
@@ -49,13 +49,11 @@ def _enter_what_was_refused(claim: Claim, record: StepRecord, receipt: Receipt |
     ledger.enter(claim.order_id, claim.name, LedgerEntry.Operation.REFUNDED, claim.key, entered)
     if given > entered and record.state == StepState.COMPENSATED and not (record.compensation_receipt or {}).get("found_compensated"):
         why = f"it was refused, given back after all, and given back again under {record.compensation_key}"
-        _open_incident_of_what_came_too_late(claim, record, IncidentKind.MISMATCH, "refunded_twice", why, given - entered)
+        _open_late_incident(claim, record, IncidentKind.MISMATCH, "refunded_twice", why, given - entered)
     return entered
 
 
-def _open_incident_of_what_came_too_late(
-    claim: Claim, record: StepRecord, kind: IncidentKind, code: str, message: str, amount_minor: int
-) -> None:
+def _open_late_incident(claim: Claim, record: StepRecord, kind: IncidentKind, code: str, message: str, amount_minor: int) -> None:
     order = record.saga.order
     open_incident(
         kind,

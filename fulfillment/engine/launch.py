@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from fulfillment.engine.pinned_plan import step_of
 from fulfillment.engine.position import border
-from fulfillment.engine.step_states import DONE, SCHEDULED, WALKED
+from fulfillment.engine.step_states import COMPENSATION_OVER, DONE, SCHEDULED
 from fulfillment.models import Saga
 
 
@@ -40,7 +40,7 @@ def launch_of(saga: Saga, again: int = 0) -> Launch | None:
     if at is None or at[0].state not in SCHEDULED:
         return None
     compensating = at[1]
-    left = [record for record in saga.records.all() if record.state not in (*DONE, *WALKED)]
+    left = [record for record in saga.records.all() if record.state not in (*DONE, *COMPENSATION_OVER)]
     names = [record.name for record in (reversed(left) if compensating else left)]
     able = tuple(itertools.takewhile(lambda name: step_of(saga, name) is not None, names))
     if not able:

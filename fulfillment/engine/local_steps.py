@@ -1,7 +1,7 @@
 """Local steps: the work of a step on our own rows, and everything that the journal says about it, commit together or not at all."""
 
 from fulfillment.crashpoints import ANY, crash_point
-from fulfillment.engine.budget import give_back_what_was_lost
+from fulfillment.engine.budget import return_waiting_time
 from fulfillment.engine.claim import Claim, Recorded
 from fulfillment.engine.database_trouble import wait_briefly_if_held
 from fulfillment.engine.journal import find_locked, locked, record_of, set_order_status
@@ -51,7 +51,7 @@ def _run_local(saga_id: int, epoch: int, name: str, compensating: bool) -> Recor
         return Recorded(mine=False)
     order = saga.order
     wait_briefly_if_held(record_of(saga, name))
-    give_back_what_was_lost(saga, record_of(saga, name))
+    return_waiting_time(saga, record_of(saga, name))
     if order.status == Status.PLACED:
         set_order_status(saga, Status.PROCESSING)
     receipt = step.compensate(order, claim.compensation_of(order)) if compensating else step.execute(order, claim.key)
@@ -75,7 +75,7 @@ def _record_local_failure(saga_id: int, epoch: int, name: str, compensating: boo
         return Recorded(mine=False)
     if saga.order.status == Status.PLACED:
         set_order_status(saga, Status.PROCESSING)
-    give_back_what_was_lost(saga, record_of(saga, name))
+    return_waiting_time(saga, record_of(saga, name))
     return fail(saga, claim, error)
 
 

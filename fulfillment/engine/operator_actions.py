@@ -8,7 +8,7 @@ from typing import Any
 from fulfillment import ledger, stock
 from fulfillment.clock import ShopNow, saga_deadline
 from fulfillment.engine.attempt_keys import entry_detail, next_do
-from fulfillment.engine.budget import give_back_what_was_lost
+from fulfillment.engine.budget import return_waiting_time
 from fulfillment.engine.circuit_holds import release
 from fulfillment.engine.compensation import schedule_compensation, schedule_next_compensation, turn_back
 from fulfillment.engine.journal import append_entry, move, save, set_order_status
@@ -20,13 +20,13 @@ from fulfillment.ledger import LedgerEntry
 from fulfillment.models import Saga, SagaState, StepRecord, StepState
 from fulfillment.step import Receipt
 from orders.models import Status
-from orders.timeline import Kind
+from orders.timeline import EntryKind
 
 
 def due_now(saga: Saga) -> None:
     """A saga that waits for its next try waits no longer. What it has lost until now is given back, because after this nobody can tell."""
     if at := border(saga):
-        give_back_what_was_lost(saga, at[0])
+        return_waiting_time(saga, at[0])
     save(saga, wake_at=ShopNow())
 
 
@@ -51,7 +51,7 @@ def took_place(saga: Saga, record: StepRecord, receipt: Receipt | None, evidence
     move(saga, record, StepState.DONE_BY_HAND, receipt=receipt, evidence=evidence, claim=None, outcome_at=ShopNow())
     if saga.cancel_requested_at and is_pivot(saga, record):
         save(saga, cancel_requested_at=None)
-        append_entry(saga, Kind.CANCEL, to_state="too_late")
+        append_entry(saga, EntryKind.CANCEL, to_state="too_late")
     if saga.cancel_requested_at:
         turn_back(saga)
     else:
@@ -98,7 +98,7 @@ def close(saga: Saga, amount_minor: int) -> None:
     ledger.enter(
         saga.order_id, "", LedgerEntry.Operation.WRITTEN_OFF, f"{saga.order.number}:written_off:{saga.epoch}", amount_minor, by_hand=True
     )
-    append_entry(saga, Kind.SAGA, from_state=saga.state, to_state=SagaState.CLOSED_BY_OPERATOR)
+    append_entry(saga, EntryKind.SAGA, from_state=saga.state, to_state=SagaState.CLOSED_BY_OPERATOR)
     save(saga, state=SagaState.CLOSED_BY_OPERATOR, epoch=saga.epoch, wake_at=None, closed_at=ShopNow(), relaunches=0)
     set_order_status(saga, Status(saga.failure), finished_at=ShopNow())
 
@@ -120,7 +120,7 @@ def _resume(saga: Saga) -> None:
         "paused_s": 0.0,
     }
     if saga.state != state:
-        append_entry(saga, Kind.SAGA, from_state=saga.state, to_state=state)
+        append_entry(saga, EntryKind.SAGA, from_state=saga.state, to_state=state)
     save(saga, **changes)
 
 

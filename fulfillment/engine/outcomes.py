@@ -18,11 +18,11 @@ from fulfillment.engine.journal import append_entry, move, record_of, save
 from fulfillment.engine.launch import launch_of
 from fulfillment.engine.pinned_plan import is_newer, is_pivot, step_of
 from fulfillment.engine.progress import schedule_next
-from fulfillment.errors import LAG, Busy, Changed, Differs, InDoubt, Outcome, Rejected, StepError, Throttled
+from fulfillment.errors import LAG, Busy, Changed, CircuitSignal, Differs, InDoubt, Rejected, StepError, Throttled
 from fulfillment.ledger import LedgerEntry
 from fulfillment.models import Saga, StepRecord, StepState
 from fulfillment.step import Receipt
-from orders.timeline import Kind
+from orders.timeline import EntryKind
 
 
 def succeed(saga: Saga, name: str, receipt: Receipt | None, compensating: bool) -> Recorded:
@@ -50,7 +50,7 @@ def succeed(saga: Saga, name: str, receipt: Receipt | None, compensating: bool) 
     move(saga, record, StepState.SUCCEEDED, **recorded, receipt=receipt)
     if saga.cancel_requested_at and is_pivot(saga, record):
         save(saga, cancel_requested_at=None)
-        append_entry(saga, Kind.CANCEL, to_state="too_late")
+        append_entry(saga, EntryKind.CANCEL, to_state="too_late")
     if saga.cancel_requested_at and is_newer(saga):
         save(saga, wake_at=ShopNow())  # a newer process turns it back
         return Recorded(mine=True)
@@ -103,10 +103,10 @@ def fail(saga: Saga, claim: Claim, error: StepError) -> Recorded:
 
 
 def _record_for_circuit(saga: Saga, claim: Claim, error: StepError) -> circuits.Failed:
-    if error.outcome is Outcome.SUCCESS:
+    if error.signal is CircuitSignal.SUCCESS:
         was_answered(saga, claim)
         return circuits.Failed(spends=True, circuit=None)
-    return circuits.failed(claim.circuit, claim.order, claim.saga, str(error), counts=error.outcome is Outcome.FAILURE)
+    return circuits.failed(claim.circuit, claim.order, claim.saga, str(error), counts=error.signal is CircuitSignal.FAILURE)
 
 
 def _asked_to_wait_s(error: StepError) -> float:

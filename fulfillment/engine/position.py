@@ -1,7 +1,7 @@
 """The position of a saga: the one step, or the one compensation, that comes next. It is derived from the records and stored nowhere else."""
 
 from fulfillment.engine.pinned_plan import is_pivot
-from fulfillment.engine.step_states import COMPENSATED, DONE, WALKED
+from fulfillment.engine.step_states import COMPENSATED, COMPENSATION_OVER, DONE
 from fulfillment.models import FINAL, Saga, SagaState, StepRecord, StepState
 
 
@@ -19,8 +19,8 @@ def standing(saga: Saga) -> tuple[StepRecord, bool] | None:
         return None
     if not saga.is_backward:
         return next(((record, False) for record in records if record.state not in DONE), None)
-    walked = COMPENSATED if saga.state == SagaState.NEEDS_ATTENTION else WALKED
-    return next(((record, True) for record in reversed(records) if record.state not in walked), None)
+    over = COMPENSATED if saga.state == SagaState.NEEDS_ATTENTION else COMPENSATION_OVER
+    return next(((record, True) for record in reversed(records) if record.state not in over), None)
 
 
 def pivot_succeeded(saga: Saga) -> bool:

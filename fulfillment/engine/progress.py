@@ -14,7 +14,7 @@ from orders import facts
 from orders.events import Line, OrderFulfilled, order_fulfilled
 from orders.incidents import IncidentKind
 from orders.models import Status
-from orders.timeline import Kind
+from orders.timeline import EntryKind
 
 
 def schedule_next(saga: Saga) -> None:
@@ -54,7 +54,7 @@ def _complete(saga: Saga) -> None:
     """
     order = saga.order
     stock.consume(order.number)
-    append_entry(saga, Kind.SAGA, from_state=saga.state, to_state=SagaState.COMPLETED)
+    append_entry(saga, EntryKind.SAGA, from_state=saga.state, to_state=SagaState.COMPLETED)
     save(saga, state=SagaState.COMPLETED, wake_at=None, closed_at=ShopNow(), relaunches=0, left_since=None)
     set_order_status(saga, Status.FULFILLED, finished_at=ShopNow())
     fact = _fulfilled(saga)

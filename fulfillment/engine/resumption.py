@@ -6,8 +6,8 @@ from fulfillment.capabilities import Capabilities
 from fulfillment.clock import ShopNow, backoff_s, in_seconds, lease_s, patience_s, shop_now
 from fulfillment.crashpoints import crash_point
 from fulfillment.engine.attempt_keys import entry_detail, next_do, was_refused
-from fulfillment.engine.budget import give_back_what_was_lost, give_time, spent, tries_spent, try_given_back
-from fulfillment.engine.circuit_holds import ANSWERS_AGAIN, release, stands_before
+from fulfillment.engine.budget import give_time, return_waiting_time, spent, tries_spent, try_given_back
+from fulfillment.engine.circuit_holds import ANSWERS_AGAIN, open_circuit_before, release
 from fulfillment.engine.circuit_probes import hold_on
 from fulfillment.engine.compensation import park_compensation, schedule_next_compensation, turn_back
 from fulfillment.engine.database_trouble import goes_on, is_put_off, open_database_incident
@@ -25,7 +25,7 @@ from fulfillment.errors import OWN_DATABASE
 from fulfillment.models import Saga, StepRecord, StepState
 from orders.durability import may_be_lost
 from orders.incidents import IncidentKind
-from orders.timeline import Kind, TimelineEntry
+from orders.timeline import EntryKind, TimelineEntry
 
 
 @transition
@@ -39,7 +39,7 @@ def could_not_start(saga_id: int, epoch: int) -> Launch | None:
     if saga.cancel_requested_at and not compensating:
         turn_back(saga)
         return launch_of(saga)
-    if not saga.held_by and (circuit := stands_before(saga, record, compensating)):
+    if not saga.held_by and (circuit := open_circuit_before(saga, record, compensating)):
         hold_on(saga, record, compensating, circuit)
     return None
 
@@ -63,10 +63,10 @@ def chain_stopped(saga_id: int, epoch: int) -> Launch | None:
             0.0 if saga.cancel_requested_at and not compensating else backoff_s(record.compensation_tries if compensating else record.tries)
         )
         put_in_doubt(saga, record, compensating, {"compensation_doubt": True} if compensating else {"doubt": True})
-        give_back_what_was_lost(saga, record)  # of an errback that came after the lease: it waited in its queue, and no sweep came
+        return_waiting_time(saga, record)  # of an errback that came after the lease: it waited in its queue, and no sweep came
         save(saga, wake_at=in_seconds(wait_s))
     elif record.state in SCHEDULED and saga.relaunches == 0:
-        give_back_what_was_lost(saga, record)
+        return_waiting_time(saga, record)
         follow = _relaunch(saga, record)
     crash_point("failed", saga.order.number, record.name, compensating=compensating)
     return follow
@@ -111,7 +111,7 @@ def inspect_saga(saga: Saga, poison_after: int, calm_s: float | None = None) -> 
             _leave_to_others(saga, record)
             return None
         park_unserved(saga, record, needs)
-    elif (circuit := stands_before(saga, record, compensating)) and not _is_at_its_end(saga, record, compensating, poison_after):
+    elif (circuit := open_circuit_before(saga, record, compensating)) and not _is_at_its_end(saga, record, compensating, poison_after):
         hold_on(saga, record, compensating, circuit)
         crash_point("sweep", saga.order.number, record.name, compensating=compensating)
         return None
@@ -134,7 +134,7 @@ def _go_on(saga: Saga, record: StepRecord, compensating: bool, poison_after: int
         at_its_end = _is_at_its_end(saga, record, compensating, poison_after)
         release(saga, record, "it has asked often enough" if at_its_end else ANSWERS_AGAIN)
     else:
-        give_back_what_was_lost(saga, record)
+        return_waiting_time(saga, record)
     if record.state not in STARTED and (what := spent(saga, record, compensating)):
         _give_up(saga, record, compensating, what)
     elif saga.relaunches >= poison_after and not is_put_off(record):
@@ -173,21 +173,22 @@ def _give_up(saga: Saga, record: StepRecord, compensating: bool, what: str) -> N
     elif pivot_succeeded(saga):
         park(saga, IncidentKind.STUCK, record, record.error_code or what, f"out of {what}: {record.error_message}")
     else:
-        turn_back(saga, f"out of {what}: {record.error_message}" if record.error_message else f"out of {what}")
+        why = f"out of {what}: {record.error_message}" if record.error_message else f"out of {what}"
+        turn_back(saga, why, code=record.error_code or what)
 
 
 def _relaunch(saga: Saga, record: StepRecord) -> Launch | None:
     """The step was scheduled and never started: the same message goes out again, under the same epoch. Whichever message arrives first wins."""
     relaunches = saga.relaunches + 1
     if saga.launched_at is not None:  # else it is published for the first time
-        append_entry(saga, Kind.RELAUNCH, name=record.name)
+        append_entry(saga, EntryKind.RELAUNCH, name=record.name)
     save(saga, relaunches=relaunches, wake_at=in_seconds(patience_s(relaunches)), launched_at=ShopNow())
     return launch_of(saga, _published_again(saga))
 
 
 def _published_again(saga: Saga) -> int:
     """How often under this epoch, this time included. ``relaunches`` cannot say it, because progress sets it to 0."""
-    return TimelineEntry.objects.filter(order_id=saga.order_id, kind=Kind.RELAUNCH, epoch=saga.epoch).count()
+    return TimelineEntry.objects.filter(order_id=saga.order_id, kind=EntryKind.RELAUNCH, epoch=saga.epoch).count()
 
 
 def _schedule_again(saga: Saga, record: StepRecord, compensating: bool) -> None:
@@ -211,7 +212,7 @@ def _taken_over(saga: Saga, record: StepRecord, compensating: bool) -> dict[str,
     """A worker that died, stands still or could not write says nothing about the provider. So its try and its time are given back, and the launch counts as one
     without progress.
     """
-    append_entry(saga, Kind.TAKE_OVER, name=record.name)
+    append_entry(saga, EntryKind.TAKE_OVER, name=record.name)
     goes_on(saga, record)
     save(saga, relaunches=saga.relaunches + 1)
     if record.started_at is not None:

@@ -19,7 +19,7 @@ from orders.clock import jittered
 from orders.durability import may_be_lost
 from orders.incidents import IncidentKind
 from orders.models import Status
-from orders.timeline import Kind
+from orders.timeline import EntryKind
 
 # --- a step that this code does not serve ----------------------------------------------------------------------------------
 
@@ -44,7 +44,7 @@ def leave(saga: Saga, record: StepRecord | None, by: int = RELEASE, **changes: A
     ``by``: the release that has met the saga and does not serve it.
     """
     if saga.left_since is None:
-        append_entry(saga, Kind.LEFT, name=record.name if record else "", detail={"release": by, "needs": saga.release})
+        append_entry(saga, EntryKind.LEFT, name=record.name if record else "", detail={"release": by, "needs": saga.release})
     wait_s = min(max(_left_for_s(saga) / 2, settings.BACKOFF_S), settings.BACKOFF_CAP_S)
     due = {"left_since": saga.left_since or ShopNow(), "wake_at": in_seconds(jittered(wait_s))}
     save(saga, **(due | changes))
@@ -103,7 +103,7 @@ def may_end(saga: Saga, shown: str) -> bool:
 def leave_what_follows(saga: Saga) -> None:
     """Only newer code knows what follows: the saga is due at once. What has been recorded stays."""
     if saga.left_since is None:
-        append_entry(saga, Kind.LEFT, detail={"release": RELEASE, "needs": saga.release})
+        append_entry(saga, EntryKind.LEFT, detail={"release": RELEASE, "needs": saga.release})
     save(saga, left_since=saga.left_since or ShopNow(), wake_at=ShopNow(), relaunches=0)
 
 

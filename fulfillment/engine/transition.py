@@ -23,14 +23,14 @@ def transition(change: Callable[P, T]) -> Callable[P, T]:
     def run(*args: P.args, **kwargs: P.kwargs) -> T:
         if connection.in_atomic_block:
             return change(*args, **kwargs)
-        for attempt in range(1, TRIES + 1):
+        for number in range(1, TRIES + 1):
             try:
                 with transaction.atomic():
                     return change(*args, **kwargs)
             except DatabaseError as error:
-                if attempt == TRIES or not lost_a_race(error):
+                if number == TRIES or not lost_a_race(error):
                     raise
-                time.sleep(random.uniform(0, 0.02 * attempt))
+                time.sleep(random.uniform(0, 0.02 * number))
         raise AssertionError("unreachable")
 
     return run

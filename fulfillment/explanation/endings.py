@@ -4,7 +4,7 @@ from fulfillment.ledger import LedgerEntry
 from fulfillment.models import Saga, SagaState, StepRecord, StepState
 from orders.models import Status
 from orders.money import money
-from orders.timeline import Kind, TimelineEntry
+from orders.timeline import EntryKind, TimelineEntry
 
 
 def closed(saga: Saga, inside: bool = True) -> str:
@@ -42,7 +42,7 @@ def reason(saga: Saga, inside: bool = True) -> str:
     failed = f"{saga.failed_at.replace('_', ' ') or 'a step'} failed"
     if not inside:
         return failed
-    turned = TimelineEntry.objects.filter(order_id=saga.order_id, kind=Kind.SAGA, to_state=SagaState.COMPENSATING, code=saga.failure)
+    turned = TimelineEntry.objects.filter(order_id=saga.order_id, kind=EntryKind.SAGA, to_state=SagaState.COMPENSATING, code=saga.failure)
     entry = turned.order_by("id").first()
     why = str(entry.detail.get("message", "")).rstrip(".") if entry else ""
     return f"{failed}: {why}" if why else failed

@@ -2,7 +2,7 @@
 
 from fulfillment.explanation.answer import THE_SWEEP, WHOEVER_HOLDS_IT, WITH_A_PERSON, Explanation
 from fulfillment.models import Quarantine
-from fulfillment.recovery import HELD_BY_SOMEBODY, unreadable_orders, version_of
+from fulfillment.recovery import ROWS_LOCKED, unreadable_orders, version_of
 from orders.incidents import Incident, IncidentKind
 from orders.models import Order
 
@@ -35,7 +35,7 @@ def _beside(incident: Incident, waiting: Quarantine | None) -> str:
 
 def _is_held(waiting: Quarantine | None) -> bool:
     """Nothing is wrong with the order: somebody else holds its rows."""
-    return waiting is not None and waiting.code == HELD_BY_SOMEBODY
+    return waiting is not None and waiting.code == ROWS_LOCKED
 
 
 def _why_it_waits(waiting: Quarantine) -> str:

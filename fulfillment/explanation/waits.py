@@ -4,7 +4,6 @@ from django.conf import settings
 
 from fulfillment import engine, ledger
 from fulfillment.code_release import RELEASE
-from fulfillment.engine.circuit_holds import sentence
 from fulfillment.explanation.answer import A_RELEASE
 from fulfillment.explanation.endings import reason
 from fulfillment.explanation.states import ASKED, BLOCKED, SENTENCES, inside
@@ -103,7 +102,7 @@ def _held(saga: Saga, record: StepRecord, compensating: bool) -> str:
         return f"{what} goes on in a moment: the provider answers again, and those who waited come one after the other."
     asked = ASKED.get(record.state, "")
     back = "It goes on when it is released" if circuit.held_by else "It goes on by itself when the provider answers"
-    return f"{what} waits{asked}. {sentence(circuit)}. {back}; meanwhile neither tries nor time is spent."
+    return f"{what} waits{asked}. {engine.sentence_with_waiting(circuit)}. {back}; meanwhile neither tries nor time is spent."
 
 
 def waits_for_a_person(saga: Saga, record: StepRecord, compensating: bool, incidents: tuple[Incident, ...]) -> str:

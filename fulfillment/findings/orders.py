@@ -9,8 +9,9 @@ from fulfillment.clock import shop_now
 from fulfillment.code_release import RELEASE
 from fulfillment.models import Saga, SagaState, StepRecord, StepState
 from fulfillment.recovery import releases as of_releases
-from orders.findings import OK, WARN, Finding, duration, orders_wait, runbook
+from orders.findings import OK, WARN, Finding, duration, runbook
 from orders.findings import sessions as of_sessions
+from orders.text import counted
 
 
 def orders() -> Iterator[Finding]:
@@ -32,7 +33,7 @@ def wait_in(queue: str) -> str:
     """How many orders have a message in this queue of the core; empty: none."""
     scheduled = StepState.COMPENSATION_SCHEDULED if queue == "compensation" else StepState.SCHEDULED
     count = StepRecord.objects.filter(state=scheduled).count()
-    return orders_wait(count) if count else ""
+    return counted(count, "order", "wait") if count else ""
 
 
 def locks() -> Iterator[Finding]:
@@ -40,7 +41,7 @@ def locks() -> Iterator[Finding]:
     held = list(of_sessions.holders())
     yield from held
     if waiting := engine.waiting_for_our_database():
-        found = f"{orders_wait(waiting)} for our own database; it costs them time only"
+        found = f"{counted(waiting, 'order', 'wait')} for our own database; it costs them time only"
         yield Finding(level=WARN, what="locks", found=found, to_do="they go on by themselves", runbook=of_sessions.RUNBOOK)
     elif not held:
         yield Finding(level=OK, what="locks", found="nobody has stood still in a transaction for 5 s")
@@ -50,7 +51,8 @@ def releases() -> Iterator[Finding]:
     """A deploy that is not finished, and the orders that wait for its end."""
     running, waiting = of_releases.running(), of_releases.waiting()
     parts = [
-        f"{orders_wait(one.orders)} for a process of release {needed}, since {one.since:%H:%M:%S} UTC" for needed, one in waiting.items()
+        f"{counted(one.orders, 'order', 'wait')} for a process of release {needed}, since {one.since:%H:%M:%S} UTC"
+        for needed, one in waiting.items()
     ]
     if len(running) > 1:
         newest = max(running)

@@ -6,7 +6,7 @@ import httpx
 from django.conf import settings
 
 from fulfillment.circuit import CircuitState
-from fulfillment.engine.circuit_holds import sentence
+from fulfillment.engine import sentence_with_waiting
 from fulfillment.gateways import ROLES
 from fulfillment.models import Circuit
 from orders.findings import FAIL, OK, WARN, Finding, runbook
@@ -48,6 +48,6 @@ def circuits() -> Iterator[Finding]:
     for circuit in out:
         level = WARN if circuit.held_by else FAIL
         to_do = f"python manage.py circuit release {circuit.name}" if circuit.held_by else "ask the provider; orders go on by themselves"
-        yield Finding(level=level, what="circuits", found=sentence(circuit), to_do=to_do, runbook=runbook("provider_down"))
+        yield Finding(level=level, what="circuits", found=sentence_with_waiting(circuit), to_do=to_do, runbook=runbook("provider_down"))
     if not out:
         yield Finding(level=OK, what="circuits", found="all closed: no provider is known to be out")

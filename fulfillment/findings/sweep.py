@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from fulfillment import recovery
 from orders.findings import OK, WARN, Finding, duration, runbook
 from orders.findings.processes import loop
+from orders.text import counted
 
 
 def sweep() -> Iterator[Finding]:
@@ -17,7 +18,7 @@ def quarantine() -> Iterator[Finding]:
     if not count:
         yield Finding(level=OK, what="quarantine", found="every order can be worked on")
         return
-    found = f"the sweep cannot work on {count} order{'s' if count > 1 else ''}, the longest for {duration(age_s)}"
-    if held := recovery.held_by_somebody():
+    found = f"the sweep cannot work on {counted(count, 'order')}, the longest for {duration(age_s)}"
+    if held := recovery.locked_count():
         found += f"; rows that {held} of them need{'s' if held == 1 else ''} are held by somebody: see locks"
     yield Finding(level=WARN, what="quarantine", found=found, to_do="python manage.py incidents", runbook=runbook("quarantined"))

@@ -143,7 +143,7 @@ def _sandbox(kind: type[SandboxPayments] | type[SandboxCarrier], profile: _Profi
     return kind(settings.SANDBOX_URL.rstrip("/"), settings.CALL_DEADLINE_S, capabilities, profile.prefix)
 
 
-# Role → its setting and its providers. A new provider is a file in this package and a row here (docs/providers.md).
+# Role → its setting and its providers. A new provider is a file in this package and a row here (docs/add-a-provider.md).
 ROLES: dict[str, _Role] = {
     "payments": _Role("PAYMENTS_GATEWAY", {name: partial(_sandbox, SandboxPayments, profile) for name, profile in SANDBOXES.items()}),
     "carrier": _Role("CARRIER_GATEWAY", {name: partial(_sandbox, SandboxCarrier, profile) for name, profile in SANDBOXES.items()}),

@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 
 import httpcore
 
-from fulfillment.errors import Busy, InDoubt, Outcome, Rejected, StepError, Throttled, Unavailable
+from fulfillment.errors import Busy, CircuitSignal, InDoubt, Rejected, StepError, Throttled, Unavailable
 from fulfillment.gateways.lease import check_lease
 from orders import tracing
 
@@ -52,9 +52,11 @@ def outcome(status: int, answer: dict[str, Any] | None, declines: Collection[str
     if status in DECLINE_STATUSES and code in declines:
         return Rejected(message, code=code)
     if status == 409 and code == "in_progress":
-        return Busy(message, code=code, outcome=Outcome.SUCCESS)
+        return Busy(message, code=code, signal=CircuitSignal.SUCCESS)
     if not 200 <= status < 300:
-        return InDoubt(message, code=code or f"http_{status}", outcome=Outcome.SUCCESS if status in OF_THIS_REQUEST else Outcome.FAILURE)
+        return InDoubt(
+            message, code=code or f"http_{status}", signal=CircuitSignal.SUCCESS if status in OF_THIS_REQUEST else CircuitSignal.FAILURE
+        )
     return None if answer is not None else InDoubt("The provider's answer is not a JSON object.", code="undecodable_answer")
 
 

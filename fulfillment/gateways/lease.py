@@ -7,7 +7,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Self
 
-from fulfillment.errors import InDoubt, Outcome
+from fulfillment.errors import CircuitSignal, InDoubt
 
 
 @dataclass(frozen=True)
@@ -48,5 +48,5 @@ def check_lease() -> None:
         raise InDoubt(
             "The worker held this step longer than its lease, so nothing was sent; whoever took over asks instead.",
             code="past_lease",
-            outcome=Outcome.IGNORED,
+            signal=CircuitSignal.IGNORED,
         )

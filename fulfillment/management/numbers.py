@@ -3,10 +3,8 @@
 import sys
 from argparse import ArgumentTypeError
 
-SLOWEST_PER_S, FASTEST_PER_S = (
-    0.001,
-    1000.0,
-)  # one in a quarter of an hour: below that the next instant comes after the end of all calendars
+# The slowest is one in a quarter of an hour: below that the next instant comes after the end of all calendars.
+SLOWEST_PER_S, FASTEST_PER_S = 0.001, 1000.0
 
 
 def above_zero(text: str, most: float = sys.float_info.max) -> float:

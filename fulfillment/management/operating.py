@@ -1,4 +1,4 @@
-"""What the operators' commands share: they refuse wrong wiring, authenticate who decides, name an unknown order, and can answer with one JSON document."""
+"""What the operators' commands share: they refuse wrong wiring, authenticate who decides, read an order's number, and can answer with one JSON document."""
 
 import json
 import os
@@ -17,9 +17,10 @@ from django.db import ProgrammingError
 from orders import operators, refusals
 from orders.incidents import Incident
 from orders.models import Order
+from orders.numbers import NUMBER, PREFIX
 from orders.operators import Actor, Refused
 from orders.refusals import RefusedAttempt
-from orders.text import kept
+from orders.text import sanitized
 
 WRONG_USAGE = 2
 PLACEHOLDERS = ("", "…", "...")
@@ -79,11 +80,17 @@ def hidden(prompt: str) -> str:
             return ""
 
 
+def order_number(text: str) -> str:
+    """The number of an order, as a person types it: 1043 is ORD-1043."""
+    return f"{PREFIX}{text}" if NUMBER.fullmatch(f"{PREFIX}{text}") else text
+
+
 def find_order(number: str) -> Order:
     """The order, with its incidents. Exit 1: there is no such order."""
     order = Order.objects.prefetch_related("incidents").filter(number=number).first()
     if order is None:
-        sys.exit(f"There is no order {number}.")
+        hint = "" if NUMBER.fullmatch(number) else f" A number looks like {PREFIX}1043."
+        sys.exit(f"There is no order {number}.{hint}")
     return order
 
 
@@ -105,7 +112,7 @@ def words(text: str) -> str:
     """An argument that a person must fill in. The placeholder of a pasted line is refused. Nothing in it steers the terminals of those who read it."""
     if text.strip() in PLACEHOLDERS:
         raise ArgumentTypeError("replace … with your own words")
-    return kept(text.strip(), len(text))
+    return sanitized(text.strip(), len(text))
 
 
 def instant(text: str) -> datetime:

@@ -17,11 +17,12 @@ from typing import Any
 from django.conf import settings
 from django.db import connection
 
-from fulfillment.reconciliation.facts import Facts
 from fulfillment.reconciliation.finding import Finding, Rule
+from fulfillment.reconciliation.gathered import Gathered
 from fulfillment.reconciliation.listings import Charged, Listings
 from fulfillment.reconciliation.money import ROLE
 from orders.money import money
+from orders.text import counted
 
 # From rows ``orders``, one for each order and currency. What is left by our ledger (``ours``) and by the provider (``theirs``) may differ by what a person has
 # given back by hand, perhaps not through the provider.
@@ -130,12 +131,12 @@ class Listed:
     def __init__(self) -> None:
         self.sides: list[Side] = []
 
-    def judged(self, facts: Facts, findings: Collection[Finding]) -> None:
+    def judged(self, gathered: Gathered, findings: Collection[Finding]) -> None:
         """An order at rest, whose lists are complete: taken in where they differ from our ledger. What was repaired meanwhile is listed as it was before."""
-        if any(finding.repaired for finding in findings) or (facts.is_completed and facts.is_by_hand(ROLE) and not findings):
+        if any(finding.repaired for finding in findings) or (gathered.is_completed and gathered.is_by_hand(ROLE) and not findings):
             return
-        sides = list(_sides(facts.order.number, facts.charges)) or [(facts.order.number, facts.order.currency, 0, 0)]
-        if sides != [(facts.order.number, facts.order.currency, facts.money.captured, facts.money.refunded)]:
+        sides = list(_sides(gathered.order.number, gathered.charges)) or [(gathered.order.number, gathered.order.currency, 0, 0)]
+        if sides != [(gathered.order.number, gathered.order.currency, gathered.money.captured, gathered.money.refunded)]:
             self.sides += sides
 
     def others(self, listings: Listings) -> None:
@@ -174,7 +175,7 @@ def unexplained(found: Iterable[Explained]) -> Iterator[Finding]:
     """
     for one in found:
         if one.unexplained:
-            orders = "1 order" if one.orders == 1 else f"{one.orders} orders"
+            orders = counted(one.orders, "order")
             message = f"neither earned nor given back, not in flight, and no incident reports it: {orders}, {', '.join(one.like)}"
             message += " and others" if one.orders > len(one.like) else ""
             yield Finding(

@@ -45,7 +45,7 @@ class Forgotten:
         return f"{self.charges} charges ({held} not given back) and {self.labels} labels of {len(self.orders)} orders, {which}, that nobody here has placed"
 
 
-def inspect(listings: Listings) -> Forgotten:
+def find(listings: Listings) -> Forgotten:
     """What the providers list for orders newer than our newest, under keys that we have issued.
 
     Asked after the listings were read: an order is there before anything is done for it.

@@ -3,10 +3,10 @@
 from collections.abc import Iterator
 
 from fulfillment.models import Reservation, SagaState, StepState
-from fulfillment.reconciliation.facts import Facts
 from fulfillment.reconciliation.finding import Finding, Rule
+from fulfillment.reconciliation.gathered import Gathered
 from orders.models import Status
-from orders.timeline import Kind
+from orders.timeline import EntryKind
 
 COMPENSATION_OPEN = (
     *(StepState.COMPENSATION_PENDING, StepState.COMPENSATION_SCHEDULED, StepState.COMPENSATION_STARTED),
@@ -14,51 +14,53 @@ COMPENSATION_OPEN = (
 )
 
 
-def status_agrees_with_saga(facts: Facts) -> Iterator[Finding]:
-    due = Status.FULFILLED if facts.is_completed else facts.saga.failure
-    if facts.order.status != due:
-        yield facts.finding(Rule.STATUS_AGREES_WITH_SAGA, f"shown as {facts.order.status}, the saga says {due}")
+def status_agrees_with_saga(gathered: Gathered) -> Iterator[Finding]:
+    due = Status.FULFILLED if gathered.is_completed else gathered.saga.failure
+    if gathered.order.status != due:
+        yield gathered.finding(Rule.STATUS_AGREES_WITH_SAGA, f"shown as {gathered.order.status}, the saga says {due}")
 
 
-def every_compensation_has_ended(facts: Facts) -> Iterator[Finding]:
+def every_compensation_has_ended(gathered: Gathered) -> Iterator[Finding]:
     """An operator may close an order as it is."""
-    for record in facts.records:
-        if facts.state is SagaState.COMPENSATED and record.state in COMPENSATION_OPEN:
-            yield facts.finding(
+    for record in gathered.records:
+        if gathered.state is SagaState.COMPENSATED and record.state in COMPENSATION_OPEN:
+            yield gathered.finding(
                 Rule.EVERY_COMPENSATION_HAS_ENDED,
                 f"compensated, yet {record.name} is {record.get_state_display().lower()}",
                 step=record.name,
             )
 
 
-def fact_recorded_once(facts: Facts) -> Iterator[Finding]:
-    due = int(facts.is_completed)
-    if len(facts.missing_deliveries) != due:
-        yield facts.finding(Rule.FACT_RECORDED_ONCE, f"{len(facts.missing_deliveries)} facts, due {due}")
-    elif missing := [name for names in facts.missing_deliveries for name in names]:
-        yield facts.finding(Rule.FACT_RECORDED_ONCE, f"never published: {', '.join(missing)}")
+def fact_recorded_once(gathered: Gathered) -> Iterator[Finding]:
+    due = int(gathered.is_completed)
+    if len(gathered.missing_deliveries) != due:
+        yield gathered.finding(Rule.FACT_RECORDED_ONCE, f"{len(gathered.missing_deliveries)} facts, due {due}")
+    elif missing := [name for names in gathered.missing_deliveries for name in names]:
+        yield gathered.finding(Rule.FACT_RECORDED_ONCE, f"never published: {', '.join(missing)}")
 
 
-def reservations_closed(facts: Facts) -> Iterator[Finding]:
+def reservations_closed(gathered: Gathered) -> Iterator[Finding]:
     """Consumed if fulfilled, else released; what an operator has closed holds nothing, whichever way it went."""
-    if facts.state is SagaState.CLOSED_BY_OPERATOR and Reservation.State.HELD not in facts.reservations:
+    if gathered.state is SagaState.CLOSED_BY_OPERATOR and Reservation.State.HELD not in gathered.reservations:
         return
-    due = Reservation.State.CONSUMED if facts.is_completed else Reservation.State.RELEASED
-    is_missing = facts.is_completed and not facts.reservations and _has_reserved(facts)
-    if is_missing or facts.reservations - {due}:
-        yield facts.finding(Rule.RESERVATIONS_CLOSED, f"reservations are {', '.join(sorted(facts.reservations)) or 'gone'}, due {due}")
+    due = Reservation.State.CONSUMED if gathered.is_completed else Reservation.State.RELEASED
+    is_missing = gathered.is_completed and not gathered.reservations and _has_reserved(gathered)
+    if is_missing or gathered.reservations - {due}:
+        yield gathered.finding(
+            Rule.RESERVATIONS_CLOSED, f"reservations are {', '.join(sorted(gathered.reservations)) or 'gone'}, due {due}"
+        )
 
 
-def _has_reserved(facts: Facts) -> bool:
-    return any((record.receipt or {}).get("reservations") for record in facts.records)
+def _has_reserved(gathered: Gathered) -> bool:
+    return any((record.receipt or {}).get("reservations") for record in gathered.records)
 
 
-def history_rebuilds_the_journal(facts: Facts) -> Iterator[Finding]:
+def history_rebuilds_the_journal(gathered: Gathered) -> Iterator[Finding]:
     """The last entries alone say where the steps, the saga and the order stand."""
-    now = {(Kind.STEP, record.name): record.state for record in facts.records}
-    now |= {(Kind.SAGA, ""): facts.saga.state, (Kind.ORDER, ""): facts.order.status}
+    now = {(EntryKind.STEP, record.name): record.state for record in gathered.records}
+    now |= {(EntryKind.SAGA, ""): gathered.saga.state, (EntryKind.ORDER, ""): gathered.order.status}
     for (kind, name), state in now.items():
-        last = facts.history.get((kind, name), StepState.PENDING)
+        last = gathered.history.get((kind, name), StepState.PENDING)
         if last != state:
             message = f"{name or kind} is {state}, its history ends with {last}"
-            yield facts.finding(Rule.HISTORY_REBUILDS_THE_JOURNAL, message, step=name)
+            yield gathered.finding(Rule.HISTORY_REBUILDS_THE_JOURNAL, message, step=name)

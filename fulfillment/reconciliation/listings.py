@@ -13,7 +13,7 @@ from fulfillment.errors import StepError
 from fulfillment.gateways import Charge, Label, capabilities_of, carrier, chosen, payments, pinned
 from fulfillment.models import Saga
 from orders.database import readable
-from orders.text import kept
+from orders.text import sanitized
 from orders.turns import TurnLost
 
 log = logging.getLogger(__name__)
@@ -68,7 +68,7 @@ class Booked(NamedTuple):
 
 
 class Listings:
-    """Charges and labels by order number. Orders that were judged are forgotten, so that what is left belongs to nobody.
+    """Charges and labels by order number. Orders that were judged are dropped, so that what is left belongs to nobody.
 
     ``providers`` were read to their end; ``silent`` ones were not, each with a sentence that says why: nothing of them is kept.
     """
@@ -105,21 +105,21 @@ class Listings:
         return self._charges.get(number, ()), self._labels.get(number, ())
 
     def entries_by_number(self) -> Iterator[tuple[str, tuple[Charged | Booked, ...]]]:
-        """What was listed and not forgotten."""
+        """What was listed and not dropped."""
         for number in list(self._charges.keys() | self._labels.keys()):
             yield number, (*self._charges.get(number, ()), *self._labels.get(number, ()))
 
-    def forget(self, numbers: Iterable[str]) -> None:
+    def drop(self, numbers: Iterable[str]) -> None:
         for number in numbers:
             self._charges.pop(number, None)
             self._labels.pop(number, None)
 
     def charges(self) -> Iterator[tuple[str, tuple[Charged, ...]]]:
-        """Of all orders not forgotten, given back or not."""
+        """Of all orders not dropped, given back or not."""
         yield from self._charges.items()
 
     def open_numbers(self) -> list[str]:
-        """Orders not forgotten for which a provider still holds something."""
+        """Orders not dropped for which a provider still holds something."""
         money = {number for number, charges in self._charges.items() if any(charge.is_open for charge in charges)}
         parcels = {number for number, labels in self._labels.items() if any(label.is_open for label in labels)}
         return sorted(money | parcels)
@@ -128,7 +128,7 @@ class Listings:
 def _words(text: str, longest: int) -> str:
     if not isinstance(text, str):
         raise TypeError(f"{text!r} is no text")
-    return kept(text, longest)
+    return sanitized(text, longest)
 
 
 def _minor(amount: int) -> int:

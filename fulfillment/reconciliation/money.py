@@ -7,108 +7,112 @@ from collections.abc import Iterable, Iterator
 
 from fulfillment.gateways import capabilities_of
 from fulfillment.models import SagaState, StepRecord
-from fulfillment.reconciliation.facts import Facts
 from fulfillment.reconciliation.finding import Finding, Rule
+from fulfillment.reconciliation.gathered import Gathered
 from fulfillment.reconciliation.listings import Charged
 from orders.money import money
 
 ROLE = "payments"
 
 
-def charges_nobody_owns(facts: Facts) -> Iterator[Finding]:
+def charges_nobody_owns(gathered: Gathered) -> Iterator[Finding]:
     """A charge under no key of the plan. Where a person has said that the order was paid, it may be the one that was meant."""
-    foreign = [charge for charge in facts.charges if charge.is_open and not _is_own(facts, charge)]
-    if not foreign or (facts.is_completed and facts.is_by_hand(ROLE) and left(facts.charges) <= facts.order.total_minor):
+    foreign = [charge for charge in gathered.charges if charge.is_open and not _is_own(gathered, charge)]
+    if not foreign or (gathered.is_completed and gathered.is_by_hand(ROLE) and left(gathered.charges) <= gathered.order.total_minor):
         return
     currency = foreign[0].currency
     amount = left(charge for charge in foreign if charge.currency == currency)
     keys = ", ".join(f"{charge.key} of {money(charge.left_minor, charge.currency)} with {charge.provider}" for charge in foreign)
-    yield facts.finding(Rule.CHARGE_NOBODY_OWNS, f"charged under {keys}", amount_minor=amount, currency=currency)
+    yield gathered.finding(Rule.CHARGE_NOBODY_OWNS, f"charged under {keys}", amount_minor=amount, currency=currency)
 
 
-def nothing_given_back_twice(facts: Facts) -> Iterator[Finding]:
+def nothing_given_back_twice(gathered: Gathered) -> Iterator[Finding]:
     """A refund that was refused has landed after all, beside the one that followed it; or somebody has given back what was given back."""
-    if twice := sum(charge.twice_minor for charge in own_charges(facts)):
-        message = f"{_shown(facts, twice)} given back beyond what was taken"
-        yield facts.finding(Rule.REFUNDED_TWICE, message, amount_minor=twice)
+    if twice := sum(charge.twice_minor for charge in own_charges(gathered)):
+        message = f"{_shown(gathered, twice)} given back beyond what was taken"
+        yield gathered.finding(Rule.REFUNDED_TWICE, message, amount_minor=twice)
 
 
-def money_adds_up(facts: Facts) -> Iterator[Finding]:
+def money_adds_up(gathered: Gathered) -> Iterator[Finding]:
     """What is held of the own charges is due. The first thing that is off counts: the rest follows from it."""
-    if not facts.of_role(ROLE):
+    if not gathered.of_role(ROLE):
         return
     for rule in (_too_much, _too_little, _one_charge_per_key, _ledger_agrees):
-        if found := list(rule(facts)):
+        if found := list(rule(gathered)):
             yield from found
             return
 
 
-def _too_much(facts: Facts) -> Iterator[Finding]:
-    held, (_, most) = left(own_charges(facts)), due(facts)
+def _too_much(gathered: Gathered) -> Iterator[Finding]:
+    held, (_, most) = left(own_charges(gathered)), due(gathered)
     if held <= most:
         return
-    if facts.state is SagaState.COMPENSATED:
-        yield from _late(facts)
+    if gathered.state is SagaState.COMPENSATED:
+        yield from _late(gathered)
     else:
-        message = f"{_shown(facts, held)} held, {_shown(facts, most)} due"
-        yield facts.finding(Rule.CHARGED_TOO_MUCH, message, amount_minor=held - most)
+        message = f"{_shown(gathered, held)} held, {_shown(gathered, most)} due"
+        yield gathered.finding(Rule.CHARGED_TOO_MUCH, message, amount_minor=held - most)
 
 
-def _late(facts: Facts) -> Iterator[Finding]:
+def _late(gathered: Gathered) -> Iterator[Finding]:
     """It landed after its compensation had ended, or its compensation gave back too little: either way the customer has paid for nothing."""
-    for record, charges in charges_by_step(facts):
+    for record, charges in charges_by_step(gathered):
         if amount := left(charges):
-            message = f"{_shown(facts, amount)} held under {charges[0].key}, though {record.name} is {record.get_state_display().lower()}"
-            yield facts.finding(Rule.LATE, message, step=record.name, amount_minor=amount)
+            message = (
+                f"{_shown(gathered, amount)} held under {charges[0].key}, though {record.name} is {record.get_state_display().lower()}"
+            )
+            yield gathered.finding(Rule.LATE, message, step=record.name, amount_minor=amount)
 
 
-def _too_little(facts: Facts) -> Iterator[Finding]:
-    held, (least, _) = left(own_charges(facts)), due(facts)
+def _too_little(gathered: Gathered) -> Iterator[Finding]:
+    held, (least, _) = left(own_charges(gathered)), due(gathered)
     if held >= least:
         return
-    refunded = sum(charge.refunded_minor for charge in own_charges(facts))
-    if facts.is_completed and refunded:
-        yield facts.finding(Rule.REFUNDED_THOUGH_FULFILLED, f"fulfilled, yet {_shown(facts, refunded)} refunded", amount_minor=least - held)
+    refunded = sum(charge.refunded_minor for charge in own_charges(gathered))
+    if gathered.is_completed and refunded:
+        yield gathered.finding(
+            Rule.REFUNDED_THOUGH_FULFILLED, f"fulfilled, yet {_shown(gathered, refunded)} refunded", amount_minor=least - held
+        )
     else:
-        message = f"{_shown(facts, held)} held, {_shown(facts, least)} due"
-        yield facts.finding(Rule.MONEY_MISSING, message, amount_minor=least - held)
+        message = f"{_shown(gathered, held)} held, {_shown(gathered, least)} due"
+        yield gathered.finding(Rule.MONEY_MISSING, message, amount_minor=least - held)
 
 
-def _one_charge_per_key(facts: Facts) -> Iterator[Finding]:
+def _one_charge_per_key(gathered: Gathered) -> Iterator[Finding]:
     """A provider that knows keys has charged one key twice, given back or not. Without keys, what was given back is closed."""
-    for record, charges in charges_by_step(facts):
+    for record, charges in charges_by_step(gathered):
         if len(charges) > 1 and capabilities_of(ROLE, charges[0].provider).has_keys:
-            yield facts.finding(Rule.ONE_EFFECT_PER_KEY, f"charged {len(charges)} times under {charges[0].key}", step=record.name)
+            yield gathered.finding(Rule.ONE_EFFECT_PER_KEY, f"charged {len(charges)} times under {charges[0].key}", step=record.name)
 
 
-def _ledger_agrees(facts: Facts) -> Iterator[Finding]:
-    held, ours = left(own_charges(facts)), facts.money
-    if not ours.left <= held <= ours.left + ours.by_hand and not (facts.is_completed and facts.is_by_hand(ROLE)):
-        message = f"{_shown(facts, held)} held by the provider, our ledger says {_shown(facts, ours.left)}"
-        yield facts.finding(Rule.LEDGER_AGREES, message, amount_minor=abs(held - ours.left))
+def _ledger_agrees(gathered: Gathered) -> Iterator[Finding]:
+    held, ours = left(own_charges(gathered)), gathered.money
+    if not ours.left <= held <= ours.left + ours.by_hand and not (gathered.is_completed and gathered.is_by_hand(ROLE)):
+        message = f"{_shown(gathered, held)} held by the provider, our ledger says {_shown(gathered, ours.left)}"
+        yield gathered.finding(Rule.LEDGER_AGREES, message, amount_minor=abs(held - ours.left))
 
 
-def due(facts: Facts) -> tuple[int, int]:
+def due(gathered: Gathered) -> tuple[int, int]:
     """The least and the most that the provider may hold. They differ where a person has moved money, perhaps not through the provider."""
-    total, ours = facts.order.total_minor, facts.money
-    if facts.is_completed:
-        return (0 if facts.is_by_hand(ROLE) else total), total
-    if facts.state is SagaState.COMPENSATED:
+    total, ours = gathered.order.total_minor, gathered.money
+    if gathered.is_completed:
+        return (0 if gathered.is_by_hand(ROLE) else total), total
+    if gathered.state is SagaState.COMPENSATED:
         return 0, ours.by_hand
     return ours.left, ours.left + ours.by_hand
 
 
-def charges_by_step(facts: Facts) -> list[tuple[StepRecord, list[Charged]]]:
+def charges_by_step(gathered: Gathered) -> list[tuple[StepRecord, list[Charged]]]:
     """What is listed under each key of the plan, given back or not."""
     found = []
-    for (provider, key), record in facts.of_role(ROLE).items():
-        charges = [charge for charge in facts.charges if (charge.provider, charge.key) == (provider, key)]
-        found.append((record, [charge for charge in charges if charge.currency == facts.order.currency]))
+    for (provider, key), record in gathered.of_role(ROLE).items():
+        charges = [charge for charge in gathered.charges if (charge.provider, charge.key) == (provider, key)]
+        found.append((record, [charge for charge in charges if charge.currency == gathered.order.currency]))
     return found
 
 
-def own_charges(facts: Facts) -> list[Charged]:
-    return [charge for _, charges in charges_by_step(facts) for charge in charges]
+def own_charges(gathered: Gathered) -> list[Charged]:
+    return [charge for _, charges in charges_by_step(gathered) for charge in charges]
 
 
 def left(charges: Iterable[Charged]) -> int:
@@ -116,9 +120,9 @@ def left(charges: Iterable[Charged]) -> int:
     return sum(charge.left_minor for charge in charges)
 
 
-def _is_own(facts: Facts, charge: Charged) -> bool:
-    return (charge.provider, charge.key) in facts.of_role(ROLE) and charge.currency == facts.order.currency
+def _is_own(gathered: Gathered, charge: Charged) -> bool:
+    return (charge.provider, charge.key) in gathered.of_role(ROLE) and charge.currency == gathered.order.currency
 
 
-def _shown(facts: Facts, minor: int) -> str:
-    return money(minor, facts.order.currency)
+def _shown(gathered: Gathered, minor: int) -> str:
+    return money(minor, gathered.order.currency)

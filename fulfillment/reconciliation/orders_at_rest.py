@@ -9,8 +9,8 @@ from django.conf import settings
 from fulfillment import engine
 from fulfillment.models import Saga
 from fulfillment.reconciliation import journal, money, parcels, shop_rules
-from fulfillment.reconciliation.facts import Facts, gather
 from fulfillment.reconciliation.finding import Finding, Rule
+from fulfillment.reconciliation.gathered import Gathered, gather
 from fulfillment.reconciliation.listings import Place
 from fulfillment.reconciliation.repair import compensate_late_landings
 from fulfillment.reconciliation.scope import Run
@@ -18,7 +18,7 @@ from orders.database import readable
 
 CHUNK = 500
 
-RULES: tuple[Callable[[Facts], Iterator[Finding]], ...] = (
+RULES: tuple[Callable[[Gathered], Iterator[Finding]], ...] = (
     money.charges_nobody_owns,
     money.money_adds_up,
     money.nothing_given_back_twice,
@@ -38,12 +38,12 @@ OF_AN_ORDER = tuple(rule for rule in Rule if rule not in OF_THE_SHOP)
 class _Judged:
     """The findings about a chunk of orders."""
 
-    facts: list[tuple[Facts, list[Finding]]]
+    orders: list[tuple[Gathered, list[Finding]]]
     unreadable: list[Finding]
 
     @property
     def findings(self) -> list[Finding]:
-        return [finding for _, findings in self.facts for finding in findings] + self.unreadable
+        return [finding for _, findings in self.orders for finding in findings] + self.unreadable
 
 
 def judge(run: Run) -> Iterator[list[Finding]]:
@@ -54,23 +54,23 @@ def judge(run: Run) -> Iterator[list[Finding]]:
         broken: list[int] = []
         judged = readable(run.at_rest[start : start + CHUNK], partial(_judged, run=run), broken.append)
         chunk = _Judged(judged, [_unreadable(saga) for saga in broken])
-        report.judged += len(chunk.facts)
+        report.judged += len(chunk.orders)
         report.unreadable += len(chunk.unreadable)
-        run.listings.forget(facts.order.number for facts, _ in chunk.facts)
-        run.incidents.record(chunk.findings, OF_AN_ORDER, [facts.saga.order_id for facts, _ in chunk.facts])
-        for facts, findings in chunk.facts:
+        run.listings.drop(gathered.order.number for gathered, _ in chunk.orders)
+        run.incidents.record(chunk.findings, OF_AN_ORDER, [gathered.saga.order_id for gathered, _ in chunk.orders])
+        for gathered, findings in chunk.orders:
             if run.scope.repair and findings:
                 run.watch("undoing what landed late", start, total)
-                compensate_late_landings(facts, findings)
-            run.listed.judged(facts, findings)
+                compensate_late_landings(gathered, findings)
+            run.listed.judged(gathered, findings)
         yield chunk.findings
 
 
-def _judged(ids: Sequence[int], *, run: Run) -> list[tuple[Facts, list[Finding]]]:
+def _judged(ids: Sequence[int], *, run: Run) -> list[tuple[Gathered, list[Finding]]]:
     sagas = list(Saga.objects.filter(pk__in=ids).select_related("order").prefetch_related("records").order_by("pk"))
     places = [(saga, _places(saga)) for saga in sagas]
     able = [saga for saga, needs in places if needs <= run.listings.providers]
-    judged = [(facts, findings_about(facts)) for facts in gather(able, run.listings, run.audit)]
+    judged = [(gathered, findings_about(gathered)) for gathered in gather(able, run.listings, run.audit)]
     for saga, needs in places:  # counted last: what cannot be read is tried again in halves
         silent = needs & run.unjudged.keys()
         for place in silent:
@@ -95,5 +95,5 @@ def _places(saga: Saga) -> set[Place]:
     return {(plan["role"], plan["gateway"]) for plan in plans if plan.get("role")}
 
 
-def findings_about(facts: Facts) -> list[Finding]:
-    return [finding for rule in RULES for finding in rule(facts)]
+def findings_about(gathered: Gathered) -> list[Finding]:
+    return [finding for rule in RULES for finding in rule(gathered)]

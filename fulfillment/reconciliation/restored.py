@@ -62,7 +62,7 @@ class Recovery:
     open_orders: list[OpenOrder] = field(default_factory=list)
 
     @property
-    def a_person_s(self) -> list[OpenOrder]:
+    def needs_person(self) -> list[OpenOrder]:
         return [one for one in self.open_orders if one.differs]
 
     @property
@@ -81,7 +81,7 @@ def find(watch: Watch) -> Recovery:
         silent = "; ".join(f"{' '.join(place)}: {why}" for place, why in sorted(listings.silent.items()))
         raise NotNow(f"What a provider does not list cannot be compared ({silent}). Try again when it answers. Nothing was done.")
     unknown = list(shop_rules.unknown_order(listings))
-    found = Recovery(forgotten=forgotten.inspect(listings), unknown=unknown)
+    found = Recovery(forgotten=forgotten.find(listings), unknown=unknown)
     for saga in _open_sagas():
         found.open_orders.append(_compared(saga, listings))
         watch("comparing open orders", len(found.open_orders), None)

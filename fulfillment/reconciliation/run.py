@@ -6,20 +6,25 @@ Only one reconciliation runs at a time, so that none judges what another one has
 """
 
 import time
+from collections.abc import Callable
+from contextlib import suppress
 from datetime import timedelta
 
+from django.db import DatabaseError, InterfaceError
 from django.db.models import Count, Max, Q
 
+from fulfillment import recovery
 from fulfillment.clock import shop_now
 from fulfillment.code_release import RELEASE
 from fulfillment.models import SagaState
-from fulfillment.reconciliation import orders_at_rest, outcome, shop
+from fulfillment.reconciliation import orders_at_rest, shop
 from fulfillment.reconciliation.finding import Report
 from fulfillment.reconciliation.incidents import FindingIncidents
 from fulfillment.reconciliation.listings import Listings, Watch, lag_s, providers, read
 from fulfillment.reconciliation.scope import Run, Scope
 from fulfillment.reconciliation.side_effects_audit import SideEffectsAudit
 from fulfillment.recovery.reconciliations import TURN
+from orders.database import sqlstate
 from orders.turns import Turn, TurnLost
 
 LEASE_S = 60.0  # longer than a page of a listing, or a compensation, may take
@@ -36,7 +41,7 @@ def reconcile(since_h: float | None, repair: bool, watch: Watch, audit: SideEffe
     turn = Turn(TURN, RELEASE, LEASE_S)
     _await(turn, watch)
     try:
-        return outcome.recorded(lambda: _reconciled(since_h, repair, _keeping(turn, watch), audit))
+        return _recorded(lambda: _reconciled(since_h, repair, _keeping(turn, watch), audit))
     finally:
         turn.give_back()
 
@@ -57,6 +62,22 @@ def _keeping(turn: Turn, watch: Watch) -> Watch:
         watch(what, done, total)
 
     return watching
+
+
+def _recorded(run: Callable[[], Report]) -> Report:
+    """Record the outcome of this reconciliation, whatever ended it: ``doctor`` and ``/status`` show it. If it has lost its turn, another one is at work."""
+    recovery.reconciliation_begins()
+    try:
+        report = run()
+    except TurnLost:
+        raise
+    except BaseException as error:
+        with suppress(DatabaseError, InterfaceError):  # where the database is the trouble, whoever has started this process records it
+            recovery.reconciliation_failed(f"{type(error).__name__} {sqlstate(error)}".strip())
+        raise
+    unexplained = {one.currency: one.unexplained for one in report.money if one.unexplained}
+    recovery.reconciliation_ended(report.sentence, len(report.findings), unexplained, report.is_whole)
+    return report
 
 
 def _reconciled(since_h: float | None, repair: bool, watch: Watch, audit: SideEffectsAudit) -> Report:
@@ -96,6 +117,8 @@ def _wait_until_listed(scope: Scope, lag_s: float, watch: Watch) -> None:
 
 def _counted(scope: Scope, listings: Listings) -> Report:
     """A report that counts the orders that are not judged."""
-    a_person_s = Q(state=SagaState.NEEDS_ATTENTION)
-    counts = scope.sagas.aggregate(waiting=Count("pk", a_person_s), rest=Count("pk", ~a_person_s), at_rest=Count("pk", scope.is_at_rest))
+    needs_person = Q(state=SagaState.NEEDS_ATTENTION)
+    counts = scope.sagas.aggregate(
+        waiting=Count("pk", needs_person), rest=Count("pk", ~needs_person), at_rest=Count("pk", scope.is_at_rest)
+    )
     return Report(open=counts["rest"] - counts["at_rest"], waiting=counts["waiting"], entries=listings.entries)

@@ -20,10 +20,10 @@ def judge(run: Run) -> list[Finding]:
     """
     rules = shop_rules.RULES | {Rule.EACH_EFFECT_ONCE: lambda: shop_rules.each_effect_once(run.audit, run.scope.placed_from)}
     found = [finding for rule in Rule if rule in rules for finding in _judged(rule, rules[rule], run)]
-    lost = forgotten.inspect(run.listings)
+    lost = forgotten.find(run.listings)
     unplaced = list(forgotten.findings(lost))
     run.incidents.record(unplaced, ())  # nothing but ``manage.py recover`` resolves it
-    run.listings.forget(lost.orders)
+    run.listings.drop(lost.orders)
     silent = [_not_listed(place, why, run.unjudged[place]) for place, why in run.listings.silent.items()]
     run.incidents.record(silent, ())
     is_gone(Incident.objects.filter(code=Rule.NOT_LISTED, subject__in=[_named(place) for place in run.listings.providers]))

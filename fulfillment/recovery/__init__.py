@@ -1,14 +1,14 @@
 """Recovery: the sweep, and what a person may decide. None of it publishes: the sweep returns what to launch, and a decision only makes the saga due now.
 
 The sweep. ``sweep`` finds what is due, ``inspection`` works on one saga, ``containment`` keeps its trouble from the others, ``sweep_memory`` is what one sweep
-remembers, and ``heartbeat`` shows that it is at work. ``quarantine`` holds the sagas that nobody can work on. ``probes`` distinguish loss from backlog, ``circuits``
-inspects providers that are out, ``jumps`` moves open sagas with a clock that has jumped.
+remembers, and ``heartbeat`` shows that it is at work. ``quarantine`` holds the sagas that nobody can work on. ``queue_probes`` distinguish loss from backlog,
+``circuits`` inspects providers that are out, ``clock_jumps`` moves open sagas with a clock that has jumped.
 
 A person. ``choices`` says what is legal, ``requests`` what is asked and answered, ``decisions`` does it. ``action_table`` is what each action does;
-``provider_lookup``, ``stated_amounts``, ``second_approval`` and ``decision_entries`` are what a decision needs before. ``safe_actions`` need no version, ``bulk``
-retries many orders, and ``unreadable_orders`` are decided without reading them. ``incident_groups`` shows what one cause has brought about.
+``provider_lookup``, ``stated_amounts``, ``second_approval`` and ``decision_entries`` are what a decision needs before. ``safe_actions`` need no version,
+``bulk_retries`` retries many orders, and ``unreadable_orders`` are decided without reading them. ``incident_groups`` shows what one cause has brought about.
 
-``manage.py recover --restored`` is elsewhere: ``fulfillment.reconciliation.restored`` and ``engine.restore``.
+``manage.py recover --restored`` is elsewhere: ``fulfillment.reconciliation.restored`` and ``fulfillment.engine.restore``.
 
 ``reconciliations`` says what became of the last reconciliation, and ``releases`` which releases run.
 """
@@ -16,15 +16,21 @@ retries many orders, and ``unreadable_orders`` are decided without reading them.
 from fulfillment.recovery.action_table import VERBS
 from fulfillment.recovery.bulk_retries import work as work_off_batches
 from fulfillment.recovery.choices import Choice, choices, version_of
-from fulfillment.recovery.circuits import probes as circuit_probes
+from fulfillment.recovery.circuits import launch_probes
 from fulfillment.recovery.clock_jumps import Jump, move_with_the_clock
 from fulfillment.recovery.containment import ClockHasJumped, Due, contained
 from fulfillment.recovery.decisions import decide
 from fulfillment.recovery.heartbeat import HEARTBEAT_EVERY, reconciliation_is_due, record_heartbeat, sweep_age_s
 from fulfillment.recovery.incident_groups import Group, amounts, awake, groups, snoozed
 from fulfillment.recovery.inspection import inspect_saga, postpone
-from fulfillment.recovery.probes import open_incidents_of_unserved_queues, probe_came_out, probe_not_sent, probes_due, unanswered_for_s
-from fulfillment.recovery.quarantine import HELD_BY_SOMEBODY, held_by_somebody, held_since
+from fulfillment.recovery.quarantine import ROWS_LOCKED, held_since, locked_count
+from fulfillment.recovery.queue_probes import (
+    open_incidents_of_unserved_queues,
+    probe_came_out,
+    probe_not_sent,
+    probes_due,
+    unanswered_for_s,
+)
 from fulfillment.recovery.reconciliations import (
     last_reconciliation,
     not_compared_for_s,
@@ -34,14 +40,14 @@ from fulfillment.recovery.reconciliations import (
     reconciliation_failed,
 )
 from fulfillment.recovery.requests import Answer, Request
-from fulfillment.recovery.safe_actions import cancel, retry_now
+from fulfillment.recovery.safe_actions import can_be_cancelled, cancel, retry_now
 from fulfillment.recovery.sweep import due, not_published
 from fulfillment.recovery.sweep_memory import Memory
 from orders.operators import Refused
 
 __all__ = [
     "HEARTBEAT_EVERY",
-    "HELD_BY_SOMEBODY",
+    "ROWS_LOCKED",
     "VERBS",
     "Answer",
     "Choice",
@@ -54,17 +60,18 @@ __all__ = [
     "Request",
     "amounts",
     "awake",
+    "can_be_cancelled",
     "cancel",
     "choices",
-    "circuit_probes",
     "contained",
     "decide",
     "due",
     "groups",
-    "held_by_somebody",
     "held_since",
     "inspect_saga",
     "last_reconciliation",
+    "launch_probes",
+    "locked_count",
     "move_with_the_clock",
     "not_compared_for_s",
     "not_published",

@@ -9,10 +9,11 @@ from fulfillment.recovery.provider_lookup import LookedUp
 from fulfillment.recovery.requests import Request
 from orders.incidents import IncidentKind, IncidentState, resolve_incidents, unresolved
 
+# Kinds of incidents about a saga that does not go on.
 STOPS = (
     *(IncidentKind.COMPENSATION_EXHAUSTED, IncidentKind.IN_DOUBT, IncidentKind.STUCK, IncidentKind.UNKNOWN_STEP),
     *(IncidentKind.QUARANTINED, IncidentKind.PROVIDER_DOWN),
-)  # kinds of incidents about a saga that does not go on
+)
 
 
 def _resolve_incidents(saga: Saga, request: Request) -> None:

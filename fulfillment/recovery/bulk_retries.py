@@ -20,7 +20,7 @@ from fulfillment.models import FINAL, Quarantine, Saga, SagaState
 from fulfillment.recovery.choices import choices
 from fulfillment.recovery.decisions import decide
 from fulfillment.recovery.incident_groups import amounts, awake, snoozed
-from fulfillment.recovery.requests import Request, refuse_a_card_number, refuse_whom_it_is_not_for
+from fulfillment.recovery.requests import Request, refuse_a_card_number, require_permission
 from fulfillment.retry_batches import RetryBatch, RetryItem
 from orders import operators, refusals
 from orders.database import is_our_trouble, is_unusable
@@ -117,7 +117,7 @@ def describe(batch: RetryBatch) -> str:
 def confirm(number: int, actor: Actor, reason: str, rate_per_s: float) -> RetryBatch:
     """From now on the sweep works it off. To confirm twice changes nothing. Raises Refused: there is no such batch, or it is not for this actor."""
     with refusals.recorded(actor, "retry", f"batch {number}"):
-        refuse_whom_it_is_not_for(actor, "retry")
+        require_permission(actor, "retry")
         refuse_a_card_number(reason)
         if not RetryBatch.objects.filter(pk=number).exists():
             raise Refused(f"There is no batch {number}: `manage.py retry_orders` with a filter previews one, and prints its number.")

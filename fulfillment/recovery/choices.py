@@ -52,7 +52,7 @@ def choices(saga: Saga, incident_is_open: bool) -> list[Choice]:
         elif record.state in engine.WAITING:
             found.append(Choice(verb="retry_now", label="Try now instead of waiting"))
             found += _of_doubt(saga, record, compensating)
-    return found + whatever_its_rows_say(incident_is_open)
+    return found + always_legal(incident_is_open)
 
 
 def where(saga: Saga) -> tuple[StepRecord, bool]:
@@ -62,7 +62,7 @@ def where(saga: Saga) -> tuple[StepRecord, bool]:
     return at
 
 
-def whatever_its_rows_say(incident_is_open: bool) -> list[Choice]:
+def always_legal(incident_is_open: bool) -> list[Choice]:
     """The actions that are legal for any order. They change no saga."""
     note = Choice(verb="note", label="Leave a note")
     if not incident_is_open:

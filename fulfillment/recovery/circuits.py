@@ -47,7 +47,7 @@ WHERE fulfillment_saga.id = placed.id RETURNING fulfillment_saga.id
 """
 
 
-def probes(memory: Memory | None = None) -> Iterator[Launch]:
+def launch_probes(memory: Memory | None = None) -> Iterator[Launch]:
     """Inspect every circuit that is open, or has just closed. Yields the probes that are to be published. ``memory``: of this sweep's earlier rounds.
 
     The incident comes last, and alone: whoever holds its row must not keep an order from asking whether the provider is back.
@@ -84,7 +84,7 @@ def _update_incident(name: str) -> None:
     """One incident while the circuit is open, and none once it has closed. The circuit is read anew, because a probe may have been answered meanwhile."""
     with transaction.atomic():
         wait_for_locks(BRIEFLY_S)
-        if circuit := circuits.open_one(name):
+        if circuit := circuits.find_open(name):
             engine.open_circuit_incident(circuit)
         else:
             resolve(_incidents_of(name), "closed", "the circuit is closed", "")

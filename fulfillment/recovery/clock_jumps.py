@@ -18,7 +18,7 @@ from typing import Any
 from django.db import DatabaseError, DataError, connection, transaction
 
 from fulfillment.models import FINAL, Saga
-from orders.database import was_not_granted
+from orders.database import is_timeout
 
 log = logging.getLogger(__name__)
 
@@ -141,7 +141,7 @@ def _move(sagas: list[int], values: dict[str, Any], jump: Jump) -> bool:
             cursor.execute(RECORDS, values | {"sagas": sagas})
             cursor.execute(PAST_ATTEMPTS, values | {"sagas": sagas})
     except DatabaseError as error:
-        if not was_not_granted(error):
+        if not is_timeout(error):
             raise
         jump.last = None
         return False

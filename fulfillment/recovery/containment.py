@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from fulfillment.recovery import quarantine
 from fulfillment.recovery.sweep_memory import Memory
-from orders.database import is_our_trouble, is_unusable, lost_a_race, sqlstate, was_not_granted
+from orders.database import is_our_trouble, is_timeout, is_unusable, lost_a_race, sqlstate
 
 log = logging.getLogger(__name__)
 
@@ -29,7 +29,7 @@ class ClockHasJumped(Exception):
         self.seconds = seconds
 
 
-class HeldBySomebody(Exception):
+class RowsLocked(Exception):
     """The saga is due, and somebody else holds its row. Nothing was done."""
 
 
@@ -54,7 +54,7 @@ def contained(due: Due, memory: Memory) -> Iterator[None]:
             memory.connection_lost(due.saga)
             raise
         memory.contained += 1
-        if isinstance(error, HeldBySomebody) or lost_a_race(error) or was_not_granted(error):
+        if isinstance(error, RowsLocked) or lost_a_race(error) or is_timeout(error):
             _not_now(due, memory)
         else:
             _could_not(due, memory, error)
@@ -67,7 +67,7 @@ def ends_the_connection(due: Due, memory: Memory) -> bool:
     if memory.lost.get(due.saga, 0) < LOST_WITH_IT:
         return False
     memory.lost.pop(due.saga)
-    _hold(due, memory, CONNECTION_LOST)
+    _put_into_quarantine(due, memory, CONNECTION_LOST)
     return True
 
 
@@ -77,7 +77,7 @@ def _not_now(due: Due, memory: Memory) -> None:
     if times == PATIENT - 1:
         log.warning("Saga %s is held by somebody else, again and again; it stays due", due.saga)
     if due.again or times >= PATIENT:
-        _hold(due, memory, quarantine.HELD_BY_SOMEBODY)
+        _put_into_quarantine(due, memory, quarantine.ROWS_LOCKED)
 
 
 def _could_not(due: Due, memory: Memory, error: Exception) -> None:
@@ -85,7 +85,7 @@ def _could_not(due: Due, memory: Memory, error: Exception) -> None:
     code = sqlstate(error) or type(error).__name__
     if memory.is_new((code, _line_of(error))):
         log.error("The sweep could not work on saga %s; others that fail here are counted, not logged one by one", due.saga, exc_info=error)
-    _hold(due, memory, code)
+    _put_into_quarantine(due, memory, code)
 
 
 def _line_of(error: Exception) -> int:
@@ -94,15 +94,15 @@ def _line_of(error: Exception) -> int:
     return line
 
 
-def _hold(due: Due, memory: Memory, code: str) -> None:
-    """Put it into quarantine. Where that cannot be written, the memory of this process leaves it alone for a while."""
+def _put_into_quarantine(due: Due, memory: Memory, code: str) -> None:
+    """Where that cannot be written, the memory of this process leaves it alone for a while."""
     try:
         order = quarantine.order_of(due.saga) if due.order is None else due.order
-        if quarantine.hold(due.saga, order, code, random.uniform(0.8, 1.2)):
+        if quarantine.add(due.saga, order, code, random.uniform(0.8, 1.2)):
             quarantine.open_incident_of(due.saga, order, code)
         memory.went_well(due.saga)
     except Exception as error:
-        if is_our_trouble(error) and not was_not_granted(error):
+        if is_our_trouble(error) and not is_timeout(error):
             raise  # nothing can be written at all: the database's trouble, and not this saga's
         if memory.leave_alone(due.saga) == 1:
             failed = sqlstate(error) or type(error).__name__

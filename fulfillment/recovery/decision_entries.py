@@ -6,7 +6,7 @@ from fulfillment.models import Saga
 from fulfillment.recovery.provider_lookup import LookedUp
 from fulfillment.recovery.requests import Request
 from orders.money import money
-from orders.timeline import Kind, TimelineEntry
+from orders.timeline import EntryKind, TimelineEntry
 
 
 def decision_detail(request: Request) -> dict[str, Any]:
@@ -17,7 +17,7 @@ def decision_detail(request: Request) -> dict[str, Any]:
 def decision_entry(order_id: int, request: Request) -> TimelineEntry | None:
     """The entry that this request has left before: the same action, by the same person, about the same version. None: it is the first."""
     same = {f"detail__{name}": value for name, value in decision_detail(request).items() if name != "reason"}
-    return TimelineEntry.objects.filter(order_id=order_id, kind=Kind.OPERATOR, **same).order_by("id").first()
+    return TimelineEntry.objects.filter(order_id=order_id, kind=EntryKind.OPERATOR, **same).order_by("id").first()
 
 
 def record_decision(saga: Saga, request: Request, code: str, name: str, found: LookedUp | None) -> None:
@@ -25,7 +25,7 @@ def record_decision(saga: Saga, request: Request, code: str, name: str, found: L
     detail = decision_detail(request) | {name: value for name, value in given(saga, request).items() if value}
     detail |= {"answer": found.sentence} if found else {}
     TimelineEntry.objects.create(
-        order_id=saga.order_id, kind=Kind.OPERATOR, name=name, code=code, epoch=saga.epoch, actor=request.actor.name, detail=detail
+        order_id=saga.order_id, kind=EntryKind.OPERATOR, name=name, code=code, epoch=saga.epoch, actor=request.actor.name, detail=detail
     )
 
 

@@ -14,7 +14,7 @@ from fulfillment.recovery.action_table import VERBS
 from fulfillment.recovery.choices import choices, version_of
 from fulfillment.recovery.decision_entries import decision_entry, given, record_decision
 from fulfillment.recovery.provider_lookup import ASKED_BEFORE, LookedUp, look_up
-from fulfillment.recovery.requests import Answer, Request, refuse_what_is_not_legal, refuse_whom_it_is_not_for, repeated, stale
+from fulfillment.recovery.requests import Answer, Request, refuse_what_is_not_legal, repeated, require_permission, stale
 from fulfillment.recovery.second_approval import needs_a_second_person
 from fulfillment.recovery.stated_amounts import refuse_a_wrong_amount
 from orders import refusals
@@ -41,7 +41,7 @@ def decide(request: Request) -> Answer:
 def _decide_whatever_its_rows_say(request: Request) -> Answer:
     if request.verb not in VERBS:
         raise Refused(f"There is no verb {request.verb!r}: choose one of {', '.join(sorted(VERBS))}.")
-    refuse_whom_it_is_not_for(request.actor, request.verb)
+    require_permission(request.actor, request.verb)
     if Quarantine.objects.filter(order_id=Subquery(Order.objects.filter(number=request.order).values("pk"))).exists():
         return unreadable_orders.decide(request)
     try:

@@ -11,8 +11,8 @@ from fulfillment import engine
 from fulfillment.clock import ShopNow, furthest_s, in_seconds
 from fulfillment.engine import Launch
 from fulfillment.models import Saga
-from fulfillment.recovery import probes
-from fulfillment.recovery.containment import ClockHasJumped, HeldBySomebody
+from fulfillment.recovery import queue_probes
+from fulfillment.recovery.containment import ClockHasJumped, RowsLocked
 from orders.clock_watch import ClockWatch
 from orders.durability import may_be_lost
 
@@ -30,14 +30,14 @@ class JournalIsBroken(Exception):
 def inspect_saga(saga_id: int, watch: ClockWatch | None = None, wait: str = WAIT_FOR_A_ROW) -> Launch | None:
     """Work on one saga if it is still due. Returns what is to be published. Whoever holds one of its rows is not waited for.
 
-    Raises HeldBySomebody: somebody else holds the saga's own row; JournalIsBroken; ClockHasJumped. What the ``watch`` has not seen pass is not taken for past.
+    Raises RowsLocked: somebody else holds the saga's own row; JournalIsBroken; ClockHasJumped. What the ``watch`` has not seen pass is not taken for past.
     """
     _begin(watch, wait)
     waiting = Saga.objects.filter(Q(wake_at__lte=ShopNow()) | Q(wake_at__gt=in_seconds(furthest_s())), pk=saga_id)
     saga = engine.locking(waiting, skip_locked=True).first()
     if saga is None:
         if waiting.exists():
-            raise HeldBySomebody
+            raise RowsLocked
         return None
     if engine.border(saga) is None and not engine.is_newer(saga) and not engine.left_at_its_end(saga):
         raise JournalIsBroken("It is due, and no step of it is left to do")
@@ -53,9 +53,9 @@ def inspect_saga(saga_id: int, watch: ClockWatch | None = None, wait: str = WAIT
 def postpone(sagas: Collection[int], watch: ClockWatch | None = None) -> set[int]:
     """Those whose message may still wait in its queue are due later, in one transaction. Returns them. Raises ClockHasJumped."""
     _begin(watch, WAIT_FOR_A_ROW)
-    waits = engine.postpone_all(sagas, {queue: probes.lost_before(queue) for queue in probes.QUEUES})
+    waits = engine.postpone_all(sagas, {queue: queue_probes.lost_before(queue) for queue in queue_probes.QUEUES})
     for compensating in {compensating for _, compensating in waits}:
-        probes.want("compensation" if compensating else "saga")
+        queue_probes.want("compensation" if compensating else "saga")
     return {saga_id for saga_id, _ in waits}
 
 
@@ -70,7 +70,7 @@ def _begin(watch: ClockWatch | None, wait: str) -> None:
 
     if watch is None:
         ask()
-    elif jumped_s := watch.inspect(ask):
+    elif jumped_s := watch.jumped_s(ask):
         raise ClockHasJumped(jumped_s)
 
 
@@ -79,4 +79,4 @@ def _may_still_wait_in_its_queue(saga: Saga) -> bool:
     at = engine.border(saga)
     if at is None or engine.is_newer(saga) or at[0].state not in engine.SCHEDULED or saga.cancel_requested_at:
         return False
-    return not probes.proves_lost("compensation" if at[1] else "saga", saga.launched_at)
+    return not queue_probes.proves_lost("compensation" if at[1] else "saga", saga.launched_at)

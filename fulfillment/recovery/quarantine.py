@@ -21,15 +21,14 @@ from orders.models import Order
 
 BATCH = 100
 CODE = "sweep_failed"
-HELD_BY_SOMEBODY = (
-    "locked"  # of an inspection that failed because somebody else holds rows that the saga needs; nothing is wrong with the rows
-)
+# The code of an inspection that failed because somebody else holds rows that the saga needs. Nothing is wrong with the rows.
+ROWS_LOCKED = "locked"
 ACTOR = "sweep"
 WORKED_ON = "the sweep could work on it again"
 
 # One statement; if its commit is lost, an inspection is repeated. The wait doubles as a step's does until a person is notified. From then on it doubles again, up
 # to five minutes. It varies by 20 %, so that a thousand do not come back at once.
-HOLD = """
+ADD = """
 INSERT INTO fulfillment_quarantine AS held (saga_id, order_id, failures, code, first_at, last_at, inspect_at)
 SELECT %(saga)s, %(order)s, 1, %(code)s, shop_now(), shop_now(), shop_now() + %(first_s)s * %(jitter)s * interval '1 second'
 WHERE set_config('synchronous_commit', 'off', true) IS NOT NULL
@@ -41,7 +40,7 @@ RETURNING failures >= %(notify_after)s AND notified_at IS NULL
 """
 
 
-def hold(saga_id: int, order_id: int | None, code: str, jitter: float) -> bool:
+def add(saga_id: int, order_id: int | None, code: str, jitter: float) -> bool:
     """One more inspection has failed, with ``code``. True: it is time to notify a person."""
     values: dict[str, Any] = {
         "saga": saga_id,
@@ -54,7 +53,7 @@ def hold(saga_id: int, order_id: int | None, code: str, jitter: float) -> bool:
         "jitter": jitter,
     }
     with connection.cursor() as cursor:
-        cursor.execute(HOLD, values)
+        cursor.execute(ADD, values)
         return bool(cursor.fetchone()[0])
 
 
@@ -99,7 +98,7 @@ def _open_incident(saga_id: int, order_id: int | None, about: tuple[str, str, in
 
 
 def _message(code: str) -> str:
-    if code == HELD_BY_SOMEBODY:
+    if code == ROWS_LOCKED:
         return "somebody holds rows that it needs, and does not let go"
     return f"the sweep has failed on it again and again: {code}"
 
@@ -132,7 +131,7 @@ def due_again(now: datetime) -> Iterator[tuple[int, int | None]]:
 
 def _page(now: datetime, after: tuple[datetime, int] | None) -> list[tuple[datetime, int, int | None]]:
     too_far_away = now + timedelta(seconds=furthest_s())
-    waiting = Quarantine.objects.filter(Q(look_at__lte=now) | Q(look_at__gt=too_far_away)).order_by("inspect_at", "saga_id")
+    waiting = Quarantine.objects.filter(Q(inspect_at__lte=now) | Q(inspect_at__gt=too_far_away)).order_by("inspect_at", "saga_id")
     if after is not None:
         waiting = waiting.filter(Q(inspect_at__gt=after[0]) | Q(inspect_at=after[0], saga_id__gt=after[1]))
     return list(waiting.values_list("inspect_at", "saga_id", "order_id")[:BATCH])
@@ -154,9 +153,9 @@ def inspect_now(held: Quarantine) -> None:
     Quarantine.objects.filter(pk=held.pk).update(inspect_at=ShopNow(), notified_at=None)
 
 
-def held_by_somebody() -> int:
+def locked_count() -> int:
     """How many of them wait only until somebody else releases rows that they need."""
-    return Quarantine.objects.filter(code=HELD_BY_SOMEBODY).count()
+    return Quarantine.objects.filter(code=ROWS_LOCKED).count()
 
 
 def held_since() -> tuple[int, float]:

@@ -9,10 +9,8 @@ from fulfillment.recovery.choices import NEEDS_NO_REASON, Choice, version_of
 from orders.operators import Actor, Refused
 from orders.text import REFUSED, has_card_number
 
-MOVES_MONEY = (
-    "undone_by_hand",
-    "close",
-)  # by a person's word alone: the amount must be the ledger's, and a second person may have to agree
+# By a person's word alone: the amount must be the ledger's, and a second person may have to agree.
+MOVES_MONEY = ("undone_by_hand", "close")
 LONGEST = {"owner": 80, "evidence": 300}  # characters: what the journal's columns hold
 
 
@@ -57,7 +55,7 @@ def permission_for(verb: str) -> str:
     return f"fulfillment.decide_{verb}"
 
 
-def refuse_whom_it_is_not_for(actor: Actor, verb: str) -> None:
+def require_permission(actor: Actor, verb: str) -> None:
     """Raises Refused: the actor lacks the permission. Each operator action has one of its own."""
     actor.must_have(permission_for(verb), f"decide {verb.replace('_', ' ')}")
 

@@ -8,12 +8,12 @@ from fulfillment import engine
 from fulfillment.engine import operator_actions
 from fulfillment.models import Quarantine, Saga
 from fulfillment.recovery import quarantine
-from fulfillment.recovery.requests import refuse_whom_it_is_not_for
+from fulfillment.recovery.requests import require_permission
 from orders import refusals
 from orders.database import is_our_trouble
 from orders.models import Order
 from orders.operators import Actor
-from orders.timeline import Kind
+from orders.timeline import EntryKind
 
 log = logging.getLogger(__name__)
 
@@ -38,13 +38,23 @@ def _cancel(order_number: str, actor: str) -> str:
     return engine.request_cancel(saga, actor)
 
 
+def can_be_cancelled(saga: Saga) -> bool:
+    """Whether ``cancel`` would change something now. False also where the saga's rows cannot be read."""
+    try:
+        return engine.can_be_cancelled(saga)
+    except Exception as error:
+        if is_our_trouble(error):
+            raise
+        return False
+
+
 def retry_now(order_number: str, actor: Actor) -> str:
     """A saga that waits for its next try, or in quarantine for its next inspection, is due now. Raises Saga.DoesNotExist; Refused: not for this actor.
 
     Returns "due"; "held": it waits before an open circuit, which decides; or "nothing_waits".
     """
     with refusals.recorded(actor, "retry_now", order_number):
-        refuse_whom_it_is_not_for(actor, "retry_now")
+        require_permission(actor, "retry_now")
     order_id = Subquery(Order.objects.filter(number=order_number).values("pk"))
     if waiting := Quarantine.objects.filter(order_id=order_id).first():
         quarantine.inspect_now(waiting)
@@ -61,5 +71,5 @@ def _retry_now_of(order_number: str, actor: Actor) -> str:
     if saga.held_by:
         return "held"
     operator_actions.due_now(saga)
-    engine.append_entry(saga, Kind.OPERATOR, name=at[0].name, code="retry_now", actor=actor.name, detail={"user": actor.user})
+    engine.append_entry(saga, EntryKind.OPERATOR, name=at[0].name, code="retry_now", actor=actor.name, detail={"user": actor.user})
     return "due"

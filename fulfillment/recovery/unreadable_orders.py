@@ -7,19 +7,19 @@ from django.db import transaction
 
 from fulfillment.models import Quarantine
 from fulfillment.recovery import quarantine
-from fulfillment.recovery.choices import Choice, version_of, whatever_its_rows_say
+from fulfillment.recovery.choices import Choice, always_legal, version_of
 from fulfillment.recovery.decision_entries import decision_detail, decision_entry
 from fulfillment.recovery.requests import Answer, Request, refuse_what_is_not_legal, repeated, stale
 from orders.incidents import IncidentKind, IncidentState, resolve_incidents, unresolved
 from orders.models import Order
 from orders.operators import Refused
-from orders.timeline import Kind, TimelineEntry
+from orders.timeline import EntryKind, TimelineEntry
 
 
 def choices_of(held: Quarantine | None, incident_is_open: bool) -> list[Choice]:
     """The actions that are legal. ``held`` None: it is not in quarantine, because the sweep has not met it yet, or has nothing more to do with it."""
     found = [Choice(verb="retry", label="Inspect it again now")] if held else []
-    return found + whatever_its_rows_say(incident_is_open)
+    return found + always_legal(incident_is_open)
 
 
 @transaction.atomic
@@ -45,7 +45,7 @@ def _audit(order_id: int, request: Request) -> None:
     detail = decision_detail(request)
     detail |= {"owner": request.owner} if request.owner else {}
     detail |= {"until": request.until.isoformat()} if request.until else {}
-    TimelineEntry.objects.create(order_id=order_id, kind=Kind.OPERATOR, code=request.verb, actor=request.actor.name, detail=detail)
+    TimelineEntry.objects.create(order_id=order_id, kind=EntryKind.OPERATOR, code=request.verb, actor=request.actor.name, detail=detail)
 
 
 def _do(order_id: int, held: Quarantine | None, request: Request) -> None:

@@ -9,7 +9,8 @@ from django.contrib.auth.admin import UserAdmin as DjangoUserAdmin
 from django.contrib.auth.models import Group, User
 from django.db.models import QuerySet
 from django.http import HttpRequest
-from knox.models import AuthToken
+from django_otp.plugins.otp_static.models import StaticDevice
+from django_otp.plugins.otp_totp.models import TOTPDevice
 from unfold.admin import ModelAdmin
 from unfold.decorators import display
 from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
@@ -21,7 +22,7 @@ from orders.money import money
 
 admin.site.unregister(User)
 admin.site.unregister(Group)
-admin.site.unregister(AuthToken)  # a token is shown once, to whoever makes it: a form can only make useless ones
+admin.site.unregister([TOTPDevice, StaticDevice])  # whoever might look there would read everybody's second factor
 
 
 @admin.register(Product)

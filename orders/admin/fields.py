@@ -29,19 +29,25 @@ class TextField(forms.CharField):
         return text
 
 
-class PiecesField(forms.CharField):
-    """A whole number. Django's own field takes 1.000 for 1, and 1_0 for 10."""
+class WholeNumberField(forms.CharField):
+    """Digits alone. Django's own field takes 1.000 for 1, and 1_0 for 10."""
 
     widget = UnfoldAdminTextInputWidget
-    most = 1_000_000
+    unit = ""
+    most = 0
 
     def clean(self, value: Any) -> int:
         text = super().clean(value)
         if not re.fullmatch("[0-9]{1,15}", text):
-            raise forms.ValidationError("Write pieces in digits alone: 1000.")
+            raise forms.ValidationError(f"Write {self.unit} in digits alone: 1000.")
         if int(text) > self.most:
             raise forms.ValidationError(f"At most {self.most:,} at once.")
         return int(text)
+
+
+class PiecesField(WholeNumberField):
+    unit = "pieces"
+    most = 1_000_000
 
 
 def send_back(form: forms.BaseForm, **values: str) -> None:

@@ -7,7 +7,7 @@ from django.conf import settings
 from fulfillment.engine import SCHEDULED, run_name
 from fulfillment.models import StepState
 from orders.models import Order
-from orders.timeline import Kind, TimelineEntry
+from orders.timeline import EntryKind, TimelineEntry
 from sideeffects.models import Delivery
 
 
@@ -19,14 +19,14 @@ def runs(entries: list[TimelineEntry], order: Order, step: str) -> list[tuple[st
     """(label, link) of every run of a step or of its compensation that the history shows, in order. A chain that was published again has other ids from there on."""
     found, epoch, again, compensating = [], 0, 0, False
     for entry in entries:
-        if entry.kind not in (Kind.STEP, Kind.RELAUNCH):
+        if entry.kind not in (EntryKind.STEP, EntryKind.RELAUNCH):
             continue
         if entry.epoch != epoch:
             epoch, again = entry.epoch, 0
-        again += entry.kind == Kind.RELAUNCH
-        if entry.name != step or (entry.kind == Kind.STEP and entry.to_state not in SCHEDULED):
+        again += entry.kind == EntryKind.RELAUNCH
+        if entry.name != step or (entry.kind == EntryKind.STEP and entry.to_state not in SCHEDULED):
             continue
-        compensating = compensating if entry.kind == Kind.RELAUNCH else entry.to_state == StepState.COMPENSATION_SCHEDULED
+        compensating = compensating if entry.kind == EntryKind.RELAUNCH else entry.to_state == StepState.COMPENSATION_SCHEDULED
         run = run_name(epoch, again)
         found.append((f"undo {run}" if compensating else run, task(f"{order.number}.{'compensate_' if compensating else ''}{step}.{run}")))
     return list(dict.fromkeys(found))

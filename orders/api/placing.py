@@ -25,13 +25,16 @@ from orders.numbers import OrdersAreNotTaken, next_number
 from orders.pseudonyms import FORGOTTEN
 
 MAX_KEY = 255
+# What ``key_of`` takes: visible at both ends, and not an empty pair of quotes.
+KEY_PATTERN = r'^(?:[!-~]|[!#-~][!-~]|"[!#-~]|[!-~][ -~]{1,253}[!-~])$'
 
 
 @dataclass(frozen=True)
 class Placed:
-    """``replayed``: the key was used for this very order before, and this is that order."""
+    """``lines``: of ``order``. ``replayed``: the key was used for this very order before, and this is that order."""
 
     order: Order
+    lines: list[OrderLine]
     replayed: bool
 
 
@@ -56,25 +59,26 @@ def place(client: User, key: str, wanted: dict[str, Any], correlation_id: str) -
     the expected one, the client wants its references unique and this one is taken, or the shop takes no orders.
     """
     if (earlier := _earlier(client, key, wanted)) is not None:
-        return Placed(earlier, replayed=True)
+        return Placed(earlier, list(earlier.lines.all()), replayed=True)
     products = _products(wanted["lines"])
     total_minor = _total_minor(wanted["lines"], products)
     _refuse_an_unexpected_total(wanted, total_minor, None)
     try:
         with transaction.atomic():
             _refuse_a_reference_that_is_taken(client, key, wanted["reference"])
-            order = _create(client, key, wanted, products, total_minor, correlation_id)
+            order = _create(client, key, wanted, total_minor, correlation_id)
+            lines = _create_lines(order, wanted["lines"], products)
             tasks.start(order)
     except (IntegrityError, _PlacedMeanwhile):
         if (winner := _earlier(client, key, wanted)) is None:
             raise
-        return Placed(winner, replayed=True)
+        return Placed(winner, list(winner.lines.all()), replayed=True)
     except OrdersAreNotTaken:
         message = (
             "The shop takes no orders until a person has looked at something. Nothing was placed. Ask again later, under the same key."
         )
         raise OrderProblem(NOT_TAKEN, message) from None
-    return Placed(order, replayed=False)
+    return Placed(order, lines, replayed=False)
 
 
 def refuse_what_was_valid_once(client: User, key: str) -> None:
@@ -137,7 +141,7 @@ def _refuse_a_reference_that_is_taken(client: User, key: str, reference: str) ->
     """Only where the client wants that; in the transaction that places the order. Raises _PlacedMeanwhile: it is this very request's order that has it."""
     if not reference or not lock_reference(client.pk, normalize("NFC", reference)):
         return
-    of_the_reference = Order.objects.filter(client_id=client.pk, reference__in=_composed(reference)).order_by("id")
+    of_the_reference = Order.objects.filter(client_id=client.pk, reference__in=composed(reference)).order_by("placed_at", "id")
     taken = of_the_reference.values_list("number", "idempotency_key").first()
     if taken is None:
         return
@@ -151,7 +155,7 @@ def _refuse_a_reference_that_is_taken(client: User, key: str, reference: str) ->
     )
 
 
-def _composed(reference: str) -> set[str]:
+def composed(reference: str) -> set[str]:
     """As it may stand in an order that has the same one: a letter is the same however it is composed."""
     return {reference, normalize("NFC", reference), normalize("NFD", reference)}
 
@@ -185,8 +189,8 @@ def _total_minor(lines: list[dict[str, Any]], products: dict[str, Product]) -> i
     return total_minor
 
 
-def _create(client: User, key: str, wanted: dict[str, Any], products: dict[str, Product], total_minor: int, correlation_id: str) -> Order:
-    order = Order.objects.create(
+def _create(client: User, key: str, wanted: dict[str, Any], total_minor: int, correlation_id: str) -> Order:
+    return Order.objects.create(
         number=next_number(),
         reference=wanted["reference"],
         currency=wanted["currency"],
@@ -200,7 +204,10 @@ def _create(client: User, key: str, wanted: dict[str, Any], products: dict[str, 
         correlation_id=correlation_id,
         **digest.columns(wanted),
     )
-    OrderLine.objects.bulk_create(
+
+
+def _create_lines(order: Order, wanted: list[dict[str, Any]], products: dict[str, Product]) -> list[OrderLine]:
+    return OrderLine.objects.bulk_create(
         OrderLine(
             order=order,
             sku=line["sku"],
@@ -208,6 +215,5 @@ def _create(client: User, key: str, wanted: dict[str, Any], products: dict[str, 
             quantity=line["quantity"],
             unit_price_minor=products[line["sku"]].price_minor,
         )
-        for line in wanted["lines"]
+        for line in wanted
     )
-    return order

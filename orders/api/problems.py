@@ -11,12 +11,13 @@ from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.http.response import HttpResponseBase
 from django.views import defaults
 from drf_canon.errors import INTERNAL_ERROR, NOT_FOUND, Problem, ProblemError, exception_handler, get_violations
-from drf_canon.errors.handler import CONTENT_TYPE
+from drf_canon.errors.handler import ABOUT_BLANK, CONTENT_TYPE
 from rest_framework.exceptions import APIException, ValidationError
 from rest_framework.response import Response
 
 from orders import tracing
 from orders.api import unavailable
+from orders.api.access import LacksScope
 from orders.database import is_our_trouble
 
 KEY_REUSED = Problem("idempotency-key-reused", "This Idempotency-Key was used for another order", 422)
@@ -25,14 +26,24 @@ TOO_LARGE = Problem("body-too-large", "The body is too large", 413)
 TOTAL_DIFFERS = Problem("total-differs", "The order does not cost what was expected", 409)
 REFERENCE_TAKEN = Problem("reference-taken", "Another order has this reference", 409)
 NOT_TAKEN = Problem("orders-not-taken", "The shop takes no orders now", 503)
+INSUFFICIENT_SCOPE = Problem("insufficient-scope", "The token does not have the scope that this needs", 403)
 INVALID_STATE = Problem("invalid-state", "The order's state does not allow this", 409)
+HTTPS_REQUIRED = Problem("https-required", "This API answers over HTTPS only", 403)
+TOO_MANY_LOGINS = Problem("too-many-logins", "Too many logins have failed", 429)
+LOGIN_BUSY = Problem("login-busy", "Another login is being checked", 429)
+NOT_ACCEPTABLE = Problem("not-acceptable", "Answers are JSON", 406)
+UNSUPPORTED_MEDIA_TYPE = Problem("unsupported-media-type", "A body is JSON", 415)
+_OF_DRF = {problem.status: problem for problem in (NOT_ACCEPTABLE, UNSUPPORTED_MEDIA_TYPE)}  # those that ``drf_canon`` does not name
+
 MOST_ERRORS, MOST_LETTERS = 100, 300  # in one document; in each pointer and sentence of it
-PAGES = ("/admin", "/static/", "/docs")  # the beginnings of paths that browsers show
+PAGES = ("/admin", "/static/", "/docs", "/problems/")  # the beginnings of paths that browsers show
 REQUEST_ID, ROUTE, CLIENT = "shop.request_id", "shop.route", "shop.client"  # in a request's environ; the last two for the access log
 
 
 class OrderProblem(ProblemError):
     """A problem whose document has members of its own (RFC 9457, 3.2), for example ``order``: the number of the order that there is."""
+
+    auth_header = ""  # DRF makes it WWW-Authenticate
 
     def __init__(self, problem: Problem, detail: str, **members: Any) -> None:
         super().__init__(problem, detail)
@@ -43,9 +54,13 @@ def problem_handler(error: Exception, context: dict[str, Any]) -> Response | Htt
     """``drf_canon``'s document plus ``code``, ``request_id`` and a code for each field; 503 where our own database could not serve it."""
     if is_our_trouble(error):
         return _come_again(context["request"], error)
+    if isinstance(error, LacksScope):
+        error = _insufficient_scope(error)
     response = exception_handler(error, context)
     if response is None or not isinstance(response.data, dict):
         return response
+    if response.data["type"] == ABOUT_BLANK and (named := _OF_DRF.get(response.status_code)):
+        response.data |= {"type": named.type, "title": named.title}
     response.data["code"] = _code(error, response.data)
     response.data["request_id"] = request_id(context["request"])
     if isinstance(error, OrderProblem):
@@ -70,11 +85,22 @@ def _shorten(document: dict[str, Any]) -> None:
             violation[member] = str(violation[member])[:MOST_LETTERS]
 
 
+def _insufficient_scope(error: LacksScope) -> OrderProblem:
+    problem = OrderProblem(INSUFFICIENT_SCOPE, str(error.detail), scope=error.scope)
+    problem.auth_header = error.auth_header
+    return problem
+
+
+def code_of(problem: Problem) -> str:
+    """As it stands in the document."""
+    return problem.slug.replace("-", "_")
+
+
 def _code(error: Exception, document: dict[str, Any]) -> str:
     if isinstance(error, ValidationError):
         return "validation_error"
     slug = str(document["type"]).rsplit("/", 1)[-1].replace("-", "_")
-    known = slug if slug != "about:blank" else ""
+    known = slug if slug != ABOUT_BLANK else ""
     return known or (error.default_code if isinstance(error, APIException) else "error")
 
 
@@ -179,8 +205,6 @@ class RequestGuard:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
-        if not request.META.get("HTTP_AUTHORIZATION", "").isascii():
-            del request.META["HTTP_AUTHORIZATION"]  # no token of ours, and no library's business to decode
         if "\x00" in request.path:
             return _nothing_there(request)
         if _length(request) > settings.DATA_UPLOAD_MAX_MEMORY_SIZE:

@@ -1,54 +1,133 @@
-"""How an order is shown to the client that placed it. Internal flags of the operators are not part of it."""
+"""How an order is shown to the client that placed it: its fields, what each of them loads, and what can be expanded. Internal flags of the operators are not part
+of it.
+"""
 
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
-from django.db.models import QuerySet
+from django.db.models import Exists, OuterRef, QuerySet
 
+from fulfillment import recovery
 from fulfillment.explanation import explain
-from fulfillment.models import StepRecord, records_of
-from orders.models import Order, Product, Status
-from orders.timeline import Kind, TimelineEntry, history, sentence
+from fulfillment.models import StepRecord, StepState, records_of
+from orders.incidents import unresolved
+from orders.models import Order, OrderLine, Product, Status
+from orders.timeline import EntryKind, TimelineEntry, history, sentence
 from sideeffects import lookup
 from sideeffects.models import Delivery
 
+Orders = QuerySet[Order]
 
-def whole(orders: QuerySet[Order]) -> QuerySet[Order]:
-    """With everything that ``full`` shows, in a fixed number of queries. Without the plan, which is not shown: one that cannot be read hides nothing else."""
-    return brief(orders).select_related("saga").defer("saga__plan").prefetch_related("saga__records", "facts", history())
-
-
-def brief(orders: QuerySet[Order]) -> QuerySet[Order]:
-    """With everything that ``summary`` shows."""
-    return orders.prefetch_related("lines", "incidents")
+# --- what has to be loaded, at most one statement each -----------------------------------------------------------------
 
 
-def placed(order: Order) -> dict[str, Any]:
-    """The answer to placing it: from columns that never change, so that a replay is the same to the letter."""
-    return summary(order) | {"status": Status.PLACED, "attention": False}
+def _lines(orders: Orders) -> Orders:
+    return orders.prefetch_related("lines")
 
 
-def summary(order: Order) -> dict[str, Any]:
+def _attention(orders: Orders) -> Orders:
+    return orders.annotate(needs_a_person=Exists(unresolved(order=OuterRef("pk"))))
+
+
+def _records(orders: Orders) -> Orders:
+    return orders.select_related("saga").prefetch_related("saga__records")
+
+
+def _facts(orders: Orders) -> Orders:
+    return orders.prefetch_related("facts")
+
+
+def _history(orders: Orders) -> Orders:
+    return orders.prefetch_related(history())
+
+
+# --- fields ------------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Field:
+    show: Callable[[Order], Any]
+    load: Callable[[Orders], Orders] | None = None
+
+
+def _shown_lines(lines: Iterable[OrderLine]) -> list[dict[str, Any]]:
+    return [{"sku": line.sku, "name": line.name, "quantity": line.quantity, "unit_price_minor": line.unit_price_minor} for line in lines]
+
+
+def _tracking_number(order: Order) -> str | None:
+    """Of the parcel that is on its way. None: there is none, or it was cancelled."""
+    done = [record.receipt or {} for record in records_of(order) if record.state in (StepState.SUCCEEDED, StepState.DONE_BY_HAND)]
+    return next((receipt["tracking"] for receipt in done if receipt.get("tracking")), None)
+
+
+def allowed_actions(order: Order) -> list[str]:
+    """What the client may ask for now, as the last words of the path: ``POST /orders/{number}/cancel``."""
+    saga = getattr(order, "saga", None)
+    return ["cancel"] if saga is not None and recovery.can_be_cancelled(saga) else []
+
+
+SUMMARY: Mapping[str, Field] = {
+    "number": Field(lambda order: order.number),
+    "reference": Field(lambda order: order.reference),
+    "status": Field(lambda order: order.status),
+    "failure_code": Field(lambda order: order.failure_code),
+    "attention": Field(lambda order: vars(order)["needs_a_person"], _attention),
+    "currency": Field(lambda order: order.currency),
+    "total_minor": Field(lambda order: order.total_minor),
+    "placed_at": Field(lambda order: order.placed_at),
+    "updated_at": Field(lambda order: order.updated_at),
+    "lines": Field(lambda order: _shown_lines(order.lines.all()), _lines),
+}
+DETAILS: Mapping[str, Field] = {
+    "customer": Field(lambda order: {"email": order.customer_email, "name": order.customer_name}),
+    "shipping_address": Field(lambda order: order.shipping_address),
+    "tracking_number": Field(_tracking_number, _records),
+    "allowed_actions": Field(allowed_actions, _records),
+}
+FIELDS = {**SUMMARY, **DETAILS}
+FIELDS_OF_LISTS = tuple(FIELDS)
+
+# --- what is shown only if it is asked for -----------------------------------------------------------------------------
+
+Values = Mapping[int, Any]  # by the order's primary key
+
+
+@dataclass(frozen=True)
+class Expansion:
+    """``show``: for all orders of an answer at once. ``in_lists``: it costs a list no more statements than one order."""
+
+    show: Callable[[Sequence[Order]], Values]
+    load: Callable[[Orders], Orders] | None = None
+    in_lists: bool = False
+
+
+def _of_each(show: Callable[[Order], Any]) -> Callable[[Sequence[Order]], Values]:
+    return lambda orders: {order.pk: show(order) for order in orders}
+
+
+def _steps(order: Order) -> list[dict[str, Any]]:
+    return [_step(record) for record in records_of(order)]
+
+
+def _step(record: StepRecord) -> dict[str, Any]:
     return {
-        "number": order.number,
-        "reference": order.reference,
-        "status": order.status,
-        "attention": order.attention,
-        "currency": order.currency,
-        "total_minor": order.total_minor,
-        "placed_at": order.placed_at,
-        "lines": [
-            {"sku": line.sku, "name": line.name, "quantity": line.quantity, "unit_price_minor": line.unit_price_minor}
-            for line in order.lines.all()
-        ],
+        "name": record.name,
+        "state": record.state,
+        "tries": record.tries,
+        "compensation_tries": record.compensation_tries,
+        "error_code": record.error_code,
     }
 
 
-def full(order: Order) -> dict[str, Any]:
-    return summary(order) | {
-        "steps": [_step(record) for record in records_of(order)],
-        "side_effects": _side_effects(order),
-        "timeline": [_entry(entry) for entry in order.timeline.all()],
-    }
+def _deliveries(orders: Sequence[Order]) -> Values:
+    """None: they cannot be read now, and say nothing about the order."""
+    found = lookup.side_effects(orders)
+    return {pk: None if deliveries is None else [_delivery(delivery) for delivery in deliveries] for pk, deliveries in found.items()}
+
+
+def _delivery(delivery: Delivery) -> dict[str, Any]:
+    return {"subscriber": delivery.subscriber, "state": delivery.state, "tries": delivery.tries}
 
 
 def why(order: Order) -> dict[str, Any]:
@@ -62,36 +141,16 @@ def why(order: Order) -> dict[str, Any]:
     }
 
 
-def product(item: Product) -> dict[str, Any]:
-    return {"sku": item.sku, "name": item.name, "price_minor": item.price_minor, "currency": item.currency}
-
-
-def _step(record: StepRecord) -> dict[str, Any]:
-    return {
-        "name": record.name,
-        "state": record.state,
-        "tries": record.tries,
-        "compensation_tries": record.compensation_tries,
-        "error_code": record.error_code,
-    }
-
-
-def _side_effects(order: Order) -> list[dict[str, Any]] | None:
-    """None: they cannot be read now, and say nothing about the order."""
-    deliveries = lookup.side_effects([order])[order.pk]
-    return None if deliveries is None else [_delivery(delivery) for delivery in deliveries]
-
-
-def _delivery(delivery: Delivery) -> dict[str, Any]:
-    return {"subscriber": delivery.subscriber, "state": delivery.state, "tries": delivery.tries}
-
-
 # What people on our side decide, and what is at risk, is not the client's: it hears only that somebody is at it.
 PUBLIC: dict[str, str] = {
-    Kind.INCIDENT: "A person is looking at this",
-    Kind.OPERATOR: "A person has decided something about this",
-    Kind.LEFT: "This waits for a part of the shop that is being updated",
+    EntryKind.INCIDENT: "A person is looking at this",
+    EntryKind.OPERATOR: "A person has decided something about this",
+    EntryKind.LEFT: "This waits for a part of the shop that is being updated",
 }
+
+
+def _timeline(order: Order) -> list[dict[str, Any]]:
+    return [_entry(entry) for entry in order.timeline.all()]
 
 
 def _entry(entry: TimelineEntry) -> dict[str, Any]:
@@ -104,3 +163,46 @@ def _entry(entry: TimelineEntry) -> dict[str, Any]:
         "epoch": entry.epoch,
         "sentence": PUBLIC.get(entry.kind) or sentence(entry, inside=False),
     }
+
+
+EXPANSIONS: Mapping[str, Expansion] = {
+    "steps": Expansion(_of_each(_steps), _records, in_lists=True),
+    "deliveries": Expansion(_deliveries, _facts, in_lists=True),
+    "why": Expansion(_of_each(why)),
+    "timeline": Expansion(_of_each(_timeline), _history),
+}
+EXPANDED_IN_LISTS = tuple(name for name, expansion in EXPANSIONS.items() if expansion.in_lists)
+
+# --- answers -----------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class View:
+    """Which parts of an order an answer has."""
+
+    fields: Sequence[str]
+    expanded: Sequence[str] = ()
+
+    def load(self, orders: Orders) -> Orders:
+        """In a fixed number of statements, however many orders there are."""
+        parts: Iterable[Field | Expansion] = (*(FIELDS[name] for name in self.fields), *(EXPANSIONS[name] for name in self.expanded))
+        for load in dict.fromkeys(part.load for part in parts):
+            orders = load(orders) if load is not None else orders
+        return orders
+
+    def show(self, orders: Sequence[Order]) -> list[dict[str, Any]]:
+        expanded = {name: EXPANSIONS[name].show(orders) for name in self.expanded}
+        return [
+            {name: FIELDS[name].show(order) for name in self.fields} | {name: values[order.pk] for name, values in expanded.items()}
+            for order in orders
+        ]
+
+
+def placed(order: Order, lines: Iterable[OrderLine]) -> dict[str, Any]:
+    """The answer to placing it: from columns that never change, so that a replay is the same to the letter."""
+    then = {"status": Status.PLACED, "failure_code": "", "attention": False, "updated_at": order.placed_at, "lines": _shown_lines(lines)}
+    return {name: then[name] if name in then else field.show(order) for name, field in SUMMARY.items()}
+
+
+def product(item: Product) -> dict[str, Any]:
+    return {"sku": item.sku, "name": item.name, "price_minor": item.price_minor, "currency": item.currency}

@@ -25,6 +25,7 @@ MAX_LINES = 50
 MAX_QUANTITY = 1000
 TEST_TOKEN = "tok_"
 NOT_EVERYWHERE = ("city", "state", "postal_code")
+WHERE_NEEDED = "Needed where the country has it."
 CARD_NUMBER = f"{REFUSED['card_number']} It was not kept: send the token that your payment provider has given for it."
 
 
@@ -126,17 +127,17 @@ class Count(serializers.IntegerField):
 
 
 class Customer(Strict):
-    email = Email(max_length=254)
+    email = Email(max_length=254, help_text="Where the receipt goes.")
     name = FreeText(max_length=120)
 
 
 class RequestedLine(Strict):
-    sku = Text(max_length=40)
+    sku = Text(max_length=40, help_text="Of a product that is sold: `GET /api/v1/products`. Each SKU stands on one line.")
     quantity = Count(min_value=1, max_value=MAX_QUANTITY)
 
 
 class Payment(Strict):
-    token = FreeText(max_length=80)
+    token = FreeText(max_length=80, help_text="What your payment provider has given for the card. Never a card number.")
 
     def validate_token(self, value: str) -> str:
         if value.startswith(TEST_TOKEN) and not settings.DEMO_VALUES:
@@ -148,10 +149,12 @@ class Address(Strict):
     name = FreeText(max_length=120)
     line1 = FreeText(max_length=200)
     line2 = FreeText(max_length=200, required=False, allow_blank=True)
-    city = FreeText(max_length=100, required=False, allow_blank=True)
-    state = FreeText(max_length=100, required=False, allow_blank=True)
-    postal_code = FreeText(max_length=20, required=False, allow_blank=True)
-    country = serializers.RegexField(r"\A[A-Z]{2}\Z", error_messages={"invalid": "Two capital letters (ISO 3166-1), like IE."})
+    city = FreeText(max_length=100, required=False, allow_blank=True, help_text=WHERE_NEEDED)
+    state = FreeText(max_length=100, required=False, allow_blank=True, help_text=f"State, province or prefecture. {WHERE_NEEDED}")
+    postal_code = FreeText(max_length=20, required=False, allow_blank=True, help_text=WHERE_NEEDED)
+    country = serializers.RegexField(
+        r"\A[A-Z]{2}\Z", error_messages={"invalid": "Two capital letters (ISO 3166-1), like IE."}, help_text="ISO 3166-1."
+    )
 
     def also_wrong(self, data: Any, faults: Mapping[str, Any]) -> dict[str, Any]:
         known = self.readable(data, faults)
@@ -167,13 +170,18 @@ class Address(Strict):
 class RequestedOrder(Strict):
     """Prices are not here: they come from the catalogue. ``expected_total_minor``: the order is placed only if it costs just this."""
 
-    reference = Text(max_length=80, required=False, allow_blank=True, default="")
-    currency = Text()
+    reference = Text(max_length=80, required=False, allow_blank=True, default="", help_text="Your own number or name for the order.")
+    currency = Text(help_text="The shop's, in which its prices are. ISO 4217.")
     customer = Customer()
     lines = RequestedLine(many=True, allow_empty=False, max_length=MAX_LINES)  # type: ignore[call-arg]
     payment = Payment()
     shipping_address = Address()
-    expected_total_minor = Count(required=False, min_value=1, max_value=MAX_TOTAL_MINOR)
+    expected_total_minor = Count(
+        required=False,
+        min_value=1,
+        max_value=MAX_TOTAL_MINOR,
+        help_text="In minor units: the order is placed only if it costs exactly this. Otherwise the answer is 409 `total_differs`.",
+    )
 
     def validate_currency(self, value: str) -> str:
         if value != settings.SHOP_CURRENCY:

@@ -1,97 +1,78 @@
-"""The REST interface: place, list, read and cancel orders; read the catalogue. A client sees its own orders; those of others do not exist for it."""
+"""The REST interface: place, list, read, follow and cancel orders; read the catalogue. A client sees its own orders; those of others do not exist for it."""
 
-import re
-from typing import Any
-from urllib.parse import parse_qs, urlsplit
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
 from django.conf import settings
 from django.contrib.auth.models import User
 from django.db.models import QuerySet
-from drf_canon.errors import ProblemError, QueryParamError
-from drf_canon.pagination import CursorPagination
-from rest_framework.exceptions import ErrorDetail, NotFound, ValidationError
-from rest_framework.pagination import Cursor
+from drf_spectacular.utils import OpenApiResponse, extend_schema
+from rest_framework.exceptions import NotFound, ValidationError
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from fulfillment import recovery, stock
-from orders.api import placing
+from orders.api import answers, events, pages, placing, selection
 from orders.api import representation as shown
-from orders.api.problems import INVALID_STATE, request_id
-from orders.api.serializers import RequestedOrder
+from orders.api.parameters import EXPAND, FIELDS, Names, Paged, Parameters, without_pages
+from orders.api.problems import INVALID_STATE, KEY_REUSED, NOT_TAKEN, REFERENCE_TAKEN, TOTAL_DIFFERS, OrderProblem, request_id
+from orders.api.reference.answered import NOT_CHANGED, refusals
+from orders.api.reference.parameters import KEY, NEXT_PAGE, NO_FIELDS, NUMBER, PLACED, REVALIDATED, SKU
+from orders.api.revalidation import answer_unless_known
+from orders.api.serializers import RequestedOrder, Strict
+from orders.client_tokens import Scope
 from orders.models import Order, Product, Status
 
 
-class Pages(CursorPagination):
-    """``{"data", "has_more", "next_cursor"}``; 25 to a page, at most 100."""
-
-    page_size = 25
-    page_size_query_param = "page_size"
-    max_page_size = 100
-    ordering = "-id"
-    position = re.compile(r"[0-9]+")  # what a cursor of ours holds: a value of the column that orders
-
-    def decode_cursor(self, request: Request) -> Cursor | None:
-        """Raises QueryParamError: a cursor that was not made here."""
-        cursor = super().decode_cursor(request)
-        if cursor is not None and cursor.position is not None and not self.position.fullmatch(str(cursor.position)):
-            raise QueryParamError({self.cursor_query_param: [ErrorDetail("Must be a cursor that this list has given.", "invalid")]})
-        return cursor
-
-    def get_page_size(self, request: Request) -> int | None:
-        """Raises QueryParamError: also for what only Python takes for a number ("1_0", "٣")."""
-        asked = request.query_params.get(self.page_size_query_param)
-        if asked is not None and not (asked.isascii() and asked.isdecimal()):
-            raise QueryParamError({self.page_size_query_param: [ErrorDetail("Must be a positive integer.", "invalid")]})
-        return super().get_page_size(request)
-
-    def answer(self, data: list[dict[str, Any]]) -> Response:
-        following = self.get_next_link() if self.has_next else None
-        cursor = self._cursor_in(following) if following else None
-        return Response(
-            {"data": data, "has_more": self.has_next, "next_cursor": cursor},
-            headers={"Link": f'<{following}>; rel="next"'} if following else {},
-        )
-
-    def _cursor_in(self, link: str) -> str:
-        return parse_qs(urlsplit(link).query)[self.cursor_query_param][0]
+class ReadOrder(Parameters):
+    expand = Names(shown.EXPANSIONS, help_text=EXPAND)
+    fields = Names(shown.FIELDS, help_text=FIELDS)  # type: ignore[assignment]  # declared fields do not become attributes
 
 
-class ProductPages(Pages):
-    ordering = "sku"
-    position = re.compile(r"[^\x00]+")
-
-
-EXPANDED = {"why": shown.why}
-
-
-def expanded(request: Request) -> list[str]:
-    """What ``?expand=a,b`` asks for. Raises QueryParamError: a name that cannot be expanded."""
-    asked = [name for name in request.query_params.get("expand", "").split(",") if name]
-    if unknown := [name for name in asked if name not in EXPANDED]:
-        message = f"{', '.join(map(repr, unknown))} cannot be expanded; known: {', '.join(EXPANDED)}."
-        raise QueryParamError({"expand": [ErrorDetail(message, "unknown_value")]})
-    return asked
-
-
-def only_parameters(request: Request, *known: str) -> None:
-    """Raises QueryParamError: a parameter that is not known here."""
-    unknown = [name for name in request.query_params if name not in known]
-    if unknown:
-        raise QueryParamError({name: [ErrorDetail("This parameter is not known.", "unknown_parameter")] for name in unknown})
+# What a cancel may be answered with that was not recorded.
+NOT_CANCELLED = {
+    "too_late": "is {}: it has been shipped or has ended, and can no longer be cancelled.",
+    "unreadable": "cannot be cancelled now: it is being looked at by a person. Nothing was recorded.",
+}
 
 
 class Orders(APIView):
-    def get(self, request: Request) -> Response:
-        only_parameters(request, "cursor", "page_size")
-        pages = Pages()
-        found = pages.paginate_queryset(shown.brief(_own(request)), request, view=self) or []
-        return pages.answer([shown.summary(order) for order in found])
+    scopes: ClassVar = {"GET": Scope.ORDERS_READ, "POST": Scope.ORDERS_WRITE}
 
+    @extend_schema(
+        operation_id="list_orders",
+        summary="List your orders",
+        description="Those for which every filter holds. The newest first; with `updated_from` or `updated_before` the oldest change first.",
+        parameters=[selection.OrderQuery, NEXT_PAGE],
+        responses={200: OpenApiResponse(answers.OrderPage, "A page of them.")},
+    )
+    def get(self, request: Request) -> Response:
+        """Filters, pages and what is shown: see ``selection.OrderQuery``."""
+        asked = selection.OrderQuery.of(request)
+        cursors = pages.Cursors("orders", without_pages(asked))
+        view, count, client_id = _view(asked, shown.SUMMARY), asked["page_size"], _client(request).pk
+        position = cursors.position(asked.get("cursor"))
+        found = list(selection.page_of(view.load(Order.objects.all()), client_id, asked, position, count + 1))
+        has_more, orders = len(found) > count, found[:count]
+        following = cursors.made_of(selection.position_of(orders[-1], asked)) if has_more else None
+        return pages.answer(request, view.show(orders), has_more, following)
+
+    @extend_schema(
+        operation_id="place_order",
+        summary="Place an order",
+        description=(
+            "201 as soon as the order is durable; payment, stock and shipping follow. A declined card is no HTTP error: the order ends `payment_failed`. "
+            "A retry under the same key is answered with the same order, and places no second one."
+        ),
+        parameters=[KEY, *PLACED],
+        request=RequestedOrder,
+        responses={201: OpenApiResponse(answers.OrderSummary, "It is placed, or was placed under this key before.")}
+        | refusals(TOTAL_DIFFERS, REFERENCE_TAKEN, KEY_REUSED, NOT_TAKEN),
+    )
     def post(self, request: Request) -> Response:
         """201 as soon as the order is durable; fulfilment goes on. A declined card is not an HTTP error: the order ends payment_failed."""
-        only_parameters(request)
+        Parameters.of(request)
         key = placing.key_of(request.headers.get("Idempotency-Key"))
         wanted = RequestedOrder(data=request.data)
         if not wanted.is_valid():
@@ -99,41 +80,122 @@ class Orders(APIView):
             raise ValidationError(placing.also_not_sold(wanted.errors, request.data))
         placed = placing.place(_client(request), key, wanted.validated_data, request_id(request))
         headers = {"Location": f"/api/v1/orders/{placed.order.number}"} | ({"Idempotent-Replayed": "true"} if placed.replayed else {})
-        return Response(shown.placed(placed.order), status=201, headers=headers)
+        return Response(shown.placed(placed.order, placed.lines), status=201, headers=headers)
 
 
 class OrderDetail(APIView):
+    scopes: ClassVar = {"GET": Scope.ORDERS_READ}
+
+    @extend_schema(
+        operation_id="get_order",
+        summary="Read an order",
+        description="`allowed_actions` says what you may ask for now.",
+        parameters=[NUMBER, ReadOrder, *REVALIDATED],
+        responses={200: OpenApiResponse(answers.Order, "The order."), 304: NOT_CHANGED},
+    )
     def get(self, request: Request, number: str) -> Response:
-        """``?expand=why`` adds why the order is where it is, in words for a client."""
-        only_parameters(request, "expand")
-        asked = expanded(request)
-        order = _find(shown.whole(_own(request)), number)
-        return Response(shown.full(order) | {name: EXPANDED[name](order) for name in asked})
+        """Whoever has it already, as it is, is told so (304)."""
+        asked = ReadOrder.of(request)
+        view = _view(asked, shown.FIELDS)
+        (document,) = view.show([_find(view.load(_own(request)), number)])
+        return answer_unless_known(request, document)
+
+
+class OrderEvents(APIView):
+    scopes: ClassVar = {"GET": Scope.ORDERS_READ}
+
+    @extend_schema(
+        operation_id="list_order_events",
+        summary="Follow an order",
+        description="What has happened to it, the oldest first. Keep `next_cursor` and ask for what is behind it later: you see each event once, and miss none.",
+        parameters=[NUMBER, events.EventQuery, NEXT_PAGE],
+        responses={200: OpenApiResponse(answers.EventPage, "The events behind `cursor`.")},
+    )
+    def get(self, request: Request, number: str) -> Response:
+        """``next_cursor`` is the last ``seq``, also where nothing follows yet: whoever asks for what is behind it later misses nothing."""
+        asked = events.EventQuery.of(request)
+        after, count = asked["cursor"], asked["page_size"]
+        found = events.shown(list(events.events_of(_find(_own(request), number), after, count + 1)))
+        has_more, data = len(found) > count, found[:count]
+        return pages.answer(request, data, has_more, str(data[-1]["seq"] if data else after))
 
 
 class Cancel(APIView):
+    scopes: ClassVar = {"POST": Scope.ORDERS_CANCEL}
+
+    @extend_schema(
+        operation_id="cancel_order",
+        summary="Cancel an order",
+        description="Recorded at once, and honoured before the next step. What was paid is given back. You may ask twice.",
+        parameters=[NUMBER],
+        request=NO_FIELDS,
+        responses={
+            200: OpenApiResponse(answers.Cancellation, "The order is cancelled."),
+            202: OpenApiResponse(answers.Cancellation, "It is recorded. Follow the order to see what became of it."),
+        }
+        | refusals(INVALID_STATE),
+    )
     def post(self, request: Request, number: str) -> Response:
-        """202: recorded, and honoured at the next step border ("pending": shipping is under way and decides). 200: it is cancelled. 409: the parcel has left, or
-        the order has ended otherwise.
+        """200: it is cancelled. 202: recorded, and honoured at the next step border ("accepted"); shipping is under way and decides ("pending"); or it has
+        failed and is undone anyway ("undoing"). 409: the parcel has left, or the order has ended otherwise.
         """
-        only_parameters(request)
-        order = _find(_own(request), number)
-        outcome = recovery.cancel(order.number, request.user.get_username())
-        if outcome == "unreadable":
-            raise ProblemError(
-                INVALID_STATE, f"{order.number} cannot be cancelled now: it is being looked at by a person. Nothing was recorded."
-            )
-        if outcome == "too_late":
-            raise ProblemError(INVALID_STATE, f"{order.number} has been shipped or has ended; it can no longer be cancelled.")
-        return Response({"number": order.number, "cancel": outcome}, status=200 if order.status == Status.CANCELLED else 202)
+        Parameters.of(request)
+        Strict(data=request.data).is_valid(raise_exception=True)
+        outcome = recovery.cancel(_find(_own(request), number).number, request.user.get_username())
+        order = _find(shown.View(["allowed_actions"]).load(_own(request)), number)
+        if outcome in NOT_CANCELLED:
+            members = {"order": number, "order_status": order.status, "allowed_actions": shown.allowed_actions(order)}
+            raise OrderProblem(INVALID_STATE, f"{number} {NOT_CANCELLED[outcome].format(order.status)}", **members)
+        if outcome == "accepted" and order.status == Status.CANCELLED:
+            return Response({"number": number, "cancel": "cancelled", "status": order.status})
+        return Response({"number": number, "cancel": outcome, "status": order.status}, status=202)
 
 
 class Products(APIView):
+    scopes: ClassVar = {"GET": Scope.PRODUCTS_READ}
+
+    @extend_schema(
+        operation_id="list_products",
+        summary="List what is sold",
+        description="With its price. Sorted by SKU.",
+        parameters=[Paged, NEXT_PAGE],
+        responses={200: OpenApiResponse(answers.ProductPage, "A page of the catalogue.")},
+    )
     def get(self, request: Request) -> Response:
-        only_parameters(request, "cursor", "page_size")
-        pages = ProductPages()
-        sold = Product.objects.filter(stock.is_kept(), is_active=True, currency=settings.SHOP_CURRENCY)
-        return pages.answer([shown.product(item) for item in pages.paginate_queryset(sold, request, view=self) or []])
+        asked = Paged.of(request)
+        cursors = pages.Cursors("products", {})
+        position, count = cursors.position(asked.get("cursor")), asked["page_size"]
+        sold = _sold() if position is None else _sold().filter(sku__gt=position[0])
+        found = list(sold.order_by("sku")[: count + 1])
+        has_more, products = len(found) > count, found[:count]
+        following = cursors.made_of([products[-1].sku]) if has_more else None
+        return pages.answer(request, [shown.product(item) for item in products], has_more, following)
+
+
+class ProductDetail(APIView):
+    scopes: ClassVar = {"GET": Scope.PRODUCTS_READ}
+
+    @extend_schema(
+        operation_id="get_product",
+        summary="Read a product",
+        description="With its price.",
+        parameters=[SKU, *REVALIDATED],
+        responses={200: OpenApiResponse(answers.Product, "The product."), 304: NOT_CHANGED},
+    )
+    def get(self, request: Request, sku: str) -> Response:
+        Parameters.of(request)
+        item = _sold().filter(sku=sku).first()
+        if item is None:
+            raise NotFound(f"No product that is sold has the SKU {sku!r}.")
+        return answer_unless_known(request, shown.product(item))
+
+
+def _sold() -> QuerySet[Product]:
+    return Product.objects.filter(stock.is_kept(), is_active=True, currency=settings.SHOP_CURRENCY)
+
+
+def _view(asked: Mapping[str, Any], usual: Mapping[str, Any]) -> shown.View:
+    return shown.View(asked.get("fields", tuple(usual)), asked.get("expand", ()))
 
 
 def _client(request: Request) -> User:

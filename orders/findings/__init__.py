@@ -1,6 +1,6 @@
-"""Findings: what ``manage.py doctor`` and ``/status`` say about one fact, in one line.
+"""Findings: what ``manage.py doctor`` and ``/status`` say about one thing, in one line.
 
-Each finding stands with the owner of its fact: the database, its sessions and the processes here, the core's in ``fulfillment.findings``, deliveries in
+Each finding stands with the owner of what it is about: the database, its sessions and the processes here, the core's in ``fulfillment.findings``, deliveries in
 ``sideeffects.findings``, broker and workers in ``config.worker.findings``. ``config.doctor`` puts them in order.
 """
 
@@ -36,10 +36,6 @@ def runbook(name: str) -> str:
 def first_line(error: Exception) -> str:
     """Of what the error says; its kind where it says nothing."""
     return (str(error).splitlines() or [type(error).__name__])[0]
-
-
-def orders_wait(count: int) -> str:
-    return "1 order waits" if count == 1 else f"{count} orders wait"
 
 
 def duration(seconds: float) -> str:

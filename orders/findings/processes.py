@@ -7,7 +7,7 @@ from django.conf import settings
 from orders import processes
 from orders.clock import shop_now
 from orders.findings import FAIL, OK, WARN, Finding, duration, runbook
-from orders.probes import unanswered_for_s
+from orders.queue_probes import unanswered_for_s
 
 LOOP_DEAD_AFTER_S = 30.0
 QUEUE_SILENT_AFTER_S = 30.0

@@ -6,6 +6,7 @@ from django.conf import settings
 
 from orders import sessions
 from orders.findings import FAIL, OK, WARN, Finding, duration, runbook
+from orders.text import counted
 
 ENOUGH = 0.8  # of the server's connections: the rest is for a deploy, in which old and new processes run side by side
 RUNBOOK = runbook("database-held")
@@ -26,8 +27,8 @@ def connections(of_workers: int) -> Iterator[Finding]:
     """What all processes may open at once, against what the server grants. ``of_workers``: what the workers that answered may open."""
     parts, connection_limit = sessions.may_be_opened(of_workers), sessions.connection_limit()
     wanted = sum(parts.values())
-    counted = ", ".join(f"{what} {count}" for what, count in parts.items())
-    found = f"{wanted} of {connection_limit} may be opened at once ({counted})"
+    processes = ", ".join(f"{what} {count}" for what, count in parts.items())
+    found = f"{wanted} of {connection_limit} may be opened at once ({processes})"
     if wanted <= connection_limit * ENOUGH:
         yield Finding(level=OK, what="connections", found=found)
     else:
@@ -39,8 +40,7 @@ def connections(of_workers: int) -> Iterator[Finding]:
 def holders() -> Iterator[Finding]:
     """Sessions that keep what others need, whosever they are."""
     for holder in sessions.holders():
-        others = "1 session waits" if holder.waiting == 1 else f"{holder.waiting} sessions wait"
-        waits = f"; {others} for it now" if holder.waiting else ""
+        waits = f"; {counted(holder.waiting, 'session', 'wait')} for it now" if holder.waiting else ""
         holds = f"; it holds {', '.join(holder.holds)}" if holder.holds else ""
         since = f"has been in a transaction for {duration(holder.seconds)}, {holder.state}"
         found = f"session {holder.pid} ({holder.name}) {since}{holds}{waits}"

@@ -1,6 +1,8 @@
 """A client of the shop's REST API, as any other: the demo and ``place_orders`` use the public entry point."""
 
 import random
+import time
+from collections.abc import Callable
 from typing import Any
 
 import httpx
@@ -11,6 +13,9 @@ from orders.management.demo_data import DemoCustomer
 FINAL = {"fulfilled", "payment_failed", "inventory_failed", "shipping_failed", "failed", "cancelled"}  # an order's last statuses
 
 
+TURNED_AWAY_TIMES = 5  # in a row, each for a minute at most
+
+
 class ShopClient:
     """``api_url`` without a trailing slash. Every method raises httpx.HTTPStatusError with the problem document in its response."""
 
@@ -18,15 +23,22 @@ class ShopClient:
         self.http = httpx.Client(base_url=api_url, headers={"Authorization": f"Token {token}"}, timeout=30)
 
     def place(self, body: dict[str, Any], key: str) -> dict[str, Any]:
-        return self._json(self.http.post("/orders", json=body, headers={"Idempotency-Key": f'"{key}"'}))
+        return self._json(lambda: self.http.post("/orders", json=body, headers={"Idempotency-Key": f'"{key}"'}))
 
     def order(self, number: str) -> dict[str, Any]:
-        return self._json(self.http.get(f"/orders/{number}"))
+        return self._json(lambda: self.http.get(f"/orders/{number}", params={"expand": "steps,deliveries,timeline"}))
 
     def cancel(self, number: str) -> dict[str, Any]:
-        return self._json(self.http.post(f"/orders/{number}/cancel"))
+        return self._json(lambda: self.http.post(f"/orders/{number}/cancel"))
 
-    def _json(self, answer: httpx.Response) -> dict[str, Any]:
+    def _json(self, ask: Callable[[], httpx.Response]) -> dict[str, Any]:
+        """Comes back when the shop says so: above its rate limit a client is told in how many seconds."""
+        answer = ask()
+        for _ in range(TURNED_AWAY_TIMES):
+            if answer.status_code != httpx.codes.TOO_MANY_REQUESTS:
+                break
+            time.sleep(float(answer.headers["Retry-After"]))
+            answer = ask()
         return dict(answer.raise_for_status().json())
 
 

@@ -1,6 +1,8 @@
 """The one clock and the order numbers come before any table that uses them."""
 
+import django.contrib.postgres.fields
 import django.db.models.deletion
+import django.db.models.functions.text
 import orders.clock
 import pgtrigger.compiler
 import pgtrigger.migrations
@@ -32,7 +34,7 @@ class Migration(migrations.Migration):
                 ('unique_references', models.BooleanField(default=False, help_text='A second order under a reference is refused.')),
             ],
             options={
-                'verbose_name_plural': 'client settings',
+                'verbose_name': 'API client',
             },
         ),
         migrations.CreateModel(
@@ -78,6 +80,26 @@ class Migration(migrations.Migration):
             ],
         ),
         migrations.CreateModel(
+            name='ClientToken',
+            fields=[
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('prefix', models.CharField(max_length=12, unique=True)),
+                ('digest', models.CharField(max_length=64)),
+                ('scopes', django.contrib.postgres.fields.ArrayField(base_field=models.CharField(choices=[('orders:read', 'read orders'), ('orders:write', 'place orders'), ('orders:cancel', 'cancel orders'), ('products:read', 'read the catalogue')], max_length=20), size=None)),
+                ('lifetime_days', models.PositiveIntegerField(default=0)),
+                ('made_at', models.DateTimeField(db_default=orders.clock.ShopNow())),
+                ('expires_at', models.DateTimeField(null=True)),
+                ('revoked_at', models.DateTimeField(null=True)),
+                ('last_used_at', models.DateTimeField(null=True)),
+                ('client', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='client_tokens', to=settings.AUTH_USER_MODEL)),
+            ],
+            options={
+                'ordering': ['-id'],
+                'permissions': [('rotate_clienttoken', 'Can rotate the tokens of an API client'), ('revoke_clienttoken', 'Can revoke the tokens of an API client')],
+                'default_permissions': ['view'],
+            },
+        ),
+        migrations.CreateModel(
             name='OperatorToken',
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
@@ -98,6 +120,7 @@ class Migration(migrations.Migration):
                 ('number', models.CharField(max_length=20, unique=True)),
                 ('reference', models.CharField(blank=True, max_length=80)),
                 ('status', models.CharField(choices=[('placed', 'Placed'), ('processing', 'Processing'), ('fulfilled', 'Fulfilled'), ('compensating', 'Compensating'), ('payment_failed', 'Payment failed'), ('inventory_failed', 'Inventory failed'), ('shipping_failed', 'Shipping failed'), ('failed', 'Failed'), ('cancelled', 'Cancelled')], default='placed', max_length=20)),
+                ('failure_code', models.CharField(blank=True, db_default='', default='', max_length=60)),
                 ('currency', models.CharField(max_length=3)),
                 ('total_minor', models.BigIntegerField()),
                 ('customer_email', models.EmailField(max_length=254)),
@@ -110,8 +133,9 @@ class Migration(migrations.Migration):
                 ('digest_version', models.PositiveSmallIntegerField(db_default=1)),
                 ('correlation_id', models.CharField(max_length=64)),
                 ('placed_at', models.DateTimeField(db_default=orders.clock.ShopNow())),
+                ('updated_at', models.DateTimeField(db_default=orders.clock.ShopNow())),
                 ('finished_at', models.DateTimeField(null=True)),
-                ('client', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='orders', to=settings.AUTH_USER_MODEL)),
+                ('client', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.PROTECT, related_name='orders', to=settings.AUTH_USER_MODEL)),
             ],
             options={
                 'ordering': ['-id'],
@@ -169,6 +193,8 @@ class Migration(migrations.Migration):
                 ('name', models.CharField(max_length=120)),
                 ('quantity', models.PositiveIntegerField()),
                 ('unit_price_minor', models.BigIntegerField()),
+                ('client_id', models.IntegerField(editable=False, null=True)),
+                ('placed_at', models.DateTimeField(editable=False, null=True)),
                 ('order', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='lines', to='orders.order')),
             ],
             options={
@@ -234,7 +260,27 @@ class Migration(migrations.Migration):
         ),
         migrations.AddIndex(
             model_name='order',
-            index=models.Index(fields=['client', '-id'], name='order_client_newest'),
+            index=models.Index(fields=['client', '-placed_at', '-id'], name='order_client_newest'),
+        ),
+        migrations.AddIndex(
+            model_name='order',
+            index=models.Index(fields=['client', 'status', '-placed_at', '-id'], name='order_client_status'),
+        ),
+        migrations.AddIndex(
+            model_name='order',
+            index=models.Index(fields=['client', 'updated_at', 'id'], name='order_client_changes'),
+        ),
+        migrations.AddIndex(
+            model_name='order',
+            index=models.Index(condition=models.Q(('reference', ''), _negated=True), fields=['client', 'reference', '-placed_at', '-id'], name='order_client_reference'),
+        ),
+        migrations.AddIndex(
+            model_name='order',
+            index=models.Index(condition=models.Q(('failure_code', ''), _negated=True), fields=['client', 'failure_code', '-placed_at', '-id'], name='order_client_failure'),
+        ),
+        migrations.AddIndex(
+            model_name='order',
+            index=models.Index(django.db.models.functions.text.Upper('customer_email'), models.F('client'), models.OrderBy(models.F('placed_at'), descending=True), models.OrderBy(models.F('id'), descending=True), name='order_email_client'),
         ),
         migrations.AddIndex(
             model_name='order',
@@ -243,10 +289,6 @@ class Migration(migrations.Migration):
         migrations.AddIndex(
             model_name='order',
             index=models.Index(fields=['placed_at'], name='order_placed'),
-        ),
-        migrations.AddIndex(
-            model_name='order',
-            index=models.Index(condition=models.Q(('reference', ''), _negated=True), fields=['client', 'reference', 'id'], name='order_client_reference'),
         ),
         migrations.AddConstraint(
             model_name='order',
@@ -259,6 +301,10 @@ class Migration(migrations.Migration):
         pgtrigger.migrations.AddTrigger(
             model_name='order',
             trigger=pgtrigger.compiler.Trigger(name='status_machine', sql=pgtrigger.compiler.UpsertTriggerSql(declare='DECLARE _is_valid_transition BOOLEAN;', func='SELECT CONCAT(OLD."status", \':\', NEW."status") = ANY(\'{placed:cancelled,placed:compensating,placed:processing,processing:cancelled,processing:compensating,processing:failed,processing:fulfilled,processing:inventory_failed,processing:payment_failed,processing:shipping_failed,compensating:cancelled,compensating:failed,compensating:inventory_failed,compensating:payment_failed,compensating:shipping_failed}\'::text[]) INTO _is_valid_transition; IF (_is_valid_transition IS FALSE AND OLD."status" IS DISTINCT FROM NEW."status") THEN RAISE EXCEPTION \'pgtrigger: Invalid transition of field "status" from "%" to "%" on table %\', OLD."status", NEW."status", TG_TABLE_NAME; ELSE RETURN NEW; END IF;', hash='5857f9670ce51c58754638a32db0f354e3de10d3', operation='UPDATE', pgid='pgtrigger_status_machine_17b01', table='orders_order', when='BEFORE')),
+        ),
+        pgtrigger.migrations.AddTrigger(
+            model_name='order',
+            trigger=pgtrigger.compiler.Trigger(name='touched', sql=pgtrigger.compiler.UpsertTriggerSql(condition='WHEN (OLD.* IS DISTINCT FROM NEW.*)', func='NEW.updated_at = shop_now(); RETURN NEW;', hash='aa3dc187bb6ba0893daf4005c34a149ed5c4f79c', operation='UPDATE', pgid='pgtrigger_touched_69eee', table='orders_order', when='BEFORE')),
         ),
         migrations.AddIndex(
             model_name='incident',
@@ -299,6 +345,14 @@ class Migration(migrations.Migration):
         migrations.AddConstraint(
             model_name='orderline',
             constraint=models.UniqueConstraint(fields=('order', 'sku'), name='line_once_per_sku'),
+        ),
+        migrations.AddIndex(
+            model_name='orderline',
+            index=models.Index(fields=['client_id', 'sku', '-placed_at', '-order'], name='line_client_sku'),
+        ),
+        pgtrigger.migrations.AddTrigger(
+            model_name='orderline',
+            trigger=pgtrigger.compiler.Trigger(name='of_its_order', sql=pgtrigger.compiler.UpsertTriggerSql(func='SELECT client_id, placed_at INTO NEW.client_id, NEW.placed_at FROM orders_order WHERE id = NEW.order_id; RETURN NEW;', hash='3f66109e9a274a3f29179ae6583a2ef7ee1744db', operation='INSERT', pgid='pgtrigger_of_its_order_aa63b', table='orders_orderline', when='BEFORE')),
         ),
         migrations.AddIndex(
             model_name='timelineentry',

@@ -27,10 +27,8 @@ from psycopg.pq import TransactionStatus
 
 from orders.database import hide_values, is_unusable
 
-SILENCE = (
-    psycopg.errors.ConnectionTimeout,
-    psycopg.errors._WaitTimeout,
-)  # the latter is what Connection.wait raises; it has no public name
+# The latter is what Connection.wait raises; it has no public name.
+SILENCE = (psycopg.errors.ConnectionTimeout, psycopg.errors._WaitTimeout)
 
 
 class DatabaseWrapper(base.DatabaseWrapper):
@@ -42,7 +40,7 @@ class DatabaseWrapper(base.DatabaseWrapper):
         return _Watched(self)
 
     def get_new_connection(self, conn_params: dict[str, Any]) -> "psycopg.Connection[Any]":
-        with _line.asking():
+        with _server.asking():
             raw: psycopg.Connection[Any] = super().get_new_connection(conn_params)
         _wait_at_most(raw, settings.ANSWER_WITHIN_S)
         return raw
@@ -56,7 +54,7 @@ class DatabaseWrapper(base.DatabaseWrapper):
                 cursor.execute("SELECT current_setting('transaction_read_only')")
                 return bool(cursor.fetchone() == ("off",))
         except self.Database.Error as error:
-            _line.heard_of(error)
+            _server.heard_of(error)
             return False
         finally:
             _wait_at_most(raw, within_s)
@@ -96,7 +94,7 @@ def _wait_at_most(raw: "psycopg.Connection[Any]", seconds: float | None) -> None
     raw.wait = functools.partial(type(raw).wait, raw, timeout=seconds)  # type: ignore[method-assign]
 
 
-class _Line:
+class _Server:
     """Of this process to its server."""
 
     def __init__(self) -> None:
@@ -123,7 +121,7 @@ class _Line:
         self._is_silent = self._is_silent or isinstance(error, SILENCE)
 
 
-_line = _Line()
+_server = _Server()
 
 
 class _Watched(DatabaseErrorWrapper):
@@ -137,7 +135,7 @@ class _Watched(DatabaseErrorWrapper):
         try:
             super().__exit__(kind, error, trace)
         except Error as wrapped:
-            _line.heard_of(wrapped.__cause__)
+            _server.heard_of(wrapped.__cause__)
             if is_unusable(wrapped):
                 self.wrapper.give_up()
             raise

@@ -1,6 +1,6 @@
 """The relay of the transactional outbox: it decides which subscriber is owed which fact, and publishes the deliveries that are due.
 
-``rounds`` is one round of it, ``fan_out`` writes who is owed which fact, ``dispatch`` takes what is due. ``registration`` records who subscribes.
+``rounds`` is one round of it, ``fan_out`` writes who is owed which fact, ``dispatch`` takes what is due. ``subscriber_registration`` records who subscribes.
 """
 
 from sideeffects.relay.backlog import not_begun, waiting

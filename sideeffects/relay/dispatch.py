@@ -43,14 +43,14 @@ def due(known: Collection[str], lost_before: datetime | None, after_loss: AfterL
 def inspect_circuits(known: Collection[str], marks: Marks) -> list[Message]:
     """The probes that are to be published now. If a circuit has closed, the deliveries that wait for it are woken; before that none of them is due."""
     ahead = []
-    for one in circuit.all_at_work().filter(subscriber__in=known):
+    for one in circuit.not_closed().filter(subscriber__in=known):
         if one.wakes:
             circuit.wake_those_who_wait(one.subscriber)
             continue
         with transaction.atomic():
             if chosen := circuit.send_ahead(one.subscriber):
                 ahead.append(_published(chosen))
-    at_work = frozenset(circuit.all_at_work().values_list("subscriber", flat=True))
+    at_work = frozenset(circuit.not_closed().values_list("subscriber", flat=True))
     if at_work != marks.at_work:
         marks.due.start_over()
         marks.launched.start_over()
@@ -107,7 +107,7 @@ def _published(delivery: Delivery) -> Message:
         fact=fact.pk,
         subscriber=delivery.subscriber,
         order=fact.order.number,
-        attempt=relaunches + 1,
+        launch=relaunches + 1,
         correlation_id=fact.correlation_id,
     )
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from orders import probes
+from orders import queue_probes
 from sideeffects import delivery_try, discovery, tasks
 from sideeffects.deliveries import Failure
 from sideeffects.relay import dispatch, fan_out
@@ -14,7 +14,7 @@ LAUNCHES_A_ROUND, PAGES_A_ROUND = 500, 20  # they bound a round: the relay gives
 def run_round(may_go_on: Callable[[], bool], marks: Marks | None = None) -> int:
     """Record what is owed, then publish at most 500 messages, then send a probe if one is wanted. Returns how many messages were published."""
     marks = marks or Marks()
-    lost_before = probes.lost_before(tasks.QUEUE)
+    lost_before = queue_probes.lost_before(tasks.QUEUE)
     for _ in range(PAGES_A_ROUND):
         if not may_go_on() or not fan_out.owe(lost_before, marks):
             break

@@ -61,7 +61,7 @@ def _confirm(row: Subscriber, release: int) -> None:
 
 def _hand_back(names: Collection[str]) -> bool:
     active = Subscriber.objects.filter(name__in=names, state=SubscriberState.ACTIVE).values("name")
-    held = Delivery.objects.filter(subscriber__in=active, state=DeliveryState.HELD)
+    held = Delivery.objects.filter(subscriber__in=active, state=DeliveryState.SUBSCRIBER_REMOVED)
     _page(
         held,
         aside.deliveries,
@@ -79,7 +79,7 @@ def _remove(row: Subscriber, release: int) -> bool:
     still_open = Delivery.objects.filter(subscriber=row.name, state__in=OPEN)
     held: dict[str, Any] = {"code": "subscriber_removed", "wake_at": None, "launched_at": None, "claim": None}
     _page(unheard, aside.facts, lambda some: _hold_unheard(unheard.filter(pk__in=some), row.name, held))
-    _page(still_open, aside.deliveries, lambda some: _move_all(still_open.filter(pk__in=some), DeliveryState.HELD, **held))
+    _page(still_open, aside.deliveries, lambda some: _move_all(still_open.filter(pk__in=some), DeliveryState.SUBSCRIBER_REMOVED, **held))
     with transaction.atomic():
         may_be_lost()
         Subscriber.objects.select_for_update().get(pk=row.pk)
@@ -109,5 +109,5 @@ def _hold_unheard(unheard: QuerySet[Fact], name: str, held: dict[str, Any]) -> l
         may_be_lost()
         for fact in unheard:
             if not deliveries.is_being_delivered(fact.pk, name):
-                deliveries.move(Delivery(fact=fact, subscriber=name), DeliveryState.HELD, **held)
+                deliveries.move(Delivery(fact=fact, subscriber=name), DeliveryState.SUBSCRIBER_REMOVED, **held)
     return []

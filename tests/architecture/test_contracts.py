@@ -12,20 +12,24 @@ from tests.engines import ROOT
 from tests.proofs.checkout import CODE, copy_code
 
 BROKEN = [
-    ("fulfillment/stock.py", "import fulfillment.engine", "Steps call gateways and stock, never to the engine, the journal or Celery"),
+    ("fulfillment/stock.py", "import fulfillment.engine", "Steps call gateways and stock, never the engine, the journal or Celery"),
     ("fulfillment/engine/journal.py", "import fulfillment.engine.compensation", "The engine: what starts a transition is on top"),
-    ("fulfillment/explanation/__init__.py", "import sideeffects.deliveries", "Arrows point down: entry points, then core beside reactions"),
-    ("orders/models.py", "import fulfillment.models", "Arrows point down: entry points, then core beside reactions"),
+    (
+        "fulfillment/explanation/__init__.py",
+        "import sideeffects.deliveries",
+        "Arrows point down: entry points, then the core beside the side effects",
+    ),
+    ("orders/models.py", "import fulfillment.models", "Arrows point down: entry points, then the core beside the side effects"),
     (
         "tests/proofs/storms/storm.py",
         "import tests.proofs.storms.scenario",
-        "Storms: scenarios and checks know the storm, the storm knows its means and no scenario",
+        "Storms: scenarios and checks import the storm, the storm imports its means and no scenario",
     ),
     ("sideeffects/deliveries.py", "import celery", "Celery enters through two modules"),
     (
         "sideeffects/subscribers/email/subscriber.py",
         "import sideeffects.subscribers.loyalty.models",
-        "Subscribers are unaware of each other",
+        "Subscribers do not import each other",
     ),
 ]
 

@@ -174,9 +174,9 @@ facts.record(fact, order.pk, "c")
 for _ in range(2):
     app.tasks["sideeffects.survey"](fact=str(fact.fact_id), order="ORD-1")
 delivery = Delivery.objects.get()
-result = [delivery.subscriber, delivery.state, Invitation.objects.count(), list(audit())]
+result = [delivery.subscriber, delivery.state, Invitation.objects.count(), list(audit(None))]
 Invitation.objects.all().delete()
-print(json.dumps([*result, list(audit())]))
+print(json.dumps([*result, list(audit(None))]))
 """
 
 

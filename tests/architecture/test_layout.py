@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from celery import Task
+from django.core.management import get_commands
 from django.dispatch import Signal
 
 from config.celery import app
@@ -18,12 +19,14 @@ from fulfillment.steps import STEPS
 from orders.events import order_fulfilled
 from sideeffects import discovery
 from sideeffects import tasks as side_effects
+from tests import budgets
 from tests.engines import ROOT
 
 TOP = {
     "manage.py", "config", "orders", "fulfillment", "sideeffects", "tests", "requirements.txt",
     "README.md", "Makefile", "pyproject.toml", "docs", "LICENSE", "CHANGELOG.md",
 }  # fmt: skip
+MODULE = re.compile(r"``([a-z_]+(?:\.[a-z_]+)*)``")
 VAGUE = re.compile(r"(^|_)(utils?|helpers?|common|services?|misc)\.py$")
 READS_THE_ENVIRONMENT = {
     "config/settings.py",
@@ -55,6 +58,26 @@ def test_no_file_has_a_vague_name() -> None:
     assert [name for name in tracked() if VAGUE.search(Path(name).name)] == []
 
 
+def test_every_package_says_what_it_is_and_names_modules_that_exist() -> None:
+    """I open a folder, and read what lives there, what it may import and what must stay."""
+    for name, text in code():
+        folder = Path(name).parent
+        if Path(name).name == "__init__.py" and not {"migrations", "formats"} & {*folder.parts} and _is_the_shop_s(name):
+            docstring = ast.get_docstring(ast.parse(text))
+            assert docstring, name
+            assert [word for word in MODULE.findall(docstring) if not _is_known(word, folder)] == [], name
+
+
+def _is_the_shop_s(name: str) -> bool:
+    return name.startswith(("config/", "orders/", "fulfillment/", "sideeffects/", "tests/proofs/"))
+
+
+def _is_known(word: str, folder: Path) -> bool:
+    """A module or a package within it, beside it, or by its whole name; or a command."""
+    places = [ROOT / folder / word, ROOT / folder.parent / word, ROOT / word.replace(".", "/")]
+    return word in get_commands() or any(place.is_dir() or place.with_suffix(".py").is_file() for place in places)
+
+
 def test_the_environment_is_read_in_one_file() -> None:
     """Starting children and choosing the settings module is the supervisor's business; reading variables is not."""
     readers = {name for name, text in code() if re.search(r"os\.(environ|getenv)", text) and not name.startswith("tests/")}
@@ -80,7 +103,7 @@ def test_the_engine_alone_writes_the_journal_except_for_what_it_names() -> None:
             assert ("_default_manager" in text) == (name in WRITES_ANY_MODEL), name
 
     inside = {name for name in found if name.startswith("fulfillment/engine/")}
-    assert {Path(name).stem for name in inside} == {"journal", "creation", "attempt_keys", "attempts", "backlog"}
+    assert {Path(name).stem for name in inside} == {"journal", "creation", "attempt_keys", "tries", "backlog"}
     assert {name: columns for name, columns in found.items() if name not in inside} == ALSO_WRITES_THE_JOURNAL
 
 
@@ -208,3 +231,9 @@ def test_every_answer_names_its_code_and_a_test_that_exists() -> None:
         named = re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", answer)
         assert "\n- Code: `" in answer and named, answer
         assert [(file, test) for file, test in named if f"def {test}(" not in (ROOT / file).read_text()] == []
+
+
+def test_the_slowest_files_are_those_that_the_page_names() -> None:
+    """`python -m tests.budgets` writes both."""
+    assert budgets.page_with(budgets.table()) == budgets.PAGE.read_text()
+    assert [file for file in budgets.kept() if not (ROOT / file).exists()] == []

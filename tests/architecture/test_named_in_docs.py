@@ -97,7 +97,19 @@ def test_every_heading_that_is_linked_to_exists(shown: Path) -> None:
     assert [(target, heading) for target, heading in links if heading not in headings(shown.parent / target if target else shown)] == []
 
 
+@each_page
+def test_a_link_whose_words_name_a_heading_leads_to_it(shown: Path) -> None:
+    """I am told that it stands under "who you are", and need not look for it."""
+    named = re.findall(r"\]\(([\w/.-]+\.md)\)[,:] \*?([\w ]+?)\*?[).;]", shown.read_text())
+
+    assert [(page, words) for page, words in named if _as_linked(words) in headings(shown.parent / page)] == []
+
+
 def headings(shown: Path) -> list[str]:
     """As they are written behind ``#`` in a link."""
     titles = re.findall(r"^#+ (.+)$", shown.read_text(), re.MULTILINE)
-    return [re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles]
+    return [_as_linked(title) for title in titles]
+
+
+def _as_linked(title: str) -> str:
+    return re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-")

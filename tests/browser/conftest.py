@@ -32,10 +32,10 @@ def chrome() -> Iterator[Browser]:
 
 @pytest.fixture
 def admin(chrome: Browser, stack: RunningStack) -> Iterator[Page]:
-    """The operator, logged in. Whatever breaks in a page's script fails the test."""
+    """The operator, logged in. Whatever breaks in a page's script, or is refused by the content security policy, fails the test."""
     info: dict[str, Any] = stack.info
     page = chrome.new_page(viewport={"width": 1440, "height": 1000}, http_credentials=info["flower_login"] | {"origin": info["flower"]})
-    broken: list[str] = []
+    broken = refused_by_policy(page)
     page.on("pageerror", lambda error: broken.append(str(error)))
     page.goto(f"{info['web']}/admin/")
     page.fill("input[name=username]", info["admin"]["username"])
@@ -43,7 +43,14 @@ def admin(chrome: Browser, stack: RunningStack) -> Iterator[Page]:
     page.click("button[type=submit]")
     yield page
     page.close()
-    assert not broken
+    assert broken == []
+
+
+def refused_by_policy(page: Page) -> list[str]:
+    """What the console tells of the content security policy, from now on."""
+    refused: list[str] = []
+    page.on("console", lambda message: refused.append(message.text) if "Content Security Policy" in message.text else None)
+    return refused
 
 
 @pytest.fixture(scope="session")

@@ -17,7 +17,7 @@ def test_an_order_is_followed_to_fulfilled(admin: Page, shop: Shop) -> None:
     number = shop.place()
     open_order(admin, shop, number)
     shop.ends(number)
-    wait_for(lambda: [effect["state"] for effect in shop.order(number)["side_effects"]] == ["delivered"] * 4)
+    wait_for(lambda: [effect["state"] for effect in shop.order(number)["deliveries"]] == ["delivered"] * 4)
 
     admin.reload()
 

@@ -14,7 +14,7 @@ import pytest
 from fulfillment import engine
 from fulfillment.models import Saga, SagaState
 from orders.models import Incident, Order
-from orders.timeline import Kind, TimelineEntry
+from orders.timeline import EntryKind, TimelineEntry
 from tests.config.bare import Broker, Worker, variables
 from tests.engines import ROOT
 from tests.proofs.black_box.waiting import wait_for
@@ -88,7 +88,7 @@ def incidents_of(order: Order) -> list[tuple[str, str, int]]:
 
 
 def published_again(order: Order) -> int:
-    return TimelineEntry.objects.filter(order=order, kind=Kind.RELAUNCH).count()
+    return TimelineEntry.objects.filter(order=order, kind=EntryKind.RELAUNCH).count()
 
 
 def state(order: Order) -> str:

@@ -116,7 +116,7 @@ def test_a_take_over_says_that_the_lost_worker_could_send_until_its_lease_was_ov
     assert start(saga).quiet_s == 2
 
 
-def test_a_person_s_retry_makes_no_key_younger(order: Order, clock: ShopClock, settings: Any) -> None:
+def test_a_retry_by_a_person_makes_no_key_younger(order: Order, clock: ShopClock, settings: Any) -> None:
     saga = opened(order, settings)
     Saga.objects.update(relaunches=settings.POISON_AFTER)
     start(saga)

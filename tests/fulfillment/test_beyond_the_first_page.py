@@ -16,7 +16,7 @@ from fulfillment.models import Quarantine, Saga, StepRecord
 from fulfillment.recovery import Memory, circuits, clock_jumps, quarantine, sweep
 from orders import lowwater
 from orders.models import Order
-from orders.probes import QueueProbe
+from orders.queue_probes import QueueProbe
 from tests.actors import AMARA
 from tests.fulfillment.driving import copy_of
 from tests.holding import held
@@ -177,7 +177,7 @@ def test_a_page_that_takes_the_connection_with_it_is_inspected_one_by_one_afterw
 
 def test_all_pages_of_the_quarantine_are_inspected(sagas: list[int], clock: ShopClock) -> None:
     for saga in sagas:
-        quarantine.hold(saga, None, "KeyError", 1.0)
+        quarantine.add(saga, None, "KeyError", 1.0)
     assert launched() == []
     clock.until(Quarantine.objects.all()[0].inspect_at)
 
@@ -188,7 +188,7 @@ def test_all_pages_of_the_quarantine_are_inspected(sagas: list[int], clock: Shop
 def test_a_quarantine_that_stays_broken_is_inspected_once_a_round(sagas: list[int], clock: ShopClock) -> None:
     Saga.objects.update(plan=["poison"])
     for saga in sagas:
-        quarantine.hold(saga, None, "KeyError", 1.0)
+        quarantine.add(saga, None, "KeyError", 1.0)
     clock.until(Quarantine.objects.all()[0].inspect_at)
 
     assert launched() == []
@@ -245,7 +245,7 @@ def test_whoever_waits_before_a_circuit_is_woken_in_every_batch_at_one_rate(
     monkeypatch.setattr(circuits, "BATCH", 5)
     circuits.release("payments.sandbox.do", AMARA, "it is back")
 
-    assert list(recovery.circuit_probes()) == []
+    assert list(recovery.launch_probes()) == []
 
     wakes = Saga.objects.order_by("id").values_list("wake_at", flat=True)
     assert [clock.left(at) for at in wakes] == [pytest.approx(place / circuits.WOKEN_PER_S) for place in range(1, 24)]
@@ -257,7 +257,7 @@ def test_the_probe_goes_round_all_who_wait_and_begins_again(waiting: list[int], 
     asked = []
     for _ in range(25):
         clock.until(Circuit.objects.get().next_probe_at)
-        (launch,) = recovery.circuit_probes()
+        (launch,) = recovery.launch_probes()
         claim = engine.start(launch.saga, launch.epoch, "payment", False)
         assert claim is not None
         engine.record_failure(claim, Unavailable("down", code="connect_failed"))

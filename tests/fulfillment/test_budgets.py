@@ -10,7 +10,7 @@ from fulfillment.engine.compensation import turn_back
 from fulfillment.errors import Busy, InDoubt, Rejected, StepError, Unavailable
 from fulfillment.explanation import explain
 from fulfillment.models import QueueProbe, Saga, SagaState, StepRecord, StepState
-from fulfillment.recovery import probes
+from fulfillment.recovery import queue_probes
 from fulfillment.step import Compensation, Kind, Receipt, Step
 from orders.models import Incident, Order
 from tests.actors import AMARA
@@ -139,7 +139,7 @@ def test_a_message_that_may_still_wait_in_its_queue_is_not_published_again(saga:
     assert recovery.unanswered_for_s() != {}
     recovery.probe_came_out(queue, stamp)
     assert recovery.unanswered_for_s() == {}
-    assert not probes.proves_lost("saga", stamp), "it may have been prefetched"
+    assert not queue_probes.proves_lost("saga", stamp), "it may have been prefetched"
 
 
 def test_what_was_launched_before_the_newest_probe_that_came_out_is_lost(saga: int) -> None:

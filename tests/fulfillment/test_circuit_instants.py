@@ -9,7 +9,7 @@ from django.conf import settings
 
 from fulfillment import engine, recovery
 from fulfillment.circuit import Circuit, CircuitState
-from fulfillment.errors import InDoubt, Outcome, Unavailable
+from fulfillment.errors import CircuitSignal, InDoubt, Unavailable
 from fulfillment.models import Saga, SagaState, StepState
 from orders.models import Incident, Order
 from tests.fulfillment.driving import copy_of, found, in_doubt, record
@@ -53,7 +53,7 @@ def opened(place: Place, clock: ShopClock) -> list[int]:
 
 def next_probe(clock: ShopClock) -> int:
     clock.until(circuit().next_probe_at)
-    (launch,) = recovery.circuit_probes()
+    (launch,) = recovery.launch_probes()
     return launch.saga
 
 
@@ -106,11 +106,11 @@ def test_what_is_scheduled_is_withdrawn_only_if_the_circuit_had_been_open_for_lo
 @pytest.mark.parametrize(("before_s", "asks"), [(EDGE, False), (0, True)], ids=["just before", "then"])
 def test_a_probe_goes_out_when_it_is_due(place: Place, clock: ShopClock, before_s: float, asks: bool) -> None:
     opened(place, clock)
-    for saga in recovery.circuit_probes():  # the first, which fails
+    for saga in recovery.launch_probes():  # the first, which fails
         fails(saga.saga)
     clock.until(circuit().next_probe_at, -before_s)
 
-    assert bool(list(recovery.circuit_probes())) is asks
+    assert bool(list(recovery.launch_probes())) is asks
 
 
 def test_a_probe_may_call_for_a_patience_and_a_lease_and_once_started_for_its_lease(place: Place, clock: ShopClock) -> None:
@@ -139,7 +139,7 @@ def test_another_one_asks_as_soon_as_a_probe_has_lost_its_right(place: Place, cl
     first = next_probe(clock)
     clock.until(circuit().probe_until, -before_s)
 
-    chosen = [launch.saga for launch in recovery.circuit_probes()]
+    chosen = [launch.saga for launch in recovery.launch_probes()]
 
     assert bool(chosen) is others
     assert first not in chosen
@@ -162,7 +162,7 @@ def test_our_own_trouble_asks_another_one_as_soon_as_before(place: Place, clock:
     claim = engine.start(saga, found(saga).epoch, "payment", False)
     assert claim is not None
 
-    engine.record_failure(claim, InDoubt("slow on our side", code="time_limit", outcome=Outcome.IGNORED))
+    engine.record_failure(claim, InDoubt("slow on our side", code="time_limit", signal=CircuitSignal.IGNORED))
 
     assert clock.left(circuit().next_probe_at) == 2 * BACKOFF
 
@@ -180,7 +180,7 @@ def test_a_hold_gives_back_exactly_the_time_that_it_took(place: Place, clock: Sh
     assert claim is not None
     clock.passes(4)
     engine.record_success(claim, {"charge_id": "c", "amount_minor": 100})
-    assert not list(recovery.circuit_probes())
+    assert not list(recovery.launch_probes())
     clock.until(found(second).wake_at)
     assert recovery.inspect_saga(second) is not None
 
@@ -203,7 +203,7 @@ def test_those_who_wait_are_woken_twenty_a_second_from_the_first_on(place: Place
     assert claim is not None
     engine.record_success(claim, {"charge_id": "c", "amount_minor": 100})
 
-    assert not list(recovery.circuit_probes())
+    assert not list(recovery.launch_probes())
 
     held = Saga.objects.exclude(held_by="").order_by("id")
     assert [clock.left(at) for at in held.values_list("wake_at", flat=True)] == [pytest.approx(n / 20) for n in range(1, len(held) + 1)]
@@ -211,7 +211,7 @@ def test_those_who_wait_are_woken_twenty_a_second_from_the_first_on(place: Place
 
 
 @pytest.mark.parametrize(("before_s", "is_open"), [(EDGE, False), (0, True)], ids=["just before", "then"])
-def test_who_was_never_asked_for_is_a_person_s_after_the_limit_of_an_outage(
+def test_who_was_never_asked_for_needs_a_person_after_the_limit_of_an_outage(
     place: Place, clock: ShopClock, before_s: float, is_open: bool
 ) -> None:
     opened(place, clock)

@@ -13,9 +13,9 @@ from fulfillment import engine, recovery
 from fulfillment.clock import shop_now
 from fulfillment.errors import Unavailable
 from fulfillment.models import Saga, SagaState, StepRecord, StepState
-from orders import probes
+from orders import queue_probes
 from orders.models import Order
-from orders.probes import QueueProbe
+from orders.queue_probes import QueueProbe
 from tests.fulfillment.conftest import now_due
 
 HOUR = timedelta(hours=1)
@@ -157,6 +157,6 @@ def test_a_stamp_from_a_clock_that_was_ahead_proves_nothing(db: None) -> None:
     """Else everything that waits in a queue would be taken for lost until the clock has caught up."""
     QueueProbe.objects.create(queue="saga")
 
-    probes.probe_came_out("saga", shop_now() + HOUR)
+    queue_probes.probe_came_out("saga", shop_now() + HOUR)
 
-    assert probes.lost_before("saga") is None
+    assert queue_probes.lost_before("saga") is None

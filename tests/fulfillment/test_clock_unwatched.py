@@ -14,13 +14,13 @@ from config.management.commands.sweep import Sweep
 from fulfillment import engine, recovery
 from fulfillment.circuit import Circuit, CircuitState
 from fulfillment.clock import shop_now
-from fulfillment.engine import attempts, budget
+from fulfillment.engine import budget, tries
 from fulfillment.errors import LAG, Busy, InDoubt, Unavailable
 from fulfillment.models import PastAttempt, Quarantine, Saga, SagaState, StepRecord
 from fulfillment.recovery import quarantine
-from orders import probes
+from orders import queue_probes
 from orders.clock_watch import ClockWatch
-from orders.probes import QueueProbe
+from orders.queue_probes import QueueProbe
 from tests.actors import AMARA
 from tests.fulfillment.conftest import now_due
 from tests.fulfillment.test_clock_jumps import HOUR, SetClock, set_clock, sweep
@@ -33,9 +33,9 @@ SECOND = timedelta(seconds=1)
 @pytest.fixture
 def process() -> Iterator[None]:
     """A worker's process that has just begun."""
-    was, attempts.watch = attempts.watch, ClockWatch(settings.CLOCK_TOLERANCE_S)
+    was, tries.watch = tries.watch, ClockWatch(settings.CLOCK_TOLERANCE_S)
     yield
-    attempts.watch = was
+    tries.watch = was
 
 
 def fail(saga: int) -> None:
@@ -160,7 +160,7 @@ def test_a_look_up_counts_only_as_far_as_this_process_has_seen_the_clock(saga: i
 
 def test_a_process_that_has_seen_enough_believes_the_clock(saga: int, process: None) -> None:
     engine.start(saga, 1, "payment", False)
-    attempts.watch._calm_since -= 2 * settings.LEASE_S
+    tries.watch._calm_since -= 2 * settings.LEASE_S
     StepRecord.objects.filter(saga=saga, name="payment").update(state="scheduled", asked_until=shop_now() - HOUR)
 
     second = engine.start(saga, 1, "payment", False)
@@ -198,13 +198,13 @@ def test_a_stamp_of_the_future_is_not_waited_for_and_proves_nothing(db: None, se
     """Else nothing would be asked for an hour, or everything would be taken for lost."""
     QueueProbe.objects.create(queue="saga", sent_at=shop_now(), out_at=shop_now(), awaited_since=shop_now(), unanswered=1)
     set_clock(-HOUR)
-    recovery.probes.want("saga")
+    recovery.queue_probes.want("saga")
 
     ((queue, stamp),) = recovery.probes_due()
-    assert probes.lost_before("saga") is None
-    probes.probe_came_out(queue, stamp)
+    assert queue_probes.lost_before("saga") is None
+    queue_probes.probe_came_out(queue, stamp)
 
-    assert probes.lost_before("saga") == stamp - timedelta(seconds=settings.TASK_HARD_LIMIT_S)
+    assert queue_probes.lost_before("saga") == stamp - timedelta(seconds=settings.TASK_HARD_LIMIT_S)
 
 
 def test_a_circuit_whose_probe_is_due_in_the_future_asks_now(db: None, set_clock: SetClock) -> None:
@@ -215,7 +215,7 @@ def test_a_circuit_whose_probe_is_due_in_the_future_asks_now(db: None, set_clock
     set_clock(-HOUR)
 
     assert circuit.wants_a_probe(shop_now())
-    assert not circuit.lets(1, shop_now())
+    assert not circuit.may_call(1, shop_now())
 
 
 def test_who_is_in_quarantine_until_the_future_is_inspected_now(saga: int, set_clock: SetClock) -> None:

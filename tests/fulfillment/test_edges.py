@@ -159,7 +159,7 @@ def paid_again(saga: int) -> None:
 
 
 @BOTH_SIDES
-def test_what_no_process_serves_is_a_person_s_after_its_time(saga: int, clock: ShopClock, after_s: float, is_over: bool) -> None:
+def test_what_no_process_serves_needs_a_person_after_its_time(saga: int, clock: ShopClock, after_s: float, is_over: bool) -> None:
     StepRecord.objects.filter(saga=saga, name="payment").update(name="gift_wrap")
     Saga.objects.update(launched_at=None)
     clock.until(found(saga).wake_at)
@@ -183,7 +183,7 @@ def test_the_last_try_is_the_one_that_the_setting_names(saga: int, clock: ShopCl
 
 
 @pytest.mark.parametrize(("losses", "goes_on"), [(12, True), (13, False)])
-def test_a_step_whose_worker_is_lost_again_and_again_is_a_person_s_after_so_many_launches(
+def test_a_step_whose_worker_is_lost_again_and_again_needs_a_person_after_so_many_launches(
     saga: int, clock: ShopClock, losses: int, goes_on: bool
 ) -> None:
     assert settings.POISON_AFTER == 12

@@ -13,7 +13,7 @@ from fulfillment.engine import compensation
 from fulfillment.explanation import LATE_AFTER_S, explain
 from fulfillment.models import Saga, StepRecord
 from orders.models import Order
-from orders.probes import Probes
+from orders.queue_probes import Probes
 from orders.timeline import TimelineEntry
 from tests.shop_clock import ShopClock
 
@@ -132,7 +132,7 @@ def test_a_message_in_a_queue_that_lets_nothing_out_is_not_reported_as_on_its_wa
     assert (explanation.public, explanation.blocked_on) == ("Payment takes longer than usual; it goes on by itself.", "a worker")
 
 
-def test_a_compensation_s_queue_is_its_own(saga: int, order: Order, clock: ShopClock) -> None:
+def test_a_compensation_has_a_queue_of_its_own(saga: int, order: Order, clock: ShopClock) -> None:
     StepRecord.objects.update(state="not_needed")
     StepRecord.objects.filter(name="payment").update(state="compensation_scheduled")
     Saga.objects.update(failure="payment_failed", state="compensating")

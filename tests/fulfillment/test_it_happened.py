@@ -15,7 +15,7 @@ from fulfillment.recovery import Refused, Request, decide, version_of
 from fulfillment.steps import known
 from orders.incidents import Incident
 from orders.models import Order, OrderLine
-from orders.timeline import Kind, TimelineEntry
+from orders.timeline import EntryKind, TimelineEntry
 from tests.actors import AMARA
 from tests.fulfillment.conftest import ADDRESS, SandboxProcess, now_due
 from tests.fulfillment.driving import copy_of, found, in_doubt, record, start, work
@@ -50,7 +50,7 @@ def happened(saga: int, **more: Any) -> recovery.Answer:
 
 
 def audited(saga: int) -> list[TimelineEntry]:
-    return list(TimelineEntry.objects.filter(order_id=found(saga).order_id, kind=Kind.OPERATOR))
+    return list(TimelineEntry.objects.filter(order_id=found(saga).order_id, kind=EntryKind.OPERATOR))
 
 
 @pytest.mark.parametrize(("given_back", "left"), [(100, "nothing of it is left"), (40, "€0.60 of it is left")], ids=["all of it", "a part"])

@@ -9,7 +9,7 @@ from fulfillment.errors import InDoubt, Unavailable
 from fulfillment.models import Saga, SagaState, StepState, StockLevel
 from fulfillment.recovery import circuits, sweep
 from orders.models import Order
-from orders.probes import QueueProbe
+from orders.queue_probes import QueueProbe
 from tests.actors import AMARA
 from tests.fulfillment.driving import found, paid, record, refused, start
 from tests.shop_clock import LIMITS_S, ShopClock

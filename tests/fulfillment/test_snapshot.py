@@ -126,7 +126,7 @@ def passed(queries: list[str]) -> tuple[int, float]:
 @pytest.mark.timeout(400)
 @pytest.mark.django_db(transaction=True)
 def test_the_queues_are_read_as_fast_while_somebody_holds_a_snapshot(
-    order: Order, saga: int, held_snapshot: None, report_line: Callable[[str], None]
+    order: Order, saga: int, held_snapshot: None, show_figure: Callable[[str], None]
 ) -> None:
     """A hundred thousand orders are written meanwhile, and nothing of that can be cleared away."""
     relay.register(discovery.names(), 1)
@@ -147,8 +147,8 @@ def test_the_queues_are_read_as_fast_while_somebody_holds_a_snapshot(
     pages, slowest = passed(loops.asked)
     pages_from_the_beginning, slowest_from_the_beginning = passed(beginners.asked)
 
-    report_line(
+    show_figure(
         f"held snapshot, {replay.written:,} orders: {pages} pages, {slowest:.2f} ms at most; from the beginning {pages_from_the_beginning:,}"
     )
-    report_line(f"pages, {slowest_from_the_beginning:.1f} ms")
+    show_figure(f"pages, {slowest_from_the_beginning:.1f} ms")
     assert pages < AT_MOST * pages_from_the_beginning

@@ -50,7 +50,7 @@ def test_what_a_request_publishes_carries_that_request(published: list[Any]) -> 
 def test_what_the_relay_publishes_carries_it_too(published: list[Any]) -> None:
     name = next(iter(side_effects.TASKS))
     fact: Any = "8e03978e-40d5-43e8-bc93-6894a57f9324"
-    side_effects.publish([side_effects.Message(fact=fact, subscriber=name, order="ORD-1", attempt=1, correlation_id="req-7")])
+    side_effects.publish([side_effects.Message(fact=fact, subscriber=name, order="ORD-1", launch=1, correlation_id="req-7")])
 
     assert published == ["req-7"]
 

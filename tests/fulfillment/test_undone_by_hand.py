@@ -17,7 +17,7 @@ from fulfillment.provider_call import call_provider
 from fulfillment.recovery import Refused, Request, decide, version_of
 from fulfillment.steps import known
 from orders.models import Order
-from orders.timeline import Kind, TimelineEntry
+from orders.timeline import EntryKind, TimelineEntry
 from tests.actors import AMARA, BELA
 from tests.fulfillment.conftest import ADDRESS, SandboxProcess, now_due
 from tests.fulfillment.driving import REFUSED, compensation_failed, copy_of, found, record, start, work
@@ -65,7 +65,7 @@ def say(saga: int, verb: str, amount_minor: int | None = None) -> recovery.Answe
 
 
 def shown_in_the_decision(saga: int, verb: str) -> str:
-    entry = TimelineEntry.objects.get(order_id=found(saga).order_id, kind=Kind.OPERATOR, code=verb)
+    entry = TimelineEntry.objects.get(order_id=found(saga).order_id, kind=EntryKind.OPERATOR, code=verb)
     answer: str = entry.detail["answer"]
     return answer
 
@@ -87,7 +87,7 @@ def test_a_part_given_back_elsewhere_is_entered_first(
 
     assert record(saga).state == StepState.COMPENSATION_FAILED
     assert ledger.remaining(found(saga).order_id) == 100
-    assert not TimelineEntry.objects.filter(order_id=found(saga).order_id, kind=Kind.OPERATOR).exists()
+    assert not TimelineEntry.objects.filter(order_id=found(saga).order_id, kind=EntryKind.OPERATOR).exists()
 
 
 @pytest.mark.parametrize(("verb", "ends"), [("undone_by_hand", SagaState.COMPENSATED), ("close", SagaState.CLOSED_BY_OPERATOR)])

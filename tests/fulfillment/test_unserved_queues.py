@@ -11,9 +11,9 @@ from django.test.utils import CaptureQueriesContext
 
 from config.management.commands.sweep import Sweep
 from fulfillment import recovery, tasks
-from orders import probes
+from orders import queue_probes
 from orders.incidents import Incident
-from orders.probes import QueueProbe
+from orders.queue_probes import QueueProbe
 from sideeffects import relay
 from sideeffects import tasks as side_effects
 from tests.shop_clock import ShopClock
@@ -37,8 +37,8 @@ def sent(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
     monkeypatch.setattr(tasks, "send_probe", send)
     monkeypatch.setattr(side_effects.probe, "apply_async", lambda **_: found.append("sideeffects"))
-    monkeypatch.setattr(side_effects, "_probes", probes.Probes())
-    recovery.probes._of_the_sweep._wanted.clear()
+    monkeypatch.setattr(side_effects, "_probes", queue_probes.Probes())
+    recovery.queue_probes._of_the_sweep._wanted.clear()
     return found
 
 
@@ -48,7 +48,7 @@ def incidents() -> list[tuple[str, str, str]]:
 
 def asked(queue: str) -> None:
     """A probe was put in, and nobody has read it yet."""
-    asking = probes.Probes()
+    asking = queue_probes.Probes()
     asking.want(queue)
     assert asking.due()
 
@@ -86,7 +86,7 @@ def test_a_person_is_notified_once_and_the_incident_is_resolved(
     call_command("incidents")
     assert "queue_unserved · 1 queue · no money at risk" in capsys.readouterr().out
 
-    probes.probe_came_out(queue, clock.now)
+    queue_probes.probe_came_out(queue, clock.now)
     one_round()
     assert incidents() == [(queue, "resolved", "served")]
 

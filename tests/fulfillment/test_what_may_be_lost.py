@@ -81,7 +81,7 @@ def test_a_probe_s_start_waits(clock: ShopClock, order: Order, compensating: boo
         circuit.failed(name, f"ORD-{10 + other}", -other, "The provider is down.", counts=True)
     engine.could_not_start(saga, Saga.objects.get(pk=saga).epoch)
     clock.until(circuit.Circuit.objects.get(pk=name).next_probe_at)
-    assert [launch.saga for launch in recovery.circuit_probes()] == [saga]
+    assert [launch.saga for launch in recovery.launch_probes()] == [saga]
 
     assert waits_for_the_disk(lambda: start(saga, compensating=compensating))
 
@@ -143,7 +143,7 @@ def test_an_errback_that_fences_a_worker_off_waits(saga: int) -> None:
     assert waits_for_the_disk(lambda: engine.chain_stopped(saga, 1))
 
 
-def test_a_person_s_decision_and_a_customer_s_cancel_wait(saga: int, order: Order) -> None:
+def test_a_decision_by_a_person_and_a_cancel_by_the_customer_wait(saga: int, order: Order) -> None:
     other = copy_of(order, "ORD-2")
     compensation_failed(saga)
     request = Request(order=order.number, verb="retry", version=version_of(order.pk), actor=AMARA, reason="mended")
@@ -153,7 +153,7 @@ def test_a_person_s_decision_and_a_customer_s_cancel_wait(saga: int, order: Orde
     assert Saga.objects.get(pk=other).cancel_requested_at is not None
 
 
-def test_whoever_opens_an_incident_of_a_person_s_order_waits(saga: int) -> None:
+def test_whoever_opens_an_incident_of_an_order_that_needs_a_person_waits(saga: int) -> None:
     Saga.objects.update(relaunches=settings.POISON_AFTER)
     now_due(saga)
 

@@ -35,7 +35,20 @@ METHODS = st.one_of(
 PATHS = [
     *[b"/api/v1/orders", b"/api/v1/orders/", b"/api/v1/orders/ORD-1", b"/api/v1/orders/ORD-1/cancel", b"/api/v1/products"],
     *[b"/api/v1/products/MUG", b"/api/v1/orders/ORD-1/events", b"/api/v1", b"/api/", b"/api/v1/metrics", b"/api/v1/loyalty"],
-    *[b"/healthz", b"/readyz/", b"/", b"/nothing", b"/admin/login/", b"/admin", b"/static/nothing.css", b"/favicon.ico", b"/docs"],
+    *[
+        b"/healthz",
+        b"/readyz/",
+        b"/",
+        b"/nothing",
+        b"/admin/login/",
+        b"/admin",
+        b"/static/nothing.css",
+        b"/favicon.ico",
+        b"/docs",
+        b"/openapi.json",
+        b"/problems/not-found",
+        b"/problems/x",
+    ],
 ]
 PIECES = st.one_of(
     st.sampled_from(

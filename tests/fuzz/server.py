@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import secrets
 import socket
 import subprocess
 import sys
@@ -16,6 +17,7 @@ from typing import Self
 from config.stack import commands, embedded
 from tests.engines import ROOT
 from tests.proofs import prepared
+from tests.proofs.black_box.stack import NO_RATE_LIMITS
 
 STARTS_WITHIN_S = 90.0
 ODD_LINES = re.compile(r"Traceback|Worker exiting|WORKER TIMEOUT|SIGKILL|died")
@@ -45,10 +47,11 @@ class Server:
         self._variables = {
             "DATABASE_URL": database,
             "CELERY_BROKER_URL": f"redis+socket://{folder}/no-broker",
-            "SECRET_KEY": "k" * 60,
+            "SECRET_KEY": secrets.token_urlsafe(50),
             "RUN_DIR": str(folder),
             "DEMO_VALUES": "1",
             "LOG_FORMAT": "line",
+            **NO_RATE_LIMITS,
             **more,
         }
 

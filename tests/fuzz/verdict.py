@@ -7,7 +7,7 @@ from collections import Counter
 from tests.fuzz.inputs import Exchange
 from tests.fuzz.wire import END, RESET, Answer, Heard, answers_in
 
-PAGES = re.compile(rb" (?:https?://[^/ ]*)?/(?:admin|static|docs|\?|#| )")  # answered to people, as HTML
+PAGES = re.compile(rb" (?:https?://[^/ ]*)?/(?:admin|static|docs|problems|\?|#| )")  # answered to people, as HTML
 MEMBERS = {"type", "title", "status", "code", "detail", "request_id"}
 MOST_BYTES = 64 * 1024  # of an error
 CLEAN_UP_TO = 256 * 1024  # bytes sent; what is far beyond any limit may be cut off

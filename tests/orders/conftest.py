@@ -1,25 +1,32 @@
 """The REST interface without a network: real database, no broker (what is launched on commit is not this folder's business)."""
 
 import uuid
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
 from django.contrib.auth.models import Permission, User
 from django.test import Client as Browser
-from knox.models import AuthToken
 from rest_framework.test import APIClient
 
 from fulfillment.models import StockLevel
+from orders import client_tokens
+from orders.client_tokens import Scope
 from orders.models import Product
 
 
 class Client:
-    """One API client with a token of its own."""
+    """One API client with a token of its own, which may do everything unless ``scopes`` say otherwise."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, scopes: Sequence[str] = tuple(Scope)) -> None:
         self.user = User.objects.create(username=name)
-        _, token = AuthToken.objects.create(user=self.user)
-        self.api = APIClient(headers={"Authorization": f"Token {token}"})
+        self.token = client_tokens.issue(self.user, scopes).secret
+        self.authorization = f"Bearer {self.token}"
+        self.api = APIClient(headers={"Authorization": self.authorization})
+
+    def another_token(self, scopes: Sequence[str] = tuple(Scope)) -> APIClient:
+        """Of the same client."""
+        return APIClient(headers={"Authorization": f"Bearer {client_tokens.issue(self.user, scopes).secret}"})
 
     def post(self, body: Any, key: str | None = None, **headers: str) -> Any:
         key = uuid.uuid4().hex if key is None else key

@@ -16,7 +16,7 @@ from orders.events import Line, OrderFulfilled
 from orders.incidents import Incident, IncidentKind, IncidentState
 from orders.models import Fact, Order, OrderLine
 from orders.refusals import RefusedAttempt
-from orders.timeline import Kind, TimelineEntry
+from orders.timeline import EntryKind, TimelineEntry
 from sideeffects.models import Delivery, DeliveryState
 from sideeffects.subscribers.loyalty.models import Balance, PointsEntry
 from sideeffects.subscribers.loyalty.subscriber import account_of
@@ -51,7 +51,7 @@ def an_order(number: str, email: str = EMAIL, **changes: Any) -> Order:
         record=shipping, compensating=True, attempt=1, key=f"{number}:shipping:compensate:1", message="not for Amara Okafor"
     )
     TimelineEntry.objects.create(
-        order=order, kind=Kind.STEP, name="shipping", detail={"message": "12 Harbour Rd is unknown", "tries": [{"at": "Cork"}]}
+        order=order, kind=EntryKind.STEP, name="shipping", detail={"message": "12 Harbour Rd is unknown", "tries": [{"at": "Cork"}]}
     )
     Incident.objects.create(
         order=order,

@@ -41,7 +41,9 @@ def test_an_order_that_has_ended_otherwise_is_not_cancelled(client: Client, body
     answers = [cancelled(client, order.number) for _ in range(2)]
 
     assert [answer.status_code for answer in answers] == [409, 409], answers[0].json()
-    assert answers[0].json()["code"] == "invalid_state"
+    document = answers[0].json()
+    assert (document["code"], document["order"], document["allowed_actions"]) == ("invalid_state", order.number, [])
+    assert document["order_status"] == order.status
     assert TimelineEntry.objects.count() == before
     assert Order.objects.get().status == (failure or "fulfilled")
 
@@ -53,7 +55,7 @@ def test_an_order_that_is_cancelled_is_cancelled(client: Client, body: dict[str,
 
     answer = cancelled(client, order.number)
 
-    assert (answer.status_code, answer.json()) == (200, {"number": order.number, "cancel": "accepted"})
+    assert (answer.status_code, answer.json()) == (200, {"number": order.number, "cancel": "cancelled", "status": "cancelled"})
 
 
 def test_an_order_that_is_being_compensated_ends_as_it_failed(client: Client, body: dict[str, Any]) -> None:
@@ -71,3 +73,20 @@ def test_an_order_that_is_under_way_is_cancelled_at_the_next_border(client: Clie
     answers = [cancelled(client, number) for _ in range(2)]
 
     assert [(answer.status_code, answer.json()["cancel"]) for answer in answers] == [(202, "accepted")] * 2
+
+
+@pytest.mark.parametrize("sent", [{"reason": "too late"}, ["x"]])
+def test_a_cancel_takes_no_fields(client: Client, body: dict[str, Any], sent: Any) -> None:
+    """What I send and nobody would read is refused by name, and nothing is recorded."""
+    number = client.post(body).json()["number"]
+
+    answer = client.api.post(f"/api/v1/orders/{number}/cancel", sent, format="json")
+
+    assert (answer.status_code, answer["Content-Type"]) == (400, "application/problem+json")
+    assert Saga.objects.get().cancel_requested_at is None
+
+
+def test_an_empty_object_is_no_field(client: Client, body: dict[str, Any]) -> None:
+    number = client.post(body).json()["number"]
+
+    assert client.api.post(f"/api/v1/orders/{number}/cancel", {}, format="json").status_code == 202

@@ -226,22 +226,22 @@ def test_an_answer_that_does_not_come_is_not_waited_for(statement: str, silent_s
 
 def test_while_a_server_is_silent_one_thread_at_a_time_asks_it() -> None:
     """The others are free for whoever asks whether this process lives."""
-    line = base._Line()
-    with pytest.raises(psycopg.errors.ConnectionTimeout), line.asking():
+    server = base._Server()
+    with pytest.raises(psycopg.errors.ConnectionTimeout), server.asking():
         raise psycopg.errors.ConnectionTimeout
 
-    with line.asking(), pytest.raises(psycopg.OperationalError, match="another thread"), line.asking():
+    with server.asking(), pytest.raises(psycopg.OperationalError, match="another thread"), server.asking():
         raise AssertionError("two ask")
 
-    with line.asking(), line.asking():
+    with server.asking(), server.asking():
         pass
 
 
 def test_a_server_that_refuses_is_not_silent() -> None:
     """It was restarted, or has no connection left: that is answered at once, and asked again at once."""
-    line = base._Line()
-    with pytest.raises(psycopg.OperationalError), line.asking():
+    server = base._Server()
+    with pytest.raises(psycopg.OperationalError), server.asking():
         raise psycopg.OperationalError("connection refused")
 
-    with line.asking(), line.asking():
+    with server.asking(), server.asking():
         pass

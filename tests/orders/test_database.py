@@ -25,10 +25,10 @@ def raised(db: None) -> Raised:
     return run
 
 
-def test_a_statement_past_its_limit_was_not_granted_and_is_our_trouble(raised: Raised) -> None:
+def test_a_statement_past_its_limit_is_a_timeout_and_is_our_trouble(raised: Raised) -> None:
     error = raised("SET LOCAL statement_timeout = '20ms'", "SELECT pg_sleep(1)")
 
-    assert database.was_not_granted(error) and database.is_our_trouble(error)
+    assert database.is_timeout(error) and database.is_our_trouble(error)
     assert not database.is_unusable(error)
 
 
@@ -68,7 +68,7 @@ ENDS_A_CONNECTION = {
 LEAVES_IT = {
     "40001": "a lost race",
     "40P01": "a deadlock",
-    "55P03": "a lock that was not granted",
+    "55P03": "a lock that timed out",
     "57014": "a statement past its limit",
     "23505": "a row that is there already",
     "22012": "a division by zero",
@@ -96,7 +96,7 @@ def test_a_code_that_ends_a_connection_makes_it_unusable(code: str) -> None:
 
     assert database.sqlstate(error) == code
     assert database.is_unusable(error) and database.is_our_trouble(error)
-    assert not database.was_not_granted(error) and not database.lost_a_race(error)
+    assert not database.is_timeout(error) and not database.lost_a_race(error)
 
 
 @pytest.mark.parametrize("code", LEAVES_IT, ids=LEAVES_IT.get)

@@ -15,7 +15,7 @@ from orders.clock import ShopNow
 from orders.incidents import Incident, IncidentState
 from orders.models import Fact, Order
 from orders.refusals import RefusedAttempt
-from orders.timeline import Kind, TimelineEntry
+from orders.timeline import EntryKind, TimelineEntry
 from sideeffects.models import Delivery, DeliveryState
 from sideeffects.subscribers.loyalty.models import PointsEntry
 from sideeffects.subscribers.loyalty.subscriber import audit
@@ -92,7 +92,7 @@ def audit_of_balances() -> list[str]:
 def test_what_only_looks_like_a_part_of_the_address_stays(postal_code: str, kept: str) -> None:
     """My postal code is 101, as of half of Reykjavik: the books keep amounts, dates and the providers' references."""
     order = an_order("ORD-7", shipping_address=ADDRESS | {"postal_code": postal_code})
-    TimelineEntry.objects.create(order=order, kind=Kind.OPERATOR, detail={"reason": kept, "answer": f"at {postal_code}, Amara"})
+    TimelineEntry.objects.create(order=order, kind=EntryKind.OPERATOR, detail={"reason": kept, "answer": f"at {postal_code}, Amara"})
     StepRecord.objects.filter(saga__order=order).update(receipt={"charge_id": kept})
 
     run(EMAIL, *BY)

@@ -29,7 +29,7 @@ def test_a_good_order_is_stored_with_its_saga_and_its_first_step_scheduled(clien
     ]
 
 
-def test_the_price_is_the_catalogue_s_and_stays_when_the_catalogue_changes(client: Client, body: dict[str, Any]) -> None:
+def test_the_price_comes_from_the_catalogue_and_stays_when_the_catalogue_changes(client: Client, body: dict[str, Any]) -> None:
     """What I saw is what I pay."""
     number = client.post(body).json()["number"]
     Product.objects.update(price_minor=1)

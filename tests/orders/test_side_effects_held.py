@@ -60,11 +60,11 @@ def test_the_list_and_the_page_say_that_they_cannot_be_read(operator: Browser, o
 
 def test_a_client_reads_its_order_and_null_for_them(client: Client, order: Order) -> None:
     with held(HELD):
-        shown = timed(lambda: client.get(f"/orders/{order.number}?expand=why")).json()
+        shown = timed(lambda: client.get(f"/orders/{order.number}?expand=steps,deliveries,why")).json()
 
-    assert shown["side_effects"] is None
+    assert shown["deliveries"] is None
     assert (shown["number"], len(shown["steps"])) == (order.number, 3)
-    assert [effect["state"] for effect in client.get(f"/orders/{order.number}").json()["side_effects"]] == ["delivered"]
+    assert [effect["state"] for effect in client.get(f"/orders/{order.number}?expand=deliveries").json()["deliveries"]] == ["delivered"]
 
 
 def test_a_table_that_is_broken_hides_no_order_either(client: Client, operator: Browser, order: Order) -> None:
@@ -72,7 +72,7 @@ def test_a_table_that_is_broken_hides_no_order_either(client: Client, operator: 
     with connection.cursor() as cursor:
         cursor.execute("ALTER TABLE sideeffects_delivery RENAME TO gone")
         try:
-            assert client.get(f"/orders/{order.number}").json()["side_effects"] is None
+            assert client.get(f"/orders/{order.number}?expand=deliveries").json()["deliveries"] is None
             assert "cannot be read" in operator.get("/admin/orders/order/").content.decode()
         finally:
             cursor.execute("ALTER TABLE gone RENAME TO sideeffects_delivery")

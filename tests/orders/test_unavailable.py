@@ -56,14 +56,14 @@ def test_reading_a_table_that_somebody_has_locked_is_answered_in_time(client: Cl
 
 def test_whoever_cannot_even_be_recognised_now_is_answered_in_time(client: Client) -> None:
     """The table of tokens is locked: I am not told that my token is wrong."""
-    with held("LOCK TABLE knox_authtoken IN ACCESS EXCLUSIVE MODE"):
+    with held("LOCK TABLE orders_clienttoken IN ACCESS EXCLUSIVE MODE"):
         began = time.monotonic()
         comes_again(client.get("/orders"), began)
 
 
 def test_nobody_writes_lines_of_their_own_into_the_log(client: Client, caplog: pytest.LogCaptureFixture) -> None:
     """Whoever asks for a path with a line break in it, while the table of tokens is locked, needs no token for it."""
-    with held("LOCK TABLE knox_authtoken IN ACCESS EXCLUSIVE MODE"):
+    with held("LOCK TABLE orders_clienttoken IN ACCESS EXCLUSIVE MODE"):
         client.get("/orders/ORD-1%0A2026-11-27%20ERROR%20incident%20opened%1B[2J")
 
     (message,) = [record.getMessage() for record in caplog.records if record.name == "orders.api.unavailable"]

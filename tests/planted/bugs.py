@@ -40,7 +40,7 @@ BUGS = (
     Bug(
         name="a stamp proves lost what a busy worker may still hold",
         blindness=ARITHMETIC,
-        file="orders/probes.py",
+        file="orders/queue_probes.py",
         search="out_at - timedelta(seconds=settings.TASK_HARD_LIMIT_S)",
         replace="out_at - timedelta(seconds=settings.TASK_SOFT_LIMIT_S)",
     ),
@@ -55,7 +55,7 @@ BUGS = (
     Bug(
         name="a success does not wait for the disk",
         blindness=BOUNDARIES,
-        file="fulfillment/engine/attempts.py",
+        file="fulfillment/engine/tries.py",
         search="    recorded = succeed(saga, claim.name, receipt, claim.compensating)\n",
         replace="    may_be_lost()\n    recorded = succeed(saga, claim.name, receipt, claim.compensating)\n",
     ),
@@ -238,7 +238,7 @@ BUGS = (
         name="the older of two stamps has the last word",
         is_later=True,
         blindness=AT_ONCE,
-        file="orders/probes.py",
+        file="orders/queue_probes.py",
         search='then=Greatest("out_at", Value(stamp))',
         replace="then=Value(stamp)",
     ),

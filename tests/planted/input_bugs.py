@@ -88,8 +88,8 @@ INPUT_BUGS = (
         is_later=True,
         blindness=STRANGERS,
         file="sideeffects/replay.py",
-        search="choice.letters().filter(subscriber__in=subscribers), send_again)",
-        replace="choice.letters(), send_again)",
+        search="selection.letters().filter(subscriber__in=subscribers), send_again)",
+        replace="selection.letters(), send_again)",
     ),
     Bug(
         name="the digest of a body is that of its letters, however they are composed",

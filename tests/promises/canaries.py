@@ -24,12 +24,8 @@ from tests.proofs.black_box.waiting import wait_for
 WORKER = f"canary@{socket.gethostname()}"
 BASE64 = re.compile(rb"[A-Za-z0-9+/]{40,}")
 RULE = f"canary_{uuid.uuid4().hex[:8]}"  # a constraint that rows with marked values break
-SAID_TO_THE_PERSON = (
-    "API token",
-    "operator token",
-    "admin password",
-    "Flower password",
-)  # `make up` tells them the terminal that it was started from
+# `make up` tells them the terminal that it was started from.
+SAID_TO_THE_PERSON = ("API token", "operator token", "admin password", "Flower password")
 
 
 def mark() -> str:
@@ -88,7 +84,7 @@ def place_all_kinds(shop: Shop, planted: Planted) -> list[str]:
     numbers = [str(answer.json()["number"]) for answer in answers]
     ends = [shop.ends(number, 60) for number in numbers]
     assert ends == ["fulfilled", "payment_failed", "shipping_failed", "fulfilled", "fulfilled"]
-    wait_for(lambda: all(effect["state"] in ("delivered", "dead") for effect in shop.order(numbers[3])["side_effects"]))
+    wait_for(lambda: all(effect["state"] in ("delivered", "dead") for effect in shop.order(numbers[3])["deliveries"]))
     return numbers
 
 

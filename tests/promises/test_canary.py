@@ -34,7 +34,7 @@ def planted(shop: Shop) -> Planted:
     return planted
 
 
-def test_marked_values_are_found_nowhere(shop: Shop, planted: Planted, report_line: Callable[[str], None]) -> None:
+def test_marked_values_are_found_nowhere(shop: Shop, planted: Planted, show_figure: Callable[[str], None]) -> None:
     """What I entrust to the shop is read by those who work on my order, and by nobody who merely has an account on its machine."""
     with by_hand(shop, planted) as flower, overheard(shop) as events:
         orders = place_all_kinds(shop, planted)
@@ -50,7 +50,7 @@ def test_marked_values_are_found_nowhere(shop: Shop, planted: Planted, report_li
     search_logs(shop, planted)
     open_to_others = search_files(shop, planted)
 
-    report_line(f"canary: {planted.places} places searched, {len(planted.marks)} marks planted, {len(planted.found)} found")
+    show_figure(f"canary: {planted.places} places searched, {len(planted.marks)} marks planted, {len(planted.found)} found")
     assert planted.places > 50
     assert len(planted.marks) >= 12
     assert (sorted(planted.found), open_to_others) == ([], [])

@@ -14,7 +14,7 @@ def ended(shop: Shop) -> set[int]:
     return {int(pid) for pid in ENDED.findall((shop.stack.run_dir / "log" / "saga.log").read_text(errors="replace"))}
 
 
-def test_a_process_in_which_nothing_succeeds_is_replaced(shop: Shop, report_line: Callable[[str], None]) -> None:
+def test_a_process_in_which_nothing_succeeds_is_replaced(shop: Shop, show_figure: Callable[[str], None]) -> None:
     """Whatever made every task fail: when it is over, new processes work, and all our orders arrive."""
     before, ended_before = set(shop.children_of("saga")), ended(shop)
     with shop.stopped("saga"):
@@ -27,6 +27,6 @@ def test_a_process_in_which_nothing_succeeds_is_replaced(shop: Shop, report_line
 
     assert [shop.ends(number, 60) for number in numbers] == ["fulfilled"] * 12
     assert not before & set(shop.children_of("saga"))
-    report_line(
+    show_figure(
         f"every task failed for a while: {len(ended(shop) - ended_before)} pool processes ended themselves, 12 of 12 orders arrived"
     )

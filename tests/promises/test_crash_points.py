@@ -43,7 +43,7 @@ def turns_back_in_doubt(shop: Shop) -> str:
 
 
 @pytest.mark.timeout(240)
-def test_every_boundary_is_killed_once_and_every_order_adds_up(shop: Shop, report_line: Callable[[str], None]) -> None:
+def test_every_boundary_is_killed_once_and_every_order_adds_up(shop: Shop, show_figure: Callable[[str], None]) -> None:
     """However often they die on my order, I pay once and get one parcel, or I pay nothing and get none."""
     armed = FORWARD + BACKWARD + ENGINE
     for point in armed:
@@ -61,7 +61,7 @@ def test_every_boundary_is_killed_once_and_every_order_adds_up(shop: Shop, repor
         _until_at_rest(shop, numbers)
 
     missed = [point for point in armed if not shop.hit(point)]
-    report_line(f"crash points: {len(armed) - len(missed)} of {len(armed)} killed a process, {len(numbers)} orders at rest")
+    show_figure(f"crash points: {len(armed) - len(missed)} of {len(armed)} killed a process, {len(numbers)} orders at rest")
     assert missed == []
     for number in numbers:
         ended, total = shop.order(number)["status"], shop.total(number)

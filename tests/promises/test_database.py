@@ -44,7 +44,7 @@ def all_at_rest(shop: Shop, numbers: list[str]) -> bool:
     return shop.sql(DELIVERED, numbers) == [(4 * len(numbers),)]
 
 
-def test_a_database_restart_under_load_breaks_no_order(shop: Shop, report_line: Callable[[str], None]) -> None:
+def test_a_database_restart_under_load_breaks_no_order(shop: Shop, show_figure: Callable[[str], None]) -> None:
     """The database went down in the middle of forty orders: all of them arrive, and what comes after it notices nothing."""
     began = datetime.now()
     numbers = shop.place_many(40)
@@ -60,7 +60,7 @@ def test_a_database_restart_under_load_breaks_no_order(shop: Shop, report_line: 
     wait_for(lambda: all_at_rest(shop, after), 30)
     failed = failed_tasks(shop, began)
     afterwards = [received for received in failed if received >= back]
-    report_line(
+    show_figure(
         f"database restart: {len(failed) - len(afterwards)} tasks failed meanwhile, {len(afterwards)} afterwards; 50 of 50 orders at rest"
     )
     assert afterwards == []
@@ -97,7 +97,7 @@ def _safely(shop: Shop, numbers: list[str]) -> bool:
         return False
 
 
-def test_database_connections_are_kept_across_tasks(shop: Shop, report_line: Callable[[str], None]) -> None:
+def test_database_connections_are_kept_across_tasks(shop: Shop, show_figure: Callable[[str], None]) -> None:
     """Seventy tasks need no connection of their own."""
     warm = shop.place_many(8)
     wait_for(lambda: all_at_rest(shop, warm), 30)
@@ -107,12 +107,12 @@ def test_database_connections_are_kept_across_tasks(shop: Shop, report_line: Cal
         numbers = shop.place_many(10)
         wait_for(lambda: watching.execute(DELIVERED, [numbers]).fetchall() == [(40,)])
         ((after,),) = watching.execute(sessions).fetchall()
-    report_line(f"70 tasks, 10 requests: {after - before} new connections")
+    show_figure(f"70 tasks, 10 requests: {after - before} new connections")
     assert after - before <= 8
 
 
 @pytest.mark.timeout(120)
-def test_a_fulfilled_order_costs_at_most_twelve_write_transactions_and_five_waits(shop: Shop, report_line: Callable[[str], None]) -> None:
+def test_a_fulfilled_order_costs_at_most_twelve_write_transactions_and_five_waits(shop: Shop, show_figure: Callable[[str], None]) -> None:
     """How they are counted: docs/design.md, the write path."""
     with shop.stopped("sweep", "relay"):  # they write by the round, not by the order
         time.sleep(NOTED_AFTER_S)
@@ -125,7 +125,7 @@ def test_a_fulfilled_order_costs_at_most_twelve_write_transactions_and_five_wait
         waited = _waited(shop) - waits
 
     cost = f"{written / COUNTED:g} write transactions (at most {WRITES}), {waited / COUNTED:g} that wait for the disk (at most {WAITS})"
-    report_line(f"per fulfilled order: {cost}")
+    show_figure(f"per fulfilled order: {cost}")
     assert 0 < written <= WRITES * COUNTED
     assert 0 < waited <= WAITS * COUNTED
 

@@ -18,8 +18,8 @@ def test_an_order_is_paid_reserved_shipped_and_published(shop: Shop) -> None:
         ("inventory", "succeeded"),
         ("shipping", "succeeded"),
     ]
-    wait_for(lambda: [e["state"] for e in shop.order(number)["side_effects"]] == ["delivered"] * 4)
-    assert sorted(effect["subscriber"] for effect in shop.order(number)["side_effects"]) == SUBSCRIBERS
+    wait_for(lambda: [e["state"] for e in shop.order(number)["deliveries"]] == ["delivered"] * 4)
+    assert sorted(effect["subscriber"] for effect in shop.order(number)["deliveries"]) == SUBSCRIBERS
 
 
 def test_the_receipt_is_mailed_with_a_stable_message_id(shop: Shop) -> None:

@@ -16,7 +16,7 @@ WHERE o.number = ANY(%s) AND d.state = 'delivered'
 FOUR_LEASES_S = 12.0  # at the tests' scale: an order that waited for such a table would have been taken over, and turned back
 
 
-def test_every_table_of_the_side_effects_is_held_and_orders_are_fulfilled_as_always(shop: Shop, report_line: Callable[[str], None]) -> None:
+def test_every_table_of_the_side_effects_is_held_and_orders_are_fulfilled_as_always(shop: Shop, show_figure: Callable[[str], None]) -> None:
     """Somebody repairs the loyalty programme's tables at noon: my parcel leaves, paid once, and my points come afterwards."""
     tables = [name for (name,) in shop.sql(TABLES)]
     assert len(tables) >= 8
@@ -34,7 +34,7 @@ def test_every_table_of_the_side_effects_is_held_and_orders_are_fulfilled_as_alw
         assert shop.sql(STATUS, numbers) == [(6,)]
 
     wait_for(lambda: shop.sql(DELIVERED, numbers) == [(24,)], 60)
-    report_line(f"every table of the side effects held for {FOUR_LEASES_S:g} s: 6 of 6 orders fulfilled after {fulfilled_s:.1f} s")
+    show_figure(f"every table of the side effects held for {FOUR_LEASES_S:g} s: 6 of 6 orders fulfilled after {fulfilled_s:.1f} s")
     for number in numbers:
         assert shop.ledger(number) == [("charge", shop.total(number)), ("label", None)]
 

@@ -8,7 +8,7 @@ NOT_ANSWERED = "SELECT state FROM orders_incident WHERE subject = 'email' AND co
 
 
 def states(shop: Shop, number: str) -> dict[str, str]:
-    return {effect["subscriber"]: effect["state"] for effect in shop.order(number)["side_effects"]}
+    return {effect["subscriber"]: effect["state"] for effect in shop.order(number)["deliveries"]}
 
 
 def others_delivered(shop: Shop, number: str, broken: str) -> bool:

@@ -45,7 +45,7 @@ def holder(shop: Shop) -> int:
 
 
 def test_a_sweep_frozen_in_the_middle_of_a_transaction_is_replaced_and_changes_nothing_when_it_wakes_up(
-    shop: Shop, spare: int, report_line: Callable[[str], None]
+    shop: Shop, spare: int, show_figure: Callable[[str], None]
 ) -> None:
     """The machine of the sweep stands still while it works on my order: my order, and the ones behind it, go on within seconds."""
     frozen = shop.stack.pid("sweep")
@@ -72,7 +72,7 @@ def test_a_sweep_frozen_in_the_middle_of_a_transaction_is_replaced_and_changes_n
     assert holder(shop) == spare
     assert shop.order(mine)["timeline"] == history
     assert shop.ledger(mine) == [("charge", shop.total(mine)), ("label", None)]
-    report_line(f"a frozen sweep was replaced after {replaced_after_s:.1f} s; woken up it changed nothing")
+    show_figure(f"a frozen sweep was replaced after {replaced_after_s:.1f} s; woken up it changed nothing")
 
 
 def test_the_spare_that_ends_hands_the_turn_over_at_once(shop: Shop) -> None:

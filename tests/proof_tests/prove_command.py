@@ -1,9 +1,10 @@
 """``manage.py prove``, as the tests of the crash matrix run it."""
 
 import os
-import subprocess
 import sys
 from pathlib import Path
+
+from tests.proof_tests.commands import run_to_its_end
 
 REPRESENTATIVE = [
     "before_start.do.inventory.none.kill",
@@ -31,7 +32,7 @@ def prove(folder: Path, *words: str) -> tuple[int, str, str]:
     """``manage.py prove`` of the checkout in ``folder``, as a user runs it."""
     theirs = ("DATABASE_URL", "CELERY_BROKER_URL", "RUN_DIR", "SANDBOX_URL", "CRASH_POINTS", "PYTHONPATH")
     env = {name: value for name, value in os.environ.items() if name not in theirs}
-    run = subprocess.run([sys.executable, "manage.py", "prove", *words], cwd=folder, env=env, capture_output=True, text=True, timeout=360)
+    run = run_to_its_end([sys.executable, "manage.py", "prove", *words], folder, env, within_s=360)
     return run.returncode, run.stdout, run.stderr
 
 

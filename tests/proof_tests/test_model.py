@@ -11,11 +11,11 @@ FAULTS = 2
 AT_MOST = 3  # one rule needs a third fault to show what it is for
 
 
-def test_the_design_holds_in_every_state_that_two_faults_can_reach(report_line: Callable[[str], None]) -> None:
+def test_the_design_holds_in_every_state_that_two_faults_can_reach(show_figure: Callable[[str], None]) -> None:
     """Lose, double, kill, pause, crash, cancel, in any order: charged and shipped, or neither; never stranded."""
     found = explore(replace(rules_from(""), max_faults=FAULTS))
 
-    report_line(f"model: {found.states:,} states with up to {FAULTS} faults, no breach; at rest: {found.endings}")
+    show_figure(f"model: {found.states:,} states with up to {FAULTS} faults, no breach; at rest: {found.endings}")
     assert found.breach is None, "\n".join(found.trace)
     assert found.states > 30_000
     assert {"completed", "compensated"} <= set(found.endings)

@@ -18,7 +18,7 @@ from tests.proofs.checkout import copy_code
 
 
 @pytest.mark.timeout(400)
-def test_a_representative_part_of_the_matrix_holds(report_line: Callable[[str], None]) -> None:
+def test_a_representative_part_of_the_matrix_holds(show_figure: Callable[[str], None]) -> None:
     """Each boundary once and each kind of fault once: whatever dies and whoever lies, my order adds up."""
     begun = time.monotonic()
 
@@ -29,7 +29,7 @@ def test_a_representative_part_of_the_matrix_holds(report_line: Callable[[str], 
     assert {case["case"] for case in found["cases"]} == set(REPRESENTATIVE)
     assert (found["breaches"], found["injected"]) == (0, 33)
     assert f"{len(REPRESENTATIVE)} cases, 33 faults injected, 0 breaches" in err
-    report_line(f"prove: {len(REPRESENTATIVE)} cases, 33 faults injected, 0 breaches, {time.monotonic() - begun:.0f} s")
+    show_figure(f"prove: {len(REPRESENTATIVE)} cases, 33 faults injected, 0 breaches, {time.monotonic() - begun:.0f} s")
 
 
 # Bugs that projects of this kind really have: (file, what stands there, what a hurried hand would write, the case, what must be reported)
@@ -88,7 +88,7 @@ NEWCOMER = [
 
 
 @pytest.mark.timeout(400)
-def test_a_newcomer_proves_a_step_and_a_provider_by_the_docs_alone(tmp_path: Path, report_line: Callable[[str], None]) -> None:
+def test_a_newcomer_proves_a_step_and_a_provider_by_the_docs_alone(tmp_path: Path, show_figure: Callable[[str], None]) -> None:
     """I wrote a step and call my own provider: what the page says is enough to see it survive."""
     page = (ROOT / "docs/prove.md").read_text()
     folder = checkout_with(tmp_path, "fulfillment/steps/__init__.py", *_new_line(page, "STEPS: tuple"))
@@ -112,7 +112,7 @@ def test_a_newcomer_proves_a_step_and_a_provider_by_the_docs_alone(tmp_path: Pat
 
     assert code == 0, out + err
     assert out.rstrip().endswith("4 cases, 7 faults injected, 0 breaches"), out
-    report_line("prove: a newcomer's step and provider, " + out.rstrip().splitlines()[-1])
+    show_figure("prove: a newcomer's step and provider, " + out.rstrip().splitlines()[-1])
 
 
 def _quoted(page: str, beginning: str) -> str:

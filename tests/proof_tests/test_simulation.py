@@ -23,7 +23,7 @@ def simulator() -> Iterator[Simulator]:
 
 
 @pytest.mark.timeout(120)
-def test_many_histories_end_well(simulator: Simulator, report_line: Callable[[str], None]) -> None:
+def test_many_histories_end_well(simulator: Simulator, show_figure: Callable[[str], None]) -> None:
     """Whatever happens to an order, in any order: paid and shipped, or neither, or a person knows."""
     endings: Counter[str] = Counter()
     transitions: Counter[str] = Counter()
@@ -33,7 +33,7 @@ def test_many_histories_end_well(simulator: Simulator, report_line: Callable[[st
         endings[verdict.ending] += 1
         transitions += verdict.transitions
 
-    report_line(
+    show_figure(
         f"simulation: {SEEDS} histories, {sum(transitions.values())} transitions of {len(transitions)} kinds, no breach; ended {dict(endings)}"
     )
     assert {"completed", "compensated", "needs_attention"} <= set(endings)
@@ -55,16 +55,16 @@ def test_a_scripted_case_that_is_known_to_hurt_ends_well(simulator: Simulator, c
 
 @pytest.mark.timeout(180)
 @pytest.mark.parametrize("mutation", MUTATIONS)
-def test_a_broken_engine_is_seen(simulator: Simulator, mutation: str, report_line: Callable[[str], None]) -> None:
+def test_a_broken_engine_is_seen(simulator: Simulator, mutation: str, show_figure: Callable[[str], None]) -> None:
     """A simulation that finds nothing wrong with it would prove nothing."""
     with MUTATIONS[mutation]():
         for name, case in SCRIPTED_CASES.items():
             with suppress(LookupError):  # a broken engine may not even get there
                 if (verdict := simulator.run(0, scripted=case)).breach:
-                    report_line(f"{mutation}: seen by the scripted case {name!r}: {verdict.breach[:110]}")
+                    show_figure(f"{mutation}: seen by the scripted case {name!r}: {verdict.breach[:110]}")
                     return
         for seed in range(ENOUGH):
             if (verdict := simulator.run(seed)).breach:
-                report_line(f"{mutation}: seen after {seed + 1} histories: {verdict.breach[:110]}")
+                show_figure(f"{mutation}: seen after {seed + 1} histories: {verdict.breach[:110]}")
                 return
     pytest.fail(f"{mutation}: {ENOUGH} histories, and nothing was seen")

@@ -9,6 +9,6 @@ from tests.proof_tests.test_storm_small import OF_MANY, holds
 
 @pytest.mark.timeout(480)
 @pytest.mark.parametrize("name", OF_MANY)
-def test_a_small_storm_of_many_holds(name: str, report_line: Callable[[str], None]) -> None:
+def test_a_small_storm_of_many_holds(name: str, show_figure: Callable[[str], None]) -> None:
     """However many wait, lie about or come from another release: my order is served beside them, and ends as it must."""
-    holds(name, report_line)
+    holds(name, show_figure)

@@ -11,6 +11,6 @@ from tests.proof_tests.test_storm_small import OF_MONEY, holds
 
 @pytest.mark.timeout(480)
 @pytest.mark.parametrize("name", OF_MONEY)
-def test_a_small_storm_of_money_holds(name: str, report_line: Callable[[str], None]) -> None:
+def test_a_small_storm_of_money_holds(name: str, show_figure: Callable[[str], None]) -> None:
     """Whoever refunds, charges late or books what nobody asked for: I pay once, or not at all, or a person is notified."""
-    holds(name, report_line)
+    holds(name, show_figure)

@@ -3,7 +3,6 @@
 import json
 import os
 import shutil
-import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -14,6 +13,7 @@ import pytest
 
 from tests.debian import install
 from tests.engines import ROOT, RUN_DIR
+from tests.proof_tests.commands import run_to_its_end
 from tests.proofs.storms.scenarios import SCENARIOS
 
 # What each small storm must have met, at least: a storm that met nothing has shown nothing.
@@ -46,7 +46,7 @@ def storm(folder: Path, run_dir: Path, name: str) -> tuple[int, dict[str, Any], 
     """(exit code, what the one storm printed, what a person sees)."""
     env = os.environ | {"RUN_DIR": str(run_dir)}
     words = [sys.executable, "manage.py", "storm", "--size", "small", "--only", name, "--json"]
-    run = subprocess.run(words, cwd=folder, env=env, capture_output=True, text=True, timeout=420)
+    run = run_to_its_end(words, folder, env, within_s=420)
     assert run.stdout, run.stderr
     return run.returncode, json.loads(run.stdout)["storms"][0], run.stderr
 
@@ -62,7 +62,7 @@ def test_every_storm_has_its_small_version_here() -> None:
     assert set(MET) == {scenario.name for scenario in SCENARIOS}
 
 
-def holds(name: str, report_line: Callable[[str], None]) -> None:
+def holds(name: str, show_figure: Callable[[str], None]) -> None:
     begun = time.monotonic()
 
     code, output, seen = storm(ROOT, RUN_DIR / "storm", name)
@@ -72,13 +72,13 @@ def holds(name: str, report_line: Callable[[str], None]) -> None:
     assert {what: output["counts"][what] for what in MET[name] if output["counts"][what] < MET[name][what]} == {}
     assert "not shown" not in output["counts"] or os.environ.get("CI") != "true", output["counts"]
     assert f"1 storms, {output['orders']:,} orders, 0 breaches" in seen
-    report_line(
+    show_figure(
         f"storm {name}: {', '.join(f'{what} {count}' for what, count in output['counts'].items())}; {time.monotonic() - begun:.0f} s"
     )
 
 
 @pytest.mark.timeout(480)
 @pytest.mark.parametrize("name", [name for name in MET if name not in OF_MONEY + OF_MANY])
-def test_a_small_storm_holds(name: str, report_line: Callable[[str], None]) -> None:
+def test_a_small_storm_holds(name: str, show_figure: Callable[[str], None]) -> None:
     """Whatever is down, killed, wiped or left behind: my order ends as it must, paid once or not at all."""
-    holds(name, report_line)
+    holds(name, show_figure)

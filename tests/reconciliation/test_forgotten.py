@@ -146,7 +146,7 @@ def test_shown_first_and_nothing_is_done(shop: Shop, forgotten: None, capsys: py
     assert numbers.newest() == 1000
 
 
-def test_afterwards_each_forgotten_order_is_a_person_s_and_new_ones_are_taken(
+def test_afterwards_each_forgotten_order_needs_a_person_and_new_ones_are_taken(
     shop: Shop, forgotten: None, placed: Callable[[], Any]
 ) -> None:
     """Under a number that nobody has ever had."""

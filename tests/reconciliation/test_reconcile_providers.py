@@ -122,7 +122,7 @@ def test_without_keys_what_was_given_back_is_closed(shop: Shop, settings: Any) -
     assert shop.found() == []
 
 
-def test_our_ledger_and_the_provider_s_must_agree(shop: Shop, fulfilled: Order) -> None:
+def test_our_ledger_and_that_of_the_provider_must_agree(shop: Shop, fulfilled: Order) -> None:
     ledger.enter(fulfilled.pk, "payment", LedgerEntry.Operation.REFUNDED, "by mistake", 420)
 
     assert shop.found() == [("ORD-1", Rule.LEDGER_AGREES, 420)]

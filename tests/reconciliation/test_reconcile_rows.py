@@ -14,7 +14,7 @@ from tests.reconciliation.shop import TOTAL, Shop
 from tests.sideeffects.conftest import ALL_LOST
 
 
-def test_a_status_that_is_not_the_saga_s_is_found(shop: Shop, failed: Order) -> None:
+def test_a_status_that_differs_from_the_saga_is_found(shop: Shop, failed: Order) -> None:
     Saga.objects.update(failure=Status.CANCELLED)
 
     assert shop.found() == [("ORD-1", Rule.STATUS_AGREES_WITH_SAGA, 0)]

@@ -6,7 +6,7 @@ import pytest
 
 from fulfillment import recovery
 from fulfillment.reconciliation import Rule, incidents, journal, orders_at_rest
-from fulfillment.reconciliation.facts import Facts
+from fulfillment.reconciliation.gathered import Gathered
 from orders.models import Incident, Order
 from tests.reconciliation.shop import TOTAL, Shop
 
@@ -24,9 +24,9 @@ class Fault:
     def __init__(self) -> None:
         self.numbers: set[str] = set()
 
-    def __call__(self, facts: Facts) -> Any:
-        if facts.order.number in self.numbers:
-            yield facts.finding(Rule.LEDGER_AGREES, "a fault of our own", amount_minor=100)
+    def __call__(self, gathered: Gathered) -> Any:
+        if gathered.order.number in self.numbers:
+            yield gathered.finding(Rule.LEDGER_AGREES, "a fault of our own", amount_minor=100)
 
 
 @pytest.fixture

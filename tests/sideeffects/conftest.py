@@ -1,7 +1,7 @@
 """A fulfilled order whose fact is recorded, without workers: a test runs the tasks itself."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -13,7 +13,7 @@ from django.db import connection
 from orders import facts
 from orders.events import Line, OrderFulfilled
 from orders.models import Fact, Order, OrderLine
-from sideeffects import tasks
+from sideeffects import delivery_try, discovery, tasks
 from sideeffects.models import Delivery, Subscriber
 
 ALL_LOST, NONE_LOST = datetime(2100, 1, 1, tzinfo=UTC), None  # what was published before this instant is lost
@@ -79,3 +79,8 @@ def other_connection() -> Iterator["psycopg.Connection[Any]"]:
     wanted = connection.get_connection_params()
     with psycopg.connect(host=wanted["host"], user=wanted["user"], dbname=wanted["dbname"], autocommit=True) as other:
         yield other
+
+
+def deliver(owed: Owed, handler: Callable[..., None], **declared: Any) -> str:
+    """One try with another handler in the subscriber's place."""
+    return delivery_try.deliver(replace(discovery.subscriptions()[owed.subscriber], handler=handler, **declared), owed.fact.pk)

@@ -7,7 +7,7 @@ import pytest
 from django.db import connection
 from django.db.models import F
 
-from orders import lowwater, probes
+from orders import lowwater, queue_probes
 from orders.clock import shop_now
 from orders.models import Fact
 from sideeffects import dead_letters, deliveries, discovery, relay, tasks
@@ -180,7 +180,7 @@ def test_a_page_that_somebody_holds_is_passed(facts: list[Fact], published: list
 def test_a_page_of_facts_that_somebody_holds_is_passed(facts: list[Fact], monkeypatch: pytest.MonkeyPatch) -> None:
     """Two pages of them, more than a round looks at."""
     monkeypatch.setattr(relay.rounds, "PAGES_A_ROUND", 1)
-    monkeypatch.setattr(probes, "lost_before", lambda queue: ALL_LOST)
+    monkeypatch.setattr(queue_probes, "lost_before", lambda queue: ALL_LOST)
     monkeypatch.setattr(tasks, "publish", lambda messages: [])
     monkeypatch.setattr(tasks, "probe_the_queue", lambda oldest: None)
     marks = Marks()
@@ -233,7 +233,7 @@ def test_a_page_of_facts_on_which_nobody_can_work_is_passed(facts: list[Fact], m
     assert owed(facts) == facts
 
 
-def test_a_person_s_decision_reaches_every_batch(facts: list[Fact], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_decision_by_a_person_reaches_every_batch(facts: list[Fact], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(deliveries, "AT_ONCE", 5)
     owe_all()
     Delivery.objects.update(state="dead", wake_at=None)

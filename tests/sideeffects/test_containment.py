@@ -54,7 +54,7 @@ def test_a_fact_that_cannot_be_written_stops_nobody_else(record_fact: RecordFact
     assert set(Fact.objects.filter(relayed_at=None).values_list("order__number", flat=True)) == {"ORD-0"}
 
 
-def test_a_database_that_cannot_serve_it_is_no_delivery_s_fault(
+def test_a_database_that_cannot_serve_it_is_no_fault_of_the_delivery(
     record_fact: RecordFact, nothing_aside: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     record_fact("email")

@@ -2,8 +2,6 @@
 
 import threading
 import uuid
-from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -13,10 +11,10 @@ from orders import facts
 from orders.events import OrderFulfilled
 from orders.models import Fact
 from orders.timeline import TimelineEntry
-from sideeffects import deliveries, delivery_try, discovery, tasks
+from sideeffects import deliveries, discovery, tasks
 from sideeffects.models import Delivery
 from tests.holding import held
-from tests.sideeffects.conftest import Owed, RecordFact
+from tests.sideeffects.conftest import Owed, RecordFact, deliver
 
 LEASE_S, CUT_S = 10.0, 10.0
 
@@ -29,11 +27,6 @@ def count(sql: str) -> list[tuple[Any, ...]]:
 
 def start(owed: Owed) -> Delivery | None:
     return deliveries.start(owed.fact.pk, owed.subscriber, LEASE_S, CUT_S)
-
-
-def deliver(owed: Owed, handler: Callable[..., None], **declared: Any) -> str:
-    """One try with another handler in the subscriber's place."""
-    return delivery_try.deliver(replace(discovery.subscriptions()[owed.subscriber], handler=handler, **declared), owed.fact.pk)
 
 
 def fails(event: OrderFulfilled, delivery: Delivery) -> None:

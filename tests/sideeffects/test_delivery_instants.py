@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 
-from orders import probes
+from orders import queue_probes
 from orders.events import OrderFulfilled, Subscription
 from orders.models import Fact, QueueProbe
 from sideeffects import deliveries, delivery_try, discovery, relay, replay, tasks
 from sideeffects.models import Delivery
-from sideeffects.replay import Choice
+from sideeffects.replay import Selection
 from tests.actors import AMARA
 from tests.shop_clock import LIMITS_S, ShopClock
 from tests.sideeffects.conftest import Owed, RecordFact
@@ -39,7 +39,7 @@ def fails(event: OrderFulfilled, delivery: Delivery) -> None:
 
 
 def published(clock: ShopClock, lost_before: Any = None) -> list[int]:
-    return [message.attempt for message in relay.due(discovery.names(), lost_before, relay.after_loss)]
+    return [message.launch for message in relay.due(discovery.names(), lost_before, relay.after_loss)]
 
 
 def test_a_try_lasts_twice_its_limit_and_the_time_after_which_it_is_killed(owed: Owed, clock: ShopClock) -> None:
@@ -142,13 +142,13 @@ def test_a_worker_is_lost_at_the_end_of_its_lease_and_the_next_try_backs_off(
         assert clock.left(owed.delivery.wake_at) == subscription.backoff_s * SCALE
 
 
-@pytest.mark.parametrize(("before_s", "attempts"), [(EDGE, []), (0, [2])], ids=["just before", "then"])
-def test_a_delivery_is_due_at_its_instant(owed: Owed, clock: ShopClock, before_s: float, attempts: list[int]) -> None:
+@pytest.mark.parametrize(("before_s", "launches"), [(EDGE, []), (0, [2])], ids=["just before", "then"])
+def test_a_delivery_is_due_at_its_instant(owed: Owed, clock: ShopClock, before_s: float, launches: list[int]) -> None:
     delivery_try.deliver(declared("email", handler=fails), owed.fact.pk)
     clock.until(owed.delivery.wake_at, -before_s)
 
-    assert published(clock) == attempts
-    if attempts:
+    assert published(clock) == launches
+    if launches:
         assert (clock.left(owed.delivery.launched_at), owed.delivery.wake_at) == (0, None)
 
 
@@ -159,35 +159,35 @@ def test_a_fact_s_first_message_is_lost_if_a_stamp_left_a_hard_limit_after_it_an
     clock.until(Fact.objects.get().at, HARD + after_s)
     stamp_comes_out(clock)
 
-    relay.owe(probes.lost_before(tasks.QUEUE))
+    relay.owe(queue_probes.lost_before(tasks.QUEUE))
 
     assert Delivery.objects.exists() is is_lost
     if is_lost:
         assert clock.left(owed.delivery.wake_at) == 0
 
 
-@pytest.mark.parametrize(("after_s", "attempts"), [(0, []), (EDGE, [3])], ids=["as late as it may be", "earlier"])
-def test_a_message_of_the_relay_is_lost_by_the_same_rule(owed: Owed, clock: ShopClock, after_s: float, attempts: list[int]) -> None:
+@pytest.mark.parametrize(("after_s", "launches"), [(0, []), (EDGE, [3])], ids=["as late as it may be", "earlier"])
+def test_a_message_of_the_relay_is_lost_by_the_same_rule(owed: Owed, clock: ShopClock, after_s: float, launches: list[int]) -> None:
     clock.passes(HARD + EDGE)
     stamp_comes_out(clock)
-    relay.owe(probes.lost_before(tasks.QUEUE))
+    relay.owe(queue_probes.lost_before(tasks.QUEUE))
     assert published(clock) == [2]
     clock.until(owed.delivery.launched_at, HARD + after_s)
     stamp_comes_out(clock)
 
-    assert published(clock, probes.lost_before(tasks.QUEUE)) == attempts
+    assert published(clock, queue_probes.lost_before(tasks.QUEUE)) == launches
 
 
 def stamp_comes_out(clock: ShopClock) -> None:
     QueueProbe.objects.get_or_create(queue=tasks.QUEUE)
-    probes.probe_came_out(tasks.QUEUE, clock.now)
+    queue_probes.probe_came_out(tasks.QUEUE, clock.now)
 
 
 def test_what_a_person_replays_is_due_now(owed: Owed, clock: ShopClock) -> None:
     delivery_try.deliver(declared("email", handler=fails, final=(RuntimeError,)), owed.fact.pk)
     clock.passes(86_400)
 
-    assert replay.replay(Choice(), {"email"}, actor=AMARA, reason="mended", rate_per_s=20) == 1
+    assert replay.replay(Selection(), {"email"}, actor=AMARA, reason="mended", rate_per_s=20) == 1
 
     assert (clock.left(owed.delivery.wake_at), owed.delivery.tries, owed.delivery.relaunches) == (0, 0, 0)
 

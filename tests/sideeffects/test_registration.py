@@ -17,7 +17,7 @@ def test_what_a_removed_subscriber_is_still_owed_is_held(record_fact: RecordFact
     relay.register(["email"], release=1)
 
     assert set(Delivery.objects.values_list("fact__order__number", "state")) == {("ORD-1", "held"), ("ORD-2", "held")}
-    assert [(pile.subscriber, pile.state, pile.count) for pile in dead_letters.piles()] == [("survey", "held", 2)]
+    assert [(group.subscriber, group.state, group.count) for group in dead_letters.groups()] == [("survey", "held", 2)]
     assert TimelineEntry.objects.filter(code="subscriber_removed").count() == 2
 
 

@@ -130,11 +130,11 @@ def test_what_is_owed_is_published_once_and_again_only_if_it_is_lost(record_fact
 
     (message,) = due()
 
-    assert (message.subscriber, message.order, message.attempt) == ("email", "ORD-1", 2)
+    assert (message.subscriber, message.order, message.launch) == ("email", "ORD-1", 2)
     assert due() == []
     assert due(before=shop_now() - timedelta(seconds=60)) == []
     (again,) = due(before=shop_now() + timedelta(seconds=60))
-    assert again.attempt == 3
+    assert again.launch == 3
 
 
 def test_what_the_broker_did_not_take_is_due_at_once(record_fact: RecordFact) -> None:

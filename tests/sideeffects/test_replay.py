@@ -75,11 +75,11 @@ def test_a_letter_has_fresh_tries_a_fresh_limit_and_its_line_of_history_and_the_
     row = owed.delivery
     assert (row.state, row.tries, row.unspent, row.relaunches, row.failing_since) == ("pending", 0, 0, 0, None)
     assert states(other) == ["dead"]
-    assert [pile.count for pile in dead_letters.piles()] == [1]
+    assert [group.count for group in dead_letters.groups()] == [1]
 
     replay(subscriber="email", **MAILS)
     incidents.refresh()
-    assert dead_letters.piles() == []
+    assert dead_letters.groups() == []
     entry = TimelineEntry.objects.get(order=owed.fact.order, code="replay")
     assert (entry.actor, entry.from_state, entry.to_state) == ("amara", "dead", "pending")
     assert "the mail server is back" in str(entry)

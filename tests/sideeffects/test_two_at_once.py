@@ -13,7 +13,7 @@ from orders.events import OrderFulfilled
 from orders.models import Fact, Order
 from sideeffects import dead_letters, deliveries, delivery_try, discovery, relay, replay
 from sideeffects.models import Delivery, Subscriber
-from sideeffects.replay import Choice
+from sideeffects.replay import Selection
 from sideeffects.tasks import Message
 from tests.actors import AMARA, BELA
 from tests.holding import held
@@ -174,7 +174,7 @@ def test_two_relays_publish_one_message(record_fact: RecordFact, both_have_read:
 
     first, second = at_once(take, "FOR NO KEY UPDATE", take, must_wait=False)
 
-    assert ([message.attempt for message in first], second) == ([2], [])
+    assert ([message.launch for message in first], second) == ([2], [])
     assert one.delivery.relaunches == 1
 
 
@@ -192,7 +192,7 @@ def test_two_persons_who_decide_about_one_letter_decide_once(record_fact: Record
     Delivery.objects.update(state="dead", tries=17, wake_at=None)
 
     decided = at_once(
-        lambda: replay.replay(Choice(subscriber="email"), {"email"}, actor=AMARA, reason="mended", rate_per_s=20),
+        lambda: replay.replay(Selection(subscriber="email"), {"email"}, actor=AMARA, reason="mended", rate_per_s=20),
         "FOR NO KEY UPDATE",
         lambda: dead_letters.discard("email", BELA, "old"),
     )

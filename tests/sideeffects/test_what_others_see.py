@@ -1,16 +1,15 @@
 """Promise: an effect on our own rows is seen together with "delivered", a try outside is seen before it leaves, and nothing is published before it is written."""
 
 from collections.abc import Iterator
-from dataclasses import replace
 from typing import Any
 
 import pytest
 from django.db import connection
 
 from orders.events import OrderFulfilled
-from sideeffects import delivery_try, discovery, relay
+from sideeffects import discovery, relay
 from sideeffects.models import Delivery
-from tests.sideeffects.conftest import ALL_LOST, Owed, RecordFact
+from tests.sideeffects.conftest import ALL_LOST, RecordFact, deliver
 from tests.witness import Witness
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -25,10 +24,6 @@ def witness(transactional_db: None) -> Iterator[Witness]:
 
 def states(saw: list[str]) -> list[str]:
     return [line.replace("placed /", "").replace("placed", "").replace("fact", "").strip() or "no row" for line in saw]
-
-
-def deliver(owed: Owed, handler: Any, **declared: Any) -> str:
-    return delivery_try.deliver(replace(discovery.subscriptions()[owed.subscriber], handler=handler, **declared), owed.fact.pk)
 
 
 def balance(witness: Witness) -> int:

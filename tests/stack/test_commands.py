@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from config.celery import app
-from config.stack.addresses import Addresses
-from config.stack.commands import CONSUMERS, PROCESSES, QUEUES, Process, as_typed, commands, environment
+from config.stack.addresses import DEFAULT_PORTS, Addresses
+from config.stack.commands import CONSUMERS, PROCESSES, QUEUES, Process, commands, environment
 from config.stack.options import StackOptions
 from config.stack.processes import Command
 from config.stack.supervisor import ROLES, STOP_ORDER
@@ -31,6 +31,11 @@ def addresses(tmp_path: Path) -> Iterator[Addresses]:
 def of_a_stack(addresses: Addresses) -> dict[str, Command]:
     given = environment(addresses, "postgresql://nobody", "redis://nobody")
     return {command.role: command for command in commands(addresses, given)}
+
+
+def as_typed(role: str) -> str:
+    """The command of ``role`` for an operator, with the stack's defaults."""
+    return PROCESSES[role].command.format(port=DEFAULT_PORTS.get(role), run_dir=".run", time_scale=1)
 
 
 def row(role: str, process: Process) -> str:

@@ -48,7 +48,7 @@ def test_two_stacks_that_start_together_are_two_shops() -> None:
             stack.stop()
 
 
-def test_a_reserved_port_is_nobody_else_s_until_it_is_released() -> None:
+def test_a_reserved_port_is_given_to_nobody_else_until_it_is_released() -> None:
     """Though nobody listens there yet."""
     first, second = Port(None, QUIET, "X_PORT"), Port(None, QUIET, "X_PORT")
 

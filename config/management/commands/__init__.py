@@ -1,0 +1,1 @@
+"""One file for each command. What they may import, and what must stay: ``config.management``."""

@@ -6,9 +6,9 @@ from typing import Any
 
 from django.core.management.base import CommandParser
 
-from fulfillment.management.operating import OperatorCommand, authenticated, find_order, words, wrong_usage
+from fulfillment.management.operating import OperatorCommand, authenticated, find_order, order_number, words, wrong_usage
 from sideeffects import dead_letters, relay
-from sideeffects.dead_letters import Pile
+from sideeffects.dead_letters import DeliveryGroup
 from sideeffects.models import Delivery, DeliveryState
 
 FILTERS = ("subscriber", "state", "error", "order")
@@ -28,7 +28,7 @@ class Command(OperatorCommand):
         parser.add_argument("--subscriber", default="", help="of this one")
         parser.add_argument("--state", choices=DeliveryState.values, default="", help="in this state")
         parser.add_argument("--error", default="", help="with this code of the last error, like ConnectionRefusedError")
-        parser.add_argument("--order", default="", help="of this order, like ORD-1043")
+        parser.add_argument("--order", type=order_number, default="", help="of this order, like ORD-1043")
         parser.add_argument("--discard", metavar="SUBSCRIBER", help="dead letters, or what is held, for good: the effect will not happen")
         parser.add_argument("--reason", type=words, help="why, for whoever reads it later")
 
@@ -43,15 +43,17 @@ class Command(OperatorCommand):
             self._count(options["json"])
 
     def _count(self, as_json: bool) -> None:
-        piles, waiting = dead_letters.all_piles(), relay.waiting()
-        for_a_person = [pile for pile in piles if pile.state in dead_letters.WAITING]
+        groups, waiting = dead_letters.all_groups(), relay.waiting()
+        for_a_person = [group for group in groups if group.state in dead_letters.WAITING]
         if as_json:
-            rows = [dataclasses.asdict(pile) for pile in piles]
+            rows = [dataclasses.asdict(group) for group in groups]
             self.write_json(
                 {"waiting": waiting, "for_a_person": [row for row in rows if row["state"] in dead_letters.WAITING], "deliveries": rows}
             )
             return
-        self.write_lines(*map(_pile, piles), f"{waiting} on their way, {sum(pile.count for pile in for_a_person)} wait for a person.")
+        self.write_lines(
+            *map(_group_line, groups), f"{waiting} on their way, {sum(group.count for group in for_a_person)} wait for a person."
+        )
 
     def _list(self, options: dict[str, Any]) -> None:
         found = dead_letters.chosen(**{name: options[name] for name in FILTERS})
@@ -80,9 +82,9 @@ class Command(OperatorCommand):
             self.write_lines(f"{options['discard']}: discard of {count} deliveries is recorded. They are not tried again.")
 
 
-def _pile(pile: Pile) -> str:
-    error = " · ".join(filter(None, [pile.code, pile.error and f"the last: {pile.error}"]))
-    return f"{pile.subscriber} · {pile.count} {pile.state.label.lower()}{f' · {error}' if error else ''}"
+def _group_line(group: DeliveryGroup) -> str:
+    error = " · ".join(filter(None, [group.code, group.error and f"the last: {group.error}"]))
+    return f"{group.subscriber} · {group.count} {group.state.label.lower()}{f' · {error}' if error else ''}"
 
 
 def _line(delivery: Delivery) -> str:

@@ -13,6 +13,7 @@ from config.broker import no_answer, trouble
 from config.celery import app
 from config.management import heartbeat
 from config.worker import watchdog
+from orders.text import counted
 
 LOOPS = ("sweep", "relay")
 ASK_FOR_S = 2.0
@@ -69,4 +70,4 @@ def _worker(node: str) -> tuple[int, str]:
     app.loader.import_default_modules()
     if running and max(running) > watchdog.patience_s(app.tasks.values()):
         return SICK, f"{node} answers, and a task of its pool has run for {max(running):.0f} s, beyond every limit."
-    return HEALTHY, f"{node} answers; its pool runs {'1 task' if len(running) == 1 else f'{len(running)} tasks'}."
+    return HEALTHY, f"{node} answers; its pool runs {counted(len(running), 'task')}."

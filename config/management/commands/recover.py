@@ -41,7 +41,7 @@ class Command(BaseCommand):
         self.stdout.write(_end(found, options["yes"]))
 
     def _show(self, found: restored.Recovery) -> None:
-        for one in found.a_person_s:
+        for one in found.needs_person:
             self.stdout.write(one.sentence)
         for finding in found.unknown:
             self.stdout.write(finding.sentence)
@@ -49,10 +49,10 @@ class Command(BaseCommand):
 
 def _end(found: restored.Recovery, is_done: bool) -> str:
     lost = found.forgotten
-    goes_on = len(found.open_orders) - len(found.waiting) - len(found.a_person_s)
+    goes_on = len(found.open_orders) - len(found.waiting) - len(found.needs_person)
     counts = (
         f"{len(found.open_orders)} open orders: {goes_on} go on by themselves, {len(found.waiting)} wait for a person as before, "
-        f"{len(found.a_person_s)} become a person's; "
+        f"{len(found.needs_person)} become a person's; "
         f"{len(lost.orders)} orders are known to providers only{f': {lost.sentence}' if lost.orders else ''}."
     )
     if is_done:

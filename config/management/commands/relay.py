@@ -24,18 +24,18 @@ class Relay(Loop):
         self.marks = relay.Marks()
 
     def work(self) -> int:
-        heartbeat.record("relay")
-        jumped_s = self.watch.inspect()
+        heartbeat.touch("relay")
+        jumped_s = self.watch.jumped_s()
         if not self.turn.take():
-            self.forget()
+            self.drop_marks()
             return 0
         if jumped_s:
             relay.move_with_the_clock(jumped_s)
-            self.forget()
+            self.drop_marks()
             self.report(f"relay: the database's clock has jumped by {jumped_s:+.1f} s; open deliveries were moved with it")
         return self._round()
 
-    def forget(self) -> None:
+    def drop_marks(self) -> None:
         self.marks = relay.Marks()
 
     def _round(self) -> int:

@@ -12,8 +12,10 @@ from config.management import heartbeat
 from config.management.loops import Loop, LoopCommand
 from fulfillment import recovery, tasks
 from fulfillment.recovery.reconciliations import TURN
+from orders.login import throttle
 from orders.turns import holder_of
 
+FORGET_LOGINS_EVERY_S = 300.0
 RECONCILE_BEGINS_WITHIN_S = 120.0  # from its start until it takes its turn, on a slow machine
 
 
@@ -29,19 +31,20 @@ class Sweep(Loop):
         self.reconciling: subprocess.Popen[bytes] | None = None
         self.reconciling_since = 0.0
         self.circuits_inspected_at = 0.0
+        self.logins_forgotten_at = 0.0
 
-    def forget(self) -> None:
+    def drop_marks(self) -> None:
         self.memory.mark.start_over()
 
     def work(self) -> int:
-        heartbeat.record("sweep")
-        self._note(self.watch.inspect())
+        heartbeat.touch("sweep")
+        self._note(self.watch.jumped_s())
         try:
             if self.turn.take():
                 self._move_with_the_clock()
                 return self._round()
             self.jumps.clear()
-            self.forget()  # somebody else works: only a whole round finds out what is left to do then
+            self.drop_marks()  # somebody else works: only a whole round finds out what is left to do then
             return 0
         except recovery.ClockHasJumped as jump:
             return self._in_the_middle(jump.seconds)
@@ -62,7 +65,7 @@ class Sweep(Loop):
         while self.jumps:
             moved = recovery.move_with_the_clock(self.jumps[0])
             jump = self.jumps.pop(0)
-            self.forget()
+            self.drop_marks()
             self.report(f"sweep: the database's clock has jumped by {jump.seconds:+.1f} s; {moved} open sagas were moved with it")
 
     def _round(self) -> int:
@@ -103,7 +106,7 @@ class Sweep(Loop):
     def _circuits(self) -> int:
         """The orders that ask whether a provider is back."""
         launched = 0
-        for launch in recovery.circuit_probes(self.memory):
+        for launch in recovery.launch_probes(self.memory):
             if tasks.launch(launch):
                 launched += 1
             else:
@@ -124,11 +127,19 @@ class Sweep(Loop):
     def _heartbeat(self) -> None:
         """Also within a long round: twenty thousand sagas are not silence."""
         if time.monotonic() - self.heartbeat_at >= recovery.HEARTBEAT_EVERY.total_seconds():
-            heartbeat.record("sweep")
+            heartbeat.touch("sweep")
             self.heartbeat_at = time.monotonic()
             if self.is_well:
                 self.part("the heartbeat", recovery.record_heartbeat)
             self.part("the reconciliation", self._reconcile)
+            self.part("failed logins", self._forget_logins)
+
+    def _forget_logins(self) -> int:
+        """Whose failures no longer count need not be kept, also where nobody logs in any more."""
+        if time.monotonic() - self.logins_forgotten_at >= FORGET_LOGINS_EVERY_S:
+            self.logins_forgotten_at = time.monotonic()
+            throttle.forget_old()
+        return 0
 
     def _reconcile(self) -> int:
         """On schedule, in a process of its own, so that a slow provider delays nothing here."""

@@ -4,7 +4,7 @@ from typing import Any
 
 from django.core.management.base import CommandParser
 
-from fulfillment.engine.circuit_holds import sentence
+from fulfillment.engine import sentence_with_waiting
 from fulfillment.management.operating import OperatorCommand, authenticated, words, wrong_usage
 from fulfillment.models import Circuit
 from fulfillment.recovery import circuits
@@ -49,9 +49,12 @@ class Command(OperatorCommand):
 def _line(circuit: Circuit) -> str:
     if not circuit.is_open:
         return f"{circuit.name} · closed"
-    return f"{circuit.name} · {circuit.state} · {sentence(circuit)}. Runbook {RUNBOOK}"
+    return f"{circuit.name} · {circuit.state} · {sentence_with_waiting(circuit)}. Runbook {RUNBOOK}"
 
 
 def _as_json(circuit: Circuit) -> dict[str, Any]:
     names = ("name", "state", "opened_at", "next_probe_at", "failed_probes", "held_by", "reason", "last_error")
-    return {name: getattr(circuit, name) for name in names} | {"sentence": sentence(circuit) if circuit.is_open else "", "runbook": RUNBOOK}
+    return {name: getattr(circuit, name) for name in names} | {
+        "sentence": sentence_with_waiting(circuit) if circuit.is_open else "",
+        "runbook": RUNBOOK,
+    }

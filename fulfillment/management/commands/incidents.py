@@ -8,11 +8,12 @@ from typing import Any
 from django.core.management.base import CommandParser
 
 from fulfillment import recovery
-from fulfillment.engine.circuit_holds import sentence
+from fulfillment.engine import sentence_with_waiting
 from fulfillment.management.operating import OperatorCommand, incident_as_json
 from fulfillment.models import Circuit
 from fulfillment.recovery import Group
 from orders.incidents import Incident, IncidentKind
+from orders.text import counted
 
 NOTHING = "Nothing waits for a person."
 ORDER, CIRCUIT = "order", "circuit"
@@ -52,7 +53,7 @@ class Command(OperatorCommand):
 def _group_lines(group: Group) -> Iterator[str]:
     cause = " · ".join(filter(None, (group.kind, group.step, group.code)))
     amount = recovery.amounts(group.at_risk)
-    subjects = _count(group.orders, _subject(group))
+    subjects = counted(group.orders, _subject(group))
     yield (
         f"{cause} · {subjects} · {amount + ' at risk' if amount else 'no money at risk'}"
         f" · first {group.first:%Y-%m-%d %H:%M:%S} · last {group.last:%Y-%m-%d %H:%M:%S}"
@@ -70,7 +71,7 @@ def _advised(group: Group) -> str:
 def _message(group: Group) -> str:
     """A circuit is a group of its own: since when it is open, how many orders wait, and for how much money."""
     if _subject(group) == CIRCUIT and (circuit := Circuit.objects.filter(pk=group.code).first()):
-        return f"{sentence(circuit)}."
+        return f"{sentence_with_waiting(circuit)}."
     return f"{group.label}."
 
 
@@ -105,11 +106,6 @@ def _last_line(groups: list[Group], orders: int, asleep: int) -> str:
             others[what] += group.orders
     amount = recovery.amounts(*(group.at_risk for group in groups))
     left = orders - sum(others.values())
-    counted = [_count(left, ORDER)] * (left > 0) + [_count(count, what) for what, count in others.items()]
-    waits = f"{', '.join(counted)} in {_count(len(groups), 'group')}, {amount or 'no money'} at risk." if groups else NOTHING
+    subjects = [counted(left, ORDER)] * (left > 0) + [counted(count, what) for what, count in others.items()]
+    waits = f"{', '.join(subjects)} in {counted(len(groups), 'group')}, {amount or 'no money'} at risk." if groups else NOTHING
     return waits + (f" {asleep} snoozed (--all lists them)." if asleep else "")
-
-
-def _count(count: int, what: str) -> str:
-    many = "es" if what.endswith("s") else "s"
-    return f"{count} {what}{'' if count == 1 else many}"

@@ -4,7 +4,7 @@ from typing import Any
 
 from django.core.management.base import CommandParser
 
-from fulfillment.management.operating import OperatorCommand, attempt_as_json, find_order
+from fulfillment.management.operating import OperatorCommand, attempt_as_json, find_order, order_number
 from orders.refusals import RefusedAttempt
 from orders.timeline import TimelineEntry, sentence
 
@@ -16,7 +16,7 @@ class Command(OperatorCommand):
 
     def add_arguments(self, parser: CommandParser) -> None:
         super().add_arguments(parser)
-        parser.add_argument("order", help="its number, like ORD-1043")
+        parser.add_argument("order", type=order_number, help="its number, like ORD-1043")
 
     def handle(self, *args: Any, **options: Any) -> None:
         order = find_order(options["order"])

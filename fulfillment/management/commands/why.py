@@ -7,7 +7,7 @@ from typing import Any
 from django.core.management.base import CommandParser
 
 from fulfillment.explanation import Explanation, explain
-from fulfillment.management.operating import OperatorCommand, find_order, incident_as_json
+from fulfillment.management.operating import OperatorCommand, find_order, incident_as_json, order_number
 from fulfillment.recovery import Choice
 from orders.incidents import Incident
 from orders.money import money
@@ -18,7 +18,7 @@ class Command(OperatorCommand):
 
     def add_arguments(self, parser: CommandParser) -> None:
         super().add_arguments(parser)
-        parser.add_argument("order", help="its number, like ORD-1043")
+        parser.add_argument("order", type=order_number, help="its number, like ORD-1043")
 
     def handle(self, *args: Any, **options: Any) -> None:
         order = find_order(options["order"])

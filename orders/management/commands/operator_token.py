@@ -3,23 +3,26 @@
 import sys
 from typing import Any
 
-from django.contrib.auth import authenticate
+from django.conf import settings
+from django.contrib.auth.backends import ModelBackend
 from django.contrib.auth.models import User
 from django.core.management.base import CommandParser
 
 from fulfillment.management.operating import OperatorCommand, hidden, wrong_usage
-from orders import operators, refusals
+from orders import operators, refusals, second_factor
 from orders.models import OperatorToken
 from orders.operators import NAME_LENGTH, Refused
 
 VERB = "operator_token"
 WRONG = "This user and this password do not belong together, or the user may not log in."
+WRONG_CODE = "This code opens nothing. Who has no second factor yet enrols one by logging in to the admin."
 ONCE = "It is shown this once. Keep it where nobody else reads, and give it to a command as OPERATOR_TOKEN; as an argument it would stand in the process list."
 
 
 class Command(OperatorCommand):
     help = (
-        "Make, list or revoke operator tokens. To make one, its user gives their own password: typed unseen, or as the first line of standard input. "
+        "Make, list or revoke operator tokens. To make one, its user gives their own password: typed unseen, or as the first line of standard input; "
+        "with OPERATORS_SECOND_FACTOR also a code of their second factor, as the second line. "
         "Example: manage.py operator_token create amara"
     )
 
@@ -38,13 +41,19 @@ class Command(OperatorCommand):
 
 
 def _create(name: str) -> dict[str, Any]:
-    password = hidden(f"Password of {name}: ") if sys.stdin.isatty() else sys.stdin.readline().rstrip("\r\n")
+    password = _asked(f"Password of {name}: ")
     with refusals.recorded(None, VERB, _known(name)):
-        user = authenticate(username=name, password=password)
+        user = ModelBackend().authenticate(None, username=name, password=password)  # the throttle counts by address, and here is none
         if not isinstance(user, User):
             raise Refused(WRONG)
+        if settings.OPERATORS_SECOND_FACTOR and not second_factor.opened_by(user, _asked("Code of the second factor: ")):
+            raise Refused(WRONG_CODE)
         token = operators.issue(user)
     return {"token": token, "prefix": operators.prefix_of(token), "lines": [token, ONCE]}
+
+
+def _asked(prompt: str) -> str:
+    return hidden(prompt) if sys.stdin.isatty() else sys.stdin.readline().rstrip("\r\n")
 
 
 def _known(name: str) -> str:

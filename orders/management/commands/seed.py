@@ -12,12 +12,11 @@ from django.conf import settings
 from django.contrib.auth.models import User
 from django.core.management.base import BaseCommand
 from django.db import transaction
-from knox.models import AuthToken
-from knox.settings import CONSTANTS
 
 from fulfillment import movements
 from fulfillment.models import StockLevel
-from orders import operators
+from orders import client_tokens, operators
+from orders.client_tokens import NotRecognized
 from orders.management.demo_data import PRODUCTS
 from orders.models import Product
 
@@ -61,13 +60,13 @@ def stock_the_shop() -> None:
 
 
 def token_of(known: dict[str, Any]) -> str:
-    """The token of the file, if the database still knows it; else a new one. Only its digest is stored."""
-    client, _ = User.objects.get_or_create(username=CLIENT)
+    """The token of the file, while it opens something; else a new one."""
     token = str(known.get("token", ""))
-    if token and AuthToken.objects.filter(user=client, token_key=token[: CONSTANTS.TOKEN_KEY_LENGTH]).exists():
-        return token
-    _, fresh = AuthToken.objects.create(user=client)
-    return str(fresh)
+    with contextlib.suppress(NotRecognized):
+        if client_tokens.recognize(token).client.username == CLIENT:
+            return token
+    client = User.objects.filter(username=CLIENT).first()
+    return (client_tokens.issue(client) if client else client_tokens.add(CLIENT)).secret
 
 
 def password_of(known: dict[str, Any]) -> str:

@@ -1,0 +1,1 @@
+"""The subscriber recommendations: products bought together. What it may import, and what must stay: ``sideeffects.subscribers``."""

@@ -98,5 +98,5 @@ def time_passes(seconds: float) -> None:
 
 def next_probe() -> int:
     Circuit.objects.update(next_probe_at="2020-01-01T00:00Z")
-    (launch,) = recovery.circuit_probes()
+    (launch,) = recovery.launch_probes()
     return launch.saga

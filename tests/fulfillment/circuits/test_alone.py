@@ -5,7 +5,7 @@ from django.conf import settings
 
 from fulfillment import engine, recovery
 from fulfillment.circuit import CircuitState
-from fulfillment.errors import Changed, InDoubt, Outcome, StepError, Throttled
+from fulfillment.errors import Changed, CircuitSignal, InDoubt, StepError, Throttled
 from fulfillment.gateways import http
 from fulfillment.models import SagaState, StepState
 from orders.models import Incident
@@ -22,11 +22,11 @@ def http_answer(status: int, code: str) -> StepError:
 
 
 ANSWERS = {
-    "an effect of which a part was reversed": InDoubt("part of it", code="partly_reversed_elsewhere", outcome=Outcome.SUCCESS),
+    "an effect of which a part was reversed": InDoubt("part of it", code="partly_reversed_elsewhere", signal=CircuitSignal.SUCCESS),
     "a status that nobody knows": http_answer(404, "odd"),
     "still at work": http_answer(409, "in_progress"),
     "an amount that has changed": Changed("less", "remainder_changed", 10),
-    "a receipt that cannot be kept": InDoubt("odd", code="receipt_unusable", outcome=Outcome.SUCCESS),
+    "a receipt that cannot be kept": InDoubt("odd", code="receipt_unusable", signal=CircuitSignal.SUCCESS),
 }
 
 
@@ -60,7 +60,7 @@ def test_our_own_trouble_spends_the_probe_s_tries_and_then_it_turns_back(alone: 
     for _ in range(ENOUGH):
         if found(alone).state != SagaState.RUNNING:
             break
-        assert tries(next_probe(), InDoubt("our own", code=code, outcome=Outcome.IGNORED))
+        assert tries(next_probe(), InDoubt("our own", code=code, signal=CircuitSignal.IGNORED))
         now_due(alone)
         recovery.inspect_saga(alone)
 

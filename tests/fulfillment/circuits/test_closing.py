@@ -34,7 +34,7 @@ def test_those_who_wait_come_back_a_few_each_second(place: Place) -> None:
         tries(saga)
     assert tries(next_probe())
 
-    list(recovery.circuit_probes())
+    list(recovery.launch_probes())
 
     due = sorted(found(saga).wake_at for saga in waiting)  # type: ignore[type-var]
     spread_s = (due[-1] - due[0]).total_seconds()  # type: ignore[operator]

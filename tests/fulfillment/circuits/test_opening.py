@@ -5,7 +5,7 @@ from django.conf import settings
 
 from fulfillment import engine, recovery
 from fulfillment.circuit import Circuit, CircuitState
-from fulfillment.errors import Busy, InDoubt, Outcome, Rejected, StepError, Throttled
+from fulfillment.errors import Busy, CircuitSignal, InDoubt, Rejected, StepError, Throttled
 from fulfillment.models import SagaState, StepRecord, StepState
 from tests.fulfillment.circuits.conftest import DOWN, REFUND, SILENCE, Place, circuit, found, opened, record, tries
 from tests.fulfillment.conftest import now_due
@@ -40,7 +40,7 @@ def test_three_different_orders_open_it_and_a_success_between_them_forgets(place
         Rejected("no", code="card_declined"),
         Busy("working on it"),
         Throttled("slowly", retry_after_s=7),
-        InDoubt("late", code="past_lease", outcome=Outcome.IGNORED),
+        InDoubt("late", code="past_lease", signal=CircuitSignal.IGNORED),
     ],
     ids=["rejected", "busy", "429", "our own trouble"],
 )

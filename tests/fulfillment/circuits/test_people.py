@@ -6,7 +6,7 @@ from django.core.management import call_command
 
 from fulfillment import recovery
 from fulfillment.circuit import Circuit, CircuitEntry, CircuitState
-from fulfillment.errors import InDoubt, Outcome
+from fulfillment.errors import CircuitSignal, InDoubt
 from fulfillment.explanation import explain
 from fulfillment.gateways import http
 from fulfillment.models import Saga, SagaState, StepState
@@ -25,7 +25,7 @@ def test_one_incident_stands_for_all_and_closes_itself(place: Place) -> None:
     sagas = opened(place)
     for number in range(4, 8):
         tries(place(number))
-    list(recovery.circuit_probes())
+    list(recovery.launch_probes())
 
     incident = Incident.objects.get()
     assert (incident.kind, incident.subject, incident.amount_minor) == ("provider_down", PAY, 0)
@@ -34,7 +34,7 @@ def test_one_incident_stands_for_all_and_closes_itself(place: Place) -> None:
     assert "has not answered since" in explain(found(sagas[0]).order).sentence
 
     assert tries(next_probe())
-    list(recovery.circuit_probes())
+    list(recovery.launch_probes())
 
     assert not Incident.objects.exclude(state="resolved").exists()
 
@@ -109,11 +109,11 @@ def test_a_person_holds_a_circuit_and_releases_it(place: Place) -> None:
 
     assert not tries(saga)
     Circuit.objects.update(next_probe_at="2020-01-01T00:00Z")
-    assert list(recovery.circuit_probes()) == [], "nobody is sent ahead"
+    assert list(recovery.launch_probes()) == [], "nobody is sent ahead"
     assert "held back by amara" in Incident.objects.get().sentence
 
     circuits.release(PAY, BELA, "they are ready")
-    list(recovery.circuit_probes())
+    list(recovery.launch_probes())
     now_due(saga)
     assert recovery.inspect_saga(saga) is not None
     assert tries(saga)
@@ -167,7 +167,7 @@ def test_a_circuit_closes_when_nobody_waits_for_it(place: Place) -> None:
     Saga.objects.update(held_by="", held_at=None)
     Circuit.objects.update(next_probe_at="2020-01-01T00:00Z")
 
-    assert list(recovery.circuit_probes()) == []
+    assert list(recovery.launch_probes()) == []
     assert circuit().state == CircuitState.CLOSED
 
 
@@ -184,7 +184,7 @@ def test_an_answer_about_this_request_is_no_outage() -> None:
     for status in (404, 409, 422):
         error = http.outcome(status, {"error": {"code": "odd"}}, ())
         assert error is not None
-        assert error.outcome is Outcome.SUCCESS
+        assert error.signal is CircuitSignal.SUCCESS
 
 
 # --- incidents are never in the way -----------------------------------------------------------------------------------------
@@ -201,24 +201,24 @@ THE_INCIDENT = "SELECT 1 FROM orders_incident WHERE kind = 'provider_down' FOR U
 def test_whoever_holds_the_incident_does_not_hold_the_circuit_open(place: Place, caplog: pytest.LogCaptureFixture) -> None:
     """A forgotten psql has its row: the provider is asked all the same, and an incident that cannot be opened now is logged once."""
     opened(place)
-    list(recovery.circuit_probes())
+    list(recovery.launch_probes())
     tries(place(4))
     memory = recovery.Memory()
 
     with held(THE_INCIDENT):
         due_again()
-        (probe,) = recovery.circuit_probes(memory)
+        (probe,) = recovery.launch_probes(memory)
         assert tries(probe.saga)
         assert circuit().state == CircuitState.CLOSED
         for _ in range(3):
-            list(recovery.circuit_probes(memory))
+            list(recovery.launch_probes(memory))
         woken = dict(Saga.objects.filter(held_by=PAY).values_list("pk", "wake_at"))
-        list(recovery.circuit_probes(memory))
+        list(recovery.launch_probes(memory))
         assert dict(Saga.objects.filter(held_by=PAY).values_list("pk", "wake_at")) == woken
 
     assert len(woken) == 3
     assert caplog.text.count("could not be inspected") == 1
     assert Incident.objects.get(kind="provider_down").is_open
-    list(recovery.circuit_probes(memory))
+    list(recovery.launch_probes(memory))
     assert not Incident.objects.get(kind="provider_down").is_open
     assert not circuit().wakes

@@ -43,7 +43,7 @@ def test_an_outage_of_hours_spends_nothing(place: Place, error: StepError) -> No
 
     assert tries(next_probe())
     assert circuit().state == CircuitState.CLOSED
-    list(recovery.circuit_probes())
+    list(recovery.launch_probes())
     for saga in sagas:
         if record(saga).state != StepState.SUCCEEDED:
             now_due(saga)
@@ -79,7 +79,7 @@ def test_a_compensation_waits_too_and_is_never_exhausted(place: Place) -> None:
         assert tries(probe, DOWN, compensating=True)
 
     assert {found(saga).state for saga in sagas} == {SagaState.COMPENSATING}
-    list(recovery.circuit_probes())
+    list(recovery.launch_probes())
     assert [(incident.subject, incident.amount_minor) for incident in Incident.objects.all()] == [(REFUND, 300)], (
         "what is captured is at risk"
     )
@@ -89,7 +89,7 @@ def test_a_worker_that_dies_as_the_probe_burns_nothing_and_does_not_hold_it(plac
     sagas = opened(place)
     probe = next_probe()
     assert engine.start(probe, found(probe).epoch, "payment", compensating=False) is not None
-    assert list(recovery.circuit_probes()) == [], "one probe at a time"
+    assert list(recovery.launch_probes()) == [], "one probe at a time"
 
     time_passes(2 * settings.LEASE_S)
     now_due(probe)
@@ -138,7 +138,7 @@ def test_an_open_circuit_before_which_only_newer_orders_wait_stays_open(place: P
     Saga.objects.update(release=RELEASE + 1)
     Circuit.objects.update(next_probe_at="2020-01-01T00:00Z")
 
-    assert list(recovery.circuit_probes()) == []
+    assert list(recovery.launch_probes()) == []
     assert circuit().state == CircuitState.OPEN
 
 

@@ -95,7 +95,7 @@ def test_a_decision_about_an_order_that_has_moved_on_is_refused(saga: int, manag
 
 
 @pytest.mark.parametrize(("verb", "limit"), [("undone_by_hand", 50), ("close", 50_000)], ids=["above the limit", "money written off"])
-def test_money_by_a_person_s_word_needs_two(saga: int, manage: Manage, settings: Any, verb: str, limit: int) -> None:
+def test_money_by_the_word_of_a_person_needs_two(saga: int, manage: Manage, settings: Any, verb: str, limit: int) -> None:
     """The first one proposes, and cannot agree with himself; the second one does it."""
     settings.SECOND_PERSON_ABOVE_MINOR = limit
     compensation_failed(saga)

@@ -128,7 +128,7 @@ def test_wrong_usage_ends_with_2_and_does_nothing(saga: int, manage: Manage, lin
 
 
 @pytest.mark.parametrize("typed", ["\x1b[2K", "\x1b]0;\x07", "\udcff", "\u202e"])
-def test_what_one_operator_writes_does_not_steer_another_one_s_terminal(saga: int, manage: Manage, typed: str) -> None:
+def test_what_one_operator_writes_does_not_steer_the_terminal_of_another(saga: int, manage: Manage, typed: str) -> None:
     """I agree to what I read; whoever proposes it cannot blot out a part of it."""
     compensation_failed(saga)
 
@@ -140,9 +140,23 @@ def test_what_one_operator_writes_does_not_steer_another_one_s_terminal(saga: in
     assert not [letter for letter in shown if letter != "\n" and (has_control(letter) or category(letter) == "Cs")]
 
 
-@pytest.mark.parametrize("line", ["why ORD-9", "timeline ORD-9", "decide ORD-9 retry --version 1 --reason r"])
-def test_an_unknown_order_is_named(saga: int, manage: Manage, line: str) -> None:
-    assert manage(line) == Run(1, "", "There is no order ORD-9.")
+OF_AN_ORDER = ["why {}", "timeline {}", "decide {} retry --version 1 --reason r", "deliveries --order {}", "replay --order {}"]
+
+
+@pytest.mark.parametrize("typed", ["ORD-9", "9"])
+@pytest.mark.parametrize("line", OF_AN_ORDER)
+def test_an_unknown_order_is_named(saga: int, manage: Manage, line: str, typed: str) -> None:
+    assert manage(line.format(typed)) == Run(1, "", "There is no order ORD-9.")
+
+
+@pytest.mark.parametrize("line", OF_AN_ORDER)
+def test_whoever_types_no_number_is_shown_what_one_looks_like(saga: int, manage: Manage, line: str) -> None:
+    assert manage(line.format("ord-1")) == Run(1, "", "There is no order ord-1. A number looks like ORD-1043.")
+
+
+def test_the_digits_of_a_number_are_enough(saga: int, manage: Manage) -> None:
+    """I read 1043 out on the phone, and whoever types it finds my order."""
+    assert manage("why 1").out == manage("why ORD-1").out != ""
 
 
 @pytest.mark.parametrize("name", ["why", "timeline", "incidents", "decide", "retry_orders", "doctor"])

@@ -55,7 +55,7 @@ def saga(order: Order, end: str, monkeypatch: pytest.MonkeyPatch) -> int:
     return engine.open_saga(order).saga
 
 
-def facts(saga_id: int, clock: ShopClock) -> dict[str, Any]:
+def stored(saga_id: int, clock: ShopClock) -> dict[str, Any]:
     """All that a decision may change, instants in seconds from now."""
     saga = Saga.objects.select_related("order").get(pk=saga_id)
     at: dict[str, Any] = {
@@ -126,26 +126,26 @@ def test_these_decisions_are_legal_then(clock: ShopClock, saga: int, end: str) -
     legal = happened(saga, end, clock)
 
     assert set(legal) - set(MOVES_NOTHING) == set(CHANGES[end])
-    assert ("assign" in legal) == bool(facts(saga, clock)["incidents"])
+    assert ("assign" in legal) == bool(stored(saga, clock)["incidents"])
 
 
 @pytest.mark.parametrize(("end", "verb"), [(end, verb) for end, verbs in CHANGES.items() for verb in verbs])
 def test_a_decision_changes_this_and_nothing_else(clock: ShopClock, saga: int, end: str, verb: str) -> None:
     legal = happened(saga, end, clock)
-    before = facts(saga, clock)
+    before = stored(saga, clock)
 
     decided(saga, verb, legal)
 
-    assert changed(before, facts(saga, clock)) == CHANGES[end][verb]
+    assert changed(before, stored(saga, clock)) == CHANGES[end][verb]
 
 
 @pytest.mark.parametrize("end", ENDS)
 def test_whoever_only_writes_something_down_changes_nothing(clock: ShopClock, saga: int, end: str) -> None:
     legal = happened(saga, end, clock)
-    before = facts(saga, clock)
+    before = stored(saga, clock)
 
     for verb in MOVES_NOTHING:
         if verb in legal:
             decided(saga, verb, legal)
 
-    assert changed(before, facts(saga, clock)) == {}
+    assert changed(before, stored(saga, clock)) == {}

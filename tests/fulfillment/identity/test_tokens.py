@@ -9,11 +9,10 @@ from typing import Any
 import pytest
 from django.contrib.auth.models import User
 from django.core.management import call_command
-from knox.models import AuthToken
 from rest_framework.test import APIClient
 
 from fulfillment.management import operating
-from orders import operators
+from orders import client_tokens, operators
 from orders.models import OperatorToken, Order, RefusedAttempt
 from orders.timeline import TimelineEntry
 from tests.fulfillment.identity.conftest import note, refused
@@ -94,7 +93,7 @@ def test_what_only_looks_like_a_token_opens_nothing(amara: User, order: Order, s
 
 
 def test_an_api_client_s_token_is_no_operator_s_and_the_other_way_round(amara: User, order: Order, settings: Any) -> None:
-    settings.OPERATOR_TOKEN = AuthToken.objects.create(user=amara)[1]
+    settings.OPERATOR_TOKEN = client_tokens.issue(order.client).secret
     with pytest.raises(SystemExit, match="not known here"):
         note(order)
 

@@ -4,7 +4,7 @@ import pytest
 from django.conf import settings
 
 from fulfillment import recovery
-from orders import probes
+from orders import queue_probes
 from tests.fulfillment.driving import found
 from tests.fulfillment.instants.conftest import PATIENCE
 from tests.shop_clock import LIMITS_S, ShopClock
@@ -27,7 +27,7 @@ def test_a_stamp_proves_lost_what_was_published_a_hard_limit_before_it(saga: int
 
 
 def test_an_unanswered_probe_is_followed_by_another_with_waits_doubling_and_capped(clock: ShopClock) -> None:
-    sender = probes.Probes()
+    sender = queue_probes.Probes()
     waits: list[float] = []
     sender.want("saga")
     ((_, sent),) = sender.due()
@@ -47,7 +47,7 @@ def test_an_unanswered_probe_is_followed_by_another_with_waits_doubling_and_capp
 
 
 def test_a_queue_that_lets_nothing_out_is_named_with_its_time(clock: ShopClock) -> None:
-    sender = probes.Probes()
+    sender = queue_probes.Probes()
     sender.want("compensation")
     assert sender.due()
     clock.passes(20)
@@ -55,7 +55,7 @@ def test_a_queue_that_lets_nothing_out_is_named_with_its_time(clock: ShopClock) 
     assert sender.due()
     clock.passes(5)
 
-    assert probes.unanswered_for_s() == {"compensation": 25.0}
+    assert queue_probes.unanswered_for_s() == {"compensation": 25.0}
 
-    probes.probe_came_out("compensation", clock.now)
-    assert probes.unanswered_for_s() == {}
+    queue_probes.probe_came_out("compensation", clock.now)
+    assert queue_probes.unanswered_for_s() == {}

@@ -93,7 +93,9 @@ def test_what_this_code_does_not_serve_is_inspected_after_half_the_time_for_whic
 # --- a person ----------------------------------------------------------------------------------------------------------------
 
 
-def test_a_person_s_retry_gives_time_anew_and_the_provider_s_memory_no_time_at_all(saga: int, order: Order, clock: ShopClock) -> None:
+def test_a_retry_by_a_person_gives_time_anew_and_the_memory_of_the_provider_no_time_at_all(
+    saga: int, order: Order, clock: ShopClock
+) -> None:
     """The key window counts from when it was first scheduled, whoever tries again."""
     scheduled_at = record(saga).scheduled_at
     for _ in range(settings.POISON_AFTER):

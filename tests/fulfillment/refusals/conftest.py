@@ -40,7 +40,7 @@ def work(saga: int, name: str = "payment", compensating: bool = True) -> Any:
     return answer
 
 
-def inspect_when_due(saga: int, clock: ShopClock) -> None:
+def sweep_when_due(saga: int, clock: ShopClock) -> None:
     clock.until(max(clock.now, found(saga).wake_at or clock.now))
     recovery.inspect_saga(saga)
 
@@ -87,7 +87,7 @@ class Refusing:
         Order.objects.filter(number=self.number).update(payment_token=token)
         assert isinstance(work(saga, compensating=False), dict)
         recovery.cancel(self.number, "web-shop")
-        inspect_when_due(saga, self.clock)
+        sweep_when_due(saga, self.clock)
         if given_back_before:
             self.refunds_elsewhere(given_back_before)
         assert work(saga).code == "refund_declined"

@@ -12,7 +12,7 @@ from fulfillment.models import SagaState, StepRecord, StepState
 from fulfillment.step import Compensation, Kind, Receipt, Step
 from orders.models import Incident, Order, TimelineEntry
 from tests.fulfillment.driving import found, record, start
-from tests.fulfillment.refusals.conftest import EDGE, LAG, LEASE, inspect_when_due, past, retried, work
+from tests.fulfillment.refusals.conftest import EDGE, LAG, LEASE, past, retried, sweep_when_due, work
 from tests.shop_clock import ShopClock
 
 
@@ -77,10 +77,10 @@ def wrap(saga: int) -> Any:
 
 def test_a_step_after_the_pivot_that_was_refused_is_asked_for_under_another_key(wrapping: int, wrapper: Wrapper, clock: ShopClock) -> None:
     """By the sweep, within its budget; the second key's window begins when it is scheduled itself."""
-    inspect_when_due(wrapping, clock)
+    sweep_when_due(wrapping, clock)
     assert wrap(wrapping).code == "lag"
     clock.passes(LEASE + LAG)
-    inspect_when_due(wrapping, clock)
+    sweep_when_due(wrapping, clock)
 
     assert wrap(wrapping) == {"wrapped": SECOND}
 
@@ -99,16 +99,16 @@ def test_whoever_asks_why_is_told_that_it_goes_on(wrapping: int, order: Order) -
 
 def test_a_new_key_is_as_young_as_its_scheduling(wrapping: int, clock: ShopClock) -> None:
     clock.passes(1000)
-    inspect_when_due(wrapping, clock)
+    sweep_when_due(wrapping, clock)
 
     claim = start(wrapping, "wrapping")
 
     assert (claim.key, claim.age_s, claim.quiet_s, claim.refused_quiet_s) == (SECOND, 0, None, 1000 - LEASE)
 
 
-def test_a_person_s_retry_after_the_pivot_has_a_new_key_too(wrapping: int, clock: ShopClock, settings: Any) -> None:
+def test_a_retry_by_a_person_after_the_pivot_has_a_new_key_too(wrapping: int, clock: ShopClock, settings: Any) -> None:
     settings.STEP_TRIES = 1
-    inspect_when_due(wrapping, clock)
+    sweep_when_due(wrapping, clock)
     assert found(wrapping).state == SagaState.NEEDS_ATTENTION
 
     retried(wrapping)
@@ -120,7 +120,7 @@ def test_what_was_refused_and_landed_after_all_is_adopted(wrapping: int, wrapper
     """It is not done a second time, and whoever looks it up by hand finds it."""
     wrapper.left[FIRST] = 1
     clock.passes(LEASE + LAG + EDGE)
-    inspect_when_due(wrapping, clock)
+    sweep_when_due(wrapping, clock)
 
     assert wrap(wrapping) == {"wrapped": FIRST, "found_under": FIRST}
 
@@ -130,7 +130,7 @@ def test_what_was_refused_and_landed_after_all_is_adopted(wrapping: int, wrapper
 
 
 def test_a_person_who_looks_it_up_is_shown_what_lies_under_an_earlier_key(wrapping: int, wrapper: Wrapper, clock: ShopClock) -> None:
-    inspect_when_due(wrapping, clock)
+    sweep_when_due(wrapping, clock)
     wrap(wrapping)
     wrapper.left[FIRST] = 1
 
@@ -145,7 +145,7 @@ def test_a_late_worker_that_has_done_what_was_done_again_is_reported(
 ) -> None:
     late = start_of_the_first(wrapping)
     clock.passes(LEASE + LAG + EDGE)
-    inspect_when_due(wrapping, clock)
+    sweep_when_due(wrapping, clock)
     wrap(wrapping)
 
     assert not engine.record_success(late, {"wrapped": FIRST}).mine
@@ -170,15 +170,15 @@ def test_what_somebody_has_reversed_is_done_anew_only_when_a_person_says_so(
     StepRecord.objects.filter(saga=wrapping, name="wrapping").update(error_code="reversed_elsewhere")
     wrapper.refuses, wrapper.left[FIRST] = set(), 0
     settings.STEP_TRIES = 2
-    inspect_when_due(wrapping, clock)
+    sweep_when_due(wrapping, clock)
     assert record(wrapping, "wrapping").do_key == FIRST
     assert wrap(wrapping).code == "reversed_elsewhere"
-    inspect_when_due(wrapping, clock)
+    sweep_when_due(wrapping, clock)
     assert found(wrapping).state == SagaState.NEEDS_ATTENTION
 
     retried(wrapping)
     clock.passes(LEASE + LAG + EDGE)
-    inspect_when_due(wrapping, clock)
+    sweep_when_due(wrapping, clock)
     wrap(wrapping)
 
     assert wrapper.left == {FIRST: 0, SECOND: 1}

@@ -11,7 +11,7 @@ from fulfillment.recovery import choices
 from orders.models import Incident, TimelineEntry
 from orders.timeline import sentence
 from tests.fulfillment.driving import REFUSED, compensation_failed, found, record, start
-from tests.fulfillment.refusals.conftest import ALL, EDGE, LAG, LEASE, SILENCE, Refusing, entries, inspect_when_due, past, retried, work
+from tests.fulfillment.refusals.conftest import ALL, EDGE, LAG, LEASE, SILENCE, Refusing, entries, past, retried, sweep_when_due, work
 from tests.shop_clock import ShopClock
 
 
@@ -22,7 +22,7 @@ def test_a_refund_that_was_refused_is_asked_for_anew_under_another_key(refusing:
 
     retried(saga)
     clock.passes(LEASE + LAG + EDGE)
-    inspect_when_due(saga, clock)
+    sweep_when_due(saga, clock)
     work(saga)
 
     assert (found(saga).state, found(saga).order.status) == (SagaState.COMPENSATED, "cancelled")
@@ -36,7 +36,7 @@ def test_each_refusal_ends_an_attempt_of_its_own(refusing: Refusing, clock: Shop
     for _ in range(2):
         retried(saga)
         clock.passes(LEASE + LAG + EDGE)
-        inspect_when_due(saga, clock)
+        sweep_when_due(saga, clock)
         assert work(saga).code == "refund_declined"
 
     assert [attempt for _, attempt, *_ in past(saga)] == [1, 2]
@@ -69,9 +69,9 @@ def test_what_was_not_refused_keeps_its_key(saga: int, clock: ShopClock, setting
     settings.COMPENSATION_TRIES = len(errors)
     compensation_failed(saga, errors[0])
     for error in errors[1:]:
-        inspect_when_due(saga, clock)
+        sweep_when_due(saga, clock)
         engine.record_failure(start(saga, compensating=True), error)
-    inspect_when_due(saga, clock)
+    sweep_when_due(saga, clock)
     assert record(saga).state == StepState.COMPENSATION_FAILED
 
     retried(saga)
@@ -84,7 +84,7 @@ def test_in_doubt_then_unavailable_then_refused_is_refused(saga: int, clock: Sho
     """The last word counts; that an earlier try may have landed is found by the look that follows."""
     compensation_failed(saga, SILENCE)
     for error in (Unavailable("down"), REFUSED):
-        inspect_when_due(saga, clock)
+        sweep_when_due(saga, clock)
         engine.record_failure(start(saga, compensating=True), error)
 
     retried(saga)

@@ -11,7 +11,7 @@ from fulfillment.models import PastAttempt, Saga, SagaState, StepState
 from orders.models import Incident, Order, TimelineEntry
 from orders.timeline import sentence
 from tests.fulfillment.driving import REFUSED, compensation_failed, found, record, start
-from tests.fulfillment.refusals.conftest import entries, inspect_when_due, retried
+from tests.fulfillment.refusals.conftest import entries, retried, sweep_when_due
 from tests.shop_clock import ShopClock
 
 GIVEN_BACK = {"refund_id": "re_1", "amount_minor": 100, "currency": "EUR"}
@@ -22,9 +22,9 @@ GIVEN_BACK = {"refund_id": "re_1", "amount_minor": 100, "currency": "EUR"}
 def taken_over_and_refused(saga: int, clock: ShopClock) -> engine.Claim:
     """Two workers under one key: the first stands still, the second is refused. The claim of the first."""
     compensation_failed(saga, Unavailable("down"))
-    inspect_when_due(saga, clock)
+    sweep_when_due(saga, clock)
     first = start(saga, compensating=True)
-    inspect_when_due(saga, clock)
+    sweep_when_due(saga, clock)
     engine.record_failure(start(saga, compensating=True), REFUSED)
     assert found(saga).state == SagaState.NEEDS_ATTENTION
     return first
@@ -50,7 +50,7 @@ def test_a_refund_that_a_late_worker_reports_is_entered(saga: int, clock: ShopCl
 def test_a_refund_that_took_place_under_both_keys_is_reported_with_its_amount(saga: int, order: Order, clock: ShopClock) -> None:
     first = taken_over_and_refused(saga, clock)
     retried(saga)
-    inspect_when_due(saga, clock)
+    sweep_when_due(saga, clock)
     engine.record_success(start(saga, compensating=True), GIVEN_BACK)
     assert found(saga).state == SagaState.COMPENSATED
 
@@ -64,7 +64,7 @@ def test_a_refund_that_took_place_under_both_keys_is_reported_with_its_amount(sa
 def test_a_refund_that_the_look_up_had_found_is_not_reported_as_a_second_one(saga: int, clock: ShopClock) -> None:
     first = taken_over_and_refused(saga, clock)
     retried(saga)
-    inspect_when_due(saga, clock)
+    sweep_when_due(saga, clock)
     engine.record_success(start(saga, compensating=True), {"found_compensated": True, "amount_minor": 100})
 
     engine.record_success(first, GIVEN_BACK)

@@ -13,7 +13,7 @@ from fulfillment.models import SagaState, StepState
 from fulfillment.provider_call import call_provider
 from orders.incidents import Incident
 from tests.fulfillment.driving import compensation_failed, found, record, start
-from tests.fulfillment.refusals.conftest import ALL, EDGE, LAG, LEASE, SILENCE, Refusing, entries, inspect_when_due, past, retried, work
+from tests.fulfillment.refusals.conftest import ALL, EDGE, LAG, LEASE, SILENCE, Refusing, entries, past, retried, sweep_when_due, work
 from tests.shop_clock import ShopClock
 
 
@@ -25,7 +25,7 @@ def test_nothing_is_asked_for_while_what_was_refused_may_still_land(
     saga = refusing("sandbox_watch")
     retried(saga)
     clock.passes(LEASE + LAG + after_s)
-    inspect_when_due(saga, clock)
+    sweep_when_due(saga, clock)
 
     answer = work(saga)
 
@@ -39,7 +39,7 @@ def test_it_is_inspected_again_when_the_refused_one_is_over(refusing: Refusing, 
     saga = refusing()
     retried(saga)
     clock.passes(10)
-    inspect_when_due(saga, clock)
+    sweep_when_due(saga, clock)
 
     work(saga)
 
@@ -51,7 +51,7 @@ def test_a_worker_that_has_not_seen_the_lag_pass_asks_for_nothing(refusing: Refu
     saga = refusing("sandbox_watch")
     retried(saga)
     clock.passes(3600)
-    inspect_when_due(saga, clock)
+    sweep_when_due(saga, clock)
     step = engine.step_of(found(saga), "payment")
     assert step is not None
 
@@ -79,7 +79,7 @@ def test_what_landed_meanwhile_is_found_and_not_given_back_again(refusing: Refus
     retried(saga)
     refusing.refunds_elsewhere(100)
     clock.passes(LEASE + LAG + EDGE)
-    inspect_when_due(saga, clock)
+    sweep_when_due(saga, clock)
 
     assert work(saga) == {"found_compensated": True, "amount_minor": 100}
 
@@ -95,7 +95,7 @@ def test_only_what_is_left_is_asked_for(refusing: Refusing, clock: ShopClock) ->
     retried(saga)
     clock.passes(LEASE + LAG + EDGE)
     for _ in range(2):
-        inspect_when_due(saga, clock)
+        sweep_when_due(saga, clock)
         work(saga)
 
     assert refusing.effects == [("charge", 100), ("refund", 40), ("refund", 60)]
@@ -112,7 +112,7 @@ def test_a_part_that_was_given_back_before_the_refusal_is_not_asked_for_again(re
     retried(saga)
     clock.passes(LEASE + LAG + EDGE)
     for _ in range(2):
-        inspect_when_due(saga, clock)
+        sweep_when_due(saga, clock)
         work(saga)
 
     assert refusing.effects == [("charge", 100), ("refund", 40), ("refund", 60)]
@@ -134,10 +134,10 @@ def test_without_keys_a_refund_in_doubt_is_not_asked_for_again_while_it_may_land
     saga = refusing("sandbox_keyless")
     retried(saga)
     clock.passes(LEASE + LAG + EDGE)
-    inspect_when_due(saga, clock)
+    sweep_when_due(saga, clock)
     engine.record_failure(start(saga, compensating=True), SILENCE)
     clock.passes(LEASE + LAG + after_s)
-    inspect_when_due(saga, clock)
+    sweep_when_due(saga, clock)
 
     work(saga)
 
@@ -152,11 +152,11 @@ def test_a_try_that_has_asked_for_nothing_is_not_waited_for(refusing: Refusing, 
     retried(saga)
     for _ in range(2):
         clock.passes(10)
-        inspect_when_due(saga, clock)
+        sweep_when_due(saga, clock)
         assert work(saga).code == "lag"
         assert record(saga).compensation_asked_until == last
 
-    inspect_when_due(saga, clock)
+    sweep_when_due(saga, clock)
     clock.passes(EDGE)
     work(saga)
 

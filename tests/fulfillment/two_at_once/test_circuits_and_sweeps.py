@@ -77,7 +77,7 @@ def test_two_rounds_at_once_send_one_probe(order: Order) -> None:
     Circuit.objects.update(next_probe_at=LONG_AGO)
 
     one, other = at_once(
-        lambda: list(recovery.circuit_probes()), 'UPDATE "fulfillment_circuit"', lambda: list(recovery.circuit_probes()), None
+        lambda: list(recovery.launch_probes()), 'UPDATE "fulfillment_circuit"', lambda: list(recovery.launch_probes()), None
     )
 
     assert len(one) + len(other) == 1
@@ -90,7 +90,7 @@ def test_who_begins_to_wait_while_a_circuit_closes_is_woken(order: Order) -> Non
 
     def closes() -> None:
         circuits.release(PAY, AMARA, "it is back")
-        list(recovery.circuit_probes())
+        list(recovery.launch_probes())
 
     at_once(lambda: engine.could_not_start(late, 1), "FOR SHARE", closes, must_wait=True)
 
@@ -100,10 +100,10 @@ def test_who_begins_to_wait_while_a_circuit_closes_is_woken(order: Order) -> Non
     assert (it.wake_at - it.held_at).total_seconds() < 5  # type: ignore[operator]
 
 
-def test_a_probe_s_answer_and_a_person_s_hold_at_once_end_as_the_later_one_says(order: Order) -> None:
+def test_the_answer_of_a_probe_and_a_hold_by_a_person_at_once_end_as_the_later_one_says(order: Order) -> None:
     opened(order)
     Circuit.objects.update(next_probe_at=LONG_AGO)
-    (launch,) = recovery.circuit_probes()
+    (launch,) = recovery.launch_probes()
     claim = engine.start(launch.saga, launch.epoch, "payment", False)
     assert claim is not None
 
@@ -132,16 +132,16 @@ def test_two_sweeps_publish_one_message(saga: int) -> None:
 
 
 def test_two_sweeps_on_one_row_of_the_quarantine_count_both_inspections(saga: int, order: Order) -> None:
-    hold = in_one(quarantine.hold, saga, order.pk, "KeyError", 1.0)
+    add = in_one(quarantine.add, saga, order.pk, "KeyError", 1.0)
 
-    at_once(hold, "INSERT INTO fulfillment_quarantine", hold, must_wait=True)
+    at_once(add, "INSERT INTO fulfillment_quarantine", add, must_wait=True)
 
     assert Quarantine.objects.get().failures == 2
 
 
 def test_two_sweeps_that_notify_at_once_notify_once(saga: int, order: Order) -> None:
     for _ in range(settings.POISON_AFTER):
-        quarantine.hold(saga, order.pk, "KeyError", 1.0)
+        quarantine.add(saga, order.pk, "KeyError", 1.0)
 
     at_once(
         lambda: quarantine.open_incident_of(saga, order.pk, "KeyError"),
@@ -154,7 +154,7 @@ def test_two_sweeps_that_notify_at_once_notify_once(saga: int, order: Order) -> 
 
 
 def test_what_has_healed_is_worked_on_once_by_two_sweeps_and_leaves_the_quarantine(saga: int, order: Order) -> None:
-    quarantine.hold(saga, order.pk, "KeyError", 1.0)
+    quarantine.add(saga, order.pk, "KeyError", 1.0)
     Quarantine.objects.update(inspect_at=LONG_AGO)
     now_due(saga)
 

@@ -96,7 +96,7 @@ def test_of_two_decisions_about_one_version_one_is_refused(saga: int, order: Ord
     assert ledger.remaining(order.pk) == 100
 
 
-def test_one_person_s_two_presses_at_once_are_one_decision(saga: int, order: Order) -> None:
+def test_two_presses_of_one_person_at_once_are_one_decision(saga: int, order: Order) -> None:
     compensation_failed(saga)
     epoch = found(saga).epoch
 
@@ -120,7 +120,7 @@ def test_two_persons_who_propose_at_once_have_not_agreed(saga: int, order: Order
     assert ledger.remaining(order.pk) == 100
 
 
-def test_a_customer_s_cancel_and_a_person_s_retry_at_once_are_both_heard(saga: int, order: Order) -> None:
+def test_a_cancel_by_the_customer_and_a_retry_by_a_person_at_once_are_both_heard(saga: int, order: Order) -> None:
     parked_forward(saga, settings.POISON_AFTER)
 
     _, answer = at_once(asks(order, "retry", AMARA), "FOR UPDATE", lambda: recovery.cancel(order.number, "web-shop"), must_wait=True)

@@ -61,7 +61,7 @@ class Shop:
             return list(pool.map(lambda _: self.place(**changes), range(count)))
 
     def order(self, number: str) -> dict[str, Any]:
-        answer = self.http.get(f"/orders/{number}")
+        answer = self.http.get(f"/orders/{number}", params={"expand": "steps,deliveries,timeline"})
         assert answer.status_code == 200, answer.text
         return dict(answer.json())
 

@@ -7,14 +7,14 @@ from django.db.models import Prefetch
 from fulfillment import engine
 from fulfillment.models import Saga, SagaState, StepState
 from fulfillment.provider_call import with_provider_of
-from fulfillment.reconciliation.facts import gather
 from fulfillment.reconciliation.finding import Finding, Rule
+from fulfillment.reconciliation.gathered import gather
 from fulfillment.reconciliation.listings import NotListed, providers, read
 from fulfillment.reconciliation.orders_at_rest import findings_about
 from fulfillment.reconciliation.scope import MARGIN
-from orders.incidents import open_incidents
+from orders.incidents import unresolved
 from orders.models import Order, Status
-from orders.timeline import Kind, TimelineEntry
+from orders.timeline import EntryKind, TimelineEntry
 from sideeffects import subscriber_audits
 from tests.proofs.crash_matrix.script import INCIDENT
 
@@ -62,7 +62,7 @@ def breaches(number: str, ends: Collection[str]) -> list[str]:
 
 def ended_as(order: Order) -> str:
     """The order's final status, or that a person has an incident."""
-    return INCIDENT if order.saga.state == SagaState.NEEDS_ATTENTION and open_incidents(order.pk) else str(order.status)
+    return INCIDENT if order.saga.state == SagaState.NEEDS_ATTENTION and unresolved(order_id=order.pk).exists() else str(order.status)
 
 
 def _as_reconciled(order: Order) -> list[Finding]:
@@ -70,8 +70,8 @@ def _as_reconciled(order: Order) -> list[Finding]:
     listings = read(providers(Saga.objects.filter(order=order)), order.placed_at - MARGIN, lambda *_: None)
     if listings.silent:
         raise NotListed(", ".join(f"{role} {provider}: {why}" for (role, provider), why in listings.silent.items()))
-    (facts,) = gather([order.saga], listings, subscriber_audits)
-    found = findings_about(facts)
+    (gathered,) = gather([order.saga], listings, subscriber_audits)
+    found = findings_about(gathered)
     return found if SagaState(order.saga.state).is_final else [finding for finding in found if finding.rule in WHILE_OPEN]
 
 
@@ -93,7 +93,7 @@ def _what_is_left_agrees(order: Order) -> Iterator[str]:
 def _closed_or_a_person_knows(order: Order) -> Iterator[str]:
     """Nothing waits for a person without an incident, and nothing rests that still has something to do."""
     state = SagaState(order.saga.state)
-    if not state.is_final and not open_incidents(order.pk):
+    if not state.is_final and not unresolved(order_id=order.pk).exists():
         yield f"the saga is {state}, and no incident is open"
     if order.saga.wake_at is not None:
         yield "at rest, yet it is to be woken"
@@ -117,9 +117,9 @@ def _moves_are_legal(order: Order) -> Iterator[str]:
     """Every move is one of docs/semantics.md, and after the saga was closed no step moves any more."""
     closed = False
     for entry in order.timeline.all():
-        if entry.kind == Kind.STEP and (closed or entry.to_state not in MOVES.get(entry.from_state, ())):
+        if entry.kind == EntryKind.STEP and (closed or entry.to_state not in MOVES.get(entry.from_state, ())):
             yield f"{entry.name}: {entry.from_state} → {entry.to_state}{' after the saga was closed' if closed else ''}"
-        closed = closed or (entry.kind == Kind.SAGA and SagaState(entry.to_state).is_final)
+        closed = closed or (entry.kind == EntryKind.SAGA and SagaState(entry.to_state).is_final)
 
 
 RULES: tuple[Callable[[Order], Iterator[str]], ...] = (

@@ -60,7 +60,7 @@ def _proves_nothing(outcome: Outcome) -> bool:
     return not outcome.happened and all(reason.startswith("did not happen") for reason in outcome.reasons)
 
 
-def inspected_again(outcomes: Sequence[Outcome], testbed: Testbed) -> list[Outcome]:
+def judged_again(outcomes: Sequence[Outcome], testbed: Testbed) -> list[Outcome]:
     """Those that no longer hold now that everything is over: what landed, or woke up, after its order had been judged."""
     fallen = []
     for outcome in outcomes:

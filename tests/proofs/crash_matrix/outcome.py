@@ -2,9 +2,7 @@
 
 from dataclasses import dataclass
 
-from tests.proofs.crash_matrix.cases import (
-    Case,
-)
+from tests.proofs.crash_matrix.cases import Case
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -12,9 +12,8 @@ from tests.proofs.crash_matrix import outside_refund
 from tests.proofs.crash_matrix.injection import Injection
 from tests.proofs.crash_matrix.script import Script
 
-PROVER = Actor(
-    user=0, name="prove", permissions=frozenset({"fulfillment.decide_retry"})
-)  # nobody is authenticated: that is the entry points' business
+# Nobody is authenticated: that is the entry points' business.
+PROVER = Actor(user=0, name="prove", permissions=frozenset({"fulfillment.decide_retry"}))
 
 
 class People:

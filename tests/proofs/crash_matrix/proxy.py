@@ -33,7 +33,6 @@ FAULTS = {
     "in_progress_409": "answered 409 in_progress, not passed on",
     "late_landing": "never answered, and done after the caller has given up and asked again",
 }
-APPLIED = ("timeout_applied", "error_500_applied", "drip", "garbage_200")
 
 
 @dataclass(frozen=True)

@@ -20,12 +20,12 @@ def tuples_of(case: Case, size: int) -> set[Tuple]:
     return set(combinations(values(case), size))
 
 
-def pairwise(cases: Sequence[Case], at_least: int = AT_LEAST) -> list[Case]:
-    """Greedy, and the same for the same cases: until all pairs are covered; then, up to ``at_least``, whatever adds the most triples."""
+def pairwise(cases: Sequence[Case]) -> list[Case]:
+    """Greedy, and the same for the same cases: until all pairs are covered; then, up to ``AT_LEAST``, whatever adds the most triples."""
     chosen = _cover(cases, lambda case: tuples_of(case, 2), limit=len(cases))
     rest = [case for case in cases if case not in set(chosen)]
     covered = set().union(*(tuples_of(case, 3) for case in chosen)) if chosen else set()
-    more = _cover(rest, lambda case: tuples_of(case, 3) - covered, limit=max(0, at_least - len(chosen)))
+    more = _cover(rest, lambda case: tuples_of(case, 3) - covered, limit=max(0, AT_LEAST - len(chosen)))
     picked = set(chosen) | set(more)
     return [case for case in cases if case in picked]
 

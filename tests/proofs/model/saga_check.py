@@ -15,6 +15,8 @@ from typing import NamedTuple
 from tests.proofs.model.saga_state import PAYMENT, SHIPPING, Rules, World
 from tests.proofs.model.saga_world import moves
 
+MAX_STATES = 20_000_000
+
 # --- what must hold ---------------------------------------------------------------------------------------------------
 
 
@@ -62,7 +64,7 @@ class Result(NamedTuple):
     endings: dict[str, int]
 
 
-def explore(rules: Rules, max_states: int = 20_000_000) -> Result:
+def explore(rules: Rules) -> Result:
     """Breadth first, so that the first breach found has the shortest trace."""
     begun, first = time.perf_counter(), World()
     parents: dict[World, tuple[World, str] | None] = {first: None}
@@ -75,7 +77,7 @@ def explore(rules: Rules, max_states: int = 20_000_000) -> Result:
                     continue
                 parents[after] = (world, label)
                 broken = breach(after)
-                if broken or len(parents) > max_states:
+                if broken or len(parents) > MAX_STATES:
                     found, trace = broken or "too many states", trace_to(parents, after)
                     return Result(len(parents), time.perf_counter() - begun, found, trace, endings)
                 coming.append(after)

@@ -43,9 +43,8 @@ class Rules:
     schedule_sets_wake: bool = True  # what is scheduled carries its own wake_at
     savepoint: bool = True  # a local step that is rejected takes its half-done rows back
     event_with_status: bool = True  # the event commits with "fulfilled", not in a commit of its own
-    withdraws: str = (
-        "never asked"  # before an open circuit a scheduled step is withdrawn: never asked: scheduled when it was open | anything | nothing
-    )
+    # What is withdrawn of scheduled steps before an open circuit: "never asked" (scheduled when it was open), "anything" or "nothing".
+    withdraws: str = "never asked"
     probe_waits: bool = True  # the start of a probe waits for the disk
     amounts_compared: bool = True  # a charge of another amount turns the order back
     rest_is_asked_for: bool = True  # a refund of a part is not the end

@@ -52,7 +52,7 @@ class Clocks:
         """The sweep reads it once a second: before more time than that passes it has seen a jump, and moved what is open. Empty: there was none."""
         if self.watch is None or not self.were_set:
             return ""
-        if jumped_s := self.watch.inspect():
+        if jumped_s := self.watch.jumped_s():
             self.note(jumped_s)
         return self.move() if self.jumps else ""
 

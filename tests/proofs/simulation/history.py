@@ -13,7 +13,7 @@ from orders.models import Order, OrderLine
 from tests.proofs.simulation import invariants, journal
 from tests.proofs.simulation.equipment import Equipment
 from tests.proofs.simulation.history_state import HistoryState
-from tests.proofs.simulation.interruptions import LineBroke
+from tests.proofs.simulation.interruptions import ConnectionBroke
 from tests.proofs.simulation.moves.deliveries import Deliveries
 from tests.proofs.simulation.moves.outside import Outside
 from tests.proofs.simulation.moves.people import People
@@ -107,7 +107,7 @@ class History(HistoryState):
             tasks.start(order)
         self.saga = Saga.objects.values_list("pk", flat=True).get(order=self.order)
         self.seen = journal.read(self.saga)
-        self.record(f"placed, {self.capabilities}, {sku.lower()}")
+        self.trace(f"placed, {self.capabilities}, {sku.lower()}")
 
     def _is_at_rest(self) -> bool:
         quiet = not self.broker.messages and all(worker.is_idle for worker in self.workers) and not self.provider.air
@@ -127,13 +127,13 @@ class History(HistoryState):
         faultiness = 0.0 if self.is_undisturbed else self.faultiness
         try:
             with self.equipment.watching(), self.equipment.interruptions.possible(faultiness):
-                self.record(act() or name)
+                self.trace(act() or name)
         except Killed:
-            self.record(f"{name}: killed inside its transaction")
+            self.trace(f"{name}: killed inside its transaction")
             if name in OF_THE_SWEEP:
                 self.clocks.sweep_ends()
-        except LineBroke:
-            self.record(f"{name}: its line to the database broke")
+        except ConnectionBroke:
+            self.trace(f"{name}: its line to the database broke")
         except Exception as error:
             self.breach(f"{name} raised {_first_line(error)}")
         if not self.verdict.breach:

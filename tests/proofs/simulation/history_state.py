@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from django.conf import settings
 
-from fulfillment.engine import attempts
+from fulfillment.engine import tries
 from orders.clock_watch import ClockWatch
 from orders.models import Order
 from tests.proofs.simulation.broker import Broker, Message
@@ -54,10 +54,10 @@ class HistoryState:
 
     def begin_a_process(self, ago_s: float = 0.0) -> None:
         """A worker that has just begun has never seen the database's clock."""
-        attempts.watch = ClockWatch(settings.CLOCK_TOLERANCE_S)
+        tries.watch = ClockWatch(settings.CLOCK_TOLERANCE_S)
         if ago_s:
             self.clock.now -= ago_s
-            attempts.watch.saw(self.clock.now, self.clock.of_the_database)
+            tries.watch.saw(self.clock.now, self.clock.of_the_database)
             self.clock.now += ago_s
 
     @property
@@ -89,7 +89,7 @@ class HistoryState:
     def breach(self, found: str) -> None:
         if found and not self.verdict.breach:
             self.verdict.breach = found
-            self.record(f"BREACH: {found}")
+            self.trace(f"BREACH: {found}")
 
-    def record(self, line: str) -> None:
+    def trace(self, line: str) -> None:
         self.verdict.trace.append(line.replace(self.order.number, "it"))

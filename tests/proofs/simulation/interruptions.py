@@ -14,7 +14,7 @@ from tests.proofs.simulation.threads import Killed
 ODDS = 0.015  # of each statement and each side of a COMMIT, times how faulty a history is
 
 
-class LineBroke(OperationalError):
+class ConnectionBroke(OperationalError):
     """As the driver raises it."""
 
 
@@ -43,7 +43,7 @@ class Interruptions:
         return execute(sql, params, many, context)
 
     def perhaps(self) -> None:
-        """Raises Killed, LineBroke."""
+        """Raises Killed, ConnectionBroke."""
         if self.die.random() >= self.odds:
             return
         if self.die.random() < 0.5:
@@ -51,7 +51,7 @@ class Interruptions:
         with connection.wrap_database_errors:  # as whatever the driver raises
             if connection.connection is not None:
                 connection.connection.close()
-            raise LineBroke("the connection was closed in the middle")
+            raise ConnectionBroke("the connection was closed in the middle")
 
     @contextmanager
     def of_commits(self) -> Iterator[None]:

@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -21,7 +22,7 @@ from config.stack import embedded
 from config.stack.database import start_postgres
 from config.stack.errors import StackError
 from config.stack.run_directory import hold
-from config.stack.stop_signals import in_one_go, undisturbed
+from config.stack.stop_signals import STOP_SIGNALS, undisturbed
 from tests.proofs import prepared
 
 # What a crash may take is simulated: the real disk is not waited for. A statement is planned once, while tables are small; by index, as they will grow.
@@ -112,7 +113,7 @@ def run(seen: Sum, urls: list[str], folder: Path, words: list[str], until: Calla
     try:
         for job, url in enumerate(urls):
             command = [sys.executable, "manage.py", "simulate", "--job", f"{job}/{len(urls)}", *words]
-            with in_one_go():
+            with _in_one_go():
                 children.append(_child(command, folder, url, output))
         for line in _lines(output, len(children)):
             seen.add(json.loads(line))
@@ -124,6 +125,20 @@ def run(seen: Sum, urls: list[str], folder: Path, words: list[str], until: Calla
             for child in children:
                 child.kill()
                 child.wait()
+
+
+@contextlib.contextmanager
+def _in_one_go() -> Iterator[None]:
+    """A signal that asks us to stop is handled at the end of the block: what was begun in it is known by then, and can be ended. Other threads may run."""
+    asked: list[int] = []
+    previous = {number: signal.signal(number, lambda which, _: asked.append(which)) for number in STOP_SIGNALS}
+    try:
+        yield
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+    if asked:
+        signal.raise_signal(asked[0])
 
 
 def _child(command: list[str], folder: Path, url: str, output: "Queue[str | Child]") -> "Child":

@@ -11,7 +11,7 @@ from django.db import connection
 from psycopg.adapt import Loader
 
 from fulfillment import crashpoints, gateways, keys, tasks
-from fulfillment.engine import attempts
+from fulfillment.engine import tries
 from fulfillment.gateways import lease
 from fulfillment.recovery import clock_jumps
 from orders import clock_watch
@@ -100,8 +100,8 @@ class Commits:
 def replaced(clock: Clock, listener: Any) -> Iterator["Surroundings"]:
     """Everything outside the engine is ours in the block, and put back after it."""
     surroundings = Surroundings()
-    was = (tasks.publish, side_effects.publish, crashpoints.listener, attempts.watch, keys.new_nonce, dict(gateways.ROLES))
-    times = {module: vars(module)["time"] for module in (lease, clock_watch, attempts, clock_jumps)}
+    was = (tasks.publish, side_effects.publish, crashpoints.listener, tries.watch, keys.new_nonce, dict(gateways.ROLES))
+    times = {module: vars(module)["time"] for module in (lease, clock_watch, tries, clock_jumps)}
     vars(tasks)["publish"] = lambda what: surroundings.broker.publish(what)
     vars(side_effects)["publish"] = lambda messages: []
     vars(keys)["new_nonce"] = lambda: "simulated"  # each order has a number of its own, and a history is repeated to the letter
@@ -116,7 +116,7 @@ def replaced(clock: Clock, listener: Any) -> Iterator["Surroundings"]:
     try:
         yield surroundings
     finally:
-        vars(tasks)["publish"], vars(side_effects)["publish"], crashpoints.listener, attempts.watch, vars(keys)["new_nonce"], roles = was
+        vars(tasks)["publish"], vars(side_effects)["publish"], crashpoints.listener, tries.watch, vars(keys)["new_nonce"], roles = was
         for module, time in times.items():
             vars(module)["time"] = time
         gateways.ROLES.update(roles)

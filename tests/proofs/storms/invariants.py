@@ -97,5 +97,5 @@ def _nobody_is_charged_twice(storm: Storm) -> None:
 
 def _all_agree(storm: Storm, code: int, report: dict[str, Any]) -> None:
     for finding in report["findings"]:
-        storm.expect(finding["subject"] in storm.a_person_s, f"reconcile: {finding['subject']}: {finding['rule']}")
+        storm.expect(finding["subject"] in storm.needs_person, f"reconcile: {finding['subject']}: {finding['rule']}")
     storm.expect(code == 0 or bool(report["findings"]), f"reconcile exits with {code}")

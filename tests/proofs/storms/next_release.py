@@ -42,7 +42,7 @@ def make(folder: Path) -> Path:
     _change(
         core / "steps" / "__init__.py", r"(?m)^from fulfillment\.steps\.inv", "from fulfillment.steps.gift_wrap import GiftWrap\n\\g<0>"
     )
-    _change(core / "release.py", r"(?m)^RELEASE = \d+$", f"RELEASE = {NEWER}")
+    _change(core / "code_release.py", r"(?m)^RELEASE = \d+$", f"RELEASE = {NEWER}")
     _change(core / "models.py", r"(?m)^    release = .*$", '\\g<0>\n    ribbon = models.CharField(max_length=20, db_default="red")')
     migrations = core / "migrations"
     last = max(file.stem for file in migrations.glob("0*.py"))

@@ -35,13 +35,12 @@ class Storm:
         self.rng = random.Random(f"{scenario.name} {seed}")
         self.run_dir = folder / scenario.name
         self.command_dir = folder / COMMANDS / scenario.name
-        self.left_behind = (
-            self.command_dir / "processes.json"
-        )  # what the storm runs beside its stack, for whoever comes after it was killed
+        # What the storm runs beside its stack, for whoever comes after it was killed.
+        self.left_behind = self.command_dir / "processes.json"
         self.show = show
         self.numbers: list[str] = []  # every order that was answered 201
         self.planted: set[str] = set()  # orders of which the provider holds more than we asked for
-        self.a_person_s: set[str] = set()  # orders about which a person has still to decide: the last reconciliation finds them
+        self.needs_person: set[str] = set()  # orders about which a person has still to decide: the last reconciliation finds them
         self.counts: dict[str, Any] = {}
         self.breaches: list[str] = []
         self.history: list[Exchange] = []  # what clients were answered, over every start of the stack

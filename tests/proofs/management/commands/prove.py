@@ -150,7 +150,7 @@ class Command(BaseCommand):
             report.say(f"{len(proven)} cases were proven earlier on this code; {len(left)} are left.")
         with report.bar(len(left)) as show:
             fresh = matrix.prove(left, testbed, record, show)
-        fallen = {outcome.order: outcome for outcome in matrix.inspected_again(fresh, testbed)}
+        fallen = {outcome.order: outcome for outcome in matrix.judged_again(fresh, testbed)}
         outcomes = [*proven.values(), *(fallen.get(outcome.order, outcome) for outcome in fresh)]
         report.tables(outcomes)
         return outcomes

@@ -57,7 +57,6 @@ class Command(BaseCommand):
         parser.add_argument("--jobs", type=at_least_one, default=2, help="processes side by side (default 2)")
         parser.add_argument(
             "--mutation",
-            "--sabotage",
             choices=sorted(MUTATIONS),
             help="run a mutation of the engine, which breaks this rule, to see that it is seen",
         )

@@ -9,7 +9,7 @@ from fulfillment.errors import Rejected
 from orders.database import is_unusable
 from tests.proofs.simulation.broker import Message
 from tests.proofs.simulation.history_state import HistoryState
-from tests.proofs.simulation.interruptions import LineBroke
+from tests.proofs.simulation.interruptions import ConnectionBroke
 from tests.proofs.simulation.threads import Killed, WorkerThread
 
 PAUSES = ("before_start", "after_start", "before_call", "after_call", "after_outcome_commit", "before_publish")
@@ -69,7 +69,7 @@ class Deliveries:
                 self.state.broker.put(message.failed())
                 return f"raised {type(error).__name__}, errback"
             except DatabaseError as error:
-                if not isinstance(error, LineBroke) and not is_unusable(error):
+                if not isinstance(error, ConnectionBroke) and not is_unusable(error):
                     self.state.breach(f"{message} raised {type(error).__name__}: {error} ({traceback.format_exc(limit=-3)})")
                 if not message.errback:
                     self.state.broker.put(message.failed())

@@ -9,10 +9,11 @@ from orders.operators import Actor
 from tests.proofs.simulation.history_state import HistoryState
 from tests.proofs.simulation.honest_operator import OPERATORS, what_an_operator_gives
 
+# Here nobody authenticates: that is the entry points' business, and this is what they hand over.
 AMARA, BELA = (
     Actor(user=user, name=name, permissions=frozenset(f"fulfillment.decide_{verb}" for verb in DECIDED_BY_PERSONS))
     for user, name in ((1, "amara"), (2, "bela"))
-)  # here nobody authenticates: that is the entry points' business, and this is what they hand over
+)
 
 
 class People:

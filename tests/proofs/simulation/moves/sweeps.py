@@ -5,7 +5,7 @@ from django.db import connection
 
 from fulfillment import recovery
 from fulfillment.engine import Launch
-from fulfillment.recovery.containment import HeldBySomebody
+from fulfillment.recovery.containment import RowsLocked
 from tests.proofs.simulation.history_state import HistoryState
 from tests.proofs.simulation.provider import DAY_S, LAG_S
 
@@ -21,7 +21,7 @@ class Sweeps:
         late_s = self.state.rng.choice((0.0, 1.0, 30.0)) if late_s is None else late_s
         self._pass_time(self._due_at() + (self._until_watching_ends() or late_s))
         if self.state.clocks.go_wrong and not self.state.is_undisturbed and self.state.clocks.die.random() < 0.05 * self.state.faultiness:
-            self.state.record(f"in the middle of a round {self.state.clocks.set()}")
+            self.state.trace(f"in the middle of a round {self.state.clocks.set()}")
         if self.state.rng.random() < 0.9 or self.state.is_undisturbed:
             self._a_probe_comes_out()
         try:
@@ -29,7 +29,7 @@ class Sweeps:
         except recovery.ClockHasJumped as jump:
             self.state.clocks.note(jump.seconds)
             return self.state.clocks.move()
-        except HeldBySomebody:
+        except RowsLocked:
             return "the sweep finds that a session which has just died still holds it"
         its_commit_may_be_lost = self.state.equipment.commits.may_be_lost
         sentence = self._publish_what_the_sweep_found(launch)
@@ -56,7 +56,7 @@ class Sweeps:
         if moved := self.state.clocks.are_seen():
             return moved
         self._pass_time(self.state.clock.now + (100.0 if self.state.obeys else self.state.rng.choice((0.0, 1.0, 100.0))))
-        launches = list(recovery.circuit_probes())
+        launches = list(recovery.launch_probes())
         for launch in launches:
             self.state.broker.publish(launch)
         return "the sweep inspects circuits" + "".join(f", a probe e{launch.epoch}" for launch in launches)

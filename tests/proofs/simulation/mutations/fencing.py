@@ -9,7 +9,7 @@ from typing import Any
 from django.db import transaction
 
 from fulfillment import provider_call
-from fulfillment.engine import Claim, attempts, compensation, journal, resumption
+from fulfillment.engine import Claim, compensation, journal, resumption, tries
 from fulfillment.models import Saga, SagaState, StepState
 from orders.durability import may_be_lost
 from tests.proofs.simulation.mutations.replacement import replacing
@@ -24,7 +24,7 @@ def _any_moving_saga(claim: Claim) -> Saga | None:
 
 def fence_off() -> contextlib.AbstractContextManager[None]:
     """An outcome asks neither for its epoch nor for its claim."""
-    return replacing(attempts, _fenced=_any_moving_saga)
+    return replacing(tries, _fenced=_any_moving_saga)
 
 
 def outcome_without_claim() -> contextlib.AbstractContextManager[None]:
@@ -34,7 +34,7 @@ def outcome_without_claim() -> contextlib.AbstractContextManager[None]:
         saga = _any_moving_saga(claim)
         return saga if saga is not None and saga.epoch == claim.epoch else None
 
-    return replacing(attempts, _fenced=by_epoch)
+    return replacing(tries, _fenced=by_epoch)
 
 
 # --- intent, keys, doubt ---------------------------------------------------------------------------------------------------
@@ -42,7 +42,7 @@ def outcome_without_claim() -> contextlib.AbstractContextManager[None]:
 
 def intent_not_first() -> contextlib.AbstractContextManager[None]:
     """That a call is scheduled is not durable before it leaves: what was never started counts as never called, and a start writes nothing."""
-    start, fenced = attempts._start, attempts._fenced
+    start, fenced = tries._start, tries._fenced
 
     def silent(saga_id: int, epoch: int, name: str, compensating: bool) -> Any:
         with transaction.atomic():
@@ -58,7 +58,7 @@ def intent_not_first() -> contextlib.AbstractContextManager[None]:
 
     @contextmanager
     def both() -> Iterator[None]:
-        with replacing(attempts, _start=silent, _fenced=by_schedule), scheduled_is_not_called():
+        with replacing(tries, _start=silent, _fenced=by_schedule), scheduled_is_not_called():
             yield
 
     return both()
@@ -66,13 +66,13 @@ def intent_not_first() -> contextlib.AbstractContextManager[None]:
 
 def key_per_try() -> contextlib.AbstractContextManager[None]:
     """Each epoch asks under a key of its own."""
-    start = attempts._start
+    start = tries._start
 
     def minted(saga_id: int, epoch: int, name: str, compensating: bool) -> Any:
         claim = start(saga_id, epoch, name, compensating)
         return claim if claim is None or compensating else replace(claim, key=f"{claim.key}:e{epoch}")
 
-    return replacing(attempts, _start=minted)
+    return replacing(tries, _start=minted)
 
 
 def _not_called(*states: str) -> contextlib.AbstractContextManager[None]:
@@ -111,13 +111,13 @@ def epoch_does_not_wait() -> contextlib.AbstractContextManager[None]:
 
 def window_from_start() -> contextlib.AbstractContextManager[None]:
     """The key window counts from this start, so that it never seems to be over."""
-    start = attempts._start
+    start = tries._start
 
     def fresh(saga_id: int, epoch: int, name: str, compensating: bool) -> Any:
         claim = start(saga_id, epoch, name, compensating)
         return claim and replace(claim, age_s=0.0)
 
-    return replacing(attempts, _start=fresh)
+    return replacing(tries, _start=fresh)
 
 
 def blind_compensation_by_look_up() -> contextlib.AbstractContextManager[None]:

@@ -9,7 +9,7 @@ from django.db import transaction
 
 from fulfillment.clock import ShopNow
 from fulfillment.crashpoints import crash_point
-from fulfillment.engine import attempts, circuit_probes, compensation, journal, progress
+from fulfillment.engine import circuit_probes, compensation, journal, progress, tries
 from fulfillment.models import Saga
 from orders.durability import may_be_lost
 from tests.proofs.simulation.mutations.replacement import replacing
@@ -26,7 +26,7 @@ def withdraws_anything_scheduled() -> contextlib.AbstractContextManager[None]:
 
 def probe_does_not_wait() -> contextlib.AbstractContextManager[None]:
     """The start of a probe may be lost with the database."""
-    start = attempts._start
+    start = tries._start
 
     def lossy(saga_id: int, epoch: int, name: str, compensating: bool) -> Any:
         with transaction.atomic():
@@ -34,7 +34,7 @@ def probe_does_not_wait() -> contextlib.AbstractContextManager[None]:
             may_be_lost()
         return claim
 
-    return replacing(attempts, _start=lossy)
+    return replacing(tries, _start=lossy)
 
 
 # --- the walk --------------------------------------------------------------------------------------------------------------

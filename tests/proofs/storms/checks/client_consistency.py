@@ -17,7 +17,12 @@ MOVES = {  # as docs/semantics.md promises them
 }
 PLACED, FOUND, GONE = 201, 200, 404
 REFUSED_FOR_GOOD = frozenset(range(400, 500)) - {401, 408, 409, 425, 429}  # an answer that says: not now, ask again, is none of them
-AGAINST = {"accepted": frozenset({"fulfilled"}), "undoing": frozenset({"fulfilled", "cancelled"}), "too_late": frozenset({"cancelled"})}
+AGAINST = {
+    "accepted": frozenset({"fulfilled"}),
+    "cancelled": (FAILURES | {"fulfilled"}) - {"cancelled"},
+    "undoing": frozenset({"fulfilled", "cancelled"}),
+    "too_late": frozenset({"cancelled"}),
+}
 
 
 def check(history: Iterable[Exchange]) -> list[str]:
@@ -128,7 +133,7 @@ def _winners(seen: Sequence[Exchange]) -> Iterator[str]:
     for answer in sorted(answers):
         for status in sorted(AGAINST.get(answer, frozenset()) & statuses):
             yield f"its cancel was answered {answer}, and it ended {status}"
-    if {"accepted", "too_late"} <= answers:
+    if "too_late" in answers and {"accepted", "cancelled"} & answers:
         yield "one cancel was accepted, and another one was too late"
     for late in cancels:
         if late.cancel == "too_late" and any(read.order_status == "compensating" and read.begun > late.ended for read in _reads(seen)):

@@ -23,9 +23,8 @@ POINT = "before_outcome_commit.do.inventory.any"
 SLOW = "tok_slow_8s"  # at the bank for 0.8 s at this scale: time enough to take its saga's row meanwhile
 GO_ON_WITHIN_S = 20.0  # on a busy machine; each wait for a lock that is held is half a second at most
 SPARE_PROCESSES = 2
-MAY_BE_OPENED = (
-    40  # web 8 and its probes, two saga workers, side effects, sweep, relay, commands: as doctor counts, and no more however long it lasts
-)
+# Web 8 and its probes, two saga workers, side effects, sweep, relay, commands: as doctor counts, and no more however long it lasts.
+MAY_BE_OPENED = 40
 STOCK = "SELECT 1 FROM fulfillment_stocklevel WHERE sku = %s FOR UPDATE"
 SAGAS = "SELECT 1 FROM fulfillment_saga s JOIN orders_order o ON o.id = s.order_id WHERE o.number = ANY(%s) FOR UPDATE OF s"
 ORDERS = "SELECT 1 FROM orders_order WHERE number = ANY(%s) FOR UPDATE"

@@ -21,6 +21,7 @@ EVERY = 5  # each fifth order has an address that the carrier refuses, so that c
 WOKEN_PER_S = 20
 LEASE_S = 3.0  # at the scale at which storms run
 PAYMENTS = "payments.sandbox.do"
+COUNTED_FOR_S = 2.0
 SAID = "has not answered"
 EVERYTHING = ("charges", "refunds", "labels", "label_cancels")
 
@@ -142,9 +143,9 @@ def _what_is_shown_is_true(storm: Storm, what: str) -> int:
     return sum(after.values())
 
 
-def _how_many_wait(storm: Storm, for_s: float = 2.0) -> list[dict[str, int]]:
-    """By circuit, again and again for so long."""
-    seen, until = [], time.monotonic() + for_s
+def _how_many_wait(storm: Storm) -> list[dict[str, int]]:
+    """By circuit, again and again for ``COUNTED_FOR_S``."""
+    seen, until = [], time.monotonic() + COUNTED_FOR_S
     while time.monotonic() < until:
         seen.append(dict(storm.shop.sql(HELD)))
         time.sleep(0.2)

@@ -58,7 +58,7 @@ def a_person_recovers(storm: Storm, found: DataLoss) -> None:
     storm.expect(storm.shop.effects() == found.effects, "the recovery itself has moved something at the provider")
     storm.expect(storm.shop.sql(CLOSED) == [("recovered",)], f"the incident of the forgotten orders ended as {storm.shop.sql(CLOSED)}")
     _each_has_its_incident(storm, found)
-    storm.a_person_s = set(found.held)
+    storm.needs_person = set(found.held)
 
 
 def _the_list_is_complete(storm: Storm, found: DataLoss, printed: str) -> None:

@@ -34,9 +34,8 @@ class QueueProbe(models.Model):
     unanswered = models.PositiveIntegerField(default=0)
 
     class Meta:
-        db_table: ClassVar = (
-            "fulfillment_queueprobe"  # where the first release has it, whose sweep still reads it while this one is being deployed
-        )
+        # Where the first release has it, whose sweep still reads it while this one is being deployed.
+        db_table: ClassVar = "fulfillment_queueprobe"
 
     def __str__(self) -> str:
         return f"probe of {self.queue}"

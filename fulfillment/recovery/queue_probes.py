@@ -2,7 +2,7 @@
 
 from django.conf import settings
 
-from orders.probes import Probes, lost_before, probe_came_out, probe_not_sent, unanswered_for_s
+from orders.queue_probes import Probes, lost_before, probe_came_out, probe_not_sent, unanswered_for_s
 
 __all__ = [
     "QUEUES",

@@ -33,7 +33,7 @@ def clock() -> Clock:
 @pytest.fixture
 def watch(clock: Clock) -> ClockWatch:
     watch = ClockWatch(tolerance_s=0.1)
-    assert watch.inspect(clock) == 0.0
+    assert watch.jumped_s(clock) == 0.0
     return watch
 
 
@@ -41,9 +41,9 @@ def watch(clock: Clock) -> ClockWatch:
 def test_a_clock_that_was_set_is_noticed_once(watch: ClockWatch, clock: Clock, set_by_s: float) -> None:
     clock.ahead_s = set_by_s
 
-    assert watch.inspect(clock) == pytest.approx(set_by_s, abs=0.1)
+    assert watch.jumped_s(clock) == pytest.approx(set_by_s, abs=0.1)
     assert watch.calm_s < 0.1
-    assert watch.inspect(clock) == 0.0
+    assert watch.jumped_s(clock) == 0.0
 
 
 @pytest.mark.parametrize("slow", [lambda clock: setattr(clock, "answers_after_s", 0.4), lambda clock: time.sleep(0.4)])
@@ -51,9 +51,9 @@ def test_a_slow_answer_and_a_pause_are_no_jumps(watch: ClockWatch, clock: Clock,
     """Only what no moment between question and answer explains is one."""
     slow(clock)
 
-    assert watch.inspect(clock) == 0.0
+    assert watch.jumped_s(clock) == 0.0
     clock.answers_after_s = 0.0
-    assert watch.inspect(clock) == 0.0
+    assert watch.jumped_s(clock) == 0.0
     assert watch.calm_s >= 0.4
 
 
@@ -61,6 +61,6 @@ def test_what_was_written_since_the_last_sight_of_the_clock_may_bear_either(watc
     time.sleep(0.2)
     clock.ahead_s = 60.0
 
-    watch.inspect(clock)
+    watch.jumped_s(clock)
 
     assert 0.2 <= watch.unsure_s < 0.4

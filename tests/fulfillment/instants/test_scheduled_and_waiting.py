@@ -48,7 +48,7 @@ def test_a_start_lasts_one_lease(saga: int, clock: ShopClock) -> None:
     assert (step.scheduled_at, step.compensation_asked_until) == (scheduled_at, None)
 
 
-def test_a_second_try_has_a_lease_of_its_own_and_the_first_one_s_deadline(saga: int, clock: ShopClock) -> None:
+def test_a_second_try_has_a_lease_of_its_own_and_the_deadline_of_the_first(saga: int, clock: ShopClock) -> None:
     fail(saga, SILENCE)
     first = record(saga)
     inspected_when_due(saga, clock)

@@ -7,10 +7,8 @@ from typing import Any
 import pytest
 from django.contrib.auth.models import User
 from django.core.management import CommandError, call_command
-from django.db import connection
 from django.test import Client
 from django.urls import reverse
-from knox.models import AuthToken
 from rest_framework.test import APIClient
 
 from fulfillment import plans, recovery
@@ -19,6 +17,7 @@ from fulfillment.findings import incidents, orders, sweep
 from fulfillment.models import Quarantine, Saga, StepRecord
 from fulfillment.recovery import Refused, Request, bulk_retries
 from fulfillment.retry_batches import RetryBatch
+from orders import client_tokens
 from orders.api import representation as shown
 from orders.incidents import Incident, IncidentKind, open_incident
 from orders.models import Order
@@ -26,15 +25,11 @@ from orders.timeline import TimelineEntry
 from tests.actors import AMARA
 from tests.conftest import SignIn
 from tests.fulfillment.driving import copy_of
+from tests.fulfillment.quarantine.conftest import sql
 from tests.holding import held as held_rows
 
 PLANS: dict[str, Any] = {"a word": ["poison"], "null": None, "a number": 7, "an entry without a name": [{"version": 1}]}
 CORRUPT = "\\x0000000000000000"  # no array, no object: whoever reads it hears XX000
-
-
-def sql(statement: str, *values: Any) -> None:
-    with connection.cursor() as cursor:
-        cursor.execute(statement, values)
 
 
 def held(saga: int, order: Order, notified: bool = True, failures: int = 12) -> Quarantine:
@@ -96,7 +91,7 @@ def test_every_surface_answers_whatever_is_wrong(
     if in_quarantine:
         held(saga, order)
     break_it(what, saga)
-    browser, api = Client(), APIClient(headers={"Authorization": f"Token {AuthToken.objects.create(user=order.client)[1]}"})
+    browser, api = Client(), APIClient(headers={"Authorization": f"Token {client_tokens.issue(order.client).secret}"})
     browser.force_login(User.objects.create_superuser("amara"))
 
     call_command("why", "ORD-1")
@@ -230,7 +225,7 @@ def test_an_order_that_nobody_has_met_yet_takes_a_note_all_the_same(saga: int, o
 def test_a_cancel_that_cannot_be_judged_is_answered_and_recorded_nowhere(saga: int, order: Order) -> None:
     """The customer hears that a person looks, and not an error of ours."""
     break_it("a word", saga)
-    api = APIClient(headers={"Authorization": f"Token {AuthToken.objects.create(user=order.client)[1]}"})
+    api = APIClient(headers={"Authorization": f"Token {client_tokens.issue(order.client).secret}"})
 
     answer = api.post("/api/v1/orders/ORD-1/cancel")
 

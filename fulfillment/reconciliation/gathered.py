@@ -15,7 +15,7 @@ from fulfillment.reconciliation.finding import Finding, Rule
 from fulfillment.reconciliation.listings import Booked, Charged, Listings
 from fulfillment.reconciliation.side_effects_audit import SideEffectsAudit
 from orders.models import Order
-from orders.timeline import Kind, TimelineEntry
+from orders.timeline import EntryKind, TimelineEntry
 
 BY_HAND = (StepState.DONE_BY_HAND, StepState.COMPENSATED_BY_HAND, StepState.SKIPPED)
 Value = TypeVar("Value")
@@ -36,7 +36,7 @@ class Money:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Facts:
+class Gathered:
     """One order: its journal, our ledger, the last entries of its history, its stock, its facts, and what the providers list for it.
 
     ``missing_deliveries``: for each recorded fact the subscribers that are owed it and have no delivery of it. Empty while the relay has not come to the fact.
@@ -100,7 +100,7 @@ class Facts:
         )
 
 
-def gather(sagas: list[Saga], listings: Listings, audit: SideEffectsAudit) -> Iterator[Facts]:
+def gather(sagas: list[Saga], listings: Listings, audit: SideEffectsAudit) -> Iterator[Gathered]:
     """Six queries, whatever the number of sagas. One of them is the side effects' own."""
     orders = [saga.order_id for saga in sagas]
     numbers = [saga.order.number for saga in sagas]
@@ -108,7 +108,7 @@ def gather(sagas: list[Saga], listings: Listings, audit: SideEffectsAudit) -> It
     missing = audit.missing_deliveries(orders)
     for saga in sagas:
         charges, labels = listings.of(saga.order.number)
-        yield Facts(
+        yield Gathered(
             saga=saga,
             charges=charges,
             labels=labels,
@@ -136,7 +136,7 @@ def _ledgers(orders: list[int]) -> dict[int, Money]:
 
 def _histories(orders: list[int]) -> dict[int, list[tuple[tuple[str, str], str]]]:
     """Of each order the last entry about each step, the saga and the order."""
-    entries = TimelineEntry.objects.filter(order_id__in=orders, kind__in=(Kind.STEP, Kind.SAGA, Kind.ORDER))
+    entries = TimelineEntry.objects.filter(order_id__in=orders, kind__in=(EntryKind.STEP, EntryKind.SAGA, EntryKind.ORDER))
     last = entries.order_by("order_id", "kind", "name", "-id").distinct("order_id", "kind", "name")
     return _grouped(last.values_list("order_id", "kind", "name", "to_state"), lambda _, kind, name, state: ((kind, name), state))
 

@@ -17,7 +17,7 @@ from django.db import connection
 from fulfillment import circuit as circuits
 from fulfillment.clock import in_seconds, lease_s
 from fulfillment.crashpoints import ANY, crash_point
-from fulfillment.engine.budget import LATE_AFTER_S, give_back_what_its_worker_lost, most_given_back
+from fulfillment.engine.budget import LATE_AFTER_S, most_given_back, return_time_past_lease
 from fulfillment.engine.claim import Claim, Recorded
 from fulfillment.engine.database_trouble import wait_briefly_if_held
 from fulfillment.engine.journal import locked, record_of
@@ -216,7 +216,7 @@ def _record_success(claim: Claim, receipt: Receipt | None) -> Recorded:
     if saga is None:
         came_too_late(claim, StepState.COMPENSATED if claim.compensating else StepState.SUCCEEDED, receipt)
         return Recorded(mine=False)
-    give_back_what_its_worker_lost(saga)
+    return_time_past_lease(saga)
     if claim.troubled:
         circuits.answered(claim.circuit, claim.saga)
     recorded = succeed(saga, claim.name, receipt, claim.compensating)
@@ -243,7 +243,7 @@ def _record_failure(claim: Claim, error: StepError) -> Recorded:
         took_place = isinstance(error, Differs) and not claim.compensating
         came_too_late(claim, StepState.SUCCEEDED if took_place else state_after(error, claim.compensating))
         return Recorded(mine=False)
-    give_back_what_its_worker_lost(saga)
+    return_time_past_lease(saga)
     recorded = fail(saga, claim, error)
     crash_point("before_outcome_commit", claim.order, claim.name, compensating=claim.compensating)
     return recorded

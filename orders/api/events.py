@@ -1,0 +1,56 @@
+"""The events of an order: its history in words and codes for a client. A client follows them by ``seq``, and sees each of them once.
+
+Every entry that is an event is written under the saga's row lock. So the entries of one order become visible in the order of their keys, and the place of an event
+in that order (its ``seq``) never changes. Side effects and incidents are written beside each other, without that lock: they are no events.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+from django.db.models import F, Q, QuerySet, Window
+from django.db.models.functions import RowNumber
+
+from fulfillment.models import SagaState
+from orders.api.parameters import Number, Paged
+from orders.models import Order
+from orders.timeline import EntryKind, TimelineEntry, sentence
+
+SUBJECTS: dict[str, str] = {
+    EntryKind.ORDER: "order",
+    EntryKind.SAGA: "order",
+    EntryKind.STEP: "step",
+    EntryKind.HELD: "step",
+    EntryKind.CANCEL: "cancel",
+}
+WITH_A_PERSON = Q(kind=EntryKind.SAGA, to_state=SagaState.NEEDS_ATTENTION)
+EVENTS = (
+    Q(kind__in=[EntryKind.ORDER, EntryKind.STEP, EntryKind.HELD, EntryKind.CANCEL]) | WITH_A_PERSON
+)  # any other move of a saga is told by its order and its steps
+
+
+class EventQuery(Paged):
+    """``cursor``: the ``seq`` of the last event that was seen."""
+
+    cursor = Number(min_value=0, default=0, help_text="`next_cursor` of the page before: the `seq` of the last event that you have seen.")  # type: ignore[assignment]  # a number here
+
+
+def events_of(order: Order, after: int, count: int) -> QuerySet[TimelineEntry]:
+    """The first ``count`` behind ``after``, as they happened."""
+    numbered = TimelineEntry.objects.filter(EVENTS, order=order).annotate(seq=Window(RowNumber(), order_by=F("pk").asc()))
+    return numbered.filter(seq__gt=after).order_by("seq")[:count]
+
+
+def shown(entries: Sequence[Any]) -> list[dict[str, Any]]:
+    return [_event(entry) for entry in entries]
+
+
+def _event(entry: Any) -> dict[str, Any]:
+    """``code``: why a try did not succeed. That of any other entry is ours."""
+    return {
+        "seq": entry.seq,
+        "at": entry.at,
+        "type": f"{SUBJECTS[entry.kind]}.{entry.to_state}",
+        "step": entry.name,
+        "code": entry.code if entry.kind == EntryKind.STEP else "",
+        "sentence": "A person is looking at this" if entry.kind == EntryKind.SAGA else sentence(entry, inside=False),
+    }

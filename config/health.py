@@ -3,11 +3,13 @@
 from collections.abc import Callable
 from http import HTTPStatus
 
-from django.http import HttpRequest, HttpResponseNotAllowed, JsonResponse
+from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.http.response import HttpResponseBase
+from drf_canon.errors import METHOD_NOT_ALLOWED
 
 from config import status
 from orders import readiness
+from orders.api.problems import problem_document
 from orders.findings import FAIL
 from orders.single_flight import SingleFlight
 
@@ -28,7 +30,9 @@ def readyz() -> JsonResponse:
         why = _why_not_ready.answer()
     except TimeoutError:
         why = f"the database has not answered within {READY_WITHIN_S:g} s"
-    return JsonResponse({"status": "not ready", "why": why}, status=503) if why else JsonResponse({"status": "ready"})
+    if not why:
+        return JsonResponse({"status": "ready"})
+    return JsonResponse({"status": "not ready", "why": why}, status=503, headers={"Retry-After": "1"})
 
 
 def status_page() -> JsonResponse:
@@ -36,6 +40,12 @@ def status_page() -> JsonResponse:
     report = _examination.report()
     code = HTTPStatus.SERVICE_UNAVAILABLE if report["level"] == FAIL else HTTPStatus.OK
     return JsonResponse(report, status=code, json_dumps_params={"ensure_ascii": False})
+
+
+def _not_allowed(request: HttpRequest) -> HttpResponse:
+    problem = problem_document(request, METHOD_NOT_ALLOWED, "A probe is asked by GET or HEAD.", "method_not_allowed")
+    problem.headers["Allow"] = "GET, HEAD"
+    return problem
 
 
 ANSWERS: dict[str, Callable[[], JsonResponse]] = {"/healthz": healthz, "/readyz": readyz, "/status": status_page}
@@ -52,7 +62,7 @@ class HealthPages:
         if answer is None:
             return self.get_response(request)
         if request.method not in ("GET", "HEAD"):
-            return HttpResponseNotAllowed(["GET", "HEAD"])
+            return _not_allowed(request)
         response = answer()
         response.headers["Cache-Control"] = "no-store"
         if request.method == "HEAD":

@@ -1,7 +1,6 @@
 """Redaction: passwords are blotted out, by value, in the log of a process, and in what a worker answers to ``celery inspect`` and Flower."""
 
 import functools
-import logging
 from collections.abc import Callable
 from typing import Any
 from urllib.parse import unquote, urlsplit
@@ -42,10 +41,3 @@ def redacting(answer: Callable[..., Any]) -> Callable[..., Any]:
         return redacted(answer(*args, **asked))
 
     return redacted_answer
-
-
-class RedactingFormatter(logging.Formatter):
-    """A line of the log, its traceback included."""
-
-    def format(self, record: logging.LogRecord) -> str:
-        return str(redacted(super().format(record)))

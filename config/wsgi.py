@@ -3,20 +3,22 @@
 import atexit
 import os
 
-from django.core.wsgi import get_wsgi_application
+import django
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
 os.environ["SAGA_PROCESS"] = "web"
-application = get_wsgi_application()
+django.setup(set_prefix=False)
 
 from django.core.signals import request_finished, request_started
 
 from config.celery import app
 from config.checks import refuse_to_start
+from config.edge.handler import Edge
 from fulfillment.code_release import RELEASE
 from orders.connections import start_clean
 from orders.process_registration import Registration
 
+application = Edge()
 registration = Registration.of_role("web", RELEASE)
 registration.begin()
 refuse_to_start("web")

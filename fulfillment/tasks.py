@@ -24,6 +24,7 @@ from fulfillment.own_database import insist, putting_off
 from fulfillment.provider_call import call_provider
 from fulfillment.steps import STEPS, known
 from fulfillment.task_messages import MESSAGE, malformed, named_arguments
+from orders import tracing
 from orders.database import is_our_trouble
 from orders.models import Order
 from orders.queue_probes import stamp_of
@@ -52,7 +53,8 @@ def launch(what: Launch | None) -> bool:
 
 def publish(what: Launch) -> None:
     """One chain with its errback. Raises OperationalError, OSError: the broker did not take it."""
-    chain(*signatures(what)).apply_async(link_error=errback(what))
+    with tracing.continued(what.correlation_id):
+        chain(*signatures(what)).apply_async(link_error=errback(what))
 
 
 def send_probe(queue: str, stamp: datetime) -> bool:

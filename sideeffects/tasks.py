@@ -5,7 +5,7 @@ A task does one thing: it calls ``delivery_try.deliver``.
 
 import logging
 import uuid
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
@@ -14,7 +14,7 @@ from celery.exceptions import OperationalError
 from django.conf import settings
 from django.db import transaction
 
-from orders import queue_probes
+from orders import queue_probes, tracing
 from orders.clock import shop_now
 from orders.events import OrderFulfilled, Subscription, order_fulfilled
 from sideeffects.delivery_try import HARD_AFTER_S, deliver
@@ -30,12 +30,16 @@ _probes = queue_probes.Probes()
 
 @dataclass(frozen=True, kw_only=True)
 class Message:
-    """What a task needs to know: which fact, for which subscriber, and of which order. ``launch``: 2 for the second message of this delivery."""
+    """What a task needs to know: which fact, for which subscriber, and of which order. ``launch``: 2 for the second message of this delivery.
+
+    ``correlation_id``: the fact's, for whoever publishes in nobody's name.
+    """
 
     fact: uuid.UUID
     subscriber: str
     order: str
     launch: int
+    correlation_id: str = field(default="", compare=False)
 
 
 def define() -> None:
@@ -60,7 +64,8 @@ def publish(messages: list[Message]) -> list[Message]:
     for position, message in enumerate(messages):
         task_id = f"{message.order}.{message.subscriber}.{message.launch}"
         try:
-            TASKS[message.subscriber].apply_async(kwargs={"fact": str(message.fact), "order": message.order}, task_id=task_id)
+            with tracing.continued(message.correlation_id):
+                TASKS[message.subscriber].apply_async(kwargs={"fact": str(message.fact), "order": message.order}, task_id=task_id)
         except (OperationalError, OSError) as down:
             log.warning("%d deliveries were not published, the relay will: %s", len(messages) - position, down)
             return messages[position:]

@@ -22,6 +22,7 @@ LIMITS_S = {
     "architecture": 60,
     "browser": 80,
     "config": 260,
+    "edge": 150,
     "fulfillment": 320,
     "orders": 100,
     "planted": 20,
@@ -32,7 +33,15 @@ LIMITS_S = {
     "sideeffects": 80,
     "stack": 280,
 }
-STACKS = ("browser", "planted", "promises", "proof_tests", "scale", "stack")  # folders whose tests start processes of their own, or a shop
+STACKS = (
+    "browser",
+    "edge",
+    "planted",
+    "promises",
+    "proof_tests",
+    "scale",
+    "stack",
+)  # folders whose tests start processes of their own, or a shop
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -31,6 +31,7 @@ def pytest_load_initial_conftests(early_config: pytest.Config) -> Generator[None
         "RUN_DIR": str(RUN_DIR / "unit"),
         "TIME_SCALE": "0.1",
         "DEMO_VALUES": "1",
+        "LOG_FORMAT": "line",
     } | NO_RATE_LIMITS
     if "PYTEST_XDIST_WORKER" not in os.environ:  # the workers share one server, and the first to finish must not stop it
         early_config.add_cleanup(lambda: embedded.stop_postgres(RUN_DIR / "unit"))

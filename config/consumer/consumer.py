@@ -10,7 +10,7 @@ from kombu.exceptions import DecodeError
 from redis.exceptions import ResponseError
 
 from config.consumer import refusal, valkey
-from orders import messages
+from orders import messages, tracing
 
 log = logging.getLogger(__name__)
 PlainConsumer: Any = consumer.Consumer
@@ -26,8 +26,9 @@ class Consumer(PlainConsumer):
 
         def receive(message: Any) -> None:
             try:
-                if self.may_be_handled(message):
-                    handle(message)
+                with tracing.traced(_correlation_id(message)):
+                    if self.may_be_handled(message):
+                        handle(message)
             except KeyError as error:
                 # Kombu counts it among the errors of a connection: the worker would connect anew, and meet the message again.
                 self.refuse(message, f"Celery cannot read it ({error!r:.60})")
@@ -88,3 +89,9 @@ class Consumer(PlainConsumer):
             with self.app.connection_for_write() as another:
                 another.default_channel.set_aside(sorted(self.app.amqp.queues.consume_from))
         super().on_connection_error_after_connected(exc)
+
+
+def _correlation_id(message: Any) -> str:
+    """Of whatever has published it; for the lines that are logged while it is received."""
+    headers = message.headers if isinstance(message.headers, dict) else {}
+    return str(headers.get("x_cid") or headers.get("root_id") or "")[: tracing.LONGEST]

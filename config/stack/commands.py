@@ -64,8 +64,8 @@ PROCESSES = {
     "relay": Process(does="finds the deliveries that are due and publishes them", command="python manage.py relay"),
     "web": Process(
         does="answers clients, operators and probes",
-        command="gunicorn config.wsgi --workers 2 --threads 4",
-        here="--bind 127.0.0.1:{port} --keep-alive 30 --worker-tmp-dir {run_dir} --no-control-socket",
+        command="gunicorn -c python:config.edge.server config.wsgi --workers 2 --threads 4",
+        here="--bind 127.0.0.1:{port} --worker-tmp-dir {run_dir} --no-control-socket",
         variables=(*OF_THE_SHOP, "SECRET_KEY"),
     ),
     "flower": Process(
@@ -122,6 +122,7 @@ def environment(addresses: Addresses, database: str, broker: str) -> dict[str, s
         "DEMO_VALUES": "1",
         "OPERATOR_TOKEN": "",  # a person's, whose shell starts us: no process decides in their name
         "PYTHONUNBUFFERED": "1",
+        "LOG_FORMAT": "line",  # its logs are files, and people read them
     }
 
 

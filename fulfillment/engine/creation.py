@@ -45,4 +45,5 @@ def open_saga(order: Order) -> Launch:
         ]
     )
     crash_point("open", order.number)
-    return Launch(saga=saga.pk, epoch=1, order=order.number, compensating=False, steps=tuple(step.name for step in STEPS))
+    steps = tuple(step.name for step in STEPS)
+    return Launch(saga=saga.pk, epoch=1, order=order.number, compensating=False, steps=steps, correlation_id=order.correlation_id)

@@ -1,7 +1,7 @@
 """A launch: one chain of tasks that is to be published. Publishing it twice, late or never changes no outcome, only when it comes."""
 
 import itertools
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from fulfillment.engine.pinned_plan import step_of
 from fulfillment.engine.position import border
@@ -11,7 +11,9 @@ from fulfillment.models import Saga
 
 @dataclass(frozen=True, kw_only=True)
 class Launch:
-    """The tasks named after ``steps``, forward or ``compensating``, under ``epoch``. ``again``: how often this epoch was published before."""
+    """The tasks named after ``steps``, forward or ``compensating``, under ``epoch``. ``again``: how often this epoch was published before. ``correlation_id``: the
+    order's.
+    """
 
     saga: int
     epoch: int
@@ -19,6 +21,7 @@ class Launch:
     compensating: bool
     steps: tuple[str, ...]
     again: int = 0
+    correlation_id: str = field(default="", compare=False)
 
     @property
     def run(self) -> str:
@@ -40,8 +43,15 @@ def launch_of(saga: Saga, again: int = 0) -> Launch | None:
     left = [record for record in saga.records.all() if record.state not in (*DONE, *COMPENSATION_OVER)]
     names = [record.name for record in (reversed(left) if compensating else left)]
     able = tuple(itertools.takewhile(lambda name: step_of(saga, name) is not None, names))
-    return (
-        Launch(saga=saga.pk, epoch=saga.epoch, order=saga.order.number, compensating=compensating, steps=able, again=again)
-        if able
-        else None
+    if not able:
+        return None
+    order = saga.order
+    return Launch(
+        saga=saga.pk,
+        epoch=saga.epoch,
+        order=order.number,
+        compensating=compensating,
+        steps=able,
+        again=again,
+        correlation_id=order.correlation_id,
     )

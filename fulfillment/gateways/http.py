@@ -6,17 +6,22 @@ Each call opens its own connection. A kept one may be dead already, and then nob
 """
 
 import json as json_codec
+import logging
 import socket
 import ssl
 import time
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
+from urllib.parse import urlsplit
 
 import httpcore
 
 from fulfillment.errors import Busy, CircuitSignal, InDoubt, Rejected, StepError, Throttled, Unavailable
 from fulfillment.gateways.lease import check_lease
+from orders import tracing
+
+log = logging.getLogger(__name__)
 
 MAX_ANSWER = 1024 * 1024  # bytes
 
@@ -73,17 +78,36 @@ def request(
     Raises Rejected, Unavailable, InDoubt, Busy.
     """
     headers: dict[bytes | str, bytes | str] = {"Accept": "application/json", "Connection": "close"}
+    if (trace := tracing.current()) and tracing.is_usable(trace.correlation_id):
+        headers["X-Request-ID"] = trace.correlation_id
     if key is not None:
         headers["Idempotency-Key"] = key
     body = None
     if json is not None:
         headers["Content-Type"], body = "application/json", json_codec.dumps(json).encode()
-    status, raw, retry_after_s = _exchange(method, url, headers, body, deadline_s)
+    status, raw, retry_after_s = _noted(method, url, headers, body, deadline_s)
     answer = _decoded(raw)
     if fault := outcome(status, answer, declines, retry_after_s):
         raise fault
     assert answer is not None
     return answer
+
+
+def _noted(
+    method: str, url: str, headers: Mapping[bytes | str, bytes | str], body: bytes | None, deadline_s: float
+) -> tuple[int, bytes, float]:
+    """The exchange, and one line of log about it. Without the path: it may hold a key."""
+    begun, ended = time.monotonic(), ""
+    try:
+        status, raw, retry_after_s = _exchange(method, url, headers, body, deadline_s)
+        ended = str(status)
+        return status, raw, retry_after_s
+    except StepError as fault:
+        ended = fault.code
+        raise
+    finally:
+        fields = {"method": method, "host": urlsplit(url).hostname, "ended": ended, "ms": round((time.monotonic() - begun) * 1000, 1)}
+        log.info("provider called", extra={"fields": fields})
 
 
 def _exchange(

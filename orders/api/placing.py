@@ -3,6 +3,7 @@
 The key stays on the order for ever, so a second order under it is impossible: not after a crash, not in a race.
 """
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 from unicodedata import normalize
@@ -16,6 +17,7 @@ from rest_framework.exceptions import ErrorDetail, ValidationError
 from fulfillment import stock, tasks
 from orders.api import digest
 from orders.api.problems import KEY_REUSED, NOT_TAKEN, REFERENCE_TAKEN, TOTAL_DIFFERS, OrderProblem
+from orders.api.serializers import readable_skus, with_lines
 from orders.clients import lock_reference
 from orders.models import Order, OrderLine, Product
 from orders.money import MAX_TOTAL_MINOR, money
@@ -87,6 +89,14 @@ def refuse_what_was_valid_once(client: User, key: str) -> None:
         raise _key_reused(order, "and this body is not valid")
 
 
+def also_not_sold(faults: Mapping[str, Any], body: Any) -> Mapping[str, Any]:
+    """Of a body that is not valid for other reasons: these, and what the catalogue would refuse of it. So a client hears of all at once."""
+    skus = readable_skus(body, faults)
+    products = _offered(skus.values())
+    wrong = {index: {"sku": [fault]} for index, sku in skus.items() if (fault := _unsold(sku, products.get(sku)))}
+    return {**faults, "lines": with_lines(faults, wrong)} if wrong else faults
+
+
 class _PlacedMeanwhile(Exception):
     """The same request, at the same time, was faster."""
 
@@ -152,12 +162,16 @@ def composed(reference: str) -> set[str]:
 
 def _products(lines: list[dict[str, Any]]) -> dict[str, Product]:
     """Raises ValidationError: of one at least there is no such product, or no stock level, so that it could be paid and not reserved."""
-    offered = Product.objects.filter(is_active=True, currency=settings.SHOP_CURRENCY).annotate(in_stock=stock.is_kept())
-    found: dict[str, Any] = offered.in_bulk([line["sku"] for line in lines], field_name="sku")
+    found = _offered(line["sku"] for line in lines)
     faults = [_unsold(line["sku"], found.get(line["sku"])) for line in lines]
     if any(faults):
         raise ValidationError({"lines": [{"sku": [fault]} if fault else {} for fault in faults]})
     return found
+
+
+def _offered(skus: Iterable[str]) -> dict[str, Any]:
+    offered = Product.objects.filter(is_active=True, currency=settings.SHOP_CURRENCY).annotate(in_stock=stock.is_kept())
+    return offered.in_bulk(list(skus), field_name="sku")
 
 
 def _unsold(sku: str, product: Any) -> ErrorDetail | None:

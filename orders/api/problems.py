@@ -2,7 +2,6 @@
 
 import codecs
 import sys
-import uuid
 from collections.abc import Callable
 from typing import Any
 
@@ -16,6 +15,7 @@ from drf_canon.errors.handler import ABOUT_BLANK, CONTENT_TYPE
 from rest_framework.exceptions import APIException, ValidationError
 from rest_framework.response import Response
 
+from orders import tracing
 from orders.api import unavailable
 from orders.api.access import LacksScope
 from orders.database import is_our_trouble
@@ -34,6 +34,10 @@ LOGIN_BUSY = Problem("login-busy", "Another login is being checked", 429)
 NOT_ACCEPTABLE = Problem("not-acceptable", "Answers are JSON", 406)
 UNSUPPORTED_MEDIA_TYPE = Problem("unsupported-media-type", "A body is JSON", 415)
 _OF_DRF = {problem.status: problem for problem in (NOT_ACCEPTABLE, UNSUPPORTED_MEDIA_TYPE)}  # those that ``drf_canon`` does not name
+
+MOST_ERRORS, MOST_LETTERS = 100, 300  # in one document; in each pointer and sentence of it
+PAGES = ("/admin", "/static/", "/docs", "/problems/")  # the beginnings of paths that browsers show
+REQUEST_ID, ROUTE, CLIENT = "shop.request_id", "shop.route", "shop.client"  # in a request's environ; the last two for the access log
 
 
 class OrderProblem(ProblemError):
@@ -67,7 +71,18 @@ def problem_handler(error: Exception, context: dict[str, Any]) -> Response | Htt
         codes = get_violations(error.get_codes(), "")
         for violation, code in zip(response.data.get("errors", []), codes, strict=True):
             violation["code"] = code["detail"]
+        _shorten(response.data)
     return response
+
+
+def _shorten(document: dict[str, Any]) -> None:
+    """What a client can read and a log can hold, however much is wrong."""
+    errors = document.get("errors", [])
+    if len(errors) > MOST_ERRORS:
+        document["errors"], document["more_errors"] = errors[:MOST_ERRORS], True
+    for violation in document.get("errors", []):
+        for member in ("pointer", "detail"):
+            violation[member] = str(violation[member])[:MOST_LETTERS]
 
 
 def _insufficient_scope(error: LacksScope) -> OrderProblem:
@@ -90,18 +105,16 @@ def _code(error: Exception, document: dict[str, Any]) -> str:
 
 
 def request_id(request: Any) -> str:
-    """The client's X-Request-ID where it is usable, else one of ours; the same for the whole request."""
-    django_request = getattr(request, "_request", request)
-    if not hasattr(django_request, "shop_request_id"):
-        asked = django_request.headers.get("X-Request-ID", "")
-        usable = 0 < len(asked) <= 64 and all(letter.isascii() and (letter.isalnum() or letter in "-_.:") for letter in asked)
-        django_request.shop_request_id = asked if usable else str(uuid.uuid4())
-    return str(django_request.shop_request_id)
+    """The client's X-Request-ID where it is usable, else one of ours; the same for the whole request, also before Django has it (config/edge/handler.py)."""
+    environ: dict[str, Any] = request.META
+    if REQUEST_ID not in environ:
+        environ[REQUEST_ID] = tracing.usable_id(environ.get("HTTP_X_REQUEST_ID", ""))
+    return str(environ[REQUEST_ID])
 
 
 def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
     """handler400: what Django itself refuses, for example a host that is not in ALLOWED_HOSTS."""
-    if not is_api(request):
+    if is_page(request):
         return defaults.bad_request(request, exception)
     if isinstance(exception, RequestDataTooBig):
         return _too_large(request)
@@ -111,8 +124,8 @@ def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
 
 
 def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
-    """handler404: a document below /api/, Django's page elsewhere."""
-    if not is_api(request):
+    """handler404: Django's page where people look, a document elsewhere."""
+    if is_page(request):
         return defaults.page_not_found(request, exception)
     return _nothing_there(request)
 
@@ -122,7 +135,7 @@ def server_error(request: HttpRequest) -> HttpResponse:
     error = sys.exc_info()[1]
     if error is not None and is_our_trouble(error):
         return _come_again(request, error)
-    if not is_api(request):
+    if is_page(request):
         return defaults.server_error(request)
     return problem_document(
         request, INTERNAL_ERROR, "Something broke on our side. Ask again with the same Idempotency-Key.", "internal_error"
@@ -132,7 +145,7 @@ def server_error(request: HttpRequest) -> HttpResponse:
 def _come_again(request: Any, error: BaseException) -> HttpResponse:
     django_request: HttpRequest = getattr(request, "_request", request)
     unavailable.note(django_request, error)
-    if not is_api(django_request):
+    if is_page(django_request):
         return unavailable.page(django_request)
     document = problem_document(django_request, unavailable.UNAVAILABLE, unavailable.MESSAGE, "database_unavailable")
     return unavailable.retry_later(document)
@@ -140,6 +153,11 @@ def _come_again(request: Any, error: BaseException) -> HttpResponse:
 
 def is_api(request: HttpRequest) -> bool:
     return request.path.startswith("/api/")
+
+
+def is_page(request: HttpRequest) -> bool:
+    """Whether a person looks at the answer. Whoever asks for anything else is a program, also where nothing is."""
+    return request.path == "/" or request.path.startswith(PAGES)
 
 
 def _nothing_there(request: HttpRequest) -> HttpResponse:
@@ -151,42 +169,50 @@ def _too_large(request: HttpRequest) -> HttpResponse:
     return problem_document(request, TOO_LARGE, f"A body may have {limit} KiB at most.", "body_too_large")
 
 
-def problem_document(request: HttpRequest, problem: Problem, detail: str, code: str) -> JsonResponse:
+def members_of(problem: Problem, detail: str, code: str, request_id: str) -> dict[str, Any]:
     document = {"type": problem.type, "title": str(problem.title), "status": problem.status, "detail": detail}
-    document |= {"code": code, "request_id": request_id(request)}
+    return document | {"code": code, "request_id": request_id}
+
+
+def problem_document(request: HttpRequest, problem: Problem, detail: str, code: str) -> JsonResponse:
+    document = members_of(problem, detail, code, request_id(request))
     return JsonResponse(document, status=problem.status, content_type=CONTENT_TYPE)
 
 
 class RequestId:
-    """Middleware: every answer says which request it answers."""
+    """Middleware: every answer says which request it answers, and so does every line that is logged meanwhile, here and in the tasks that it publishes."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
-        response = self.get_response(request)
-        response.headers["X-Request-ID"] = request_id(request)
+        identity = request_id(request)
+        with tracing.traced(identity):
+            response = self.get_response(request)
+        response.headers["X-Request-ID"] = identity
+        request.META[ROUTE] = f"/{request.resolver_match.route}" if request.resolver_match else "-"
+        if getattr(request, "auth", None) is not None:  # a token of the API; whoever has logged in to the admin is a person
+            request.META[CLIENT] = str(request.user)
         return response
 
 
 class RequestGuard:
-    """Middleware: what no view below /api/ is to see. A body beyond the limit, one in another encoding than JSON's, and a path with a NUL, which no text of
-    PostgreSQL can hold.
+    """Middleware: what no view is to see. A body beyond the limit, one in another encoding than UTF-8, and a path with a NUL, which no text of PostgreSQL can
+    hold.
     """
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
-        if is_api(request):
-            if "\x00" in request.path:
-                return _nothing_there(request)
-            if _length(request) > settings.DATA_UPLOAD_MAX_MEMORY_SIZE:
-                return _too_large(request)
-            if not _is_utf_8(request):
-                return problem_document(
-                    request, BAD_REQUEST, "A body is JSON in UTF-8 (RFC 8259); its Content-Type says otherwise.", "bad_request"
-                )
+        if "\x00" in request.path:
+            return _nothing_there(request)
+        if _length(request) > settings.DATA_UPLOAD_MAX_MEMORY_SIZE:
+            return _too_large(request)
+        if not _is_utf_8(request):
+            return problem_document(
+                request, BAD_REQUEST, "A body is in UTF-8, as JSON is (RFC 8259); its Content-Type says otherwise.", "bad_request"
+            )
         return self.get_response(request)
 
 

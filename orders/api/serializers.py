@@ -3,7 +3,8 @@
 A value has the type that it is written with: nothing is turned into text, and no text into a number.
 """
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
+from itertools import islice
 from typing import Any, ClassVar
 from unicodedata import category
 
@@ -11,12 +12,15 @@ from django.conf import settings
 from rest_framework import serializers
 from rest_framework.exceptions import ErrorDetail
 from rest_framework.fields import empty
+from rest_framework.settings import api_settings
 
 from orders.api import addresses
 from orders.api.body import Members
+from orders.api.problems import MOST_ERRORS, MOST_LETTERS
 from orders.money import MAX_TOTAL_MINOR
 from orders.text import REFUSED, can_be_seen, can_be_written_to, has_card_number, has_control
 
+NON_FIELD_ERRORS_KEY = str(api_settings.NON_FIELD_ERRORS_KEY)
 MAX_LINES = 50
 MAX_QUANTITY = 1000
 TEST_TOKEN = "tok_"
@@ -26,21 +30,40 @@ CARD_NUMBER = f"{REFUSED['card_number']} It was not kept: send the token that yo
 
 
 class Strict(serializers.Serializer[Any]):
-    """Refuses what it does not know, and what stands there twice."""
+    """Refuses what it does not know, and what stands there twice; together with whatever else is wrong."""
 
     def to_internal_value(self, data: Any) -> Any:
-        if isinstance(data, Members) and data.doubled:
-            raise serializers.ValidationError(
-                {_shown(name): ErrorDetail("This field stands here more than once.", "duplicate_field") for name in data.doubled}
-            )
-        if isinstance(data, Mapping) and (unknown := [name for name in data if name not in self.fields]):
-            raise serializers.ValidationError({_shown(name): ErrorDetail("This field is not known.", "unknown_field") for name in unknown})
-        return super().to_internal_value(data)
+        faults = _faults_of_names(data, self.fields)
+        try:
+            value = super().to_internal_value(data)
+        except serializers.ValidationError as wrong:
+            faults = wrong.detail | faults if isinstance(wrong.detail, dict) else faults
+        if faults:
+            raise serializers.ValidationError(faults | self.also_wrong(data, faults))
+        return value
+
+    def also_wrong(self, data: Any, faults: Mapping[str, Any]) -> dict[str, Any]:
+        """What can be said about the fields that are not in ``faults``, by rules that concern several of them."""
+        return {}
+
+    def readable(self, data: Any, faults: Mapping[str, Any]) -> dict[str, Any]:
+        """The values of the fields that are not in ``faults``."""
+        fields = [field for field in self._writable_fields if isinstance(data, Mapping) and field.field_name not in faults]
+        return {str(field.field_name): field.run_validation(data[field.field_name]) for field in fields if field.field_name in data}
+
+
+def _faults_of_names(data: Any, known: Container[str]) -> dict[str, Any]:
+    """Some more than are shown are enough: an answer tells that there are others."""
+    doubled = data.doubled if isinstance(data, Members) else ()
+    unknown = (name for name in data if name not in known) if isinstance(data, Mapping) else ()
+    return {_shown(name): ErrorDetail("This field is not known.", "unknown_field") for name in islice(unknown, MOST_ERRORS + 1)} | {
+        _shown(name): ErrorDetail("This field stands here more than once.", "duplicate_field") for name in islice(doubled, MOST_ERRORS + 1)
+    }
 
 
 def _shown(name: Any) -> str:
     """A name that an answer can hold: half a surrogate pair is no text, and a card number is shown to nobody."""
-    text = str(name).encode("utf-8", "replace").decode()
+    text = str(name)[:MOST_LETTERS].encode("utf-8", "replace").decode()
     return "a card number" if has_card_number(text) else text
 
 
@@ -133,6 +156,10 @@ class Address(Strict):
         r"\A[A-Z]{2}\Z", error_messages={"invalid": "Two capital letters (ISO 3166-1), like IE."}, help_text="ISO 3166-1."
     )
 
+    def also_wrong(self, data: Any, faults: Mapping[str, Any]) -> dict[str, Any]:
+        known = self.readable(data, faults)
+        return {name: fault for name, fault in addresses.faults_of(known).items() if name not in faults} if "country" in known else {}
+
     def validate(self, attrs: dict[str, str]) -> dict[str, str]:
         """As the country has it: what it needs is there, and what is not there is left out."""
         if faults := addresses.faults_of(attrs):
@@ -162,8 +189,35 @@ class RequestedOrder(Strict):
         return value
 
     def validate_lines(self, lines: list[dict[str, Any]]) -> list[dict[str, Any]]:
-        skus = [line["sku"] for line in lines]
-        wrong = {index: {"sku": ["This SKU is on another line already."]} for index, sku in enumerate(skus) if sku in skus[:index]}
-        if wrong:
-            raise serializers.ValidationError([wrong.get(index, {}) for index in range(len(lines))], "duplicate_sku")
+        if wrong := _on_two_lines({index: line["sku"] for index, line in enumerate(lines)}):
+            raise serializers.ValidationError(wrong)
         return lines
+
+    def also_wrong(self, data: Any, faults: Mapping[str, Any]) -> dict[str, Any]:
+        wrong = _on_two_lines(readable_skus(data, faults))
+        return {"lines": with_lines(faults, wrong)} if wrong else {}
+
+
+def readable_skus(data: Any, faults: Mapping[str, Any]) -> dict[int, str]:
+    """Of a body that has ``faults``: the SKU of each line in which that is right, whatever else is wrong."""
+    lines = data.get("lines") if isinstance(data, Mapping) else None
+    of_lines = faults.get("lines", {})
+    if not isinstance(lines, list) or not isinstance(of_lines, dict) or NON_FIELD_ERRORS_KEY in of_lines:
+        return {}
+    return {index: line["sku"].strip() for index, line in enumerate(lines) if _has_sku(line) and "sku" not in of_lines.get(index, {})}
+
+
+def with_lines(faults: Mapping[str, Any], more: Mapping[int, Any]) -> Any:
+    """What is wrong with the lines, and ``more`` of it, by the number of the line."""
+    of_lines = faults.get("lines", {})
+    return of_lines | {index: {**of_lines.get(index, {}), **wrong} for index, wrong in more.items()}
+
+
+def _has_sku(line: Any) -> bool:
+    return isinstance(line, Mapping) and isinstance(line.get("sku"), str) and NON_FIELD_ERRORS_KEY not in line
+
+
+def _on_two_lines(skus: Mapping[int, str]) -> Any:
+    first: dict[str, int] = {}
+    message = ErrorDetail("This SKU is on another line already.", "duplicate_sku")
+    return {index: {"sku": [message]} for index, sku in skus.items() if first.setdefault(sku, index) != index}

@@ -13,7 +13,6 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from fulfillment import recovery, stock
-from orders import tracing
 from orders.api import answers, events, pages, placing, selection
 from orders.api import representation as shown
 from orders.api.parameters import EXPAND, FIELDS, Names, Paged, Parameters, without_pages
@@ -78,13 +77,8 @@ class Orders(APIView):
         wanted = RequestedOrder(data=request.data)
         if not wanted.is_valid():
             placing.refuse_what_was_valid_once(_client(request), key)
-            raise ValidationError(wanted.errors)
-        correlation_id = request_id(request)
-        token = tracing.enter(tracing.Trace(correlation_id))
-        try:
-            placed = placing.place(_client(request), key, wanted.validated_data, correlation_id)
-        finally:
-            tracing.leave(token)
+            raise ValidationError(placing.also_not_sold(wanted.errors, request.data))
+        placed = placing.place(_client(request), key, wanted.validated_data, request_id(request))
         headers = {"Location": f"/api/v1/orders/{placed.order.number}"} | ({"Idempotent-Replayed": "true"} if placed.replayed else {})
         return Response(shown.placed(placed.order, placed.lines), status=201, headers=headers)
 

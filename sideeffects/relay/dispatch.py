@@ -102,7 +102,14 @@ def _launch(delivery: Delivery, after_loss: AfterLoss) -> Message | None:
 def _published(delivery: Delivery) -> Message:
     relaunches = delivery.relaunches + 1
     Delivery.objects.filter(pk=delivery.pk).update(relaunches=relaunches, launched_at=ShopNow(), wake_at=None)
-    return Message(fact=delivery.fact_id, subscriber=delivery.subscriber, order=delivery.fact.order.number, launch=relaunches + 1)
+    fact = delivery.fact
+    return Message(
+        fact=fact.pk,
+        subscriber=delivery.subscriber,
+        order=fact.order.number,
+        launch=relaunches + 1,
+        correlation_id=fact.correlation_id,
+    )
 
 
 def not_published(messages: list[Message]) -> None:

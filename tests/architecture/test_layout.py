@@ -84,6 +84,7 @@ def test_the_environment_is_read_in_one_file() -> None:
 
     choosing = {
         "config/celery.py",
+        "config/edge/server.py",
         "config/wsgi.py",
         "manage.py",
         "config/management/commands/demo.py",

@@ -16,7 +16,7 @@ from drf_canon.errors import (
     Problem,
 )
 
-from orders.api import problems
+from orders.api import edge_refusals, problems
 from orders.api.unavailable import UNAVAILABLE
 
 
@@ -37,13 +37,15 @@ class ProblemPage:
 PAGES = (
     ProblemPage(
         problem=VALIDATION_ERROR,
-        means="A field, a header or a parameter is wrong; or the body is not JSON. `errors` names each fault, with a `pointer` to its place and a `code`.",
+        means="A field, a header or a parameter is wrong; or the body is not JSON. `errors` names each fault, with a `pointer` to its place and a "
+        "`code`. Of more than 100 it names the first 100, and `more_errors` is true.",
         placed="no",
         remedy="Correct it, and ask again with the same key.",
     ),
     ProblemPage(
         problem=problems.BAD_REQUEST,
-        means="The request cannot be read as it was sent: for example, its Content-Type names another encoding than UTF-8, or its Host is not one of the shop.",
+        means="The request cannot be read as it was sent: for example, it is no HTTP/1.1, its Content-Type names another encoding than UTF-8, its body is not "
+        "packed as its headers say, or its Host is not one of the shop.",
         placed="no",
         remedy="Correct it, and ask again with the same key.",
     ),
@@ -109,9 +111,45 @@ PAGES = (
     ),
     ProblemPage(
         problem=problems.TOO_LARGE,
-        means="The body has more than 256 KiB.",
+        means="The body has more than 256 KiB, or unpacks to more.",
         placed="no",
         remedy="Send fewer lines, or shorter texts. An order has 50 lines at most.",
+    ),
+    ProblemPage(
+        problem=edge_refusals.TARGET_TOO_LONG,
+        means="The request line has more than 8,190 bytes.",
+        placed="no",
+        remedy="Ask for less at once.",
+    ),
+    ProblemPage(
+        problem=edge_refusals.HEADERS_TOO_LARGE,
+        means="There are more than 64 headers, one has more than 8,190 bytes, or all together have more than 64 KiB.",
+        placed="no",
+        remedy="Leave out what is not needed.",
+    ),
+    ProblemPage(
+        problem=edge_refusals.TIMED_OUT,
+        means="The head of the request did not come within 10 seconds, or its body within 15 seconds more.",
+        placed="no",
+        remedy="Ask again with the same key.",
+    ),
+    ProblemPage(
+        problem=edge_refusals.UNKNOWN_ENCODING,
+        means="The body is packed in another way than by gzip (`Content-Encoding`), or more than once.",
+        placed="no",
+        remedy="Send it as it is, or packed by gzip.",
+    ),
+    ProblemPage(
+        problem=edge_refusals.EXPECTATION_FAILED,
+        means="The `Expect` header asks for something else than `100-continue`.",
+        placed="no",
+        remedy="Leave the header out.",
+    ),
+    ProblemPage(
+        problem=edge_refusals.UNKNOWN_TRANSFER_CODING,
+        means="The `Transfer-Encoding` is another than `chunked`.",
+        placed="no",
+        remedy="Send the body in chunks, or with its `Content-Length`.",
     ),
     ProblemPage(
         problem=problems.UNSUPPORTED_MEDIA_TYPE,

@@ -1,0 +1,174 @@
+"""Reception: one request as its bytes come in. It is over when a thread can answer without waiting for the client.
+
+gunicorn's own parser reads the head. It also reads the body later, from what has been received and nowhere else. So what is looked for here, the end of a body,
+decides only when a thread begins, and never where the next request begins.
+"""
+
+from gunicorn.config import Config
+from gunicorn.http.body import ChunkedReader
+from gunicorn.http.errors import LimitRequestHeaders, NoMoreData, ParseException
+from gunicorn.http.message import Request
+from gunicorn.http.parser import RequestParser
+from gunicorn.http.unreader import Unreader
+
+HEAD_MOST_BYTES = 64 * 1024
+CHUNK_LINE_MOST_BYTES = 4 * 1024
+FRAMING_MOST = 2  # a chunked body may take so many times its own size on the line
+END_OF_HEAD = b"\r\n\r\n"
+HEX = frozenset(b"0123456789abcdefABCDEF")
+
+
+class BodyTooLarge(ParseException):
+    """Nobody reads such a body, so the connection is closed after the answer."""
+
+
+class Received(Unreader):
+    """What has come and was not read yet. A reader that wants more is told that there is none."""
+
+    def chunk(self, size_hint: int | None = None) -> bytes:
+        return b""
+
+    def add(self, data: bytes) -> None:
+        self.buf.seek(0, 2)
+        self.buf.write(data)
+
+    def length(self) -> int:
+        return len(self.buf.getbuffer())
+
+
+class Reception(RequestParser):
+    """``add`` bytes until it ``is_over``; then ``next`` of it is the request, or raises what is wrong with it. gunicorn takes it for a parser."""
+
+    def __init__(self, cfg: Config, peer: object, most_bytes: int) -> None:
+        super().__init__(cfg, [], peer)
+        self.unreader = Received()
+        self.most_bytes = most_bytes
+        self.is_over = False
+        self.wants_continue = False
+        self._head = bytearray()
+        self._error: Exception | None = None
+        self._chunks: ChunkScanner | None = None
+
+    @property
+    def has_begun(self) -> bool:
+        return self.mesg is not None or bool(self._head)
+
+    @property
+    def has_head(self) -> bool:
+        return self.mesg is not None
+
+    def add(self, data: bytes) -> None:
+        if self.mesg is None:
+            self._add_to_head(data)
+        else:
+            self.unreader.add(data)
+            self._look_for_the_end(data)
+
+    def __next__(self) -> Request:
+        if self._error is not None:
+            raise self._error
+        if self.mesg is None or self.req_count:
+            raise StopIteration
+        self.req_count += 1
+        return self.mesg
+
+    def following(self) -> "Reception":
+        """The reception of the next request on this connection, with what has come of it already."""
+        following = Reception(self.cfg, self.source_addr, self.most_bytes)
+        if rest := self.unreader.take_buffered():
+            following.add(rest)
+        return following
+
+    def _add_to_head(self, data: bytes) -> None:
+        searched = max(0, len(self._head) - len(END_OF_HEAD) + 1)
+        self._head += data
+        ends = self._head.find(END_OF_HEAD, searched) >= 0
+        if ends or len(self._head) > HEAD_MOST_BYTES or _has_bare_line_feed(self._head):
+            self._read_head()
+
+    def _read_head(self) -> None:
+        self.unreader.add(bytes(self._head))
+        try:
+            request = Request(self.cfg, self.unreader, self.source_addr)
+        except (NoMoreData, StopIteration):
+            self._wait_or_refuse()
+        except ParseException as wrong:
+            self._end_with(wrong)
+        else:
+            self._begin_body(request)
+
+    def _wait_or_refuse(self) -> None:
+        """gunicorn wants more: it has passed over an empty line, for example."""
+        self.unreader.take_buffered()
+        if len(self._head) > HEAD_MOST_BYTES:
+            self._end_with(LimitRequestHeaders(f"more than {HEAD_MOST_BYTES} bytes"))
+
+    def _begin_body(self, request: Request) -> None:
+        self.mesg = request
+        self._head.clear()
+        reader = request.body.reader
+        if isinstance(reader, ChunkedReader):
+            self._chunks = ChunkScanner(self.most_bytes)
+            self._length = self.most_bytes * FRAMING_MOST
+        else:
+            self._length = reader.length
+        # gunicorn would say so only when the body has been received.
+        self.wants_continue, request._expected_100_continue = request._expected_100_continue, False
+        self._look_for_the_end(self.unreader.buf.getvalue())
+
+    def _look_for_the_end(self, data: bytes) -> None:
+        if self._chunks is None:
+            if self._length > self.most_bytes:
+                self._end_with(BodyTooLarge())
+            self.is_over = self.is_over or self.unreader.length() >= self._length
+            return
+        self.is_over = self._chunks.add(data)
+        if self._chunks.is_too_large or (not self.is_over and self.unreader.length() > self._length):
+            self._end_with(BodyTooLarge())
+
+    def _end_with(self, error: Exception) -> None:
+        self._error, self.is_over = error, True
+
+
+class ChunkScanner:
+    """Finds the end of a chunked body. What is malformed counts as the end: gunicorn, which reads the body afterwards, refuses it."""
+
+    def __init__(self, most_bytes: int) -> None:
+        self.is_too_large = False
+        self._most_bytes = most_bytes
+        self._size = 0
+        self._waiting = bytearray()
+        self._passing = 0  # bytes of a chunk, and the line end behind it, that are still to come
+        self._in_trailers = False
+
+    def add(self, data: bytes) -> bool:
+        """Whether the body has ended."""
+        self._waiting += data
+        while True:
+            passed = min(self._passing, len(self._waiting))
+            del self._waiting[:passed]
+            self._passing -= passed
+            line, end, rest = self._waiting.partition(b"\r\n")
+            if self._passing or not end:
+                return len(self._waiting) > CHUNK_LINE_MOST_BYTES
+            self._waiting = rest
+            if self._is_end(bytes(line)):
+                return True
+
+    def _is_end(self, line: bytes) -> bool:
+        if self._in_trailers:
+            return not line
+        size = line.partition(b";")[0].rstrip(b" \t")
+        if not size or len(size) > 8 or not HEX.issuperset(size):
+            return True
+        length = int(size, 16)
+        self._size += length
+        self.is_too_large = self._size > self._most_bytes
+        self._in_trailers = length == 0
+        self._passing = length + 2 if length else 0
+        return self.is_too_large
+
+
+def _has_bare_line_feed(head: bytearray) -> bool:
+    """It will never end in the way in which heads end: gunicorn refuses it now."""
+    return head.count(b"\n") != head.count(b"\r\n")

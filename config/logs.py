@@ -1,0 +1,47 @@
+"""What a line of the log looks like: for people on a terminal, or as JSON for a collector. Either one has the request id, and no password."""
+
+import json
+import logging
+import re
+from datetime import UTC, datetime
+from typing import Any
+
+from config.redaction import redacted
+from orders import tracing
+
+PLAIN = re.compile(r"[\w./:@<>+-]+", re.ASCII)  # a value that needs no quotes
+
+
+class _WithRequestId(logging.Formatter):
+    def members(self, record: logging.LogRecord) -> dict[str, Any]:
+        """What stands in a line beside its message: the fields of an access line, and which request it belongs to."""
+        trace = tracing.current()
+        members: dict[str, Any] = dict(getattr(record, "fields", {}))
+        return members | ({"request_id": trace.correlation_id} if trace is not None and trace.correlation_id else {})
+
+
+class Line(_WithRequestId):
+    """One line, and a traceback below it. Members follow the message as ``name=value``."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802  (as logging calls it)
+        return " ".join([super().formatMessage(record), *(f"{name}={_value(value)}" for name, value in self.members(record).items())])
+
+    def format(self, record: logging.LogRecord) -> str:
+        return str(redacted(super().format(record)))
+
+
+class JsonLine(_WithRequestId):
+    """One JSON object in one line, its traceback included."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        at = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds")
+        line = {"at": at, "level": record.levelname, "logger": record.name, "process": record.process, "message": record.getMessage()}
+        line |= self.members(record)
+        if record.exc_info:
+            line["traceback"] = self.formatException(record.exc_info)
+        return json.dumps(redacted(line), default=str)
+
+
+def _value(value: object) -> str:
+    text = str(value)
+    return text if PLAIN.fullmatch(text) else json.dumps(text)

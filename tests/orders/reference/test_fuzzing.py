@@ -8,6 +8,7 @@ from knox.models import AuthToken
 
 from tests.orders.reference.fuzzing import PHASES, fuzz
 
+pytestmark = pytest.mark.processes  # not after each save
 EXAMPLES = 5
 AT_LEAST = {"examples": 10, "coverage": 200, "fuzzing": 20, "stateful": 10}  # requests
 

@@ -21,6 +21,7 @@ from tests.debian import needed
 from tests.engines import ROOT
 from tests.proofs.black_box.waiting import wait_for
 
+pytestmark = pytest.mark.processes
 GUIDE = ROOT / "docs" / "api.md"
 WITHIN_S = 60.0
 

@@ -43,7 +43,9 @@ class Command(BaseCommand):
         for line in found:
             self.stderr.write(line)
         if found:
-            raise CommandError(f"{len(found)} changes since {commit} would break a client. Only additions are allowed in this version.")
+            raise CommandError(
+                f"{len(found)} of the changes since {commit} would break a client; within a version only additions are allowed."
+            )
         operations = sum(len(methods) for methods in before["paths"].values())
         self.stdout.write(f"{operations} operations compared with {commit}: nothing was taken away")
 

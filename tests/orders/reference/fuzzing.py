@@ -16,6 +16,7 @@ RULES = frozenset(
         *("unknown_sku", "no_stock_level", "duplicate_sku", "foreign_currency", "total_too_large", "test_value"),
         *("duplicate_parameter", "empty_range"),
         *("unknown_country", "unknown_state", "invalid_postal_code", "card_number", "control_character", "invisible"),
+        *("null_characters_not_allowed", "surrogate_characters_not_allowed"),
     )
 )
 RULES_OF_A_FIELD = frozenset(

@@ -7,6 +7,7 @@ import pytest
 from tests.orders.conftest import Client
 from tests.orders.reference.fuzzing import PHASES, fuzz
 
+pytestmark = pytest.mark.processes  # not after each save
 EXAMPLES = 5
 AT_LEAST = {"examples": 10, "coverage": 200, "fuzzing": 20, "stateful": 10}  # requests
 

@@ -20,6 +20,7 @@ from tests.engines import ROOT
 from tests.orders.conftest import Client
 from tests.proofs.black_box.waiting import wait_for
 
+pytestmark = pytest.mark.processes
 GUIDE = ROOT / "docs" / "api.md"
 WITHIN_S = 60.0
 

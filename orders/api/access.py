@@ -55,9 +55,10 @@ class HasScope(BasePermission):
         scope = scope_of(view, request.method or "")
         if scope is None:
             return request.method == "OPTIONS" or not hasattr(view, (request.method or "").lower())  # the latter is answered 405
-        if scope in request.auth.scopes:
+        token: Any = request.auth
+        if scope in token.scopes:
             return True
-        raise LacksScope(request.auth.prefix, scope)
+        raise LacksScope(token.prefix, scope)
 
 
 def scope_of(view: Any, method: str) -> str | None:

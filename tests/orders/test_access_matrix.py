@@ -44,26 +44,22 @@ def shop(client: Client, body: dict[str, Any]) -> Shop:
     return Shop(client, body, own, foreign, browser_of("amara"), superuser)
 
 
-def statuses(who: Any, url: str, body: Any = None) -> dict[str, int]:
-    """By method. Nothing of it stays: who logs out is logged in again, what was placed is gone."""
-    return {method: _status(who, method, url, body) for method in METHODS}
+def statuses(who: Browser, url: str, body: Any = None) -> dict[str, int]:
+    """By method; ``body``: what is posted. Nothing of it stays: who logs out is logged in again, what was placed is gone."""
+    return {method: _status(who, method, url, body if method == "POST" else None) for method in METHODS}
 
 
-def _status(who: Any, method: str, url: str, body: Any) -> int:
+def _status(who: Browser, method: str, url: str, body: Any) -> int:
+    headers = {"Idempotency-Key": uuid.uuid4().hex}
     with transaction.atomic():
         if isinstance(who, APIClient):
-            asked = getattr(who, method.lower())
-            status = (
-                asked(url, body, format="json", headers={"Idempotency-Key": uuid.uuid4().hex}).status_code
-                if body
-                else asked(url).status_code
-            )
+            answer = getattr(who, method.lower())(url, body, format="json", headers=headers)
         else:
             browser = Browser(raise_request_exception=False)
             browser.cookies.load({name: cookie.value for name, cookie in who.cookies.items()})
-            status = browser.generic(method, url).status_code
+            answer = browser.generic(method, url)
         transaction.set_rollback(True)
-    return int(status)
+    return int(answer.status_code)
 
 
 # --- every route has a row ------------------------------------------------------------------------------------------------------

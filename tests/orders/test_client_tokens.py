@@ -212,7 +212,7 @@ def test_the_last_use_is_noted_and_written_once_in_five_minutes(added: Issued, d
     assert ClientToken.objects.get().last_used_at == first
     later(0.1)
     opens(added.secret)
-    assert ClientToken.objects.get().last_used_at > first
+    assert (ClientToken.objects.get().last_used_at or first) > first
 
 
 def test_what_is_no_token_costs_no_statement(db: None, django_assert_num_queries: Any) -> None:

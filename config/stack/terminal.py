@@ -29,7 +29,7 @@ def links(info: dict[str, Any]) -> str:
     lines = [
         f"  Admin    {info['web']}/admin/   user {admin['username']}, password {admin['password']}",
         f"  Operator OPERATOR_TOKEN={info['operator_token']}   for manage.py decide and the like",
-        f"  API      {info['api']}/orders   Authorization: Token {info['token']}",
+        f"  API      {info['api']}/orders   Authorization: Bearer {info['token']}",
         f"  Ledger   {info['sandbox']}/ledger   (the provider's own)",
     ]
     if info["flower"]:

@@ -3,14 +3,16 @@ of it.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
+from django.db import DataError, InternalError
 from django.db.models import Exists, OuterRef, QuerySet
 
 from fulfillment import recovery
 from fulfillment.explanation import explain
-from fulfillment.models import StepRecord, StepState, records_of
+from fulfillment.models import Saga, StepRecord, StepState, records_of
 from orders.incidents import unresolved
 from orders.models import Order, OrderLine, Product, Status
 from orders.timeline import EntryKind, TimelineEntry, history, sentence
@@ -31,7 +33,8 @@ def _attention(orders: Orders) -> Orders:
 
 
 def _records(orders: Orders) -> Orders:
-    return orders.select_related("saga").prefetch_related("saga__records")
+    """Without the plans: one that cannot be read hides nothing else."""
+    return orders.select_related("saga").defer("saga__plan").prefetch_related("saga__records")
 
 
 def _facts(orders: Orders) -> Orders:
@@ -47,8 +50,11 @@ def _history(orders: Orders) -> Orders:
 
 @dataclass(frozen=True)
 class Field:
+    """``prepare``: reads for all orders of an answer what ``load`` cannot join."""
+
     show: Callable[[Order], Any]
     load: Callable[[Orders], Orders] | None = None
+    prepare: Callable[[Sequence[Order]], None] | None = None
 
 
 def _shown_lines(lines: Iterable[OrderLine]) -> list[dict[str, Any]]:
@@ -57,8 +63,16 @@ def _shown_lines(lines: Iterable[OrderLine]) -> list[dict[str, Any]]:
 
 def _tracking_number(order: Order) -> str | None:
     """Of the parcel that is on its way. None: there is none, or it was cancelled."""
-    done = [record.receipt or {} for record in records_of(order) if record.state in (StepState.SUCCEEDED, StepState.DONE_BY_HAND)]
-    return next((receipt["tracking"] for receipt in done if receipt.get("tracking")), None)
+    done = [record.receipt for record in records_of(order) if record.state in (StepState.SUCCEEDED, StepState.DONE_BY_HAND)]
+    return next((receipt["tracking"] for receipt in done if isinstance(receipt, dict) and receipt.get("tracking")), None)
+
+
+def _read_plans(orders: Sequence[Order]) -> None:
+    """In one statement. If one of them cannot be read, each is read when it is needed."""
+    sagas = {order.saga.pk: order.saga for order in orders if order.status in Status.groups()["open"] and hasattr(order, "saga")}
+    with suppress(InternalError, DataError):
+        for pk, plan in Saga.objects.filter(pk__in=sagas).values_list("pk", "plan") if sagas else ():
+            sagas[pk].plan = plan
 
 
 def allowed_actions(order: Order) -> list[str]:
@@ -83,7 +97,7 @@ DETAILS: Mapping[str, Field] = {
     "customer": Field(lambda order: {"email": order.customer_email, "name": order.customer_name}),
     "shipping_address": Field(lambda order: order.shipping_address),
     "tracking_number": Field(_tracking_number, _records),
-    "allowed_actions": Field(allowed_actions, _records),
+    "allowed_actions": Field(allowed_actions, _records, _read_plans),
 }
 FIELDS = {**SUMMARY, **DETAILS}
 FIELDS_OF_LISTS = tuple(FIELDS)
@@ -191,6 +205,8 @@ class View:
         return orders
 
     def show(self, orders: Sequence[Order]) -> list[dict[str, Any]]:
+        for prepare in filter(None, (FIELDS[name].prepare for name in self.fields)):
+            prepare(orders)
         expanded = {name: EXPANSIONS[name].show(orders) for name in self.expanded}
         return [
             {name: FIELDS[name].show(order) for name in self.fields} | {name: values[order.pk] for name, values in expanded.items()}

@@ -14,7 +14,7 @@ from fulfillment.findings import incidents
 from fulfillment.models import StockLevel
 from fulfillment.reconciliation import Rule, restored, run
 from fulfillment.reconciliation.listings import Listings
-from orders import numbers
+from orders import client_tokens, numbers
 from orders.incidents import Incident, IncidentKind
 from orders.models import Product
 from tests.holding import outside
@@ -217,7 +217,7 @@ def placed(shop: Shop) -> Callable[[], Any]:
     """An order over the API."""
     Product.objects.create(sku="TENT-2P-GRN", name="Tent", price_minor=TOTAL, currency="EUR")
     StockLevel.objects.create(sku="TENT-2P-GRN", on_hand=10)
-    client = APIClient()
-    client.force_authenticate(User.objects.get(username="web-shop"))
+    token = client_tokens.issue(User.objects.get(username="web-shop"))
+    client = APIClient(headers={"Authorization": f"Bearer {token.secret}"})
     sent = iter(range(100))
     return lambda: client.post("/api/v1/orders", body(), format="json", headers={"Idempotency-Key": f"key-{next(sent)}"})

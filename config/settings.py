@@ -154,7 +154,7 @@ _database_url = EXTERNAL_DATABASE_URL or _stack.get("database") or f"postgresql:
 # --- Django -----------------------------------------------------------------------------------------------------------
 SECRET_KEY_IS_MADE_UP = not SECRET_KEY
 SECRET_KEY = SECRET_KEY or get_random_secret_key()
-ROOT_URLCONF = "config.urls"
+ROOT_URLCONF: str | None = "config.urls"
 WSGI_APPLICATION = "config.wsgi.application"
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 USE_TZ, TIME_ZONE, LANGUAGE_CODE = True, "UTC", "en-gb"
@@ -162,6 +162,8 @@ FORMAT_MODULE_PATH = "config.formats"
 STATIC_URL = "/static/"
 APPEND_SLASH = False
 
+SERVES_PAGES = SAGA_PROCESS in ("web", "command")  # a command may check them; workers and loops start without them, in half the time
+_PAGES = ("unfold", "django.contrib.admin", "whitenoise.runserver_nostatic", "django.contrib.staticfiles", "rest_framework")
 SUBSCRIBERS_DIR = BASE_DIR / "sideeffects" / "subscribers"
 INSTALLED_APPS = [
     "unfold",  # before django.contrib.admin
@@ -196,6 +198,9 @@ MIDDLEWARE = [
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
 ]
+if not SERVES_PAGES:
+    ROOT_URLCONF, MIDDLEWARE = None, []
+    INSTALLED_APPS = [app for app in INSTALLED_APPS if app not in _PAGES]
 _CONTEXT = [
     "django.template.context_processors.request",
     "django.contrib.auth.context_processors.auth",

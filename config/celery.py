@@ -19,7 +19,7 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
 from fulfillment.crashpoints import crash_point_of_publish
 from orders import tracing
 
-if "celery" in Path(sys.argv[0]).parts[-2:]:
+if {"celery", "celery_worker.py"} & set(Path(sys.argv[0]).parts[-2:]):
     os.environ["SAGA_PROCESS"] = "worker"
     try:  # celery's own command line would show a traceback around the sentence
         settings.CELERY_BROKER_URL  # noqa: B018  (the first access reads them all)

@@ -184,7 +184,7 @@ _database_url = EXTERNAL_DATABASE_URL or _stack.get("database") or f"postgresql:
 # --- Django -----------------------------------------------------------------------------------------------------------
 SECRET_KEY_IS_MADE_UP = not SECRET_KEY
 SECRET_KEY = SECRET_KEY or get_random_secret_key()
-ROOT_URLCONF = "config.urls"
+ROOT_URLCONF: str | None = "config.urls"
 WSGI_APPLICATION = "config.wsgi.application"
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 USE_TZ, TIME_ZONE, LANGUAGE_CODE = True, "UTC", "en-gb"
@@ -192,6 +192,8 @@ FORMAT_MODULE_PATH = "config.formats"
 STATIC_URL = "/static/"
 APPEND_SLASH = False
 
+SERVES_PAGES = SAGA_PROCESS in ("web", "command")  # a command may check them; workers and loops start without them, in half the time
+_PAGES = ("unfold", "orders.login", "whitenoise", "django.contrib.staticfiles", "rest_framework", "drf_spectacular", "axes", "django_otp", "csp")
 SUBSCRIBERS_DIR = BASE_DIR / "sideeffects" / "subscribers"
 INSTALLED_APPS = [
     "unfold.apps.BasicAppConfig",  # before the admin: its templates
@@ -239,6 +241,9 @@ MIDDLEWARE = [
     "orders.login.too_many.TooManyLogins",
     "axes.middleware.AxesMiddleware",  # last: it replaces the answer of the login
 ]
+if not SERVES_PAGES:
+    ROOT_URLCONF, MIDDLEWARE = None, []
+    INSTALLED_APPS = [app for app in INSTALLED_APPS if not app.startswith(_PAGES)]
 _CONTEXT = [
     "django.template.context_processors.request",
     "django.contrib.auth.context_processors.auth",

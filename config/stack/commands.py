@@ -17,7 +17,7 @@ from config.stack.processes import Command
 from config.stack.run_directory import secret
 
 OF_THE_SHOP = ("DATABASE_URL", "CELERY_BROKER_URL")
-WORKER = "celery -A config worker -P prefork"
+WORKER = "python -m config.celery_worker -P prefork"
 QUIET_WORKER = "-E --without-gossip --without-mingle -l INFO"  # it sends events to Flower and calls no other worker
 
 

@@ -172,9 +172,10 @@ class Stack:
         self.report(f"{command.role} is up")
 
     def _is_up(self, child: Child) -> bool:
-        """Alive, and what answers is its own: never somebody else's server on the same port."""
+        """Alive, and what answers is its own: never somebody else's server on the same port. Who holds it is asked last, of each process of the machine."""
         port = self.ports.get(child.command.role)
-        return not child.is_dead() and (port is None or is_held_by(child.pid, port.number)) and child.command.answers()
+        its_own = port is None or (listens(port.number) and is_held_by(child.pid, port.number))
+        return not child.is_dead() and its_own and child.command.answers()
 
     def _has_lost_its_port(self, child: Child) -> bool:
         port = self.ports.get(child.command.role)

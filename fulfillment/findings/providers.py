@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 
-import httpx
 from django.conf import settings
 
 from fulfillment.circuit import CircuitState
@@ -14,6 +13,8 @@ from orders.findings import FAIL, OK, WARN, Finding, runbook
 
 def sandbox(within_s: float) -> Iterator[Finding]:
     """Whether the sandbox answers within ``within_s`` seconds, where it plays a provider. A real provider is not asked."""
+    import httpx  # noqa: PLC0415  (0.1 s, and every web process and command has this module: only doctor asks)
+
     roles = sorted(role for role, one in ROLES.items() if getattr(settings, one.setting).startswith("sandbox"))
     if not roles:
         return
@@ -29,6 +30,8 @@ def sandbox(within_s: float) -> Iterator[Finding]:
 
 def _in_words(silent: Exception, within_s: float) -> str:
     """What is wrong with somebody who was asked by HTTP, after their name and a comma."""
+    import httpx  # noqa: PLC0415  (as above)
+
     match silent:
         case httpx.HTTPStatusError():
             return f"answers {silent.response.status_code}"

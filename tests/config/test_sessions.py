@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 import time
+from importlib.util import find_spec
 from typing import Any
 
 import pytest
@@ -80,15 +81,24 @@ def test_a_command_knows_which_kind_it_is_whatever_it_was_started_by(words: str,
     assert run.stdout.strip() == role, run.stderr
 
 
-@pytest.mark.parametrize("command", sorted(set(CONSUMERS.values())))
+@pytest.mark.parametrize("command", [*sorted(set(CONSUMERS.values())), "celery -A config worker -Q saga"])
 @pytest.mark.parametrize("started_by", [{}, {"SAGA_PROCESS": "web"}], ids=["by hand", "from a web process"])
 def test_a_worker_that_is_started_as_doctor_says_knows_that_it_is_one(command: str, started_by: dict[str, str]) -> None:
-    program = f"import sys; sys.argv = ['/usr/bin/' + word if word == 'celery' else word for word in {command.split()!r}]\n"
+    program = f"import sys; sys.argv = {_as_python_gives_them(command.split())!r}\n"
     program += "import config.celery; from django.conf import settings; print(settings.SAGA_PROCESS)"
     environment = {name: value for name, value in os.environ.items() if name != "SAGA_PROCESS"} | started_by
     run = subprocess.run([sys.executable, "-c", program], cwd=ROOT, env=environment, capture_output=True, text=True, timeout=60)
 
     assert run.stdout.strip() == "worker", run.stderr
+
+
+def _as_python_gives_them(words: list[str]) -> list[str]:
+    """To the program that these words start."""
+    if words[:2] == ["python", "-m"]:
+        module = find_spec(words[2])
+        assert module is not None
+        return [str(module.origin), *words[3:]]
+    return [f"/usr/bin/{words[0]}", *words[1:]]
 
 
 @pytest.mark.parametrize(("lease_s", "wrong"), [(3.0, 0), (0.9, 3), (0.4, 3)])

@@ -1,9 +1,14 @@
 """Promise: a shop of any currency is seeded with a catalogue that it sells."""
 
+import json
 import random
+from pathlib import Path
 from typing import Any
 
 import pytest
+from django.contrib.auth import authenticate
+from django.contrib.auth.hashers import PBKDF2PasswordHasher
+from django.contrib.auth.models import User
 from django.core.management import call_command
 
 from fulfillment.models import StockLevel, StockMovement
@@ -54,3 +59,18 @@ def test_what_is_in_the_demo_s_warehouse_has_come_by_movements() -> None:
     moved = list(StockMovement.objects.order_by("level__sku").values_list("level__sku", "reason", "pieces", "on_hand", "actor"))
     assert moved == [(item.sku, "received", item.on_hand, item.on_hand, "seed") for item in sorted(PRODUCTS) if item.on_hand]
     assert StockLevel.objects.values_list("on_hand", "received").get(sku="OUT-OF-STOCK") == (0, 0)
+
+
+@pytest.mark.django_db
+def test_the_operator_of_a_new_shop_can_sign_in_and_keeps_the_password(tmp_path: Path) -> None:
+    """Seeding again changes nothing that I have written down; whoever signs in is stored as safely as anybody else."""
+    file = tmp_path / "credentials.json"
+    call_command("seed", "--credentials", str(file))
+    first = json.loads(file.read_text())["admin"]
+
+    assert authenticate(**first) is not None
+    call_command("seed", "--credentials", str(file))
+
+    assert json.loads(file.read_text())["admin"] == first
+    assert authenticate(**first) is not None
+    assert f"${PBKDF2PasswordHasher.iterations}$" in User.objects.get(username=first["username"]).password

@@ -16,6 +16,7 @@ import pytest
 
 from config.management.commands import demo
 from tests.engines import ROOT, RUN_DIR
+from tests.proofs import prepared
 from tests.proofs.black_box.waiting import wait_for
 from tests.stack.test_stack import everybody, gone, manage
 
@@ -59,6 +60,7 @@ class InATerminal:
 @pytest.fixture
 def in_a_terminal() -> Iterator[InATerminal]:
     manage("up", "--stop", str(HERE))
+    prepared.lay(HERE)
     yield InATerminal()
     manage("up", "--stop", str(HERE))
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.engines import ROOT, RUN_DIR
+from tests.proofs import prepared
 from tests.proofs.black_box.stack import RunningStack
 
 HERE = RUN_DIR / "maintenance"
@@ -17,6 +18,7 @@ UP, DOWN = ["sandbox", "mail", "postgres", "valkey"], ["web", "saga", "sideeffec
 
 @pytest.fixture(scope="module")
 def maintained() -> Iterator[RunningStack]:
+    prepared.lay(HERE)
     running = RunningStack(HERE, ("manage.py", "up", "--maintenance"))
     yield running
     if running.process.poll() is None:

@@ -17,6 +17,7 @@ from config.stack.processes import Command
 from config.stack.supervisor import Stack
 from tests.engines import ROOT, RUN_DIR
 from tests.promises.conftest import Shop
+from tests.proofs import prepared
 from tests.proofs.black_box.stack import RunningStack
 from tests.stack.test_stack import manage
 
@@ -32,6 +33,7 @@ def test_two_stacks_that_start_together_are_two_shops() -> None:
     for folder in folders:
         manage("up", "--stop", RUN_DIR=str(folder))
         shutil.rmtree(folder, ignore_errors=True)
+        prepared.lay(folder)
     with ThreadPoolExecutor(2) as pool:
         both = list(pool.map(RunningStack, folders))
     try:

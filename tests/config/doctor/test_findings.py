@@ -62,7 +62,7 @@ def test_a_queue_without_a_worker_is_named_with_what_waits_and_how_to_start_one(
     output = capsys.readouterr().out
     assert end.value.code == 1
     assert 'FAIL  workers       no worker answers for queue "sideeffects" (1 delivery waits)' in output
-    assert "→ celery -A config worker -P prefork -Q sideeffects -n sideeffects@%h        docs/runbooks/no-consumer.md" in output
+    assert "→ python -m config.celery_worker -P prefork -Q sideeffects -n sideeffects@%h        docs/runbooks/no-consumer.md" in output
 
 
 def _swept_long_ago() -> None:

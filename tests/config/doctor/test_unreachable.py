@@ -82,7 +82,7 @@ def test_what_is_wrong_with_a_provider_is_said_in_words(well: None, monkeypatch:
             raise broken
         return broken  # type: ignore[no-any-return]
 
-    monkeypatch.setattr("fulfillment.findings.providers.httpx.get", get)
+    monkeypatch.setattr(httpx, "get", get)
 
     (provider,) = providers.sandbox(0.2)
 

@@ -21,6 +21,8 @@ from tests.proofs.black_box.processes import standing_still
 from tests.proofs.black_box.stack import FOLDER, RunningStack
 from tests.proofs.black_box.waiting import wait_for
 
+WORKER = "config.celery_worker"
+
 
 class Shop:
     """A client of the running stack; ``order`` reads through the API, ``sql`` through the database."""
@@ -165,7 +167,7 @@ class Shop:
     def _workers(self) -> list[str]:
         playing = {role: pids[0] for role, pids in self.stack.info["processes"].items() if pids}
         try:
-            return [role for role, pid in playing.items() if "worker" in psutil.Process(pid).cmdline()]
+            return [role for role, pid in playing.items() if WORKER in psutil.Process(pid).cmdline()]
         except psutil.NoSuchProcess:
             return []
 

@@ -5,6 +5,7 @@ from collections import Counter
 
 import psutil
 
+from tests.proofs.black_box.shop import WORKER
 from tests.proofs.storms.storm import Storm
 
 BACK_WITHIN_S = 20.0
@@ -71,7 +72,7 @@ def _allowed(storm: Storm) -> Counter[str]:
                 continue
             if "gunicorn" in words:
                 allowed["shop-web"] += children * (int(words[words.index("--threads") + 1]) + PROBES)
-            elif "worker" in words:
+            elif WORKER in words:
                 allowed["shop-worker"] += children + 1
             for loop in LOOPS:
                 allowed[f"shop-{loop}"] += loop in words

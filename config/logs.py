@@ -21,10 +21,11 @@ class _WithRequestId(logging.Formatter):
 
 
 class Line(_WithRequestId):
-    """One line, and a traceback below it. Members follow the message as ``name=value``."""
+    """One line, and a traceback below it. Members follow the message as ``name=value``, or its first line if it has several."""
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802  (as logging calls it)
-        return " ".join([super().formatMessage(record), *(f"{name}={_value(value)}" for name, value in self.members(record).items())])
+        line, end, rest = super().formatMessage(record).partition("\n")
+        return " ".join([line, *(f"{name}={_value(value)}" for name, value in self.members(record).items())]) + end + rest
 
     def format(self, record: logging.LogRecord) -> str:
         return str(redacted(super().format(record)))

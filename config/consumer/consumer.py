@@ -10,6 +10,7 @@ from kombu.exceptions import DecodeError
 from redis.exceptions import ResponseError
 
 from config.consumer import refusal, valkey
+from config.consumer.request import correlation_id_of
 from orders import messages, tracing
 
 log = logging.getLogger(__name__)
@@ -26,7 +27,7 @@ class Consumer(PlainConsumer):
 
         def receive(message: Any) -> None:
             try:
-                with tracing.traced(_correlation_id(message)):
+                with tracing.traced(correlation_id_of(message.headers)):
                     if self.may_be_handled(message):
                         handle(message)
             except KeyError as error:
@@ -89,9 +90,3 @@ class Consumer(PlainConsumer):
             with self.app.connection_for_write() as another:
                 another.default_channel.set_aside(sorted(self.app.amqp.queues.consume_from))
         super().on_connection_error_after_connected(exc)
-
-
-def _correlation_id(message: Any) -> str:
-    """Of whatever has published it; for the lines that are logged while it is received."""
-    headers = message.headers if isinstance(message.headers, dict) else {}
-    return str(headers.get("x_cid") or headers.get("root_id") or "")[: tracing.LONGEST]

@@ -9,7 +9,7 @@ from pathlib import Path, PurePath
 import pytest
 from django.core.management import get_commands, load_command_class
 
-from tests.architecture.test_docs import PAGES
+from tests.architecture.test_docs import DOCS, PAGES
 from tests.architecture.test_layout import code, tracked
 from tests.engines import ROOT
 
@@ -32,10 +32,11 @@ def places() -> frozenset[str]:
 
 @cache
 def known_tests() -> frozenset[str]:
-    """Names of test files and of test functions."""
+    """Names of test files and of test functions; of these also with their file, as pytest writes them."""
     files = [(name, text) for name, text in code() if name.startswith("tests/")]
-    functions = [function for _, text in files for function in re.findall(r"def (test_\w+)", text)]
-    return frozenset([*(Path(name).stem for name, _ in files), *functions])
+    functions = [(name, function) for name, text in files for function in re.findall(r"def (test_\w+)", text)]
+    alone = [function for _, function in functions]
+    return frozenset([*(Path(name).stem for name, _ in files), *alone, *(f"{name}::{function}" for name, function in functions)])
 
 
 def named(shown: Path) -> Iterator[str]:
@@ -58,9 +59,20 @@ def test_every_file_and_folder_exists(shown: Path) -> None:
 
 @each_page
 def test_every_test_exists(shown: Path) -> None:
-    meant = [word.rpartition("::")[2] for word in named(shown) if re.fullmatch(r"(?:[\w/]+\.py::)?test_[\w*]+", word) and word not in CODES]
+    meant = [word for word in named(shown) if re.fullmatch(r"(?:[\w/]+\.py::)?test_[\w*]+", word) and word not in CODES]
 
     assert [word for word in meant if not any(fnmatch(name, word) for name in known_tests())] == []
+
+
+def test_every_habit_of_the_api_has_a_test_and_what_is_said_of_others_has_a_source() -> None:
+    """I compare it with an API that I know, and need not believe a word."""
+    tables = [line for line in (DOCS / "api-habits.md").read_text().splitlines() if line.startswith("|") and not line.startswith("|---")]
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in tables if not line.startswith("| habit |")]
+
+    assert len(rows) > 40
+    assert [row[0] for row in rows if len(row) != 6 or not re.fullmatch(r"`tests/[\w/]+\.py::test_\w+`", row[5])] == []
+    assert [row[0] for row in rows if not row[4] or "https://" in row[4]] == []
+    assert [row[0] for row in rows if "".join(row[1:4]) != "–––" and not any("](https://" in cell for cell in row[1:4])] == []
 
 
 @each_page

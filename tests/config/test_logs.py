@@ -30,6 +30,13 @@ def test_a_line_for_people_ends_with_the_request() -> None:
     assert line.splitlines()[-1] == "ValueError: odd"
 
 
+def test_a_message_of_several_lines_is_found_by_its_first_one() -> None:
+    with tracing.traced("req-7"):
+        line = Line("%(levelname)s %(message)s").format(record("%s is due:\n  now"))
+
+    assert line == "WARNING ORD-1 is due: request_id=req-7\n  now"
+
+
 def test_what_is_logged_for_nobody_has_no_request() -> None:
     assert Line("%(message)s").format(record()) == "ORD-1 is due"
 

@@ -1,11 +1,17 @@
-"""Promise: the request id that a client was told stands in the tasks of its orders, whoever publishes them, and in the calls to providers."""
+"""Promise: the request id that a client was told stands in the tasks of its orders, whoever publishes them, and in the calls to providers.
+
+``tests/promises/test_happy_path.py`` follows one through a real stack.
+"""
 
 from collections.abc import Iterator
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from celery import signals
 
+from config.celery import app
+from config.consumer.request import Request
 from fulfillment import engine, tasks
 from fulfillment.engine import Launch
 from fulfillment.gateways import http
@@ -80,3 +86,24 @@ def test_a_provider_is_told_which_request_it_serves(identity: str, is_sent: bool
     fields: dict[str, Any] = line.__dict__["fields"]
     assert (line.getMessage(), fields["method"], fields["ended"]) == ("provider called", "GET", "200")
     assert "secret" not in str(fields)
+
+
+@pytest.mark.parametrize(
+    ("headers", "found"), [({"x_cid": "req-7", "root_id": "ORD-1.payment.e1"}, "req-7"), ({"root_id": "a"}, "a"), ({}, "")]
+)
+def test_what_a_worker_says_of_a_task_that_it_has_killed_carries_it_too(headers: dict[str, str], found: str) -> None:
+    """Its main process says it, which does not run the task. The errback that it publishes carries the id on."""
+    heard: list[tracing.Trace | None] = []
+    task = SimpleNamespace(**dict.fromkeys(("ignore_result", "time_limit"), None))
+    names = {"id": "ORD-1.payment.e1", "task": "fulfillment.payment"}
+    message = SimpleNamespace(
+        headers=names | headers, body="", payload=([], {}, {}), content_type="", content_encoding="", delivery_info={}, properties={}
+    )
+    killed = Request(message, app=app, task=task)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("celery.worker.request.warn", lambda *_: heard.append(tracing.current()))
+        killed.on_timeout(soft=True, timeout=2.0)
+
+    assert heard == [tracing.Trace(found)]
+    assert app.tasks["fulfillment.payment"].Request == "config.consumer.request:Request"

@@ -169,6 +169,16 @@ def test_the_same_key_with_another_body_is_refused(client: Client, body: dict[st
     assert Order.objects.count() == 1
 
 
+def test_a_body_that_was_refused_leaves_its_key_free(client: Client, body: dict[str, Any]) -> None:
+    """I correct my order, and need no other key."""
+    refused = client.post(body | {"currency": "JPY"}, key="k-1")
+
+    placed = client.post(body, key="k-1")
+
+    assert (refused.status_code, placed.status_code) == (400, 201)
+    assert "Idempotent-Replayed" not in placed
+
+
 def test_two_clients_may_use_the_same_key(client: Client, body: dict[str, Any]) -> None:
     """Somebody else's key is none of my business."""
     assert client.post(body, "k-1").status_code == Client("other-shop").post(body, "k-1").status_code == 201

@@ -1,8 +1,10 @@
 """The shop as the outside sees it: its API, the provider's ledger, and its database read with plain SQL. Everything behind it is real."""
 
 import json
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import psycopg
@@ -65,6 +67,16 @@ class Shop(BlackBoxShop):
         """What its workers say of messages that they would not handle; earlier runs in this folder included."""
         logs = [self.stack.run_dir / "log" / f"{role}.log" for role in ("saga", "sideeffects")]
         return [line for log in logs for line in log.read_text(errors="replace").splitlines() if "Message refused" in line]
+
+    def log_ends(self) -> dict[Path, int]:
+        """Of what answers requests and works off tasks: how long each log is now."""
+        logs = [self.stack.run_dir / "log" / f"{role}.log" for role in ("web", "saga", "sideeffects")]
+        return {log: log.stat().st_size for log in logs}
+
+    def logged(self, word: str, since: Mapping[Path, int]) -> list[str]:
+        """Lines in which the whole word stands, behind those ``log_ends``."""
+        texts = [log.read_bytes()[end:].decode(errors="replace") for log, end in since.items()]
+        return [line for text in texts for line in text.splitlines() if re.search(rf"\b{re.escape(word)}\b", line)]
 
     @contextmanager
     def locked(self, table: str, mode: str = "ACCESS EXCLUSIVE") -> Iterator[None]:

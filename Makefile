@@ -7,10 +7,10 @@ export TIME_SCALE ?= 0.1
 # A stack is a dozen processes and each command is one: what they import is compiled once, whatever the environment says.
 unexport PYTHONDONTWRITEBYTECODE
 
-# Where something may run, or was left by what was killed: the shop's own stack, the database that is prepared for others, and those of prove, storm and simulate.
-run_dirs = "$(1)" "$(1)"/prepared/* "$(1)/prove" "$(1)"/storm/commands/* "$(1)"/storm/* "$(1)/simulate"
+# Where something may run, or was left by what was killed: the shop's own stack, the database that is prepared for others, and those of bench, prove, storm and simulate.
+run_dirs = "$(1)" "$(1)"/prepared/* "$(1)"/bench/plain "$(1)/bench" "$(1)/prove" "$(1)"/storm/commands/* "$(1)"/storm/* "$(1)/simulate"
 
-.PHONY: help demo up stop clean quick test prove storm check requirements
+.PHONY: help demo up stop clean quick test prove storm bench check requirements
 help: ## show this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
 
@@ -39,6 +39,9 @@ prove: $(VENV)/.runtime ## the crash matrix: kill, freeze and lie to real worker
 
 storm: $(VENV)/.runtime ## chaos scenarios of up to 20,000 orders, each under one kind of harm: about 85 minutes
 	@exec $(PY) manage.py storm $(ARGS)
+
+bench: $(VENV)/.test ## how long the API takes: beside a plain create, slow connections and logins, on a shop of its own: about 10 minutes
+	@exec $(PY) -m tests.bench $(ARGS)
 
 check: $(VENV)/.test ## ruff, mypy, import contracts, system checks, missing migrations
 	@$(VENV)/bin/ruff check .

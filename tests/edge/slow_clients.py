@@ -30,7 +30,7 @@ def main() -> None:
 def _slow(port: int, beginning: bytes) -> Iterator[None]:
     """Each sends one byte a second, and comes again when it is closed."""
     is_over = threading.Event()
-    threads = [threading.Thread(target=_send_slowly, args=(port, beginning, is_over)) for _ in range(SLOW)]
+    threads = [threading.Thread(target=send_slowly, args=(port, beginning, is_over)) for _ in range(SLOW)]
     for thread in threads:
         thread.start()
     time.sleep(2)
@@ -42,12 +42,16 @@ def _slow(port: int, beginning: bytes) -> Iterator[None]:
             thread.join()
 
 
-def _send_slowly(port: int, beginning: bytes, is_over: threading.Event) -> None:
+def send_slowly(port: int, beginning: bytes, is_over: threading.Event) -> int:
+    """Returns how many connections it took."""
+    connections = 0
     while not is_over.is_set():
+        connections += 1
         with contextlib.suppress(OSError), line_to(port) as line:
             line.sendall(beginning)
             while not is_over.wait(1):
                 line.sendall(b"x")
+    return connections
 
 
 def _waited(port: int) -> str:

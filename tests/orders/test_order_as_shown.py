@@ -6,11 +6,12 @@ import pgtrigger
 import pytest
 from django.db import connection
 from django.db.models import F
+from django.test.utils import CaptureQueriesContext
 
 from fulfillment import engine
 from fulfillment.errors import Rejected
 from fulfillment.models import Saga, StepRecord
-from orders.models import Order, Status
+from orders.models import ClientSettings, Order, Status
 from tests.fulfillment.driving import paid
 from tests.orders.conftest import Client
 
@@ -139,6 +140,15 @@ def test_placing_an_order_takes_few_statements(client: Client, body: dict[str, A
     client.get("/orders")
     with django_assert_max_num_queries(12):
         assert client.post(body).status_code == 201
+
+
+def test_a_first_use_and_a_client_with_unique_references_take_few_statements_more(client: Client, body: dict[str, Any]) -> None:
+    ClientSettings.objects.create(client=client.user, unique_references=True)
+
+    with CaptureQueriesContext(connection) as statements:
+        assert client.post(body).status_code == 201
+
+    assert len([one for one in statements if "SAVEPOINT" not in one["sql"]]) <= 12
 
 
 def test_reading_an_order_takes_few_statements(client: Client, number: str, django_assert_max_num_queries: Any) -> None:

@@ -12,6 +12,7 @@ from gunicorn.http.errors import LimitRequestHeaders, NoMoreData, ParseException
 from gunicorn.http.message import Request
 from gunicorn.http.parser import RequestParser
 from gunicorn.http.unreader import Unreader
+from gunicorn.util import split_request_uri
 
 HEAD_MOST_BYTES = 64 * 1024
 CHUNK_LINE_MOST_BYTES = 4 * 1024
@@ -26,6 +27,10 @@ HEX = frozenset(b"0123456789abcdefABCDEF")
 
 class BodyTooLarge(ParseException):
     """Nobody reads such a body, so the connection is closed after the answer."""
+
+
+class NoHost(ParseException):
+    """RFC 9112 section 3.2: it must be refused. Behind a proxy the two could mean different hosts."""
 
 
 class Received(Unreader):
@@ -102,6 +107,7 @@ class Reception(RequestParser):
         self.unreader.add(bytes(self._head))
         try:
             request = Request(self.cfg, self.unreader, self.source_addr)
+            _settle_host(request)
         except (NoMoreData, StopIteration):
             self._wait_or_refuse()
         except ParseException as wrong:
@@ -184,3 +190,11 @@ class ChunkScanner:
         self._in_trailers = length == 0
         self._passing = length + 2 if length else 0
         return self.is_too_large
+
+
+def _settle_host(request: Request) -> None:
+    """Raises NoHost. Of a whole URL its own host counts, whatever the header says (RFC 9112 section 3.2.2)."""
+    if request.version >= (1, 1) and all(name != "HOST" for name, _ in request.headers):
+        raise NoHost
+    if not request.uri.startswith("/") and (host := split_request_uri(request.uri).netloc):
+        request.headers = [(name, host if name == "HOST" else value) for name, value in request.headers]

@@ -265,3 +265,11 @@ def test_an_operator_s_card_number_is_not_kept_either(field: str) -> None:
 def test_a_circuit_is_not_held_for_a_card_number(db: None) -> None:
     with pytest.raises(Refused, match="card number"):
         hold("payments.sandbox.do", AMARA, CARDS["spaces"])
+
+
+@pytest.mark.parametrize("digits", [41, 5_000])
+def test_a_number_of_many_digits_is_refused_in_words_for_a_client(client: Client, digits: int) -> None:
+    answer = send(client, f'{{"currency": {"9" * digits}}}')
+
+    assert answer.status_code == 400, answer.json()
+    assert "A number has more than 40 digits" in answer.json()["detail"], answer.json()

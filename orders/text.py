@@ -3,7 +3,7 @@ And how a number of things is written.
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from unicodedata import category, decimal
 
 # Of the control characters, those too that put the text around them into another order: an operator would read another name than was written.
@@ -25,23 +25,23 @@ SEPARATORS = frozenset("._/·*,|:")
 MAX_SEPARATORS = 3  # between two digits of one number
 
 # (first digits, how many digits in all). Length and Luhn's check alone take every tenth number for a card: an order number, a parcel's, a phone's.
-BRANDS = tuple(
-    (re.compile(first), frozenset(lengths))
-    for first, lengths in (
-        ("4", (13, 16, 19)),  # Visa
-        ("5[1-5]|222[1-9]|22[3-9]|2[3-6]|27[01]|2720", (16,)),  # Mastercard
-        ("3[47]", (15,)),  # American Express
-        ("30[0-5]|3095|3[689]", range(14, 20)),  # Diners Club
-        ("6011|64[4-9]|65", range(16, 20)),  # Discover
-        ("62|81", range(16, 20)),  # UnionPay
-        ("35(2[89]|[3-8])", range(16, 20)),  # JCB
-        ("5018|5020|5038|5893|6304|6759|676[1-3]", range(13, 20)),  # Maestro
-        ("220[0-4]", range(16, 20)),  # Mir
-        ("60|82|508", (16,)),  # RuPay
-        ("9792", (16,)),  # Troy
-        ("506[01]", (16, 18, 19)),  # Verve
-    )
+BRANDS: tuple[tuple[str, Container[int]], ...] = (
+    ("4", (13, 16, 19)),  # Visa
+    ("5[1-5]|222[1-9]|22[3-9]|2[3-6]|27[01]|2720", (16,)),  # Mastercard
+    ("3[47]", (15,)),  # American Express
+    ("30[0-5]|3095|3[689]", range(14, 20)),  # Diners Club
+    ("6011|64[4-9]|65", range(16, 20)),  # Discover
+    ("62|81", range(16, 20)),  # UnionPay
+    ("35(2[89]|[3-8])", range(16, 20)),  # JCB
+    ("5018|5020|5038|5893|6304|6759|676[1-3]", range(13, 20)),  # Maestro
+    ("220[0-4]", range(16, 20)),  # Mir
+    ("60|82|508", (16,)),  # RuPay
+    ("9792", (16,)),  # Troy
+    ("506[01]", (16, 18, 19)),  # Verve
 )
+FIRST_DIGITS = {
+    length: re.compile("|".join(first for first, lengths in BRANDS if length in lengths)) for length in range(SHORTEST, LONGEST + 1)
+}
 
 
 def has_control(text: str) -> bool:
@@ -93,13 +93,15 @@ def can_be_written_to(address: str) -> bool:
 def has_card_number(text: str) -> bool:
     """Digits as a card has them: how many, of a brand, with Luhn's check digit; in whatever script, and however they are grouped.
 
-    A number begins and ends where a group does, so no part of a longer number is taken for a card.
+    A number begins and ends where a group does, so no part of a longer number is taken for a card. The time that it takes grows as ``text`` does.
     """
     return any(_is_card(number) for follows_plus, groups in _numbers_in(text) for number in _joined(groups, follows_plus))
 
 
 def _numbers_in(text: str) -> Iterator[tuple[bool, list[str]]]:
-    """Runs of digits with only separators between them, in their groups; and whether a + stands before the first."""
+    """Runs of digits with only separators between them, in their groups; and whether a + stands before the first. Of a group that is too long for a card no more
+    is kept than shows that.
+    """
     groups: list[str] = []
     follows_plus, waiting, separators = False, False, 0
     for letter in [*text, "\n"]:
@@ -109,7 +111,8 @@ def _numbers_in(text: str) -> Iterator[tuple[bool, list[str]]]:
                 follows_plus = waiting
             if not groups or separators:
                 groups.append("")
-            groups[-1] += str(digit)
+            if len(groups[-1]) <= LONGEST:
+                groups[-1] += str(digit)
             separators = 0
         elif groups and separators < MAX_SEPARATORS and _separates(letter):
             separators += category(letter) != "Cf"  # what has no width separates nothing
@@ -127,7 +130,7 @@ def _joined(groups: list[str], follows_plus: bool) -> Iterator[str]:
     """Every number of a card's length that begins and ends where groups do; without what is a phone's."""
     for first in range(len(groups)):
         number = ""
-        for group in groups[first:]:
+        for group in groups[first : first + LONGEST]:
             number += group
             if len(number) > LONGEST:
                 break
@@ -136,7 +139,7 @@ def _joined(groups: list[str], follows_plus: bool) -> Iterator[str]:
 
 
 def _is_card(number: str) -> bool:
-    return any(len(number) in lengths and first.match(number) for first, lengths in BRANDS) and _passes_luhn(number)
+    return bool(FIRST_DIGITS[len(number)].match(number)) and _passes_luhn(number)
 
 
 def _passes_luhn(number: str) -> bool:

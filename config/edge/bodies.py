@@ -22,13 +22,13 @@ def unpack(environ: dict[str, Any]) -> None:
     """In place. Raises Refused: it cannot be read, is packed in an unknown way, or is too large."""
     is_chunked = "HTTP_TRANSFER_ENCODING" in environ
     coding = environ.get("HTTP_CONTENT_ENCODING", "").strip().lower()
-    is_packed = coding not in ("", "identity")
+    is_packed = coding not in ("", "identity") and (is_chunked or environ.get("CONTENT_LENGTH", "0") != "0")
     if not is_chunked and not is_packed:
         return
     if is_packed and coding not in (KNOWN, f"x-{KNOWN}"):
         raise Refused("encoding")
     body = _read(environ, is_chunked)
-    if is_packed:
+    if is_packed and body:
         body = _unpacked(body)
     environ["wsgi.input"], environ["CONTENT_LENGTH"] = io.BytesIO(body), str(len(body))
     for name in ("HTTP_TRANSFER_ENCODING", "HTTP_CONTENT_ENCODING"):

@@ -40,6 +40,8 @@ class Edge(WSGIHandler):
         request_id = environ[REQUEST_ID] = tracing.usable_id(environ.get("HTTP_X_REQUEST_ID", ""))
         with tracing.traced(request_id):
             try:
+                if not environ.get("HTTP_ACCEPT", "*/*").strip(" ,"):
+                    del environ["HTTP_ACCEPT"]  # whoever names no kind takes each, as RFC 9110 has it
                 unpack(environ)
                 return super().__call__(environ, answer)
             except Refused as refused:

@@ -4,17 +4,24 @@ gunicorn's own parser reads the head. It also reads the body later, from what ha
 decides only when a thread begins, and never where the next request begins.
 """
 
+import re
+
 from gunicorn.config import Config
 from gunicorn.http.body import ChunkedReader
 from gunicorn.http.errors import LimitRequestHeaders, NoMoreData, ParseException
 from gunicorn.http.message import Request
 from gunicorn.http.parser import RequestParser
 from gunicorn.http.unreader import Unreader
+from gunicorn.util import split_request_uri
 
 HEAD_MOST_BYTES = 64 * 1024
 CHUNK_LINE_MOST_BYTES = 4 * 1024
-FRAMING_MOST = 2  # a chunked body may take so many times its own size on the line
+FRAMING_SHARE = (
+    4  # what frames the chunks, trailers too, may take a fourth of what a body may have: each chunk costs time, however small it is
+)
+PIECE_BYTES = 8 * 1024
 END_OF_HEAD = b"\r\n\r\n"
+BARE_LINE_FEED = re.compile(rb"(?<!\r)\n")
 HEX = frozenset(b"0123456789abcdefABCDEF")
 
 
@@ -22,8 +29,17 @@ class BodyTooLarge(ParseException):
     """Nobody reads such a body, so the connection is closed after the answer."""
 
 
+class NoHost(ParseException):
+    """RFC 9112 section 3.2: it must be refused. Behind a proxy the two could mean different hosts."""
+
+
 class Received(Unreader):
     """What has come and was not read yet. A reader that wants more is told that there is none."""
+
+    def read(self, size: int | None = None, read_ahead: int | None = None) -> bytes:
+        """Whoever takes what there is gets a piece: gunicorn copies all of that for each chunk that it finds in it."""
+        data: bytes = super().read(min(PIECE_BYTES, self.length()) if size is None else size, read_ahead)
+        return data
 
     def chunk(self, size_hint: int | None = None) -> bytes:
         return b""
@@ -80,16 +96,18 @@ class Reception(RequestParser):
         return following
 
     def _add_to_head(self, data: bytes) -> None:
-        searched = max(0, len(self._head) - len(END_OF_HEAD) + 1)
+        before = len(self._head)
         self._head += data
-        ends = self._head.find(END_OF_HEAD, searched) >= 0
-        if ends or len(self._head) > HEAD_MOST_BYTES or _has_bare_line_feed(self._head):
+        ends = self._head.find(END_OF_HEAD, max(0, before - len(END_OF_HEAD) + 1)) >= 0
+        # With a bare line feed it never ends in the way in which heads end: gunicorn refuses it now.
+        if ends or len(self._head) > HEAD_MOST_BYTES or BARE_LINE_FEED.search(self._head, before):
             self._read_head()
 
     def _read_head(self) -> None:
         self.unreader.add(bytes(self._head))
         try:
             request = Request(self.cfg, self.unreader, self.source_addr)
+            _settle_host(request)
         except (NoMoreData, StopIteration):
             self._wait_or_refuse()
         except ParseException as wrong:
@@ -109,7 +127,6 @@ class Reception(RequestParser):
         reader = request.body.reader
         if isinstance(reader, ChunkedReader):
             self._chunks = ChunkScanner(self.most_bytes)
-            self._length = self.most_bytes * FRAMING_MOST
         else:
             self._length = reader.length
         # gunicorn would say so only when the body has been received.
@@ -123,7 +140,7 @@ class Reception(RequestParser):
             self.is_over = self.is_over or self.unreader.length() >= self._length
             return
         self.is_over = self._chunks.add(data)
-        if self._chunks.is_too_large or (not self.is_over and self.unreader.length() > self._length):
+        if self._chunks.is_too_large:
             self._end_with(BodyTooLarge())
 
     def _end_with(self, error: Exception) -> None:
@@ -134,41 +151,50 @@ class ChunkScanner:
     """Finds the end of a chunked body. What is malformed counts as the end: gunicorn, which reads the body afterwards, refuses it."""
 
     def __init__(self, most_bytes: int) -> None:
-        self.is_too_large = False
         self._most_bytes = most_bytes
         self._size = 0
+        self._framing = 0  # bytes that are no body
         self._waiting = bytearray()
         self._passing = 0  # bytes of a chunk, and the line end behind it, that are still to come
         self._in_trailers = False
 
+    @property
+    def is_too_large(self) -> bool:
+        return self._size > self._most_bytes or self._framing > self._most_bytes // FRAMING_SHARE
+
     def add(self, data: bytes) -> bool:
         """Whether the body has ended."""
         self._waiting += data
-        while True:
-            passed = min(self._passing, len(self._waiting))
-            del self._waiting[:passed]
-            self._passing -= passed
-            line, end, rest = self._waiting.partition(b"\r\n")
-            if self._passing or not end:
-                return len(self._waiting) > CHUNK_LINE_MOST_BYTES
-            self._waiting = rest
-            if self._is_end(bytes(line)):
-                return True
+        at, has_ended = self._pass(0), False
+        while not has_ended and (end := self._waiting.find(b"\r\n", at)) >= 0:
+            has_ended = self._is_end(bytes(self._waiting[at:end]))
+            at = self._pass(end + 2)
+        del self._waiting[:at]
+        return has_ended or len(self._waiting) > CHUNK_LINE_MOST_BYTES
+
+    def _pass(self, at: int) -> int:
+        """Where the chunk ends that begins ``at``, or what has come of it."""
+        passed = min(self._passing, len(self._waiting) - at)
+        self._passing -= passed
+        return at + passed
 
     def _is_end(self, line: bytes) -> bool:
+        self._framing += len(line) + 4  # its own line end, and that of its chunk
         if self._in_trailers:
-            return not line
+            return not line or self.is_too_large
         size = line.partition(b";")[0].rstrip(b" \t")
-        if not size or len(size) > 8 or not HEX.issuperset(size):
+        if not size or not HEX.issuperset(size):
             return True
         length = int(size, 16)
         self._size += length
-        self.is_too_large = self._size > self._most_bytes
         self._in_trailers = length == 0
         self._passing = length + 2 if length else 0
         return self.is_too_large
 
 
-def _has_bare_line_feed(head: bytearray) -> bool:
-    """It will never end in the way in which heads end: gunicorn refuses it now."""
-    return head.count(b"\n") != head.count(b"\r\n")
+def _settle_host(request: Request) -> None:
+    """Raises NoHost. Of a whole URL its own host counts, whatever the header says (RFC 9112 section 3.2.2)."""
+    if request.version >= (1, 1) and all(name != "HOST" for name, _ in request.headers):
+        raise NoHost
+    if not request.uri.startswith("/") and (host := split_request_uri(request.uri).netloc):
+        request.headers = [(name, host if name == "HOST" else value) for name, value in request.headers]

@@ -1,17 +1,15 @@
 """gunicorn's threaded worker, which spends a thread only on a request that has been received whole, and for no longer than answering takes.
 
-Everything that waits for a client waits in the poller, within a limit: the first byte, the head, the body, the next request on a kept connection, and the client's
-own close after the last answer. docs/decisions/0028-a-request-is-received-before-a-thread-is-spent.md
+Everything that waits for a client waits in the poller, within a limit: the first byte, the head, the body, the client's reading of the answer, the next request on a
+kept connection, and the client's own close after the last answer. docs/decisions/0028-a-request-is-received-before-a-thread-is-spent.md
 """
 
 import contextlib
 import errno
-import itertools
 import re
 import selectors
 import socket
 import time
-from collections.abc import Iterator
 from concurrent.futures import Future
 from enum import Enum
 from typing import Any, ClassVar
@@ -26,13 +24,15 @@ from gunicorn.http.errors import (
     ParseException,
     UnsupportedTransferCoding,
 )
-from gunicorn.workers.gthread import TConn, ThreadWorker
+from gunicorn.workers.gthread import STOP_KEEPALIVE_LINGER, TConn, ThreadWorker
 
+from config.edge.outgoing import Answering, Outgoing
 from config.edge.reception import BodyTooLarge, Reception
 
 HEAD_WITHIN_S = 10.0  # from the first byte of a request, or from the accept, to the end of its head
 BODY_WITHIN_S = 15.0  # from there to the end of its body
-SEND_WITHIN_S = 10.0  # an answer that its client does not read
+SEND_WITHIN_S = 60.0  # what its client has not read of an answer when the application has ended it
+MOST_SENDING = 100  # connections whose client still reads: each holds an answer, or an open file
 CLOSE_WITHIN_S = 2.0  # after the last answer: a client that goes on sending would otherwise lose it
 READ_BYTES = 64 * 1024
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
@@ -42,19 +42,30 @@ class Waits(Enum):
     """What a connection in the poller waits for."""
 
     FOR_REQUEST = "request"
+    FOR_READER = "reader"
     FOR_CLOSE = "close"
 
 
 class Connection(TConn):
-    """One client's. ``deadline``: on the monotonic clock; what has not come by then does not come."""
+    """One client's. ``deadline``: on the monotonic clock; what has not come by then does not come. ``is_kept``: after an answer that says so."""
 
     waits = Waits.FOR_REQUEST
     deadline = 0.0
+    is_kept = False
     parser: Reception
+
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        self.outgoing = Outgoing(self.sock)
 
     @property
     def is_idle(self) -> bool:
-        return self.waits is Waits.FOR_REQUEST and not self.parser.has_begun
+        """A new one is not: what its client has sent is on its way."""
+        return self.is_kept and self.waits is Waits.FOR_REQUEST and not self.parser.has_begun
+
+    def close(self, graceful: bool = False) -> None:
+        self.outgoing.close()
+        super().close(graceful)
 
 
 class TimedOut(ParseException):
@@ -78,7 +89,8 @@ class Worker(ThreadWorker):
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
-        self.waiting: dict[int, Connection] = {}
+        self.waiting: dict[int, Connection] = {}  # the longest first
+        self.is_stopping = False
 
     @classmethod
     def check_config(cls, cfg: Config, log: Any) -> None:
@@ -98,13 +110,19 @@ class Worker(ThreadWorker):
         self.nr_conns += 1
         connection = Connection(self.cfg, line, client, listener.getsockname())
         connection.parser = Reception(self.cfg, client, settings.DATA_UPLOAD_MAX_MEMORY_SIZE)
-        self._wait(connection, HEAD_WITHIN_S)
+        self._wait(connection, Waits.FOR_REQUEST, HEAD_WITHIN_S)
 
-    def _wait(self, connection: Connection, within_s: float) -> None:
-        connection.sock.setblocking(False)
-        connection.deadline = time.monotonic() + within_s
+    def _wait(self, connection: Connection, waits: Waits, within_s: float) -> None:
+        connection.waits = waits
+        self._give(connection, within_s)
         self.waiting[connection.sock.fileno()] = connection
-        self.poller.register(connection.sock, selectors.EVENT_READ, lambda _: self._read(connection))
+        if waits is Waits.FOR_READER:
+            self.poller.register(connection.sock, selectors.EVENT_WRITE, lambda _: self._send_on(connection))
+        else:
+            self.poller.register(connection.sock, selectors.EVENT_READ, lambda _: self._read(connection))
+
+    def _give(self, connection: Connection, within_s: float) -> None:
+        connection.deadline = time.monotonic() + (min(within_s, STOP_KEEPALIVE_LINGER) if self.is_stopping else within_s)
 
     def _stop_waiting(self, connection: Connection) -> None:
         del self.waiting[connection.sock.fileno()]
@@ -136,12 +154,15 @@ class Worker(ThreadWorker):
             self._stop_waiting(connection)
             self.enqueue_req(connection)
         elif reception.has_head and not had_head:
-            connection.deadline = time.monotonic() + BODY_WITHIN_S
-            if reception.wants_continue:
-                with contextlib.suppress(OSError):
-                    connection.sock.send(CONTINUE)
+            self._await_body(connection)
         elif begins:
-            connection.deadline = time.monotonic() + HEAD_WITHIN_S
+            self._give(connection, HEAD_WITHIN_S)
+
+    def _await_body(self, connection: Connection) -> None:
+        self._give(connection, BODY_WITHIN_S)
+        if connection.parser.wants_continue:
+            with contextlib.suppress(OSError):
+                connection.sock.send(CONTINUE)
 
     def murder_pending(self) -> None:
         """gunicorn asks for this at each turn of its loop, at least once a second."""
@@ -150,37 +171,65 @@ class Worker(ThreadWorker):
             if connection.waits is Waits.FOR_REQUEST and connection.parser.has_begun:
                 self.handle_error(None, connection.sock, connection.client, TimedOut())
             self._close(connection)
-        for connection in list(itertools.islice(self._idle(), max(0, self.nr_conns - self.worker_connections + 1))):
-            self._close(connection)  # the longest idle: others could not connect
+        reading = [connection for connection in self.waiting.values() if connection.waits is Waits.FOR_READER]
+        for connection in reading[: max(0, len(reading) - MOST_SENDING)]:
+            self._close(connection)
+        if (too_many := self.nr_conns - self.worker_connections + 1) > 0:
+            self._make_room(too_many)
 
-    def _idle(self) -> Iterator[Connection]:
-        return (connection for connection in self.waiting.values() if connection.is_idle)
+    def _make_room(self, too_many: int) -> None:
+        """Closes the longest idle; then whoever has made the shop wait longest. Never the newest: it was accepted in this turn, and its bytes were not read yet."""
+        by_age = list(self.waiting.values())[:-1]
+        for connection in sorted(by_age, key=lambda connection: not connection.is_idle)[:too_many]:
+            self._close(connection)
 
     def murder_keepalived(self, force: bool = False) -> None:
         for connection in list(self.waiting.values()) if force else ():
             self._close(connection)
 
     def _cap_keepalive(self, deadline: float) -> None:
-        for connection in self._idle():
+        """gunicorn calls this once, when it begins to stop. As long as a listener is open the system takes connections, which nobody would answer."""
+        self.is_stopping = True
+        for listener in self.sockets:
+            listener.close()
+        for connection in self.waiting.values():
             connection.deadline = min(connection.deadline, deadline)
 
     def finish_request(self, connection: Connection, answered: "Future[bool]") -> None:
+        connection.is_kept = not answered.cancelled() and answered.exception() is None and answered.result()
+        if connection.outgoing.is_empty:
+            self._go_on(connection)
+        else:
+            self._wait(connection, Waits.FOR_READER, SEND_WITHIN_S)
+
+    def _send_on(self, connection: Connection) -> None:
+        try:
+            connection.outgoing.send_on()
+        except OSError:
+            self._close(connection)
+            return
+        if connection.outgoing.is_empty:
+            self._stop_waiting(connection)
+            self._go_on(connection)
+
+    def _go_on(self, connection: Connection) -> None:
         """An answer has been sent: the next request on this connection, or its end."""
-        if answered.cancelled() or answered.exception() is not None or not answered.result():
+        if not connection.is_kept:
             self._part(connection)
             return
         connection.parser = connection.parser.following()
         if connection.parser.is_over:
             self.enqueue_req(connection)
-        else:
-            self._wait(connection, HEAD_WITHIN_S if connection.parser.has_begun else self.cfg.keepalive)
+            return
+        self._wait(connection, Waits.FOR_REQUEST, HEAD_WITHIN_S if connection.parser.has_begun else self.cfg.keepalive)
+        if connection.parser.has_head:
+            self._await_body(connection)
 
     def _part(self, connection: Connection) -> None:
         """Nothing more is sent. What still comes is thrown away for a moment, because a close now would reset the line and take the answer back."""
-        connection.waits = Waits.FOR_CLOSE
         try:
             connection.sock.shutdown(socket.SHUT_WR)
-            self._wait(connection, CLOSE_WITHIN_S)
+            self._wait(connection, Waits.FOR_CLOSE, CLOSE_WITHIN_S)
         except OSError:
             self._close(connection)
 
@@ -190,13 +239,13 @@ class Worker(ThreadWorker):
         """Whether the connection may be kept."""
         request = None
         try:
-            connection.sock.settimeout(SEND_WITHIN_S)
             request = next(connection.parser)
-            return bool(self._keepalive_after(connection, self.handle_request(request, connection)))
+            answering = Answering(connection.outgoing, connection.client, connection.server)
+            return bool(self._keepalive_after(connection, self.handle_request(request, answering)))
         except StopIteration:
             return False
         except (OSError, NoMoreData):
-            return False  # the client is gone, or does not read
+            return False  # the client is gone
         except Exception as error:
             self.handle_error(request, connection.sock, connection.client, error)
             return False

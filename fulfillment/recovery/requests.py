@@ -75,8 +75,8 @@ def refuse_what_is_not_legal(request: Request, legal: Mapping[str, Choice], wher
     given = {"evidence": request.evidence, "amount": request.amount_minor is not None, "owner": request.owner, "until": request.until}
     if missing := [name for name in legal[request.verb].needs if not given[name]]:
         raise Refused(f"{request.verb} needs {' and '.join(missing)}.")
-    refuse_a_card_number(request.reason, request.evidence, request.owner)
     if long := [f"{name} has more than {most} characters" for name, most in LONGEST.items() if len(getattr(request, name)) > most]:
         raise Refused(f"{' and '.join(long).capitalize()}.")
+    refuse_a_card_number(request.reason, request.evidence, request.owner)
     if request.until is not None and request.until <= shop_now():
         raise Refused("Snooze until when? That instant has passed.")

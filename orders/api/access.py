@@ -32,7 +32,7 @@ class ClientTokenAuthentication(BaseAuthentication):
     """``request.user`` is the client, ``request.auth`` its token."""
 
     def authenticate(self, request: Request) -> tuple[Any, Any] | None:
-        words = request.META.get("HTTP_AUTHORIZATION", "").split()
+        words = [word for word in request.META.get("HTTP_AUTHORIZATION", "").split(" ") if word]  # other white space is part of a word
         if not words:
             return None
         if len(words) != 2 or words[0].lower() not in SCHEMES:

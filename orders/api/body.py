@@ -10,6 +10,8 @@ from rest_framework.exceptions import ParseError
 from rest_framework.parsers import JSONParser, get_encoding  # type: ignore[attr-defined]  # newer than the stubs
 from rest_framework.utils.json import strict_constant
 
+LONGEST_NUMBER = 40  # digits; Python itself stops later, with words about its own settings
+
 
 class Members(dict[str, Any]):
     """A JSON object. ``doubled``: names that stand in it more than once; readers differ in which value they take, so its field refuses it by name."""
@@ -23,11 +25,17 @@ class Body(JSONParser):
     def parse(self, stream: IO[Any], media_type: str | None = None, parser_context: Mapping[str, Any] | None = None) -> Any:
         text = codecs.getreader(get_encoding(parser_context or {}))(stream)
         try:
-            return json.load(text, parse_constant=strict_constant, object_pairs_hook=_members)
+            return json.load(text, parse_constant=strict_constant, parse_int=_whole_number, object_pairs_hook=_members)
         except ValueError as malformed:
             raise ParseError(f"JSON parse error - {malformed}") from None
         except RecursionError:
             raise ParseError("JSON parse error - nested too deeply") from None
+
+
+def _whole_number(written: str) -> int:
+    if len(written.lstrip("-")) > LONGEST_NUMBER:
+        raise ValueError(f"A number has more than {LONGEST_NUMBER} digits.")
+    return int(written)
 
 
 def _members(pairs: list[tuple[str, Any]]) -> Members:

@@ -67,7 +67,21 @@ def _shown(name: Any) -> str:
     return "a card number" if has_card_number(text) else text
 
 
-class Text(serializers.CharField):
+class Bounded(serializers.CharField):
+    """What is longer than it may be is refused before anything is looked for in it: a stranger chooses how long a search takes."""
+
+    def run_validation(self, data: Any = empty) -> Any:
+        if isinstance(data, str):
+            if self.max_length is not None and len(data.strip()) > self.max_length:
+                self.fail("max_length", max_length=self.max_length)
+            self.refuse(data)
+        return super().run_validation(data)
+
+    def refuse(self, text: str) -> None:
+        """What must not be there, before anything is trimmed."""
+
+
+class Text(Bounded):
     """A text of which something can be seen, without control characters. Of a client's own references and names of things: their digits are its business."""
 
     default_error_messages: ClassVar = {
@@ -76,11 +90,10 @@ class Text(serializers.CharField):
         "invisible": REFUSED["invisible"],
     }
 
-    def run_validation(self, data: Any = empty) -> Any:
-        """Before anything is trimmed. A NUL has a code of its own, by a validator of Django."""
-        if isinstance(data, str) and has_control(data.replace("\x00", "")):
+    def refuse(self, text: str) -> None:
+        """A NUL has a code of its own, by a validator of Django."""
+        if has_control(text.replace("\x00", "")):
             self.fail("control_character")
-        return super().run_validation(data)
 
     def to_internal_value(self, data: Any) -> str:
         if not isinstance(data, str):
@@ -102,7 +115,7 @@ class FreeText(Text):
         return text
 
 
-class Email(serializers.EmailField):
+class Email(Bounded, serializers.EmailField):
     default_error_messages: ClassVar = {"card_number": CARD_NUMBER}
 
     def to_internal_value(self, data: Any) -> str:

@@ -92,3 +92,22 @@ def test_whoever_asks_before_sending_is_told_to_go_on(edge: Edge) -> None:
         assert line.recv(100) == b"HTTP/1.1 100 Continue\r\n\r\n"
 
         assert asked(line, ORDER).status == 201
+
+
+def test_whoever_has_sent_an_earlier_request_ahead_is_told_to_go_on_too(edge: Edge) -> None:
+    with line_to(edge.port) as line:
+        ahead = head("GET /healthz") + post(edge, "Expect: 100-continue", f"Content-Length: {len(ORDER)}")
+        line.sendall(ahead)
+        raw = b""
+        while not raw.endswith(b"HTTP/1.1 100 Continue\r\n\r\n"):
+            raw += line.recv(1000)
+
+        assert raw.startswith(b"HTTP/1.1 200")
+        assert asked(line, ORDER).status == 201
+
+
+@pytest.mark.parametrize("coding", ["gzip", "br"])
+def test_what_has_no_body_is_not_packed(coding: str, edge: Edge) -> None:
+    with line_to(edge.port) as line:
+        assert asked(line, head("GET /healthz", f"Content-Encoding: {coding}")).status == 200
+        assert asked(line, head("GET /healthz", f"Content-Encoding: {coding}", "Content-Length: 0")).status == 200

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import time
 from types import SimpleNamespace
 from typing import Any
 
@@ -66,6 +67,17 @@ def test_other_numbers_are_no_cards(text: str) -> None:
     assert not has_card_number(text)
 
 
+@pytest.mark.parametrize("text", ["4 " * 40_000, "4" * 240_000, "4\u200b" * 120_000], ids=["groups", "one number", "joiners"])
+def test_a_text_is_searched_in_a_time_that_grows_as_it_does(text: str) -> None:
+    """Whatever a stranger sends: every letter is looked at a bounded number of times."""
+    begun = time.process_time()
+    has_card_number(text[: len(text) // 8])
+    an_eighth_s = time.process_time() - begun
+    has_card_number(text)
+
+    assert time.process_time() - begun - an_eighth_s < 16 * an_eighth_s
+
+
 FREE_TEXT = ["customer/name", *(f"shipping_address/{name}" for name in ("name", "line1", "line2", "city", "state")), "payment/token"]
 
 
@@ -97,6 +109,18 @@ def test_a_card_number_in_free_text_is_refused_and_kept_nowhere(
     assert VISA not in answer.content.decode()
     assert VISA not in caplog.text
     assert places_of(VISA) == []
+
+
+@pytest.mark.parametrize("field", [*FREE_TEXT, "customer/email", "reference", "lines/0/sku"])
+@pytest.mark.parametrize("beginning", [f"{VISA} ", "\x1b", "\u200b"], ids=["card", "control", "invisible"])
+def test_what_is_too_long_is_not_looked_at_further(client: Client, body: dict[str, Any], field: str, beginning: str) -> None:
+    """A search takes time, and a stranger chooses what is searched."""
+    _set(field, beginning + "x" * 300)(body)
+
+    answer = client.post(body)
+
+    assert [(error["pointer"], error["code"]) for error in answer.json()["errors"]] == [(f"/{field}", "max_length")]
+    assert VISA not in answer.content.decode()
 
 
 def test_references_and_keys_are_not_searched(client: Client, body: dict[str, Any]) -> None:
@@ -241,3 +265,11 @@ def test_an_operator_s_card_number_is_not_kept_either(field: str) -> None:
 def test_a_circuit_is_not_held_for_a_card_number(db: None) -> None:
     with pytest.raises(Refused, match="card number"):
         hold("payments.sandbox.do", AMARA, CARDS["spaces"])
+
+
+@pytest.mark.parametrize("digits", [41, 5_000])
+def test_a_number_of_many_digits_is_refused_in_words_for_a_client(client: Client, digits: int) -> None:
+    answer = send(client, f'{{"currency": {"9" * digits}}}')
+
+    assert answer.status_code == 400, answer.json()
+    assert "A number has more than 40 digits" in answer.json()["detail"], answer.json()

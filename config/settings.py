@@ -284,6 +284,7 @@ AXES_USERNAME_CALLABLE = "orders.login.throttle.account"
 AXES_CLIENT_IP_CALLABLE = "orders.login.throttle.address"
 AXES_CLIENT_STR_CALLABLE = "orders.login.throttle.shown"
 AXES_LOCKOUT_CALLABLE = "orders.login.too_many.locked_out"
+LOGIN_REDIRECT_URL = "admin:index"  # of a login that names no page of ours to go to
 OTP_TOTP_ISSUER = "Meridian Outfitters"  # as the app names it
 
 # The engine is Django's own, which closes what cannot write any more (orders/postgresql/base.py).

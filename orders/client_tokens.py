@@ -103,6 +103,8 @@ def why_not(token: Any) -> str:
         return f"revoked {token.revoked_at:%Y-%m-%d %H:%M:%S} UTC"
     if token.expires_at is not None and token.expires_at <= token.now:
         return f"expired {token.expires_at:%Y-%m-%d %H:%M:%S} UTC"
+    if token.client.is_staff:
+        return "its client is an operator"
     return "" if token.client.is_active else "its client is not active"
 
 

@@ -176,6 +176,17 @@ def test_a_client_that_is_not_active_is_out(added: Issued) -> None:
     assert not opens(added.secret)
 
 
+def test_a_client_that_has_become_an_operator_is_no_client_any_more(added: Issued) -> None:
+    """Nobody could rotate or limit its token."""
+    client = added.token.client
+    client.is_staff = True
+    client.save()
+
+    answer = asked(f"Bearer {added.secret}")
+
+    assert (answer.status_code, "its client is an operator" in answer.json()["detail"]) == (401, True)
+
+
 @pytest.mark.parametrize(
     ("name", "why"), [("books-to-go", "already exists"), ("", "blank"), ("a b", "valid username"), ("x" * 81, "80 characters")]
 )

@@ -10,6 +10,7 @@ from django.utils.decorators import method_decorator
 from django.views.decorators.cache import never_cache
 from unfold.sites import UnfoldAdminSite
 
+from orders.login.mistakes import View, answered
 from orders.login.second_step import Enrolment, SecondStep
 from orders.second_factor import is_enrolled
 
@@ -23,6 +24,9 @@ class OperatorsSite(UnfoldAdminSite):
 
     def waits_for_the_second_factor_of(self, request: Any) -> bool:
         return settings.OPERATORS_SECOND_FACTOR and not request.user.is_verified()
+
+    def admin_view(self, view: View, cacheable: bool = False) -> View:
+        return super().admin_view(answered(view), cacheable)  # type: ignore[no-any-return]
 
     @method_decorator(never_cache)
     def login(self, request: Any, extra_context: dict[str, Any] | None = None) -> HttpResponseBase:

@@ -399,7 +399,8 @@ LOGGING = {
         "line": {"()": "config.logs.Line", "format": "%(asctime)s %(levelname)s %(name)s[%(process)d] %(message)s"},
         "json": {"()": "config.logs.JsonLine"},
     },
-    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": LOG_FORMAT}},
+    "filters": {"no_words_of_strangers": {"()": "config.logs.NoWordsOfStrangers"}},
+    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": LOG_FORMAT, "filters": ["no_words_of_strangers"]}},
     "root": {"handlers": ["stderr"], "level": LOG_LEVEL},
     "loggers": {
         # They log every command and call.
@@ -408,9 +409,8 @@ LOGGING = {
         # Whoever types a command reads its answer.
         "fulfillment.gateways.http": {"level": "WARNING" if SAGA_PROCESS == "command" else LOG_LEVEL},
         "axes": {"level": "WARNING"},
-        # A line for each refused request, with its path; and a traceback for each odd Host header. The access log has both, without a stranger's words.
+        # Else a line for each refused request, with its path. The access log has the route, and no stranger's words.
         "django.request": {"level": "ERROR"},
-        "django.security.DisallowedHost": {"level": "CRITICAL"},
         "gunicorn.http.wsgi": {"level": "ERROR"},  # it warns of each HEAD that is answered as its GET would be
         "gunicorn.error": {"level": LOG_LEVEL, "handlers": [], "propagate": True},
     },

@@ -314,6 +314,7 @@ REST_FRAMEWORK = {
     "EXCEPTION_HANDLER": "orders.api.problems.problem_handler",
     "DEFAULT_SCHEMA_CLASS": "orders.api.reference.schema.Schema",
     "UNAUTHENTICATED_USER": None,
+    "URL_FORMAT_OVERRIDE": None,  # ?format= is as unknown as any other parameter
     "LIST_SERIALIZER_ERRORS_AS_DICT": True,
 }
 RATE_LIMITS_PER_MIN = {

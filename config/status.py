@@ -34,7 +34,7 @@ class Examination:
         self._found: list[Finding] = []
         self._numbers: dict[str, Any] = {}
 
-    def report(self, *, in_detail: bool) -> dict[str, Any]:
+    def report(self, *, in_detail: bool = True) -> dict[str, Any]:
         try:
             self._flight.answer()
         except TimeoutError:

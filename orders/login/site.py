@@ -26,7 +26,7 @@ class OperatorsSite(UnfoldAdminSite):
         return settings.OPERATORS_SECOND_FACTOR and not request.user.is_verified()
 
     def admin_view(self, view: View, cacheable: bool = False) -> View:
-        return super().admin_view(answered(view), cacheable)  # type: ignore[no-any-return]
+        return super().admin_view(answered(view), cacheable)
 
     @method_decorator(never_cache)
     def login(self, request: Any, extra_context: dict[str, Any] | None = None) -> HttpResponseBase:

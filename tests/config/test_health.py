@@ -150,7 +150,7 @@ def test_the_status_page_names_no_order(well: None, saga: int, probe: Browser, m
     ],
 )
 def test_a_stranger_learns_how_the_shop_is_and_not_what_it_is_made_of(
-    well: None, probe: Browser, monkeypatch: pytest.MonkeyPatch, who: dict[str, str]
+    well: None, probe: Browser, monkeypatch: pytest.MonkeyPatch, who: dict[str, Any]
 ) -> None:
     """Versions, hosts, sockets and addresses of providers are for this machine."""
     here(monkeypatch)

@@ -43,6 +43,25 @@ class JsonLine(_WithRequestId):
         return json.dumps(redacted(line), default=str)
 
 
+class NoWordsOfStrangers(logging.Filter):
+    """What Django says about a request quotes it: its path, its Host, its Origin, its parameters. The access line of the same request id has route and status."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if record.name.startswith("django.security."):
+            _reduce(record, "a request was refused before any view")
+            record.levelno, record.levelname, record.exc_info = logging.INFO, "INFO", None
+        if record.name == "django.request":
+            _reduce(record, "a request broke")
+            return (
+                bool(record.exc_info) and getattr(record, "status_code", 500) == 500
+            )  # what is answered otherwise has been noted by whoever answered
+        return True
+
+
+def _reduce(record: logging.LogRecord, message: str) -> None:
+    record.msg, record.args = message, ()
+
+
 def _value(value: object) -> str:
     text = str(value)
     return text if PLAIN.fullmatch(text) else json.dumps(text)

@@ -284,6 +284,7 @@ AXES_USERNAME_CALLABLE = "orders.login.throttle.account"
 AXES_CLIENT_IP_CALLABLE = "orders.login.throttle.address"
 AXES_CLIENT_STR_CALLABLE = "orders.login.throttle.shown"
 AXES_LOCKOUT_CALLABLE = "orders.login.too_many.locked_out"
+LOGIN_REDIRECT_URL = "admin:index"  # of a login that names no page of ours to go to
 OTP_TOTP_ISSUER = "Meridian Outfitters"  # as the app names it
 
 # The engine is Django's own, which closes what cannot write any more (orders/postgresql/base.py).
@@ -313,6 +314,7 @@ REST_FRAMEWORK = {
     "EXCEPTION_HANDLER": "orders.api.problems.problem_handler",
     "DEFAULT_SCHEMA_CLASS": "orders.api.reference.schema.Schema",
     "UNAUTHENTICATED_USER": None,
+    "URL_FORMAT_OVERRIDE": None,  # ?format= is as unknown as any other parameter
     "LIST_SERIALIZER_ERRORS_AS_DICT": True,
 }
 RATE_LIMITS_PER_MIN = {
@@ -398,7 +400,8 @@ LOGGING = {
         "line": {"()": "config.logs.Line", "format": "%(asctime)s %(levelname)s %(name)s[%(process)d] %(message)s"},
         "json": {"()": "config.logs.JsonLine"},
     },
-    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": LOG_FORMAT}},
+    "filters": {"no_words_of_strangers": {"()": "config.logs.NoWordsOfStrangers"}},
+    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": LOG_FORMAT, "filters": ["no_words_of_strangers"]}},
     "root": {"handlers": ["stderr"], "level": LOG_LEVEL},
     "loggers": {
         # They log every command and call.
@@ -407,9 +410,8 @@ LOGGING = {
         # Whoever types a command reads its answer.
         "fulfillment.gateways.http": {"level": "WARNING" if SAGA_PROCESS == "command" else LOG_LEVEL},
         "axes": {"level": "WARNING"},
-        # A line for each refused request, with its path; and a traceback for each odd Host header. The access log has both, without a stranger's words.
+        # Else a line for each refused request, with its path. The access log has the route, and no stranger's words.
         "django.request": {"level": "ERROR"},
-        "django.security.DisallowedHost": {"level": "CRITICAL"},
         "gunicorn.http.wsgi": {"level": "ERROR"},  # it warns of each HEAD that is answered as its GET would be
         "gunicorn.error": {"level": LOG_LEVEL, "handlers": [], "propagate": True},
     },

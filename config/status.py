@@ -1,4 +1,7 @@
-"""``/status``: what ``manage.py doctor`` finds, and the numbers behind it, within a bound. It asks for no token: no order numbers, no personal data."""
+"""``/status``: what ``manage.py doctor`` finds, and the numbers behind it, within a bound. It asks for no token: no order numbers, no personal data.
+
+Who does not ask on this machine learns how each thing is, and not what was found: sentences name versions, hosts, sockets and the addresses of providers.
+"""
 
 import dataclasses
 import re
@@ -18,6 +21,7 @@ from sideeffects import findings as side_effects
 ASK_FOR_S = 0.8  # workers and providers, one after the other
 READ_FOR_S = 1.0
 READ_OF_SIDE_EFFECTS_FOR_S = 0.3
+OF_EVERYBODY = ("level", "what", "runbook")
 ORDER_NUMBER = re.compile(r"\bORD-[\w-]+")
 
 
@@ -30,12 +34,12 @@ class Examination:
         self._found: list[Finding] = []
         self._numbers: dict[str, Any] = {}
 
-    def report(self) -> dict[str, Any]:
+    def report(self, *, in_detail: bool = True) -> dict[str, Any]:
         try:
             self._flight.answer()
         except TimeoutError:
-            return _report([*self._found, self._unfinished()], self._numbers)
-        return _report(self._found, self._numbers)
+            return _report([*self._found, self._unfinished()], self._numbers, in_detail)
+        return _report(self._found, self._numbers, in_detail)
 
     def _examine(self) -> None:
         self._found, self._numbers = [], {}
@@ -50,12 +54,13 @@ class Examination:
         return Finding(level=FAIL, what="status", found=found, to_do="python manage.py doctor")
 
 
-def _report(found: list[Finding], counted: dict[str, Any]) -> dict[str, Any]:
-    return {"level": worst(found), "findings": [_public(finding) for finding in found], "numbers": counted}
+def _report(found: list[Finding], counted: dict[str, Any], in_detail: bool) -> dict[str, Any]:
+    return {"level": worst(found), "findings": [_shown(finding, in_detail) for finding in found], "numbers": counted}
 
 
-def _public(finding: Finding) -> dict[str, str]:
-    return {name: ORDER_NUMBER.sub("ORD-…", text) for name, text in dataclasses.asdict(finding).items()}
+def _shown(finding: Finding, in_detail: bool) -> dict[str, str]:
+    said = {name: ORDER_NUMBER.sub("ORD-…", text) for name, text in dataclasses.asdict(finding).items()}
+    return said if in_detail else {name: said[name] for name in OF_EVERYBODY}
 
 
 def numbers() -> dict[str, Any]:

@@ -13,7 +13,7 @@ from django.conf import settings
 from django.contrib.auth.models import User
 from django.contrib.postgres.fields import ArrayField
 from django.core.exceptions import ValidationError
-from django.db import DatabaseError, models, transaction
+from django.db import DatabaseError, IntegrityError, models, transaction
 from django.db.models import Prefetch, Q, QuerySet
 
 from orders import tokens
@@ -103,6 +103,8 @@ def why_not(token: Any) -> str:
         return f"revoked {token.revoked_at:%Y-%m-%d %H:%M:%S} UTC"
     if token.expires_at is not None and token.expires_at <= token.now:
         return f"expired {token.expires_at:%Y-%m-%d %H:%M:%S} UTC"
+    if token.client.is_staff:
+        return "its client is an operator"
     return "" if token.client.is_active else "its client is not active"
 
 
@@ -140,6 +142,8 @@ def unsaved(name: str) -> User:
         client.full_clean()
     except ValidationError as wrong:
         raise Refused(f"{' '.join(wrong.messages)} Nothing was done.") from None
+    if tokens.is_prefix(KIND, client.username):
+        raise Refused("This name is written like the prefix of a token: whoever revokes one might mean the other. Nothing was done.")
     if len(client.username) > NAME_LENGTH:
         raise Refused(f"The name of a client has at most {NAME_LENGTH} characters. Nothing was done.")
     return client
@@ -149,7 +153,11 @@ def unsaved(name: str) -> User:
 def add(name: str, scopes: Sequence[str] = tuple(Scope), lifetime_days: int = NEVER, *, unique_references: bool = False) -> Issued:
     """A new client with its first token. Raises Refused, as ``unsaved`` does."""
     client = unsaved(name)
-    client.save()
+    try:
+        with transaction.atomic():
+            client.save()
+    except IntegrityError:
+        raise Refused("A user with that username already exists. Nothing was done.") from None  # since a moment ago
     ClientSettings.objects.create(client=client, unique_references=unique_references)
     return issue(client, scopes, lifetime_days)
 
@@ -172,9 +180,20 @@ def rotate(name: str, overlap_h: int = OVERLAP_H, scopes: Sequence[str] = (), li
 
 
 def revoke(which: str) -> list[str]:
-    """``which``: a client's name, or the prefix of one token. The prefixes of those that open nothing from now on. Raises Refused: there are none."""
-    found = ClientToken.objects.filter(Q(prefix=which) | Q(client__username=which), revoked_at=None)
-    prefixes = [token.prefix for token in found]
+    """``which``: the prefix of one token; if there is no such token, a client's name, as in ``revoke_all``. Raises Refused."""
+    one = ClientToken.objects.filter(prefix=which)
+    return _revoke(one, which) if one.exists() else revoke_all(which)
+
+
+@transaction.atomic
+def revoke_all(name: str) -> list[str]:
+    """Of this client, also what a rotation makes in the same instant. The prefixes of those that open nothing from now on. Raises Refused: there are none."""
+    User.objects.select_for_update().filter(username=name).first()  # as a rotation does: its token is seen by the next statement
+    return _revoke(ClientToken.objects.filter(client__username=name), name)
+
+
+def _revoke(found: "QuerySet[ClientToken]", which: str) -> list[str]:
+    prefixes = list(found.filter(revoked_at=None).values_list("prefix", flat=True))
     if not prefixes:
         raise Refused(f"Neither a client nor a token that could be revoked is called {which}. Nothing was done.")
     ClientToken.objects.filter(prefix__in=prefixes).update(revoked_at=ShopNow())

@@ -9,7 +9,8 @@ import re
 import secrets
 from dataclasses import dataclass
 
-TOKEN = re.compile(r"(?P<prefix>(?P<kind>[a-z]+)_[0-9a-f]{8})_[\w-]{43}", re.ASCII)
+PREFIX = re.compile(r"(?P<kind>[a-z]+)_[0-9a-f]{8}", re.ASCII)
+TOKEN = re.compile(rf"(?P<prefix>{PREFIX.pattern})_[\w-]{{43}}", re.ASCII)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,6 +33,12 @@ def prefix_of(kind: str, secret: str) -> str:
     """What may be shown of it; empty: this is no token of this kind."""
     found = TOKEN.fullmatch(secret)
     return found["prefix"] if found and found["kind"] == kind else ""
+
+
+def is_prefix(kind: str, text: str) -> bool:
+    """Whether a token of this kind might be named so."""
+    found = PREFIX.fullmatch(text)
+    return found is not None and found["kind"] == kind
 
 
 def matches(secret: str, digest: str) -> bool:

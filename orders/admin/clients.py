@@ -161,7 +161,8 @@ class ClientSettingsAdmin(ModelAdmin):
             return self._asked(request, chosen, form, "Revoke tokens", "Revoke")
         which = form.cleaned_data["which"]
         try:
-            prefixes = client_tokens.revoke(chosen.client.username if which == ALL_OF_THEM else which)
+            name = chosen.client.username
+            prefixes = client_tokens.revoke_all(name) if which == ALL_OF_THEM else client_tokens.revoke(which)
         except Refused as refused:
             self.message_user(request, str(refused), messages.WARNING)
         else:

@@ -65,3 +65,8 @@ def scope_of(view: Any, method: str) -> str | None:
     """None: the view names none for this method."""
     scope = getattr(view, "scopes", {}).get("GET" if method == "HEAD" else method)
     return None if scope is None else str(scope)
+
+
+def first_scope_of(view: Any) -> str:
+    """Of whichever of its methods comes first; empty: it names none."""
+    return str(next(iter(getattr(view, "scopes", {}).values()), ""))

@@ -1,5 +1,6 @@
 """Query parameters: each is known, stands once, and has a value that can be read. Whatever is wrong is refused by name, all of it at once."""
 
+import re
 from collections.abc import Collection, Mapping
 from datetime import UTC, datetime
 from typing import Any, ClassVar
@@ -13,6 +14,7 @@ PAGE_SIZE, MAX_PAGE_SIZE = 25, 100
 EXPAND = "More to show, with commas between the names."
 FIELDS = "What to show, with commas between the names. Without it: all of them."
 LONGEST_NUMBER = 9  # digits
+RFC_3339 = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)", re.ASCII | re.IGNORECASE)
 UNKNOWN = ErrorDetail("This parameter is not known.", "unknown_parameter")
 DOUBLED = ErrorDetail("This parameter stands here more than once.", "duplicate_parameter")
 
@@ -58,7 +60,8 @@ class Number(serializers.IntegerField):
     def to_internal_value(self, data: Any) -> int:
         if not (data.isascii() and data.isdecimal()):
             self.fail("invalid")
-        return int(data) if len(data) <= LONGEST_NUMBER else 10**LONGEST_NUMBER
+        digits = data.lstrip("0") or "0"
+        return int(digits) if len(digits) <= LONGEST_NUMBER else 10**LONGEST_NUMBER
 
 
 class Instant(serializers.DateTimeField):
@@ -69,11 +72,10 @@ class Instant(serializers.DateTimeField):
     }
 
     def to_internal_value(self, value: Any) -> datetime:
+        if RFC_3339.fullmatch(value) is None:  # Python reads much more
+            self.fail("invalid")
         try:
-            instant = datetime.fromisoformat(value)
-            if instant.tzinfo is None:
-                self.fail("invalid")
-            return instant.astimezone(UTC)
+            return datetime.fromisoformat(value.upper()).astimezone(UTC)
         except (ValueError, OverflowError):
             self.fail("invalid")
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from django.conf import settings
-from django.core.exceptions import RequestDataTooBig
+from django.core.exceptions import DisallowedHost, RequestDataTooBig, TooManyFieldsSent
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.http.response import HttpResponseBase
 from django.views import defaults
@@ -118,9 +118,16 @@ def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
         return defaults.bad_request(request, exception)
     if isinstance(exception, RequestDataTooBig):
         return _too_large(request)
-    return problem_document(
-        request, BAD_REQUEST, "Django refused it; the usual reason is a Host header that this shop does not serve.", "bad_request"
-    )
+    return problem_document(request, BAD_REQUEST, _why(exception), "bad_request")
+
+
+def _why(refused: Exception) -> str:
+    """What Django says itself may quote the request."""
+    if isinstance(refused, TooManyFieldsSent):
+        return f"A request may have {settings.DATA_UPLOAD_MAX_NUMBER_FIELDS} parameters or fields at most."
+    if isinstance(refused, DisallowedHost):
+        return "Its Host header names a host that this shop does not serve."
+    return "Django refused it before any of our code saw it."
 
 
 def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
@@ -190,7 +197,7 @@ class RequestId:
         with tracing.traced(identity):
             response = self.get_response(request)
         response.headers["X-Request-ID"] = identity
-        request.META[ROUTE] = f"/{request.resolver_match.route}" if request.resolver_match else "-"
+        request.META[ROUTE] = unavailable.route_of(request)
         if getattr(request, "auth", None) is not None:  # a token of the API; whoever has logged in to the admin is a person
             request.META[CLIENT] = str(request.user)
         return response

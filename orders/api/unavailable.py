@@ -22,9 +22,14 @@ MESSAGE = "Our database could not serve this now. Ask again in a moment, with th
 
 
 def note(request: HttpRequest, error: BaseException) -> None:
-    """One line, without the statement: it may hold what a customer has sent. The path is a stranger's."""
+    """One line, without the statement and the path: they may hold what a customer has sent."""
     what = sqlstate(error) or "no connection"
-    log.warning("%s %s answered 503: %s (%s)", request.method, ascii(request.path)[1:-1], type(error).__name__, what)
+    log.warning("%s %s answered 503: %s (%s)", request.method, route_of(request), type(error).__name__, what)
+
+
+def route_of(request: HttpRequest) -> str:
+    """As it is written in the URLconf; ``-``: it has come to none."""
+    return f"/{request.resolver_match.route}" if request.resolver_match else "-"
 
 
 def page(request: HttpRequest) -> HttpResponse:

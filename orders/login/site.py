@@ -5,23 +5,28 @@ from typing import Any
 from django.conf import settings
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
+from django.urls import reverse
 from django.utils.decorators import method_decorator
 from django.views.decorators.cache import never_cache
 from unfold.sites import UnfoldAdminSite
 
+from orders.login.mistakes import View, answered
 from orders.login.second_step import Enrolment, SecondStep
 from orders.second_factor import is_enrolled
 
 
 class OperatorsSite(UnfoldAdminSite):
     def has_permission(self, request: HttpRequest) -> bool:
-        return self.knows_the_password_of(request) and not self.waits_for_the_second_factor_of(request)
+        return self.knows_the_password_of(request) and (_leaves(request) or not self.waits_for_the_second_factor_of(request))
 
     def knows_the_password_of(self, request: HttpRequest) -> bool:
         return bool(super().has_permission(request))
 
     def waits_for_the_second_factor_of(self, request: Any) -> bool:
         return settings.OPERATORS_SECOND_FACTOR and not request.user.is_verified()
+
+    def admin_view(self, view: View, cacheable: bool = False) -> View:
+        return super().admin_view(answered(view), cacheable)
 
     @method_decorator(never_cache)
     def login(self, request: Any, extra_context: dict[str, Any] | None = None) -> HttpResponseBase:
@@ -30,3 +35,8 @@ class OperatorsSite(UnfoldAdminSite):
             step = SecondStep if is_enrolled(request.user) else Enrolment
             return step.as_view(site=self)(request)
         return super().login(request, extra_context)
+
+
+def _leaves(request: HttpRequest) -> bool:
+    """Whoever waits for the second factor may log out: without permission Django answers that with the index, and ends no session."""
+    return request.path == reverse("admin:logout")

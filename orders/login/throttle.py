@@ -4,6 +4,7 @@ A row holds what is counted and no more: the account, the address, how often, an
 """
 
 import ipaddress
+import re
 from contextlib import suppress
 from typing import Any
 
@@ -21,6 +22,8 @@ from django.utils.crypto import salted_hmac
 # One account from one address, one address for all accounts (a whole office), one account from all addresses (nobody is kept out by a handful of strangers).
 # In the sequence of AXES_LOCKOUT_PARAMETERS, as multiples of LOGIN_FAILURES.
 MULTIPLES = (1, 5, 10)
+NETWORK_BITS = 64
+WITH_PORT = re.compile(r"(?P<v4>[0-9.]+):[0-9]+|\[(?P<v6>[^\[\].]*:[^\[\]]*)\](:[0-9]+)?", re.ASCII)
 
 
 class Throttle(AxesDatabaseHandler):
@@ -57,13 +60,30 @@ def account(request: Any, credentials: dict[str, Any] | None) -> str:
 
 
 def address(request: HttpRequest) -> str | None:
-    """The client's. Of X-Forwarded-For only what our own proxies have added is believed. None: it has no address, as behind a Unix socket."""
+    """The client's, or its network where it is IPv6: a home or a server has a whole /64. None: it has no address, as behind a Unix socket.
+
+    Of X-Forwarded-For only what our own proxies have added is believed.
+    """
     forwarded = [part.strip() for part in request.META.get("HTTP_X_FORWARDED_FOR", "").split(",")] if settings.NUM_PROXIES else []
     nearest = forwarded[-settings.NUM_PROXIES :][:1]
     for candidate in (*nearest, request.META.get("REMOTE_ADDR", "")):
         with suppress(ValueError):
-            return str(ipaddress.ip_address(candidate))
+            return _counted_as(ipaddress.ip_address(_without_port(candidate)))
     return None
+
+
+def _without_port(written: str) -> str:
+    """Some proxies write ``203.0.113.9:4711`` and ``[2001:db8::1]:4711``."""
+    found = WITH_PORT.fullmatch(written)
+    return written if found is None else found["v4"] or found["v6"]
+
+
+def _counted_as(found: ipaddress.IPv4Address | ipaddress.IPv6Address) -> str:
+    if isinstance(found, ipaddress.IPv4Address):
+        return str(found)
+    if found.ipv4_mapped:
+        return str(found.ipv4_mapped)
+    return str(ipaddress.ip_network((int(found), NETWORK_BITS), strict=False).network_address)
 
 
 def shown(account: str, address: str, user_agent: str, path: str, request: HttpRequest) -> str:

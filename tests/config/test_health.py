@@ -139,6 +139,38 @@ def test_the_status_page_names_no_order(well: None, saga: int, probe: Browser, m
     assert "ORD-1" not in probe.get("/status").content.decode()
 
 
+@pytest.mark.parametrize(
+    "who",
+    [
+        {"REMOTE_ADDR": "203.0.113.9"},
+        {"REMOTE_ADDR": ""},
+        {"REMOTE_ADDR": "::ffff:203.0.113.9"},
+        {"REMOTE_ADDR": "127.0.0.1", "HTTP_X_FORWARDED_FOR": "127.0.0.1"},
+        {"REMOTE_ADDR": "127.0.0.1", "HTTP_FORWARDED": "for=127.0.0.1"},
+    ],
+)
+def test_a_stranger_learns_how_the_shop_is_and_not_what_it_is_made_of(
+    well: None, probe: Browser, monkeypatch: pytest.MonkeyPatch, who: dict[str, Any]
+) -> None:
+    """Versions, hosts, sockets and addresses of providers are for this machine."""
+    here(monkeypatch)
+
+    shown = probe.get("/status", **who).json()
+    whole = probe.get("/status").json()
+
+    assert [set(finding) for finding in shown["findings"]] == [{"level", "what", "runbook"}] * len(whole["findings"])
+    assert (shown["level"], set(shown["numbers"])) == (whole["level"], set(whole["numbers"]))
+    assert "PostgreSQL" in str(whole)
+    assert "PostgreSQL" not in str(shown)
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1", "127.8.9.10", "::1", "::ffff:127.0.0.1"])
+def test_who_asks_on_this_machine_is_shown_everything(well: None, probe: Browser, monkeypatch: pytest.MonkeyPatch, address: str) -> None:
+    here(monkeypatch)
+
+    assert "found" in probe.get("/status", REMOTE_ADDR=address).json()["findings"][0]
+
+
 def test_a_failure_is_heard_by_a_monitor_that_reads_only_codes(db: None, probe: Browser, monkeypatch: pytest.MonkeyPatch) -> None:
     """The broker is down: the shop is ready for orders, and somebody is notified."""
     here(monkeypatch)

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from django.contrib.auth.models import User
 from django.db import connection
 from rest_framework.test import APIClient
 
@@ -13,6 +14,7 @@ from orders.client_tokens import ClientToken, Issued, Scope
 from orders.operators import Refused
 from tests.holding import held
 from tests.orders.conftest import Client
+from tests.sides import at_once
 
 DAY_H = 24
 
@@ -176,6 +178,17 @@ def test_a_client_that_is_not_active_is_out(added: Issued) -> None:
     assert not opens(added.secret)
 
 
+def test_a_client_that_has_become_an_operator_is_no_client_any_more(added: Issued) -> None:
+    """Nobody could rotate or limit its token."""
+    client = added.token.client
+    client.is_staff = True
+    client.save()
+
+    answer = asked(f"Bearer {added.secret}")
+
+    assert (answer.status_code, "its client is an operator" in answer.json()["detail"]) == (401, True)
+
+
 @pytest.mark.parametrize(
     ("name", "why"), [("books-to-go", "already exists"), ("", "blank"), ("a b", "valid username"), ("x" * 81, "80 characters")]
 )
@@ -195,6 +208,45 @@ def test_an_operator_is_no_client_and_nobody_unknown_gets_a_token(added: Issued,
         client_tokens.rotate("amara")
     with pytest.raises(Refused, match="no API client nobody"):
         client_tokens.rotate("nobody")
+
+
+def test_a_client_that_is_called_like_a_token_of_another_loses_none_of_its_own(added: Issued) -> None:
+    """An operator has renamed it since."""
+    other = client_tokens.add("web-shop")
+    User.objects.filter(username="web-shop").update(username=added.token.prefix)
+
+    assert client_tokens.revoke(added.token.prefix) == [added.token.prefix]
+
+    assert (opens(added.secret), opens(other.secret)) == (False, True)
+    assert client_tokens.revoke_all(added.token.prefix) == [other.token.prefix]
+
+
+def test_a_client_is_not_called_like_a_token(added: Issued) -> None:
+    with pytest.raises(Refused, match="written like the prefix of a token"):
+        client_tokens.add("api_0123abcd")
+
+    assert opens(client_tokens.add("shop_20261128").secret)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_token_that_is_being_made_while_all_of_its_client_are_revoked_is_revoked_too(added: Issued) -> None:
+    """Its client was broken into. What an operator revokes is revoked, whoever rotates at the same instant."""
+    made, revoked = at_once(
+        lambda: client_tokens.rotate("books-to-go"), "FOR UPDATE", lambda: client_tokens.revoke("books-to-go"), must_wait=True
+    )
+
+    assert set(revoked) == {added.token.prefix, made.token.prefix}
+    assert not opens(made.secret)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_name_that_two_add_at_once_is_one_client_s(catalogue: None) -> None:
+    first, second = at_once(
+        lambda: client_tokens.add("books-to-go"), "INSERT INTO", lambda: client_tokens.add("books-to-go"), must_wait=True
+    )
+
+    assert opens(first.secret)
+    assert isinstance(second, Refused) and "already exists" in str(second)
 
 
 # --- what it costs ---------------------------------------------------------------------------------------------------------------

@@ -100,6 +100,19 @@ def test_somebody_else_s_orders_are_found_by_no_filter(client: Client, numbers: 
         ({"placed_from": "2026-03-01"}, "/placed_from", "invalid"),
         ({"placed_from": "2026-03-01T12:00:00"}, "/placed_from", "invalid"),
         ({"placed_from": "yesterday"}, "/placed_from", "invalid"),
+        ({"placed_from": "2026-W01-1T00:00:00Z"}, "/placed_from", "invalid"),
+        ({"placed_from": "2026-01-01X00:00:00Z"}, "/placed_from", "invalid"),
+        ({"placed_from": "2026-01-01 00:00:00Z"}, "/placed_from", "invalid"),
+        ({"placed_from": "2026-01-01T00:00Z"}, "/placed_from", "invalid"),
+        ({"placed_from": "20260101T000000Z"}, "/placed_from", "invalid"),
+        ({"placed_from": "2026-01-01T00:00:00+00:00:01.5"}, "/placed_from", "invalid"),
+        ({"placed_from": "2026-01-01T00:00:00+01"}, "/placed_from", "invalid"),
+        ({"placed_from": "2026-01-01T00:00:00,5Z"}, "/placed_from", "invalid"),
+        ({"placed_from": "2026-01-01T00:00:00.Z"}, "/placed_from", "invalid"),
+        ({"placed_from": "٢٠٢٦-01-01T00:00:00Z"}, "/placed_from", "invalid"),
+        ({"placed_from": "2026-01-01T00:00:00Z\n"}, "/placed_from", "invalid"),
+        ({"placed_from": "2026-01-01T24:00:00Z"}, "/placed_from", "invalid"),
+        ({"format": "xml"}, "/format", "unknown_parameter"),
         ({"updated_before": "0001-01-01T00:00:00+14:00"}, "/updated_before", "invalid"),
         ({"placed_from": "2026-03-02T00:00:00Z", "placed_before": "2026-03-01T00:00:00Z"}, "/placed_before", "empty_range"),
         ({"cursor": "bm9uZQ"}, "/cursor", "invalid"),
@@ -194,3 +207,24 @@ def test_only_the_fields_that_are_asked_for_are_shown(client: Client, numbers: l
     shown = client.get("/orders?fields=number,status,tracking_number&expand=steps&page_size=1").json()["data"]
 
     assert [list(order) for order in shown] == [["number", "status", "tracking_number", "steps"]]
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        "2026-03-01T15:00:00Z",
+        "2026-03-01t15:00:00z",
+        "2026-03-01T15:00:00.0Z",
+        "2026-03-01T15:00:00.000000000Z",
+        "2026-03-01T15:00:00-00:00",
+        "2026-03-01T20:45:00+05:45",
+    ],
+)
+def test_an_instant_is_read_however_rfc_3339_writes_it(client: Client, numbers: list[str], written: str) -> None:
+    assert found(client, placed_from=written) == [numbers[n] for n in (5, 4, 3)]
+
+
+def test_zeros_before_a_number_change_nothing(client: Client, numbers: list[str]) -> None:
+    page = client.get("/orders?page_size=000000000005").json()
+
+    assert len(page["data"]) == 5

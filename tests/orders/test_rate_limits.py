@@ -108,6 +108,16 @@ def test_what_is_refused_before_has_no_count(counted: Broker, client: Client) ->
     assert counted.client.keys("shop:rate:*") == []
 
 
+@pytest.mark.parametrize("method", ["OPTIONS", "DELETE", "PATCH"])
+def test_whatever_a_token_is_read_for_counts(counted: Broker, client: Client, method: str) -> None:
+    """A method that a route does not have, and OPTIONS, cost the shop what a request costs: they count as its reading does."""
+    answers = [client.api.generic(method, "/api/v1/orders") for _ in range(LIMIT + 1)]
+
+    assert [answer.status_code for answer in answers] == [200 if method == "OPTIONS" else 405] * LIMIT + [429]
+    assert client.get("/orders").status_code == 429
+    assert [client.api.generic(method, "/api/v1/orders/ORD-1/cancel").status_code for _ in range(LIMIT + 1)][-1] == 429
+
+
 COUNTING = """
 import os, sys, django
 os.environ["DJANGO_SETTINGS_MODULE"] = "config.settings"

@@ -84,6 +84,16 @@ def test_a_code_leads_to_no_other_site(codes: list[str]) -> None:
     assert entered.headers["Location"] == "/admin/"
 
 
+def test_who_has_given_the_password_alone_may_leave_again(codes: list[str]) -> None:
+    """At somebody else's desk, and my phone is at home."""
+    browser = after_the_password()
+
+    assert browser.post("/admin/logout/").status_code == 200
+
+    assert "_auth_user_id" not in browser.session
+    assert browser.post("/admin/logout/").headers["Location"] == "/admin/"
+
+
 def test_a_code_opens_once(codes: list[str]) -> None:
     """Who looked over my shoulder is too late."""
     code = next_code()

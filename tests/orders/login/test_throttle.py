@@ -139,6 +139,17 @@ def test_failures_that_no_longer_count_are_removed_by_the_sweep(amara: User) -> 
         (2, "203.0.113.9, 203.0.113.1, 10.0.0.1", "203.0.113.1"),
         (1, "nonsense", "192.0.2.1"),
         (1, "", "192.0.2.1"),
+        (1, "203.0.113.9:4711", "203.0.113.9"),
+        (1, "[2001:db8:1:2::3]:4711", "2001:db8:1:2::"),
+        (1, "[2001:db8:1:2::3]", "2001:db8:1:2::"),
+        (1, "2001:db8:1:2::3", "2001:db8:1:2::"),
+        (1, "::ffff:203.0.113.9", "203.0.113.9"),
+        (1, "[::ffff:203.0.113.9]:80", "203.0.113.9"),
+        (1, "fe80::3%eth0", "fe80::"),
+        (1, "203.0.113.9:http", "192.0.2.1"),
+        (1, "203.0.113.9:1:2", "192.0.2.1"),
+        (1, "[203.0.113.9]:80", "192.0.2.1"),
+        (1, "[2001:db8::1", "192.0.2.1"),
     ],
 )
 def test_an_address_is_what_our_own_proxies_have_seen(settings: Any, proxies: int, forwarded: str, seen: str) -> None:
@@ -147,3 +158,19 @@ def test_an_address_is_what_our_own_proxies_have_seen(settings: Any, proxies: in
     request = RequestFactory().get("/", headers={"X-Forwarded-For": forwarded}, REMOTE_ADDR="192.0.2.1")
 
     assert throttle.address(request) == seen
+
+
+def test_whoever_has_a_whole_network_is_one_address(amara: User) -> None:
+    """A home has 18 quintillion IPv6 addresses: nobody takes another one for each try."""
+    for number in range(1, 5):
+        fail(1, address=f"2001:db8:1:2::{number}")
+
+    assert fail(1, address="2001:db8:1:2:ffff::1") == [429]
+    assert log_in(RIGHT, address="2001:db8:1:3::1").status_code == 302
+
+
+@pytest.mark.parametrize("following", ["https://evil.example/", "//evil.example", "javascript:alert(1)", "\x00"])
+def test_a_login_that_would_lead_elsewhere_leads_to_the_admin(amara: User, following: str) -> None:
+    entered = log_in(RIGHT, also={"next": following})
+
+    assert (entered.status_code, entered.headers["Location"]) == (302, "/admin/")

@@ -53,10 +53,12 @@ class Orders(APIView):
         cursors = pages.Cursors("orders", without_pages(asked))
         view, count, client_id = _view(asked, shown.SUMMARY), asked["page_size"], _client(request).pk
         position = cursors.position(asked.get("cursor"))
-        found = list(selection.page_of(view.load(Order.objects.all()), client_id, asked, position, count + 1))
-        has_more, orders = len(found) > count, found[:count]
+        with view.one_instant():
+            found = list(selection.page_of(view.load(Order.objects.all()), client_id, asked, position, count + 1))
+            has_more, orders = len(found) > count, found[:count]
+            expanded = view.expand(orders)
         following = cursors.made_of(selection.position_of(orders[-1], asked)) if has_more else None
-        return pages.answer(request, view.show(orders), has_more, following)
+        return pages.answer(request, view.show(orders, expanded), has_more, following)
 
     @extend_schema(
         operation_id="place_order",
@@ -97,7 +99,10 @@ class OrderDetail(APIView):
         """Whoever has it already, as it is, is told so (304)."""
         asked = ReadOrder.of(request)
         view = _view(asked, shown.FIELDS)
-        (document,) = view.show([_find(view.load(_own(request)), number)])
+        with view.one_instant():
+            orders = [_find(view.load(_own(request)), number)]
+            expanded = view.expand(orders)
+        (document,) = view.show(orders, expanded)
         return answer_unless_known(request, document)
 
 

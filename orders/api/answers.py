@@ -13,6 +13,16 @@ STATUSES = (
     "More may come. An order ends in one of `fulfilled`, `payment_failed`, `inventory_failed`, `shipping_failed`, `failed`, `cancelled`."
 )
 
+CANCELS = {
+    "cancelled": "it is",
+    "accepted": "honoured before the next step",
+    "pending": "shipping is under way, or a person decides: if it succeeds, it is too late",
+    "undoing": "the order has failed, and is being undone anyway",
+}
+CANCEL_OF_AN_ORDER = (
+    "What has become of a cancel: a word with which one is answered, or `too_late`. `undoing` also where you did not ask. Null: nobody has asked, and nothing is "
+    "being undone."
+)
 ACTIONS = "What you may ask for now, as the last word of its path: `cancel`. Empty: nothing."
 
 
@@ -98,6 +108,7 @@ class Order(OrderSummary):
     shipping_address = OrderAddress()
     tracking_number = serializers.CharField(allow_null=True, help_text="Of the parcel that is on its way; null: there is none.")
     allowed_actions = serializers.ListField(child=serializers.CharField(), help_text=ACTIONS)
+    cancel = serializers.CharField(allow_null=True, help_text=CANCEL_OF_AN_ORDER)
     steps = Step(many=True, help_text="Only with `expand=steps`.")
     deliveries = Delivery(
         many=True,
@@ -152,13 +163,7 @@ class ProductPage(Page):
 
 class Cancellation(Shape):
     number = serializers.CharField()
-    cancel = serializers.ChoiceField(
-        ["cancelled", "accepted", "pending", "undoing"],
-        help_text=(
-            "`cancelled`: it is. `accepted`: honoured before the next step. `pending`: shipping is under way and decides. `undoing`: it has failed, and is "
-            "turning back already."
-        ),
-    )
+    cancel = serializers.ChoiceField(list(CANCELS), help_text=" ".join(f"`{word}`: {means}." for word, means in CANCELS.items()))
     status = serializers.ChoiceField(Status.values, help_text=STATUSES)
 
 

@@ -12,7 +12,7 @@ from django.db.models import Exists, OuterRef, QuerySet
 
 from fulfillment import recovery
 from fulfillment.explanation import explain
-from fulfillment.models import Saga, StepRecord, StepState, records_of
+from fulfillment.models import FINAL, Saga, StepRecord, StepState, records_of
 from orders.database import snapshot
 from orders.incidents import unresolved
 from orders.models import Order, OrderLine, Product, Status
@@ -76,6 +76,24 @@ def _read_plans(orders: Sequence[Order]) -> None:
             sagas[pk].plan = plan
 
 
+def _was_to_be_cancelled(orders: Orders) -> Orders:
+    asked = TimelineEntry.objects.filter(order=OuterRef("pk"), kind=EntryKind.CANCEL)
+    return _records(orders).annotate(was_to_be_cancelled=Exists(asked))
+
+
+def cancel(order: Order) -> str | None:
+    """What has become of a cancel, in the words with which one is answered. None: nobody has asked for one, and nothing is undone anyway.
+
+    The engine forgets a cancel that came too late. The history does not.
+    """
+    if order.status == Status.CANCELLED:
+        return "cancelled"
+    saga = getattr(order, "saga", None)
+    if saga is not None and saga.state not in FINAL and (saga.cancel_requested_at or saga.failure):
+        return recovery.cancel_outcome(saga)
+    return "too_late" if vars(order)["was_to_be_cancelled"] else None
+
+
 def allowed_actions(order: Order) -> list[str]:
     """What the client may ask for now, as the last words of the path: ``POST /orders/{number}/cancel``."""
     saga = getattr(order, "saga", None)
@@ -99,6 +117,7 @@ DETAILS: Mapping[str, Field] = {
     "shipping_address": Field(lambda order: order.shipping_address),
     "tracking_number": Field(_tracking_number, _records),
     "allowed_actions": Field(allowed_actions, _records, _read_plans),
+    "cancel": Field(cancel, _was_to_be_cancelled, _read_plans),
 }
 FIELDS = {**SUMMARY, **DETAILS}
 FIELDS_OF_LISTS = tuple(FIELDS)

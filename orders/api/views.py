@@ -31,10 +31,7 @@ class ReadOrder(Parameters):
 
 
 # What a cancel may be answered with that was not recorded.
-NOT_CANCELLED = {
-    "too_late": "is {}: it has been shipped or has ended, and can no longer be cancelled.",
-    "unreadable": "cannot be cancelled now: it is being looked at by a person. Nothing was recorded.",
-}
+NOT_CANCELLED = ("too_late", "unreadable")
 
 
 class Orders(APIView):
@@ -150,7 +147,7 @@ class Cancel(APIView):
         order = _find(shown.View(["allowed_actions"]).load(_own(request)), number)
         if outcome in NOT_CANCELLED:
             members = {"order": number, "order_status": order.status, "allowed_actions": shown.allowed_actions(order)}
-            raise OrderProblem(INVALID_STATE, f"{number} {NOT_CANCELLED[outcome].format(order.status)}", **members)
+            raise OrderProblem(INVALID_STATE, f"{number} {_why_not_cancelled(outcome, order.status)}", **members)
         if outcome == "accepted" and order.status == Status.CANCELLED:
             return Response({"number": number, "cancel": "cancelled", "status": order.status})
         return Response({"number": number, "cancel": outcome, "status": order.status}, status=202)
@@ -193,6 +190,16 @@ class ProductDetail(APIView):
         if item is None:
             raise NotFound(f"No product that is sold has the SKU {sku!r}.")
         return answer_unless_known(request, shown.product(item))
+
+
+def _why_not_cancelled(outcome: str, status: str) -> str:
+    if outcome == "unreadable":
+        return "cannot be cancelled now: it is being looked at by a person. Nothing was recorded."
+    if status == Status.FULFILLED:
+        return "has been shipped, and can no longer be cancelled."
+    if status in Status.groups()["open"]:
+        return "has a parcel that is booked with the carrier, and can no longer be cancelled."
+    return f"has ended as {status}, and can no longer be cancelled."
 
 
 def _sold() -> QuerySet[Product]:

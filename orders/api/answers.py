@@ -23,6 +23,9 @@ CANCEL_OF_AN_ORDER = (
     "What has become of a cancel: a word with which one is answered, or `too_late`. `undoing` also where you did not ask. Null: nobody has asked, and nothing is "
     "being undone."
 )
+UPDATED = (
+    "When its status, its failure code or its customer's data last changed. `attention`, `cancel` and what is expanded may change without it: they are not in its row."
+)
 ACTIONS = "What you may ask for now, as the last word of its path: `cancel`. Empty: nothing."
 
 
@@ -42,7 +45,7 @@ class OrderSummary(Shape):
     currency = serializers.CharField(help_text="ISO 4217.")
     total_minor = serializers.IntegerField(min_value=1, help_text="In minor units of `currency`.")
     placed_at = serializers.DateTimeField()
-    updated_at = serializers.DateTimeField(help_text="When anything of it has changed last.")
+    updated_at = serializers.DateTimeField(help_text=UPDATED)
     lines = OrderLine(many=True)
 
 
@@ -81,7 +84,7 @@ class Why(Shape):
     sentence = serializers.CharField(help_text="For people to read.")
     since = serializers.DateTimeField(allow_null=True)
     next_at = serializers.DateTimeField(allow_null=True, help_text="When something happens at the latest; null where nobody knows.")
-    blocked_on = serializers.CharField(allow_null=True, allow_blank=True, help_text="What it waits for, for example `a worker`.")
+    blocked_on = serializers.CharField(allow_null=True, help_text="What it waits for, for example `a worker`. Null: for nothing.")
 
 
 class OrderCustomer(Shape):

@@ -171,7 +171,7 @@ def why(order: Order) -> dict[str, Any]:
         "sentence": explanation.public,
         "since": explanation.since,
         "next_at": explanation.next_at,
-        "blocked_on": explanation.public_blocked_on,
+        "blocked_on": explanation.public_blocked_on or None,
     }
 
 

@@ -15,7 +15,7 @@ from rest_framework.views import APIView
 from fulfillment import recovery, stock
 from orders.api import answers, events, pages, placing, selection
 from orders.api import representation as shown
-from orders.api.parameters import EXPAND, FIELDS, Names, Paged, Parameters, without_pages
+from orders.api.parameters import EXPAND, FIELDS, Names, Paged, Parameters, filters
 from orders.api.problems import INVALID_STATE, KEY_REUSED, NOT_TAKEN, REFERENCE_TAKEN, TOTAL_DIFFERS, OrderProblem, request_id
 from orders.api.reference.answered import NOT_CHANGED, refusals
 from orders.api.reference.parameters import KEY, NEXT_PAGE, NO_FIELDS, NUMBER, PLACED, REVALIDATED, SKU
@@ -47,7 +47,7 @@ class Orders(APIView):
     def get(self, request: Request) -> Response:
         """Filters, pages and what is shown: see ``selection.OrderQuery``."""
         asked = selection.OrderQuery.of(request)
-        cursors = pages.Cursors("orders", without_pages(asked))
+        cursors = pages.Cursors("orders", filters(asked, selection.OrderQuery()))
         view, count, client_id = _view(asked, shown.SUMMARY), asked["page_size"], _client(request).pk
         position = cursors.position(asked.get("cursor"))
         with view.one_instant():
@@ -117,7 +117,7 @@ class OrderEvents(APIView):
         """``next_cursor`` is the last ``seq``, also where nothing follows yet: whoever asks for what is behind it later misses nothing."""
         asked = events.EventQuery.of(request)
         after, count = asked["cursor"], asked["page_size"]
-        found = events.shown(list(events.events_of(_find(_own(request), number), after, count + 1)))
+        found = events.shown(events.events_of(_find(_own(request), number), after, count + 1))
         has_more, data = len(found) > count, found[:count]
         return pages.answer(request, data, has_more, str(data[-1]["seq"] if data else after))
 
@@ -207,7 +207,8 @@ def _sold() -> QuerySet[Product]:
 
 
 def _view(asked: Mapping[str, Any], usual: Mapping[str, Any]) -> shown.View:
-    return shown.View(asked.get("fields", tuple(usual)), asked.get("expand", ()))
+    """``number`` is always shown: nothing can be done with an order without it."""
+    return shown.View(tuple(dict.fromkeys(["number", *asked["fields"]])) if "fields" in asked else tuple(usual), asked.get("expand", ()))
 
 
 def _client(request: Request) -> User:

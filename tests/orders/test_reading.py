@@ -139,6 +139,15 @@ def test_what_a_person_must_decide_is_not_told_to_a_client(client: Client, body:
     assert answer["attention"] is True
 
 
+def test_an_order_that_has_ended_waits_for_nothing(client: Client, body: dict[str, Any]) -> None:
+    order = Order.objects.get(number=client.post(body).json()["number"])
+    Saga.objects.update(state="compensated", failure="cancelled", wake_at=None)
+
+    why = client.get(f"/orders/{order.number}?expand=why").json()["why"]
+
+    assert (why["blocked_on"], why["next_at"]) == (None, None)
+
+
 def test_an_open_matter_about_an_order_that_has_ended_is_not_told_either(client: Client, body: dict[str, Any]) -> None:
     order = Order.objects.get(number=client.post(body).json()["number"])
     Saga.objects.update(state="compensated", failure="cancelled", wake_at=None)

@@ -4,9 +4,11 @@ gunicorn's own parser reads the head. It also reads the body later, from what ha
 decides only when a thread begins, and never where the next request begins.
 """
 
+from collections.abc import Iterable
+
 from gunicorn.config import Config
 from gunicorn.http.body import ChunkedReader
-from gunicorn.http.errors import LimitRequestHeaders, NoMoreData, ParseException
+from gunicorn.http.errors import InvalidHeader, LimitRequestHeaders, NoMoreData, ParseException, UnsupportedTransferCoding
 from gunicorn.http.message import Request
 from gunicorn.http.parser import RequestParser
 from gunicorn.http.unreader import Unreader
@@ -92,6 +94,8 @@ class Reception(RequestParser):
             request = Request(self.cfg, self.unreader, self.source_addr)
         except (NoMoreData, StopIteration):
             self._wait_or_refuse()
+        except InvalidHeader as wrong:
+            self._end_with(_unknown_coding(getattr(wrong.req, "headers", [])) or wrong)
         except ParseException as wrong:
             self._end_with(wrong)
         else:
@@ -104,6 +108,9 @@ class Reception(RequestParser):
             self._end_with(LimitRequestHeaders(f"more than {HEAD_MOST_BYTES} bytes"))
 
     def _begin_body(self, request: Request) -> None:
+        if unknown := _unknown_coding(request.headers):
+            self._end_with(unknown)
+            return
         self.mesg = request
         self._head.clear()
         reader = request.body.reader
@@ -167,6 +174,13 @@ class ChunkScanner:
         self._in_trailers = length == 0
         self._passing = length + 2 if length else 0
         return self.is_too_large
+
+
+def _unknown_coding(headers: Iterable[tuple[str, str]]) -> UnsupportedTransferCoding | None:
+    """gunicorn would read some codings as if they were none, and refuse others in another way, whatever it can undo: chunks alone (RFC 9112, 6.1)."""
+    codings = [coding.strip(" \t") for name, value in headers if name == "TRANSFER-ENCODING" for coding in value.split(",")]
+    unknown = next((coding for coding in codings if coding and coding.lower() != "chunked"), None)
+    return UnsupportedTransferCoding(unknown) if unknown else None
 
 
 def _has_bare_line_feed(head: bytearray) -> bool:

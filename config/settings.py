@@ -301,6 +301,7 @@ REST_FRAMEWORK = {
     "DEFAULT_AUTHENTICATION_CLASSES": ["orders.api.access.ClientTokenAuthentication"],
     "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated", "orders.api.access.HasScope"],
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
+    "DEFAULT_CONTENT_NEGOTIATION_CLASS": "orders.api.negotiation.Negotiation",
     "DEFAULT_PARSER_CLASSES": ["orders.api.body.Body"],
     "DEFAULT_THROTTLE_CLASSES": ["orders.api.rate_limits.ClientAndScope"],
     "EXCEPTION_HANDLER": "orders.api.problems.problem_handler",

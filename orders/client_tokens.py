@@ -42,7 +42,11 @@ class Scope(models.TextChoices):
 
 
 class NotRecognized(Exception):
-    """This token opens nothing; the message says why."""
+    """This token opens nothing; the message says why. ``reason``: in a word, for machines."""
+
+    def __init__(self, message: str, reason: str) -> None:
+        super().__init__(message)
+        self.reason = reason
 
 
 class ClientToken(models.Model):
@@ -99,11 +103,16 @@ def prefetched(lookup: str) -> "Prefetch[Any]":
 
 def why_not(token: Any) -> str:
     """Why a token (of ``known``) opens nothing now; empty: it does."""
+    return _end_of(token)[1]
+
+
+def _end_of(token: Any) -> tuple[str, str]:
+    """In a word and in words."""
     if token.revoked_at is not None:
-        return f"revoked {token.revoked_at:%Y-%m-%d %H:%M:%S} UTC"
+        return "revoked", f"revoked {token.revoked_at:%Y-%m-%d %H:%M:%S} UTC"
     if token.expires_at is not None and token.expires_at <= token.now:
-        return f"expired {token.expires_at:%Y-%m-%d %H:%M:%S} UTC"
-    return "" if token.client.is_active else "its client is not active"
+        return "expired", f"expired {token.expires_at:%Y-%m-%d %H:%M:%S} UTC"
+    return ("", "") if token.client.is_active else ("inactive", "its client is not active")
 
 
 def recognize(secret: str) -> Any:
@@ -111,9 +120,10 @@ def recognize(secret: str) -> Any:
     prefix = tokens.prefix_of(KIND, secret)
     token = known().filter(prefix=prefix).first() if prefix else None
     if token is None or not tokens.matches(secret, token.digest):
-        raise NotRecognized("This token is not known here.")
-    if why := why_not(token):
-        raise NotRecognized(f"The token {prefix} opens nothing any more: {why}.")
+        raise NotRecognized("This token is not known here.", "unknown")
+    reason, why = _end_of(token)
+    if reason:
+        raise NotRecognized(f"The token {prefix} opens nothing any more: {why}.", reason)
     _note_use(token)
     return token
 

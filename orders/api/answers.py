@@ -158,6 +158,7 @@ class Product(Shape):
     name = serializers.CharField()
     price_minor = serializers.IntegerField(min_value=1, help_text="In minor units of `currency`.")
     currency = serializers.CharField(help_text="ISO 4217.")
+    available = serializers.BooleanField(help_text="A piece of it can be had now. No promise: another order may be faster, and yours then ends `inventory_failed`.")
 
 
 class ProductPage(Page):
@@ -182,6 +183,8 @@ class ProblemDocument(ProblemSerializer):
     code = serializers.CharField(help_text="Stable, for machines: branch on this one. More may come: then go by the status.")
     request_id = serializers.CharField(help_text="Finds the request in our logs. Name it when you ask us.")
     errors = Violation(many=True, required=False, help_text="What is wrong, field by field.")
+    more_errors = serializers.BooleanField(required=False, help_text="True: more is wrong than `errors` names.")
+    reason = serializers.CharField(required=False, help_text="Of `unauthenticated`, why.")
     scope = serializers.CharField(required=False, help_text="What the token would need.")
     order = serializers.CharField(required=False, help_text="The number of the order that there is already.")
     order_status = serializers.CharField(required=False, help_text="How that order stands.")

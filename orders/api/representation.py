@@ -252,4 +252,6 @@ def placed(order: Order, lines: Iterable[OrderLine]) -> dict[str, Any]:
 
 
 def product(item: Product) -> dict[str, Any]:
-    return {"sku": item.sku, "name": item.name, "price_minor": item.price_minor, "currency": item.currency}
+    """``item``: with ``available``, as the catalogue's views read it."""
+    shown = {name: getattr(item, name) for name in ("sku", "name", "price_minor", "currency")}
+    return shown | {"available": vars(item)["available"]}

@@ -15,8 +15,9 @@ from rest_framework.views import APIView
 from fulfillment import recovery, stock
 from orders.api import answers, events, pages, placing, selection
 from orders.api import representation as shown
+from orders.api.body import body_of
 from orders.api.parameters import EXPAND, FIELDS, Names, Paged, Parameters, filters
-from orders.api.problems import INVALID_STATE, KEY_REUSED, NOT_TAKEN, REFERENCE_TAKEN, TOTAL_DIFFERS, OrderProblem, request_id
+from orders.api.problems import INVALID_STATE, KEY_REUSED, NOT_TAKEN, REFERENCE_TAKEN, TOTAL_DIFFERS, Faults, OrderProblem, request_id
 from orders.api.reference.answered import NOT_CHANGED, refusals
 from orders.api.reference.parameters import KEY, NEXT_PAGE, NO_FIELDS, NUMBER, PLACED, REVALIDATED, SKU
 from orders.api.revalidation import answer_unless_known
@@ -71,13 +72,15 @@ class Orders(APIView):
     )
     def post(self, request: Request) -> Response:
         """201 as soon as the order is durable; fulfilment goes on. A declined card is not an HTTP error: the order ends payment_failed."""
-        Parameters.of(request)
-        key = placing.key_of(request.headers.get("Idempotency-Key"))
-        wanted = RequestedOrder(data=request.data)
-        if not wanted.is_valid():
-            placing.refuse_what_was_valid_once(_client(request), key)
-            raise ValidationError(placing.also_not_sold(wanted.errors, request.data))
-        placed = placing.place(_client(request), key, wanted.validated_data, request_id(request))
+        faults, key, wanted = Faults(), "", {}
+        with faults:
+            Parameters.of(request)
+        with faults:
+            key = placing.key_of(request.headers.get("Idempotency-Key"))
+        with faults:
+            wanted = _wanted(request, key)
+        faults.tell()
+        placed = placing.place(_client(request), key, wanted, request_id(request))
         headers = {"Location": f"/api/v1/orders/{placed.order.number}"} | ({"Idempotent-Replayed": "true"} if placed.replayed else {})
         return Response(shown.placed(placed.order, placed.lines), status=201, headers=headers)
 
@@ -141,8 +144,12 @@ class Cancel(APIView):
         """200: it is cancelled. 202: recorded, and honoured at the next step border ("accepted"); shipping is under way and decides ("pending"); or it has
         failed and is undone anyway ("undoing"). 409: the parcel has left, or the order has ended otherwise.
         """
-        Parameters.of(request)
-        Strict(data=request.data).is_valid(raise_exception=True)
+        faults = Faults()
+        with faults:
+            Parameters.of(request)
+        with faults:
+            Strict(data=request.data).is_valid(raise_exception=True)
+        faults.tell()
         outcome = recovery.cancel(_find(_own(request), number).number, request.user.get_username())
         order = _find(shown.View(["allowed_actions"]).load(_own(request)), number)
         if outcome in NOT_CANCELLED:
@@ -203,12 +210,27 @@ def _why_not_cancelled(outcome: str, status: str) -> str:
 
 
 def _sold() -> QuerySet[Product]:
-    return Product.objects.filter(stock.is_kept(), is_active=True, currency=settings.SHOP_CURRENCY)
+    offered = Product.objects.filter(stock.is_kept(), is_active=True, currency=settings.SHOP_CURRENCY)
+    return offered.annotate(available=stock.is_available())
 
 
 def _view(asked: Mapping[str, Any], usual: Mapping[str, Any]) -> shown.View:
     """``number`` is always shown: nothing can be done with an order without it."""
     return shown.View(tuple(dict.fromkeys(["number", *asked["fields"]])) if "fields" in asked else tuple(usual), asked.get("expand", ()))
+
+
+def _wanted(request: Request, key: str) -> dict[str, Any]:
+    """The order that a body describes. Raises ValidationError; OrderProblem: it is not valid, and ``key`` (empty: there is none) has placed an order."""
+    try:
+        body = body_of(request)
+        wanted = RequestedOrder(data=body)
+        if not wanted.is_valid():
+            raise ValidationError(placing.also_not_sold(wanted.errors, body))
+    except ValidationError as wrong:
+        if key:
+            placing.refuse_what_was_valid_once(_client(request), key, wrong)
+        raise
+    return dict(wanted.validated_data)
 
 
 def _client(request: Request) -> User:

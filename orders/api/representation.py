@@ -100,6 +100,8 @@ def allowed_actions(order: Order) -> list[str]:
     return ["cancel"] if saga is not None and recovery.can_be_cancelled(saga) else []
 
 
+UNNAMED = {"name": "", "line1": "", "country": ""}  # what is left out of the address of a customer who was forgotten
+
 SUMMARY: Mapping[str, Field] = {
     "number": Field(lambda order: order.number),
     "reference": Field(lambda order: order.reference),
@@ -114,7 +116,7 @@ SUMMARY: Mapping[str, Field] = {
 }
 DETAILS: Mapping[str, Field] = {
     "customer": Field(lambda order: {"email": order.customer_email, "name": order.customer_name}),
-    "shipping_address": Field(lambda order: order.shipping_address),
+    "shipping_address": Field(lambda order: UNNAMED | order.shipping_address),
     "tracking_number": Field(_tracking_number, _records),
     "allowed_actions": Field(allowed_actions, _records, _read_plans),
     "cancel": Field(cancel, _was_to_be_cancelled, _read_plans),

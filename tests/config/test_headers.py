@@ -97,7 +97,10 @@ def test_every_answer_says_what_a_browser_may_not_do(browser: Browser, path: str
     assert headers["X-Frame-Options"] == "DENY"
 
 
-@pytest.mark.parametrize(("path", "is_page"), [("/admin/login/", True), ("/docs", True), ("/api/v1/orders", False), ("/openapi.json", False), ("/nowhere", False)])
+@pytest.mark.parametrize(
+    ("path", "is_page"),
+    [("/admin/login/", True), ("/docs", True), ("/api/v1/orders", False), ("/openapi.json", False), ("/nowhere", False)],
+)
 def test_only_pages_say_what_a_page_may_do(browser: Browser, path: str, is_page: bool) -> None:
     """A program that reads JSON has no use for half a kilobyte of it in each answer."""
     headers = browser.get(path).headers

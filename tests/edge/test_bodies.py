@@ -68,7 +68,9 @@ def test_a_malformed_chunk_is_refused(edge: Edge) -> None:
     assert (answer.status, document(answer)["code"]) == (400, "bad_request")
 
 
-@pytest.mark.parametrize("coding", ["gzip", "deflate", "identity", "compress", "gzip, chunked", "identity, chunked", "xyz", "GZIP", "x-gzip, chunked"])
+@pytest.mark.parametrize(
+    "coding", ["gzip", "deflate", "identity", "compress", "gzip, chunked", "identity, chunked", "xyz", "GZIP", "x-gzip, chunked"]
+)
 def test_a_transfer_coding_other_than_chunked_is_not_known(coding: str, edge: Edge) -> None:
     """It is not taken for bytes that it is not."""
     with line_to(edge.port) as line:

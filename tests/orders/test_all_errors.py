@@ -108,7 +108,10 @@ def test_a_body_under_a_used_key_that_is_not_valid_says_what_is_wrong(client: Cl
     unread = sent(client, "{", **{"Idempotency-Key": "k"})
 
     assert (answer.status_code, answer.json()["order"]) == (422, number)
-    assert [(error["pointer"], error["code"]) for error in answer.json()["errors"]] == [("/currency", "foreign_currency"), ("/lines", "empty")]
+    assert [(error["pointer"], error["code"]) for error in answer.json()["errors"]] == [
+        ("/currency", "foreign_currency"),
+        ("/lines", "empty"),
+    ]
     assert (unread.status_code, unread.json()["errors"][0]["code"]) == (422, "invalid_json")
     assert "errors" not in client.post(body | {"reference": "other"}, "k").json()
 

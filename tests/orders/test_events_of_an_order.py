@@ -7,6 +7,7 @@ import pytest
 from fulfillment import engine
 from fulfillment.errors import Rejected, Unavailable
 from fulfillment.models import Saga
+from orders.api.events import TYPES
 from orders.models import Order
 from orders.timeline import EntryKind, TimelineEntry
 from tests.fulfillment.driving import compensation_failed
@@ -48,6 +49,7 @@ def test_an_order_is_told_from_its_beginning_in_words_and_codes(client: Client, 
     ]
     last = told["data"][-1]
     assert set(last) == MEMBERS
+    assert {event["type"] for event in told["data"]} <= set(TYPES)
     assert (last["step"], last["code"], last["sentence"]) == ("payment", "card_declined", "Payment rejected")
 
 

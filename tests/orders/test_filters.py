@@ -78,7 +78,8 @@ def test_a_reference_is_found_however_its_letters_are_composed(client: Client, b
 
 
 @pytest.mark.parametrize(
-    "asked", ["fields=status&fields=reference", "fields=status,+reference", "fields=+status,,reference,", "fields=status&fields=,reference,status"]
+    "asked",
+    ["fields=status&fields=reference", "fields=status,+reference", "fields=+status,,reference,", "fields=status&fields=,reference,status"],
 )
 def test_several_names_are_understood_however_a_client_writes_them(client: Client, numbers: list[str], asked: str) -> None:
     """Generated clients repeat the parameter."""

@@ -190,7 +190,7 @@ class Cancellation(Shape):
 
 
 class Violation(ViolationSerializer):
-    location = Word(LOCATIONS, help_text="Of which part of the request `pointer` speaks.")
+    location = Word(LOCATIONS, help_text="Of which part of the request `pointer` speaks.")  # type: ignore[assignment]
     pointer = serializers.CharField(allow_blank=True, help_text="JSON Pointer (RFC 6901) to the value; empty: the whole of it.")
     code = Word(CODES_OF_FIELDS, help_text="Stable, for machines: [what each refuses](/problems/validation-error).")
 

@@ -28,7 +28,7 @@ NOT_EVERYWHERE = ("city", "state", "postal_code")
 WHERE_NEEDED = "Needed where the country has it."
 CARD_NUMBER = f"{REFUSED['card_number']} It was not kept: send the token that your payment provider has given for it."
 
-NO_ARRAY = {"not_a_list": "Must be an array, in square brackets."}
+NO_ARRAY: dict[str, Any] = {"not_a_list": "Must be an array, in square brackets."}
 
 
 class Strict(serializers.Serializer[Any]):

@@ -153,7 +153,7 @@ class Cancel(APIView):
         outcome = recovery.cancel(_find(_own(request), number).number, request.user.get_username())
         order = _find(shown.View(["allowed_actions"]).load(_own(request)), number)
         if outcome in NOT_CANCELLED:
-            members = {"order": number, "order_status": order.status, "allowed_actions": shown.allowed_actions(order)}
+            members: dict[str, Any] = {"order": number, "order_status": order.status, "allowed_actions": shown.allowed_actions(order)}
             raise OrderProblem(INVALID_STATE, f"{number} {_why_not_cancelled(outcome, order.status)}", **members)
         if outcome == "accepted" and order.status == Status.CANCELLED:
             return Response({"number": number, "cancel": "cancelled", "status": order.status})

@@ -62,8 +62,10 @@ def test_whatever_else_is_sent_is_answered_401_and_says_how_to_write_it(added: I
 )
 def test_a_token_that_has_ended_says_in_a_word_why(added: Issued, change: dict[str, str], reason: str) -> None:
     """My program asks for a new token, or stops."""
-    ClientToken.objects.update(**change or {"last_used_at": None})
-    User.objects.update(is_active=bool(change))
+    if change:
+        ClientToken.objects.update(**change)
+    else:
+        User.objects.update(is_active=False)
 
     answer = asked(f"Bearer {added.secret}")
 

@@ -1,6 +1,6 @@
 """How an operation is documented: as drf-spectacular and drf-canon do it, with our problems, headers and examples."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from drf_canon.contrib.spectacular import AutoSchema
@@ -31,6 +31,7 @@ RATE_LIMIT = {
     "RateLimit-Remaining": "How many of them are left.",
     "RateLimit-Reset": "Seconds until the window is over.",
 }
+READ: dict[str, Callable[[str], Any]] = {"array": lambda value: value.split(","), "integer": int}  # a parameter of an example, by its type
 NOT_COUNTED = ("401", "403", "406", "408", "413", "414", "417", "431", "501")  # refused before they are counted
 
 
@@ -134,7 +135,7 @@ def _shared_header(registry: ComponentRegistry, name: str, described: str) -> di
 def _values(parameter: dict[str, Any], usual: Iterable[Example]) -> dict[str, Any]:
     """As the examples send this parameter."""
     place = {"path": "path", "query": "query", "header": "headers"}[parameter["in"]]
-    written = {"array": lambda value: value.split(","), "integer": int}.get(parameter["schema"].get("type"), str)
+    written = READ.get(parameter["schema"].get("type"), str)
     sent = [(example, example.request.get(place, {}).get(parameter["name"])) for example in usual]
     return {example.name: {"summary": example.summary, "value": written(value)} for example, value in sent if value is not None}
 

@@ -31,6 +31,7 @@ HTTP = Regexp(r"^(https?://(\[[0-9a-fA-F:.]+\]|[^\s/:?#@\[\]]+)(:\d{1,5})?(/\S*)
 CURRENCIES = {currency for territory in get_global("territory_currencies") for currency in get_territory_currencies(territory)}
 CURRENCY = OneOf(CURRENCIES, error="Not a currency that anybody pays with (ISO 4217).")
 MAIL = Regexp(r"^smtps?(\+ssl|\+tls)?://.+$", error="Not an smtp:// or smtps:// URL.")
+FOLDER = Regexp(r"^(https?://[^\s/?#]+)?/([^\s?#]+/)?$", error="Not an address that begins with http://, https:// or / and ends with /.")
 HEADER = Regexp(r"^([A-Za-z][A-Za-z0-9-]*)?$", error="Not the name of a header, like X-Forwarded-Proto.")
 REFERRER_POLICIES = ["no-referrer", "same-origin", "strict-origin", "strict-origin-when-cross-origin"]  # none tells another site a path
 NO_FEATURES = "camera=(), display-capture=(), geolocation=(), microphone=(), midi=(), payment=(), usb=()"  # our pages use none of them
@@ -73,6 +74,7 @@ ORDERS_CANCEL_PER_MIN: int = env.int("ORDERS_CANCEL_PER_MIN", 600, validate=Rang
 PRODUCTS_READ_PER_MIN: int = env.int("PRODUCTS_READ_PER_MIN", 1200, validate=Range(min=0))
 RATE_LIMIT_URL: str = env.str("RATE_LIMIT_URL", "", validate=STORE)  # redis:// or redis+socket://
 DEMO_VALUES: bool = env.bool("DEMO_VALUES", False)  # the test cards and addresses of the sandbox: refused unless set
+PROBLEM_TYPE_BASE: str = env.str("PROBLEM_TYPE_BASE", "/problems/", validate=FOLDER)  # what comes before the name of a problem in its type
 SHOP_CURRENCY: str = env.str("SHOP_CURRENCY", "EUR", validate=CURRENCY)  # ISO 4217
 
 TIME_SCALE: float = env.float("TIME_SCALE", 1.0, validate=Range(min=0.01, max=100))  # multiplies what is read by ``scaled``
@@ -309,6 +311,7 @@ REST_FRAMEWORK = {
     "DEFAULT_AUTHENTICATION_CLASSES": ["orders.api.access.ClientTokenAuthentication"],
     "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated", "orders.api.access.HasScope"],
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
+    "DEFAULT_CONTENT_NEGOTIATION_CLASS": "orders.api.negotiation.Negotiation",
     "DEFAULT_PARSER_CLASSES": ["orders.api.body.Body"],
     "DEFAULT_THROTTLE_CLASSES": ["orders.api.rate_limits.ClientAndScope"],
     "EXCEPTION_HANDLER": "orders.api.problems.problem_handler",
@@ -317,6 +320,7 @@ REST_FRAMEWORK = {
     "URL_FORMAT_OVERRIDE": None,  # ?format= is as unknown as any other parameter
     "LIST_SERIALIZER_ERRORS_AS_DICT": True,
 }
+DRF_CANON = {"PROBLEM_TYPE_BASE": PROBLEM_TYPE_BASE}
 RATE_LIMITS_PER_MIN = {
     "orders:read": ORDERS_READ_PER_MIN,
     "orders:write": ORDERS_WRITE_PER_MIN,

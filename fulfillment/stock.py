@@ -82,6 +82,11 @@ def is_kept() -> Exists:
     return Exists(StockLevel.objects.filter(sku=OuterRef("sku")))
 
 
+def is_available() -> Exists:
+    """For rows with a ``sku``: a piece of it is promised to nobody now."""
+    return Exists(StockLevel.objects.filter(sku=OuterRef("sku"), on_hand__gt=F("reserved")))
+
+
 class OutOfStock(Exception):
     """Too few pieces of ``sku`` are available."""
 

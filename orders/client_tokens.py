@@ -42,7 +42,11 @@ class Scope(models.TextChoices):
 
 
 class NotRecognized(Exception):
-    """This token opens nothing; the message says why."""
+    """This token opens nothing; the message says why. ``reason``: in a word, for machines."""
+
+    def __init__(self, message: str, reason: str) -> None:
+        super().__init__(message)
+        self.reason = reason
 
 
 class ClientToken(models.Model):
@@ -99,13 +103,18 @@ def prefetched(lookup: str) -> "Prefetch[Any]":
 
 def why_not(token: Any) -> str:
     """Why a token (of ``known``) opens nothing now; empty: it does."""
+    return _end_of(token)[1]
+
+
+def _end_of(token: Any) -> tuple[str, str]:
+    """In a word and in words."""
     if token.revoked_at is not None:
-        return f"revoked {token.revoked_at:%Y-%m-%d %H:%M:%S} UTC"
+        return "revoked", f"revoked {token.revoked_at:%Y-%m-%d %H:%M:%S} UTC"
     if token.expires_at is not None and token.expires_at <= token.now:
-        return f"expired {token.expires_at:%Y-%m-%d %H:%M:%S} UTC"
+        return "expired", f"expired {token.expires_at:%Y-%m-%d %H:%M:%S} UTC"
     if token.client.is_staff:
-        return "its client is an operator"
-    return "" if token.client.is_active else "its client is not active"
+        return "inactive", "its client is an operator"
+    return ("", "") if token.client.is_active else ("inactive", "its client is not active")
 
 
 def recognize(secret: str) -> Any:
@@ -113,9 +122,10 @@ def recognize(secret: str) -> Any:
     prefix = tokens.prefix_of(KIND, secret)
     token = known().filter(prefix=prefix).first() if prefix else None
     if token is None or not tokens.matches(secret, token.digest):
-        raise NotRecognized("This token is not known here.")
-    if why := why_not(token):
-        raise NotRecognized(f"The token {prefix} opens nothing any more: {why}.")
+        raise NotRecognized("This token is not known here.", "unknown")
+    reason, why = _end_of(token)
+    if reason:
+        raise NotRecognized(f"The token {prefix} opens nothing any more: {why}.", reason)
     _note_use(token)
     return token
 
@@ -141,6 +151,8 @@ def unsaved(name: str) -> User:
     try:
         client.full_clean()
     except ValidationError as wrong:
+        if any(fault.code == "unique" for fault in wrong.error_dict.get("username", [])):
+            raise Refused(f"There is a client or an operator called {client.username} already. Nothing was done.") from None
         raise Refused(f"{' '.join(wrong.messages)} Nothing was done.") from None
     if tokens.is_prefix(KIND, client.username):
         raise Refused("This name is written like the prefix of a token: whoever revokes one might mean the other. Nothing was done.")
@@ -193,9 +205,12 @@ def revoke_all(name: str) -> list[str]:
 
 
 def _revoke(found: "QuerySet[ClientToken]", which: str) -> list[str]:
-    prefixes = list(found.filter(revoked_at=None).values_list("prefix", flat=True))
+    ends = dict(found.values_list("prefix", "revoked_at"))
+    prefixes = [prefix for prefix, revoked_at in ends.items() if revoked_at is None]
+    if not ends:
+        raise Refused(f"Neither a token nor a client with tokens is called {which}. Nothing was done.")
     if not prefixes:
-        raise Refused(f"Neither a client nor a token that could be revoked is called {which}. Nothing was done.")
+        raise Refused(f"{which} was revoked before, and opens nothing. Nothing was done.")
     ClientToken.objects.filter(prefix__in=prefixes).update(revoked_at=ShopNow())
     log.info("client tokens revoked: %s", ", ".join(prefixes))
     return prefixes

@@ -6,7 +6,7 @@ Source: https://www.postgresql.org/docs/current/errcodes-appendix.html
 
 import re
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import TypeVar
 
 import psycopg
@@ -124,6 +124,32 @@ def limited(within_s: float) -> Iterator[None]:
         with connection.cursor() as cursor:
             cursor.execute("SELECT set_config('statement_timeout', %s, true), set_config('lock_timeout', %s, true)", [limit, limit])
         yield
+
+
+@contextmanager
+def snapshot() -> Iterator[None]:
+    """Whatever is read inside is of one instant, and nothing can be written. Inside a transaction that has begun earlier it changes nothing.
+
+    The transaction begins as such (BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY), so it takes no statement more than any other.
+    """
+    if connection.in_atomic_block:
+        yield
+        return
+    connection.close_if_health_check_failed()
+    connection.ensure_connection()
+    session = connection.connection
+    session.isolation_level, session.read_only = psycopg.IsolationLevel.REPEATABLE_READ, True
+    try:
+        with transaction.atomic():
+            yield
+    finally:
+        if not session.closed:
+            session.isolation_level, session.read_only = None, None
+
+
+def kept_apart() -> AbstractContextManager[None]:
+    """What the database refuses inside spoils no transaction around it: that costs a savepoint, where there is one."""
+    return transaction.atomic() if connection.in_atomic_block else nullcontext()
 
 
 def write(within_s: float) -> None:

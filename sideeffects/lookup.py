@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Sequence
 
-from django.db import DatabaseError
+from django.db import DatabaseError, transaction
 
 from orders.database import is_unusable, limited, sqlstate
 from orders.models import Fact, Order
@@ -36,7 +36,9 @@ def _rows(facts: list[Fact]) -> list[Delivery]:
     if not facts:
         return []
     with limited(READ_WITHIN_S):
-        return list(Delivery.objects.filter(fact__in=facts))
+        rows = list(Delivery.objects.filter(fact__in=facts))
+        transaction.set_rollback(True)  # nothing was written; and within a larger transaction the limits end here, too
+    return rows
 
 
 def _of(fact: Fact, rows: list[Delivery]) -> list[Delivery]:

@@ -5,10 +5,11 @@ decides only when a thread begins, and never where the next request begins.
 """
 
 import re
+from collections.abc import Iterable
 
 from gunicorn.config import Config
 from gunicorn.http.body import ChunkedReader
-from gunicorn.http.errors import LimitRequestHeaders, NoMoreData, ParseException
+from gunicorn.http.errors import InvalidHeader, LimitRequestHeaders, NoMoreData, ParseException, UnsupportedTransferCoding
 from gunicorn.http.message import Request
 from gunicorn.http.parser import RequestParser
 from gunicorn.http.unreader import Unreader
@@ -110,6 +111,8 @@ class Reception(RequestParser):
             _settle_host(request)
         except (NoMoreData, StopIteration):
             self._wait_or_refuse()
+        except InvalidHeader as wrong:
+            self._end_with(_unknown_coding(getattr(wrong.req, "headers", [])) or wrong)
         except ParseException as wrong:
             self._end_with(wrong)
         else:
@@ -122,6 +125,9 @@ class Reception(RequestParser):
             self._end_with(LimitRequestHeaders(f"more than {HEAD_MOST_BYTES} bytes"))
 
     def _begin_body(self, request: Request) -> None:
+        if unknown := _unknown_coding(request.headers):
+            self._end_with(unknown)
+            return
         self.mesg = request
         self._head.clear()
         reader = request.body.reader
@@ -198,3 +204,10 @@ def _settle_host(request: Request) -> None:
         raise NoHost
     if not request.uri.startswith("/") and (host := split_request_uri(request.uri).netloc):
         request.headers = [(name, host if name == "HOST" else value) for name, value in request.headers]
+
+
+def _unknown_coding(headers: Iterable[tuple[str, str]]) -> UnsupportedTransferCoding | None:
+    """gunicorn would read some codings as if they were none, and refuse others in another way, whatever it can undo: chunks alone (RFC 9112, 6.1)."""
+    codings = [coding.strip(" \t") for name, value in headers if name == "TRANSFER-ENCODING" for coding in value.split(",")]
+    unknown = next((coding for coding in codings if coding and coding.lower() != "chunked"), None)
+    return UnsupportedTransferCoding(unknown) if unknown else None

@@ -18,7 +18,7 @@ InDoubt. Everything else waits: whatever raises the epoch, schedules, records a 
 
 from fulfillment.engine.attempt_keys import do_keys, was_refused
 from fulfillment.engine.backlog import postpone, postpone_all
-from fulfillment.engine.cancellation import can_be_cancelled, request_cancel
+from fulfillment.engine.cancellation import can_be_cancelled, cancel_outcome, request_cancel
 from fulfillment.engine.circuit_holds import open_circuit_incident, sentence_with_waiting
 from fulfillment.engine.circuit_probes import probe
 from fulfillment.engine.claim import Claim, Recorded
@@ -49,6 +49,7 @@ __all__ = [
     "at_risk_minor",
     "border",
     "can_be_cancelled",
+    "cancel_outcome",
     "chain_stopped",
     "could_not_start",
     "differs",

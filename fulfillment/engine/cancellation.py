@@ -11,7 +11,18 @@ from orders.timeline import EntryKind
 
 
 def request_cancel(saga: Saga, actor: str) -> str:
-    """Record a cancel on the locked saga. A repeated request gets the same answer.
+    """Record a cancel on the locked saga, where it can still change something. Returns what ``cancel_outcome`` says; a repeated request gets the same answer."""
+    outcome, at = cancel_outcome(saga), standing(saga)
+    if outcome in ("accepted", "pending") and at is not None and not saga.failure and not saga.cancel_requested_at:
+        record = at[0]
+        waits = (record.state in WAITING + SCHEDULED or record.state == StepState.PENDING) and saga.state == SagaState.RUNNING
+        append_entry(saga, EntryKind.CANCEL, to_state="requested", actor=actor)
+        save(saga, cancel_requested_at=ShopNow(), **({"wake_at": ShopNow()} if waits else {}))
+    return outcome
+
+
+def cancel_outcome(saga: Saga) -> str:
+    """What a cancel comes to, as the journal is now.
 
     "accepted". "pending": shipping is under way, and its outcome decides. "undoing": the order has failed, and is compensated anyway. "too_late": it has shipped,
     or has ended otherwise than cancelled.
@@ -24,10 +35,6 @@ def request_cancel(saga: Saga, actor: str) -> str:
     if at is None or pivot_succeeded(saga):
         return "too_late"
     record = at[0]
-    if not saga.cancel_requested_at:
-        waits = (record.state in WAITING + SCHEDULED or record.state == StepState.PENDING) and saga.state == SagaState.RUNNING
-        append_entry(saga, EntryKind.CANCEL, to_state="requested", actor=actor)
-        save(saga, cancel_requested_at=ShopNow(), **({"wake_at": ShopNow()} if waits else {}))
     pivot_is_open = is_pivot(saga, record) and record.state in (StepState.STARTED, StepState.IN_DOUBT)
     return "pending" if pivot_is_open or saga.state == SagaState.NEEDS_ATTENTION else "accepted"
 

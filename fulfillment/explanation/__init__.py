@@ -17,7 +17,7 @@ from fulfillment.explanation.states import PUBLIC, PUBLIC_COMPENSATION, PUBLIC_E
 from fulfillment.explanation.unreadable import nobody_can_work_on
 from fulfillment.models import Quarantine, Saga, SagaState, StepRecord, StepState
 from fulfillment.recovery import choices, version_of
-from orders.database import is_our_trouble
+from orders.database import is_our_trouble, kept_apart
 from orders.incidents import Incident
 from orders.models import Order
 
@@ -34,7 +34,8 @@ def explain(order: Order) -> Explanation:
     if waiting is not None:
         return nobody_can_work_on(order, waiting, "")
     try:
-        return _explain(order)
+        with kept_apart():
+            return _explain(order)
     except Exception as error:
         if is_our_trouble(error):
             raise

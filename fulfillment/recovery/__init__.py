@@ -40,7 +40,7 @@ from fulfillment.recovery.reconciliations import (
     reconciliation_failed,
 )
 from fulfillment.recovery.requests import Answer, Request
-from fulfillment.recovery.safe_actions import can_be_cancelled, cancel, retry_now
+from fulfillment.recovery.safe_actions import can_be_cancelled, cancel, cancel_outcome, retry_now
 from fulfillment.recovery.sweep import due, not_published
 from fulfillment.recovery.sweep_memory import Memory
 from orders.operators import Refused
@@ -62,6 +62,7 @@ __all__ = [
     "awake",
     "can_be_cancelled",
     "cancel",
+    "cancel_outcome",
     "choices",
     "contained",
     "decide",

@@ -1,6 +1,8 @@
 """Safe actions: a cancel and "try now" need no version. Whatever a person has seen before, they can do no harm."""
 
 import logging
+from collections.abc import Callable
+from typing import TypeVar
 
 from django.db.models import Subquery
 
@@ -16,6 +18,8 @@ from orders.operators import Actor
 from orders.timeline import EntryKind
 
 log = logging.getLogger(__name__)
+
+Said = TypeVar("Said")
 
 
 def cancel(order_number: str, actor: str) -> str:
@@ -40,12 +44,21 @@ def _cancel(order_number: str, actor: str) -> str:
 
 def can_be_cancelled(saga: Saga) -> bool:
     """Whether ``cancel`` would change something now. False also where the saga's rows cannot be read."""
+    return _of_readable(saga, engine.can_be_cancelled) or False
+
+
+def cancel_outcome(saga: Saga) -> str | None:
+    """What ``cancel`` would say now, without recording anything. None: the saga's rows cannot be read."""
+    return _of_readable(saga, engine.cancel_outcome)
+
+
+def _of_readable(saga: Saga, ask: Callable[[Saga], Said]) -> Said | None:
     try:
-        return engine.can_be_cancelled(saga)
+        return ask(saga)
     except Exception as error:
         if is_our_trouble(error):
             raise
-        return False
+        return None
 
 
 def retry_now(order_number: str, actor: Actor) -> str:

@@ -3,6 +3,7 @@
 DRF imports this module while it imports its own views, so nothing here may import those (or drf_canon, which does).
 """
 
+from enum import StrEnum
 from typing import Any
 
 from rest_framework.authentication import BaseAuthentication
@@ -14,7 +15,19 @@ from orders import client_tokens
 from orders.client_tokens import NotRecognized
 
 SCHEMES = ("bearer", "token")
+REALM = 'Bearer realm="api"'
 WRITTEN = "Send one header: Authorization: Bearer YOUR-TOKEN"
+
+
+class Reason(StrEnum):
+    """Why a request is answered 401, for machines. The last three: only to whoever has the whole token."""
+
+    MISSING = "missing"
+    MALFORMED = "malformed"
+    UNKNOWN = "unknown"
+    EXPIRED = "expired"
+    REVOKED = "revoked"
+    INACTIVE = "inactive"
 
 
 class LacksScope(PermissionDenied):
@@ -28,6 +41,17 @@ class LacksScope(PermissionDenied):
         self.auth_header = f'Bearer error="insufficient_scope", scope="{scope}"'  # RFC 6750
 
 
+class TokenRefused(AuthenticationFailed):
+    def __init__(self, sentence: str, reason: Reason) -> None:
+        super().__init__(sentence)
+        self.reason = reason
+
+
+def challenge(reason: str) -> str:
+    """``WWW-Authenticate``. Whoever has sent no token is not told that one is wrong (RFC 6750, 3.1)."""
+    return REALM if reason in (Reason.MISSING, Reason.MALFORMED) else f'{REALM}, error="invalid_token"'
+
+
 class ClientTokenAuthentication(BaseAuthentication):
     """``request.user`` is the client, ``request.auth`` its token."""
 
@@ -36,15 +60,15 @@ class ClientTokenAuthentication(BaseAuthentication):
         if not words:
             return None
         if len(words) != 2 or words[0].lower() not in SCHEMES:
-            raise AuthenticationFailed(WRITTEN)
+            raise TokenRefused(WRITTEN, Reason.MALFORMED)
         try:
             token = client_tokens.recognize(words[1])
         except NotRecognized as why:
-            raise AuthenticationFailed(str(why)) from None
+            raise TokenRefused(str(why), Reason(why.reason)) from None
         return token.client, token
 
     def authenticate_header(self, request: Request) -> str:
-        return 'Bearer realm="api"'
+        return REALM
 
 
 class HasScope(BasePermission):

@@ -6,8 +6,9 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import IO, Any
 
-from rest_framework.exceptions import ParseError
+from rest_framework.exceptions import ErrorDetail, ValidationError
 from rest_framework.parsers import JSONParser, get_encoding  # type: ignore[attr-defined]  # newer than the stubs
+from rest_framework.request import Request
 from rest_framework.utils.json import strict_constant
 
 LONGEST_NUMBER = 40  # digits; Python itself stops later, with words about its own settings
@@ -27,9 +28,21 @@ class Body(JSONParser):
         try:
             return json.load(text, parse_constant=strict_constant, parse_int=_whole_number, object_pairs_hook=_members)
         except ValueError as malformed:
-            raise ParseError(f"JSON parse error - {malformed}") from None
+            raise _unreadable(str(malformed)) from None
         except RecursionError:
-            raise ParseError("JSON parse error - nested too deeply") from None
+            raise _unreadable("it is nested too deeply") from None
+
+
+def body_of(request: Request) -> Any:
+    """Raises ValidationError: it cannot be read, or there is none."""
+    data = request.data
+    if request.stream is None:
+        raise ValidationError(ErrorDetail("The body is empty, and must be a JSON object.", "empty_body"))
+    return data
+
+
+def _unreadable(why: str) -> ValidationError:
+    return ValidationError(ErrorDetail(f"The body cannot be read as JSON: {why}.", "invalid_json"))
 
 
 def _whole_number(written: str) -> int:

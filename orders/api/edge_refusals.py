@@ -16,6 +16,9 @@ EXPECTATION_FAILED = Problem("expectation-failed", "The expectation cannot be me
 HEADERS_TOO_LARGE = Problem("headers-too-large", "The headers are too large", 431)
 UNKNOWN_TRANSFER_CODING = Problem("unknown-transfer-coding", "The transfer coding is not known here", 501)
 
+# Those that nothing else answers.
+OF_THE_EDGE = (TIMED_OUT, TARGET_TOO_LONG, UNKNOWN_ENCODING, EXPECTATION_FAILED, HEADERS_TOO_LARGE, UNKNOWN_TRANSFER_CODING)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Refusal:

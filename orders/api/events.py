@@ -7,12 +7,14 @@ in that order (its ``seq``) never changes. Side effects and incidents are writte
 from collections.abc import Sequence
 from typing import Any
 
-from django.db.models import F, Q, QuerySet, Window
+from django.db.models import F, Q, Window
 from django.db.models.functions import RowNumber
+from drf_canon.errors import QueryParamError
+from rest_framework.exceptions import ErrorDetail
 
-from fulfillment.models import SagaState
+from fulfillment.models import SagaState, StepState
 from orders.api.parameters import Number, Paged
-from orders.models import Order
+from orders.models import Order, Status
 from orders.timeline import EntryKind, TimelineEntry, sentence
 
 SUBJECTS: dict[str, str] = {
@@ -27,17 +29,30 @@ EVENTS = (
     Q(kind__in=[EntryKind.ORDER, EntryKind.STEP, EntryKind.HELD, EntryKind.CANCEL]) | WITH_A_PERSON
 )  # any other move of a saga is told by its order and its steps
 
+TYPES = (
+    *(f"order.{status.value}" for status in Status),
+    "order.needs_attention",
+    *(f"step.{state.value}" for state in StepState),
+    *("step.held", "step.released", "cancel.requested", "cancel.too_late"),
+)
+CURSOR = "`next_cursor` of the page before: the `seq` of the last event that you have seen."
+
 
 class EventQuery(Paged):
     """``cursor``: the ``seq`` of the last event that was seen."""
 
-    cursor = Number(min_value=0, default=0, help_text="`next_cursor` of the page before: the `seq` of the last event that you have seen.")  # type: ignore[assignment]  # a number here
+    cursor = Number(min_value=0, default=0, help_text=CURSOR)  # type: ignore[assignment]  # a number here
 
 
-def events_of(order: Order, after: int, count: int) -> QuerySet[TimelineEntry]:
-    """The first ``count`` behind ``after``, as they happened."""
-    numbered = TimelineEntry.objects.filter(EVENTS, order=order).annotate(seq=Window(RowNumber(), order_by=F("pk").asc()))
-    return numbered.filter(seq__gt=after).order_by("seq")[:count]
+def events_of(order: Order, after: int, count: int) -> list[Any]:
+    """The first ``count`` behind ``after``, as they happened. Raises QueryParamError: there is no event ``after``, so that whatever happens next would be missed."""
+    of_the_order = TimelineEntry.objects.filter(EVENTS, order=order)
+    numbered = of_the_order.annotate(seq=Window(RowNumber(), order_by=F("pk").asc()))
+    found = list(numbered.filter(seq__gt=after).order_by("seq")[:count])
+    if not found and after > (last := of_the_order.count()):
+        message = f"Must be the `next_cursor` of an answer about this order. Its last event is {last}."
+        raise QueryParamError({"cursor": [ErrorDetail(message, "invalid")]})
+    return found
 
 
 def shown(entries: Sequence[Any]) -> list[dict[str, Any]]:

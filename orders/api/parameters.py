@@ -11,8 +11,9 @@ from rest_framework.exceptions import ErrorDetail
 from rest_framework.request import Request
 
 PAGE_SIZE, MAX_PAGE_SIZE = 25, 100
-EXPAND = "More to show, with commas between the names."
-FIELDS = "What to show, with commas between the names. Without it: all of them."
+SEVERAL = "with commas between the names, or one name in each of several"
+EXPAND = f"More to show, {SEVERAL}."
+FIELDS = f"What to show beside `number`, {SEVERAL}. Without it: all of them."
 LONGEST_NUMBER = 9  # digits
 RFC_3339 = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)", re.ASCII | re.IGNORECASE)
 UNKNOWN = ErrorDetail("This parameter is not known.", "unknown_parameter")
@@ -26,9 +27,10 @@ class Parameters(serializers.Serializer[Any]):
     def of(cls, request: Request) -> Mapping[str, Any]:
         """The values, by name. Raises QueryParamError."""
         given = request.query_params
-        asked = cls(data=given.dict())
+        several = {name for name, field in cls().fields.items() if isinstance(field, Names)}
+        asked = cls(data=given.dict() | {name: ",".join(given.getlist(name)) for name in several & given.keys()})
         faults: dict[str, Any] = {} if asked.is_valid() else dict(asked.errors)
-        faults |= {name: [DOUBLED] for name, values in given.lists() if len(values) > 1}
+        faults |= {name: [DOUBLED] for name, values in given.lists() if len(values) > 1 and name not in several}
         faults |= {name: [UNKNOWN] for name in given if name not in asked.fields}
         if faults:
             raise QueryParamError(faults)
@@ -37,7 +39,7 @@ class Parameters(serializers.Serializer[Any]):
 
 
 class Names(serializers.CharField):
-    """Some of the ``known`` names, with commas between them."""
+    """Some of the ``known`` names, with commas between them. The parameter may stand more than once: it is then read as one list."""
 
     default_error_messages: ClassVar = {"unknown_value": "Not known here: {unknown}. Known: {known}."}
 
@@ -46,7 +48,9 @@ class Names(serializers.CharField):
         self.known = tuple(known)
 
     def to_internal_value(self, data: Any) -> tuple[str, ...]:  # type: ignore[override]  # several of what its parent reads
-        names = tuple(dict.fromkeys(super().to_internal_value(data).split(",")))
+        names = tuple(dict.fromkeys(name.strip() for name in super().to_internal_value(data).split(",") if name.strip()))
+        if not names:
+            self.fail("blank")
         if unknown := [name for name in names if name not in self.known]:
             self.fail("unknown_value", unknown=", ".join(map(repr, unknown)), known=", ".join(self.known))
         return names
@@ -83,13 +87,13 @@ class Instant(serializers.DateTimeField):
 class Paged(Parameters):
     """Of a list. A page that is larger than the largest is the largest."""
 
-    cursor = serializers.CharField(required=False, help_text="`next_cursor` of the page before, with the same filters.")
+    cursor = serializers.CharField(required=False, help_text="`next_cursor` of the page before, with the same filters. It does not expire.")
     page_size = Number(min_value=1, default=PAGE_SIZE, help_text=f"At most {MAX_PAGE_SIZE}; more counts as that.")
 
     def validate_page_size(self, value: int) -> int:
         return min(value, MAX_PAGE_SIZE)
 
 
-def without_pages(asked: Mapping[str, Any]) -> dict[str, Any]:
-    """What all pages of one list have in common."""
-    return {name: value for name, value in asked.items() if name not in Paged().fields}
+def filters(asked: Mapping[str, Any], of: Parameters) -> dict[str, Any]:
+    """What all pages of one list have in common. What is shown of an order may change from page to page."""
+    return {name: value for name, value in asked.items() if name not in Paged().fields and not isinstance(of.fields[name], Names)}

@@ -83,12 +83,12 @@ def place(client: User, key: str, wanted: dict[str, Any], correlation_id: str) -
     return Placed(order, lines, replayed=False)
 
 
-def refuse_what_was_valid_once(client: User, key: str) -> None:
-    """Of a body that is not valid. Raises OrderProblem: its key has placed an order, so that "nothing was placed" would be wrong: the rules have changed since,
+def refuse_what_was_valid_once(client: User, key: str, faults: ValidationError) -> None:
+    """Of a body with ``faults``. Raises OrderProblem: its key has placed an order, so that "nothing was placed" would be wrong: the rules have changed since,
     or the body.
     """
     if (order := _under(client, key)) is not None:
-        raise _key_reused(order, "and this body is not valid")
+        raise _key_reused(order, "and this body is not valid", faults)
 
 
 def also_not_sold(faults: Mapping[str, Any], body: Any) -> Mapping[str, Any]:
@@ -122,9 +122,9 @@ def _under(client: User, key: str) -> Order | None:
     return Order.objects.get(client_id=client.pk, idempotency_key=key) if is_used else None
 
 
-def _key_reused(order: Order, but: str) -> OrderProblem:
+def _key_reused(order: Order, but: str, faults: ValidationError | None = None) -> OrderProblem:
     message = f"This key has placed {order.number}, {but}. Nothing was placed now. Read GET /api/v1/orders/{order.number} first: "
-    return OrderProblem(KEY_REUSED, message + "it may be the order that you want.", order=order.number)
+    return OrderProblem(KEY_REUSED, message + "it may be the order that you want.", faults, order=order.number)
 
 
 def _refuse_an_unexpected_total(wanted: dict[str, Any], total_minor: int, placed: Order | None) -> None:

@@ -2,7 +2,8 @@
 
 import codecs
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from types import TracebackType
 from typing import Any
 
 from django.conf import settings
@@ -11,13 +12,14 @@ from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.http.response import HttpResponseBase
 from django.views import defaults
 from drf_canon.errors import INTERNAL_ERROR, NOT_FOUND, Problem, ProblemError, exception_handler, get_violations
+from drf_canon.errors.exceptions import BODY
 from drf_canon.errors.handler import ABOUT_BLANK, CONTENT_TYPE
-from rest_framework.exceptions import APIException, ValidationError
+from rest_framework.exceptions import APIException, NotAuthenticated, ValidationError
 from rest_framework.response import Response
 
 from orders import tracing
 from orders.api import unavailable
-from orders.api.access import LacksScope
+from orders.api.access import LacksScope, Reason, TokenRefused, challenge
 from orders.database import is_our_trouble
 
 KEY_REUSED = Problem("idempotency-key-reused", "This Idempotency-Key was used for another order", 422)
@@ -41,13 +43,45 @@ REQUEST_ID, ROUTE, CLIENT = "shop.request_id", "shop.route", "shop.client"  # in
 
 
 class OrderProblem(ProblemError):
-    """A problem whose document has members of its own (RFC 9457, 3.2), for example ``order``: the number of the order that there is."""
+    """A problem whose document has members of its own (RFC 9457, 3.2), for example ``order``: the number of the order that there is.
+
+    ``faults``: of the request, told beside it.
+    """
 
     auth_header = ""  # DRF makes it WWW-Authenticate
 
-    def __init__(self, problem: Problem, detail: str, **members: Any) -> None:
+    def __init__(self, problem: Problem, detail: str, faults: ValidationError | None = None, **members: Any) -> None:
         super().__init__(problem, detail)
+        self.faults = faults
         self.members = members
+
+
+class SeveralFaults(ValidationError):
+    """Of several parts of one request: its body, its headers, its parameters."""
+
+    def __init__(self, parts: Sequence[ValidationError]) -> None:
+        super().__init__({})
+        self.parts = parts
+
+
+class Faults:
+    """Usage: ``with faults: read one part of a request``, for each part; then ``tell``. So a client hears of all at once, and not of one part after the other."""
+
+    def __init__(self) -> None:
+        self._found: list[ValidationError] = []
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> bool:
+        if isinstance(error, ValidationError):
+            self._found.append(error)
+        return isinstance(error, ValidationError)
+
+    def tell(self) -> None:
+        """Raises SeveralFaults: there are some."""
+        if self._found:
+            raise SeveralFaults(self._found)
 
 
 def problem_handler(error: Exception, context: dict[str, Any]) -> Response | HttpResponse | None:
@@ -63,26 +97,42 @@ def problem_handler(error: Exception, context: dict[str, Any]) -> Response | Htt
         response.data |= {"type": named.type, "title": named.title}
     response.data["code"] = _code(error, response.data)
     response.data["request_id"] = request_id(context["request"])
+    if isinstance(error, TokenRefused | NotAuthenticated):
+        response.data["reason"] = error.reason if isinstance(error, TokenRefused) else Reason.MISSING
+        response.headers["WWW-Authenticate"] = challenge(response.data["reason"])
     if isinstance(error, OrderProblem):
         response.data |= error.members
         if response.status_code == NOT_TAKEN.status:
             return unavailable.retry_later(response)
     if isinstance(error, ValidationError):
-        codes = get_violations(error.get_codes(), "")
-        for violation, code in zip(response.data.get("errors", []), codes, strict=True):
-            violation["code"] = code["detail"]
-        _shorten(response.data)
+        violations = _violations(error)
+        response.data |= {"detail": _in_short(len(violations))} | _errors(violations)
+    elif isinstance(error, OrderProblem) and error.faults is not None:
+        response.data |= _errors(_violations(error.faults))
     return response
 
 
-def _shorten(document: dict[str, Any]) -> None:
+def _violations(error: ValidationError) -> list[dict[str, Any]]:
+    """As ``drf_canon`` makes them, each with its code."""
+    if isinstance(error, SeveralFaults):
+        return [violation for part in error.parts for violation in _violations(part)]
+    told = get_violations(error.detail, getattr(error, "location", BODY))
+    codes = get_violations(error.get_codes(), "")
+    return [{**violation, "code": code["detail"]} for violation, code in zip(told, codes, strict=True)]
+
+
+def _in_short(wrong: int) -> str:
+    if wrong == 1:
+        return "1 thing is wrong: `errors` names it."
+    return f"{wrong} things are wrong: `errors` names {'each' if wrong <= MOST_ERRORS else f'the first {MOST_ERRORS}'}."
+
+
+def _errors(violations: list[dict[str, Any]]) -> dict[str, Any]:
     """What a client can read and a log can hold, however much is wrong."""
-    errors = document.get("errors", [])
-    if len(errors) > MOST_ERRORS:
-        document["errors"], document["more_errors"] = errors[:MOST_ERRORS], True
-    for violation in document.get("errors", []):
+    for violation in violations[:MOST_ERRORS]:
         for member in ("pointer", "detail"):
             violation[member] = str(violation[member])[:MOST_LETTERS]
+    return {"errors": violations[:MOST_ERRORS]} | ({"more_errors": True} if len(violations) > MOST_ERRORS else {})
 
 
 def _insufficient_scope(error: LacksScope) -> OrderProblem:
@@ -127,7 +177,7 @@ def _why(refused: Exception) -> str:
         return f"A request may have {settings.DATA_UPLOAD_MAX_NUMBER_FIELDS} parameters or fields at most."
     if isinstance(refused, DisallowedHost):
         return "Its Host header names a host that this shop does not serve."
-    return "Django refused it before any of our code saw it."
+    return "It cannot be served as it was sent."
 
 
 def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:

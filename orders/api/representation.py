@@ -3,7 +3,7 @@ of it.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +12,8 @@ from django.db.models import Exists, OuterRef, QuerySet
 
 from fulfillment import recovery
 from fulfillment.explanation import explain
-from fulfillment.models import Saga, StepRecord, StepState, records_of
+from fulfillment.models import FINAL, Saga, StepRecord, StepState, records_of
+from orders.database import snapshot
 from orders.incidents import unresolved
 from orders.models import Order, OrderLine, Product, Status
 from orders.timeline import EntryKind, TimelineEntry, history, sentence
@@ -50,7 +51,7 @@ def _history(orders: Orders) -> Orders:
 
 @dataclass(frozen=True)
 class Field:
-    """``prepare``: reads for all orders of an answer what ``load`` cannot join."""
+    """``prepare``: reads for all orders of an answer what ``load`` cannot join, and what never changes: it is read behind the snapshot."""
 
     show: Callable[[Order], Any]
     load: Callable[[Orders], Orders] | None = None
@@ -68,11 +69,29 @@ def _tracking_number(order: Order) -> str | None:
 
 
 def _read_plans(orders: Sequence[Order]) -> None:
-    """In one statement. If one of them cannot be read, each is read when it is needed."""
+    """In one statement. If one of them cannot be read, each is read when it is needed. Outside of a transaction, which such an error would spoil."""
     sagas = {order.saga.pk: order.saga for order in orders if order.status in Status.groups()["open"] and hasattr(order, "saga")}
     with suppress(InternalError, DataError):
         for pk, plan in Saga.objects.filter(pk__in=sagas).values_list("pk", "plan") if sagas else ():
             sagas[pk].plan = plan
+
+
+def _was_to_be_cancelled(orders: Orders) -> Orders:
+    asked = TimelineEntry.objects.filter(order=OuterRef("pk"), kind=EntryKind.CANCEL)
+    return _records(orders).annotate(was_to_be_cancelled=Exists(asked))
+
+
+def cancel(order: Order) -> str | None:
+    """What has become of a cancel, in the words with which one is answered. None: nobody has asked for one, and nothing is undone anyway.
+
+    The engine forgets a cancel that came too late. The history does not.
+    """
+    if order.status == Status.CANCELLED:
+        return "cancelled"
+    saga = getattr(order, "saga", None)
+    if saga is not None and saga.state not in FINAL and (saga.cancel_requested_at or saga.failure):
+        return recovery.cancel_outcome(saga)
+    return "too_late" if vars(order)["was_to_be_cancelled"] else None
 
 
 def allowed_actions(order: Order) -> list[str]:
@@ -80,6 +99,8 @@ def allowed_actions(order: Order) -> list[str]:
     saga = getattr(order, "saga", None)
     return ["cancel"] if saga is not None and recovery.can_be_cancelled(saga) else []
 
+
+UNNAMED = {"name": "", "line1": "", "country": ""}  # what is left out of the address of a customer who was forgotten
 
 SUMMARY: Mapping[str, Field] = {
     "number": Field(lambda order: order.number),
@@ -95,9 +116,10 @@ SUMMARY: Mapping[str, Field] = {
 }
 DETAILS: Mapping[str, Field] = {
     "customer": Field(lambda order: {"email": order.customer_email, "name": order.customer_name}),
-    "shipping_address": Field(lambda order: order.shipping_address),
+    "shipping_address": Field(lambda order: UNNAMED | order.shipping_address),
     "tracking_number": Field(_tracking_number, _records),
     "allowed_actions": Field(allowed_actions, _records, _read_plans),
+    "cancel": Field(cancel, _was_to_be_cancelled, _read_plans),
 }
 FIELDS = {**SUMMARY, **DETAILS}
 FIELDS_OF_LISTS = tuple(FIELDS)
@@ -151,7 +173,7 @@ def why(order: Order) -> dict[str, Any]:
         "sentence": explanation.public,
         "since": explanation.since,
         "next_at": explanation.next_at,
-        "blocked_on": explanation.public_blocked_on,
+        "blocked_on": explanation.public_blocked_on or None,
     }
 
 
@@ -190,12 +212,20 @@ EXPANDED_IN_LISTS = tuple(name for name, expansion in EXPANSIONS.items() if expa
 # --- answers -----------------------------------------------------------------------------------------------------------
 
 
+IN_ONE_STATEMENT = (None, _lines, _attention)  # lines have a statement of their own, and never change
+
+
 @dataclass(frozen=True)
 class View:
-    """Which parts of an order an answer has."""
+    """Which parts of an order an answer has. Usage: ``load`` and ``expand`` within ``one_instant``, ``show`` behind it."""
 
     fields: Sequence[str]
     expanded: Sequence[str] = ()
+
+    def one_instant(self) -> AbstractContextManager[None]:
+        """A snapshot of the database, where an answer is read by several statements: they would else tell of several instants."""
+        is_simple = not self.expanded and all(FIELDS[name].load in IN_ONE_STATEMENT for name in self.fields)
+        return nullcontext() if is_simple else snapshot()
 
     def load(self, orders: Orders) -> Orders:
         """In a fixed number of statements, however many orders there are."""
@@ -204,10 +234,13 @@ class View:
             orders = load(orders) if load is not None else orders
         return orders
 
-    def show(self, orders: Sequence[Order]) -> list[dict[str, Any]]:
-        for prepare in filter(None, (FIELDS[name].prepare for name in self.fields)):
-            prepare(orders)
-        expanded = {name: EXPANSIONS[name].show(orders) for name in self.expanded}
+    def expand(self, orders: Sequence[Order]) -> Mapping[str, Values]:
+        return {name: EXPANSIONS[name].show(orders) for name in self.expanded}
+
+    def show(self, orders: Sequence[Order], expanded: Mapping[str, Values]) -> list[dict[str, Any]]:
+        for prepare in dict.fromkeys(FIELDS[name].prepare for name in self.fields):
+            if prepare is not None:
+                prepare(orders)
         return [
             {name: FIELDS[name].show(order) for name in self.fields} | {name: values[order.pk] for name, values in expanded.items()}
             for order in orders
@@ -221,4 +254,6 @@ def placed(order: Order, lines: Iterable[OrderLine]) -> dict[str, Any]:
 
 
 def product(item: Product) -> dict[str, Any]:
-    return {"sku": item.sku, "name": item.name, "price_minor": item.price_minor, "currency": item.currency}
+    """``item``: with ``available``, as the catalogue's views read it."""
+    shown = {name: getattr(item, name) for name in ("sku", "name", "price_minor", "currency")}
+    return shown | {"available": vars(item)["available"]}

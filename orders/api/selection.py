@@ -15,14 +15,14 @@ from rest_framework import serializers
 from rest_framework.exceptions import ErrorDetail
 
 from orders.api import representation as shown
-from orders.api.parameters import EXPAND, Instant, Names, Paged
+from orders.api.parameters import EXPAND, SEVERAL, Instant, Names, Paged
 from orders.api.placing import composed
 from orders.api.serializers import Email, Text
 from orders.models import Order, Status
 
 RANGES = ("placed", "updated")
 GROUPS = "`open`: it may still move. `ended`: it does not. `failed`: it has ended, and was neither fulfilled nor cancelled."
-SHOWN = f"What to show, with commas between the names. Without it: `{'`, `'.join(shown.SUMMARY)}`."
+SHOWN = f"What to show beside `number`, {SEVERAL}. Without it: `{'`, `'.join(shown.SUMMARY)}`."
 FILTERS = {"status", "status_group", "reference", "customer_email", "sku", "failure_code"}  # each has an index of its own
 COLUMNS = {"failure_code": "failure_code", "customer_email": "customer_email__iexact"}  # of filters with one value
 

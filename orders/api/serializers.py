@@ -28,9 +28,13 @@ NOT_EVERYWHERE = ("city", "state", "postal_code")
 WHERE_NEEDED = "Needed where the country has it."
 CARD_NUMBER = f"{REFUSED['card_number']} It was not kept: send the token that your payment provider has given for it."
 
+NO_ARRAY: dict[str, Any] = {"not_a_list": "Must be an array, in square brackets."}
+
 
 class Strict(serializers.Serializer[Any]):
     """Refuses what it does not know, and what stands there twice; together with whatever else is wrong."""
+
+    default_error_messages: ClassVar = {"invalid": "Must be an object, in braces."}
 
     def to_internal_value(self, data: Any) -> Any:
         faults = _faults_of_names(data, self.fields)
@@ -186,7 +190,7 @@ class RequestedOrder(Strict):
     reference = Text(max_length=80, required=False, allow_blank=True, default="", help_text="Your own number or name for the order.")
     currency = Text(help_text="The shop's, in which its prices are. ISO 4217.")
     customer = Customer()
-    lines = RequestedLine(many=True, allow_empty=False, max_length=MAX_LINES)  # type: ignore[call-arg]
+    lines = RequestedLine(many=True, allow_empty=False, max_length=MAX_LINES, error_messages=NO_ARRAY)  # type: ignore[call-arg]
     payment = Payment()
     shipping_address = Address()
     expected_total_minor = Count(

@@ -15,8 +15,9 @@ from rest_framework.views import APIView
 from fulfillment import recovery, stock
 from orders.api import answers, events, pages, placing, selection
 from orders.api import representation as shown
-from orders.api.parameters import EXPAND, FIELDS, Names, Paged, Parameters, without_pages
-from orders.api.problems import INVALID_STATE, KEY_REUSED, NOT_TAKEN, REFERENCE_TAKEN, TOTAL_DIFFERS, OrderProblem, request_id
+from orders.api.body import body_of
+from orders.api.parameters import EXPAND, FIELDS, Names, Paged, Parameters, filters
+from orders.api.problems import INVALID_STATE, KEY_REUSED, NOT_TAKEN, REFERENCE_TAKEN, TOTAL_DIFFERS, Faults, OrderProblem, request_id
 from orders.api.reference.answered import NOT_CHANGED, refusals
 from orders.api.reference.parameters import KEY, NEXT_PAGE, NO_FIELDS, NUMBER, PLACED, REVALIDATED, SKU
 from orders.api.revalidation import answer_unless_known
@@ -31,10 +32,7 @@ class ReadOrder(Parameters):
 
 
 # What a cancel may be answered with that was not recorded.
-NOT_CANCELLED = {
-    "too_late": "is {}: it has been shipped or has ended, and can no longer be cancelled.",
-    "unreadable": "cannot be cancelled now: it is being looked at by a person. Nothing was recorded.",
-}
+NOT_CANCELLED = ("too_late", "unreadable")
 
 
 class Orders(APIView):
@@ -50,13 +48,15 @@ class Orders(APIView):
     def get(self, request: Request) -> Response:
         """Filters, pages and what is shown: see ``selection.OrderQuery``."""
         asked = selection.OrderQuery.of(request)
-        cursors = pages.Cursors("orders", without_pages(asked))
+        cursors = pages.Cursors("orders", filters(asked, selection.OrderQuery()))
         view, count, client_id = _view(asked, shown.SUMMARY), asked["page_size"], _client(request).pk
         position = cursors.position(asked.get("cursor"))
-        found = list(selection.page_of(view.load(Order.objects.all()), client_id, asked, position, count + 1))
-        has_more, orders = len(found) > count, found[:count]
+        with view.one_instant():
+            found = list(selection.page_of(view.load(Order.objects.all()), client_id, asked, position, count + 1))
+            has_more, orders = len(found) > count, found[:count]
+            expanded = view.expand(orders)
         following = cursors.made_of(selection.position_of(orders[-1], asked)) if has_more else None
-        return pages.answer(request, view.show(orders), has_more, following)
+        return pages.answer(request, view.show(orders, expanded), has_more, following)
 
     @extend_schema(
         operation_id="place_order",
@@ -72,13 +72,15 @@ class Orders(APIView):
     )
     def post(self, request: Request) -> Response:
         """201 as soon as the order is durable; fulfilment goes on. A declined card is not an HTTP error: the order ends payment_failed."""
-        Parameters.of(request)
-        key = placing.key_of(request.headers.get("Idempotency-Key"))
-        wanted = RequestedOrder(data=request.data)
-        if not wanted.is_valid():
-            placing.refuse_what_was_valid_once(_client(request), key)
-            raise ValidationError(placing.also_not_sold(wanted.errors, request.data))
-        placed = placing.place(_client(request), key, wanted.validated_data, request_id(request))
+        faults, key, wanted = Faults(), "", {}
+        with faults:
+            Parameters.of(request)
+        with faults:
+            key = placing.key_of(request.headers.get("Idempotency-Key"))
+        with faults:
+            wanted = _wanted(request, key)
+        faults.tell()
+        placed = placing.place(_client(request), key, wanted, request_id(request))
         headers = {"Location": f"/api/v1/orders/{placed.order.number}"} | ({"Idempotent-Replayed": "true"} if placed.replayed else {})
         return Response(shown.placed(placed.order, placed.lines), status=201, headers=headers)
 
@@ -97,7 +99,10 @@ class OrderDetail(APIView):
         """Whoever has it already, as it is, is told so (304)."""
         asked = ReadOrder.of(request)
         view = _view(asked, shown.FIELDS)
-        (document,) = view.show([_find(view.load(_own(request)), number)])
+        with view.one_instant():
+            orders = [_find(view.load(_own(request)), number)]
+            expanded = view.expand(orders)
+        (document,) = view.show(orders, expanded)
         return answer_unless_known(request, document)
 
 
@@ -115,7 +120,7 @@ class OrderEvents(APIView):
         """``next_cursor`` is the last ``seq``, also where nothing follows yet: whoever asks for what is behind it later misses nothing."""
         asked = events.EventQuery.of(request)
         after, count = asked["cursor"], asked["page_size"]
-        found = events.shown(list(events.events_of(_find(_own(request), number), after, count + 1)))
+        found = events.shown(events.events_of(_find(_own(request), number), after, count + 1))
         has_more, data = len(found) > count, found[:count]
         return pages.answer(request, data, has_more, str(data[-1]["seq"] if data else after))
 
@@ -139,13 +144,17 @@ class Cancel(APIView):
         """200: it is cancelled. 202: recorded, and honoured at the next step border ("accepted"); shipping is under way and decides ("pending"); or it has
         failed and is undone anyway ("undoing"). 409: the parcel has left, or the order has ended otherwise.
         """
-        Parameters.of(request)
-        Strict(data=request.data).is_valid(raise_exception=True)
+        faults = Faults()
+        with faults:
+            Parameters.of(request)
+        with faults:
+            Strict(data=request.data).is_valid(raise_exception=True)
+        faults.tell()
         outcome = recovery.cancel(_find(_own(request), number).number, request.user.get_username())
         order = _find(shown.View(["allowed_actions"]).load(_own(request)), number)
         if outcome in NOT_CANCELLED:
-            members = {"order": number, "order_status": order.status, "allowed_actions": shown.allowed_actions(order)}
-            raise OrderProblem(INVALID_STATE, f"{number} {NOT_CANCELLED[outcome].format(order.status)}", **members)
+            members: dict[str, Any] = {"order": number, "order_status": order.status, "allowed_actions": shown.allowed_actions(order)}
+            raise OrderProblem(INVALID_STATE, f"{number} {_why_not_cancelled(outcome, order.status)}", **members)
         if outcome == "accepted" and order.status == Status.CANCELLED:
             return Response({"number": number, "cancel": "cancelled", "status": order.status})
         return Response({"number": number, "cancel": outcome, "status": order.status}, status=202)
@@ -190,12 +199,38 @@ class ProductDetail(APIView):
         return answer_unless_known(request, shown.product(item))
 
 
+def _why_not_cancelled(outcome: str, status: str) -> str:
+    if outcome == "unreadable":
+        return "cannot be cancelled now: it is being looked at by a person. Nothing was recorded."
+    if status == Status.FULFILLED:
+        return "has been shipped, and can no longer be cancelled."
+    if status in Status.groups()["open"]:
+        return "has a parcel that is booked with the carrier, and can no longer be cancelled."
+    return f"has ended as {status}, and can no longer be cancelled."
+
+
 def _sold() -> QuerySet[Product]:
-    return Product.objects.filter(stock.is_kept(), is_active=True, currency=settings.SHOP_CURRENCY)
+    offered = Product.objects.filter(stock.is_kept(), is_active=True, currency=settings.SHOP_CURRENCY)
+    return offered.annotate(available=stock.is_available())
 
 
 def _view(asked: Mapping[str, Any], usual: Mapping[str, Any]) -> shown.View:
-    return shown.View(asked.get("fields", tuple(usual)), asked.get("expand", ()))
+    """``number`` is always shown: nothing can be done with an order without it."""
+    return shown.View(tuple(dict.fromkeys(["number", *asked["fields"]])) if "fields" in asked else tuple(usual), asked.get("expand", ()))
+
+
+def _wanted(request: Request, key: str) -> dict[str, Any]:
+    """The order that a body describes. Raises ValidationError; OrderProblem: it is not valid, and ``key`` (empty: there is none) has placed an order."""
+    try:
+        body = body_of(request)
+        wanted = RequestedOrder(data=body)
+        if not wanted.is_valid():
+            raise ValidationError(placing.also_not_sold(wanted.errors, body))
+    except ValidationError as wrong:
+        if key:
+            placing.refuse_what_was_valid_once(_client(request), key, wrong)
+        raise
+    return dict(wanted.validated_data)
 
 
 def _client(request: Request) -> User:

@@ -72,7 +72,7 @@ def test_the_demo_answers_over_plain_http(browser: Browser) -> None:
     assert "Strict-Transport-Security" not in answer.headers
 
 
-@pytest.mark.parametrize("path", ["/api/v1/orders", "/nowhere", "/api/v1/nowhere"])
+@pytest.mark.parametrize("path", ["/docs", "/problems/", "/problems/not-found"])
 def test_outside_of_the_admin_the_policy_is_strict(browser: Browser, path: str) -> None:
     answer = browser.get(path)
 
@@ -83,7 +83,7 @@ def test_outside_of_the_admin_the_policy_is_strict(browser: Browser, path: str) 
 def test_the_admin_has_what_unfold_needs_and_no_more(browser: Browser) -> None:
     browser.force_login(User.objects.create_superuser("operator"))
 
-    needed = policy(browser.get("/admin/")) - policy(browser.get("/nowhere"))
+    needed = policy(browser.get("/admin/")) - policy(browser.get("/problems/"))
 
     assert needed == {"script-src 'self' 'unsafe-eval'", "style-src 'self' 'unsafe-inline'"}
 
@@ -95,4 +95,14 @@ def test_every_answer_says_what_a_browser_may_not_do(browser: Browser, path: str
     assert headers["Referrer-Policy"] == "same-origin"
     assert headers["X-Content-Type-Options"] == "nosniff"
     assert headers["X-Frame-Options"] == "DENY"
-    assert "camera=()" in headers["Permissions-Policy"]
+
+
+@pytest.mark.parametrize(
+    ("path", "is_page"),
+    [("/admin/login/", True), ("/docs", True), ("/api/v1/orders", False), ("/openapi.json", False), ("/nowhere", False)],
+)
+def test_only_pages_say_what_a_page_may_do(browser: Browser, path: str, is_page: bool) -> None:
+    """A program that reads JSON has no use for half a kilobyte of it in each answer."""
+    headers = browser.get(path).headers
+
+    assert ("Content-Security-Policy" in headers, "camera=()" in headers.get("Permissions-Policy", "")) == (is_page, is_page)

@@ -68,6 +68,27 @@ def test_a_malformed_chunk_is_refused(edge: Edge) -> None:
     assert (answer.status, document(answer)["code"]) == (400, "bad_request")
 
 
+@pytest.mark.parametrize(
+    "coding", ["gzip", "deflate", "identity", "compress", "gzip, chunked", "identity, chunked", "xyz", "GZIP", "x-gzip, chunked"]
+)
+def test_a_transfer_coding_other_than_chunked_is_not_known(coding: str, edge: Edge) -> None:
+    """It is not taken for bytes that it is not."""
+    with line_to(edge.port) as line:
+        answer = asked(line, post(edge, f"Transfer-Encoding: {coding}"))
+
+        assert (answer.status, document(answer)["code"]) == (501, "unknown_transfer_coding")
+        assert is_closed(line)
+
+
+@pytest.mark.parametrize("framing", ["chunked, chunked", "chunked, gzip", "chunked\r\nContent-Length: 5", ""])
+def test_a_framing_that_can_be_read_in_two_ways_is_refused(framing: str, edge: Edge) -> None:
+    with line_to(edge.port) as line:
+        answer = asked(line, post(edge, f"Transfer-Encoding: {framing}"))
+
+    assert answer.status in (400, 501)
+    assert document(answer)["code"] in ("bad_request", "unknown_transfer_coding")
+
+
 @pytest.mark.parametrize("framing", ["Content-Length: 5\r\n\r\nabcde", "Transfer-Encoding: chunked\r\n\r\n5\r\nabcde\r\n0\r\n\r\n"])
 def test_a_body_that_nobody_has_read_does_not_spoil_the_connection(framing: str, edge: Edge) -> None:
     """The refusal comes before the body is looked at; my next request on the line is answered as if nothing had been."""

@@ -2,6 +2,8 @@
 
 from typing import Any
 
+import pytest
+
 from tests.orders.conftest import Client
 
 
@@ -45,6 +47,73 @@ def test_a_field_that_stands_twice_and_one_that_is_missing_come_together(client:
 
     found = told(answer)
     assert (found["/currency"], found["/customer/name"], found["/lines"]) == ("duplicate_field", "required", "required")
+
+
+def sent(client: Client, raw: str, **headers: str) -> Any:
+    return client.api.post("/api/v1/orders", raw, content_type="application/json", headers=headers)
+
+
+def test_the_body_the_key_and_the_parameters_are_told_together(client: Client, body: dict[str, Any]) -> None:
+    """I correct my request once, whatever part of it is wrong."""
+    answer = client.api.post("/api/v1/orders?wait=5", body | {"unknown": 1}, format="json")
+
+    found = [(error["location"], error["pointer"], error["code"]) for error in answer.json()["errors"]]
+    assert found == [
+        ("query", "/wait", "unknown_parameter"),
+        ("header", "/Idempotency-Key", "required"),
+        ("body", "/unknown", "unknown_field"),
+    ]
+    assert answer.json()["detail"] == "3 things are wrong: `errors` names each."
+
+
+def test_a_cancel_too_is_told_of_all_at_once(client: Client, body: dict[str, Any]) -> None:
+    number = client.post(body).json()["number"]
+
+    assert told(client.api.post(f"/api/v1/orders/{number}/cancel?now=1", {"reason": "late"}, format="json")) == {
+        "/now": "unknown_parameter",
+        "/reason": "unknown_field",
+    }
+
+
+@pytest.mark.parametrize("raw", ["{", "[1, 2", '{"a": NaN}', "\x00", "[" * 100_000, "{'currency': 'EUR'}"])
+def test_a_body_that_is_no_json_is_one_fault_of_the_whole(client: Client, raw: str) -> None:
+    """``errors`` is there whenever the code is ``validation_error``."""
+    answer = sent(client, raw, **{"Idempotency-Key": "k"})
+
+    (error,) = answer.json()["errors"]
+    assert (answer.status_code, answer.json()["code"]) == (400, "validation_error")
+    assert (error["location"], error["pointer"], error["code"]) == ("body", "", "invalid_json")
+
+
+def test_a_body_that_is_empty_says_so_and_not_that_each_field_is_missing(client: Client) -> None:
+    assert told(sent(client, "", **{"Idempotency-Key": "k"})) == {"": "empty_body"}
+    assert told(sent(client, "")) == {"": "empty_body", "/Idempotency-Key": "required"}
+
+
+@pytest.mark.parametrize("raw", ["[]", '"order"', "7", "null", '{"lines": {}, "customer": []}'])
+def test_a_wrong_type_is_named_as_json_names_it(client: Client, raw: str) -> None:
+    """I write no Python."""
+    answer = sent(client, raw, **{"Idempotency-Key": "k"})
+
+    assert answer.status_code == 400
+    for word in ("dictionary", "dict", "list", "NoneType"):
+        assert word not in str([error["detail"] for error in answer.json()["errors"]])
+
+
+def test_a_body_under_a_used_key_that_is_not_valid_says_what_is_wrong(client: Client, body: dict[str, Any]) -> None:
+    """Was the rule changed, or do I send nonsense?"""
+    number = client.post(body, "k").json()["number"]
+
+    answer = client.post(body | {"currency": "JPY", "lines": []}, "k")
+    unread = sent(client, "{", **{"Idempotency-Key": "k"})
+
+    assert (answer.status_code, answer.json()["order"]) == (422, number)
+    assert [(error["pointer"], error["code"]) for error in answer.json()["errors"]] == [
+        ("/currency", "foreign_currency"),
+        ("/lines", "empty"),
+    ]
+    assert (unread.status_code, unread.json()["errors"][0]["code"]) == (422, "invalid_json")
+    assert "errors" not in client.post(body | {"reference": "other"}, "k").json()
 
 
 def test_an_answer_stays_small_however_much_is_wrong(client: Client, body: dict[str, Any]) -> None:

@@ -52,7 +52,26 @@ def test_whatever_else_is_sent_is_answered_401_and_says_how_to_write_it(added: I
     answer = asked(written.format(added.secret, added.secret, prefix=added.token.prefix, SECRET=added.secret.upper()))
 
     assert (answer.status_code, answer.json()["code"]) == (401, "unauthenticated")
-    assert answer["WWW-Authenticate"] == 'Bearer realm="api"'
+    is_token = answer.json()["reason"] == "unknown"
+    assert answer.json()["reason"] in ("missing", "malformed", "unknown")
+    assert answer["WWW-Authenticate"] == 'Bearer realm="api"' + (', error="invalid_token"' if is_token else "")
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [({"revoked_at": "2020-01-01T00:00Z"}, "revoked"), ({"expires_at": "2020-01-01T00:00Z"}, "expired"), ({}, "inactive")],
+)
+def test_a_token_that_has_ended_says_in_a_word_why(added: Issued, change: dict[str, str], reason: str) -> None:
+    """My program asks for a new token, or stops."""
+    if change:
+        ClientToken.objects.update(**change)
+    else:
+        User.objects.update(is_active=False)
+
+    answer = asked(f"Bearer {added.secret}")
+
+    assert (answer.status_code, answer.json()["reason"]) == (401, reason)
+    assert answer["WWW-Authenticate"] == 'Bearer realm="api", error="invalid_token"'
 
 
 def test_only_the_digest_of_a_token_is_stored_and_its_prefix_is_its_beginning(added: Issued) -> None:

@@ -57,7 +57,7 @@ def test_the_list_says_of_each_token_what_it_may_when_it_was_used_and_whether_it
     assert f"books-to-go · {new['prefix']} · orders:read · never used · until 2" in lines[0]
     assert f"books-to-go · {old['prefix']} · products:read · last used 2" in lines[1]
     assert "expired 2" in lines[1]
-    assert lines[2] == "1 clients."
+    assert lines[2] == "1 client."
 
 
 def test_a_rotation_says_how_long_the_older_tokens_work(db: None) -> None:
@@ -67,6 +67,31 @@ def test_a_rotation_says_how_long_the_older_tokens_work(db: None) -> None:
 
     assert lines[-1] == "The older tokens of books-to-go work for 24 hours more at most."
     assert (status(old["token"]), status(lines[0])) == (200, 200)
+    assert [line.endswith(", beside the newest") for line in said("list").splitlines()[:2]] == [False, True], "the overlap is seen"
+    one = said("rotate", "books-to-go", "--overlap-hours", "1").splitlines()[-1]
+    none = said("rotate", "books-to-go", "--overlap-hours", "0").splitlines()[-1]
+    assert one == "The older tokens of books-to-go work for 1 hour more at most."
+    assert none == "The older tokens of books-to-go open nothing any more."
+
+
+def test_a_client_may_choose_that_each_of_its_references_stands_for_one_order(db: None) -> None:
+    document("add", "books-to-go", "--unique-references")
+    document("add", "web-shop")
+
+    chosen = dict(ClientSettings.objects.values_list("client__username", "unique_references"))
+    assert chosen == {"books-to-go": True, "web-shop": False}
+
+
+def test_what_was_done_before_is_said_to_be(db: None) -> None:
+    """I am told about my client, and not about users."""
+    token = document("add", "books-to-go")
+    document("revoke", token["prefix"])
+
+    with pytest.raises(SystemExit, match="There is a client or an operator called books-to-go already"):
+        said("add", "books-to-go")
+    for which in (token["prefix"], "books-to-go"):
+        with pytest.raises(SystemExit, match=f"{which} was revoked before, and opens nothing. Nothing was done."):
+            said("revoke", which)
 
 
 def test_revoked_by_prefix_or_by_name_it_opens_nothing(db: None) -> None:

@@ -7,6 +7,7 @@ import pytest
 from fulfillment import engine
 from fulfillment.errors import Rejected, Unavailable
 from fulfillment.models import Saga
+from orders.api.events import TYPES
 from orders.models import Order
 from orders.timeline import EntryKind, TimelineEntry
 from tests.fulfillment.driving import compensation_failed
@@ -48,6 +49,7 @@ def test_an_order_is_told_from_its_beginning_in_words_and_codes(client: Client, 
     ]
     last = told["data"][-1]
     assert set(last) == MEMBERS
+    assert {event["type"] for event in told["data"]} <= set(TYPES)
     assert (last["step"], last["code"], last["sentence"]) == ("payment", "card_declined", "Payment rejected")
 
 
@@ -84,6 +86,17 @@ def test_nothing_of_the_inside_and_nobody_s_name_is_told(client: Client, order: 
     for inside in ("web-shop", "amara", "testsnonce", "epoch", "provider", '"saga', "tok_ok", "sandbox"):
         assert inside not in text, inside
     assert [event["type"] for event in answer.json()["data"][-2:]] == ["order.needs_attention", "cancel.requested"]
+
+
+@pytest.mark.parametrize("cursor", ["3", "99999", "1000000000", "99999999999999999999"])
+def test_a_cursor_of_an_event_that_has_not_happened_is_refused(client: Client, order: Order, cursor: str) -> None:
+    """Whoever follows the wrong order, or has lost count, is told so, instead of missing what happens next."""
+    answer = client.get(f"/orders/{order.number}/events?cursor={cursor}")
+
+    assert answer.status_code == 400
+    (error,) = answer.json()["errors"]
+    assert (error["location"], error["pointer"], error["code"]) == ("query", "/cursor", "invalid")
+    assert "Its last event is 2." in error["detail"]
 
 
 @pytest.mark.parametrize("query", ["?cursor=-1", "?cursor=x", "?cursor=", "?page_size=0", "?after=1", "?cursor=1&cursor=2"])

@@ -77,6 +77,24 @@ def test_a_reference_is_found_however_its_letters_are_composed(client: Client, b
     assert found(client, reference="cafe\N{COMBINING ACUTE ACCENT}") == [number]
 
 
+@pytest.mark.parametrize(
+    "asked",
+    ["fields=status&fields=reference", "fields=status,+reference", "fields=+status,,reference,", "fields=status&fields=,reference,status"],
+)
+def test_several_names_are_understood_however_a_client_writes_them(client: Client, numbers: list[str], asked: str) -> None:
+    """Generated clients repeat the parameter."""
+    (order,) = client.get(f"/orders?page_size=1&{asked}").json()["data"]
+
+    assert order == {"number": numbers[5], "status": "placed", "reference": "web-1"}
+
+
+@pytest.mark.parametrize("asked", ["expand=", "expand=,", "expand=+", "expand=&expand="])
+def test_no_name_at_all_is_a_mistake(client: Client, asked: str) -> None:
+    (error,) = client.get(f"/orders?{asked}").json()["errors"]
+
+    assert (error["pointer"], error["code"]) == ("/expand", "blank")
+
+
 def test_somebody_else_s_orders_are_found_by_no_filter(client: Client, numbers: list[str]) -> None:
     other = Client("other-shop")
 
@@ -171,7 +189,8 @@ def test_a_cursor_shows_no_key_of_ours_and_belongs_to_its_filters(client: Client
     cursor = client.get("/orders?page_size=2").json()["next_cursor"]
 
     assert str(Order.objects.get(number=numbers[4]).pk) not in cursor
-    assert client.get(f"/orders?page_size=4&cursor={cursor}").status_code == 200
+    for same in ("page_size=4", "fields=number", "expand=steps&fields=status"):
+        assert client.get(f"/orders?{same}&cursor={cursor}").status_code == 200, "what is shown is no filter"
     for other in (f"/orders?status=placed&cursor={cursor}", f"/products?cursor={cursor}", f"/orders?cursor={cursor[:-1]}x"):
         assert client.get(other).json()["errors"][0]["pointer"] == "/cursor"
 

@@ -10,7 +10,7 @@ from django.urls import URLPattern, URLResolver
 from rest_framework.test import APIClient
 
 from config.urls import urlpatterns
-from fulfillment.models import Saga
+from fulfillment.models import Saga, StockLevel
 from orders.incidents import IncidentKind, open_incident
 from orders.models import Order
 from orders.timeline import TimelineEntry
@@ -78,7 +78,7 @@ def test_without_a_token_nothing_is_shown(client: Client, header: str | None) ->
 
     assert answer.status_code == 401
     assert answer["Content-Type"] == "application/problem+json"
-    assert answer["WWW-Authenticate"] == 'Bearer realm="api"'
+    assert answer["WWW-Authenticate"] == 'Bearer realm="api"' + (', error="invalid_token"' if header else "")
 
 
 @pytest.mark.parametrize(
@@ -137,6 +137,15 @@ def test_what_a_person_must_decide_is_not_told_to_a_client(client: Client, body:
     assert answer["why"]["sentence"] == "This is being looked at by a person."
     assert (answer["why"]["blocked_on"], answer["why"]["next_at"]) == ("a person", None)
     assert answer["attention"] is True
+
+
+def test_an_order_that_has_ended_waits_for_nothing(client: Client, body: dict[str, Any]) -> None:
+    order = Order.objects.get(number=client.post(body).json()["number"])
+    Saga.objects.update(state="compensated", failure="cancelled", wake_at=None)
+
+    why = client.get(f"/orders/{order.number}?expand=why").json()["why"]
+
+    assert (why["blocked_on"], why["next_at"]) == (None, None)
 
 
 def test_an_open_matter_about_an_order_that_has_ended_is_not_told_either(client: Client, body: dict[str, Any]) -> None:
@@ -230,6 +239,30 @@ def test_the_history_is_shown_in_the_order_of_time(client: Client, body: dict[st
     entries = client.get(f"/orders/{number}?expand=timeline").json()["timeline"]
 
     assert [entry["name"] for entry in entries][-2:] == ["early", "late"]
+
+
+def test_a_product_says_whether_a_piece_of_it_can_be_had_now(client: Client, django_assert_num_queries: Any) -> None:
+    """I do not offer what is sold out."""
+    StockLevel.objects.filter(sku="MUG").update(reserved=10)
+    client.get("/products")  # that the token was used is written down
+
+    with django_assert_num_queries(2):
+        listed = client.get("/products").json()["data"]
+
+    assert {item["sku"]: item["available"] for item in listed} == {"MUG": False, "TENT": True}
+    first = client.get("/products/MUG")
+    StockLevel.objects.filter(sku="MUG").update(reserved=9)
+    then = client.api.get("/api/v1/products/MUG", headers={"If-None-Match": first["ETag"]})
+    assert (first.json()["available"], then.status_code, then.json()["available"]) == (False, 200, True)
+
+
+@pytest.mark.parametrize("accepted", ["application/problem+json", "application/problem+json, text/html;q=0.1", "application/json", "*/*"])
+def test_whoever_reads_problem_documents_reads_json(client: Client, accepted: str) -> None:
+    """A client that names the type of our errors alone gets answers, too."""
+    good, bad = (client.api.get(f"/api/v1/{path}", headers={"Accept": accepted}) for path in ("products", "products?nope=1"))
+
+    assert (good.status_code, good["Content-Type"]) == (200, "application/json")
+    assert (bad.status_code, bad["Content-Type"]) == (400, "application/problem+json")
 
 
 def test_one_product_is_shown_as_in_the_catalogue(client: Client) -> None:

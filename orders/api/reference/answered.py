@@ -9,6 +9,7 @@ from drf_spectacular.utils import OpenApiResponse
 
 from orders.api import problems
 from orders.api.answers import ProblemDocument
+from orders.api.edge_refusals import OF_THE_EDGE, UNKNOWN_ENCODING
 from orders.api.unavailable import UNAVAILABLE
 
 
@@ -42,5 +43,6 @@ def anywhere(operation: dict[str, Any], view: Any) -> Iterator[Problem]:
     yield from (problem for status, problem in of_the_view.items() if status in operation["responses"])
     if "requestBody" in operation:
         yield from (problems.TOO_LARGE, problems.UNSUPPORTED_MEDIA_TYPE)
+    yield from (problem for problem in OF_THE_EDGE if problem is not UNKNOWN_ENCODING or "requestBody" in operation)
     if view.get_throttles():
         yield THROTTLED

@@ -10,8 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from orders.api import edge_refusals
+
 FOLDER = "examples"
 SCOPE = "{scope}"  # in what may happen to every operation: the scope that the operation needs
+EDGE_REQUEST_ID = "req-4f2c91"
 EVERY_OPERATION = Path(__file__).parents[1] / FOLDER / "every_operation.json"
 
 
@@ -60,6 +63,21 @@ def of_operation(view: type, operation_id: str) -> list[Example]:
 def of_every_operation(scope: str = SCOPE) -> list[Example]:
     """``scope``: of the operation that they are shown at."""
     return _read(EVERY_OPERATION, scope)
+
+
+def of_the_edge() -> list[Example]:
+    """What is refused before any view is asked: as ``edge_refusals`` has it."""
+    return [
+        Example(
+            name=refusal.code,
+            summary=str(refusal.problem.title),
+            given="",
+            request={},
+            answer={"status": refusal.problem.status, "headers": dict(refusal.headers), "body": refusal.document(EDGE_REQUEST_ID)},
+        )
+        for refusal in edge_refusals.REFUSALS.values()
+        if refusal.problem in edge_refusals.OF_THE_EDGE
+    ]
 
 
 def _read(file: Path, scope: str = SCOPE) -> list[Example]:

@@ -51,7 +51,8 @@ PAGES = (
     ),
     ProblemPage(
         problem=UNAUTHENTICATED,
-        means="There is no valid token in the `Authorization` header.",
+        means="There is no valid token in the `Authorization` header. `reason` says why: `missing`, `malformed`, `unknown`, `expired`, `revoked`, or "
+        "`inactive` (its client is not served any more).",
         placed="no",
         remedy="Send your token. If it was valid before, it has expired or was revoked: ask the shop for another one.",
     ),
@@ -159,7 +160,7 @@ PAGES = (
     ),
     ProblemPage(
         problem=problems.KEY_REUSED,
-        means="The key has placed `order`, from a body that orders something else; or this body is not valid (any more).",
+        means="The key has placed `order`, from a body that orders something else; or this body is not valid (any more): then `errors` names each fault.",
         placed="not now",
         remedy="Read `order`. Another key would make a second order, so use one only where that is meant.",
     ),
@@ -224,8 +225,10 @@ REFUSALS: tuple[tuple[tuple[str, ...], str], ...] = (
         "of `/customer/email`: it is no address; or our mail server cannot take it: letters before the @ that are not ASCII (a dotless i), a domain without an "
         "ASCII form",
     ),
+    (("invalid_json", "empty_body"), "a body that cannot be read as JSON, or that is not there. `pointer` is empty: the whole of it"),
     (("unknown_field", "unknown_parameter"), "a name that is not known here"),
     (("unknown_value",), "a name in `expand` or `fields` that is not known there"),
+    (("invalid",), "of `/cursor`: no list has given it, or one with other filters; of events: no event has this number yet"),
     (("empty_range",), "a range of instants that ends before it begins"),
     (
         ("control_character", "null_characters_not_allowed", "surrogate_characters_not_allowed"),

@@ -1,6 +1,6 @@
 """How an operation is documented: as drf-spectacular and drf-canon do it, with our problems, headers and examples."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from drf_canon.contrib.spectacular import AutoSchema
@@ -12,7 +12,7 @@ from rest_framework import serializers
 
 from orders.api import problems, rate_limits
 from orders.api.access import scope_of
-from orders.api.answers import ProblemDocument
+from orders.api.answers import ProblemDocument, Word
 from orders.api.parameters import Names
 from orders.api.reference import examples
 from orders.api.reference.answered import Refused, anywhere, by_status
@@ -31,7 +31,8 @@ RATE_LIMIT = {
     "RateLimit-Remaining": "How many of them are left.",
     "RateLimit-Reset": "Seconds until the window is over.",
 }
-NOT_COUNTED = ("401", "403", "406", "413")  # refused before they are counted
+READ: dict[str, Callable[[str], Any]] = {"array": lambda value: value.split(","), "integer": int}  # a parameter of an example, by its type
+NOT_COUNTED = ("401", "403", "406", "408", "413", "414", "417", "431", "501")  # refused before they are counted
 
 
 class Schema(AutoSchema):
@@ -72,7 +73,7 @@ class Schema(AutoSchema):
 
     def _add_examples(self, operation: dict[str, Any]) -> None:
         own = examples.of_operation(type(self.view), operation["operationId"])
-        for example in [*own, *examples.of_every_operation(self.scope)]:
+        for example in [*own, *examples.of_every_operation(self.scope), *examples.of_the_edge()]:
             response = operation["responses"].get(example.status, {})
             if example.code in response.get(CODES, [None]):
                 for media in response.get("content", {}).values():
@@ -98,14 +99,14 @@ class Schema(AutoSchema):
         return schema | {"additionalProperties": False} if isinstance(serializer, Strict) else schema
 
     def _process_override_parameters(self, direction: Any = "request") -> Any:
-        """Several values stand in one parameter, with commas between them."""
+        """Several values stand in one parameter, with commas between them; a client that repeats it is understood, too."""
         parameters = super()._process_override_parameters(direction)  # type: ignore[no-untyped-call]
         for parameter in parameters.values():
-            parameter |= {"explode": False} if parameter["schema"].get("type") == "array" else {}
+            parameter |= {"style": "form", "explode": False} if parameter["schema"].get("type") == "array" else {}
         return parameters
 
     def _map_serializer_field(self, field: Any, direction: Any, bypass_extensions: bool = False) -> Any:
-        """A list of objects has its bounds, too; and names that are read from one text are a list."""
+        """A list of objects has its bounds, too; names that are read from one text are a list; and a word of which more may come is no enumeration."""
         schema = super()._map_serializer_field(field, direction, bypass_extensions)  # type: ignore[no-untyped-call]
         if isinstance(field, Names):
             schema = {
@@ -114,6 +115,8 @@ class Schema(AutoSchema):
                 "minItems": 1,
                 "description": field.help_text,
             }
+        if isinstance(field, Word):
+            schema |= {"x-extensible-enum": field.known}
         if isinstance(field, serializers.ListSerializer):
             schema |= {} if field.allow_empty else {"minItems": 1}
             longest = getattr(field, "max_length", None)
@@ -132,13 +135,9 @@ def _shared_header(registry: ComponentRegistry, name: str, described: str) -> di
 def _values(parameter: dict[str, Any], usual: Iterable[Example]) -> dict[str, Any]:
     """As the examples send this parameter."""
     place = {"path": "path", "query": "query", "header": "headers"}[parameter["in"]]
-    is_list = parameter["schema"].get("type") == "array"
+    written = READ.get(parameter["schema"].get("type"), str)
     sent = [(example, example.request.get(place, {}).get(parameter["name"])) for example in usual]
-    return {
-        example.name: {"summary": example.summary, "value": value.split(",") if is_list else value}
-        for example, value in sent
-        if value is not None
-    }
+    return {example.name: {"summary": example.summary, "value": written(value)} for example, value in sent if value is not None}
 
 
 class Token(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]

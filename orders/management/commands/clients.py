@@ -10,10 +10,11 @@ from fulfillment.management.numbers import at_least_zero
 from fulfillment.management.operating import OperatorCommand, wrong_usage
 from orders import client_tokens
 from orders.client_tokens import OVERLAP_H, Issued, Scope
+from orders.text import counted
 
 ONCE = "It is shown this once. The client sends it with every request: Authorization: Bearer TOKEN"
 OF_A_NEW_TOKEN = ("scopes", "expires_in_days")
-OPTIONS = {"add": OF_A_NEW_TOKEN, "list": (), "rotate": (*OF_A_NEW_TOKEN, "overlap_hours"), "revoke": ()}
+OPTIONS = {"add": (*OF_A_NEW_TOKEN, "unique_references"), "list": (), "rotate": (*OF_A_NEW_TOKEN, "overlap_hours"), "revoke": ()}
 
 
 class Command(OperatorCommand):
@@ -43,6 +44,12 @@ class Command(OperatorCommand):
         parser.add_argument(
             "--overlap-hours", type=at_least_zero, help=f"for rotate: how long the older tokens work (default {OVERLAP_H:g})"
         )
+        parser.add_argument(
+            "--unique-references",
+            action="store_true",
+            default=None,
+            help="for add: each reference of this client stands for one order; a second one is refused",
+        )
 
     def handle(self, *args: Any, **options: Any) -> None:
         what = options["what"]
@@ -56,14 +63,20 @@ class Command(OperatorCommand):
 
 
 def _add(options: dict[str, Any]) -> dict[str, Any]:
-    issued = client_tokens.add(options["which"], options["scopes"] or tuple(Scope), options["expires_in_days"] or client_tokens.NEVER)
+    issued = client_tokens.add(
+        options["which"],
+        options["scopes"] or tuple(Scope),
+        options["expires_in_days"] or client_tokens.NEVER,
+        unique_references=bool(options["unique_references"]),
+    )
     return _new(issued)
 
 
 def _rotate(options: dict[str, Any]) -> dict[str, Any]:
     overlap_h = OVERLAP_H if options["overlap_hours"] is None else options["overlap_hours"]
     issued = client_tokens.rotate(options["which"], overlap_h, options["scopes"] or (), options["expires_in_days"])
-    return _new(issued, f"The older tokens of {options['which']} work for {overlap_h:g} hours more at most.")
+    older = f"The older tokens of {options['which']}"
+    return _new(issued, f"{older} work for {counted(overlap_h, 'hour')} more at most." if overlap_h else f"{older} open nothing any more.")
 
 
 def _new(issued: Issued, *more: str) -> dict[str, Any]:
@@ -79,7 +92,7 @@ def _list(_: dict[str, Any]) -> dict[str, Any]:
         {"client": client.username, "is_active": client.is_active, "tokens": [_row(one) for one in client.client_tokens.all()]}
         for client in clients
     ]
-    return {"clients": rows, "lines": [*(line for client in clients for line in _lines(client)), f"{len(clients)} clients."]}
+    return {"clients": rows, "lines": [*(line for client in clients for line in _lines(client)), f"{counted(len(clients), 'client')}."]}
 
 
 def _revoke(options: dict[str, Any]) -> dict[str, Any]:
@@ -98,13 +111,14 @@ def _row(token: Any) -> dict[str, Any]:
 
 
 def _lines(client: User) -> list[str]:
-    """The newest token first."""
-    return [_line(token) for token in client.client_tokens.all()] or [f"{client.username} · no token"]
+    """The newest token first. An older one that still works is there for the overlap of a rotation."""
+    return [_line(token, place) for place, token in enumerate(client.client_tokens.all())] or [f"{client.username} · no token"]
 
 
-def _line(token: Any) -> str:
+def _line(token: Any, place: int) -> str:
     used = f"last used {token.last_used_at:%Y-%m-%d %H:%M}" if token.last_used_at else "never used"
     until = f"until {token.expires_at:%Y-%m-%d %H:%M}" if token.expires_at else "until it is revoked"
+    until += ", beside the newest" if place else ""
     return f"{token.client} · {token.prefix} · {' '.join(token.scopes)} · {used} · {client_tokens.why_not(token) or until}"
 
 

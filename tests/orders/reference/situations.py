@@ -13,8 +13,11 @@ from fulfillment.models import Saga, StepRecord
 from orders.api import rate_limits
 from orders.api.rate_limits import Window
 from orders.client_tokens import ClientToken
+from orders.erasure import pseudonymise
 from orders.incidents import IncidentKind, open_incident
 from orders.models import ClientSettings, Order, Status
+from orders.pseudonyms import FORGOTTEN, marks_of
+from tests.actors import AMARA
 from tests.orders.conftest import Client
 
 FIRST_NUMBER = 1043
@@ -65,6 +68,16 @@ def reference_is_taken(client: Client) -> None:
 @situation("the order was shipped")
 def shipped(client: Client) -> None:
     _ended(client, "completed", Status.FULFILLED)
+    StepRecord.objects.update(state="succeeded", receipt={})
+    StepRecord.objects.filter(name="shipping").update(receipt={"label_id": "lb_1", "tracking": "MO-7Q2K91"})
+
+
+@situation("its customer was forgotten")
+def forgotten(client: Client) -> None:
+    shipped(client)
+    order = Order.objects.get()
+    pseudonymise(order, marks_of(order), AMARA, "She has asked for it")
+    Order.objects.update(customer_email=f"{FORGOTTEN}-4f2c91d0a7b83e56@example.invalid")
 
 
 @situation("the order was cancelled")

@@ -66,7 +66,7 @@ ADDITIONS: dict[str, Change] = {
     "an answer": lambda d: placing(d)["responses"].update({"410": placing(d)["responses"]["409"]}),
     "a code": lambda d: placing(d)["responses"]["409"]["x-codes"].append("busy"),
     "a field of an answer": lambda d: schema(d, "OrderSummary")["properties"].update(weight_g={"type": "integer"}),
-    "a status of an order": lambda d: schema(d, "StatusEnum")["enum"].append("returned"),
+    "a status of an order": lambda d: value_of(listing(d)["parameters"], "status")["schema"]["enum"].append("returned"),
     "an optional field of a request": lambda d: schema(d, "RequestedOrder")["properties"].update(note={"type": "string"}),
     "an optional parameter": lambda d: listing(d)["parameters"].append({"in": "query", "name": "country", "schema": {"type": "string"}}),
     "a greater bound of a request": lambda d: schema(d, "RequestedLine")["properties"]["quantity"].update(maximum=5000),

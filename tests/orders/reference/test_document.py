@@ -9,6 +9,7 @@ from django.conf import settings
 from django.contrib.staticfiles import finders
 from django.test import Client as Browser
 from django.urls import URLResolver
+from jsonschema_rs import Draft202012Validator
 
 from config.urls import urlpatterns
 from orders.api.reference.document import made_from_the_code
@@ -51,6 +52,51 @@ def test_an_operation_has_a_name_of_its_own_and_a_summary(operation: Operation) 
     assert [one.id for one in operations()].count(operation.id) == 1
     for parameter in operation.document.get("parameters", []):
         assert parameter["description"], parameter["name"]
+
+
+def schemas(node: Any) -> Iterator[dict[str, Any]]:
+    """Every schema of a part of the document."""
+    if isinstance(node, dict):
+        yield node
+        node = list(node.values())
+    for part in node if isinstance(node, list) else ():
+        yield from schemas(part)
+
+
+def test_no_answer_is_a_closed_enumeration() -> None:
+    """A client that was generated today reads what is added tomorrow."""
+    answers = [response["content"] for one in operations() for response in one.document["responses"].values() if "content" in response]
+    components = reference()["components"]["schemas"]
+    named = {name for name, schema in components.items() if name.endswith("Enum") or "enum" in schema}
+
+    assert [schema for answer in answers for schema in schemas(answer) if "enum" in schema] == []
+    assert [name for name, schema in components.items() for one in schemas(schema) if "enum" in one] == []
+    assert named == set()
+    assert components["Order"]["properties"]["status"]["x-extensible-enum"][0] == "placed"
+    assert "validation_error" in components["ProblemDocument"]["properties"]["code"]["x-extensible-enum"]
+    assert "cancel.too_late" in components["Event"]["properties"]["type"]["x-extensible-enum"]
+
+
+def test_what_is_always_there_is_required() -> None:
+    """``order.number`` needs no question mark in my code."""
+    components = reference()["components"]["schemas"]
+
+    assert components["Order"]["required"] == ["number"]
+    assert set(components["OrderAddress"]["required"]) == {"name", "line1", "country"}
+
+
+@pytest.mark.parametrize("operation", operations(), ids=lambda operation: operation.id)
+def test_an_example_of_a_parameter_is_of_its_type_and_names_say_how_they_are_written(operation: Operation) -> None:
+    for parameter in operation.document.get("parameters", []):
+        for example in parameter.get("examples", {}).values():
+            Draft202012Validator(parameter["schema"], validate_formats=True).validate(example["value"])
+        if parameter["schema"].get("type") == "array":
+            assert (parameter["style"], parameter["explode"]) == ("form", False)
+
+
+@pytest.mark.parametrize("operation", operations(), ids=lambda operation: operation.id)
+def test_what_the_edge_answers_is_described(operation: Operation) -> None:
+    assert set(operation.document["responses"]) >= {"408", "414", "417", "431", "501"}
 
 
 def test_a_link_leads_to_an_operation_and_names_its_parameters() -> None:

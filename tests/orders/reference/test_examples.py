@@ -94,7 +94,7 @@ def _examples(operation: Operation, status: str) -> list[Any]:
 @each_operation
 def test_each_problem_of_an_operation_has_an_example(operation: Operation) -> None:
     """One status may mean two things: I see both."""
-    shown = [*operation.examples, *examples.of_every_operation()]
+    shown = [*operation.examples, *examples.of_every_operation(), *examples.of_the_edge()]
 
     assert operation.codes - {(example.status, example.code) for example in shown} == set()
 

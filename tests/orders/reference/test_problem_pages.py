@@ -17,6 +17,7 @@ from rest_framework.test import APIRequestFactory
 
 import orders.api
 from orders.api import problems
+from orders.api.edge_refusals import REFUSALS as REFUSALS_OF_THE_EDGE
 from orders.api.events import EventQuery
 from orders.api.reference.problem_pages import PAGES, REFUSALS
 from orders.api.reference.problem_table import with_tables
@@ -90,6 +91,17 @@ def test_a_page_says_what_it_means_and_what_to_do(page: Any) -> None:
     assert answer.status_code == 200
     assert page.code in text and "What to do" in text and "`" not in text
     assert f'"/problems/{page.problem.slug}"' in Browser().get("/problems/").content.decode()
+
+
+def test_its_address_may_be_absolute_at_the_edge_too(settings: Any) -> None:
+    """A problem that stands in a log of mine is a link."""
+    settings.DRF_CANON = {"PROBLEM_TYPE_BASE": "https://shop.example/problems/"}
+
+    refused = REFUSALS_OF_THE_EDGE["timed_out"].document("req-7")
+    answer = Browser().get("/api/v1/nowhere").json()
+
+    assert refused["type"] == "https://shop.example/problems/request-timed-out"
+    assert (answer["type"], answer["code"]) == ("https://shop.example/problems/not-found", "not_found")
 
 
 def test_there_is_no_page_of_what_is_no_problem() -> None:

@@ -14,6 +14,8 @@ from orders.second_factor import is_enrolled
 
 
 class OperatorsSite(UnfoldAdminSite):
+    login_template = "orders/login.html"
+
     def has_permission(self, request: HttpRequest) -> bool:
         return self.knows_the_password_of(request) and not self.waits_for_the_second_factor_of(request)
 

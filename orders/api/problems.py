@@ -119,7 +119,7 @@ def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
     if isinstance(exception, RequestDataTooBig):
         return _too_large(request)
     return problem_document(
-        request, BAD_REQUEST, "Most likely the Host header names an address that this shop does not serve.", "bad_request"
+        request, BAD_REQUEST, "Django refused it; the usual reason is a Host header that this shop does not serve.", "bad_request"
     )
 
 

@@ -8,7 +8,7 @@ from django.conf import settings
 GUIDE = settings.BASE_DIR / "docs" / "api.md"
 TITLE = re.compile(r"\A# .*\n+")
 LINK = re.compile(r"\[([^\]]+)\]\(([^)\s]+)\)")
-SERVED = {"": "/docs", "openapi.json": "/openapi.json"}  # of what the docs link to, that which the shop serves; empty: the guide itself
+SERVED = {"errors.md": "/problems/", "openapi.json": "/openapi.json"}  # of the pages of the docs, those that the shop serves
 
 
 def describe(result: dict[str, Any], **_: Any) -> dict[str, Any]:
@@ -30,5 +30,4 @@ def _link(found: "re.Match[str]") -> str:
 
 def _served(target: str) -> str:
     """Its address in the shop; empty: the shop does not serve it."""
-    page, mark, heading = target.partition("#")
-    return target if target.startswith("/") else f"{SERVED[page]}{mark}{heading}" if page in SERVED else ""
+    return f"/docs{target}" if target.startswith("#") else SERVED.get(target.partition("#")[0], "")

@@ -18,6 +18,7 @@ from rest_framework.exceptions import ErrorDetail
 from orders.money import LOCALE
 
 FIELDS = {"A": "line1", "C": "city", "S": "state", "Z": "postal_code"}  # the data's letters
+MEANT = {"UK": "GB", "EL": "GR"}  # codes that people write, and ISO 3166-1 does not have
 NAMES_OF_STATES = ("sub_keys", "sub_names", "sub_lnames", "sub_lfnames", "sub_isoids")
 TEST_POSTAL_CODE = re.compile(r"00[45][0-9]{2}")  # the sandbox's test values, as docs/providers.md lists them
 
@@ -48,13 +49,14 @@ def rules_of(country: str) -> Rules | None:
         return None
     tongues = [place for name, place in places.items() if name == country or name.startswith(f"{country}--")]
     states = [state for place in tongues for names in NAMES_OF_STATES for state in place.get(names, "").split("~") if state]
+    in_latin_letters = [state for place in tongues for state in place.get("sub_lnames", "").split("~") if state]
     needs = {FIELDS[letter] for letter in data["require"] if letter in FIELDS} - (set() if states else {"state"})
     return Rules(
         country=country,
         needs=frozenset(needs),
         has_postal_codes="%Z" in data["fmt"],
         states=frozenset(map(_folded, states)) if "state" in needs else frozenset(),
-        state_example=states[0] if states else "",
+        state_example=next(iter([*in_latin_letters, *states]), ""),
         postal_code=re.compile(f"(?:{data.get('zip', '.*')})", re.ASCII | re.IGNORECASE),
         postal_code_prefix=data.get("postprefix", ""),
         postal_code_example=data.get("zipex", "").split(",")[0],
@@ -65,7 +67,7 @@ def faults_of(address: Mapping[str, str]) -> dict[str, ErrorDetail]:
     """What is wrong with an address, by the name of the field. An absent field is an empty one."""
     rules = rules_of(address["country"])
     if rules is None:
-        return {"country": ErrorDetail("No country has this code (ISO 3166-1).", "unknown_country")}
+        return {"country": ErrorDetail(f"No country has this code (ISO 3166-1){_hint(address['country'])}.", "unknown_country")}
     needs = set(rules.needs)
     if not rules.has_postal_codes and address.get("city"):
         needs.discard("state")  # a city says enough there: Dubai, Hong Kong, Kingston
@@ -77,6 +79,10 @@ def faults_of(address: Mapping[str, str]) -> dict[str, ErrorDetail]:
         message = f"Not a postal code of {_name_of(rules)}: they look like {rules.postal_code_example}."
         faults["postal_code"] = ErrorDetail(message, "invalid_postal_code")
     return faults
+
+
+def _hint(country: str) -> str:
+    return f": use {MEANT[country]}" if country in MEANT else ""
 
 
 def _missing(rules: Rules, name: str) -> ErrorDetail:

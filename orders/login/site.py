@@ -16,6 +16,8 @@ from orders.second_factor import is_enrolled
 
 
 class OperatorsSite(UnfoldAdminSite):
+    login_template = "orders/login.html"
+
     def has_permission(self, request: HttpRequest) -> bool:
         return self.knows_the_password_of(request) and (_leaves(request) or not self.waits_for_the_second_factor_of(request))
 

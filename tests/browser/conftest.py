@@ -1,5 +1,6 @@
 """The system's Chromium, headless. Installed from the distribution where that is possible; elsewhere these tests say why they are skipped."""
 
+import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -44,6 +45,14 @@ def admin(chrome: Browser, stack: RunningStack) -> Iterator[Page]:
     yield page
     page.close()
     assert broken == []
+
+
+@pytest.fixture(scope="module")
+def orm_beside_playwright() -> Iterator[None]:
+    """Django would see playwright's event loop in this thread, and refuse to work beside it."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(os.environ, "DJANGO_ALLOW_ASYNC_UNSAFE", "true")
+        yield
 
 
 def refused_by_policy(page: Page) -> list[str]:

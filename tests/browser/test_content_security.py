@@ -1,6 +1,5 @@
 """Promise: every page of the admin works under the content security policy that the shop sends, and a second factor is given in a browser."""
 
-import os
 import re
 import time
 from collections.abc import Iterator
@@ -29,15 +28,7 @@ PAGES = (
     "password_change/",
 )
 
-pytestmark = pytest.mark.django_db(transaction=True)
-
-
-@pytest.fixture(autouse=True, scope="module")
-def orm_beside_playwright() -> Iterator[None]:
-    """Django would see playwright's event loop in this thread, and refuse to work beside it."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(os.environ, "DJANGO_ALLOW_ASYNC_UNSAFE", "true")
-        yield
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("orm_beside_playwright")]
 
 
 @pytest.fixture

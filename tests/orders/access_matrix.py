@@ -97,6 +97,8 @@ OPEN: dict[str, tuple[str, str]] = {
     "": ("302", "302"),
     "admin/login/": ("200 200 200 200 405 405 200", "302 200 200 200 405 405 200"),
     "docs": (READ, READ),
+    "docs/": ("302", "302"),
+    "problems": ("302", "302"),
     "problems/": (READ, READ),
     "problems/<slug:slug>": (READ, READ),
     "openapi.json": ("200 200 405 405 405 405 200", "200 200 405 405 405 405 200"),

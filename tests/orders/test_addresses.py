@@ -1,6 +1,8 @@
 """Promise: an address is asked for what its country needs and for nothing else, before a card is charged."""
 
+from string import ascii_uppercase
 from typing import Any
+from unicodedata import name
 
 import pytest
 from django.conf import LazySettings
@@ -10,6 +12,7 @@ from orders.management.demo_data import CUSTOMERS
 from orders.models import Order
 from tests.orders.conftest import Client
 
+CODES = [f"{a}{b}" for a in ascii_uppercase for b in ascii_uppercase]
 HONG_KONG = {"name": "Wing Chan", "line1": "1 Queen's Road Central", "city": "Hong Kong", "country": "HK"}
 DUBAI = {"name": "Amal Haddad", "line1": "Villa 4, Street 12", "city": "Dubai", "country": "AE"}
 DOHA = {"name": "Amal Haddad", "line1": "Building 7, Zone 61", "city": "Doha", "country": "QA"}
@@ -91,14 +94,35 @@ def test_what_a_country_needs_is_named_before_the_card_is_charged(
 def test_a_refusal_says_how_it_is_written_there(client: Client, body: dict[str, Any]) -> None:
     messages = [
         client.post(body | {"shipping_address": address}).json()["errors"][0]["detail"]
-        for address in (without(AUSTIN, "state"), AUSTIN | {"postal_code": "1"}, CORK | {"country": "ZZ"})
+        for address in (
+            without(AUSTIN, "state"),
+            without(TOKYO, "state"),
+            AUSTIN | {"postal_code": "1"},
+            CORK | {"country": "ZZ"},
+            CORK | {"country": "UK"},
+        )
     ]
 
     assert messages == [
         "An address in United States needs one, like AL.",
+        "An address in Japan needs one, like Hokkaido.",
         "Not a postal code of United States: they look like 95014.",
         "No country has this code (ISO 3166-1).",
+        "No country has this code (ISO 3166-1): use GB.",
     ]
+
+
+def test_an_example_of_a_state_can_be_read_by_whoever_reads_english() -> None:
+    """And it is one that is taken."""
+    found = [rules for rules in map(addresses.rules_of, CODES) if rules is not None and rules.states]
+
+    assert len(found) > 10
+    assert [
+        rules.country for rules in found if not all("LATIN" in name(letter) for letter in rules.state_example if letter.isalpha())
+    ] == []
+    assert [
+        rules.country for rules in found if "state" in addresses.faults_of({"country": rules.country, "state": rules.state_example})
+    ] == []
 
 
 def test_the_carrier_s_test_values_are_postal_codes_of_every_country(client: Client, body: dict[str, Any], settings: LazySettings) -> None:
@@ -121,9 +145,7 @@ def test_the_demo_s_customers_live_where_they_say(customer: Any) -> None:
 
 def test_every_country_can_be_asked(client: Client) -> None:
     """No country's data breaks the shop."""
-    asked = [f"{a}{b}" for a in "ABCDEFGHIJKLMNOPQRSTUVWXYZ" for b in "ABCDEFGHIJKLMNOPQRSTUVWXYZ"]
-
-    known = [country for country in asked if "country" not in addresses.faults_of({"country": country, "postal_code": "1", "state": "x"})]
+    known = [country for country in CODES if "country" not in addresses.faults_of({"country": country, "postal_code": "1", "state": "x"})]
 
     assert len(known) == 252
 

@@ -9,6 +9,7 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode
 
 from orders.api import edge_refusals
 
@@ -49,6 +50,12 @@ class Example:
     def shown(self) -> dict[str, Any]:
         """As an answer's example of OpenAPI."""
         return {"summary": self.summary, "value": self.answer["body"]}
+
+    def target(self, path: str, own: "list[Example]") -> str:
+        """What its request asks for. ``own``: those of the operation; the first one has the names in the path that this one leaves out."""
+        names = {**(own[0].request if own else {}).get("path", {}), **self.request.get("path", {})}
+        query = urlencode(self.request.get("query", {}), safe=",:")
+        return path.format(**names) + (f"?{query}" if query else "")
 
 
 def file_of(view: type, operation_id: str) -> Path:

@@ -16,7 +16,8 @@ KEY = OpenApiParameter(
     location=HEADER,
     required=True,
     pattern=placing.KEY_PATTERN,
-    description=f"One key for each order, the same with every retry, for example a UUID. At most {placing.MAX_KEY} printable ASCII characters.",
+    description=f"One key for each order, the same with every retry, for example a UUID. At most {placing.MAX_KEY} printable ASCII characters. "
+    "Blanks and one pair of quotes around it are no part of it.",
 )
 NEXT_PAGE = OpenApiParameter(
     "Link", location=HEADER, response=[200], description='The next page, as `<…>; rel="next"`, where there is one.'

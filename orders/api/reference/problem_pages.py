@@ -22,19 +22,23 @@ from orders.api.unavailable import UNAVAILABLE
 
 @dataclass(frozen=True, kw_only=True)
 class ProblemPage:
-    """``placed``: whether the request has placed an order, or changed anything else. ``remedy``: what a client does about it."""
+    """``placed``: whether the request has placed an order, or changed anything else. ``remedy``: what a client does about it.
+
+    ``of_the_api``: whether a client of the API can meet it. The rest are answers of the admin's login, and of the framework where no operation uses them.
+    """
 
     problem: Problem
     means: str
     placed: str
     remedy: str
+    of_the_api: bool = True
 
     @property
     def code(self) -> str:
         return problems.code_of(self.problem)
 
 
-PAGES = (
+_WRITTEN = (
     ProblemPage(
         problem=VALIDATION_ERROR,
         means="A field, a header or a parameter is wrong; or the body is not JSON. `errors` names each fault, with a `pointer` to its place and a "
@@ -61,6 +65,7 @@ PAGES = (
         means="Your token is valid, and does not allow this operation.",
         placed="no",
         remedy="Ask the shop for a token that does.",
+        of_the_api=False,
     ),
     ProblemPage(
         problem=problems.INSUFFICIENT_SCOPE,
@@ -175,12 +180,14 @@ PAGES = (
         means="Too many logins to the admin have failed. It is no answer of the API.",
         placed="no",
         remedy="Come again when `Retry-After` says.",
+        of_the_api=False,
     ),
     ProblemPage(
         problem=problems.LOGIN_BUSY,
         means="Another password is being checked. It is no answer of the API.",
         placed="no",
         remedy="Come again when `Retry-After` says.",
+        of_the_api=False,
     ),
     ProblemPage(
         problem=INTERNAL_ERROR,
@@ -196,11 +203,12 @@ PAGES = (
     ),
     ProblemPage(
         problem=problems.NOT_TAKEN,
-        means="The shop takes no orders until a person has decided something (incident `forgotten_orders`).",
+        means="The shop takes no orders until a person there has decided something.",
         placed="no",
         remedy="Ask again later, with the same key.",
     ),
 )
+PAGES = tuple(sorted(_WRITTEN, key=lambda page: (not page.of_the_api, page.problem.status)))
 
 # The codes in ``errors``, and what each of them refuses.
 REFUSALS: tuple[tuple[tuple[str, ...], str], ...] = (
@@ -246,16 +254,17 @@ REFUSALS: tuple[tuple[tuple[str, ...], str], ...] = (
     ),
     (
         ("unknown_country", "unknown_state", "invalid_postal_code"),
-        "`shipping_address`: a country that ISO 3166-1 does not have, a state that the country does not have where it needs one, a postal code that is none there",
+        "`shipping_address`: a country that ISO 3166-1 does not have (the United Kingdom is `GB`), a state that the country does not have where it needs one, a "
+        "postal code that is none there",
     ),
-    (("foreign_currency",), "an order in another currency than `SHOP_CURRENCY`"),
+    (("foreign_currency",), "an order in another currency than the shop's"),
     (("unknown_sku", "duplicate_sku"), "a product that is not sold; two lines with one product"),
     (
         ("no_stock_level",),
         "a product of which the shop keeps no stock. It could be paid but not reserved. The sentence names the SKU",
     ),
     (("total_too_large",), "lines that cost more than an order may cost (999,999,999,999 minor units)"),
-    (("test_value",), "a test card where `DEMO_VALUES` is not set"),
+    (("test_value",), "a test card in a shop that was not started for tests"),
 )
 
 

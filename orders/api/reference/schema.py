@@ -1,6 +1,5 @@
 """How an operation is documented: as drf-spectacular and drf-canon do it, with our problems, headers and examples."""
 
-from collections.abc import Callable, Iterable
 from typing import Any
 
 from drf_canon.contrib.spectacular import AutoSchema
@@ -16,7 +15,6 @@ from orders.api.answers import ProblemDocument, Word
 from orders.api.parameters import Names
 from orders.api.reference import examples
 from orders.api.reference.answered import Refused, anywhere, by_status
-from orders.api.reference.examples import Example
 from orders.api.serializers import Strict
 
 CODES = "x-codes"  # what ``code`` may be in an answer, for generated clients
@@ -31,7 +29,6 @@ RATE_LIMIT = {
     "RateLimit-Remaining": "How many of them are left.",
     "RateLimit-Reset": "Seconds until the window is over.",
 }
-READ: dict[str, Callable[[str], Any]] = {"array": lambda value: value.split(","), "integer": int}  # a parameter of an example, by its type
 NOT_COUNTED = ("401", "403", "406", "408", "413", "414", "417", "431", "501")  # refused before they are counted
 
 
@@ -76,15 +73,13 @@ class Schema(AutoSchema):
         for example in [*own, *examples.of_every_operation(self.scope), *examples.of_the_edge()]:
             response = operation["responses"].get(example.status, {})
             if example.code in response.get(CODES, [None]):
+                shown = example.shown | {"description": f"`{self.method} {example.target(self.path, own)}`"}
                 for media in response.get("content", {}).values():
-                    media.setdefault("examples", {})[example.name] = example.shown
+                    media.setdefault("examples", {})[example.name] = shown
         usual = [example for example in own if example.is_of_a_success]
         bodies = {one.name: {"summary": one.summary, "value": one.request["body"]} for one in usual if "body" in one.request}
         for media in operation.get("requestBody", {}).get("content", {}).values():
             media |= {"examples": bodies} if bodies else {}
-        for parameter in operation.get("parameters", []):
-            if shown := _values(parameter, usual):
-                parameter["examples"] = shown
 
     def _get_response_for_code(
         self, serializer: Any, status_code: str, media_types: Any = None, direction: Any = "response"
@@ -130,14 +125,6 @@ def _shared_header(registry: ComponentRegistry, name: str, described: str) -> di
     registry.register_on_missing(header)
     reference: dict[str, str] = header.ref
     return reference
-
-
-def _values(parameter: dict[str, Any], usual: Iterable[Example]) -> dict[str, Any]:
-    """As the examples send this parameter."""
-    place = {"path": "path", "query": "query", "header": "headers"}[parameter["in"]]
-    written = READ.get(parameter["schema"].get("type"), str)
-    sent = [(example, example.request.get(place, {}).get(parameter["name"])) for example in usual]
-    return {example.name: {"summary": example.summary, "value": written(value)} for example, value in sent if value is not None}
 
 
 class Token(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]

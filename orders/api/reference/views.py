@@ -7,7 +7,7 @@ from functools import cache
 from csp.decorators import csp_update
 from django.conf import settings
 from django.http import Http404, HttpRequest, HttpResponse
-from django.shortcuts import render
+from django.shortcuts import redirect, render
 from django.utils.decorators import method_decorator
 from django.utils.html import escape
 from django.utils.safestring import SafeString, mark_safe
@@ -64,10 +64,18 @@ def problem(request: HttpRequest, slug: str) -> HttpResponse:
     """What the ``type`` of a problem document leads to."""
     found = page_of(slug)
     if found is None:
-        raise Http404
+        return _of_the_code(slug)
     shown = {name: _html(text) for name, text in (("means", found.means), ("placed", found.placed), ("remedy", found.remedy))}
     refusals = [(codes, _html(refused)) for codes, refused in REFUSALS] if found.code == "validation_error" else []
     return render(request, "orders/problem.html", {"problem": found.problem, "code": found.code, "refusals": refusals} | shown)
+
+
+def _of_the_code(code: str) -> HttpResponse:
+    """A person who has read the code of a problem looks for it under its name. Raises Http404."""
+    found = next((page for page in PAGES if page.code == code), None)
+    if found is None:
+        raise Http404
+    return redirect("problem", found.problem.slug)
 
 
 def _html(text: str) -> SafeString:

@@ -25,6 +25,7 @@ from orders.api.selection import OrderQuery
 from orders.api.serializers import RequestedOrder
 from orders.api.views import ReadOrder
 from tests.engines import ROOT
+from tests.orders.reference.operations import operations
 
 RENEW = "python manage.py api_reference"
 SOURCES = [
@@ -105,7 +106,37 @@ def test_its_address_may_be_absolute_at_the_edge_too(settings: Any) -> None:
 
 
 def test_there_is_no_page_of_what_is_no_problem() -> None:
-    assert Browser().get("/problems/nothing").status_code == 404
+    """Whoever follows an old link finds the way."""
+    for path in ("/problems/nothing", "/docs/nothing"):
+        answer = Browser().get(path)
+
+        assert answer.status_code == 404
+        assert '"/docs"' in answer.content.decode() and '"/problems/"' in answer.content.decode()
+
+
+@pytest.mark.parametrize(
+    ("path", "leads_to"),
+    [("/docs/", "/docs"), ("/problems", "/problems/"), ("/problems/validation_error", "/problems/validation-error")],
+)
+def test_an_address_that_is_nearly_right_leads_to_the_page(path: str, leads_to: str) -> None:
+    """I type the code that my program has seen."""
+    answer = Browser().get(path)
+
+    assert (answer.status_code, answer.headers["Location"]) == (302, leads_to)
+
+
+def test_the_login_of_the_admin_leads_to_the_reference(db: None) -> None:
+    """The address of the shop alone ends there."""
+    assert 'href="/docs"' in Browser().get("/admin/login/").content.decode()
+
+
+def test_the_list_is_sorted_and_what_no_operation_answers_stands_apart() -> None:
+    """I look for what my program has met."""
+    of_the_api = [page.problem.status for page in PAGES if page.of_the_api]
+    codes = {code for operation in operations() for _, code in operation.codes}
+
+    assert of_the_api == sorted(of_the_api)
+    assert {page.code for page in PAGES if not page.of_the_api} & codes == set()
 
 
 def codes_of_fields() -> Iterator[str]:

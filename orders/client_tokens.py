@@ -152,13 +152,17 @@ def unsaved(name: str) -> User:
         client.full_clean()
     except ValidationError as wrong:
         if any(fault.code == "unique" for fault in wrong.error_dict.get("username", [])):
-            raise Refused(f"There is a client or an operator called {client.username} already. Nothing was done.") from None
+            raise _taken(client.username) from None
         raise Refused(f"{' '.join(wrong.messages)} Nothing was done.") from None
     if tokens.is_prefix(KIND, client.username):
         raise Refused("This name is written like the prefix of a token: whoever revokes one might mean the other. Nothing was done.")
     if len(client.username) > NAME_LENGTH:
         raise Refused(f"The name of a client has at most {NAME_LENGTH} characters. Nothing was done.")
     return client
+
+
+def _taken(name: str) -> Refused:
+    return Refused(f"There is a client or an operator called {name} already. Nothing was done.")
 
 
 @transaction.atomic
@@ -169,7 +173,7 @@ def add(name: str, scopes: Sequence[str] = tuple(Scope), lifetime_days: int = NE
         with transaction.atomic():
             client.save()
     except IntegrityError:
-        raise Refused("A user with that username already exists. Nothing was done.") from None  # since a moment ago
+        raise _taken(name) from None  # since a moment ago
     ClientSettings.objects.create(client=client, unique_references=unique_references)
     return issue(client, scopes, lifetime_days)
 

@@ -209,7 +209,7 @@ def test_a_client_that_has_become_an_operator_is_no_client_any_more(added: Issue
 
 
 @pytest.mark.parametrize(
-    ("name", "why"), [("books-to-go", "already exists"), ("", "blank"), ("a b", "valid username"), ("x" * 81, "80 characters")]
+    ("name", "why"), [("books-to-go", "called books-to-go already"), ("", "blank"), ("a b", "valid username"), ("x" * 81, "80 characters")]
 )
 def test_a_name_that_a_client_cannot_have_is_refused(added: Issued, name: str, why: str) -> None:
     with pytest.raises(Refused, match=why):
@@ -265,7 +265,7 @@ def test_a_name_that_two_add_at_once_is_one_client_s(catalogue: None) -> None:
     )
 
     assert opens(first.secret)
-    assert isinstance(second, Refused) and "already exists" in str(second)
+    assert isinstance(second, Refused) and "called books-to-go already" in str(second)
 
 
 # --- what it costs ---------------------------------------------------------------------------------------------------------------

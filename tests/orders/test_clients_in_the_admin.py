@@ -59,7 +59,7 @@ def test_a_client_is_added_and_its_token_is_shown_once(browser: Browser) -> None
 @pytest.mark.parametrize(
     ("given", "why"),
     [
-        ({"name": "books-to-go"}, "already exists"),
+        ({"name": "books-to-go"}, "called books-to-go already"),
         ({"name": "a b"}, "valid username"),
         ({"scopes": []}, "This field is required"),
         ({"lifetime_days": "1_0"}, "days in digits alone"),

@@ -272,4 +272,4 @@ def test_a_number_of_many_digits_is_refused_in_words_for_a_client(client: Client
     answer = send(client, f'{{"currency": {"9" * digits}}}')
 
     assert answer.status_code == 400, answer.json()
-    assert "A number has more than 40 digits" in answer.json()["detail"], answer.json()
+    assert "A number has more than 40 digits" in answer.json()["errors"][0]["detail"], answer.json()

@@ -37,7 +37,7 @@ test: $(VENV)/.test ## install what is needed and run every test
 prove: $(VENV)/.runtime ## the crash matrix: kill, freeze and lie to real workers at every boundary, 190 cases, about 4 minutes
 	@exec $(PY) manage.py prove $(ARGS)
 
-storm: $(VENV)/.runtime ## chaos scenarios of up to 20,000 orders, each under one kind of harm: about 85 minutes
+storm: $(VENV)/.runtime ## chaos scenarios of up to 20,000 orders, each under one kind of harm: about 90 minutes
 	@exec $(PY) manage.py storm $(ARGS)
 
 bench: $(VENV)/.test ## how long the API takes: beside a plain create, slow connections and logins, on a shop of its own: about 10 minutes

@@ -34,7 +34,10 @@ class History:
         return self
 
     def placed(self, number: str = "ORD-1", key: str = KEY, digest: str = BODY, status: int | None = 201, **seen: Any) -> "History":
-        answered = {"number": number, "order_status": "placed"} if status == 201 else {}
+        replayed = any(one.key == key and one.status == 201 for one in self.all)
+        answered: dict[str, Any] = (
+            {"number": number, "order_status": "placed", "answer": "order-1", "replayed": replayed} if status == 201 else {}
+        )
         return self("POST", "", status, key=key, digest=digest, **answered | seen)
 
     def read(self, order_status: str, number: str = "ORD-1", **seen: Any) -> "History":
@@ -90,6 +93,17 @@ ANOMALIES: list[tuple[str, Callable[[History], History], str]] = [
     ),
     ("two keys for one order", lambda history: history.placed("ORD-1", "key-9"), "ORD-1 was answered to two keys: key-1, key-9"),
     ("another body under one key", lambda history: history.placed(digest="another"), "key key-1 was taken for 2 different bodies"),
+    ("another answer under one key", lambda history: history.placed(answer="another"), "key key-1 was answered in 2 ways"),
+    (
+        "a retry is answered as if it were new",
+        lambda history: history.placed(replayed=False),
+        "key key-1 had placed its order, and was answered as if it were new",
+    ),
+    (
+        "two at once are both answered as new",
+        lambda history: history.placed("ORD-9", "key-9", lasts=1.5).placed("ORD-9", "key-9", replayed=False).read("placed", "ORD-9"),
+        "key key-9 had placed its order, and was answered as if it were new",
+    ),
     (
         "a retry is refused",
         lambda history: history.placed(status=422),
@@ -160,6 +174,7 @@ class _Provider(BaseHTTPRequestHandler):
 
     def _answer(self, status: int, document: dict[str, Any]) -> None:
         self.send_response(status)
+        self.send_header("Idempotent-Replayed", self.headers["Repeated"] or "false")
         self.end_headers()
         with suppress(OSError):
             self.wfile.write(json.dumps(document).encode())
@@ -183,6 +198,7 @@ def test_every_answer_is_written_down_and_so_is_one_that_was_lost(provider: str)
     client = httpx.Client(base_url=provider, transport=Recording(history), timeout=5)
 
     client.post("/orders", json={}, headers={"Idempotency-Key": "k"})
+    client.post("/orders", json={}, headers={"Idempotency-Key": "k", "Repeated": "true"})
     client.get("/orders/ORD-1")
     client.post("/orders/ORD-1/cancel")
     with pytest.raises((httpx.ReadError, httpx.RemoteProtocolError)):
@@ -190,8 +206,10 @@ def test_every_answer_is_written_down_and_so_is_one_that_was_lost(provider: str)
     with pytest.raises(httpx.ReadTimeout):
         client.get("/orders/SLOW", timeout=0.05)
 
-    placed, read, late, lost, slow = history
+    placed, again, read, late, lost, slow = history
     assert (placed.method, placed.path, placed.key, placed.status, placed.number) == ("POST", "/orders", "k", 201, "ORD-1")
+    assert (placed.replayed, again.replayed) == (False, True)
+    assert placed.answer == again.answer != ""
     assert (read.number, read.order_status, read.total_minor, read.entries) == ("ORD-1", "placed", 5, 2)
     assert (late.asked_number, late.status, late.cancel, late.number) == ("ORD-1", 409, "too_late", "")
     assert (lost.asked_number, lost.status) == ("LOST", None)

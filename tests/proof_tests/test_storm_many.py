@@ -1,4 +1,4 @@
-"""Promise: storms of many at once, their small versions: sagas that nobody looks after, deliveries that nobody makes, messages that nobody sent, two releases."""
+"""Promise: storms of many at once, their small versions: sagas that nobody looks after, deliveries, messages, two releases, clients that ask again."""
 
 from collections.abc import Callable
 

@@ -36,10 +36,11 @@ MET = {
     "exhausted": {"connections taken": 90, "of ours cut": 4, "answered 503": 30},
     "deploy": {"deploys": 2, "of the older release": 10, "of the newer release": 10, "left to newer code": 2},
     "poisoned": {"kinds": 70, "put in": 210, "refused": 210, "keys set aside": 3},
+    "retries": {"keys": 40, "orders found": 40, "fulfilled": 40, "web workers killed": 3, "connections cut": 15, "without an answer": 5},
 }
 # In test_storm_money.py and test_storm_many.py, so that they run side by side.
 OF_MONEY = ("refunds", "outage", "restored", "leases", "divergences")
-OF_MANY = ("stranded", "backlog", "starved", "deploy", "poisoned")
+OF_MANY = ("stranded", "backlog", "starved", "deploy", "poisoned", "retries")
 
 
 def storm(folder: Path, run_dir: Path, name: str) -> tuple[int, dict[str, Any], str]:

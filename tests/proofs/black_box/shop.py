@@ -27,12 +27,13 @@ WORKER = "config.celery_worker"
 class Shop:
     """A client of the running stack; ``order`` reads through the API, ``sql`` through the database."""
 
-    def __init__(self, stack: RunningStack, transport: httpx.BaseTransport | None = None) -> None:
-        """``transport``: what carries the requests of its clients, if somebody writes them down."""
+    def __init__(self, stack: RunningStack, transport: httpx.BaseTransport | None = None, token: str = "", timeout_s: float = 20) -> None:
+        """``transport``: what carries the requests of its clients, if somebody writes them down. ``token``: of an API client other than the stack's own."""
         self.stack = stack
         info = stack.info
-        self.http = httpx.Client(base_url=info["api"], headers={"Authorization": f"Token {info['token']}"}, timeout=20, transport=transport)
-        self.provider = httpx.Client(base_url=info["sandbox"], timeout=20)
+        headers = {"Authorization": f"Token {token or info['token']}"}
+        self.http = httpx.Client(base_url=info["api"], headers=headers, timeout=timeout_s, transport=transport)
+        self.provider = httpx.Client(base_url=info["sandbox"], timeout=20, verify=False)  # plain HTTP: no certificates to load
 
     # --- the API ---
 
@@ -45,9 +46,9 @@ class Shop:
         assert answer.status_code == 201, answer.text
         return str(answer.json()["number"])
 
-    def place_stubbornly(self, within_s: float = 30, **changes: Any) -> str:
+    def place_stubbornly(self, within_s: float = 30, key: str | None = None, **changes: Any) -> str:
         """As a client that repeats its request under the same key until it is answered, whatever dies meanwhile."""
-        key, order = uuid.uuid4().hex, body(**changes)
+        key, order = key or uuid.uuid4().hex, body(**changes)
 
         def answered() -> str:
             try:

@@ -15,7 +15,8 @@ LIMITS = httpx.Limits(max_connections=100, max_keepalive_connections=20)
 class Exchange:
     """One request. ``begun`` and ``ended`` are seconds of one monotonic clock. ``status`` is None where the answer was lost; what stands below it is then empty.
 
-    ``cancel``: what a cancel was answered ("too_late" for its 409). ``entries``: how long the order's history was.
+    ``cancel``: what a cancel was answered ("too_late" for its 409). ``entries``: how long the order's history was. Of an order that was placed: ``answer`` is the
+    digest of the whole body, ``replayed`` whether it was marked as the answer to a repeated request.
     """
 
     method: str
@@ -30,6 +31,8 @@ class Exchange:
     cancel: str = ""
     total_minor: int | None = None
     entries: int | None = None
+    answer: str = ""
+    replayed: bool = False
 
     @property
     def asked_number(self) -> str:
@@ -43,7 +46,7 @@ class Recording(httpx.BaseTransport):
 
     def __init__(self, history: list[Exchange]) -> None:
         self._history = history
-        self._inner = httpx.HTTPTransport(limits=LIMITS)
+        self._inner = httpx.HTTPTransport(limits=LIMITS, verify=False)  # plain HTTP: no certificates to load
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         begun = time.monotonic()
@@ -66,7 +69,7 @@ def _asked(request: httpx.Request, begun: float) -> dict[str, Any]:
         "method": request.method,
         "path": request.url.path,
         "key": request.headers.get("Idempotency-Key", ""),
-        "digest": hashlib.sha256(body).hexdigest()[:16] if body else "",
+        "digest": _digest(body) if body else "",
         "begun": begun,
         "ended": time.monotonic(),
     }
@@ -88,9 +91,15 @@ def _answered(request: httpx.Request, begun: float, answer: httpx.Response) -> E
             "total_minor": document.get("total_minor"),
             "entries": None if timeline is None else len(timeline),
         }
+        if answer.status_code == httpx.codes.CREATED:
+            seen |= {"answer": _digest(answer.content), "replayed": answer.headers.get("Idempotent-Replayed") == "true"}
     elif request.url.path.endswith("/cancel") and answer.status_code == httpx.codes.CONFLICT and document.get("code") == "invalid_state":
         seen |= {"cancel": "too_late"}
     return Exchange(**_asked(request, begun), **seen)
+
+
+def _digest(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()[:16]
 
 
 def _document(answer: httpx.Response) -> dict[str, Any]:

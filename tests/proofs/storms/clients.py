@@ -18,15 +18,15 @@ ANSWERED_WITHIN_S = 2.0  # whatever happens to the database
 class Clients:
     """Each makes one of ``calls`` after the other, all of them ``per_s`` a second; a call returns the number of its order. Whoever leaves the block stops them."""
 
-    def __init__(self, calls: Sequence[Callable[[], str]], per_s: float = math.inf) -> None:
+    def __init__(self, calls: Sequence[Callable[[], str]], per_s: float = math.inf, side_by_side: int = SIDE_BY_SIDE) -> None:
         self.count = len(calls)
         self.answered: list[str] = []
         self.failed: list[str] = []
         self._left = iter(calls)
-        self._pause_s = SIDE_BY_SIDE / per_s
+        self._pause_s = side_by_side / per_s
         self._next, self._is_over = threading.Lock(), threading.Event()
         # Daemons: a call may go on for a minute where nobody answers, and no exit waits for it.
-        self._threads = [threading.Thread(target=self._work, daemon=True) for _ in range(SIDE_BY_SIDE)]
+        self._threads = [threading.Thread(target=self._work, daemon=True) for _ in range(side_by_side)]
 
     def __enter__(self) -> Self:
         for thread in self._threads:

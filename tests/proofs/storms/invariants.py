@@ -68,7 +68,7 @@ def _found(storm: Storm, number: str) -> None:
 
     def answered() -> bool:
         try:
-            return storm.shop.http.get(f"/orders/{number}").status_code in (httpx.codes.OK, httpx.codes.NOT_FOUND)
+            return storm.owner(number).http.get(f"/orders/{number}").status_code in (httpx.codes.OK, httpx.codes.NOT_FOUND)
         except httpx.TransportError:
             return False
 

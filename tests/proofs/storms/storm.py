@@ -39,6 +39,7 @@ class Storm:
         self.left_behind = self.command_dir / "processes.json"
         self.show = show
         self.numbers: list[str] = []  # every order that was answered 201
+        self.owners: dict[str, Shop] = {}  # of orders that were not placed by the stack's own client: who may ask for them
         self.planted: set[str] = set()  # orders of which the provider holds more than we asked for
         self.needs_person: set[str] = set()  # orders about which a person has still to decide: the last reconciliation finds them
         self.counts: dict[str, Any] = {}
@@ -144,6 +145,10 @@ class Storm:
         """
         self.numbers = [number for number in self.numbers if number in known]
         self.history.clear()
+
+    def owner(self, number: str) -> Shop:
+        """As the client that has placed this order: it does not exist for others."""
+        return self.owners.get(number, self.shop)
 
     # --- what must hold ---
 

@@ -55,7 +55,18 @@ def _keys(ordered: Sequence[Exchange]) -> Iterator[str]:
         for number in numbers:
             if owner.setdefault(number, key) != key:
                 yield f"{number} was answered to two keys: {owner[number]}, {key}"
+        if len(numbers) == 1:
+            yield from _answered_differently(key, placed)
         yield from _forgotten(key, asked)
+
+
+def _answered_differently(key: str, placed: Sequence[Exchange]) -> Iterator[str]:
+    """Every answer is the first one to the letter. One of them at most, which no other came before, is not marked as a replay."""
+    if (answers := len({one.answer for one in placed})) > 1:
+        yield f"key {key} was answered in {answers} ways"
+    as_new = [one for one in placed if not one.replayed]
+    if len(as_new) > 1 or any(one.begun > earlier.ended for one in as_new for earlier in placed):
+        yield f"key {key} had placed its order, and was answered as if it were new"
 
 
 def _forgotten(key: str, asked: Sequence[Exchange]) -> Iterator[str]:

@@ -16,6 +16,7 @@ from tests.proofs.storms.scenarios import (
     poisoned,
     refunds,
     restored,
+    retries,
     stalled,
     starved,
     stranded,
@@ -43,5 +44,6 @@ SCENARIOS: tuple[Scenario, ...] = tuple(
         exhausted,
         deploy,
         poisoned,
+        retries,
     )
 )

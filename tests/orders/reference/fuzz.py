@@ -9,7 +9,7 @@ import sys
 import time
 
 from config.settings import running_stack
-from tests.orders.reference.fuzzing import fuzz
+from tests.fuzz.reference import fuzz
 
 PROGRESS_EVERY = 500
 

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from tests.orders.conftest import Client
-from tests.orders.reference.fuzzing import PHASES, fuzz
+from tests.fuzz.reference import PHASES, fuzz
 
 pytestmark = pytest.mark.processes  # not after each save
 EXAMPLES = 5

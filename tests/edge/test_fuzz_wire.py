@@ -5,7 +5,7 @@ import pytest
 from tests.edge.conftest import Edge
 from tests.fuzz.inputs import Exchange
 from tests.fuzz.kept import CASES
-from tests.fuzz.run import exchanged, fuzz
+from tests.fuzz.rounds import exchanged, fuzz
 
 REQUESTS = 600  # ``python -m tests.fuzz`` sends 20,000
 

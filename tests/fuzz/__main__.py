@@ -5,7 +5,7 @@ import sys
 import time
 
 from tests.engines import ROOT
-from tests.fuzz.run import Result, fuzz
+from tests.fuzz.rounds import Result, fuzz
 from tests.fuzz.server import Server, shop
 
 FOLDER = ROOT / ".run" / "fuzz"

@@ -5,7 +5,7 @@ import re
 from collections import Counter
 
 from tests.fuzz.inputs import Exchange
-from tests.fuzz.wire import END, RESET, Answer, Heard, answers_in
+from tests.fuzz.connection import END, RESET, Answer, Heard, answers_in
 
 PAGES = re.compile(rb" (?:https?://[^/ ]*)?/(?:admin|static|docs|problems|\?|#| )")  # answered to people, as HTML
 MEMBERS = {"type", "title", "status", "code", "detail", "request_id"}

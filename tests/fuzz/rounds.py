@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 
 from tests.fuzz.inputs import TOKEN, Exchange, exchanges
 from tests.fuzz.verdict import Unacceptable, judge
-from tests.fuzz.wire import talk
+from tests.fuzz.connection import talk
 
 EXCHANGES_PER_ROUND = 100
 PHASES = (Phase.generate, Phase.shrink)

@@ -1,12 +1,20 @@
 """Requests that are generated from the reference, with every check of schemathesis: each phase, and the links that lead from one answer to the next request."""
 
+import itertools
+import json
 import re
+from collections import Counter
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from tempfile import NamedTemporaryFile
 from typing import Any
 
 import schemathesis
 from schemathesis.engine import events, from_schema
+
+from tests.fuzz.figures import Told
+from tests.fuzz.server import Shop
 
 PHASES = ("examples", "coverage", "fuzzing", "stateful")
 
@@ -26,38 +34,77 @@ RULES_OF_A_FIELD = frozenset(
         *("/shipping_address/city required", "/shipping_address/state required", "/shipping_address/postal_code required"),
     )
 )
-ACCEPTED = ["2xx", "400", "401", "403", "404", "409", "422", "429", "5xx"]  # 400: only by a rule, see below
+ACCEPTED = ["2xx", "304", "400", "401", "403", "404", "409", "422", "429", "5xx"]  # 400: only by a rule, see below
+
+
+MOST_S = 60  # for an answer, also on a machine that does much else
+EXAMPLES = 100  # of each operation and phase, in a round of one caller
 
 
 @dataclass(frozen=True)
-class Told:
-    """After each scenario: how many requests it was, and what was wrong."""
+class Caller:
+    """Whose requests they are. Without a ``token``: a stranger's. ``other``: the token of a client who may not see what this one has placed."""
 
-    requests: int
-    failures: list[str]
+    name: str
+    token: str = ""
+    other: str = ""
 
 
-def fuzz(url: str, authorization: str, seed: int, examples: int, phases: Sequence[str] = PHASES) -> Iterator[Told]:
+def callers(shop: Shop) -> list[Caller]:
+    """Whoever may do everything, a stranger, and one for each scope."""
+    one_scope = [Caller(scope, shop.token_of(f"only-{scope.replace(':', '-')}", scope)) for scope in shop.scopes()]
+    return [Caller("every scope", shop.token, shop.token_of("other-shop")), Caller("no token"), *one_scope]
+
+
+def rounds(url: str, callers: Sequence[Caller], seed: int) -> Iterator[Iterator[Told]]:
+    """Without an end; each round is one of all callers, and the same seed sends the same requests."""
+    for round_seed in itertools.count(seed):
+        yield itertools.chain.from_iterable(fuzz(url, caller, round_seed, EXAMPLES) for caller in callers)
+
+
+def fuzz(url: str, caller: Caller, seed: int, examples: int, phases: Sequence[str] = PHASES) -> Iterator[Told]:
     """``examples``: generated requests of each operation and phase."""
-    config = schemathesis.Config.from_dict(_settings(authorization, seed, examples, phases))
-    schema = schemathesis.openapi.from_url(f"{url}/openapi.json", config=config)
-    for event in from_schema(schema).execute():
-        if isinstance(event, events.ScenarioFinished):
-            yield Told(len(event.recorder.interactions), list(_failures(event)))
-        elif isinstance(event, events.NonFatalError):
-            yield Told(0, [f"{event.label}: {event.value}"])
-        elif isinstance(event, events.FatalError):
-            raise event.exception
+    with _identities(caller) as authentication:
+        config = schemathesis.Config.from_dict(_settings(authentication, seed, examples, phases))
+        schema = schemathesis.openapi.from_url(f"{url}/openapi.json", config=config)
+        for event in from_schema(schema).execute():
+            if isinstance(event, events.ScenarioFinished):
+                yield Told(_statuses(event), [f"{caller.name}, seed {seed}: {failure}" for failure in _failures(event)])
+            elif isinstance(event, events.NonFatalError):
+                yield Told(Counter(), [f"{caller.name}, seed {seed}: {event.label}: {event.value}"])
+            elif isinstance(event, events.FatalError):
+                raise event.exception
 
 
-def _settings(authorization: str, seed: int, examples: int, phases: Sequence[str]) -> dict[str, Any]:
-    return {
+@contextmanager
+def _identities(caller: Caller) -> Iterator[dict[str, Any]]:
+    """schemathesis reads who there is from a file. It asks for whatever the first one may see as the other one, too."""
+    tokens = {name: token for name, token in {"caller": caller.token, "other": caller.other}.items() if token}
+    if not tokens:
+        yield {}
+        return
+    entries = [{"name": name, "fixedHeaders": [{"name": "Authorization", "value": f"Bearer {token}"}]} for name, token in tokens.items()]
+    with NamedTemporaryFile("w", suffix=".json") as file:
+        file.write(json.dumps({"auth": entries}))
+        file.flush()
+        peers = {"peers": list(tokens)} if caller.other else {}
+        yield {"auth": {"wfc": {"path": file.name, "user": "caller"} | peers}}
+
+
+def _settings(authentication: dict[str, Any], seed: int, examples: int, phases: Sequence[str]) -> dict[str, Any]:
+    """All checks are on: they are, unless they are switched off; an answer's time needs a limit."""
+    return authentication | {
         "seed": seed,
-        "headers": {"Authorization": authorization},
         "generation": {"max-examples": examples},
         "phases": {phase: {"enabled": phase in phases} for phase in PHASES},
-        "checks": {"positive_data_acceptance": {"expected-statuses": ACCEPTED}},
+        "checks": {"positive_data_acceptance": {"expected-statuses": ACCEPTED}, "max_response_time": MOST_S},
     }
+
+
+def _statuses(event: events.ScenarioFinished) -> Counter[str]:
+    """What was sent and not answered has none: it is no request, and a failure of its own."""
+    answers = (interaction.response for interaction in event.recorder.interactions.values())
+    return Counter(str(answer.status_code) for answer in answers if answer is not None)
 
 
 def _failures(event: events.ScenarioFinished) -> Iterator[str]:

@@ -1,29 +1,20 @@
-"""The run itself: rounds of hypothesis until enough requests were sent. What fails is made as small as it can be, and the run goes on with the next round."""
+"""Rounds of hypothesis on raw sockets. What fails is made as small as it can be, and the run goes on with the next round."""
 
 import contextlib
-import time
+import itertools
 from collections import Counter
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Iterator
 
 import hypothesis
 from hypothesis import HealthCheck, Phase, given, settings
 
+from tests.fuzz.connection import talk
+from tests.fuzz.figures import Told
 from tests.fuzz.inputs import TOKEN, Exchange, exchanges
 from tests.fuzz.verdict import Unacceptable, judge
-from tests.fuzz.connection import talk
 
 EXCHANGES_PER_ROUND = 100
 PHASES = (Phase.generate, Phase.shrink)
-
-
-@dataclass
-class Result:
-    """``failures``: what no client may meet, each with the smallest input that brings it about."""
-
-    requests: int = 0
-    statuses: Counter[str] = field(default_factory=Counter)
-    failures: list[tuple[str, Exchange]] = field(default_factory=list)
 
 
 def exchanged(port: int, token: str, exchange: Exchange) -> Counter[str]:
@@ -32,21 +23,14 @@ def exchanged(port: int, token: str, exchange: Exchange) -> Counter[str]:
     return judge(exchange, talk(port, pieces))
 
 
-def fuzz(port: int, token: str, wanted: int, seed: int, say: Callable[[str], None]) -> Result:
-    result, begun, number = Result(), time.monotonic(), 0
-    while result.requests < wanted:
-        for fault, exchange in _round(port, token, seed + number, result):
-            result.failures.append((fault, exchange))
-            say(f"{fault}\n  {exchange.pieces!r}"[:6000])
-        number += 1
-        if number % 5 == 0:
-            say(_progress(result, wanted, time.monotonic() - begun))
-    return result
+def rounds(port: int, token: str, seed: int) -> Iterator[list[Told]]:
+    """Without an end; the same seed sends the same requests."""
+    return ([_round(port, token, seed)] for seed in itertools.count(seed))
 
 
-def _round(port: int, token: str, seed: int, result: Result) -> list[tuple[str, Exchange]]:
-    """What has failed, as small as it can be."""
-    smallest: list[tuple[str, Exchange]] = []
+def _round(port: int, token: str, seed: int) -> Told:
+    statuses: Counter[str] = Counter()
+    smallest: list[str] = []
 
     @hypothesis.seed(seed)
     @settings(
@@ -59,18 +43,12 @@ def _round(port: int, token: str, seed: int, result: Result) -> list[tuple[str, 
     )
     @given(exchanges())
     def ask(exchange: Exchange) -> None:
-        result.requests += exchange.requests
         try:
-            result.statuses += exchanged(port, token, exchange)
+            statuses.update(exchanged(port, token, exchange))
         except Unacceptable as fault:
-            smallest[:] = [(str(fault), exchange)]
+            smallest[:] = [f"seed {seed}: {fault}\n  {exchange.pieces!r}"]
             raise
 
     with contextlib.suppress(Unacceptable):
         ask()
-    return smallest
-
-
-def _progress(result: Result, wanted: int, took_s: float) -> str:
-    left_s = took_s / max(result.requests, 1) * max(wanted - result.requests, 0)
-    return f"{result.requests:,} of {wanted:,} requests, {len(result.failures)} failures, {took_s:.0f} s (about {left_s:.0f} s left)"
+    return Told(statuses, smallest)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import pytest
 
 from tests.engines import RUN_DIR
-from tests.fuzz.server import Server, shop
+from tests.fuzz.server import Server, Shop, shop
 
 
 @dataclass
@@ -15,19 +15,26 @@ class Edge:
     """``token``: of a client that may place orders."""
 
     server: Server
-    token: str
-    database: str
+    shop: Shop
 
     @property
     def port(self) -> int:
         return self.server.port
 
+    @property
+    def token(self) -> str:
+        return self.shop.token
+
+    @property
+    def database(self) -> str:
+        return self.shop.database
+
 
 @pytest.fixture(scope="session")
 def edge() -> Iterator[Edge]:
     folder = RUN_DIR / f"edge{os.environ.get('PYTEST_XDIST_WORKER', '')}"
-    with shop(folder) as (database, token), Server(database, folder) as server:
-        yield Edge(server, token, database)
+    with shop(folder) as made, Server(made.database, folder) as server:
+        yield Edge(server, made)
 
 
 @pytest.fixture(autouse=True)

@@ -17,9 +17,9 @@ BEGINNINGS = {"heads": b"GET /healthz HTTP/1.1\r\nHost: local", "bodies": head("
 
 
 def main() -> None:
-    with shop(FOLDER) as (database, _):
+    with shop(FOLDER) as made:
         for worker, words in WORKERS.items():
-            with Server(database, FOLDER, GUNICORN_CMD_ARGS=words) as server:
+            with Server(made.database, FOLDER, GUNICORN_CMD_ARGS=words) as server:
                 print(f"{worker}, undisturbed: {_waited(server.port)}", flush=True)
                 for what, beginning in BEGINNINGS.items():
                     with _slow(server.port, beginning):

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from tests.fuzz.wire import Answer, answers_in
+from tests.fuzz.connection import Answer, answers_in
 
 HOST = "Host: localhost"
 

@@ -32,24 +32,15 @@ METHODS = st.one_of(
     ),
     st.sampled_from([b"get", b"PoSt", b"A", b"", b"X" * 21, b"GET\x00", b"G\xc3\x89T", b"M-SEARCH", b"__import__"]),
 )
+FIRST = b"ORD-1001"  # the first number that a shop gives
 PATHS = [
-    *[b"/api/v1/orders", b"/api/v1/orders/", b"/api/v1/orders/ORD-1", b"/api/v1/orders/ORD-1/cancel", b"/api/v1/products"],
-    *[b"/api/v1/products/MUG", b"/api/v1/orders/ORD-1/events", b"/api/v1", b"/api/", b"/api/v1/metrics", b"/api/v1/loyalty"],
-    *[
-        b"/healthz",
-        b"/readyz/",
-        b"/",
-        b"/nothing",
-        b"/admin/login/",
-        b"/admin",
-        b"/static/nothing.css",
-        b"/favicon.ico",
-        b"/docs",
-        b"/openapi.json",
-        b"/problems/not-found",
-        b"/problems/x",
-    ],
-]
+    b"/api/v1/orders", b"/api/v1/orders/", b"/api/v1/orders/ORD-1", b"/api/v1/orders/ORD-1/cancel", b"/api/v1/orders/ORD-1/events",
+    b"/api/v1/orders/" + FIRST, b"/api/v1/orders/" + FIRST + b"/events", b"/api/v1/orders/" + FIRST + b"/cancel",
+    b"/api/v1/products", b"/api/v1/products/MUG", b"/api/v1/products/MUG-ENAMEL", b"/api/v1/products/MUG-ENAMEL/recommendations",
+    b"/api/v1", b"/api/", b"/api/v1/metrics", b"/api/v1/loyalty", b"/api/v1/openapi.json", b"/openapi.json", b"/docs",
+    b"/problems/", b"/problems/not-found", b"/problems/x", b"/healthz", b"/readyz/", b"/", b"/nothing", b"/admin/login/", b"/admin",
+    b"/admin/orders/order/", b"/static/nothing.css", b"/favicon.ico",
+]  # fmt: skip
 PIECES = st.one_of(
     st.sampled_from(
         [b"%00", b"%0d%0a", b"%ff", b"%c3%28", b"%ed%a0%80", b"..%2f", b"%2e%2e", b"//", b";", b"%", b"%zz", b"\\", b"a" * 300]
@@ -58,39 +49,20 @@ PIECES = st.one_of(
     st.binary(max_size=6),
 )
 NAMES = [
-    b"cursor",
-    b"page_size",
-    b"expand",
-    b"fields",
-    b"status",
-    b"format",
-    b"customer_email",
-    b"placed_after",
-    b"_method",
-    b"x%00y",
-    b"\xff",
-]
+    b"cursor", b"page_size", b"expand", b"fields", b"status", b"status_group", b"reference", b"customer_email", b"sku", b"failure_code",
+    b"placed_from", b"placed_before", b"updated_from", b"updated_before", b"format", b"_method", b"next", b"x%00y", b"\xff",
+]  # fmt: skip
 VALUES = st.one_of(
     st.sampled_from(
         [
-            b"",
-            b"1",
-            b"-1",
-            b"1e9",
-            b"99999999999999999999",
-            b"cD0x",
-            b"cD0lMDA",
-            b"bz0xJnA9MQ%3D%3D",
-            b"why",
-            b"why,steps",
-            b"json",
-            b"%00",
-            b"%ff",
+            b"", b"1", b"-1", b"1e9", b"99999999999999999999", b"cD0x", b"cD0lMDA", b"bz0xJnA9MQ%3D%3D", b"why", b"why,steps", b"json",
+            b"placed", b"open", b"fuzz", b"amara@example.com", b"MUG-ENAMEL", b"%00", b"%ff", b"2026-01-31T12:00:00Z", b"0001-01-01T00:00:00Z",
+            b"9999-12-31T23:59:59-23:59", b"2026-01-31T12:00:00%2B02:00", b"2026-W05-6",
         ]
     ),
     PIECES,
     st.text(max_size=6).map(lambda text: text.encode("utf-8", "surrogatepass")),
-)
+)  # fmt: skip
 PAIRS = st.tuples(st.one_of(st.sampled_from(NAMES), PIECES), VALUES).map(lambda pair: pair[0] + b"=" + pair[1])
 QUERIES = st.one_of(st.just(b""), st.lists(PAIRS, min_size=1, max_size=3).map(lambda pairs: b"?" + b"&".join(pairs)))
 TARGETS = st.one_of(
@@ -243,12 +215,11 @@ OTHERS = st.one_of(
 )
 LOGINS = st.one_of(
     st.just(b"Token " + TOKEN),
-    st.just(b"Token " + TOKEN),
-    st.just(b"Token " + TOKEN),
+    st.sampled_from([b"bearer " + TOKEN, b"Bearer  " + TOKEN, b"Bearer " + TOKEN + b", Basic x", b"Bearer\t" + TOKEN]),
     st.sampled_from(
         [b"Token", b"Token ", b"Token x", b"Token a b", b"Token \xff", b"Bearer x", b"Basic \xff", b"token " + b"a" * 64, b"\xff", b""]
     ),
-    FREE.map(lambda value: b"Token " + value),
+    FREE.map(lambda value: b"Bearer " + value),
 )
 
 # --- bodies -------------------------------------------------------------------------------------------------------------
@@ -383,8 +354,11 @@ CHUNK_ENDS = st.sampled_from(
 
 ODD = ("method", "target", "version", "host", "login", "type", "key", "headers", "body", "framing", "order", "lines")
 ROUTES = st.sampled_from(
-    [*[(b"POST", b"/api/v1/orders")] * 6, (b"GET", b"/api/v1/orders"), (b"GET", b"/api/v1/orders?page_size=1"), (b"GET", b"/api/v1/products"),
-     (b"POST", b"/api/v1/orders/ORD-1/cancel"), (b"GET", b"/api/v1/orders/ORD-1"), (b"POST", b"/admin/login/"), (b"GET", b"/healthz")]
+    [
+        *[(b"POST", b"/api/v1/orders")] * 6, (b"GET", b"/api/v1/orders"), (b"GET", b"/api/v1/orders?page_size=1"), (b"GET", b"/api/v1/products"),
+        (b"POST", b"/api/v1/orders/ORD-1/cancel"), (b"GET", b"/api/v1/orders/" + FIRST), (b"GET", b"/api/v1/orders/" + FIRST + b"/events"),
+        (b"POST", b"/admin/login/"), (b"GET", b"/healthz"),
+    ]
 )  # fmt: skip
 FRAMINGS = st.sampled_from(["chunked", "packed", "short", "long", "none", "both"])
 
@@ -397,7 +371,7 @@ def requests(draw: st.DrawFn) -> bytes:
     method, target = draw(METHODS) if "method" in odd else method, draw(TARGETS) if "target" in odd else target
     headers = [
         (b"Host", draw(HOSTS) if "host" in odd else b"localhost"),
-        (b"Authorization", draw(LOGINS) if "login" in odd else b"Token " + TOKEN),
+        (b"Authorization", draw(LOGINS) if "login" in odd else b"Bearer " + TOKEN),
         (b"Content-Type", draw(TYPES) if "type" in odd else b"application/json"),
         (b"Idempotency-Key", draw(KEYS) if "key" in odd else draw(st.uuids()).hex.encode()),
         *(draw(st.lists(OTHERS, min_size=1, max_size=3)) if "headers" in odd else []),

@@ -4,6 +4,7 @@ import json
 import os
 import re
 import secrets
+import shutil
 import socket
 import subprocess
 import sys
@@ -11,6 +12,7 @@ import time
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
@@ -20,30 +22,61 @@ from tests.proofs import prepared
 from tests.proofs.black_box.stack import NO_RATE_LIMITS
 
 STARTS_WITHIN_S = 90.0
-ODD_LINES = re.compile(r"Traceback|Worker exiting|WORKER TIMEOUT|SIGKILL|died")
+ODD_LINES = re.compile(r"Traceback|Worker exiting|WORKER TIMEOUT|SIGKILL|died| (?:ERROR|CRITICAL) ")
+ODD_IN_THE_DATABASE = re.compile(r" (?:ERROR|FATAL|PANIC): ")
+ANSWERED = re.compile(r" answered method=")  # one line of the access log
+
+
+@dataclass(frozen=True)
+class Shop:
+    """``database``: its URL. ``token``: of the demo's client, which may do everything."""
+
+    database: str
+    token: str
+
+    def token_of(self, client: str, *scopes: str) -> str:
+        """Of a new client; for everything, unless ``scopes`` are named."""
+        named = ["--scopes", ",".join(scopes)] if scopes else []
+        return str(json.loads(_manage(self.database, "clients", "add", client, "--json", *named))["token"])
+
+    def scopes(self) -> list[str]:
+        """All that there are: the demo's client has them."""
+        first, *_ = json.loads(_manage(self.database, "clients", "list", "--json"))["clients"]
+        return list(first["tokens"][0]["scopes"])
 
 
 @contextmanager
-def shop(folder: Path) -> Iterator[tuple[str, str]]:
-    """A PostgreSQL of its own with the demo's shop: its URL, and the token of the demo's client."""
+def shop(folder: Path) -> Iterator[Shop]:
+    """A PostgreSQL of its own with the demo's shop. What an earlier run has left is removed: its tables may be older."""
+    if (folder / "postgres").exists():
+        embedded.stop_postgres(folder)
+        shutil.rmtree(folder / "postgres")
     prepared.lay(folder)
     database = embedded.start_postgres(folder)
     try:
         prepared.migrate(database, ROOT)
         credentials = folder / "credentials.json"
-        words = [sys.executable, "manage.py", "seed", "--credentials", str(credentials)]
-        subprocess.run(words, cwd=ROOT, env=prepared.environment(database), check=True, capture_output=True)
-        yield database, json.loads(credentials.read_text())["token"]
+        _manage(database, "seed", "--credentials", str(credentials))
+        yield Shop(database, json.loads(credentials.read_text())["token"])
     finally:
         embedded.stop_postgres(folder)
 
 
+def _manage(database: str, *words: str) -> bytes:
+    """What the command prints."""
+    run = subprocess.run([sys.executable, "manage.py", *words], cwd=ROOT, env=prepared.environment(database), capture_output=True)
+    if run.returncode:
+        raise RuntimeError(f"manage.py {words[0]} failed:\n{run.stderr.decode(errors='replace')[-3000:]}")
+    return run.stdout
+
+
 class Server:
-    """``with Server(database, folder) as server:`` it answers on ``server.port``; what it writes is in ``server.log``."""
+    """``with Server(database, folder) as server:`` it answers on ``server.port``; what it writes is in ``server.log``, below the folder of the shop."""
 
     def __init__(self, database: str, folder: Path, **more: str) -> None:
         self.port = free_port()
         self.log = folder / "web.log"
+        self.database_log = folder / "postgres" / "log"
         self._variables = {
             "DATABASE_URL": database,
             "CELERY_BROKER_URL": f"redis+socket://{folder}/no-broker",
@@ -62,12 +95,20 @@ class Server:
                 [sys.executable, "-m", *words, "--bind", f"127.0.0.1:{self.port}", "--no-control-socket"],
                 cwd=ROOT, env=os.environ | self._variables, stdout=log, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL,
             )  # fmt: skip
+        try:
+            self._wait_until_it_answers()
+        except BaseException:
+            self.__exit__()
+            raise
+        self.count_from_here()
+        return self
+
+    def _wait_until_it_answers(self) -> None:
         deadline = time.monotonic() + STARTS_WITHIN_S
         while not self.answers():
             if self.process.poll() is not None or time.monotonic() > deadline:
                 raise RuntimeError(f"gunicorn did not start:\n{self.text()[-3000:]}")
             time.sleep(0.2)
-        return self
 
     def __exit__(self, *_: object) -> None:
         self.process.terminate()
@@ -87,9 +128,23 @@ class Server:
     def text(self) -> str:
         return self.log.read_text(errors="replace")
 
+    def count_from_here(self) -> None:
+        """``answered`` and ``errors_of_the_database`` tell what comes after this."""
+        self._earlier_answers, self._earlier_errors = 0, 0
+        self._earlier_answers, self._earlier_errors = self.answered(), len(self.errors_of_the_database())
+
+    def answered(self) -> int:
+        """How many requests were answered, by the access log."""
+        return len(ANSWERED.findall(self.text())) - self._earlier_answers
+
     def odd_lines(self) -> list[str]:
         """Of its log: what no stranger may bring about."""
         return [line for line in self.text().splitlines() if ODD_LINES.search(line)]
+
+    def errors_of_the_database(self) -> list[str]:
+        """What a stranger has sent, and PostgreSQL could not take."""
+        lines = self.database_log.read_text(errors="replace").splitlines()
+        return [line for line in lines if ODD_IN_THE_DATABASE.search(line)][self._earlier_errors :]
 
 
 def free_port() -> int:

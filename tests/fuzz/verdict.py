@@ -4,14 +4,14 @@ import json
 import re
 from collections import Counter
 
+from tests.fuzz.connection import END, RESET, Answer, Heard, answers_in
+from tests.fuzz.figures import CLOSED
 from tests.fuzz.inputs import Exchange
-from tests.fuzz.wire import END, RESET, Answer, Heard, answers_in
 
 PAGES = re.compile(rb" (?:https?://[^/ ]*)?/(?:admin|static|docs|problems|\?|#| )")  # answered to people, as HTML
 MEMBERS = {"type", "title", "status", "code", "detail", "request_id"}
 MOST_BYTES = 64 * 1024  # of an error
 CLEAN_UP_TO = 256 * 1024  # bytes sent; what is far beyond any limit may be cut off
-UNHEARD = "closed without an answer"
 
 
 class Unacceptable(AssertionError):
@@ -29,7 +29,7 @@ def judge(exchange: Exchange, heard: Heard) -> Counter[str]:
             raise Unacceptable(f"{fault}: {answer}"[:2000])
     if heard.ended != END and not (heard.ended == RESET and len(exchange.sent) > CLEAN_UP_TO):
         raise Unacceptable(f"the connection is {heard.ended} after {[answer.status for answer in answers]}")
-    return Counter(str(answer.status) for answer in answers) or Counter({UNHEARD: 1})
+    return Counter(str(answer.status) for answer in answers) or Counter({CLOSED: 1} if exchange.sent else {})
 
 
 def _fault(answer: Answer, sent: bytes) -> str:

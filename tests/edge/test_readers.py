@@ -9,7 +9,7 @@ import pytest
 
 from tests.edge.conftest import Edge
 from tests.edge.talking import asked, head, line_to
-from tests.fuzz.wire import answers_in
+from tests.fuzz.connection import answers_in
 
 STATIC = "/static/drf_spectacular_sidecar/redoc/bundles/redoc.standalone.js.map"  # larger than what a system takes for a client
 SLOW = 20

@@ -4,6 +4,7 @@ The last line has the figures. Exit 1: a failure, a traceback in a log, or too f
 """
 
 import argparse
+import signal
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -49,6 +50,7 @@ def main() -> int:
         words.add_argument("--requests", type=int, default=fuzzer.requests, help="at least so many (default: %(default)s)")
         words.add_argument("--seed", type=int, default=int(time.time()), help="the same seed sends the same requests (default: the time)")
     asked = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # what was started is stopped
     return _run(FUZZERS[asked.name], asked.name, asked.requests, asked.seed)
 
 

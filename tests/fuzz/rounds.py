@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 import hypothesis
 from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis.errors import Flaky
 
 from tests.fuzz.connection import talk
 from tests.fuzz.figures import Told
@@ -49,6 +50,6 @@ def _round(port: int, token: str, seed: int) -> Told:
             smallest[:] = [f"seed {seed}: {fault}\n  {exchange.pieces!r}"]
             raise
 
-    with contextlib.suppress(Unacceptable):
+    with contextlib.suppress(Unacceptable, Flaky):  # what does not come again when it is repeated was seen all the same
         ask()
     return Told(statuses, smallest)

@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
+from urllib.parse import parse_qs, urlsplit
 
 from config.stack import commands, embedded
 from tests.engines import ROOT
@@ -76,7 +77,7 @@ class Server:
     def __init__(self, database: str, folder: Path, **more: str) -> None:
         self.port = free_port()
         self.log = folder / "web.log"
-        self.database_log = folder / "postgres" / "log"
+        self.database_log = Path(parse_qs(urlsplit(database).query)["host"][0]) / "log"
         self._variables = {
             "DATABASE_URL": database,
             "CELERY_BROKER_URL": f"redis+socket://{folder}/no-broker",

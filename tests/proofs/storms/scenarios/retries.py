@@ -79,7 +79,7 @@ def _clients(storm: Storm, count: int) -> list[Shop]:
 
 
 def _requests(storm: Storm, wishes: Sequence[Wish]) -> list[Callable[[], str]]:
-    """Each wish twice at once, the next one of a client when its last one is answered. Then each once more: most of the orders are fulfilled by then."""
+    """Each wish twice at once, the next one of a client when its last one is answered. Then each once more: by then the orders have moved on."""
     at_once = [wish for wish in wishes for _ in range(AT_ONCE)]
     return [partial(wish.send, storm.within(ANSWERED_WITHIN_S)) for wish in (*at_once, *wishes)]
 

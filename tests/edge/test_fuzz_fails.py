@@ -19,11 +19,8 @@ def answer(status: int = 400, request_id: str = "req-7", kind: str = "applicatio
     return f"HTTP/1.1 {status} X\r\nContent-Type: {kind}\r\nContent-Length: {len(body)}\r\nX-Request-ID: {request_id}\r\n{more}\r\n{body}".encode()
 
 
-GOOD = {
-    "a problem document": (answer(), {"400": 1}),
-    "two of them": (answer() + answer(404), {"400": 1, "404": 1}),
-    "a close": (b"", {CLOSED: 1}),
-}
+GOOD = {"a problem document": (answer(), {"400": 1}), "two of them": (answer() + answer(404), {"400": 1, "404": 1})}
+HALF = [ASKED.sent[:-1], ASKED.sent[:-2] + b"Content-Length: 5\r\n\r\nhell", ASKED.sent[:-2] + b"Transfer-Encoding: chunked\r\n\r\n5\r\nh"]
 BAD = {
     "a 500": answer(500),
     "a 503 that does not say when to come again": answer(503),
@@ -35,6 +32,7 @@ BAD = {
     "a header that stands twice": answer(more="Content-Length: 5\r\n"),
     "half an answer": answer()[:-5],
     "half a head": answer()[:40],
+    "nothing": b"",
     "no HTTP": b"Traceback (most recent call last)\r\n\r\n",
 }
 
@@ -44,6 +42,11 @@ def test_what_a_client_may_meet_is_counted(kind: str) -> None:
     raw, statuses = GOOD[kind]
 
     assert judge(ASKED, Heard(raw, END)) == statuses
+
+
+@pytest.mark.parametrize("half", HALF)
+def test_half_a_request_may_be_closed_without_an_answer(half: bytes) -> None:
+    assert judge(Exchange((half,), 1), Heard(b"", END)) == {CLOSED: 1}
 
 
 @pytest.mark.parametrize("kind", BAD)

@@ -1,4 +1,6 @@
-"""What an answer may be: a success, or a problem document with a request id; a page for people outside of the API. Or the connection is closed in order."""
+"""What an answer may be: a success, or a problem document with a request id; a page for people outside of the API. Whoever sends no whole request may find the
+connection closed, in order.
+"""
 
 import json
 import re
@@ -9,6 +11,7 @@ from tests.fuzz.figures import CLOSED
 from tests.fuzz.inputs import Exchange
 
 PAGES = re.compile(rb" (?:https?://[^/ ]*)?/(?:admin|static|docs|problems|\?|#| )")  # answered to people, as HTML
+LENGTH = re.compile(rb"(?i)content-length[: \t]*(\d+)")
 MEMBERS = {"type", "title", "status", "code", "detail", "request_id"}
 MOST_BYTES = 64 * 1024  # of an error
 CLEAN_UP_TO = 256 * 1024  # bytes sent; what is far beyond any limit may be cut off
@@ -29,7 +32,16 @@ def judge(exchange: Exchange, heard: Heard) -> Counter[str]:
             raise Unacceptable(f"{fault}: {answer}"[:2000])
     if heard.ended != END and not (heard.ended == RESET and len(exchange.sent) > CLEAN_UP_TO):
         raise Unacceptable(f"the connection is {heard.ended} after {[answer.status for answer in answers]}")
+    if not answers and _is_whole(exchange.sent):
+        raise Unacceptable("a whole request, and no answer")
     return Counter(str(answer.status) for answer in answers) or Counter({CLOSED: 1} if exchange.sent else {})
+
+
+def _is_whole(sent: bytes) -> bool:
+    """Its first request, as far as a glance can tell: a head that ends, and the body that it announces."""
+    head, end, body = sent.partition(b"\r\n\r\n")
+    announced = [int(length) for length in LENGTH.findall(head)]
+    return bool(end) and b"chunked" not in head.lower() and len(body) >= max(announced, default=0)
 
 
 def _fault(answer: Answer, sent: bytes) -> str:

@@ -12,6 +12,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 from orders.api import edge_refusals
+from orders.api.problems import code_of
 
 FOLDER = "examples"
 SCOPE = "{scope}"  # in what may happen to every operation: the scope that the operation needs
@@ -76,7 +77,7 @@ def of_the_edge() -> list[Example]:
     """What is refused before any view is asked: as ``edge_refusals`` has it."""
     return [
         Example(
-            name=refusal.code,
+            name=code_of(refusal.problem),
             summary=str(refusal.problem.title),
             given="",
             request={},

@@ -74,15 +74,6 @@ def test_whatever_the_framework_raises_has_a_page(error: exceptions.APIException
     assert Browser().get(answer.data["type"]).status_code == 200
 
 
-def test_a_code_that_a_middleware_writes_itself_has_a_page() -> None:
-    """``problem_document(request, problem, detail, code)``."""
-    documents = [call.args for call in calls() if ast.unparse(call.func).endswith("problem_document") and len(call.args) == 4]
-    written = {ast.literal_eval(code) for _, _, _, code in documents if isinstance(code, ast.Constant)}
-
-    assert len(written) > 4
-    assert written <= {page.code for page in PAGES}
-
-
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.code)
 def test_a_page_says_what_it_means_and_what_to_do(page: Any) -> None:
     """I follow the address in the answer, and know what to do; without a token."""

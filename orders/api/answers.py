@@ -17,9 +17,7 @@ from orders.timeline import EntryKind
 from sideeffects.models import DeliveryState
 
 Shape = serializers.Serializer[Any]
-STATUSES = (
-    "More may come. An order ends in one of `fulfilled`, `payment_failed`, `inventory_failed`, `shipping_failed`, `failed`, `cancelled`."
-)
+STATUSES = f"More may come. An order ends in one of `{'`, `'.join(Status.groups()['ended'])}`."
 
 CANCELS = {
     "cancelled": "it is",

@@ -16,7 +16,7 @@ from orders.api.problems import code_of
 
 FOLDER = "examples"
 SCOPE = "{scope}"  # in what may happen to every operation: the scope that the operation needs
-EDGE_REQUEST_ID = "req-4f2c91"
+REQUEST_ID = "req-4f2c91"
 EVERY_OPERATION = Path(__file__).parents[1] / FOLDER / "every_operation.json"
 
 
@@ -81,7 +81,7 @@ def of_the_edge() -> list[Example]:
             summary=str(refusal.problem.title),
             given="",
             request={},
-            answer={"status": refusal.problem.status, "headers": dict(refusal.headers), "body": refusal.document(EDGE_REQUEST_ID)},
+            answer={"status": refusal.problem.status, "headers": dict(refusal.headers), "body": refusal.document(REQUEST_ID)},
         )
         for refusal in edge_refusals.REFUSALS.values()
         if refusal.problem in edge_refusals.OF_THE_EDGE

@@ -54,7 +54,7 @@ def _asks_on_this_machine(request: HttpRequest) -> bool:
 
 
 def _not_allowed(request: HttpRequest) -> HttpResponse:
-    problem = problem_document(request, METHOD_NOT_ALLOWED, "A probe is asked by GET or HEAD.", "method_not_allowed")
+    problem = problem_document(request, METHOD_NOT_ALLOWED, "A probe is asked by GET or HEAD.")
     problem.headers["Allow"] = "GET, HEAD"
     return problem
 

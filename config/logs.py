@@ -52,9 +52,8 @@ class NoWordsOfStrangers(logging.Filter):
             record.levelno, record.levelname, record.exc_info = logging.INFO, "INFO", None
         if record.name == "django.request":
             _reduce(record, "a request broke")
-            return (
-                bool(record.exc_info) and getattr(record, "status_code", 500) == 500
-            )  # what is answered otherwise has been noted by whoever answered
+            # What is answered otherwise has been noted by whoever answered.
+            return bool(record.exc_info) and getattr(record, "status_code", 500) == 500
         return True
 
 

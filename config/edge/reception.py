@@ -17,9 +17,8 @@ from gunicorn.util import split_request_uri
 
 HEAD_MOST_BYTES = 64 * 1024
 CHUNK_LINE_MOST_BYTES = 4 * 1024
-FRAMING_SHARE = (
-    4  # what frames the chunks, trailers too, may take a fourth of what a body may have: each chunk costs time, however small it is
-)
+# What frames the chunks, trailers too, may take a fourth of what a body may have: each chunk costs time, however small it is.
+FRAMING_SHARE = 4
 PIECE_BYTES = 8 * 1024
 END_OF_HEAD = b"\r\n\r\n"
 BARE_LINE_FEED = re.compile(rb"(?<!\r)\n")

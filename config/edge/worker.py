@@ -75,14 +75,14 @@ class TimedOut(ParseException):
 class Worker(ThreadWorker):
     """TLS and HTTP/2 end before it, at a proxy."""
 
-    # The first row that fits counts: what the edge of the application calls the refusal, and why, in words for a client.
+    # The first row that fits counts: what the edge of the application calls the refusal; and its words, where only this worker knows them.
     REFUSALS: ClassVar[tuple[tuple[type[Exception], str, str], ...]] = (
         (BodyTooLarge, "too_large", ""),
         (TimedOut, "timed_out", f"A request's head must come within {HEAD_WITHIN_S:g} s, its body within {BODY_WITHIN_S:g} s more."),
-        (LimitRequestLine, "target_too_long", "The request line is longer than this shop reads."),
-        (LimitRequestHeaders, "headers_too_large", "The headers are more, or longer, than this shop reads."),
-        (ExpectationFailed, "expectation_failed", "Of all expectations only 100-continue can be met."),
-        (UnsupportedTransferCoding, "transfer_coding", "Of all transfer codings only chunked is known."),
+        (LimitRequestLine, "target_too_long", ""),
+        (LimitRequestHeaders, "headers_too_large", ""),
+        (ExpectationFailed, "expectation_failed", ""),
+        (UnsupportedTransferCoding, "transfer_coding", ""),
         (ParseException, "bad_request", "This cannot be read as a request of HTTP/1.1: {words}."),
         (Exception, "internal_error", ""),
     )

@@ -11,15 +11,13 @@ from rest_framework import serializers
 from fulfillment.models import StepState
 from orders.api.access import Reason
 from orders.api.events import TYPES
-from orders.api.reference.problem_pages import PAGES, REFUSALS
+from orders.api.reference.problem_pages import FIELD_REFUSALS, PAGES
 from orders.models import Status
 from orders.timeline import EntryKind
 from sideeffects.models import DeliveryState
 
 Shape = serializers.Serializer[Any]
-STATUSES = (
-    "More may come. An order ends in one of `fulfilled`, `payment_failed`, `inventory_failed`, `shipping_failed`, `failed`, `cancelled`."
-)
+STATUSES = f"More may come. An order ends in one of `{'`, `'.join(Status.groups()['ended'])}`."
 
 CANCELS = {
     "cancelled": "it is",
@@ -31,7 +29,7 @@ CANCEL_OF_AN_ORDER = (
     "What has become of a cancel: a word with which one is answered, or `too_late`. `undoing` also where you did not ask. Null: nobody has asked, and nothing is "
     "being undone."
 )
-CODES_OF_FIELDS = sorted({code for codes, _ in REFUSALS for code in codes})
+CODES_OF_FIELDS = sorted({code for codes, _ in FIELD_REFUSALS for code in codes})
 ERASED = "Empty: the customer's data was erased."
 UPDATED = "When its status, its failure code or its customer's data last changed. `attention`, `cancel` and what is expanded may change without it."
 ACTIONS = "What you may ask for now, as the last word of its path: `cancel`. Empty: nothing."

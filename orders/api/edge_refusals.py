@@ -7,7 +7,7 @@ from typing import Any
 from django.conf import settings
 from drf_canon.errors import INTERNAL_ERROR, Problem
 
-from orders.api.problems import BAD_REQUEST, TOO_LARGE, members_of
+from orders.api.problems import BAD_REQUEST, BROKE, TOO_LARGE, members_of
 
 TIMED_OUT = Problem("request-timed-out", "The request did not arrive in time", 408)
 TARGET_TOO_LONG = Problem("target-too-long", "The request line is too long", 414)
@@ -22,42 +22,28 @@ OF_THE_EDGE = (TIMED_OUT, TARGET_TOO_LONG, UNKNOWN_ENCODING, EXPECTATION_FAILED,
 
 @dataclass(frozen=True, kw_only=True)
 class Refusal:
-    """``code``: as it stands in the document."""
-
     problem: Problem
-    code: str
     detail: str
     headers: Mapping[str, str] = field(default_factory=dict)
 
     def document(self, request_id: str, detail: str = "") -> dict[str, Any]:
-        return members_of(self.problem, detail or self.detail, self.code, request_id)
+        return members_of(self.problem, detail or self.detail, request_id)
 
 
 REFUSALS = {
-    "bad_request": Refusal(problem=BAD_REQUEST, code="bad_request", detail="This cannot be read as a request of HTTP/1.1."),
-    "content_type": Refusal(problem=BAD_REQUEST, code="bad_request", detail="The Content-Type cannot be read."),
-    "body": Refusal(problem=BAD_REQUEST, code="bad_request", detail="The body is not chunked, or not packed, as the headers say."),
-    "timed_out": Refusal(problem=TIMED_OUT, code="request_timed_out", detail="The request did not arrive in time."),
+    "bad_request": Refusal(problem=BAD_REQUEST, detail="This cannot be read as a request of HTTP/1.1."),
+    "content_type": Refusal(problem=BAD_REQUEST, detail="The Content-Type cannot be read."),
+    "body": Refusal(problem=BAD_REQUEST, detail="The body is not chunked, or not packed, as the headers say."),
+    "timed_out": Refusal(problem=TIMED_OUT, detail="The request did not arrive in time."),
     "too_large": Refusal(
-        problem=TOO_LARGE,
-        code="body_too_large",
-        detail=f"A body may have {settings.DATA_UPLOAD_MAX_MEMORY_SIZE // 1024} KiB at most, unpacked.",
+        problem=TOO_LARGE, detail=f"A body may have {settings.DATA_UPLOAD_MAX_MEMORY_SIZE // 1024} KiB at most, unpacked."
     ),
-    "target_too_long": Refusal(problem=TARGET_TOO_LONG, code="target_too_long", detail="The request line is too long."),
+    "target_too_long": Refusal(problem=TARGET_TOO_LONG, detail="The request line is longer than this shop reads."),
     "encoding": Refusal(
-        problem=UNKNOWN_ENCODING,
-        code="unknown_encoding",
-        detail="A body may be packed by gzip, once, or not at all.",
-        headers={"Accept-Encoding": "gzip"},
+        problem=UNKNOWN_ENCODING, detail="A body may be packed by gzip, once, or not at all.", headers={"Accept-Encoding": "gzip"}
     ),
-    "expectation_failed": Refusal(
-        problem=EXPECTATION_FAILED, code="expectation_failed", detail="Of all expectations only 100-continue can be met."
-    ),
-    "headers_too_large": Refusal(problem=HEADERS_TOO_LARGE, code="headers_too_large", detail="The headers are too large."),
-    "transfer_coding": Refusal(
-        problem=UNKNOWN_TRANSFER_CODING, code="unknown_transfer_coding", detail="Of all transfer codings only chunked is known."
-    ),
-    "internal_error": Refusal(
-        problem=INTERNAL_ERROR, code="internal_error", detail="Something broke on our side. Ask again with the same Idempotency-Key."
-    ),
+    "expectation_failed": Refusal(problem=EXPECTATION_FAILED, detail="Of all expectations only 100-continue can be met."),
+    "headers_too_large": Refusal(problem=HEADERS_TOO_LARGE, detail="The headers are more, or longer, than this shop reads."),
+    "transfer_coding": Refusal(problem=UNKNOWN_TRANSFER_CODING, detail="Of all transfer codings only chunked is known."),
+    "internal_error": Refusal(problem=INTERNAL_ERROR, detail=BROKE),
 }

@@ -25,9 +25,8 @@ SUBJECTS: dict[str, str] = {
     EntryKind.CANCEL: "cancel",
 }
 WITH_A_PERSON = Q(kind=EntryKind.SAGA, to_state=SagaState.NEEDS_ATTENTION)
-EVENTS = (
-    Q(kind__in=[EntryKind.ORDER, EntryKind.STEP, EntryKind.HELD, EntryKind.CANCEL]) | WITH_A_PERSON
-)  # any other move of a saga is told by its order and its steps
+# Any other move of a saga is told by its order and its steps.
+EVENTS = Q(kind__in=[EntryKind.ORDER, EntryKind.STEP, EntryKind.HELD, EntryKind.CANCEL]) | WITH_A_PERSON
 
 TYPES = (
     *(f"order.{status.value}" for status in Status),

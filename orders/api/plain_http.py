@@ -14,4 +14,4 @@ class PlainHttp(MiddlewareMixin):
         if not settings.HTTPS or request.is_secure() or not problems.is_api(request):
             return None
         sentence = "This API answers over HTTPS only. If this request had a token, replace the token: it was sent in the clear."
-        return problems.problem_document(request, problems.HTTPS_REQUIRED, sentence, "https_required")
+        return problems.problem_document(request, problems.HTTPS_REQUIRED, sentence)

@@ -37,6 +37,7 @@ NOT_ACCEPTABLE = Problem("not-acceptable", "Answers are JSON", 406)
 UNSUPPORTED_MEDIA_TYPE = Problem("unsupported-media-type", "A body is JSON", 415)
 _OF_DRF = {problem.status: problem for problem in (NOT_ACCEPTABLE, UNSUPPORTED_MEDIA_TYPE)}  # those that ``drf_canon`` does not name
 
+BROKE = "Something broke on our side. Ask again with the same Idempotency-Key."
 MOST_ERRORS, MOST_LETTERS = 100, 300  # in one document; in each pointer and sentence of it
 PAGES = ("/admin", "/static/", "/docs", "/problems/")  # the beginnings of paths that browsers show
 REQUEST_ID, ROUTE, CLIENT = "shop.request_id", "shop.route", "shop.client"  # in a request's environ; the last two for the access log
@@ -168,7 +169,7 @@ def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
         return defaults.bad_request(request, exception)
     if isinstance(exception, RequestDataTooBig):
         return _too_large(request)
-    return problem_document(request, BAD_REQUEST, _why(exception), "bad_request")
+    return problem_document(request, BAD_REQUEST, _why(exception))
 
 
 def _why(refused: Exception) -> str:
@@ -194,9 +195,7 @@ def server_error(request: HttpRequest) -> HttpResponse:
         return _come_again(request, error)
     if is_page(request):
         return defaults.server_error(request)
-    return problem_document(
-        request, INTERNAL_ERROR, "Something broke on our side. Ask again with the same Idempotency-Key.", "internal_error"
-    )
+    return problem_document(request, INTERNAL_ERROR, BROKE)
 
 
 def _come_again(request: Any, error: BaseException) -> HttpResponse:
@@ -204,7 +203,7 @@ def _come_again(request: Any, error: BaseException) -> HttpResponse:
     unavailable.note(django_request, error)
     if is_page(django_request):
         return unavailable.page(django_request)
-    document = problem_document(django_request, unavailable.UNAVAILABLE, unavailable.MESSAGE, "database_unavailable")
+    document = problem_document(django_request, unavailable.UNAVAILABLE, unavailable.MESSAGE)
     return unavailable.retry_later(document)
 
 
@@ -218,21 +217,21 @@ def is_page(request: HttpRequest) -> bool:
 
 
 def _nothing_there(request: HttpRequest) -> HttpResponse:
-    return problem_document(request, NOT_FOUND, f"There is nothing at {request.path}.", "not_found")
+    return problem_document(request, NOT_FOUND, f"There is nothing at {request.path}.")
 
 
 def _too_large(request: HttpRequest) -> HttpResponse:
     limit = settings.DATA_UPLOAD_MAX_MEMORY_SIZE // 1024
-    return problem_document(request, TOO_LARGE, f"A body may have {limit} KiB at most.", "body_too_large")
+    return problem_document(request, TOO_LARGE, f"A body may have {limit} KiB at most.")
 
 
-def members_of(problem: Problem, detail: str, code: str, request_id: str) -> dict[str, Any]:
+def members_of(problem: Problem, detail: str, request_id: str) -> dict[str, Any]:
     document = {"type": problem.type, "title": str(problem.title), "status": problem.status, "detail": detail}
-    return document | {"code": code, "request_id": request_id}
+    return document | {"code": code_of(problem), "request_id": request_id}
 
 
-def problem_document(request: HttpRequest, problem: Problem, detail: str, code: str) -> JsonResponse:
-    document = members_of(problem, detail, code, request_id(request))
+def problem_document(request: HttpRequest, problem: Problem, detail: str) -> JsonResponse:
+    document = members_of(problem, detail, request_id(request))
     return JsonResponse(document, status=problem.status, content_type=CONTENT_TYPE)
 
 
@@ -267,9 +266,7 @@ class RequestGuard:
         if _length(request) > settings.DATA_UPLOAD_MAX_MEMORY_SIZE:
             return _too_large(request)
         if not _is_utf_8(request):
-            return problem_document(
-                request, BAD_REQUEST, "A body is in UTF-8, as JSON is (RFC 8259); its Content-Type says otherwise.", "bad_request"
-            )
+            return problem_document(request, BAD_REQUEST, "A body is in UTF-8, as JSON is (RFC 8259); its Content-Type says otherwise.")
         return self.get_response(request)
 
 

@@ -122,7 +122,6 @@ DETAILS: Mapping[str, Field] = {
     "cancel": Field(cancel, _was_to_be_cancelled, _read_plans),
 }
 FIELDS = {**SUMMARY, **DETAILS}
-FIELDS_OF_LISTS = tuple(FIELDS)
 
 # --- what is shown only if it is asked for -----------------------------------------------------------------------------
 

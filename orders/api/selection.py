@@ -41,7 +41,7 @@ class OrderQuery(Paged):
     updated_from = Instant(required=False, help_text="Changed then or later.")
     updated_before = Instant(required=False, help_text="Changed earlier.")
     expand = Names(shown.EXPANDED_IN_LISTS, help_text=EXPAND)
-    fields = Names(shown.FIELDS_OF_LISTS, help_text=SHOWN)  # type: ignore[assignment]  # declared fields do not become attributes
+    fields = Names(shown.FIELDS, help_text=SHOWN)  # type: ignore[assignment]  # declared fields do not become attributes
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
         """A range in which nothing can be is a mistake."""

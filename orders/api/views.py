@@ -71,7 +71,6 @@ class Orders(APIView):
         | refusals(TOTAL_DIFFERS, REFERENCE_TAKEN, KEY_REUSED, NOT_TAKEN),
     )
     def post(self, request: Request) -> Response:
-        """201 as soon as the order is durable; fulfilment goes on. A declined card is not an HTTP error: the order ends payment_failed."""
         faults, key, wanted = Faults(), "", {}
         with faults:
             Parameters.of(request)

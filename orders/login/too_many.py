@@ -32,7 +32,7 @@ def answer(request: HttpRequest, problem: Problem, sentence: str, retry_after_s:
         html = loader.render_to_string("orders/too_many.html", {"title": problem.title, "sentence": sentence, "path": request.path})
         response = HttpResponse(html, status=problem.status)
     else:
-        response = problems.problem_document(request, problem, sentence, problem.slug.replace("-", "_"))
+        response = problems.problem_document(request, problem, sentence)
     response.headers["Retry-After"] = str(retry_after_s)
     return response
 

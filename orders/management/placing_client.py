@@ -11,8 +11,6 @@ from django.conf import settings
 from orders.management.demo_data import DemoCustomer
 
 FINAL = {"fulfilled", "payment_failed", "inventory_failed", "shipping_failed", "failed", "cancelled"}  # an order's last statuses
-
-
 TURNED_AWAY_TIMES = 5  # in a row, each for a minute at most
 
 

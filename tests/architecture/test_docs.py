@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from drf_canon.errors import Problem
 
 from config.stack.demo_stories import STORIES
 from fulfillment import errors
@@ -17,7 +16,6 @@ from fulfillment.models import SagaState, StepState
 from fulfillment.reconciliation.finding import Rule
 from fulfillment.recovery import VERBS
 from fulfillment.step import Step
-from orders.api import problems, unavailable
 from orders.api.serializers import RequestedOrder
 from orders.events import Line, OrderFulfilled
 from orders.incidents import RUNBOOKS, IncidentKind
@@ -89,15 +87,6 @@ def test_every_code_is_explained() -> None:
 
     assert len(codes) > 10
     assert missing(sorted(codes | {errors.WATCHED_IN_VAIN}), "errors.md") == []
-
-
-def test_every_problem_of_the_api_is_explained() -> None:
-    """Whoever writes a client knows what it may meet."""
-    known = [value for module in (problems, unavailable) for value in vars(module).values() if isinstance(value, Problem)]
-    codes = {problem.slug.replace("-", "_") for problem in known} | {"validation_error", "unauthenticated"}
-
-    assert len(codes) > 8
-    assert missing(sorted(codes), "errors.md") == []
 
 
 def test_every_field_of_an_order_is_explained() -> None:

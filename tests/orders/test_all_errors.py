@@ -7,6 +7,10 @@ import pytest
 from tests.orders.conftest import Client
 
 
+def sent(client: Client, raw: str, **headers: str) -> Any:
+    return client.api.post("/api/v1/orders", raw, content_type="application/json", headers=headers)
+
+
 def told(answer: Any) -> dict[str, str]:
     """The code of each error, by its place."""
     assert answer.status_code == 400, answer.json()
@@ -43,14 +47,10 @@ def test_errors_of_every_level_come_together(client: Client, body: dict[str, Any
 
 def test_a_field_that_stands_twice_and_one_that_is_missing_come_together(client: Client) -> None:
     raw = '{"currency": "EUR", "currency": "JPY", "customer": {}}'
-    answer = client.api.post("/api/v1/orders", raw, content_type="application/json", headers={"Idempotency-Key": "k"})
 
-    found = told(answer)
+    found = told(sent(client, raw, **{"Idempotency-Key": "k"}))
+
     assert (found["/currency"], found["/customer/name"], found["/lines"]) == ("duplicate_field", "required", "required")
-
-
-def sent(client: Client, raw: str, **headers: str) -> Any:
-    return client.api.post("/api/v1/orders", raw, content_type="application/json", headers=headers)
 
 
 def test_the_body_the_key_and_the_parameters_are_told_together(client: Client, body: dict[str, Any]) -> None:

@@ -12,10 +12,11 @@ from typing import Any
 from urllib.parse import urlencode
 
 from orders.api import edge_refusals
+from orders.api.problems import code_of
 
 FOLDER = "examples"
 SCOPE = "{scope}"  # in what may happen to every operation: the scope that the operation needs
-EDGE_REQUEST_ID = "req-4f2c91"
+REQUEST_ID = "req-4f2c91"
 EVERY_OPERATION = Path(__file__).parents[1] / FOLDER / "every_operation.json"
 
 
@@ -76,11 +77,11 @@ def of_the_edge() -> list[Example]:
     """What is refused before any view is asked: as ``edge_refusals`` has it."""
     return [
         Example(
-            name=refusal.code,
+            name=code_of(refusal.problem),
             summary=str(refusal.problem.title),
             given="",
             request={},
-            answer={"status": refusal.problem.status, "headers": dict(refusal.headers), "body": refusal.document(EDGE_REQUEST_ID)},
+            answer={"status": refusal.problem.status, "headers": dict(refusal.headers), "body": refusal.document(REQUEST_ID)},
         )
         for refusal in edge_refusals.REFUSALS.values()
         if refusal.problem in edge_refusals.OF_THE_EDGE

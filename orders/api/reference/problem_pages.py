@@ -211,7 +211,7 @@ _WRITTEN = (
 PAGES = tuple(sorted(_WRITTEN, key=lambda page: (not page.of_the_api, page.problem.status)))
 
 # The codes in ``errors``, and what each of them refuses.
-REFUSALS: tuple[tuple[tuple[str, ...], str], ...] = (
+FIELD_REFUSALS: tuple[tuple[tuple[str, ...], str], ...] = (
     (
         (
             "required",

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterator
 
-from orders.api.reference.problem_pages import PAGES, REFUSALS
+from orders.api.reference.problem_pages import FIELD_REFUSALS, PAGES
 
 MARKED = re.compile(r"(<!-- (problems|refusals) -->\n)(.*?)(<!-- end of \2 -->)", re.DOTALL)
 
@@ -24,5 +24,5 @@ def _problems() -> Iterator[str]:
 def _refusals() -> Iterator[str]:
     yield "| code | what is refused |"
     yield "|---|---|"
-    for codes, refused in REFUSALS:
+    for codes, refused in FIELD_REFUSALS:
         yield f"| {', '.join(f'`{code}`' for code in codes)} | {refused} |"

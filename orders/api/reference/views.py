@@ -18,7 +18,7 @@ from rest_framework.request import Request
 from rest_framework.views import APIView
 
 from orders.api.parameters import Parameters
-from orders.api.reference.problem_pages import PAGES, REFUSALS, page_of
+from orders.api.reference.problem_pages import FIELD_REFUSALS, PAGES, page_of
 
 CODE = re.compile(r"`([^`]+)`")
 
@@ -66,7 +66,7 @@ def problem(request: HttpRequest, slug: str) -> HttpResponse:
     if found is None:
         return _of_the_code(slug)
     shown = {name: _html(text) for name, text in (("means", found.means), ("placed", found.placed), ("remedy", found.remedy))}
-    refusals = [(codes, _html(refused)) for codes, refused in REFUSALS] if found.code == "validation_error" else []
+    refusals = [(codes, _html(refused)) for codes, refused in FIELD_REFUSALS] if found.code == "validation_error" else []
     return render(request, "orders/problem.html", {"problem": found.problem, "code": found.code, "refusals": refusals} | shown)
 
 

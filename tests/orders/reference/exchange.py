@@ -7,11 +7,10 @@ from typing import Any
 
 from rest_framework.test import APIClient
 
-from orders.api.reference.examples import Example
+from orders.api.reference.examples import REQUEST_ID, Example
 from tests.orders.conftest import Client
 from tests.orders.reference.situations import MEANWHILE, SITUATIONS
 
-REQUEST_ID = "req-4f2c91"
 TOLD = (  # headers that an example tells
     *("Cache-Control", "ETag", "Idempotent-Replayed", "Link", "Location", "Retry-After", "WWW-Authenticate"),
     *("RateLimit-Policy", "RateLimit-Limit", "RateLimit-Remaining", "RateLimit-Reset"),

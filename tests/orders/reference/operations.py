@@ -11,8 +11,7 @@ from orders.api.access import scope_of
 from orders.api.reference import examples
 from orders.api.reference.document import made_from_the_code
 from orders.api.reference.examples import Example
-
-CODES = "x-codes"
+from orders.api.reference.schema import CODES
 
 
 class Operation(NamedTuple):

@@ -17,9 +17,9 @@ from rest_framework.test import APIRequestFactory
 
 import orders.api
 from orders.api import problems
-from orders.api.edge_refusals import REFUSALS as REFUSALS_OF_THE_EDGE
+from orders.api.edge_refusals import REFUSALS
 from orders.api.events import EventQuery
-from orders.api.reference.problem_pages import PAGES, REFUSALS
+from orders.api.reference.problem_pages import FIELD_REFUSALS, PAGES
 from orders.api.reference.problem_table import with_tables
 from orders.api.selection import OrderQuery
 from orders.api.serializers import RequestedOrder
@@ -74,15 +74,6 @@ def test_whatever_the_framework_raises_has_a_page(error: exceptions.APIException
     assert Browser().get(answer.data["type"]).status_code == 200
 
 
-def test_a_code_that_a_middleware_writes_itself_has_a_page() -> None:
-    """``problem_document(request, problem, detail, code)``."""
-    documents = [call.args for call in calls() if ast.unparse(call.func).endswith("problem_document") and len(call.args) == 4]
-    written = {ast.literal_eval(code) for _, _, _, code in documents if isinstance(code, ast.Constant)}
-
-    assert len(written) > 4
-    assert written <= {page.code for page in PAGES}
-
-
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.code)
 def test_a_page_says_what_it_means_and_what_to_do(page: Any) -> None:
     """I follow the address in the answer, and know what to do; without a token."""
@@ -98,7 +89,7 @@ def test_its_address_may_be_absolute_at_the_edge_too(settings: Any) -> None:
     """A problem that stands in a log of mine is a link."""
     settings.DRF_CANON = {"PROBLEM_TYPE_BASE": "https://shop.example/problems/"}
 
-    refused = REFUSALS_OF_THE_EDGE["timed_out"].document("req-7")
+    refused = REFUSALS["timed_out"].document("req-7")
     answer = Browser().get("/api/v1/nowhere").json()
 
     assert refused["type"] == "https://shop.example/problems/request-timed-out"
@@ -164,7 +155,7 @@ def test_every_refusal_of_a_field_is_explained() -> None:
     codes = {*codes_of_fields(), *(code for asked in ASKED for code in codes_of_the_framework(asked()))}
 
     assert len(codes) > 15
-    assert sorted(codes - {code for some, _ in REFUSALS for code in some}) == []
+    assert sorted(codes - {code for some, _ in FIELD_REFUSALS for code in some}) == []
 
 
 def test_the_tables_of_the_docs_are_made_from_the_code() -> None:

@@ -25,6 +25,7 @@ RULES = frozenset(
         *("duplicate_parameter", "empty_range"),
         *("unknown_country", "unknown_state", "invalid_postal_code", "card_number", "control_character", "invisible"),
         *("null_characters_not_allowed", "surrogate_characters_not_allowed"),
+        "blank",  # spaces alone: those around a text do not count
     )
 )
 RULES_OF_A_FIELD = frozenset(

@@ -146,3 +146,10 @@ def test_sku_that_no_database_could_look_up_are_told_with_the_rest(client: Clien
         "/lines/3/sku": "required",
         "/lines/4": "null",
     }
+
+
+def test_a_sku_of_spaces_alone_is_blank(client: Client, body: dict[str, Any]) -> None:
+    """Spaces around a text do not count, so nothing is left of it."""
+    body["lines"][0]["sku"] = " "
+
+    assert told(client.post(body)) == {"/lines/0/sku": "blank"}

@@ -1,14 +1,15 @@
 """Promise: each answer is one line of the log, with the request id that its client was told, and without anything that names a person."""
 
-import time
-
 from tests.edge.conftest import Edge
 from tests.edge.talking import asked, head, line_to
+from tests.proofs.black_box.waiting import wait_for
 
 
 def lines_of(edge: Edge, request_id: str) -> list[str]:
-    time.sleep(0.3)  # a line is written a moment after the answer
-    return [line for line in edge.server.text().splitlines() if f"request_id={request_id}" in line]
+    """A line is written a moment after the answer."""
+    return wait_for(
+        lambda: [line for line in edge.server.text().splitlines() if " answered " in line and f"request_id={request_id}" in line]
+    )
 
 
 def test_a_line_says_who_asked_for_what_by_route(edge: Edge) -> None:

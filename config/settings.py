@@ -53,6 +53,9 @@ EXTERNAL_DATABASE_URL: str = env.str("DATABASE_URL", "", validate=POSTGRESQL)  #
 EXTERNAL_BROKER_URL: str = env.str("CELERY_BROKER_URL", "", validate=BROKER)  # redis://, redis+socket:// or amqp://
 # Set by whatever starts the process (manage.py, config/celery.py, config/wsgi.py): its limits at the database and at the broker.
 SAGA_PROCESS: str = env.str("SAGA_PROCESS", "command", validate=OneOf(["web", "worker", "sweep", "relay", "command"]))
+PREPARED_STATEMENTS: bool = env.bool(
+    "PREPARED_STATEMENTS", True
+)  # False behind a proxy that hands one session to many clients (PgBouncer before 1.21)
 WEB_CONNECTIONS: int = env.int("WEB_CONNECTIONS", 8, validate=Range(min=1))  # web processes × threads, on all hosts: each keeps one open
 
 WEB_PORT: int | None = env.int("WEB_PORT", None, validate=PORT)  # None: 8000, or the next free one
@@ -298,6 +301,9 @@ _options["application_name"] = f"shop-{SAGA_PROCESS}-r{RELEASE}"  # names the se
 # A server that has vanished is noticed: idle (keepalive), or with something under way (user timeout, in ms). Unix sockets ignore both.
 _options |= {"connect_timeout": CONNECT_TIMEOUT_S, "keepalives_idle": 5, "keepalives_interval": 2, "keepalives_count": 3}
 _options["tcp_user_timeout"] = 10_000
+_options["prepare_threshold"] = (
+    2 if PREPARED_STATEMENTS else None
+)  # from its third run on in a session (psycopg); what the ORM sends is never prepared
 
 # --- mail -------------------------------------------------------------------------------------------------------------
 _mail = dj_email_url.parse(EMAIL_URL)

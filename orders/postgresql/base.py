@@ -11,7 +11,9 @@ thread at a time asks it for a connection; the others are refused at once, until
 """
 
 import functools
+import select
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from types import TracebackType
@@ -21,6 +23,7 @@ import psycopg
 from django.conf import settings
 from django.db import Error
 from django.db.backends.postgresql import base
+from django.db.backends.utils import CursorWrapper
 from django.db.utils import DatabaseErrorWrapper
 from django.utils.functional import cached_property
 from psycopg.pq import TransactionStatus
@@ -29,6 +32,9 @@ from orders.database import hide_values, is_unusable
 
 # The latter is what Connection.wait raises; it has no public name.
 SILENCE = (psycopg.errors.ConnectionTimeout, psycopg.errors._WaitTimeout)
+BELIEVED_FOR_S = (
+    1.0  # after the server has said that a session can write; a round trip for each of a hundred tasks a second would say no more
+)
 
 
 class DatabaseWrapper(base.DatabaseWrapper):
@@ -43,7 +49,27 @@ class DatabaseWrapper(base.DatabaseWrapper):
         with _server.asking():
             raw: psycopg.Connection[Any] = super().get_new_connection(conn_params)
         _wait_at_most(raw, settings.ANSWER_WITHIN_S)
+        self._believed_until = 0.0
         return raw
+
+    def prepared_cursor(self) -> CursorWrapper:
+        """A cursor for a statement that is run again and again: the server parses and plans it once for each session (PREPARED_STATEMENTS)."""
+        self.close_if_health_check_failed()
+        self.ensure_connection()
+        with self.wrap_database_errors:
+            cursor: Any = base.ServerBindingCursor(self.connection)  # type: ignore[call-arg]
+            prepared: CursorWrapper = self._prepare_cursor(cursor)  # type: ignore[attr-defined]
+        return prepared
+
+    def close_if_health_check_failed(self) -> None:
+        """What the server has said a moment ago is believed, unless something has come from it since: that is how a server says goodbye."""
+        raw = self.connection
+        if raw is not None and not raw.closed and time.monotonic() < self._believed_until and not _has_something_to_say(raw):
+            self.health_check_done = True
+            return
+        super().close_if_health_check_failed()
+
+    _believed_until = 0.0
 
     def is_usable(self) -> bool:
         """Asked at the first use in each request and task. One round trip, as Django's own question; it costs the server nothing, so it is soon answered."""
@@ -52,7 +78,9 @@ class DatabaseWrapper(base.DatabaseWrapper):
             _wait_at_most(raw, within_s and min(within_s, settings.CONNECT_TIMEOUT_S))
             with raw.cursor() as cursor:
                 cursor.execute("SELECT current_setting('transaction_read_only')")
-                return bool(cursor.fetchone() == ("off",))
+                can_write = bool(cursor.fetchone() == ("off",))
+            self._believed_until = time.monotonic() + BELIEVED_FOR_S if can_write else 0.0
+            return can_write
         except self.Database.Error as error:
             _server.heard_of(error)
             return False
@@ -87,6 +115,13 @@ class DatabaseWrapper(base.DatabaseWrapper):
             with suppress(self.Database.Error):
                 self.connection.close()
             self.close()
+
+
+def _has_something_to_say(raw: "psycopg.Connection[Any]") -> bool:
+    """Of a session that is idle: a notice that it ends, or the end of the line."""
+    waiting = select.poll()
+    waiting.register(raw.fileno(), select.POLLIN | select.POLLRDHUP)
+    return bool(waiting.poll(0))
 
 
 def _wait_at_most(raw: "psycopg.Connection[Any]", seconds: float | None) -> None:

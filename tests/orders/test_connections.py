@@ -156,14 +156,53 @@ def test_a_clean_connection_is_kept() -> None:
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_session_that_cannot_write_is_not_kept() -> None:
+def test_a_session_that_cannot_write_is_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     """One that was opened while the server was read-only stays so for ever, and answers every health check that only reads."""
+    monkeypatch.setattr("orders.postgresql.base.BELIEVED_FOR_S", 0.0)
+    connection.close()
     run("SET default_transaction_read_only = on")
     pid = connection.connection.info.backend_pid
 
     start_clean()
 
     User.objects.create(username="written")
+    assert connection.connection.info.backend_pid != pid
+
+
+@pytest.mark.django_db(transaction=True)
+def test_what_a_session_has_said_is_believed_for_a_moment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A worker begins a hundred tasks a second: a round trip for each would say no more than one."""
+    connection.close()
+    assert works()
+    asked: list[str] = []
+    is_usable = base.DatabaseWrapper.is_usable
+
+    def counted(wrapper: base.DatabaseWrapper) -> bool:
+        asked.append(wrapper.alias)
+        return is_usable(wrapper)
+
+    monkeypatch.setattr(base.DatabaseWrapper, "is_usable", counted)
+
+    for _ in range(3):
+        start_clean()
+        assert works()
+
+    assert asked == ["default"]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_session_that_the_server_has_ended_is_noticed_before_it_is_used() -> None:
+    """However short ago it has answered."""
+    for _ in range(2):
+        start_clean()
+        assert works()
+    pid = connection.connection.info.backend_pid
+    with psycopg.connect(**{**connection.get_connection_params(), "cursor_factory": psycopg.Cursor}) as other:
+        other.execute(f"SELECT pg_terminate_backend({pid}, 5000)")
+
+    start_clean()
+
+    assert works()
     assert connection.connection.info.backend_pid != pid
 
 

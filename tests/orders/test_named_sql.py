@@ -1,0 +1,44 @@
+"""Named SQL: statements of a file, run by name, prepared on the server."""
+
+from pathlib import Path
+
+import pytest
+from django.db import connection
+
+from orders.named_sql import NamedSql
+
+FILE = """A preface is no statement.
+-- name: sum
+-- Adds up.
+SELECT %(a)s::int + %(b)s::int{also}
+
+-- name: nothing
+SELECT 1 WHERE false
+"""
+
+
+def sql(folder: Path, text: str = FILE) -> NamedSql:
+    file = folder / "queries.sql"
+    file.write_text(text)
+    return NamedSql(file, {"also": ", 7"})
+
+
+@pytest.mark.django_db
+def test_a_statement_is_run_by_its_name(tmp_path: Path) -> None:
+    assert sql(tmp_path).row("sum", {"a": 1, "b": 2}) == (3, 7)
+    assert sql(tmp_path).row("nothing", {}) is None
+
+
+@pytest.mark.django_db
+def test_the_server_keeps_what_is_run_often(tmp_path: Path) -> None:
+    statements = sql(tmp_path)
+    for number in range(4):
+        statements.row("sum", {"a": number, "b": 70_000})
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT count(*) FROM pg_prepared_statements WHERE statement LIKE '%%Adds up%%'")
+        assert cursor.fetchone() == (1,)
+
+
+def test_two_statements_of_one_name_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="a name stands twice"):
+        sql(tmp_path, FILE + FILE)

@@ -40,6 +40,11 @@ class CrashPointReached(RuntimeError):
 listener: Callable[[str, str, bool | None], None] | None = None
 
 
+def are_armed() -> bool:
+    """Whether a file or the simulation may say so."""
+    return listener is not None or settings.CRASH_POINTS is not None
+
+
 def crash_point(boundary: str, order: str = ANY, step: str = ANY, *, compensating: bool | None = None) -> None:
     """Die, stop or raise here, if a file or the simulation says so."""
     if listener is not None:

@@ -48,7 +48,7 @@ def call_provider(step: Step, claim: Claim, lease: Lease) -> Receipt | StepError
     Raises DatabaseError: our own database could not serve it. The call may have been sent.
     """
     try:
-        order = Order.objects.get(pk=claim.order_id)
+        order = claim.placed or Order.objects.get(pk=claim.order_id)
         with interruptible(), leased(lease), with_provider_of(claim.role, claim.gateway):
             crash_point("before_call", claim.order, claim.name, compensating=claim.compensating)
             receipt = _compensate(step, order, claim) if claim.compensating else _do(step, order, claim)

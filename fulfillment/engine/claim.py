@@ -49,6 +49,8 @@ class Claim:
     version: int = 1
     troubled: bool = False  # when it started, something had failed at its circuit, or the circuit was open
     is_probe: bool = False
+    is_last: bool = False  # of its plan
+    placed: Order | None = None  # the order and its lines, as the start has read them
 
     @property
     def circuit(self) -> str:

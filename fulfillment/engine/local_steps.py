@@ -1,6 +1,7 @@
 """Local steps: the work of a step on our own rows, and everything that the journal says about it, commit together or not at all."""
 
 from fulfillment.crashpoints import ANY, crash_point
+from fulfillment.engine import hot_path
 from fulfillment.engine.budget import return_waiting_time
 from fulfillment.engine.claim import Claim, Recorded
 from fulfillment.engine.database_trouble import wait_briefly_if_held
@@ -11,6 +12,8 @@ from fulfillment.engine.rolling_deploys import drop
 from fulfillment.engine.transition import transition
 from fulfillment.errors import Rejected, StepError, Unavailable
 from fulfillment.models import Saga, SagaState, StepState
+from fulfillment.step import Receipt
+from fulfillment.steps import known
 from orders.database import is_our_trouble
 from orders.models import Status
 
@@ -41,6 +44,20 @@ def run_local(saga_id: int, epoch: int, name: str, compensating: bool, order: st
 
 @transition
 def _run_local(saga_id: int, epoch: int, name: str, compensating: bool) -> Recorded:
+    claim = None if compensating else hot_path.begin_local(saga_id, epoch, name)
+    return _run_unusual(saga_id, epoch, name, compensating) if claim is None else _run_plain(claim)
+
+
+def _run_plain(claim: Claim) -> Recorded:
+    step = known(claim.name, claim.version)
+    assert step is not None and claim.placed is not None
+    receipt = step.execute(claim.placed, claim.key)
+    recorded = Recorded(mine=True) if hot_path.record_local(claim, receipt) else _succeed(locked(claim.saga), claim, receipt)
+    crash_point("before_outcome_commit", claim.order, claim.name, compensating=False)
+    return recorded
+
+
+def _run_unusual(saga_id: int, epoch: int, name: str, compensating: bool) -> Recorded:
     saga = find_locked(saga_id)
     claim = _local_claim(saga, epoch, name, compensating) if saga else None
     if saga is None or claim is None:
@@ -54,17 +71,18 @@ def _run_local(saga_id: int, epoch: int, name: str, compensating: bool) -> Recor
     return_waiting_time(saga, record_of(saga, name))
     if order.status == Status.PLACED:
         set_order_status(saga, Status.PROCESSING)
-    receipt = step.compensate(order, claim.compensation_of(order)) if compensating else step.execute(order, claim.key)
-    _count_try(saga, claim)
-    recorded = succeed(saga, name, receipt, compensating)
+    recorded = _succeed(
+        saga, claim, step.compensate(order, claim.compensation_of(order)) if compensating else step.execute(order, claim.key)
+    )
     crash_point("before_outcome_commit", claim.order, name, compensating=compensating)
     return recorded
 
 
-def _count_try(saga: Saga, claim: Claim) -> None:
+def _succeed(saga: Saga, claim: Claim, receipt: Receipt | None) -> Recorded:
     """A local step has no start of its own that counts its try."""
     counter = "compensation_tries" if claim.compensating else "tries"
     setattr(record_of(saga, claim.name), counter, claim.tries)
+    return succeed(saga, claim.name, receipt, claim.compensating)
 
 
 @transition

@@ -20,6 +20,7 @@ __all__ = [
     "Label",
     "PaymentGateway",
     "Refund",
+    "all_of_them",
     "capabilities_of",
     "carrier",
     "chosen",
@@ -77,6 +78,11 @@ def pinned(role: str, name: str) -> Iterator[None]:
 def exists(role: str, name: str) -> bool:
     """Whether this code still has this provider."""
     return role in ROLES and name in ROLES[role].providers
+
+
+def all_of_them() -> list[tuple[str, str]]:
+    """(role, name) of every provider that this code has."""
+    return [(role, name) for role, found in ROLES.items() for name in found.providers]
 
 
 def capabilities_of(role: str, name: str) -> Capabilities:

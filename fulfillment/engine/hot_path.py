@@ -1,0 +1,272 @@
+"""The hot path: the transitions of an order that meets no trouble, one SQL statement each (``queries.sql``), prepared on the server.
+
+What is unusual changes nothing here, and is told by None or False: then the transition is made by the readable code (``outcomes``, ``local_steps``).
+"""
+
+import functools
+import json
+import uuid
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+from django.conf import settings
+from django.db import DataError, transaction
+from django.db.models import JSONField
+from psycopg.types.json import Jsonb
+
+from fulfillment import circuit as circuits
+from fulfillment import gateways
+from fulfillment.clock import lease_s, patience_s
+from fulfillment.code_release import RELEASE
+from fulfillment.crashpoints import are_armed, crash_point
+from fulfillment.engine.budget import LATE_AFTER_S, most_given_back
+from fulfillment.engine.claim import Claim
+from fulfillment.engine.pinned_plan import plan_entry
+from fulfillment.engine.transition import repeated
+from fulfillment.errors import UnknownStep
+from fulfillment.models import Saga, SagaState, StepState
+from fulfillment.step import Receipt
+from fulfillment.steps import STEPS, known
+from orders.events import Line, OrderFulfilled, order_fulfilled
+from orders.models import Order, OrderLine
+from orders.named_sql import NamedSql, Row
+
+# --- the order that a statement returns --------------------------------------------------------------------------------------
+
+LINES = """(SELECT jsonb_agg(jsonb_build_array(l.id, l.sku, l.name, l.quantity, l.unit_price_minor) ORDER BY l.id)::text
+    FROM orders_orderline AS l WHERE l.order_id = o.id)"""
+LINE_FIELDS = ("id", "sku", "name", "quantity", "unit_price_minor")
+
+
+@functools.cache
+def _queries() -> NamedSql:
+    columns = ", ".join(f'o."{field.column}"' for field in Order._meta.concrete_fields)
+    return NamedSql(Path(__file__).with_name("queries.sql"), {"order": f"{columns}, {LINES}"})
+
+
+def _order_of(values: Sequence[Any]) -> Order:
+    """What ``{order}`` has returned. Its lines are read already."""
+    *columns, lines = values
+    fields = Order._meta.concrete_fields
+    parsed = [json.loads(value) if isinstance(field, JSONField) else value for field, value in zip(fields, columns, strict=True)]
+    order = Order.from_db("default", [field.attname for field in fields], parsed)
+    found = OrderLine.objects.all()
+    found._result_cache = [OrderLine(order=order, **dict(zip(LINE_FIELDS, line, strict=True))) for line in json.loads(lines or "[]")]
+    order._prefetched_objects_cache = {"lines": found}  # type: ignore[attr-defined]
+    return order
+
+
+# --- a saga is opened --------------------------------------------------------------------------------------------------------
+
+
+def open_saga(order: Order, nonce: str, plan: list[dict[str, Any]], keys: list[str]) -> int:
+    """In the caller's transaction, which creates the order. ``keys``: of each step of the plan. Returns the saga's id."""
+    row = _queries().row(
+        "open_saga",
+        {
+            "order": order.pk,
+            "nonce": nonce,
+            "plan": Jsonb(plan),
+            "release": RELEASE,
+            "patience": timedelta(seconds=patience_s(0)),
+            "deadline": timedelta(seconds=settings.SAGA_DEADLINE_S),
+            "steps": [entry["name"] for entry in plan],
+            "keys": keys,
+            "actor": order.client.get_username(),
+        },
+    )
+    assert row is not None
+    saga_id: int = row[0]
+    return saga_id
+
+
+# --- a try begins ------------------------------------------------------------------------------------------------------------
+
+
+@repeated
+def start(saga_id: int, epoch: int, name: str, compensating: bool) -> Claim | None:
+    """None: the saga does not wait for this step, in this direction, under this epoch. Raises UnknownStep: this code does not serve it as the plan needs it."""
+    claim = uuid.uuid4()
+    row = _queries().row(
+        "start",
+        {
+            "saga": saga_id,
+            "epoch": epoch,
+            "name": name,
+            "compensating": compensating,
+            "claim": claim,
+            "lease": timedelta(seconds=lease_s()),
+            "late_after": timedelta(seconds=LATE_AFTER_S),
+            "most": most_given_back(),
+            "direction": SagaState.COMPENSATING.value if compensating else SagaState.RUNNING.value,
+            "scheduled": (StepState.COMPENSATION_SCHEDULED if compensating else StepState.SCHEDULED).value,
+            "started": (StepState.COMPENSATION_STARTED if compensating else StepState.STARTED).value,
+            "operation": f".{circuits.COMPENSATE if compensating else circuits.DO}",
+            "served": _served(name),
+            "remembered_s": Jsonb(_remembered_s()),
+        },
+    )
+    if row is None:
+        return None
+    is_served, is_started, *columns = row
+    if not is_served:
+        raise UnknownStep(f"This code does not serve {name!r} as the plan of saga {saga_id} needs it", code="unknown_step")
+    if is_started is None:
+        return None
+    return _claim_of(columns, saga=saga_id, epoch=epoch, name=name, compensating=compensating, claim=claim)
+
+
+def _served(name: str) -> list[str]:
+    """What this code serves of this step, as a plan pins it: ``version.role.gateway``; a plan from before roles pins the version alone."""
+    providers = ["", "..", *(f".{role}.{gateway}" for role, gateway in gateways.all_of_them())]
+    return [f"{version}{provider}" for version in _versions(name) for provider in providers]
+
+
+def _versions(name: str) -> list[int]:
+    return [version for step in STEPS if name in (step.name, *step.formerly) for version in (step.version, *step.also_serves)]
+
+
+def _remembered_s() -> dict[str, float]:
+    """``role.gateway`` → until a step has this age (seconds), whatever is sent under its key within a lease is one effect. Missing: the provider knows no keys."""
+    known_keys = ((role, gateway, gateways.capabilities_of(role, gateway)) for role, gateway in gateways.all_of_them())
+    return {f"{role}.{gateway}": promise.key_window_s - lease_s() for role, gateway, promise in known_keys if promise.has_keys}
+
+
+def _claim_of(columns: Sequence[Any], *, name: str, compensating: bool, **fence: Any) -> Claim:
+    pinned, (do_key, compensation_key, tries, compensation_tries, receipt, amount, compensation_doubt) = columns[:3], columns[3:10]
+    age_s, quiet_s, compensation_quiet_s, troubled, is_probe, now, past, is_last, _ = columns[10:19]
+    version, role, gateway = _as_planned(name, *pinned)
+    refused = json.loads(past) if past else {}
+    order = _order_of(columns[19:])
+    return Claim(
+        **fence,
+        name=name,
+        compensating=compensating,
+        order_id=order.pk,
+        order=order.number,
+        placed=order,
+        key=compensation_key if compensating else do_key,
+        do_key=do_key,
+        tries=compensation_tries if compensating else tries,
+        receipt=json.loads(receipt) if receipt else None,
+        compensation_amount_minor=amount,
+        compensation_doubt=compensation_doubt,
+        age_s=age_s,
+        quiet_s=quiet_s,
+        compensation_quiet_s=compensation_quiet_s,
+        refused_keys=tuple(refused.get("keys") or ()),
+        refused_quiet_s=refused.get("quiet_s"),
+        started_at=now,
+        role=role,
+        gateway=gateway,
+        version=version,
+        troubled=troubled,
+        is_probe=is_probe,
+        is_last=is_last,
+    )
+
+
+def _as_planned(name: str, version: str | None, role: str | None, gateway: str | None) -> tuple[int, str, str]:
+    """What an older plan did not pin is as the step says today."""
+    number = int(version or 1)
+    step = known(name, number)
+    today = plan_entry(step) if step and role is None else {}
+    return number, role or today.get("role", ""), gateway or today.get("gateway", "")
+
+
+# --- a try has succeeded -----------------------------------------------------------------------------------------------------
+
+
+def record_success(claim: Claim, receipt: Receipt | None) -> bool:
+    """The step is done, and the next one is scheduled; or it was the last, and the order is fulfilled. False: nothing was changed."""
+    if claim.compensating or claim.troubled or receipt is None:
+        return False
+    try:
+        return _complete(claim, receipt) if claim.is_last else _run(claim, "succeed_and_schedule", _outcome(claim, receipt)) is not None
+    except DataError:  # the records have changed since the statement began; nothing was written
+        return False
+
+
+def _complete(claim: Claim, receipt: Receipt) -> bool:
+    assert claim.placed is not None
+    fact = _fulfilled(claim.placed)
+    recorded = {"fact": fact.fact_id, "type": fact.type, "version": fact.version, "payload": Jsonb(fact.to_json())}
+    row = _run(claim, "succeed_and_complete", _outcome(claim, receipt) | recorded)
+    if row is None:
+        return False
+    tracking, fulfilled_on, _ = row
+    order_fulfilled.send(Saga, fact=replace(fact, tracking=tracking, fulfilled_on=fulfilled_on))
+    return True
+
+
+@repeated
+def _run(claim: Claim, name: str, values: Mapping[str, Any]) -> Row | None:
+    """Where crash points are armed, there is one between the statement and its commit."""
+    if not are_armed():
+        return _queries().row(name, values)
+    with transaction.atomic():
+        row = _queries().row(name, values)
+        if row is not None:
+            crash_point("before_outcome_commit", claim.order, claim.name, compensating=claim.compensating)
+        return row
+
+
+def _outcome(claim: Claim, receipt: Receipt) -> dict[str, Any]:
+    return {
+        "saga": claim.saga,
+        "epoch": claim.epoch,
+        "name": claim.name,
+        "claim": claim.claim,
+        "was": (StepState.SCHEDULED if claim.claim is None else StepState.STARTED).value,
+        "tries": claim.tries,
+        "receipt": Jsonb(receipt),
+        "amount": receipt.get("amount_minor") or 0,
+        "release": RELEASE,
+        "late_after": timedelta(seconds=LATE_AFTER_S),
+        "patience": timedelta(seconds=patience_s(0)),
+    }
+
+
+def _fulfilled(order: Order) -> OrderFulfilled:
+    """Day and tracking number are put in by the statement."""
+    lines = tuple(Line(sku=line.sku, quantity=line.quantity, unit_price_minor=line.unit_price_minor) for line in order.lines.all())
+    return OrderFulfilled(
+        number=order.number, currency=order.currency, total_minor=order.total_minor, tracking="", fulfilled_on="", lines=lines
+    )
+
+
+# --- a local step ------------------------------------------------------------------------------------------------------------
+
+
+def begin_local(saga_id: int, epoch: int, name: str) -> Claim | None:
+    """In the caller's transaction: saga and record are locked, and the step may be worked on. None: something is unusual."""
+    values = {"saga": saga_id, "epoch": epoch, "name": name, "versions": _versions(name)}
+    row = _queries().row("begin_local", values | {"release": RELEASE, "late_after": timedelta(seconds=LATE_AFTER_S)})
+    if row is None:
+        return None
+    version, do_key, tries, *columns = row
+    order = _order_of(columns)
+    return Claim(
+        saga=saga_id,
+        epoch=epoch,
+        order_id=order.pk,
+        order=order.number,
+        placed=order,
+        name=name,
+        compensating=False,
+        claim=None,
+        key=do_key,
+        do_key=do_key,
+        tries=tries + 1,
+        receipt=None,
+        compensation_amount_minor=None,
+        version=version,
+    )
+
+
+def record_local(claim: Claim, receipt: Receipt) -> bool:
+    """In the transaction of its work. False: nothing was changed."""
+    return _queries().row("succeed_and_schedule", _outcome(claim, receipt)) is not None

@@ -37,6 +37,7 @@ class NamedSql:
 
 
 def _filled(text: str, fragments: Mapping[str, str]) -> str:
+    """Comments stay in the file."""
     for name, fragment in fragments.items():
         text = text.replace(f"{{{name}}}", fragment)
-    return text.strip()
+    return "\n".join(line for line in text.strip().splitlines() if not line.lstrip().startswith("--"))

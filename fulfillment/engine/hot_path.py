@@ -29,7 +29,7 @@ from fulfillment.engine.transition import repeated
 from fulfillment.errors import UnknownStep
 from fulfillment.models import Saga, SagaState, StepState
 from fulfillment.step import Receipt
-from fulfillment.steps import STEPS, known
+from fulfillment.steps import known, versions
 from orders.events import Line, OrderFulfilled, order_fulfilled
 from orders.models import Order, OrderLine
 from orders.named_sql import NamedSql, Row
@@ -122,11 +122,7 @@ def start(saga_id: int, epoch: int, name: str, compensating: bool) -> Claim | No
 def _served(name: str) -> list[str]:
     """What this code serves of this step, as a plan pins it: ``version.role.gateway``; a plan from before roles pins the version alone."""
     providers = ["", "..", *(f".{role}.{gateway}" for role, gateway in gateways.all_of_them())]
-    return [f"{version}{provider}" for version in _versions(name) for provider in providers]
-
-
-def _versions(name: str) -> list[int]:
-    return [version for step in STEPS if name in (step.name, *step.formerly) for version in (step.version, *step.also_serves)]
+    return [f"{version}{provider}" for version in versions(name) for provider in providers]
 
 
 def _remembered_s() -> dict[str, float]:
@@ -243,7 +239,7 @@ def _fulfilled(order: Order) -> OrderFulfilled:
 
 def begin_local(saga_id: int, epoch: int, name: str) -> Claim | None:
     """In the caller's transaction: saga and record are locked, and the step may be worked on. None: something is unusual."""
-    values = {"saga": saga_id, "epoch": epoch, "name": name, "versions": _versions(name)}
+    values = {"saga": saga_id, "epoch": epoch, "name": name, "versions": versions(name)}
     row = _queries().row("begin_local", values | {"release": RELEASE, "late_after": timedelta(seconds=LATE_AFTER_S)})
     if row is None:
         return None

@@ -14,3 +14,8 @@ def known(name: str, version: int = 1) -> Step | None:
         if name in (step.name, *step.formerly) and version in (step.version, *step.also_serves):
             return step
     return None
+
+
+def versions(name: str) -> list[int]:
+    """Of a plan's ``name``: those that this code serves."""
+    return [version for step in STEPS if name in (step.name, *step.formerly) for version in (step.version, *step.also_serves)]

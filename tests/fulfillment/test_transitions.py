@@ -83,7 +83,7 @@ class CutAfterCommit:
     def _pass_on(self, source: socket.socket, target: socket.socket, cut: threading.Event, asks: bool) -> None:
         try:
             while data := source.recv(65536):
-                if asks and self.armed.is_set() and b"COMMIT" in data:
+                if asks and self.armed.is_set() and (b"COMMIT" in data or b"'succeeded'" in data):
                     self.armed.clear()
                     cut.set()
                 if not asks and cut.is_set():

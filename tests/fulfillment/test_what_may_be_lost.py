@@ -20,21 +20,25 @@ from orders.models import Order
 from tests.actors import AMARA
 from tests.fulfillment.conftest import SandboxProcess, now_due
 from tests.fulfillment.driving import cancelled, compensation_failed, copy_of, paid, refused, start
+from tests.proofs.durability import may_be_lost
 from tests.shop_clock import ShopClock
 
 
 def waits_for_the_disk(work: Callable[[], Any]) -> bool:
     """Read from the statements of the work itself."""
     statements: list[str] = []
+    lost: list[bool] = []
 
-    def note(execute: Callable[..., Any], sql: str, *rest: Any) -> Any:
+    def note(execute: Callable[..., Any], sql: str, params: Any, many: bool, context: dict[str, Any]) -> Any:
         statements.append(sql)
-        return execute(sql, *rest)
+        result = execute(sql, params, many, context)
+        lost.append(may_be_lost(sql, context))
+        return result
 
     with connection.execute_wrapper(note), suppress(StepError):
         work()
     assert any(sql.lstrip().startswith(("INSERT", "UPDATE", "WITH", "DELETE")) for sql in statements), statements
-    return not any("synchronous_commit" in sql for sql in statements)
+    return not any(lost)
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ from fulfillment import engine, recovery
 from fulfillment.models import Reservation, SagaState, StepRecord, StepState
 from orders.models import Order
 from tests.fulfillment.driving import found, in_doubt, paid
+from tests.fulfillment.two_at_once.sessions import in_one
 from tests.sides import at_once
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -20,8 +21,8 @@ def test_a_cancel_that_meets_the_outcome_of_shipping_is_too_late(saga: int, orde
     assert claim is not None
 
     recorded, answer = at_once(
-        lambda: engine.record_success(claim, {"label_id": "l", "tracking": "t"}),
-        "FOR UPDATE",
+        in_one(engine.record_success, claim, {"label_id": "l", "tracking": "t"}),
+        "WITH mine",
         lambda: recovery.cancel(order.number, "web-shop"),
         must_wait=True,
     )
@@ -69,7 +70,7 @@ def test_a_start_that_meets_a_cancel_starts_nothing(saga: int, order: Order, nam
 
 def test_a_cancel_that_meets_a_start_is_honoured_by_its_outcome(saga: int, order: Order) -> None:
     claim, answer = at_once(
-        lambda: engine.start(saga, 1, "payment", False), "WITH mine", lambda: recovery.cancel(order.number, "web-shop"), must_wait=True
+        in_one(engine.start, saga, 1, "payment", False), "WITH mine", lambda: recovery.cancel(order.number, "web-shop"), must_wait=True
     )
 
     assert answer == "accepted"

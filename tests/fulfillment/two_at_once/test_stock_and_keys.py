@@ -91,7 +91,7 @@ def wanted(transactional_db: None) -> dict[str, Any]:
     }  # fmt: skip
 
 
-@pytest.mark.parametrize("after", ['INSERT INTO "orders_order"', 'INSERT INTO "fulfillment_saga"'])
+@pytest.mark.parametrize("after", ['INSERT INTO "orders_order"', "INSERT INTO fulfillment_saga"])
 def test_one_key_in_two_transactions_is_one_order(wanted: dict[str, Any], monkeypatch: pytest.MonkeyPatch, after: str) -> None:
     """The second one waits for the first, and is given its order."""
     monkeypatch.setattr(tasks, "launch", lambda what: True)

@@ -16,6 +16,7 @@ from fulfillment.gateways import lease
 from fulfillment.recovery import clock_jumps
 from orders import clock_watch
 from sideeffects import tasks as side_effects
+from tests.proofs.durability import may_be_lost
 from tests.proofs.simulation.provider import VirtualCarrier, VirtualPayments
 
 START = datetime(2030, 1, 1, tzinfo=UTC).timestamp()
@@ -86,11 +87,11 @@ class Commits:
         self.wrote = False
 
     def __call__(self, execute: Any, sql: str, params: Any, many: bool, context: Any) -> Any:
-        if "synchronous_commit" in sql:
-            self.may_be_lost = True
-        elif not sql.startswith(("SELECT", "SET", "SAVEPOINT", "RELEASE")):
+        result = execute(sql, params, many, context)
+        self.may_be_lost = self.may_be_lost or may_be_lost(sql, context)
+        if not sql.startswith(("SELECT", "SET", "SAVEPOINT", "RELEASE")):
             self.wrote = True
-        return execute(sql, params, many, context)
+        return result
 
     def forget(self) -> None:
         self.may_be_lost = self.wrote = False

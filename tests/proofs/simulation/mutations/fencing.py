@@ -12,7 +12,7 @@ from fulfillment import provider_call
 from fulfillment.engine import Claim, compensation, journal, resumption, tries
 from fulfillment.models import Saga, SagaState, StepState
 from orders.durability import may_be_lost
-from tests.proofs.simulation.mutations.replacement import replacing
+from tests.proofs.simulation.mutations.replacement import edited, replacing
 
 # --- the fence -----------------------------------------------------------------------------------------------------------
 
@@ -24,7 +24,7 @@ def _any_moving_saga(claim: Claim) -> Saga | None:
 
 def fence_off() -> contextlib.AbstractContextManager[None]:
     """An outcome asks neither for its epoch nor for its claim."""
-    return replacing(tries, _fenced=_any_moving_saga)
+    return _all_of(replacing(tries, _fenced=_any_moving_saga), *_asking_for_no_claim(), *_asking_for_no_epoch())
 
 
 def outcome_without_claim() -> contextlib.AbstractContextManager[None]:
@@ -34,7 +34,28 @@ def outcome_without_claim() -> contextlib.AbstractContextManager[None]:
         saga = _any_moving_saga(claim)
         return saga if saga is not None and saga.epoch == claim.epoch else None
 
-    return replacing(tries, _fenced=by_epoch)
+    return _all_of(replacing(tries, _fenced=by_epoch), *_asking_for_no_claim())
+
+
+OUTCOMES = ("succeed_and_schedule", "succeed_and_complete")
+
+
+def _asking_for_no_claim() -> Iterator[contextlib.AbstractContextManager[None]]:
+    for statement, claim in zip(OUTCOMES, ("r.claim IS NOT DISTINCT FROM %(claim)s", "r.claim = %(claim)s"), strict=True):
+        yield edited(statement, f"AND {claim}", "AND %(claim)s::uuid IS NOT DISTINCT FROM %(claim)s::uuid")
+
+
+def _asking_for_no_epoch() -> Iterator[contextlib.AbstractContextManager[None]]:
+    for statement in OUTCOMES:
+        yield edited(statement, "AND s.epoch = %(epoch)s", "AND %(epoch)s > 0")
+
+
+@contextmanager
+def _all_of(*changes: contextlib.AbstractContextManager[None]) -> Iterator[None]:
+    with contextlib.ExitStack() as stack:
+        for change in changes:
+            stack.enter_context(change)
+        yield
 
 
 # --- intent, keys, doubt ---------------------------------------------------------------------------------------------------

@@ -12,7 +12,7 @@ from fulfillment.crashpoints import crash_point
 from fulfillment.engine import circuit_probes, compensation, journal, progress, tries
 from fulfillment.models import Saga
 from orders.durability import may_be_lost
-from tests.proofs.simulation.mutations.replacement import replacing
+from tests.proofs.simulation.mutations.replacement import edited, replacing, without_the_hot_path
 
 FAR_FUTURE = "9999-01-01T00:00Z"
 
@@ -46,9 +46,11 @@ def scheduled_without_wake_at() -> contextlib.AbstractContextManager[None]:
     def forgets(saga: Saga) -> None:
         journal.save(saga, relaunches=0, wake_at=FAR_FUTURE, launched_at=ShopNow())
 
+    in_sql = edited("succeed_and_schedule", "wake_at = shop_now() + %(patience)s", f"wake_at = '{FAR_FUTURE}'")
+
     @contextlib.contextmanager
     def both() -> Iterator[None]:
-        with replacing(progress, await_start=forgets), replacing(compensation, await_start=forgets):
+        with replacing(progress, await_start=forgets), replacing(compensation, await_start=forgets), in_sql:
             yield
 
     return both()
@@ -72,4 +74,9 @@ def event_in_its_own_commit() -> contextlib.AbstractContextManager[None]:
         with transaction.atomic():
             record(*fact)
 
-    return replacing(progress, facts=SimpleNamespace(record=later))
+    @contextlib.contextmanager
+    def both() -> Iterator[None]:
+        with replacing(progress, facts=SimpleNamespace(record=later)), without_the_hot_path():
+            yield
+
+    return both()

@@ -1,15 +1,20 @@
-"""Stock, as orders take it: nothing is ever oversold. Only conditional UPDATEs change it, and every reservation is a row that is released or consumed once.
+"""Stock, as orders take it: nothing is ever oversold. Levels change under their row's lock only, and every reservation is a row that is released or consumed once.
 
-Note: saga isolation. A conditional UPDATE prevents the lost update. A reservation is a semantic lock: it keeps a dirty read from selling pieces twice. A fuzzy read
+Note: saga isolation. The row lock, under which what is free is read, prevents the lost update. A reservation is a semantic lock: it keeps a dirty read from selling pieces twice. A fuzzy read
 is possible before anything is reserved. Each case: docs/semantics.md#isolation-between-sagas-anomalies-and-countermeasures.
 """
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import ClassVar
 
 import pgtrigger
 from django.db import models
 from django.db.models import Exists, F, OuterRef
+
+from orders.named_sql import NamedSql
+
+QUERIES = NamedSql(Path(__file__).with_name("queries.sql"))
 
 
 class StockLevel(models.Model):
@@ -98,14 +103,14 @@ class OutOfStock(Exception):
 def reserve(order_number: str, quantities: Mapping[str, int]) -> list[int]:
     """Hold every SKU for the order. Returns the ids of the reservations. Raises OutOfStock: the caller must roll its transaction back.
 
-    SKUs are locked in sorted order, so that two orders never wait for each other.
+    Levels are locked sorted by SKU, so that two orders never wait for each other.
     """
-    for sku, quantity in sorted(quantities.items()):
-        free = StockLevel.objects.filter(sku=sku, on_hand__gte=F("reserved") + quantity)
-        if not free.update(reserved=F("reserved") + quantity):
-            raise OutOfStock(sku)
-    held = [Reservation(order_number=order_number, sku=sku, quantity=quantity) for sku, quantity in sorted(quantities.items())]
-    return [reservation.pk for reservation in Reservation.objects.bulk_create(held)]
+    row = QUERIES.row("reserve", {"order": order_number, "skus": list(quantities), "quantities": list(quantities.values())})
+    assert row is not None
+    short, ids = row
+    if short is not None:
+        raise OutOfStock(short)
+    return list(ids)
 
 
 def release(reservation_ids: list[int]) -> None:

@@ -1,4 +1,4 @@
-"""The hot path: the transitions of an order that meets no trouble, one SQL statement each (``queries.sql``), prepared on the server.
+"""The hot path: the transitions of an order that meets no trouble, one SQL statement each (``fulfillment/queries.sql``), prepared on the server.
 
 What is unusual changes nothing here, and is told by None or False: then the transition is made by the readable code (``outcomes``, ``local_steps``).
 """
@@ -44,7 +44,7 @@ LINE_FIELDS = ("id", "sku", "name", "quantity", "unit_price_minor")
 @functools.cache
 def _queries() -> NamedSql:
     columns = ", ".join(f'o."{field.column}"' for field in Order._meta.concrete_fields)
-    return NamedSql(Path(__file__).with_name("queries.sql"), {"order": f"{columns}, {LINES}"})
+    return NamedSql(Path(__file__).parents[1] / "queries.sql", {"order": f"{columns}, {LINES}"})
 
 
 def _order_of(values: Sequence[Any]) -> Order:

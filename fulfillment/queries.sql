@@ -1,4 +1,5 @@
-The hot path of the core: what happens to an order that meets no trouble, one statement for each transition. Run by fulfillment/engine/hot_path.py.
+The hot path of the core: what happens to an order that meets no trouble, one statement for each transition. Run by fulfillment/engine/hot_path.py, `reserve` by
+fulfillment/stock.py.
 
 Each statement checks the fence, writes state and history and what is scheduled next, and returns what its caller needs. Outside of a transaction it is one, in one
 round trip. Where anything is unusual (a cancel, a hold, trouble with our own database, a newer release, time past a lease) it changes nothing and returns no row, and
@@ -111,6 +112,25 @@ WHERE s.id = %(saga)s AND s.epoch = %(epoch)s AND s.state = 'running' AND s.canc
     AND step.version = ANY(%(versions)s::int[]) AND shop_now() - s.launched_at <= %(late_after)s AND r.name = %(name)s AND r.state = 'scheduled' AND r.error_code <> 'own_database' AND o.status = 'processing'
 FOR UPDATE OF s, r
 
+-- name: reserve
+-- Pieces of every SKU are held for an order, or of none: then it returns the first SKU of which there are too few. Levels are locked sorted by SKU, so that no two
+-- orders can deadlock.
+WITH wanted AS (
+    SELECT sku, quantity FROM unnest(%(skus)s::text[], %(quantities)s::int[]) AS wanted (sku, quantity)
+), level AS (
+    SELECT l.id, l.sku, wanted.quantity, l.on_hand - l.reserved >= wanted.quantity AS is_enough
+    FROM fulfillment_stocklevel AS l JOIN wanted ON wanted.sku = l.sku ORDER BY l.sku FOR NO KEY UPDATE OF l
+), short AS (
+    SELECT wanted.sku FROM wanted LEFT JOIN level ON level.sku = wanted.sku WHERE level.is_enough IS NOT TRUE ORDER BY wanted.sku LIMIT 1
+), taken AS (
+    UPDATE fulfillment_stocklevel AS l SET reserved = l.reserved + level.quantity FROM level WHERE l.id = level.id AND NOT EXISTS (SELECT FROM short)
+), held AS (
+    INSERT INTO fulfillment_reservation (order_number, sku, quantity, state)
+    SELECT %(order)s, sku, quantity, 'held' FROM wanted WHERE NOT EXISTS (SELECT FROM short) ORDER BY sku
+    RETURNING id
+)
+SELECT (SELECT sku FROM short), ARRAY(SELECT id FROM held ORDER BY id)
+
 -- name: succeed_and_schedule
 -- A step has succeeded: its money is in the ledger, and the next step is scheduled. It was started under this claim; or it is local, and was scheduled.
 -- The division fails, and nothing is changed, if the records were not what the saga's own condition has just seen.
@@ -168,7 +188,7 @@ WITH mine AS (
     UPDATE fulfillment_reservation AS held SET state = 'consumed' FROM fulfilled WHERE held.order_number = fulfilled.number AND held.state = 'held'
     RETURNING held.sku, held.quantity
 ), level AS (
-    SELECT l.id, taken.quantity FROM fulfillment_stocklevel AS l JOIN taken ON taken.sku = l.sku ORDER BY l.sku FOR UPDATE OF l
+    SELECT l.id, taken.quantity FROM fulfillment_stocklevel AS l JOIN taken ON taken.sku = l.sku ORDER BY l.sku FOR NO KEY UPDATE OF l
 ), consumed AS (
     UPDATE fulfillment_stocklevel AS l SET reserved = l.reserved - level.quantity, on_hand = l.on_hand - level.quantity FROM level WHERE l.id = level.id
 ), said AS (

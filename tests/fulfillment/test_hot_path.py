@@ -7,7 +7,7 @@ import pytest
 from django.db import connection, transaction
 
 from fulfillment import engine, keys
-from fulfillment.engine import hot_path, local_steps, tries
+from fulfillment.engine import hot_path
 from fulfillment.models import Saga, StepRecord
 from orders.events import order_fulfilled
 from orders.models import Order
@@ -23,7 +23,10 @@ TABLES = {
     "orders_timelineentry": "id",
     "orders_fact": "at",
 }
-RECEIPTS = {"payment": {"charge_id": "ch_1", "amount_minor": 100, "currency": "EUR"}, "shipping": {"label_id": "l", "tracking": "trk-1"}}
+RECEIPTS: dict[str, dict[str, Any]] = {
+    "payment": {"charge_id": "ch_1", "amount_minor": 100, "currency": "EUR"},
+    "shipping": {"label_id": "l", "tracking": "trk-1"},
+}
 
 Twist = Callable[[int, ShopClock], Any]
 
@@ -48,7 +51,7 @@ def succeed(saga: int, name: str) -> engine.Recorded:
     return engine.record_success(claim, RECEIPTS[name])
 
 
-def written(order: Order, clock: ShopClock, name: str, twist: Twist | None) -> tuple[Any, Any]:
+def written(order: Order, clock: ShopClock, name: str, twist: Twist | None) -> tuple[Any, ...]:
     """The rows, and the facts that were signalled, after ``name`` has succeeded; every step before it has. Everything is taken back."""
     heard: list[Any] = []
 
@@ -128,8 +131,8 @@ def used(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 def by_the_readable_code(monkeypatch: pytest.MonkeyPatch, *args: Any) -> Any:
     with monkeypatch.context() as patched:
-        patched.setattr(tries.hot_path, "record_success", lambda claim, receipt: False)
-        patched.setattr(local_steps.hot_path, "begin_local", lambda saga, epoch, name: None)
+        patched.setattr(hot_path, "record_success", lambda claim, receipt: False)
+        patched.setattr(hot_path, "begin_local", lambda saga, epoch, name: None)
         return written(*args)
 
 

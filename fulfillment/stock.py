@@ -1,7 +1,7 @@
 """Stock, as orders take it: nothing is ever oversold. Levels change under their row's lock only, and every reservation is a row that is released or consumed once.
 
-Note: saga isolation. The row lock, under which what is free is read, prevents the lost update. A reservation is a semantic lock: it keeps a dirty read from selling pieces twice. A fuzzy read
-is possible before anything is reserved. Each case: docs/semantics.md#isolation-between-sagas-anomalies-and-countermeasures.
+Note: saga isolation. The row lock, under which what is free is read, prevents the lost update. A reservation is a semantic lock: it keeps a dirty read from selling
+pieces twice. A fuzzy read is possible before anything is reserved. Each case: docs/semantics.md#isolation-between-sagas-anomalies-and-countermeasures.
 """
 
 from collections.abc import Mapping

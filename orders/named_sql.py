@@ -1,9 +1,10 @@
 """Named SQL: the statements of a hot path stand in one file each, with their reasons, and are run by name, prepared on the server.
 
-A file is divided by lines ``-- name: <name>``. Parameters are psycopg's (``%(name)s``; a percent sign is written twice).
+A file is divided by lines ``-- name: <name>``. Parameters are written ``%(name)s``.
 Outside of a caller's transaction a statement is a transaction of its own, in one round trip. It sets its durability itself, where it may be lost.
 """
 
+import functools
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,6 +15,7 @@ from django.db import connection
 from orders.postgresql.base import DatabaseWrapper
 
 NAME = re.compile(r"^-- name: (\w+)$", re.MULTILINE)
+PARAMETER = re.compile(r"%\((\w+)\)s")
 
 Row = tuple[Any, ...]
 
@@ -31,7 +33,8 @@ class NamedSql:
     def row(self, name: str, values: Mapping[str, Any]) -> Row | None:
         """The one row that the statement returns. None: it has changed nothing. Raises KeyError: there is no such statement."""
         with cast(DatabaseWrapper, connection).prepared_cursor() as cursor:
-            cursor.execute(self._statements[name], values)
+            sql, names = _positional(self._statements[name])
+            cursor.execute(sql, [values[name] for name in names])
             found: Row | None = cursor.fetchone()
         return found
 
@@ -41,3 +44,10 @@ def _filled(text: str, fragments: Mapping[str, str]) -> str:
     for name, fragment in fragments.items():
         text = text.replace(f"{{{name}}}", fragment)
     return "\n".join(line for line in text.strip().splitlines() if not line.lstrip().startswith("--"))
+
+
+@functools.cache
+def _positional(text: str) -> tuple[str, list[str]]:
+    """The statement as the server takes it, and which value is $1, $2, and so on."""
+    names = list(dict.fromkeys(PARAMETER.findall(text)))
+    return PARAMETER.sub(lambda parameter: f"${names.index(parameter[1]) + 1}", text), names

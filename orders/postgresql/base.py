@@ -22,7 +22,7 @@ from typing import Any
 import psycopg
 from django.conf import settings
 from django.db import Error
-from django.db.backends.postgresql import base
+from django.db.backends.postgresql import base, operations
 from django.db.backends.utils import CursorWrapper
 from django.db.utils import DatabaseErrorWrapper
 from django.utils.functional import cached_property
@@ -37,8 +37,17 @@ BELIEVED_FOR_S = (
 )
 
 
+class DatabaseOperations(operations.DatabaseOperations):
+    def last_executed_query(self, cursor: Any, sql: str, params: Any) -> str:
+        """For whoever counts or shows queries."""
+        shown: str = f"{sql} {params}" if isinstance(cursor, psycopg.RawCursor) else super().last_executed_query(cursor, sql, params)
+        return shown
+
+
 class DatabaseWrapper(base.DatabaseWrapper):
     """What Django closes or keeps by ``SELECT 1``, this closes or keeps by whether it can write."""
+
+    ops_class = DatabaseOperations
 
     @cached_property
     def wrap_database_errors(self) -> DatabaseErrorWrapper:
@@ -53,11 +62,14 @@ class DatabaseWrapper(base.DatabaseWrapper):
         return raw
 
     def prepared_cursor(self) -> CursorWrapper:
-        """A cursor for a statement that is run again and again: the server parses and plans it once for each session (PREPARED_STATEMENTS)."""
+        """A cursor for a statement that is run again and again: the server parses and plans it once for each session (PREPARED_STATEMENTS).
+
+        Its parameters are PostgreSQL's own ($1, $2): psycopg parses nothing either.
+        """
         self.close_if_health_check_failed()
         self.ensure_connection()
         with self.wrap_database_errors:
-            cursor: Any = base.ServerBindingCursor(self.connection)  # type: ignore[call-arg]
+            cursor: Any = psycopg.RawCursor(self.connection)
             prepared: CursorWrapper = self._prepare_cursor(cursor)  # type: ignore[attr-defined]
         return prepared
 

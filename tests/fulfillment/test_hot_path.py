@@ -129,6 +129,25 @@ def used(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return names
 
 
+def test_a_row_is_found_by_its_key_and_never_among_all_that_are_open(order: Order) -> None:
+    """In a backlog those are many, and the planner does not know when it plans."""
+    plans = []
+
+    def explain(execute: Callable[..., Any], sql: str, params: Any, many: bool, context: dict[str, Any]) -> Any:
+        if sql.startswith("WITH"):
+            execute(f"EXPLAIN {sql}", params, many, context)
+            plans.append("\n".join(line for (line,) in context["cursor"].fetchall()))
+        return execute(sql, params, many, context)
+
+    with connection.execute_wrapper(explain):
+        saga = engine.open_saga(order).saga
+        for name in ("payment", "inventory", "shipping"):
+            succeed(saga, name)
+
+    assert len(plans) == 7
+    assert not [plan for plan in plans if "saga_open" in plan or "order_status" in plan or "saga_due" in plan]
+
+
 def by_the_readable_code(monkeypatch: pytest.MonkeyPatch, *args: Any) -> Any:
     with monkeypatch.context() as patched:
         patched.setattr(hot_path, "record_success", lambda claim, receipt: False)

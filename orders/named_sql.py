@@ -6,11 +6,13 @@ Outside of a caller's transaction a statement is a transaction of its own, in on
 
 import functools
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
-from django.db import connection
+from django.db import DEFAULT_DB_ALIAS, connection
+from django.db.backends.utils import CursorWrapper
+from django.db.models import Model
 
 from orders.postgresql.base import DatabaseWrapper
 
@@ -18,6 +20,7 @@ NAME = re.compile(r"^-- name: (\w+)$", re.MULTILINE)
 PARAMETER = re.compile(r"%\((\w+)\)s")
 
 Row = tuple[Any, ...]
+Found = TypeVar("Found", bound=Model)
 
 
 class NamedSql:
@@ -32,11 +35,21 @@ class NamedSql:
 
     def row(self, name: str, values: Mapping[str, Any]) -> Row | None:
         """The one row that the statement returns. None: it has changed nothing. Raises KeyError: there is no such statement."""
-        with cast(DatabaseWrapper, connection).prepared_cursor() as cursor:
-            sql, names = _positional(self._statements[name])
-            cursor.execute(sql, [values[name] for name in names])
+        with _run(self._statements[name], values) as cursor:
             found: Row | None = cursor.fetchone()
         return found
+
+    def rows(self, name: str, values: Mapping[str, Any]) -> list[Row]:
+        """All rows that the statement returns. Raises KeyError: there is no such statement."""
+        with _run(self._statements[name], values) as cursor:
+            return cursor.fetchall()
+
+
+def _run(statement: str, values: Mapping[str, Any]) -> CursorWrapper:
+    cursor = cast(DatabaseWrapper, connection).prepared_cursor()
+    sql, names = _positional(statement)
+    cursor.execute(sql, [values[name] for name in names])
+    return cursor
 
 
 def _filled(text: str, fragments: Mapping[str, str]) -> str:
@@ -51,3 +64,18 @@ def _positional(text: str) -> tuple[str, list[str]]:
     """The statement as the server takes it, and which value is $1, $2, and so on."""
     names = list(dict.fromkeys(PARAMETER.findall(text)))
     return PARAMETER.sub(lambda parameter: f"${names.index(parameter[1]) + 1}", text), names
+
+
+def columns(model: type[Model], alias: str) -> str:
+    """A fragment: every column of ``model`` from the table with this alias, as ``instance`` reads them."""
+    return ", ".join(f"{alias}.{field.column}" for field in model._meta.concrete_fields)
+
+
+def instance(model: type[Found], values: Sequence[Any]) -> Found:
+    """A row of ``model`` as the ORM would have read it. ``values``: of all its ``columns``."""
+    fields = model._meta.concrete_fields
+    read = [
+        field.from_db_value(value, None, connection) if hasattr(field, "from_db_value") else value
+        for field, value in zip(fields, values, strict=True)
+    ]
+    return model.from_db(DEFAULT_DB_ALIAS, [field.attname for field in fields], read)

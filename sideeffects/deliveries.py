@@ -9,6 +9,7 @@ taken and ends at once. An INSERT on the unique key would make it wait for the w
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from django.conf import settings
@@ -18,10 +19,17 @@ from django.db.models import Exists, OuterRef, QuerySet
 from orders.clock import ShopNow, in_seconds, shop_now
 from orders.durability import may_be_lost
 from orders.facts import Fact
+from orders.models import Order
+from orders.named_sql import NamedSql, Row, columns, instance
 from orders.text import sanitized
 from orders.timeline import EntryKind, TimelineEntry
 from sideeffects.models import Delivery, DeliveryState
 
+SQL = NamedSql(
+    Path(__file__).with_name("queries.sql"),
+    {"fact": columns(Fact, "fact"), "order": columns(Order, "bought"), "delivery": columns(Delivery, "delivery")},
+)
+OF_A_FACT, OF_AN_ORDER, OF_A_DELIVERY = (len(model._meta.concrete_fields) for model in (Fact, Order, Delivery))
 WAITING = (DeliveryState.PENDING, DeliveryState.RETRY_WAIT)
 AT_ONCE = 500
 BEGIN = """
@@ -54,14 +62,39 @@ class Failure:
         object.__setattr__(self, "message", sanitized(self.message, 300))
 
 
+class HasARow(Exception):
+    """The delivery has a row: somebody else has made its first try. Nothing of this one may stay. No person needs to do anything."""
+
+
 def begin(fact_id: uuid.UUID, subscriber: str, timeout_s: float) -> bool:
     """The first statement of a delivery's transaction. True: nobody else is delivering this right now.
 
     The server ends a statement that hangs for longer than ``timeout_s``. If only the worker gave up, the statement would go on running and keep its locks.
     """
     with connection.cursor() as cursor:
-        cursor.execute(BEGIN, [str(max(int(timeout_s * 1000), 1)), _lock_name(fact_id, subscriber)])
+        cursor.execute(BEGIN, [_milliseconds(timeout_s), _lock_name(fact_id, subscriber)])
         return bool(cursor.fetchone()[-1])
+
+
+def begin_first_try(fact_id: uuid.UUID, subscriber: str, timeout_s: float) -> Delivery | None:
+    """``begin`` and ``untried`` in one statement. None: there is a row, or somebody else is delivering this right now.
+
+    A twin may commit between the snapshot of this statement and its lock. Then ``write_first_success`` raises HasARow.
+    """
+    values = {"fact": fact_id, "subscriber": subscriber, "lock": _lock_name(fact_id, subscriber), "timeout_ms": _milliseconds(timeout_s)}
+    row = SQL.row("begin_first_try", values)
+    return None if row is None else Delivery(fact=_fact_with_order(row), subscriber=subscriber)
+
+
+def _fact_with_order(row: Row) -> Fact:
+    """The order in it holds personal data, for handlers that need it. It stays in the memory of this process."""
+    fact = instance(Fact, row[:OF_A_FACT])
+    fact.order = instance(Order, row[OF_A_FACT:])
+    return fact
+
+
+def _milliseconds(seconds: float) -> str:
+    return str(max(int(seconds * 1000), 1))
 
 
 def is_being_delivered(fact_id: uuid.UUID, subscriber: str) -> bool:
@@ -87,8 +120,25 @@ def start(fact_id: uuid.UUID, subscriber: str, lease_s: float, timeout_s: float)
 
     While a circuit is open, only its probe starts. Any other delivery is returned still waiting, and no try is spent.
     """
+    return _start_first_try(fact_id, subscriber, lease_s) or _start_later_try(fact_id, subscriber, lease_s, timeout_s)
+
+
+def _start_first_try(fact_id: uuid.UUID, subscriber: str, lease_s: float) -> Delivery | None:
+    """None: it is not the first try, or the circuit is open, or somebody else delivers."""
+    claim: dict[str, Any] = {"lock": _lock_name(fact_id, subscriber), "claim": uuid.uuid4(), "lease_s": lease_s}
+    row = SQL.row("start_first_try", {"fact": fact_id, "subscriber": subscriber, **claim})
+    if row is None:
+        return None
+    has_failed, *values = row
+    delivery = instance(Delivery, values[:OF_A_DELIVERY])
+    delivery.fact = _fact_with_order(tuple(values[OF_A_DELIVERY:]))
+    delivery.is_first_since_a_failure = has_failed
+    return delivery
+
+
+def _start_later_try(fact_id: uuid.UUID, subscriber: str, lease_s: float, timeout_s: float) -> Delivery | None:
     with transaction.atomic(), connection.cursor() as cursor:
-        cursor.execute(BEGIN_OUTSIDE, [str(max(int(timeout_s * 1000), 1)), _lock_name(fact_id, subscriber), subscriber])
+        cursor.execute(BEGIN_OUTSIDE, [_milliseconds(timeout_s), _lock_name(fact_id, subscriber), subscriber])
         *_, is_mine, has_failed, is_open, probe = cursor.fetchone()
         if not is_mine:
             return None
@@ -115,27 +165,16 @@ def mine(started: Delivery) -> Delivery | None:
     return _locked(Delivery.objects.filter(pk=started.pk, state=DeliveryState.STARTED, claim=started.claim))
 
 
-def write_success(delivery: Delivery) -> None:
-    """The delivery has succeeded. The caller's transaction holds its lock, and its row if there is one."""
-    changes: dict[str, Any] = {
-        "claim": None,
-        "wake_at": None,
-        "launched_at": None,
-        "failing_since": None,
-        "error_code": "",
-        "error_message": "",
-    }
-    move(delivery, DeliveryState.DELIVERED, tries=tries_of(delivery), delivered_at=ShopNow(), **changes)
+def write_first_success(delivery: Delivery) -> None:
+    """A first try on our own rows has succeeded: write its row. Raises HasARow: a twin has written it, so the caller's transaction must be taken back."""
+    values = {"fact": delivery.fact_id, "subscriber": delivery.subscriber, "order": delivery.fact.order_id}
+    if SQL.row("write_first_success", values) is None:
+        raise HasARow
 
 
 def record_success(started: Delivery) -> bool:
-    """Record the success of a try whose effect is outside, in a transaction of its own. False: somebody else owns the delivery now."""
-    with transaction.atomic():
-        may_be_lost()
-        own = mine(started)
-        if own is not None:
-            write_success(own)
-        return own is not None
+    """The try has succeeded, in one statement: in the caller's transaction, or in one of its own. False: somebody else owns the delivery now."""
+    return SQL.row("record_success", {"delivery": started.pk, "claim": started.claim, "order": started.fact.order_id}) is not None
 
 
 def record_failure(delivery: Delivery, failure: Failure) -> bool:

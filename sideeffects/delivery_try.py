@@ -19,6 +19,7 @@ log = logging.getLogger(__name__)
 CUT_BY_THE_DATABASE = 0.8  # of the time limit: the server ends a hanging statement before the worker gives up on it
 HARD_AFTER_S = 5.0  # a task that ignores its time limit is killed this much later, times TIME_SCALE
 LOST = "worker_lost"
+NOTHING = "nothing to deliver here"
 
 
 def deliver(subscription: Subscription, fact_id: uuid.UUID) -> str:
@@ -42,7 +43,7 @@ def _deliver(subscription: Subscription, fact_id: uuid.UUID) -> str:
         return done
     started = deliveries.start(fact_id, subscription.name, _lease_s(subscription), _cut_s(subscription))
     if started is None:
-        return "nothing to deliver here"
+        return NOTHING
     if started.state != DeliveryState.STARTED:
         return "waits: nobody is answered there"
     try:
@@ -59,13 +60,13 @@ def _first_try(subscription: Subscription, fact_id: uuid.UUID) -> str:
     delivery: Delivery | None = None
     try:
         with transaction.atomic():
-            if not deliveries.begin(fact_id, subscription.name, _cut_s(subscription)):
-                return ""
-            delivery = deliveries.untried(fact_id, subscription.name)
+            delivery = deliveries.begin_first_try(fact_id, subscription.name, _cut_s(subscription))
             if delivery is None:
                 return ""
             subscription.handler(_fact(subscription, delivery), delivery)
-            deliveries.write_success(delivery)
+            deliveries.write_first_success(delivery)
+    except deliveries.HasARow:
+        return NOTHING
     except Exception as error:
         if delivery is None:
             raise
@@ -80,7 +81,7 @@ def _call_here(subscription: Subscription, started: Delivery) -> bool:
         delivery = deliveries.mine(started)
         if delivery is not None:
             subscription.handler(_fact(subscription, delivery), delivery)
-            deliveries.write_success(delivery)
+            deliveries.record_success(delivery)
         return delivery is not None
 
 

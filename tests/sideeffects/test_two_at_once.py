@@ -11,14 +11,16 @@ from orders import facts
 from orders.clock import shop_now
 from orders.events import OrderFulfilled
 from orders.models import Fact, Order
+from orders.timeline import TimelineEntry
 from sideeffects import dead_letters, deliveries, delivery_try, discovery, relay, replay
 from sideeffects.models import Delivery, Subscriber
 from sideeffects.replay import Selection
 from sideeffects.tasks import Message
 from tests.actors import AMARA, BELA
-from tests.holding import held
+from tests.holding import held, outside
+from tests.proofs.black_box.waiting import wait_for
 from tests.sideeffects.conftest import ALL_LOST, NONE_LOST, Owed, RecordFact
-from tests.sides import at_once
+from tests.sides import Side, at_once
 
 pytestmark = pytest.mark.django_db(transaction=True)
 LONG_AGO = "2020-01-01T00:00Z"
@@ -107,6 +109,58 @@ def test_a_doubled_message_meets_its_twin_and_ends_at_once(record_fact: RecordFa
     assert (balance(), owed.row()) == (84, ("delivered", 1, ""))
 
 
+# A session that finds this function first gets its snapshot, waits, and takes the lock then.
+LATE_LOCK = """
+CREATE SCHEMA late;
+CREATE FUNCTION late.pg_try_advisory_xact_lock(name bigint) RETURNS boolean LANGUAGE plpgsql AS $$
+BEGIN
+    PERFORM pg_advisory_xact_lock_shared(4711);
+    RETURN pg_catalog.pg_try_advisory_xact_lock(name);
+END $$
+"""
+
+
+@pytest.fixture
+def late_lock() -> Iterator[None]:
+    with outside(autocommit=True) as owner:
+        owner.execute(LATE_LOCK)
+        yield
+        owner.execute("DROP SCHEMA late CASCADE")
+
+
+def adds_a_point(event: OrderFulfilled, delivery: Delivery) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "INSERT INTO sideeffects_loyalty_balance AS mine VALUES (DEFAULT, 'me', 1) ON CONFLICT (account) DO UPDATE SET points = mine.points + 1"
+        )
+
+
+@pytest.mark.parametrize("calls_outside", [False, True], ids=["on our rows", "outside"])
+def test_a_twin_that_commits_between_snapshot_and_lock_is_noticed(record_fact: RecordFact, late_lock: None, calls_outside: bool) -> None:
+    """One statement reads and locks, and what it reads may be older than its lock: my points are not doubled, and no second receipt is sent."""
+    owed = record_fact("loyalty")
+    subscription = replace(discovery.subscriptions()["loyalty"], handler=adds_a_point, outside=calls_outside)
+
+    def run() -> str:
+        return delivery_try.deliver(subscription, owed.fact.pk)
+
+    def run_late() -> str:
+        with connection.cursor() as cursor:
+            cursor.execute("SET search_path = late, public, pg_catalog")
+        return run()
+
+    with outside(autocommit=True) as observer:
+        with held("SELECT pg_advisory_xact_lock(4711)"):
+            second = Side(run_late)
+            wait_for(lambda: second.waits(observer))
+            first = run()
+        said = (first, second.end())
+
+    assert said == ("delivered", "nothing to deliver here")
+    assert (balance(), owed.row()) == (1, ("delivered", 1, ""))
+    assert TimelineEntry.objects.filter(kind="delivery", to_state="delivered").count() == 1
+
+
 def test_two_workers_start_one_try_outside(record_fact: RecordFact) -> None:
     owed = record_fact("email")
     calls: list[str] = []
@@ -150,7 +204,11 @@ def test_a_try_that_is_recorded_is_not_taken_for_lost(record_fact: RecordFact) -
     assert started is not None
     Delivery.objects.update(wake_at=LONG_AGO)
 
-    recorded, published = at_once(lambda: deliveries.record_success(started), "FOR NO KEY UPDATE", due, must_wait=False)
+    def records() -> bool:
+        with transaction.atomic():
+            return deliveries.record_success(started)
+
+    recorded, published = at_once(records, "UPDATE sideeffects_delivery", due, must_wait=False)
 
     assert (recorded, published) == (True, [])
     assert owed.row() == ("delivered", 1, "")

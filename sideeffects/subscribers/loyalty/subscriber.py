@@ -16,7 +16,10 @@ from sideeffects.models import HEARD, HEARD_SINCE, Delivery
 from sideeffects.subscribers.loyalty.models import Balance, PointsEntry
 
 ADD_POINTS = """
-INSERT INTO sideeffects_loyalty_balance AS balance (account, points) VALUES (%s, %s)
+WITH entry AS (
+    INSERT INTO sideeffects_loyalty_pointsentry (account, order_number, points) VALUES (%s, %s, %s) RETURNING account, points
+)
+INSERT INTO sideeffects_loyalty_balance AS balance (account, points) SELECT account, points FROM entry
 ON CONFLICT (account) DO UPDATE SET points = balance.points + excluded.points
 """
 
@@ -43,9 +46,8 @@ def account_of(email: str) -> str:
 def loyalty(event: OrderFulfilled, delivery: Delivery) -> None:
     """The ledger takes one entry per order and no second one; the balance follows it."""
     account, points = account_of(delivery.fact.order.customer_email), whole_units(event.total_minor, event.currency)
-    PointsEntry.objects.create(account=account, order_number=event.number, points=points)
     with connection.cursor() as cursor:
-        cursor.execute(ADD_POINTS, [account, points])
+        cursor.execute(ADD_POINTS, [account, event.number, points])
 
 
 def erase(email: str, write: bool) -> int:

@@ -1,0 +1,73 @@
+What a delivery costs while all goes well: one statement before its effect, and one after it. The rare paths (a later try, a failure, an open circuit) use the ORM
+(deliveries.py). Neither of these statements waits for the disk: if one is lost, the delivery is repeated.
+
+A WITH query that is volatile is run as it stands, once, before what reads from it. So the lock is taken before the row is written.
+
+-- name: begin_first_try
+-- Begins the transaction of a first try on our own rows: its limits, its lock, and the fact with its order. No row: there is a delivery, or somebody delivers it now.
+-- Lock and read have one snapshot. If a twin commits between them, its row is not seen here. Then write_first_success finds it.
+WITH begun AS MATERIALIZED (
+    SELECT
+        set_config('synchronous_commit', 'off', true),
+        set_config('statement_timeout', %(timeout_ms)s, true),
+        pg_try_advisory_xact_lock(hashtextextended(%(lock)s, 0)) AS is_mine
+)
+SELECT {fact}, {order}
+FROM begun
+JOIN orders_fact AS fact ON fact.id = %(fact)s
+JOIN orders_order AS bought ON bought.id = fact.order_id
+WHERE begun.is_mine
+    AND NOT EXISTS (SELECT FROM sideeffects_delivery AS tried WHERE tried.event_id = fact.id AND tried.subscriber = %(subscriber)s::text)
+
+-- name: write_first_success
+-- The effect is on our rows: "delivered" and its history entry commit with it. No row: somebody else has written the delivery.
+WITH delivered AS (
+    INSERT INTO sideeffects_delivery (event_id, subscriber, state, tries, relaunches, unspent, error_code, error_message, delivered_at)
+    VALUES (%(fact)s, %(subscriber)s::text, 'delivered', 1, 0, 0, '', '', shop_now())
+    ON CONFLICT (event_id, subscriber) DO NOTHING
+    RETURNING subscriber
+)
+INSERT INTO orders_timelineentry (order_id, kind, name, from_state, to_state, epoch, code, detail, actor)
+SELECT %(order)s::bigint, 'delivery', subscriber, '', 'delivered', 0, '', '{}', '' FROM delivered
+RETURNING id
+
+-- name: start_first_try
+-- Before an effect outside: the try is claimed under a lease, and committed. No row: there is a delivery, its circuit is open, or somebody delivers it now.
+-- The unique key of the delivery decides between two. The lock says to whoever asks (is_being_delivered) that the message was not lost.
+WITH begun AS MATERIALIZED (
+    SELECT set_config('synchronous_commit', 'off', true), pg_try_advisory_xact_lock(hashtextextended(%(lock)s, 0)) AS is_mine
+), started AS (
+    INSERT INTO sideeffects_delivery (event_id, subscriber, state, tries, relaunches, unspent, wake_at, claim, error_code, error_message)
+    SELECT fact.id, %(subscriber)s::text, 'started', 1, 0, 0, shop_now() + make_interval(secs => %(lease_s)s), %(claim)s, '', ''
+    FROM begun
+    JOIN orders_fact AS fact ON fact.id = %(fact)s
+    WHERE begun.is_mine
+        AND NOT EXISTS (SELECT FROM sideeffects_delivery AS tried WHERE tried.event_id = fact.id AND tried.subscriber = %(subscriber)s::text)
+        AND NOT EXISTS (SELECT FROM sideeffects_circuit AS circuit WHERE circuit.subscriber = %(subscriber)s::text AND circuit.opened_at IS NOT NULL)
+    ON CONFLICT (event_id, subscriber) DO NOTHING
+    RETURNING *
+), written AS (
+    INSERT INTO orders_timelineentry (order_id, kind, name, from_state, to_state, epoch, code, detail, actor)
+    SELECT fact.order_id, 'delivery', started.subscriber, '', 'started', 0, '', '{}', ''
+    FROM started JOIN orders_fact AS fact ON fact.id = started.event_id
+)
+SELECT EXISTS (SELECT FROM sideeffects_circuit AS circuit WHERE circuit.subscriber = %(subscriber)s::text), {delivery}, {fact}, {order}
+FROM started AS delivery
+JOIN orders_fact AS fact ON fact.id = delivery.event_id
+JOIN orders_order AS bought ON bought.id = fact.order_id
+
+-- name: record_success
+-- A try that was started has succeeded. No row: its claim is old, and somebody else owns the delivery.
+WITH begun AS MATERIALIZED (
+    SELECT set_config('synchronous_commit', 'off', true)
+), delivered AS (
+    UPDATE sideeffects_delivery
+    SET state = 'delivered', delivered_at = shop_now(), claim = NULL, wake_at = NULL, launched_at = NULL, failing_since = NULL,
+        error_code = '', error_message = ''
+    FROM begun
+    WHERE id = %(delivery)s AND state = 'started' AND claim = %(claim)s
+    RETURNING subscriber
+)
+INSERT INTO orders_timelineentry (order_id, kind, name, from_state, to_state, epoch, code, detail, actor)
+SELECT %(order)s::bigint, 'delivery', subscriber, 'started', 'delivered', 0, '', '{}', '' FROM delivered
+RETURNING id

@@ -82,6 +82,9 @@ class Reservation(models.Model):
         return f"{self.quantity} × {self.sku} for {self.order_number} ({self.state})"
 
 
+IS_KEPT = "EXISTS (SELECT FROM fulfillment_stocklevel AS level WHERE level.sku = product.sku)"  # as below, for a statement on rows ``product``
+
+
 def is_kept() -> Exists:
     """For rows with a ``sku``: the shop keeps stock of it. Nothing else is sold, because no order could reserve it."""
     return Exists(StockLevel.objects.filter(sku=OuterRef("sku")))

@@ -8,9 +8,11 @@ from orders.incidents import IncidentKind, IncidentState
 
 PREFIX = "ORD-"
 NUMBER = re.compile(rf"{PREFIX}(\d{{1,15}})")
-NEXT = """
-SELECT nextval('orders_order_number'), EXISTS (SELECT FROM orders_incident WHERE kind = %s AND state <> %s)
-"""
+# Fragments of the statement that places an order.
+NEXT_NUMBER = f"'{PREFIX}' || nextval('orders_order_number')"
+ARE_NOT_TAKEN = f"""
+EXISTS (SELECT FROM orders_incident WHERE kind = '{IncidentKind.FORGOTTEN_ORDERS.value}' AND state <> '{IncidentState.RESOLVED.value}')
+""".strip()
 NEWEST = "SELECT number FROM orders_order ORDER BY id DESC LIMIT %s"
 SIDE_BY_SIDE = 200  # orders that may be written in another order than their numbers were drawn
 # PostgreSQL's SEQ_LOG_VALS: a sequence that was recovered or restored may stand so far ahead of the last number that it has issued.
@@ -22,16 +24,6 @@ class OrdersAreNotTaken(Exception):
 
     What the operator does: the runbook forgotten_orders.
     """
-
-
-def next_number() -> str:
-    """Raises OrdersAreNotTaken."""
-    with connection.cursor() as cursor:
-        cursor.execute(NEXT, [IncidentKind.FORGOTTEN_ORDERS, IncidentState.RESOLVED])
-        number, is_closed = cursor.fetchone()
-    if is_closed:
-        raise OrdersAreNotTaken
-    return f"{PREFIX}{number}"
 
 
 def surely_issued() -> int:

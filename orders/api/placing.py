@@ -3,14 +3,16 @@
 The key stays on the order for ever, so a second order under it is impossible: not after a crash, not in a race.
 """
 
+import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
+from typing import Any, NamedTuple
 from unicodedata import normalize
 
 from django.conf import settings
 from django.contrib.auth.models import User
-from django.db import IntegrityError, connection, transaction
+from django.db import IntegrityError, transaction
 from drf_canon.errors import HeaderError
 from rest_framework.exceptions import ErrorDetail, ValidationError
 
@@ -19,13 +21,20 @@ from orders.api import digest
 from orders.api.problems import KEY_REUSED, NOT_TAKEN, REFERENCE_TAKEN, TOTAL_DIFFERS, OrderProblem
 from orders.api.serializers import readable_skus, with_lines
 from orders.clients import lock_reference
-from orders.models import Order, OrderLine, Product
+from orders.models import Order, OrderLine
 from orders.money import MAX_TOTAL_MINOR, money
-from orders.numbers import OrdersAreNotTaken, next_number
+from orders.named_sql import NamedSql, columns, instance
+from orders.numbers import ARE_NOT_TAKEN, NEXT_NUMBER, OrdersAreNotTaken
 from orders.pseudonyms import FORGOTTEN
 
-# Asked for each order, and almost never true: the order itself is read only if it is.
-IS_USED = "SELECT EXISTS (SELECT FROM orders_order WHERE client_id = %s AND idempotency_key = %s)"
+QUERIES = Path(__file__).with_name("queries.sql")
+FRAGMENTS = {
+    "is_kept": stock.IS_KEPT,
+    "next_number": NEXT_NUMBER,
+    "are_not_taken": ARE_NOT_TAKEN,
+    "order": columns(Order, "placed"),
+}
+SQL = NamedSql(QUERIES, FRAGMENTS)
 MAX_KEY = 255
 # What ``key_of`` takes: visible at both ends, and not an empty pair of quotes.
 KEY_PATTERN = r'^(?:[!-~]|[!#-~][!-~]|"[!#-~]|[!-~][ -~]{1,253}[!-~])$'
@@ -68,8 +77,7 @@ def place(client: User, key: str, wanted: dict[str, Any], correlation_id: str) -
     try:
         with transaction.atomic():
             _refuse_a_reference_that_is_taken(client, key, wanted["reference"])
-            order = _create(client, key, wanted, total_minor, correlation_id)
-            lines = _create_lines(order, wanted["lines"], products)
+            order, lines = _create(client, key, wanted, total_minor, products, correlation_id)
             tasks.start(order)
     except (IntegrityError, _PlacedMeanwhile):
         if (winner := _earlier(client, key, wanted)) is None:
@@ -99,6 +107,15 @@ def also_not_sold(faults: Mapping[str, Any], body: Any) -> Mapping[str, Any]:
     return {**faults, "lines": with_lines(faults, wrong)} if wrong else faults
 
 
+class _Offer(NamedTuple):
+    """A product that is sold."""
+
+    sku: str
+    name: str
+    price_minor: int
+    in_stock: bool
+
+
 class _PlacedMeanwhile(Exception):
     """The same request, at the same time, was faster."""
 
@@ -116,9 +133,7 @@ def _earlier(client: User, key: str, wanted: dict[str, Any]) -> Order | None:
 
 
 def _under(client: User, key: str) -> Order | None:
-    with connection.cursor() as cursor:
-        cursor.execute(IS_USED, [client.pk, key])
-        (is_used,) = cursor.fetchone()
+    is_used = SQL.row("is_used", {"client": client.pk, "key": key}) == (True,)
     return Order.objects.get(client_id=client.pk, idempotency_key=key) if is_used else None
 
 
@@ -165,7 +180,7 @@ def composed(reference: str) -> set[str]:
     return {reference, normalize("NFC", reference), normalize("NFD", reference)}
 
 
-def _products(lines: list[dict[str, Any]]) -> dict[str, Product]:
+def _products(lines: list[dict[str, Any]]) -> dict[str, _Offer]:
     """Raises ValidationError: of one at least there is no such product, or no stock level, so that it could be paid and not reserved."""
     found = _offered(line["sku"] for line in lines)
     faults = [_unsold(line["sku"], found.get(line["sku"])) for line in lines]
@@ -174,18 +189,18 @@ def _products(lines: list[dict[str, Any]]) -> dict[str, Product]:
     return found
 
 
-def _offered(skus: Iterable[str]) -> dict[str, Any]:
-    offered = Product.objects.filter(is_active=True, currency=settings.SHOP_CURRENCY).annotate(in_stock=stock.is_kept())
-    return offered.in_bulk(list(skus), field_name="sku")
+def _offered(skus: Iterable[str]) -> dict[str, _Offer]:
+    rows = SQL.rows("offered", {"currency": settings.SHOP_CURRENCY, "skus": list(skus)})
+    return {offer.sku: offer for offer in map(_Offer._make, rows)}
 
 
-def _unsold(sku: str, product: Any) -> ErrorDetail | None:
+def _unsold(sku: str, product: _Offer | None) -> ErrorDetail | None:
     if product is None:
         return ErrorDetail("No product has this SKU.", "unknown_sku")
     return None if product.in_stock else ErrorDetail(f"{sku} is not sold: the shop keeps no stock of it.", "no_stock_level")
 
 
-def _total_minor(lines: list[dict[str, Any]], products: dict[str, Product]) -> int:
+def _total_minor(lines: list[dict[str, Any]], products: dict[str, _Offer]) -> int:
     """Raises ValidationError: more than an order may cost."""
     total_minor: int = sum(products[line["sku"]].price_minor * line["quantity"] for line in lines)
     if total_minor > MAX_TOTAL_MINOR:
@@ -194,31 +209,37 @@ def _total_minor(lines: list[dict[str, Any]], products: dict[str, Product]) -> i
     return total_minor
 
 
-def _create(client: User, key: str, wanted: dict[str, Any], total_minor: int, correlation_id: str) -> Order:
-    return Order.objects.create(
-        number=next_number(),
-        reference=wanted["reference"],
-        currency=wanted["currency"],
-        total_minor=total_minor,
-        customer_email=wanted["customer"]["email"],
-        customer_name=wanted["customer"]["name"],
-        shipping_address=wanted["shipping_address"],
-        payment_token=wanted["payment"]["token"],
-        client=client,
-        idempotency_key=key,
-        correlation_id=correlation_id,
+def _create(
+    client: User, key: str, wanted: dict[str, Any], total_minor: int, products: dict[str, _Offer], correlation_id: str
+) -> tuple[Order, list[OrderLine]]:
+    """Raises OrdersAreNotTaken, IntegrityError: this key was used meanwhile."""
+    lines = [_line(line["quantity"], products[line["sku"]]) for line in wanted["lines"]]
+    values = {
+        "client": client.pk,
+        "key": key,
+        "reference": wanted["reference"],
+        "currency": wanted["currency"],
+        "total_minor": total_minor,
+        "email": wanted["customer"]["email"],
+        "name": wanted["customer"]["name"],
+        "address": json.dumps(wanted["shipping_address"]),
+        "payment_token": wanted["payment"]["token"],
+        "correlation_id": correlation_id,
         **digest.columns(wanted),
-    )
+        "skus": [line.sku for line in lines],
+        "names": [line.name for line in lines],
+        "quantities": [line.quantity for line in lines],
+        "prices_minor": [line.unit_price_minor for line in lines],
+    }
+    row = SQL.row("place", values)
+    if row is None:
+        raise OrdersAreNotTaken
+    order = instance(Order, row[1:])
+    order.client = client
+    for line, pk in zip(lines, row[0], strict=True):
+        line.pk, line.order = pk, order
+    return order, lines
 
 
-def _create_lines(order: Order, wanted: list[dict[str, Any]], products: dict[str, Product]) -> list[OrderLine]:
-    return OrderLine.objects.bulk_create(
-        OrderLine(
-            order=order,
-            sku=line["sku"],
-            name=products[line["sku"]].name,
-            quantity=line["quantity"],
-            unit_price_minor=products[line["sku"]].price_minor,
-        )
-        for line in wanted
-    )
+def _line(quantity: int, product: _Offer) -> OrderLine:
+    return OrderLine(sku=product.sku, name=product.name, quantity=quantity, unit_price_minor=product.price_minor)

@@ -18,10 +18,11 @@ from django.contrib.auth.models import User  # noqa: E402
 from django.db import connection  # noqa: E402
 
 from fulfillment.gateways import ROLES  # noqa: E402
-from orders import numbers  # noqa: E402
 from orders.api import placing  # noqa: E402
 from orders.api.serializers import RequestedOrder  # noqa: E402
 from orders.management.commands.seed import CLIENT  # noqa: E402
+from orders.named_sql import NamedSql  # noqa: E402
+from orders.numbers import NEXT_NUMBER  # noqa: E402
 
 _server = multiprocessing.get_context("forkserver")
 _server.set_forkserver_preload([__name__])
@@ -29,7 +30,9 @@ _server.set_forkserver_preload([__name__])
 
 def next_number() -> str:
     """Drawn before the order exists, so that its boundary and its fault can be armed first."""
-    return numbers.next_number()
+    with connection.cursor() as cursor:
+        cursor.execute(f"SELECT {NEXT_NUMBER}")
+        return str(cursor.fetchone()[0])
 
 
 def begin(number: str, body: dict[str, Any], key: str, pins: dict[str, str]) -> BaseProcess:
@@ -44,7 +47,7 @@ def _place(number: str, body: dict[str, Any], key: str, pins: dict[str, str]) ->
     os.setsid()  # a crash point may kill its whole group
     for role, name in pins.items():
         setattr(settings, ROLES[role].setting, name)
-    vars(placing)["next_number"] = lambda: number
+    vars(placing)["SQL"] = NamedSql(placing.QUERIES, placing.FRAGMENTS | {"next_number": f"'{number}'"})
     wanted = RequestedOrder(data=body)
     wanted.is_valid(raise_exception=True)
     placing.place(User.objects.get(username=CLIENT), key, wanted.validated_data, uuid.uuid4().hex)

@@ -71,3 +71,40 @@ WITH begun AS MATERIALIZED (
 INSERT INTO orders_timelineentry (order_id, kind, name, from_state, to_state, epoch, code, detail, actor)
 SELECT %(order)s::bigint, 'delivery', subscriber, 'started', 'delivered', 0, '', '{}', '' FROM delivered
 RETURNING id
+
+-- name: relay
+-- Of a page of facts that are not relayed. A delivery is owed if it has no row and its message is lost, and if nobody delivers it right now (its lock is free).
+-- A fact is relayed if no subscriber lacks its row after that. Facts that somebody holds are passed over.
+WITH begun AS MATERIALIZED (
+    SELECT set_config('synchronous_commit', 'off', true)
+), page AS MATERIALIZED (
+    SELECT fact.id, fact.number
+    FROM begun, orders_fact AS fact
+    WHERE fact.id = ANY(%(facts)s::uuid[]) AND fact.relayed_at IS NULL
+    FOR NO KEY UPDATE OF fact SKIP LOCKED
+), lacking AS MATERIALIZED (
+    SELECT page.id AS fact, subscriber.name AS subscriber,
+        CASE WHEN page.id = ANY(%(lost)s::uuid[])
+            THEN pg_try_advisory_xact_lock(hashtextextended('delivery ' || page.id || ' ' || subscriber.name, 0)) ELSE false END AS is_owed
+    FROM page
+    JOIN sideeffects_subscriber AS subscriber ON subscriber.state = 'active' AND subscriber.starts_at <= page.number
+    WHERE NOT EXISTS (SELECT FROM sideeffects_delivery AS tried WHERE tried.event_id = page.id AND tried.subscriber = subscriber.name)
+), owed AS (
+    INSERT INTO sideeffects_delivery (event_id, subscriber, state, tries, relaunches, unspent, wake_at, error_code, error_message)
+    SELECT fact, subscriber, 'pending', 0, 0, 0, shop_now(), '', '' FROM lacking WHERE is_owed
+    ON CONFLICT (event_id, subscriber) DO NOTHING
+)
+UPDATE orders_fact AS fact SET relayed_at = shop_now()
+FROM page
+WHERE fact.id = page.id AND NOT EXISTS (SELECT FROM lacking WHERE lacking.fact = page.id AND NOT lacking.is_owed)
+RETURNING fact.id
+
+-- name: not_published
+-- The broker did not take these messages: their deliveries are due again at once. One that was started since is left alone.
+WITH begun AS MATERIALIZED (
+    SELECT set_config('synchronous_commit', 'off', true)
+)
+UPDATE sideeffects_delivery AS delivery SET relaunches = relaunches - 1, launched_at = NULL, wake_at = shop_now()
+FROM begun, unnest(%(facts)s::uuid[], %(subscribers)s::text[]) AS message(fact, subscriber)
+WHERE delivery.event_id = message.fact AND delivery.subscriber = message.subscriber AND delivery.state IN ('pending', 'retry_wait')
+RETURNING delivery.id

@@ -23,6 +23,9 @@ from sideeffects.tasks import Message
 
 NO_PROGRESS = "no_progress"
 
+# What a message needs, and what a failure writes: neither the payload nor anything personal.
+READ = [*(field.name for field in Delivery._meta.concrete_fields), "fact__order", "fact__correlation_id", "fact__order__number"]
+
 AfterLoss = Callable[[str, int], Failure]  # what follows when the worker of try number n of a subscriber was lost
 
 
@@ -49,7 +52,7 @@ def inspect_circuits(known: Collection[str], marks: Marks) -> list[Message]:
             continue
         with transaction.atomic():
             if chosen := circuit.send_ahead(one.subscriber):
-                ahead.append(_published(chosen))
+                ahead += _published([chosen])
     at_work = frozenset(circuit.not_closed().values_list("subscriber", flat=True))
     if at_work != marks.at_work:
         marks.due.start_over()
@@ -59,20 +62,23 @@ def inspect_circuits(known: Collection[str], marks: Marks) -> list[Message]:
 
 
 def _waiting(ours: QuerySet[Delivery], instant: str, until: datetime, mark: LowWater) -> list[int]:
-    """The oldest by ``instant``, each read on a partial index of its own. Rows that somebody holds are passed over: a page of them would keep all others back."""
+    """The oldest by ``instant``, each read on a partial index of its own. Rows that somebody holds are passed over: a page of them would keep all others back.
 
-    def read(after: datetime | None, up_to: datetime) -> list[int]:
+    A full page moves the mark to its last instant. Otherwise each page of a long backlog would pass all entries of the pages before it.
+    """
+
+    def read(after: datetime | None, up_to: datetime) -> list[tuple[int, datetime]]:
         bounds = {f"{instant}__lte": up_to} | ({f"{instant}__gt": after} if after else {})
         with transaction.atomic():
             may_be_lost()
             free = ours.filter(**bounds).order_by(instant, "id").select_for_update(of=("self",), no_key=True, skip_locked=True)
-            return list(free.values_list("pk", flat=True)[:A_PAGE])
+            return list(free.values_list("pk", instant)[:A_PAGE])
 
-    keys = read(mark.since, until)
-    if len(keys) < A_PAGE:
-        keys += mark.behind(read)
-        mark.reached(until)
-    return keys
+    found = read(mark.since, until)
+    is_full = len(found) == A_PAGE
+    late = mark.behind(read)
+    mark.reached(found[-1][1] if is_full else until)
+    return [key for key, _ in found + late]
 
 
 def _take(keys: Sequence[int], lost_before: datetime | None, after_loss: AfterLoss) -> list[Message]:
@@ -82,43 +88,45 @@ def _take(keys: Sequence[int], lost_before: datetime | None, after_loss: AfterLo
         is_due |= Q(launched_at__lt=lost_before)
     with transaction.atomic():
         may_be_lost()
-        rows = Delivery.objects.filter(is_due, pk__in=keys).order_by("id").select_related("fact__order")
+        rows = Delivery.objects.filter(is_due, pk__in=keys).order_by("id").select_related("fact__order").only(*READ)
         rows = rows.select_for_update(of=("self",), no_key=True, skip_locked=True)
-        return [message for delivery in rows if (message := _launch(delivery, after_loss))]
+        return _published([delivery for delivery in rows if _may_be_published(delivery, after_loss)])
 
 
-def _launch(delivery: Delivery, after_loss: AfterLoss) -> Message | None:
+def _may_be_published(delivery: Delivery, after_loss: AfterLoss) -> bool:
+    """False: its worker was lost, or nobody starts it, and this is recorded."""
     if delivery.state == DeliveryState.STARTED:
         deliveries.write_failure(delivery, after_loss(delivery.subscriber, delivery.tries))
-        return None
+        return False
     started = delivery.tries + delivery.unspent
     if delivery.relaunches - started >= settings.POISON_AFTER:
         sentence = f"published {delivery.relaunches} times, started {started} times"
         deliveries.write_failure(delivery, Failure(code=NO_PROGRESS, message=sentence, retry_in_s=None))
-        return None
-    return _published(delivery)
+        return False
+    return True
 
 
-def _published(delivery: Delivery) -> Message:
-    relaunches = delivery.relaunches + 1
-    Delivery.objects.filter(pk=delivery.pk).update(relaunches=relaunches, launched_at=ShopNow(), wake_at=None)
-    fact = delivery.fact
-    return Message(
-        fact=fact.pk,
-        subscriber=delivery.subscriber,
-        order=fact.order.number,
-        launch=relaunches + 1,
-        correlation_id=fact.correlation_id,
-    )
+def _published(taken: list[Delivery]) -> list[Message]:
+    """Their messages, counted in one statement."""
+    keys = [delivery.pk for delivery in taken]
+    Delivery.objects.filter(pk__in=keys).update(relaunches=F("relaunches") + 1, launched_at=ShopNow(), wake_at=None)
+    return [
+        Message(
+            fact=delivery.fact.pk,
+            subscriber=delivery.subscriber,
+            order=delivery.fact.order.number,
+            launch=delivery.relaunches + 2,
+            correlation_id=delivery.fact.correlation_id,
+        )
+        for delivery in taken
+    ]
 
 
 def not_published(messages: list[Message]) -> None:
     """The broker took none of these messages: their deliveries are due again at once."""
-    with transaction.atomic():
-        may_be_lost()
-        for message in messages:
-            waiting = Delivery.objects.filter(fact=message.fact, subscriber=message.subscriber, state__in=deliveries.WAITING)
-            waiting.update(relaunches=F("relaunches") - 1, launched_at=None, wake_at=ShopNow())
+    if messages:
+        names = {"facts": [message.fact for message in messages], "subscribers": [message.subscriber for message in messages]}
+        deliveries.SQL.rows("not_published", names)
 
 
 def waits_since(marks: Marks | None = None) -> datetime | None:

@@ -5,20 +5,17 @@ relay does not wait for rows that somebody else holds, and it does not wait for 
 """
 
 import uuid
-from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from datetime import datetime
-from typing import Any
 
 from django.db import transaction
 
 from orders import facts
-from orders.clock import ShopNow, shop_now
+from orders.clock import shop_now
 from orders.durability import may_be_lost
 from orders.facts import Fact
 from orders.lowwater import A_PAGE, LowWater
 from sideeffects import deliveries
-from sideeffects.models import Delivery, Subscriber, SubscriberState
 from sideeffects.relay import aside
 from sideeffects.relay.marks import Marks
 
@@ -40,8 +37,10 @@ def owe(lost_before: datetime | None, marks: Marks | None = None) -> bool:
     page = list(waiting.exclude(pk__in=left_aside).order_by("number").values_list("pk", "number", "at")[:A_PAGE])
     if not marks.inspected and not left_aside:
         marks.relayed = (page[0][1] or 0) if page else last
-    relayed = aside.facts.work([fact for fact, _, _ in page], lambda keys: _relay(keys, lost_before))
-    more = len(page) == A_PAGE and (bool(relayed) or _is_lost(page[-1][2], lost_before, shop_now()))
+    now = shop_now()
+    lost = [fact for fact, _, at in page if _is_lost(at, lost_before, now)]
+    relayed = aside.facts.work([fact for fact, _, _ in page], lambda keys: _relay(keys, lost))
+    more = len(page) == A_PAGE and (bool(relayed) or page[-1][0] in lost)
     marks.inspected = (page[-1][1] or 0) if more else 0
     return more
 
@@ -58,30 +57,6 @@ def _number(mark: LowWater) -> None:
         mark.reached(now)
 
 
-def _relay(keys: Sequence[uuid.UUID], lost_before: datetime | None) -> list[uuid.UUID]:
-    """The facts with which the relay is done."""
-    with transaction.atomic():
-        may_be_lost()
-        rows = Fact.objects.filter(pk__in=keys, relayed_at__isnull=True).select_for_update(no_key=True, skip_locked=True)
-        now = shop_now()
-        lost = {fact.pk for fact in rows if _is_lost(fact.at, lost_before, now)}
-        done = [fact.pk for fact, lacking in _lacking(list(rows)) if not lacking or (fact.pk in lost and _owe(fact, lacking))]
-        Fact.objects.filter(pk__in=done).update(relayed_at=ShopNow())
-        return done
-
-
-def _lacking(page: list[Fact]) -> Iterable[tuple[Fact, list[str]]]:
-    """Each fact with the subscribers that are owed it and have no delivery row."""
-    starts = dict(Subscriber.objects.filter(state=SubscriberState.ACTIVE).values_list("name", "starts_at"))
-    rows: dict[Any, set[str]] = defaultdict(set)
-    for fact_id, name in Delivery.objects.filter(fact__in=page).values_list("fact_id", "subscriber"):
-        rows[fact_id].add(name)
-    for fact in page:
-        yield fact, [name for name, starts_at in starts.items() if starts_at <= (fact.number or 0) and name not in rows[fact.pk]]
-
-
-def _owe(fact: Fact, names: list[str]) -> bool:
-    """Write the missing rows. False: one of the deliveries is being made right now, so its message was not lost."""
-    owed = [name for name in names if not deliveries.is_being_delivered(fact.pk, name)]
-    Delivery.objects.bulk_create((Delivery(fact=fact, subscriber=name, wake_at=ShopNow()) for name in owed), ignore_conflicts=True)
-    return len(owed) == len(names)
+def _relay(keys: Sequence[uuid.UUID], lost: Sequence[uuid.UUID]) -> list[uuid.UUID]:
+    """The facts with which the relay is done, of those that nobody holds. A delivery is owed only for a fact whose messages are ``lost``."""
+    return [fact for (fact,) in deliveries.SQL.rows("relay", {"facts": list(keys), "lost": list(lost)})]

@@ -82,7 +82,8 @@ class Reservation(models.Model):
         return f"{self.quantity} × {self.sku} for {self.order_number} ({self.state})"
 
 
-IS_KEPT = "EXISTS (SELECT FROM fulfillment_stocklevel AS level WHERE level.sku = product.sku)"  # as below, for a statement on rows ``product``
+# As is_kept, for a statement about rows ``product``.
+IS_KEPT = "EXISTS (SELECT FROM fulfillment_stocklevel AS level WHERE level.sku = product.sku)"
 
 
 def is_kept() -> Exists:

@@ -131,6 +131,18 @@ def test_a_round_publishes_all_that_is_due_each_once(facts: list[Fact], publishe
     assert set(Delivery.objects.values_list("relaunches", flat=True)) == {1}
 
 
+def test_a_page_of_a_long_backlog_begins_where_the_last_one_ended(facts: list[Fact]) -> None:
+    """It does not pass the entries of all pages before it."""
+    owe_all()
+    Delivery.objects.update(wake_at=shop_now() - timedelta(days=1) + F("id") * timedelta(minutes=1))
+    instants = list(Delivery.objects.order_by("wake_at").values_list("wake_at", flat=True)[:PAGE])
+    marks = Marks()
+
+    relay.due(discovery.names(), None, relay.after_loss, marks)
+
+    assert marks.due.since == instants[-1] - lowwater.OVERLAP
+
+
 def test_rounds_with_marks_find_who_committed_late(facts: list[Fact], published: list[Message]) -> None:
     """More than a page of them, all due before what was read already."""
     marks = Marks()

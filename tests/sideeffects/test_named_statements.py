@@ -1,5 +1,6 @@
 """Promise: a delivery that goes well takes few statements, and they write what the rare paths would have written."""
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -9,10 +10,11 @@ from django.test.utils import CaptureQueriesContext
 from orders.clock import ShopNow
 from orders.events import OrderFulfilled
 from orders.timeline import TimelineEntry
-from sideeffects import deliveries, tasks
+from sideeffects import deliveries, discovery, relay, tasks
 from sideeffects.models import Delivery, DeliveryState
+from sideeffects.tasks import Message
 from tests.shop_clock import ShopClock
-from tests.sideeffects.conftest import Owed, RecordFact, deliver
+from tests.sideeffects.conftest import ALL_LOST, Owed, RecordFact, deliver
 
 LEASE_S, CUT_S = 20.0, 8.0
 NOT_COMPARED = {"id", "fact_id", "order_id", "claim"}  # of another row, or drawn
@@ -80,7 +82,9 @@ def fails(event: OrderFulfilled, delivery: Delivery) -> None:
 
 
 @pytest.mark.parametrize("outside", [False, True], ids=["on our rows", "outside"])
-def test_a_handler_has_the_fact_and_its_order_without_asking(record_fact: RecordFact, django_assert_num_queries: Any, outside: bool) -> None:
+def test_a_handler_has_the_fact_and_its_order_without_asking(
+    record_fact: RecordFact, django_assert_num_queries: Any, outside: bool
+) -> None:
     """As the ORM would have read them."""
     owed = record_fact("loyalty")
     given: list[Delivery] = []
@@ -134,3 +138,39 @@ def test_a_delivery_takes_few_statements(record_fact: RecordFact, subscriber: st
         assert tasks.TASKS[subscriber](**message) == "ORD-1: delivered"
 
     assert len(statements) <= at_most, [one["sql"] for one in statements]
+
+
+def statements_of(work: Callable[[], Any]) -> int:
+    with CaptureQueriesContext(connection) as statements:
+        work()
+    return len(statements)
+
+
+def test_the_relay_takes_no_statement_for_each_delivery(record_fact: RecordFact) -> None:
+    """Neither where it is owed, nor where it is published, nor where the broker did not take it."""
+    relay.register(discovery.names(), 1)
+    taken: list[Message] = []
+    counts = []
+    for numbers in (["ORD-1"], ["ORD-2", "ORD-3", "ORD-4"]):
+        for number in numbers:
+            record_fact("email", number)
+        taken.clear()
+        owed = statements_of(lambda: relay.owe(ALL_LOST))
+        published = statements_of(lambda: taken.extend(relay.due(discovery.names(), None, relay.after_loss)))
+        assert len(taken) == 4 * len(numbers)
+        refused = statements_of(lambda: relay.not_published(taken))
+        Delivery.objects.update(state="delivered", wake_at=None)
+        counts.append((owed, published, refused))
+
+    assert counts[0] == counts[1]
+    assert counts[0][2] == 1
+
+
+def test_a_message_that_is_published_needs_no_personal_data(record_fact: RecordFact) -> None:
+    record_fact("email")
+    relay.owe(ALL_LOST)
+
+    with CaptureQueriesContext(connection) as statements:
+        assert relay.due(["email"], None, relay.after_loss)
+
+    assert not [one["sql"] for one in statements if "customer_" in one["sql"] or "payload" in one["sql"]]

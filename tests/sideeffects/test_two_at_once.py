@@ -185,14 +185,19 @@ def test_a_relay_does_not_owe_what_somebody_is_delivering(record_fact: RecordFac
     assert Delivery.objects.count() == 1
 
 
-def test_a_worker_that_was_taken_for_lost_records_nothing(record_fact: RecordFact) -> None:
+@pytest.mark.parametrize("succeeded", [True, False], ids=["success", "failure"])
+def test_a_worker_that_was_taken_for_lost_records_nothing(record_fact: RecordFact, succeeded: bool) -> None:
     """Its lease is over and the relay has the row; then it comes back."""
     owed = record_fact("email")
     started = deliveries.start(owed.fact.pk, "email", 1.0, 1.0)
     assert started is not None
     Delivery.objects.update(wake_at=LONG_AGO)
 
-    _, recorded = at_once(due, 'INSERT INTO "orders_timelineentry"', lambda: deliveries.record_success(started), must_wait=True)
+    def records() -> bool:
+        failure = deliveries.Failure(code="late", message="late", retry_in_s=1)
+        return deliveries.record_success(started) if succeeded else deliveries.record_failure(started, failure)
+
+    _, recorded = at_once(due, 'INSERT INTO "orders_timelineentry"', records, must_wait=True)
 
     assert recorded is False
     assert owed.row() == ("retry_wait", 1, "worker_lost")

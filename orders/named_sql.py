@@ -45,6 +45,11 @@ class NamedSql:
             return cursor.fetchall()
 
 
+def run(statement: str, values: Mapping[str, Any]) -> None:
+    """A statement that is run again and again and has no file, for example a subscriber's: as one of a file."""
+    _run(statement, values).close()
+
+
 def _run(statement: str, values: Mapping[str, Any]) -> CursorWrapper:
     cursor = cast(DatabaseWrapper, connection).prepared_cursor()
     sql, names = _positional(statement)

@@ -105,7 +105,7 @@ def send_ahead(subscriber: str) -> Delivery | None:
         if not _wants_a_probe(circuit):
             return None
         waiting = Delivery.objects.filter(subscriber=subscriber, state__in=(DeliveryState.PENDING, DeliveryState.RETRY_WAIT))
-        ready = waiting.filter(wake_at__isnull=False).order_by("id").select_related("fact__order")
+        ready = waiting.filter(wake_at__isnull=False).order_by("id")
         ready = ready.select_for_update(of=("self",), no_key=True, skip_locked=True)
         chosen = ready.filter(pk__gt=circuit.probe or 0).first() or ready.first()
         if chosen is None:

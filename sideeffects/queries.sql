@@ -99,6 +99,13 @@ FROM page
 WHERE fact.id = page.id AND NOT EXISTS (SELECT FROM lacking WHERE lacking.fact = page.id AND NOT lacking.is_owed)
 RETURNING fact.id
 
+-- name: publish
+-- Deliveries that the caller has locked get a message each, and what it says is returned.
+UPDATE sideeffects_delivery AS delivery SET relaunches = relaunches + 1, launched_at = shop_now(), wake_at = NULL
+FROM orders_fact AS fact JOIN orders_order AS bought ON bought.id = fact.order_id
+WHERE delivery.id = ANY(%(deliveries)s::bigint[]) AND fact.id = delivery.event_id
+RETURNING delivery.id, fact.id, delivery.subscriber, bought.number, delivery.relaunches + 1, fact.correlation_id
+
 -- name: not_published
 -- The broker did not take these messages: their deliveries are due again at once. One that was started since is left alone.
 WITH begun AS MATERIALIZED (

@@ -8,7 +8,7 @@ from datetime import datetime
 
 from django.conf import settings
 from django.db import transaction
-from django.db.models import F, Q, QuerySet
+from django.db.models import Q, QuerySet
 
 from orders.clock import ShopNow, shop_now
 from orders.durability import may_be_lost
@@ -22,9 +22,6 @@ from sideeffects.relay.marks import Marks
 from sideeffects.tasks import Message
 
 NO_PROGRESS = "no_progress"
-
-# What a message needs, and what a failure writes: neither the payload nor anything personal.
-READ = [*(field.name for field in Delivery._meta.concrete_fields), "fact__order", "fact__correlation_id", "fact__order__number"]
 
 AfterLoss = Callable[[str, int], Failure]  # what follows when the worker of try number n of a subscriber was lost
 
@@ -52,7 +49,7 @@ def inspect_circuits(known: Collection[str], marks: Marks) -> list[Message]:
             continue
         with transaction.atomic():
             if chosen := circuit.send_ahead(one.subscriber):
-                ahead += _published([chosen])
+                ahead += _published([chosen.pk])
     at_work = frozenset(circuit.not_closed().values_list("subscriber", flat=True))
     if at_work != marks.at_work:
         marks.due.start_over()
@@ -88,37 +85,32 @@ def _take(keys: Sequence[int], lost_before: datetime | None, after_loss: AfterLo
         is_due |= Q(launched_at__lt=lost_before)
     with transaction.atomic():
         may_be_lost()
-        rows = Delivery.objects.filter(is_due, pk__in=keys).order_by("id").select_related("fact__order").only(*READ)
+        rows = Delivery.objects.filter(is_due, pk__in=keys).order_by("id")
         rows = rows.select_for_update(of=("self",), no_key=True, skip_locked=True)
-        return _published([delivery for delivery in rows if _may_be_published(delivery, after_loss)])
+        found = rows.values_list("pk", "state", "tries", "unspent", "relaunches")
+        return _published([row[0] for row in found if _may_be_published(after_loss, *row)])
 
 
-def _may_be_published(delivery: Delivery, after_loss: AfterLoss) -> bool:
+def _may_be_published(after_loss: AfterLoss, key: int, state: str, tries: int, unspent: int, relaunches: int) -> bool:
     """False: its worker was lost, or nobody starts it, and this is recorded."""
-    if delivery.state == DeliveryState.STARTED:
-        deliveries.write_failure(delivery, after_loss(delivery.subscriber, delivery.tries))
-        return False
-    started = delivery.tries + delivery.unspent
-    if delivery.relaunches - started >= settings.POISON_AFTER:
-        sentence = f"published {delivery.relaunches} times, started {started} times"
+    started = tries + unspent
+    if state != DeliveryState.STARTED and relaunches - started < settings.POISON_AFTER:
+        return True
+    delivery = Delivery.objects.select_related("fact").get(pk=key)
+    if state == DeliveryState.STARTED:
+        deliveries.write_failure(delivery, after_loss(delivery.subscriber, tries))
+    else:
+        sentence = f"published {relaunches} times, started {started} times"
         deliveries.write_failure(delivery, Failure(code=NO_PROGRESS, message=sentence, retry_in_s=None))
-        return False
-    return True
+    return False
 
 
-def _published(taken: list[Delivery]) -> list[Message]:
-    """Their messages, counted in one statement."""
-    keys = [delivery.pk for delivery in taken]
-    Delivery.objects.filter(pk__in=keys).update(relaunches=F("relaunches") + 1, launched_at=ShopNow(), wake_at=None)
+def _published(keys: list[int]) -> list[Message]:
+    """A message for each of these deliveries, the oldest first. The caller's transaction holds their rows."""
+    rows = sorted(deliveries.SQL.rows("publish", {"deliveries": keys})) if keys else []
     return [
-        Message(
-            fact=delivery.fact.pk,
-            subscriber=delivery.subscriber,
-            order=delivery.fact.order.number,
-            launch=delivery.relaunches + 2,
-            correlation_id=delivery.fact.correlation_id,
-        )
-        for delivery in taken
+        Message(fact=fact, subscriber=subscriber, order=order, launch=launch, correlation_id=correlation_id)
+        for _, fact, subscriber, order, launch, correlation_id in rows
     ]
 
 

@@ -138,7 +138,7 @@ def test_an_order_that_is_not_there_is_never_unchanged(client: Client) -> None:
 def test_placing_an_order_takes_few_statements(client: Client, body: dict[str, Any], django_assert_max_num_queries: Any) -> None:
     """With BEGIN and COMMIT. That a token was used is written down once in five minutes, so it has been."""
     client.get("/orders")
-    with django_assert_max_num_queries(12):
+    with django_assert_max_num_queries(8):
         assert client.post(body).status_code == 201
 
 
@@ -148,7 +148,7 @@ def test_a_first_use_and_a_client_with_unique_references_take_few_statements_mor
     with CaptureQueriesContext(connection) as statements:
         assert client.post(body).status_code == 201
 
-    assert len([one for one in statements if "SAVEPOINT" not in one["sql"]]) <= 12
+    assert len([one for one in statements if "SAVEPOINT" not in one["sql"]]) <= 8
 
 
 def test_reading_an_order_takes_few_statements(client: Client, number: str, django_assert_max_num_queries: Any) -> None:

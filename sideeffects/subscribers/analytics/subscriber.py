@@ -6,6 +6,7 @@ from datetime import UTC, date, datetime, time, timedelta
 from django.db import connection
 
 from orders.events import OrderFulfilled, subscriber
+from orders.named_sql import run
 from sideeffects.models import HEARD_SINCE, Delivery
 
 # The day's revenue first, then its products in sorted order, so that two orders never wait for each other.
@@ -47,17 +48,14 @@ FROM due FULL JOIN sums USING (day, sku) WHERE sums.units IS DISTINCT FROM due.u
 @subscriber(OrderFulfilled)
 def analytics(event: OrderFulfilled, delivery: Delivery) -> None:
     """Revenue and units, in one statement."""
-    with connection.cursor() as cursor:
-        cursor.execute(
-            ADD,
-            {
-                "day": event.fulfilled_on,
-                "currency": event.currency,
-                "revenue_minor": event.total_minor,
-                "skus": [line.sku for line in event.lines],
-                "quantities": [line.quantity for line in event.lines],
-            },
-        )
+    values = {
+        "day": event.fulfilled_on,
+        "currency": event.currency,
+        "revenue_minor": event.total_minor,
+        "skus": [line.sku for line in event.lines],
+        "quantities": [line.quantity for line in event.lines],
+    }
+    run(ADD, values)
 
 
 def audit(since: datetime | None) -> Iterator[str]:

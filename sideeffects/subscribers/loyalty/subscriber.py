@@ -12,12 +12,15 @@ from django.db import connection
 
 from orders.events import OrderFulfilled, subscriber
 from orders.money import whole_units, whole_units_sql
+from orders.named_sql import run
 from sideeffects.models import HEARD, HEARD_SINCE, Delivery
 from sideeffects.subscribers.loyalty.models import Balance, PointsEntry
 
 ADD_POINTS = """
 WITH entry AS (
-    INSERT INTO sideeffects_loyalty_pointsentry (account, order_number, points) VALUES (%s, %s, %s) RETURNING account, points
+    INSERT INTO sideeffects_loyalty_pointsentry (account, order_number, points)
+    VALUES (%(account)s, %(order)s, %(points)s)
+    RETURNING account, points
 )
 INSERT INTO sideeffects_loyalty_balance AS balance (account, points) SELECT account, points FROM entry
 ON CONFLICT (account) DO UPDATE SET points = balance.points + excluded.points
@@ -46,8 +49,7 @@ def account_of(email: str) -> str:
 def loyalty(event: OrderFulfilled, delivery: Delivery) -> None:
     """The ledger takes one entry per order and no second one; the balance follows it."""
     account, points = account_of(delivery.fact.order.customer_email), whole_units(event.total_minor, event.currency)
-    with connection.cursor() as cursor:
-        cursor.execute(ADD_POINTS, [account, event.number, points])
+    run(ADD_POINTS, {"account": account, "order": event.number, "points": points})
 
 
 def erase(email: str, write: bool) -> int:

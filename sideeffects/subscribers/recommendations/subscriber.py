@@ -6,6 +6,7 @@ from datetime import datetime
 from django.db import connection
 
 from orders.events import OrderFulfilled, subscriber
+from orders.named_sql import run
 from sideeffects.models import HEARD, Delivery
 
 ADD_PAIRS = """
@@ -25,8 +26,7 @@ FROM due FULL JOIN sideeffects_recommendations_copurchase pair USING (sku, other
 @subscriber(OrderFulfilled)
 def recommendations(event: OrderFulfilled, delivery: Delivery) -> None:
     """Every pair of the order's products once, in sorted order, so that two orders never wait for each other."""
-    with connection.cursor() as cursor:
-        cursor.execute(ADD_PAIRS, {"skus": [line.sku for line in event.lines]})
+    run(ADD_PAIRS, {"skus": [line.sku for line in event.lines]})
 
 
 def audit(since: datetime | None) -> Iterator[str]:

@@ -40,6 +40,12 @@ class LowWater:
         self._read_to = instant
         self._begun_at = self._begun_at or instant
 
+    def passed(self, instant: datetime) -> None:
+        """A full page ends at ``instant``, and more is due: the next page begins there, and does not pass the entries of this one. What somebody held on it lies
+        behind now, and is found when the backlog is worked off.
+        """
+        self._read_to = instant
+
     def start_over(self) -> None:
         """Nothing is known about what was read: the clock has jumped, or somebody else did the work, or more lies behind than a slice shows."""
         self._begun_at = self._read_to = self._slice_from = None

@@ -59,10 +59,7 @@ def inspect_circuits(known: Collection[str], marks: Marks) -> list[Message]:
 
 
 def _waiting(ours: QuerySet[Delivery], instant: str, until: datetime, mark: LowWater) -> list[int]:
-    """The oldest by ``instant``, each read on a partial index of its own. Rows that somebody holds are passed over: a page of them would keep all others back.
-
-    A full page moves the mark to its last instant. Otherwise each page of a long backlog would pass all entries of the pages before it.
-    """
+    """The oldest by ``instant``, each read on a partial index of its own. Rows that somebody holds are passed over: a page of them would keep all others back."""
 
     def read(after: datetime | None, up_to: datetime) -> list[tuple[int, datetime]]:
         bounds = {f"{instant}__lte": up_to} | ({f"{instant}__gt": after} if after else {})
@@ -72,10 +69,12 @@ def _waiting(ours: QuerySet[Delivery], instant: str, until: datetime, mark: LowW
             return list(free.values_list("pk", instant)[:A_PAGE])
 
     found = read(mark.since, until)
-    is_full = len(found) == A_PAGE
-    late = mark.behind(read)
-    mark.reached(found[-1][1] if is_full else until)
-    return [key for key, _ in found + late]
+    if len(found) == A_PAGE:
+        mark.passed(found[-1][1])
+    else:
+        found += mark.behind(read)
+        mark.reached(until)
+    return [key for key, _ in found]
 
 
 def _take(keys: Sequence[int], lost_before: datetime | None, after_loss: AfterLoss) -> list[Message]:

@@ -12,6 +12,7 @@ from django.db import transaction
 
 from orders import facts
 from orders.clock import shop_now
+from orders.database import kept_apart
 from orders.durability import may_be_lost
 from orders.facts import Fact
 from orders.lowwater import A_PAGE, LowWater
@@ -59,4 +60,5 @@ def _number(mark: LowWater) -> None:
 
 def _relay(keys: Sequence[uuid.UUID], lost: Sequence[uuid.UUID]) -> list[uuid.UUID]:
     """The facts with which the relay is done, of those that nobody holds. A delivery is owed only for a fact whose messages are ``lost``."""
-    return [fact for (fact,) in deliveries.SQL.rows("relay", {"facts": list(keys), "lost": list(lost)})]
+    with kept_apart():
+        return [fact for (fact,) in deliveries.SQL.rows("relay", {"facts": list(keys), "lost": list(lost)})]

@@ -32,6 +32,18 @@ def test_a_round_that_stopped_in_its_middle_is_read_again() -> None:
     assert mark.since is None
 
 
+def test_a_page_of_a_backlog_goes_on_where_the_last_one_ended_and_what_lies_behind_waits() -> None:
+    """Once the backlog is worked off, all that lies behind is read in one slice."""
+    mark, reading = LowWater(), Reading()
+    mark.passed(NOON)
+    assert (mark.since, mark.behind(reading)) == (NOON - SECOND, [])
+
+    mark.reached(NOON + SECOND)
+    mark.behind(reading)
+
+    assert reading.slices == [(None, NOON)]
+
+
 class Reading:
     """Notes which slices were read, and finds nothing in them."""
 

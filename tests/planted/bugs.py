@@ -99,8 +99,8 @@ BUGS = (
         name="what did not fit on the relay's page counts as read",
         blindness=PAGES,
         file="sideeffects/relay/dispatch.py",
-        search="    mark.reached(found[-1][1] if is_full else until)\n",
-        replace="    mark.reached(until)\n",
+        search="        mark.passed(found[-1][1])\n",
+        replace="        mark.reached(until)\n",
     ),
     Bug(
         name="the relay goes on behind the facts that it has not relayed",

@@ -391,9 +391,6 @@ _REDIS = {
     "socket_keepalive_options": {getattr(socket, name): value for name, value in _DEAD_LINE.items() if hasattr(socket, name)},
     "socket_timeout": 0.25 if _BRIEF else 2.0,  # three times for a mute broker: write, greeting of a new connection, second write
     "socket_connect_timeout": 0.3 if _BRIEF else 2.0,
-    "visibility_timeout": 300,
-    "unacked_restore_interval": 10,
-    "unacked_restore_throttle": 1,
     "queue_order_strategy": "priority",  # -Q compensation,saga drains compensation first
     "health_check_interval": 10,
 }

@@ -13,7 +13,7 @@ from celery import Task, current_app, shared_task
 from celery.exceptions import OperationalError
 from django.conf import settings
 from django.db import transaction
-from kombu.exceptions import BatchPublishError
+from kombu.exceptions import BatchPublishError  # type: ignore[attr-defined]  (new in 5.7)
 
 from orders import queue_probes, tracing
 from orders.clock import shop_now
@@ -61,7 +61,7 @@ def receive(sender: object, fact: OrderFulfilled, **_: Any) -> None:
 
 
 def publish(messages: list[Message]) -> list[Message]:
-    """Best effort, and in one round trip where the broker can do that (Valkey). Returns the messages that the broker did not take: the relay publishes them again."""
+    """Best effort, and in one round trip where the broker can do that (Valkey). Returns those that the broker did not take: the relay publishes them again."""
     if not messages:
         return []
     with current_app.producer_or_acquire() as producer:
@@ -69,7 +69,9 @@ def publish(messages: list[Message]) -> list[Message]:
             try:
                 with producer.batch():
                     return _publish_each(messages, producer)
-            except BatchPublishError as failed:  # nobody knows whether the broker took them; a delivery that is done takes no second message
+            except (
+                BatchPublishError
+            ) as failed:  # nobody knows whether the broker took them; a delivery that is done takes no second message
                 log.warning("%d deliveries are published one by one: %s", len(messages), failed.__cause__)
         return _publish_each(messages, producer)
 

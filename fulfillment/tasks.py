@@ -2,7 +2,7 @@
 
 A message carries (saga, epoch, order number) and no state: it only says that there may be something to do. A task starts the step
 (engine), calls the provider, and records the outcome (engine). With CHAIN_COLLAPSE the steps that follow in its chain run in the same task
-(docs/decisions/0031-steps-of-one-queue-may-share-a-task.md).
+(docs/decisions/0033-steps-of-one-queue-may-share-a-task.md).
 """
 
 import logging

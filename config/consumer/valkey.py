@@ -4,7 +4,7 @@ Also here: keys of the broker that hold something else than kombu expects, and a
 
 Note: one round trip to publish a message, and one to fetch it. Kombu's own channel needs two more for each message: it keeps a copy at the broker from when the
 message is fetched until it is acknowledged, and gives it back 300 s after a worker has died. Here a message is acknowledged before its task runs, and what a dead
-worker had fetched is found sooner, by the probes of the sweep and the relay (docs/decisions/0032-no-copy-of-a-fetched-message.md).
+worker had fetched is found sooner, by the probes of the sweep and the relay (docs/decisions/0035-no-copy-of-a-fetched-message.md).
 """
 
 import json

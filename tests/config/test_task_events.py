@@ -49,14 +49,14 @@ def test_a_kind_that_is_not_chosen_sends_none(settings: Any) -> None:
 @pytest.mark.parametrize(("chosen", "sends"), [(",".join(KINDS_OF_TASKS), True), ("core,sideeffects", False)])
 def test_a_worker_tells_nobody_of_a_kind_that_is_not_chosen(tmp_path: Path, chosen: str, sends: bool) -> None:
     broker = Broker(tmp_path / "broker")
-    heard = broker.client.pubsub(ignore_subscribe_messages=True)
+    heard = broker.client.pubsub()
     heard.psubscribe("/0.celeryev/*")
     try:
         with running(Worker(broker, tmp_path, TASK_EVENTS=chosen)) as worker:
             put_probes(broker, 3)
             wait_for(lambda: len(worker.lines("celery.app.trace", "succeeded")) == 3, 30)
         topics = set()
-        while (message := heard.get_message(timeout=0.5)) is not None:
+        while (message := heard.get_message(timeout=1.0)) is not None:
             topics.add(message["channel"].decode().removeprefix("/0.celeryev/"))
     finally:
         broker.end()

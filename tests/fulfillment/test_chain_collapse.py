@@ -24,8 +24,10 @@ pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("
 
 @pytest.fixture(autouse=True)
 def collapsed(settings: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Launch]]:
-    """Both providers answer well. What is launched is kept here, and not published."""
+    """Both providers answer well, and a task costs no time. What is launched is kept here, and not published."""
     settings.CHAIN_COLLAPSE = True
+    now = time.monotonic()
+    monkeypatch.setattr(tasks, "time", SimpleNamespace(monotonic=lambda: now))
     monkeypatch.setattr(Payment, "execute", lambda _, order, key: {"charge_id": "ch_1", "amount_minor": order.total_minor})
     monkeypatch.setattr(Payment, "compensate", lambda _, order, it: {"refund_id": "re_1", "amount_minor": it.amount_minor})
     monkeypatch.setattr(Shipping, "execute", lambda *_: {"label_id": "la_1", "tracking": "T1"})
@@ -94,8 +96,7 @@ def test_a_step_is_begun_only_while_a_call_may_still_last_as_long_as_it_may(
     saga: int, settings: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A slow charge: the parcel is booked by a task that has all its time."""
-    now = time.monotonic()
-    clock = SimpleNamespace(now=now)
+    clock = SimpleNamespace(now=time.monotonic())
     monkeypatch.setattr(tasks, "time", SimpleNamespace(monotonic=lambda: clock.now))
     allowed_s = settings.TASK_SOFT_LIMIT_S - settings.CALL_DEADLINE_S
 

@@ -20,7 +20,6 @@ from django.core.management.utils import get_random_secret_key
 from environs import Env, EnvValidationError
 from marshmallow.validate import ContainsOnly, OneOf, Range, Regexp
 
-from config.stack.worker_settings import KINDS_OF_TASKS
 from fulfillment.code_release import RELEASE
 
 BASE_DIR = Path(__file__).resolve().parent.parent
@@ -35,6 +34,7 @@ MAIL = Regexp(r"^smtps?(\+ssl|\+tls)?://.+$", error="Not an smtp:// or smtps:// 
 FOLDER = Regexp(r"^(https?://[^\s/?#]+)?/([^\s?#]+/)?$", error="Not an address that begins with http://, https:// or / and ends with /.")
 HEADER = Regexp(r"^([A-Za-z][A-Za-z0-9-]*)?$", error="Not the name of a header, like X-Forwarded-Proto.")
 REFERRER_POLICIES = ["no-referrer", "same-origin", "strict-origin", "strict-origin-when-cross-origin"]  # none tells another site a path
+KINDS_OF_TASKS = ("core", "compensations", "sideeffects", "probes")  # config/worker/task_events.py says which task is of which kind
 NO_FEATURES = "camera=(), display-capture=(), geolocation=(), microphone=(), midi=(), payment=(), usb=()"  # our pages use none of them
 A_YEAR_S = 31_536_000
 

@@ -8,8 +8,6 @@ the supervisor starts the database that the settings need.
 from dataclasses import dataclass
 from typing import Any
 
-KINDS_OF_TASKS = ("core", "compensations", "sideeffects", "probes")  # of TASK_EVENTS
-
 
 @dataclass(frozen=True, kw_only=True)
 class WorkerSetting:

@@ -10,7 +10,7 @@ from django.conf import settings
 
 
 def kind_of(task: str) -> str:
-    """One of ``config.stack.worker_settings.KINDS_OF_TASKS``."""
+    """One of ``settings.KINDS_OF_TASKS``."""
     package, _, name = task.rpartition(".")
     if name == "probe":
         return "probes"

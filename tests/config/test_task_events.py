@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from config.stack.worker_settings import KINDS_OF_TASKS
+from config.settings import KINDS_OF_TASKS
 from config.worker.task_events import TaskEvents, kind_of
 from fulfillment import tasks
 from sideeffects import tasks as side_effects

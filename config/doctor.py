@@ -54,12 +54,13 @@ def examine(ask_for_s: float = ASK_FOR_S) -> Iterator[Finding]:
     if can_read:
         yield from database.writes(READ_FOR_S)
     with ThreadPoolExecutor(2) as meanwhile:  # each question to workers takes the whole time, and so may one to a provider
-        of_workers = meanwhile.submit(workers.connections, app, ask_for_s)
+        of_workers = meanwhile.submit(workers.stats, app, ask_for_s)
         provider = meanwhile.submit(lambda: list(providers.sandbox(ask_for_s)))
         yield from workers.broker_and_workers(app, ask_for_s, _waits_in if can_read else lambda queue: "")
-        count = of_workers.result()
+        answers = of_workers.result()
+    yield from workers.pools(answers)
     if can_read:
-        yield from _read("connections", lambda: sessions.connections(count))
+        yield from _read("connections", lambda: sessions.connections(workers.connections(answers)))
         yield from _read_all(WHAT_THE_SHOP_NEEDS)
     yield from provider.result()
     if can_read:

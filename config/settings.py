@@ -18,7 +18,7 @@ from csp.constants import NONE, SELF, UNSAFE_EVAL, UNSAFE_INLINE
 from django.core.exceptions import ImproperlyConfigured
 from django.core.management.utils import get_random_secret_key
 from environs import Env, EnvValidationError
-from marshmallow.validate import OneOf, Range, Regexp
+from marshmallow.validate import ContainsOnly, OneOf, Range, Regexp
 
 from fulfillment.code_release import RELEASE
 
@@ -34,6 +34,7 @@ MAIL = Regexp(r"^smtps?(\+ssl|\+tls)?://.+$", error="Not an smtp:// or smtps:// 
 FOLDER = Regexp(r"^(https?://[^\s/?#]+)?/([^\s?#]+/)?$", error="Not an address that begins with http://, https:// or / and ends with /.")
 HEADER = Regexp(r"^([A-Za-z][A-Za-z0-9-]*)?$", error="Not the name of a header, like X-Forwarded-Proto.")
 REFERRER_POLICIES = ["no-referrer", "same-origin", "strict-origin", "strict-origin-when-cross-origin"]  # none tells another site a path
+KINDS_OF_TASKS = ("core", "compensations", "sideeffects", "probes")  # config/worker/task_events.py says which task is of which kind
 NO_FEATURES = "camera=(), display-capture=(), geolocation=(), microphone=(), midi=(), payment=(), usb=()"  # our pages use none of them
 A_YEAR_S = 31_536_000
 
@@ -100,6 +101,10 @@ BACKOFF_CAP_S = scaled("BACKOFF_CAP_S", 60.0, at_least=0.01)
 STEP_TRIES: int = env.int("STEP_TRIES", 8, validate=Range(min=1))  # then the saga turns back; after the pivot, an incident is opened
 COMPENSATION_TRIES: int = env.int("COMPENSATION_TRIES", 12, validate=Range(min=1))  # tries of a compensation before an incident is opened
 POISON_AFTER: int = env.int("POISON_AFTER", 12, validate=Range(min=2))  # launches without any progress before an incident is opened
+TASK_EVENTS: list[str] = env.list(
+    "TASK_EVENTS", list(KINDS_OF_TASKS), validate=ContainsOnly(KINDS_OF_TASKS)
+)  # kinds of tasks that Flower shows
+CHAIN_COLLAPSE: bool = env.bool("CHAIN_COLLAPSE", False)  # the next step runs in the same task when its queue is the same
 STEP_DEADLINE_S = scaled("STEP_DEADLINE_S", 900.0)  # from a step's first start
 # An order that no process serves waits this long for one, as in a rolling deploy, before an incident is opened.
 UNKNOWN_STEP_AFTER_S = scaled("UNKNOWN_STEP_AFTER_S", 900.0)
@@ -352,16 +357,10 @@ SPECTACULAR_SETTINGS = {
 REFERENCE_FILE = BASE_DIR / "docs" / "openapi.json"
 DATA_UPLOAD_MAX_MEMORY_SIZE = 256 * 1024
 
-# --- Celery: reasons and measurements in docs/design.md, "The broker" ---------------------------------------------------
+# --- Celery: what follows from variables; the rest of a worker's settings stand in config/stack/worker_settings.py ----------
 _BRIEF = SAGA_PROCESS in ("web", "command")  # somebody waits for the answer: publishing gives up within a second
 CELERY_BROKER_URL = EXTERNAL_BROKER_URL or _stack.get("broker") or f"redis+socket://{RUN_DIR}/no-stack-is-running"
 RATE_LIMIT_URL = RATE_LIMIT_URL or ("" if CELERY_BROKER_URL.startswith("amqp") else CELERY_BROKER_URL.partition(";")[0])
-CELERY_RESULT_BACKEND = None  # the journal is the truth
-CELERY_TASK_IGNORE_RESULT = True
-CELERY_TASK_SERIALIZER = "json"
-CELERY_ACCEPT_CONTENT = ["json"]
-CELERY_TASK_ACKS_LATE = False  # a lost message costs a lease; a message that comes back would cost a poison loop
-CELERY_TASK_REJECT_ON_WORKER_LOST = False  # one errback instead of an endless redelivery
 CELERY_TASK_SOFT_TIME_LIMIT, CELERY_TASK_TIME_LIMIT = TASK_SOFT_LIMIT_S, TASK_HARD_LIMIT_S
 CELERY_TASK_DEFAULT_QUEUE = "saga"
 CELERY_TASK_ROUTES = {
@@ -370,17 +369,9 @@ CELERY_TASK_ROUTES = {
     "fulfillment.dropped": {"queue": "compensation"},
     "sideeffects.*": {"queue": "sideeffects"},
 }
-CELERY_TASK_SEND_SENT_EVENT = False
-CELERY_WORKER_CONSUMER = "config.consumer.consumer:Consumer"  # refuses what nobody may handle
-CELERY_WORKER_PREFETCH_MULTIPLIER = 1
-CELERY_WORKER_HIJACK_ROOT_LOGGER = True
-CELERY_WORKER_CANCEL_LONG_RUNNING_TASKS_ON_CONNECTION_LOSS = False  # never kill a provider call in flight
-CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
-CELERY_BROKER_CONNECTION_MAX_RETRIES = None
 # Valkey's own refusals (a key of another type, no memory, no disk) pass: the worker connects anew instead of ending. RabbitMQ's do not.
 CELERY_BROKER_CHANNEL_ERROR_RETRY = not CELERY_BROKER_URL.startswith("amqp")
 CELERY_BROKER_CONNECTION_TIMEOUT = 0.3 if _BRIEF else 2.0
-CELERY_BROKER_POOL_ACQUIRE_TIMEOUT = 1.0
 _RETRY = {"max_retries": 1, "interval_start": 0, "interval_step": 0.05, "interval_max": 0.1}
 CELERY_TASK_PUBLISH_RETRY_POLICY = _RETRY if _BRIEF else {"max_retries": 5, "interval_start": 0, "interval_step": 0.5, "interval_max": 2}
 _AMQP = {"confirm_publish": True, "read_timeout": 0.4 if _BRIEF else 5.0, "write_timeout": 0.4 if _BRIEF else 5.0}
@@ -391,16 +382,12 @@ _REDIS = {
     "socket_keepalive_options": {getattr(socket, name): value for name, value in _DEAD_LINE.items() if hasattr(socket, name)},
     "socket_timeout": 0.25 if _BRIEF else 2.0,  # three times for a mute broker: write, greeting of a new connection, second write
     "socket_connect_timeout": 0.3 if _BRIEF else 2.0,
-    "visibility_timeout": 300,
-    "unacked_restore_interval": 10,
-    "unacked_restore_throttle": 1,
     "queue_order_strategy": "priority",  # -Q compensation,saga drains compensation first
     "health_check_interval": 10,
 }
 _QUEUES = "quorum" if CELERY_BROKER_URL.startswith("amqp") else "classic"  # on disk, and on most nodes
 CELERY_TASK_DEFAULT_QUEUE_TYPE, CELERY_TASK_CREATE_MISSING_QUEUE_TYPE = _QUEUES, _QUEUES
 CELERY_BROKER_TRANSPORT_OPTIONS = _RETRY | (_AMQP if CELERY_BROKER_URL.startswith("amqp") else _REDIS)
-CELERY_DB_REUSE_MAX = 100_000  # a connection is kept across tasks; the hook in config/celery.py drops one that died
 
 # --- logging ----------------------------------------------------------------------------------------------------------
 LOG_FORMAT = LOG_FORMAT or ("line" if sys.stderr.isatty() else "json")

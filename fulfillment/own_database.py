@@ -15,7 +15,6 @@ from django.conf import settings
 
 from fulfillment import engine
 from fulfillment.engine import Claim, Recorded
-from fulfillment.gateways.lease import Lease
 from orders.database import is_our_trouble, is_timeout, is_unusable
 
 log = logging.getLogger(__name__)
@@ -24,9 +23,10 @@ AWAY = 0.9  # of the hard limit, which would end this process: for so long a dat
 HELD_S = 1.0  # times TIME_SCALE: for so long a row that somebody holds is tried again; no longer, because others wait for this process
 
 
-def insist(claim: Claim, lease: Lease, record_outcome: Callable[[], Recorded]) -> Recorded:
+def insist(claim: Claim, began: float, record_outcome: Callable[[], Recorded]) -> Recorded:
     """Record the outcome that this worker has in memory. While our own database cannot take it, try again, for a bounded time.
 
+    ``began``: when the task did, by the monotonic clock.
     Raises DatabaseError: it could not be recorded; or the answer of a commit was lost, and the journal shows that it was committed.
     """
     lost: Exception | None = None
@@ -39,7 +39,7 @@ def insist(claim: Claim, lease: Lease, record_outcome: Callable[[], Recorded]) -
         except Exception as trouble:
             now = time.monotonic()
             held_since = min(held_since, now) if is_timeout(trouble) else math.inf
-            is_over = now - held_since > HELD_S * settings.TIME_SCALE or now - lease.started_monotonic > AWAY * settings.TASK_HARD_LIMIT_S
+            is_over = now - held_since > HELD_S * settings.TIME_SCALE or now - began > AWAY * settings.TASK_HARD_LIMIT_S
             if trouble is lost or is_over or not is_our_trouble(trouble):
                 raise
             lost = trouble if is_unusable(trouble) else lost

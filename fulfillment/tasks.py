@@ -1,16 +1,20 @@
 """Celery's entry point into the core: one named task for each step and each compensation, the errback, and the two functions that publish.
 
 A message carries (saga, epoch, order number) and no state: it only says that there may be something to do. A task starts the step
-(engine), calls the provider, and records the outcome (engine).
+(engine), calls the provider, and records the outcome (engine). With CHAIN_COLLAPSE the steps that follow in its chain run in the same task
+(docs/decisions/0033-steps-of-one-queue-may-share-a-task.md).
 """
 
 import logging
+import time
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from celery import Task, chain, shared_task
+from celery import Task, shared_task
 from celery.canvas import Signature
 from celery.exceptions import OperationalError
+from django.conf import settings
 from django.db import transaction
 
 from fulfillment import engine, recovery
@@ -52,9 +56,13 @@ def launch(what: Launch | None) -> bool:
 
 
 def publish(what: Launch) -> None:
-    """One chain with its errback. Raises OperationalError, OSError: the broker did not take it."""
+    """One chain, each task with its errback. Raises OperationalError, OSError: the broker did not take it.
+
+    The first task is told what follows, as Celery tells each task of a chain. Celery's ``chain`` makes the same message, with half as many calls again.
+    """
+    first, *rest = signatures(what)
     with tracing.continued(what.correlation_id):
-        chain(*signatures(what)).apply_async(link_error=errback(what))
+        first.apply_async(chain=rest[::-1])
 
 
 def send_probe(queue: str, stamp: datetime) -> bool:
@@ -84,7 +92,7 @@ def signatures(what: Launch) -> list[Signature]:
     return [
         TASKS[f"fulfillment.{prefix}{name}"]
         .si(saga=what.saga, epoch=what.epoch, order=what.order)
-        .set(task_id=f"{what.order}.{prefix}{name}.{what.run}")
+        .set(task_id=f"{what.order}.{prefix}{name}.{what.run}", link_error=[errback(what)])
         for name in what.steps
     ]
 
@@ -139,7 +147,54 @@ def _refuse(task: str, wrong: str) -> str:
     return f"refused: {wrong}"
 
 
-def _run(task: "Task[..., str]", name: str, compensating: bool, saga: int, epoch: int, order: str) -> str:
+@dataclass(frozen=True)
+class _Work:
+    """What a task is named after: a step, or its compensation."""
+
+    name: str
+    compensating: bool
+    is_local: bool
+
+
+def _work_off(task: "Task[..., str]", message: dict[str, Any]) -> str:
+    """The step of this task. Then, with CHAIN_COLLAPSE, what follows in its chain and may run here: each as if it had come by a message of its own."""
+    began = time.monotonic()
+    result = _one(task, WORK[task.name], message, began)
+    while (following := _taken_from_the_chain(task, message, began)) is not None:
+        log.info("%s: %s follows in the task of %s", message["order"], following.name, task.name)
+        result += _one(task, following, message, began).removeprefix(message["order"]).replace(":", ",", 1)
+    return result
+
+
+def _taken_from_the_chain(task: Any, message: dict[str, Any], began: float) -> _Work | None:
+    """What follows, where its queue is that of ``task``, and where as much of the task's time is left as a call may take. None: Celery publishes it, as always."""
+    left_s = settings.TASK_SOFT_LIMIT_S - (time.monotonic() - began)
+    if not settings.CHAIN_COLLAPSE or not task.request.chain or left_s < settings.CALL_DEADLINE_S:
+        return None
+    *rest, following = task.request.chain
+    work = WORK.get(following["task"])
+    if work is None or following["args"] or following["kwargs"] != message or _queue(task, following["task"]) != _queue(task, task.name):
+        return None
+    crash_point("before_publish", message["order"], work.name, compensating=work.compensating)
+    task.request.chain = rest
+    crash_point("after_publish", message["order"], work.name, compensating=work.compensating)
+    return work
+
+
+def _queue(task: Any, name: str) -> str:
+    return str(task.app.amqp.router.route({}, name)["queue"].name)
+
+
+def _one(task: "Task[..., str]", work: _Work, message: dict[str, Any], began: float) -> str:
+    """One step or compensation. ``began``: when the task did, by the monotonic clock; its limits count from then."""
+    with putting_off(message["saga"], message["epoch"], work.name, work.compensating):
+        if work.is_local:
+            return _run_local(task, work.name, work.compensating, **message)
+        return _run(task, work.name, work.compensating, began, **message)
+    return _end(task, f"{message['order']}: {work.name} waits for our own database")
+
+
+def _run(task: "Task[..., str]", name: str, compensating: bool, began: float, saga: int, epoch: int, order: str) -> str:
     lease = Lease.begin(lease_s())
     try:
         claim = engine.start(saga, epoch, name, compensating, order)
@@ -149,19 +204,19 @@ def _run(task: "Task[..., str]", name: str, compensating: bool, saga: int, epoch
     if claim is None:
         return _nothing_to_start(task, saga, epoch, order)
     with putting_off(saga, epoch, name, compensating, claim.claim):
-        return _try(task, claim, lease)
+        return _try(task, claim, lease, began)
     return _end(task, f"{order}: what became of {name} could not be written; it waits for our own database")
 
 
-def _try(task: "Task[..., str]", claim: Claim, lease: Lease) -> str:
+def _try(task: "Task[..., str]", claim: Claim, lease: Lease, began: float) -> str:
     """The provider call, then its outcome is recorded, then what the engine says follows."""
     name, order = claim.name, claim.order
     step = known(name, claim.version)
     assert step is not None  # or the start would have refused
     outcome = call_provider(step, claim, lease)
     if isinstance(outcome, StepError):
-        return _record_failure(task, claim, lease, outcome)
-    recorded = insist(claim, lease, lambda: engine.record_success(claim, outcome))
+        return _record_failure(task, claim, began, outcome)
+    recorded = insist(claim, began, lambda: engine.record_success(claim, outcome))
     if not recorded.mine:
         return _end(task, f"{order}: too late, somebody else owns {name}")
     return _go_on(task, recorded, f"{order}: {name} {'undone' if claim.compensating else 'done'}")
@@ -179,9 +234,9 @@ def _run_local(task: "Task[..., str]", name: str, compensating: bool, saga: int,
     return _go_on(task, recorded, f"{order}: {name} {'undone' if compensating else 'done'}")
 
 
-def _record_failure(task: "Task[..., str]", claim: Claim, lease: Lease, error: StepError) -> str:
+def _record_failure(task: "Task[..., str]", claim: Claim, began: float, error: StepError) -> str:
     order = claim.order
-    recorded = insist(claim, lease, lambda: engine.record_failure(claim, error))
+    recorded = insist(claim, began, lambda: engine.record_failure(claim, error))
     if not recorded.mine:
         return _end(task, f"{order}: too late, somebody else owns {claim.name}")
     if isinstance(error, Rejected) and not claim.compensating:
@@ -209,24 +264,21 @@ def _end(task: "Task[..., str]", result: str) -> str:
     return result
 
 
-def _define(name: str, local: bool, compensating: bool) -> "Task[..., str]":
-    run = _run_local if local else _run
-
-    @shared_task(name=f"fulfillment.{'compensate_' if compensating else ''}{name}", bind=True, throws=(Rejected,))
+def _define(name: str) -> "Task[..., str]":
+    @shared_task(name=name, bind=True, throws=(Rejected,))
     def task(self: "Task[..., str]", *unnamed: Any, **message: Any) -> str:
         if wrong := malformed(unnamed, message):
             return _end(self, _refuse(self.name, wrong))
-        with putting_off(message["saga"], message["epoch"], name, compensating):
-            return run(self, name, compensating, **message)
-        return _end(self, f"{message['order']}: {name} waits for our own database")
+        return _work_off(self, message)
 
     return task
 
 
 # Under its earlier names too, for sagas in flight.
-TASKS: dict[str, Any] = {
-    task.name: task
+WORK = {
+    f"fulfillment.{'compensate_' if compensating else ''}{name}": _Work(name, compensating, step.local)
     for step in STEPS
     for name in (step.name, *step.formerly)
-    for task in (_define(name, step.local, False), _define(name, step.local, True))
+    for compensating in (False, True)
 }
+TASKS: dict[str, Any] = {name: _define(name) for name in WORK}

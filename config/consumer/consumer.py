@@ -1,6 +1,7 @@
 """The worker's consumer: it inspects a message before Celery reads it. Whatever Celery cannot take after all ends that message, not the worker."""
 
 import logging
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -16,9 +17,26 @@ from orders import messages, tracing
 log = logging.getLogger(__name__)
 PlainConsumer: Any = consumer.Consumer
 
+EVENTS_EVERY_S = 0.1  # Flower shows a task so much later; a worker that is busy sends a tenth of the messages about it
+
 
 class Consumer(PlainConsumer):
     """Set by ``worker_consumer``."""
+
+    def __init__(self, *words: Any, **options: Any) -> None:
+        super().__init__(*words, **options)
+        self._events_leave_at = 0.0  # by the monotonic clock
+
+    def on_send_event_buffered(self) -> None:
+        """The events of a tenth of a second are one message. Celery sends one in each turn of its loop, which is one for nearly each event."""
+        now = time.monotonic()
+        if now >= self._events_leave_at:  # a new connection forgets its timers, so none is waited for
+            self._events_leave_at = now + EVENTS_EVERY_S
+            self.hub.call_later(EVENTS_EVERY_S, self._flush_events)
+
+    def shutdown(self) -> None:
+        self._flush_events()
+        super().shutdown()
 
     def create_task_handler(self, *words: Any, **options: Any) -> Callable[[Any], None]:
         handle = super().create_task_handler(*words, **options)

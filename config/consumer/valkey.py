@@ -1,6 +1,10 @@
 """Valkey lets anybody put anything into a list. What is no envelope of kombu's is dropped as soon as it is read: nothing knows how to give it back.
 
 Also here: keys of the broker that hold something else than kombu expects, and answers that a publisher must take for "not published".
+
+Note: one round trip to publish a message, and one to fetch it. Kombu's own channel needs two more for each message: it keeps a copy at the broker from when the
+message is fetched until it is acknowledged, and gives it back 300 s after a worker has died. Here a message is acknowledged before its task runs, and what a dead
+worker had fetched is found sooner, by the probes of the sweep and the relay (docs/decisions/0035-no-copy-of-a-fetched-message.md).
 """
 
 import json
@@ -12,7 +16,7 @@ from typing import Any
 
 from celery import signals
 from kombu.exceptions import OperationalError
-from kombu.transport import redis
+from kombu.transport import redis, virtual
 from redis.exceptions import ResponseError
 
 from config.consumer import refusal
@@ -21,6 +25,7 @@ from orders.messages import MOST_BYTES
 log = logging.getLogger(__name__)
 PlainChannel: Any = redis.Channel
 PlainTransport: Any = redis.Transport
+PlainQoS: Any = virtual.QoS
 
 WRONG_TYPE = "WRONGTYPE"
 PARTS: dict[str, type] = {"body": str, "headers": dict, "properties": dict}
@@ -73,13 +78,42 @@ def _whole(response: Any, **_: Any) -> tuple[bytes, bytes] | None:
     return None
 
 
+class QoS(PlainQoS):
+    """The process that has fetched a message is the only one that knows of it."""
+
+    def restore_unacked(self) -> list[Any]:
+        """Give back what was fetched and not begun, when the worker stops. What the broker does not take is as lost as what a dead worker had fetched."""
+        if errors := super().restore_unacked():
+            log.warning("%d messages that were fetched could not be given back, probes will find out: %s", len(errors), errors[0][0])
+        return []
+
+
 class Channel(PlainChannel):
-    """Kombu's, which gets only what is an envelope."""
+    """Kombu's, which gets only what is an envelope, and keeps no copy of it at the broker."""
+
+    ack_emulation = False
+    from_transport_options = tuple(option for option in PlainChannel.from_transport_options if option != "ack_emulation")
+
+    def __init__(self, *words: Any, **options: Any) -> None:
+        self._asking: Any = None
+        super().__init__(*words, **options)
+        self.QoS = QoS
 
     def _create_client(self, asynchronous: bool = False) -> Any:
-        client = super()._create_client(asynchronous)
-        client.set_response_callback("BRPOP", _whole)
-        return client
+        """One for all questions, as long as its pool lasts: kombu makes one for each. The one that waits for messages is its own."""
+        if asynchronous:
+            client = super()._create_client(asynchronous)
+            client.set_response_callback("BRPOP", _whole)
+            return client
+        if self._asking is None or self._asking.connection_pool is not self.pool:
+            self._asking = super()._create_client()
+        return self._asking
+
+    def _restore(self, message: Any, leftmost: bool = False) -> None:
+        """Before those that wait: it was fetched before them."""
+        delivery = message.delivery_info
+        with self.conn_or_acquire() as client:
+            self._do_restore_message(message._raw, delivery["exchange"], delivery["routing_key"], client, leftmost)
 
     def _handle_message(self, client: Any, response: Any) -> dict[str, Any]:
         """A broadcast (``celery control``) is heard once and never kept."""
@@ -117,8 +151,7 @@ class Channel(PlainChannel):
 
     def set_aside(self, queues: Sequence[str]) -> None:
         """Rename every key that ``queues`` need and that holds something else; nothing is deleted."""
-        expected = {self.unacked_key: "hash", self.unacked_index_key: "zset", self.unacked_mutex_key: "string"}
-        expected |= {self._q_for_pri(queue, priority): "list" for queue in queues for priority in self.priority_steps}
+        expected = {self._q_for_pri(queue, priority): "list" for queue in queues for priority in self.priority_steps}
         expected |= {self.keyprefix_queue % exchange: "set" for exchange in (*queues, *BROADCASTS)}
         with self.conn_or_acquire() as client:
             for key, kind in expected.items():

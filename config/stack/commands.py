@@ -11,14 +11,13 @@ import urllib.request
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+from config.stack import worker_settings
 from config.stack.addresses import Addresses
 from config.stack.ports import listens
 from config.stack.processes import Command
 from config.stack.run_directory import secret
 
 OF_THE_SHOP = ("DATABASE_URL", "CELERY_BROKER_URL")
-WORKER = "python -m config.celery_worker -P prefork"
-QUIET_WORKER = "-E --without-gossip --without-mingle -l INFO"  # it sends events to Flower and calls no other worker
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,14 +48,14 @@ PROCESSES = {
     ),
     "saga": Process(
         does="runs steps and their compensations, compensations first",
-        command=f"{WORKER} -Q compensation,saga -n saga@%h",
-        here=f"-c 2 {QUIET_WORKER}",
+        command=worker_settings.worker("compensation,saga", "saga"),
+        here=worker_settings.more(worker_settings.SAGA_PROCESSES),
         queues=("compensation", "saga"),
     ),
     "sideeffects": Process(
         does="delivers facts to subscribers",
-        command=f"{WORKER} -Q sideeffects -n sideeffects@%h",
-        here=f"-c 4 {QUIET_WORKER}",
+        command=worker_settings.worker("sideeffects", "sideeffects"),
+        here=worker_settings.more(worker_settings.SIDE_EFFECT_PROCESSES),
         variables=(*OF_THE_SHOP, "EMAIL_URL"),
         queues=("sideeffects",),
     ),

@@ -1,6 +1,7 @@
 """Findings about the broker and the workers: does it take messages, who consumes each queue, and how many connections may they open?"""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
 
 import kombu
 from celery import Celery
@@ -8,7 +9,8 @@ from django.conf import settings
 
 from config.broker import no_answer, trouble
 from config.stack.commands import CONSUMERS
-from orders.findings import FAIL, OK, Finding, runbook
+from config.stack.worker_settings import POOL
+from orders.findings import FAIL, OK, WARN, Finding, runbook
 
 
 def broker_and_workers(app: Celery, within_s: float, waits_in: Callable[[str], str]) -> Iterator[Finding]:
@@ -42,10 +44,27 @@ def consumers(app: Celery, within_s: float) -> dict[str, list[str]]:
     return found
 
 
-def connections(app: Celery, within_s: float) -> int:
-    """What the workers that answer in time may open at the database: each process of a pool keeps one, and so may the worker's main process."""
+def stats(app: Celery, within_s: float) -> dict[str, Any]:
+    """What the workers that answer in time say of themselves, by name."""
     try:
-        answers = app.control.inspect(timeout=within_s).stats() or {}
+        return dict(app.control.inspect(timeout=within_s).stats() or {})
     except no_answer():
-        return 0
+        return {}
+
+
+def connections(answers: Mapping[str, Any]) -> int:
+    """What these workers may open at the database: each process of a pool keeps one, and so may the worker's main process."""
     return sum(int(answer.get("pool", {}).get("max-concurrency", 0)) + 1 for answer in answers.values())
+
+
+def pools(answers: Mapping[str, Any]) -> Iterator[Finding]:
+    """Workers that were started with another pool than ours."""
+    for name, answer in sorted(answers.items()):
+        pool = str(answer.get("pool", {}).get("implementation", ""))
+        if pool and POOL.value not in pool:
+            yield Finding(
+                level=WARN,
+                what="workers",
+                found=f"{name} runs its tasks in {pool.partition(':')[0]}: time limits may not hold there",
+                to_do=f"start it with {POOL.words}",
+            )

@@ -46,8 +46,8 @@ class Broker:
         self.client.lpush(queue, json.dumps(message.envelope(queue)))
 
     def left(self) -> int:
-        """Messages that wait, or were read and never acknowledged."""
-        return sum(int(self.client.llen(queue)) for queue in QUEUES) + int(self.client.hlen("unacked"))
+        """Messages that wait."""
+        return sum(int(self.client.llen(queue)) for queue in QUEUES)
 
     def clear(self) -> None:
         """What an earlier worker has left."""

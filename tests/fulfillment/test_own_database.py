@@ -12,7 +12,6 @@ from django.db import OperationalError, connection
 from fulfillment import engine, own_database, recovery, tasks
 from fulfillment.errors import Unavailable
 from fulfillment.explanation import explain
-from fulfillment.gateways.lease import Lease
 from fulfillment.models import LedgerEntry, Saga, SagaState, StepRecord, StepState
 from fulfillment.own_database import insist
 from orders.models import Incident, Order
@@ -204,7 +203,7 @@ def test_what_cannot_even_be_noted_is_left_to_the_lease_and_spends_no_try(saga: 
     assert claim is not None
     with held(SAGA):
         with pytest.raises(OperationalError):
-            insist(claim, Lease.begin(0), lambda: engine.record_failure(claim, Unavailable("down")))
+            insist(claim, time.monotonic(), lambda: engine.record_failure(claim, Unavailable("down")))
         assert not engine.put_off(saga, 1, "payment", False, claim.claim, True)
 
     swept(saga)

@@ -13,7 +13,7 @@ import pytest
 
 from config.stack.ports import Port
 from tests.engines import ROOT
-from tests.proof_tests.prove_command import REPRESENTATIVE, only, prove
+from tests.proof_tests.prove_command import COLLAPSED, REPRESENTATIVE, only, prove
 from tests.proofs.checkout import copy_code
 
 
@@ -30,6 +30,17 @@ def test_a_representative_part_of_the_matrix_holds(show_figure: Callable[[str], 
     assert (found["breaches"], found["injected"]) == (0, 33)
     assert f"{len(REPRESENTATIVE)} cases, 33 faults injected, 0 breaches" in err
     show_figure(f"prove: {len(REPRESENTATIVE)} cases, 33 faults injected, 0 breaches, {time.monotonic() - begun:.0f} s")
+
+
+@pytest.mark.timeout(400)
+def test_a_part_of_the_matrix_holds_while_steps_share_a_task(show_figure: Callable[[str], None]) -> None:
+    """Whoever dies between two steps of one task, or in the second: my order adds up."""
+    code, out, err = prove(ROOT, *only(COLLAPSED), "--json", CHAIN_COLLAPSE="1")
+
+    assert code == 0, err
+    found = json.loads(out)
+    assert {case["case"] for case in found["cases"]} == set(COLLAPSED)
+    show_figure(f"prove, collapsed: {len(COLLAPSED)} cases, {found['injected']} faults injected, {found['breaches']} breaches")
 
 
 # Bugs that projects of this kind really have: (file, what stands there, what a hurried hand would write, the case, what must be reported)

@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from typing import Any
 
 import pytest
 
@@ -37,6 +38,15 @@ def test_many_histories_end_well(simulator: Simulator, show_figure: Callable[[st
         f"simulation: {SEEDS} histories, {sum(transitions.values())} transitions of {len(transitions)} kinds, no breach; ended {dict(endings)}"
     )
     assert {"completed", "compensated", "needs_attention"} <= set(endings)
+
+
+@pytest.mark.timeout(120)
+def test_many_histories_end_well_while_steps_share_a_task(simulator: Simulator, settings: Any) -> None:
+    """CHAIN_COLLAPSE: the next step is begun where the last one ended, and may be interrupted, killed or doubled there."""
+    settings.CHAIN_COLLAPSE = True
+    for seed in range(SEEDS // 2):
+        verdict = simulator.run(seed)
+        assert not verdict.breach, f"seed {seed}:\n" + "\n".join(verdict.trace)
 
 
 def test_a_seed_is_one_exactly_repeatable_history(simulator: Simulator) -> None:

@@ -1,6 +1,7 @@
 """The virtual broker: a bag of messages without any order, which the history loses and doubles."""
 
 from dataclasses import dataclass
+from typing import Any
 
 from fulfillment.engine import Launch
 
@@ -20,10 +21,17 @@ class Message:
     def task(self) -> str:
         return "failed" if self.errback else ("compensate_" if self.compensating else "") + self.steps[0]
 
-    def follow(self) -> "Message | None":
-        """The next of the chain."""
-        rest = self.steps[1:]
-        return Message(self.saga, self.epoch, self.order, self.compensating, rest) if rest else None
+    def chain(self) -> list[dict[str, Any]]:
+        """What follows, as Celery hands it to a task: the next is the last."""
+        return [{"task": f"fulfillment.{rest.task}", "args": [], "kwargs": self.arguments()} for rest in reversed(self._rest())]
+
+    def follow(self, left: int) -> "Message | None":
+        """The next of the chain, of which so many are ``left``: what has run in the same task is none of it any more."""
+        return next((rest for rest in self._rest() if len(rest.steps) == left), None)
+
+    def _rest(self) -> "list[Message]":
+        starts = range(1, len(self.steps))
+        return [Message(self.saga, self.epoch, self.order, self.compensating, self.steps[start:]) for start in starts]
 
     def failed(self) -> "Message":
         return Message(self.saga, self.epoch, self.order, self.compensating, self.steps, errback=True)

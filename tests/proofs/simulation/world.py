@@ -102,7 +102,7 @@ def replaced(clock: Clock, listener: Any) -> Iterator["Surroundings"]:
     """Everything outside the engine is ours in the block, and put back after it."""
     surroundings = Surroundings()
     was = (tasks.publish, side_effects.publish, crashpoints.listener, tries.watch, keys.new_nonce, dict(gateways.ROLES))
-    times = {module: vars(module)["time"] for module in (lease, clock_watch, tries, clock_jumps)}
+    times = {module: vars(module)["time"] for module in (lease, clock_watch, tries, clock_jumps, tasks)}
     vars(tasks)["publish"] = lambda what: surroundings.broker.publish(what)
     vars(side_effects)["publish"] = lambda messages: []
     vars(keys)["new_nonce"] = lambda: "simulated"  # each order has a number of its own, and a history is repeated to the letter

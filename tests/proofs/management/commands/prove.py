@@ -142,7 +142,10 @@ class Command(BaseCommand):
         )
 
     def _prove(self, cases: list[Case], asked: dict[str, Any], testbed: Testbed, report: Report) -> list[Outcome]:
-        record = Record(settings.RUN_DIR / "cases.jsonl", f"{fingerprint(settings.BASE_DIR)} {asked['broker']}")
+        record = Record(
+            settings.RUN_DIR / "cases.jsonl",
+            f"{fingerprint(settings.BASE_DIR)} {asked['broker']}{' collapsed' if settings.CHAIN_COLLAPSE else ''}",
+        )
         record.begin(asked["resume"])
         proven = record.proven(cases) if asked["resume"] else {}
         left = [case for case in cases if case.name not in proven]

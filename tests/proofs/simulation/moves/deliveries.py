@@ -61,10 +61,10 @@ class Deliveries:
     def _work(self, worker: WorkerThread, message: Message) -> str:
         with self.state.equipment.watching():
             task = tasks.failed if message.errback else tasks.TASKS[f"fulfillment.{message.task}"]
-            task.push_request(chain=[] if message.errback else ["the rest"], id=str(message))
+            task.push_request(chain=[] if message.errback else message.chain(), id=str(message))
             try:
                 outcome = task.run(**message.arguments())
-                goes_on = task.request.chain is not None and not message.errback
+                left = len(task.request.chain or ())
             except Rejected as error:
                 self.state.broker.put(message.failed())
                 return f"raised {type(error).__name__}, errback"
@@ -79,7 +79,7 @@ class Deliveries:
                 return f"raised {type(error).__name__}"
             finally:
                 task.pop_request()
-            if goes_on and (follow := message.follow()):
+            if follow := message.follow(left):
                 worker.pause("before_publish")
                 self.state.clock.set_in_the_database()
                 self.state.broker.put(follow)

@@ -22,7 +22,7 @@ class LedgerEntry(models.Model):
     operation = models.CharField(max_length=12, choices=Operation)
     key = models.CharField(max_length=120, unique=True)
     amount_minor = models.BigIntegerField()
-    by_hand = models.BooleanField(default=False)
+    by_hand = models.BooleanField(default=False, db_default=False)
     at = models.DateTimeField(db_default=ShopNow())
 
     class Meta:

@@ -73,7 +73,7 @@ class Reservation(models.Model):
     order_number = models.CharField(max_length=20)
     sku = models.CharField(max_length=40)
     quantity = models.PositiveIntegerField()
-    state = models.CharField(max_length=10, choices=State, default=State.HELD)
+    state = models.CharField(max_length=10, choices=State, default=State.HELD, db_default=State.HELD)
 
     class Meta:
         constraints: ClassVar = [models.UniqueConstraint(fields=["order_number", "sku"], name="reservation_once_per_sku")]

@@ -135,8 +135,8 @@ class Order(models.Model):
     """
 
     number = models.CharField(max_length=20, unique=True)
-    reference = models.CharField(max_length=80, blank=True)
-    status = models.CharField(max_length=20, choices=Status, default=Status.PLACED)
+    reference = models.CharField(max_length=80, blank=True, default="", db_default="")
+    status = models.CharField(max_length=20, choices=Status, default=Status.PLACED, db_default=Status.PLACED)
     failure_code = models.CharField(max_length=60, blank=True, default="", db_default="")
     currency = models.CharField(max_length=3)
     total_minor = models.BigIntegerField()

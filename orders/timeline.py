@@ -37,13 +37,13 @@ class TimelineEntry(models.Model):
     order = models.ForeignKey("orders.Order", models.CASCADE, related_name="timeline")
     at = models.DateTimeField(db_default=ShopNow())
     kind = models.CharField(max_length=12, choices=EntryKind)
-    name = models.CharField(max_length=40, blank=True)
-    from_state = models.CharField(max_length=30, blank=True)
-    to_state = models.CharField(max_length=30, blank=True)
-    epoch = models.PositiveIntegerField(default=0)
-    code = models.CharField(max_length=60, blank=True)
-    detail = models.JSONField(default=dict)
-    actor = models.CharField(max_length=80, blank=True)
+    name = models.CharField(max_length=40, blank=True, default="", db_default="")
+    from_state = models.CharField(max_length=30, blank=True, default="", db_default="")
+    to_state = models.CharField(max_length=30, blank=True, default="", db_default="")
+    epoch = models.PositiveIntegerField(default=0, db_default=0)
+    code = models.CharField(max_length=60, blank=True, default="", db_default="")
+    detail = models.JSONField(default=dict, db_default={})
+    actor = models.CharField(max_length=80, blank=True, default="", db_default="")
 
     class Meta:
         ordering: ClassVar = ["id"]

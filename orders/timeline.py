@@ -32,9 +32,13 @@ class EntryKind(models.TextChoices):
 
 
 class TimelineEntry(models.Model):
-    """One change. ``name`` is the step or subscriber it is about, or empty. Append-only: the database refuses updates and deletes."""
+    """One change. ``name`` is the step or subscriber it is about, or empty. Append-only: the database refuses updates and deletes.
 
-    order = models.ForeignKey("orders.Order", models.CASCADE, related_name="timeline")
+    Note: one index. In the database the primary key is (order, id), because everybody asks for the entries of an order. Whoever asks for an ``id`` alone reads the
+    whole table. There is no foreign key either: its check would lock the order once for each entry (docs/decisions/0034-fewer-bytes-per-order.md).
+    """
+
+    order = models.ForeignKey("orders.Order", models.CASCADE, related_name="timeline", db_index=False, db_constraint=False)
     at = models.DateTimeField(db_default=ShopNow())
     kind = models.CharField(max_length=12, choices=EntryKind)
     name = models.CharField(max_length=40, blank=True, default="", db_default="")
@@ -48,7 +52,6 @@ class TimelineEntry(models.Model):
     class Meta:
         ordering: ClassVar = ["id"]
         verbose_name_plural = "timeline entries"
-        indexes: ClassVar = [models.Index(fields=["order", "id"], name="timeline_order_id")]
         triggers: ClassVar = [pgtrigger.Protect(name="append_only", operation=pgtrigger.Update | pgtrigger.Delete)]
 
     def __str__(self) -> str:

@@ -14,6 +14,11 @@ CREATE FUNCTION shop_now() RETURNS timestamptz LANGUAGE sql STABLE PARALLEL REST
 RETURN coalesce(nullif(current_setting('shop.now', true), '')::timestamptz, now())
 """
 
+# Nobody asks for an entry without its order, so one index is enough (orders/timeline.py).
+HISTORY_BY_ORDER = """
+ALTER TABLE orders_timelineentry DROP CONSTRAINT orders_timelineentry_pkey, ADD CONSTRAINT orders_timelineentry_pkey PRIMARY KEY (order_id, id)
+"""
+
 
 class Migration(migrations.Migration):
 
@@ -48,25 +53,6 @@ class Migration(migrations.Migration):
             ],
             options={
                 'db_table': 'fulfillment_queueprobe',
-            },
-        ),
-        migrations.CreateModel(
-            name='TimelineEntry',
-            fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('at', models.DateTimeField(db_default=orders.clock.ShopNow())),
-                ('kind', models.CharField(choices=[('order', 'order'), ('saga', 'saga'), ('step', 'step'), ('take_over', 'taken over'), ('relaunch', 'message published again'), ('left', 'left to another release'), ('held', 'held'), ('late', 'came too late'), ('cancel', 'cancel'), ('operator', 'operator'), ('incident', 'incident'), ('delivery', 'side effect')], max_length=12)),
-                ('name', models.CharField(blank=True, db_default='', default='', max_length=40)),
-                ('from_state', models.CharField(blank=True, db_default='', default='', max_length=30)),
-                ('to_state', models.CharField(blank=True, db_default='', default='', max_length=30)),
-                ('epoch', models.PositiveIntegerField(db_default=0, default=0)),
-                ('code', models.CharField(blank=True, db_default='', default='', max_length=60)),
-                ('detail', models.JSONField(db_default={}, default=dict)),
-                ('actor', models.CharField(blank=True, db_default='', default='', max_length=80)),
-            ],
-            options={
-                'verbose_name_plural': 'timeline entries',
-                'ordering': ['id'],
             },
         ),
         migrations.CreateModel(
@@ -142,6 +128,27 @@ class Migration(migrations.Migration):
                 'permissions': [('cancel_order', 'Can cancel an order'), ('forget_customer', 'Can have a customer forgotten')],
             },
         ),
+        migrations.CreateModel(
+            name='TimelineEntry',
+            fields=[
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('order', models.ForeignKey(db_constraint=False, db_index=False, on_delete=django.db.models.deletion.CASCADE, related_name='timeline', to='orders.order')),
+                ('at', models.DateTimeField(db_default=orders.clock.ShopNow())),
+                ('epoch', models.PositiveIntegerField(db_default=0, default=0)),
+                ('kind', models.CharField(choices=[('order', 'order'), ('saga', 'saga'), ('step', 'step'), ('take_over', 'taken over'), ('relaunch', 'message published again'), ('left', 'left to another release'), ('held', 'held'), ('late', 'came too late'), ('cancel', 'cancel'), ('operator', 'operator'), ('incident', 'incident'), ('delivery', 'side effect')], max_length=12)),
+                ('name', models.CharField(blank=True, db_default='', default='', max_length=40)),
+                ('from_state', models.CharField(blank=True, db_default='', default='', max_length=30)),
+                ('to_state', models.CharField(blank=True, db_default='', default='', max_length=30)),
+                ('code', models.CharField(blank=True, db_default='', default='', max_length=60)),
+                ('detail', models.JSONField(db_default={}, default=dict)),
+                ('actor', models.CharField(blank=True, db_default='', default='', max_length=80)),
+            ],
+            options={
+                'verbose_name_plural': 'timeline entries',
+                'ordering': ['id'],
+            },
+        ),
+        migrations.RunSQL(HISTORY_BY_ORDER, migrations.RunSQL.noop),
         migrations.CreateModel(
             name='Incident',
             fields=[
@@ -253,11 +260,6 @@ class Migration(migrations.Migration):
             model_name='refusedattempt',
             trigger=pgtrigger.compiler.Trigger(name='refused_append_only', sql=pgtrigger.compiler.UpsertTriggerSql(func="RAISE EXCEPTION 'pgtrigger: Cannot update or delete rows from % table', TG_TABLE_NAME;", hash='bc3738e03e47f3b05973f30f7714c3d7d85fe994', operation='UPDATE OR DELETE', pgid='pgtrigger_refused_append_only_9d2c8', table='orders_refusedattempt', when='BEFORE')),
         ),
-        migrations.AddField(
-            model_name='timelineentry',
-            name='order',
-            field=models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='timeline', to='orders.order'),
-        ),
         migrations.AddIndex(
             model_name='order',
             index=models.Index(fields=['client', '-placed_at', '-id'], name='order_client_newest'),
@@ -353,10 +355,6 @@ class Migration(migrations.Migration):
         pgtrigger.migrations.AddTrigger(
             model_name='orderline',
             trigger=pgtrigger.compiler.Trigger(name='of_its_order', sql=pgtrigger.compiler.UpsertTriggerSql(func='SELECT client_id, placed_at INTO NEW.client_id, NEW.placed_at FROM orders_order WHERE id = NEW.order_id; RETURN NEW;', hash='3f66109e9a274a3f29179ae6583a2ef7ee1744db', operation='INSERT', pgid='pgtrigger_of_its_order_aa63b', table='orders_orderline', when='BEFORE')),
-        ),
-        migrations.AddIndex(
-            model_name='timelineentry',
-            index=models.Index(fields=['order', 'id'], name='timeline_order_id'),
         ),
         pgtrigger.migrations.AddTrigger(
             model_name='timelineentry',

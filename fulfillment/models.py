@@ -160,7 +160,7 @@ class StepRecord(models.Model):
     ``evidence``: what a person has given for a state that was set by hand.
     """
 
-    saga = models.ForeignKey(Saga, models.CASCADE, related_name="records")
+    saga = models.ForeignKey(Saga, models.CASCADE, related_name="records", db_index=False)
     position = models.PositiveSmallIntegerField()
     name = models.CharField(max_length=40)
     state = models.CharField(max_length=30, choices=StepState, default=StepState.PENDING, db_default=StepState.PENDING)
@@ -191,10 +191,8 @@ class StepRecord(models.Model):
 
     class Meta:
         ordering: ClassVar = ["position"]
-        constraints: ClassVar = [
-            models.UniqueConstraint(fields=["saga", "position"], name="record_once_per_position"),
-            models.UniqueConstraint(fields=["saga", "name"], name="record_once_per_step"),
-        ]
+        # A plan has a name once (``fulfillment.checks``), so one record per position is one per step.
+        constraints: ClassVar = [models.UniqueConstraint(fields=["saga", "position"], name="record_once_per_position")]
 
     def __str__(self) -> str:
         return f"{self.name} {self.state}"
@@ -207,7 +205,7 @@ class PastAttempt(models.Model):
     ``amount_minor``: what it was for. NULL: no amount. ``started_at``: its last try. ``asked_until``: after this instant none of its tries can have sent anything.
     """
 
-    record = models.ForeignKey(StepRecord, models.CASCADE, related_name="past_attempts")
+    record = models.ForeignKey(StepRecord, models.CASCADE, related_name="past_attempts", db_index=False)
     compensating = models.BooleanField()
     attempt = models.PositiveSmallIntegerField()
     key = models.CharField(max_length=86)

@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import ClassVar
 
 import pgtrigger
+from django.contrib.postgres.indexes import BrinIndex
 from django.db import connection, models
 from django.db.models import Q
 
@@ -52,7 +53,7 @@ class Fact(models.Model):
         indexes: ClassVar = [
             models.Index(fields=["at", "id"], condition=Q(number__isnull=True), name="fact_unnumbered"),
             models.Index(fields=["number"], condition=Q(relayed_at__isnull=True), name="fact_not_relayed"),
-            models.Index(fields=["at"], name="fact_at"),
+            BrinIndex(fields=["at"], pages_per_range=32, autosummarize=True, name="fact_at"),
         ]
         triggers: ClassVar = [
             pgtrigger.ReadOnly(name="frozen", exclude=["number", "relayed_at"]),

@@ -62,7 +62,7 @@ class Migration(migrations.Migration):
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
                 ('step', models.CharField(max_length=40)),
                 ('operation', models.CharField(choices=[('captured', 'Captured'), ('refunded', 'Refunded'), ('written_off', 'Written off')], max_length=12)),
-                ('key', models.CharField(max_length=120, unique=True)),
+                ('key', models.CharField(max_length=120)),
                 ('amount_minor', models.BigIntegerField()),
                 ('by_hand', models.BooleanField(db_default=False, default=False)),
                 ('at', models.DateTimeField(db_default=orders.clock.ShopNow())),
@@ -231,7 +231,7 @@ class Migration(migrations.Migration):
             name='StockLevel',
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('sku', models.CharField(max_length=40, unique=True)),
+                ('sku', models.CharField(max_length=40)),
                 ('on_hand', models.IntegerField()),
                 ('reserved', models.IntegerField(default=0)),
                 ('received', models.IntegerField(db_default=0)),
@@ -298,16 +298,20 @@ class Migration(migrations.Migration):
         migrations.AddField(
             model_name='steprecord',
             name='saga',
-            field=models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='records', to='fulfillment.saga'),
+            field=models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.CASCADE, related_name='records', to='fulfillment.saga'),
         ),
         migrations.AddField(
             model_name='pastattempt',
             name='record',
-            field=models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='past_attempts', to='fulfillment.steprecord'),
+            field=models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.CASCADE, related_name='past_attempts', to='fulfillment.steprecord'),
         ),
         migrations.AddConstraint(
             model_name='stocklevel',
             constraint=models.CheckConstraint(condition=models.Q(('reserved__gte', 0), ('on_hand__gte', models.F('reserved'))), name='stock_never_oversold'),
+        ),
+        migrations.AddConstraint(
+            model_name='stocklevel',
+            constraint=models.UniqueConstraint(fields=('sku',), name='stock_once_per_sku'),
         ),
         pgtrigger.migrations.AddTrigger(
             model_name='stocklevel',
@@ -325,6 +329,10 @@ class Migration(migrations.Migration):
         migrations.AddConstraint(
             model_name='ledgerentry',
             constraint=models.CheckConstraint(condition=models.Q(('amount_minor__gt', 0)), name='ledger_amount_positive'),
+        ),
+        migrations.AddConstraint(
+            model_name='ledgerentry',
+            constraint=models.UniqueConstraint(fields=('key',), name='ledger_once_per_key'),
         ),
         pgtrigger.migrations.AddTrigger(
             model_name='ledgerentry',
@@ -353,10 +361,6 @@ class Migration(migrations.Migration):
         migrations.AddConstraint(
             model_name='steprecord',
             constraint=models.UniqueConstraint(fields=('saga', 'position'), name='record_once_per_position'),
-        ),
-        migrations.AddConstraint(
-            model_name='steprecord',
-            constraint=models.UniqueConstraint(fields=('saga', 'name'), name='record_once_per_step'),
         ),
         migrations.AddConstraint(
             model_name='pastattempt',

@@ -1,6 +1,7 @@
 """The one clock and the order numbers come before any table that uses them."""
 
 import django.contrib.postgres.fields
+import django.contrib.postgres.indexes
 import django.db.models.deletion
 import django.db.models.functions.text
 import orders.clock
@@ -103,7 +104,7 @@ class Migration(migrations.Migration):
             name='Order',
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('number', models.CharField(max_length=20, unique=True)),
+                ('number', models.CharField(max_length=20)),
                 ('reference', models.CharField(blank=True, db_default='', default='', max_length=80)),
                 ('status', models.CharField(choices=[('placed', 'Placed'), ('processing', 'Processing'), ('fulfilled', 'Fulfilled'), ('compensating', 'Compensating'), ('payment_failed', 'Payment failed'), ('inventory_failed', 'Inventory failed'), ('shipping_failed', 'Shipping failed'), ('failed', 'Failed'), ('cancelled', 'Cancelled')], db_default='placed', default='placed', max_length=20)),
                 ('failure_code', models.CharField(blank=True, db_default='', default='', max_length=60)),
@@ -202,7 +203,7 @@ class Migration(migrations.Migration):
                 ('unit_price_minor', models.BigIntegerField()),
                 ('client_id', models.IntegerField(editable=False, null=True)),
                 ('placed_at', models.DateTimeField(editable=False, null=True)),
-                ('order', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='lines', to='orders.order')),
+                ('order', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.CASCADE, related_name='lines', to='orders.order')),
             ],
             options={
                 'ordering': ['id'],
@@ -229,7 +230,7 @@ class Migration(migrations.Migration):
             name='Product',
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('sku', models.CharField(max_length=40, unique=True)),
+                ('sku', models.CharField(max_length=40)),
                 ('name', models.CharField(max_length=120)),
                 ('price_minor', models.BigIntegerField()),
                 ('currency', models.CharField(max_length=3)),
@@ -288,10 +289,6 @@ class Migration(migrations.Migration):
             model_name='order',
             index=models.Index(fields=['status', '-id'], name='order_status_newest'),
         ),
-        migrations.AddIndex(
-            model_name='order',
-            index=models.Index(fields=['placed_at'], name='order_placed'),
-        ),
         migrations.AddConstraint(
             model_name='order',
             constraint=models.UniqueConstraint(fields=('client', 'idempotency_key'), name='order_once_per_key'),
@@ -299,6 +296,14 @@ class Migration(migrations.Migration):
         migrations.AddConstraint(
             model_name='order',
             constraint=models.CheckConstraint(condition=models.Q(('total_minor__gt', 0)), name='order_total_positive'),
+        ),
+        migrations.AddIndex(
+            model_name='order',
+            index=django.contrib.postgres.indexes.BrinIndex(autosummarize=True, fields=['placed_at'], name='order_placed', pages_per_range=32),
+        ),
+        migrations.AddConstraint(
+            model_name='order',
+            constraint=models.UniqueConstraint(fields=('number',), name='order_once_per_number'),
         ),
         pgtrigger.migrations.AddTrigger(
             model_name='order',
@@ -324,13 +329,13 @@ class Migration(migrations.Migration):
             model_name='fact',
             index=models.Index(condition=models.Q(('relayed_at__isnull', True)), fields=['number'], name='fact_not_relayed'),
         ),
-        migrations.AddIndex(
-            model_name='fact',
-            index=models.Index(fields=['at'], name='fact_at'),
-        ),
         migrations.AddConstraint(
             model_name='fact',
             constraint=models.UniqueConstraint(condition=models.Q(('number__isnull', False)), fields=('number',), name='fact_number_once'),
+        ),
+        migrations.AddIndex(
+            model_name='fact',
+            index=django.contrib.postgres.indexes.BrinIndex(autosummarize=True, fields=['at'], name='fact_at', pages_per_range=32),
         ),
         pgtrigger.migrations.AddTrigger(
             model_name='fact',
@@ -359,5 +364,9 @@ class Migration(migrations.Migration):
         pgtrigger.migrations.AddTrigger(
             model_name='timelineentry',
             trigger=pgtrigger.compiler.Trigger(name='append_only', sql=pgtrigger.compiler.UpsertTriggerSql(func="RAISE EXCEPTION 'pgtrigger: Cannot update or delete rows from % table', TG_TABLE_NAME;", hash='30e263ef4ce5fb161599b92350c33b387eaad04b', operation='UPDATE OR DELETE', pgid='pgtrigger_append_only_b6848', table='orders_timelineentry', when='BEFORE')),
+        ),
+        migrations.AddConstraint(
+            model_name='product',
+            constraint=models.UniqueConstraint(fields=('sku',), name='product_once_per_sku'),
         ),
     ]

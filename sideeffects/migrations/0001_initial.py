@@ -60,7 +60,7 @@ class Migration(migrations.Migration):
                 ('error_code', models.CharField(blank=True, db_default='', default='', max_length=60)),
                 ('error_message', models.CharField(blank=True, db_default='', default='', max_length=300)),
                 ('delivered_at', models.DateTimeField(null=True)),
-                ('fact', models.ForeignKey(db_column='event_id', on_delete=django.db.models.deletion.PROTECT, related_name='deliveries', to='orders.fact')),
+                ('fact', models.ForeignKey(db_column='event_id', db_constraint=False, db_index=False, on_delete=django.db.models.deletion.PROTECT, related_name='deliveries', to='orders.fact')),
             ],
             options={
                 'verbose_name_plural': 'deliveries',

@@ -5,6 +5,7 @@ Who writes these rows: see ``fulfillment.engine``. The models of other files are
 
 from typing import ClassVar
 
+import pgtrigger
 from django.db import models
 from django.db.models import Q
 
@@ -63,12 +64,30 @@ DECIDED_BY_PERSONS = (
 OPEN = (SagaState.RUNNING, SagaState.COMPENSATING, SagaState.NEEDS_ATTENTION)
 
 
+DUE_FROM_LAG_S = 40  # more than a lease and a round of the sweep
+
+
+def _due_from_follows() -> pgtrigger.Trigger:
+    """Whoever writes ``wake_at`` (this code, older code, a person with SQL) keeps ``due_from`` right in the same statement."""
+    lags = f"NEW.due_from < NEW.wake_at - interval '{DUE_FROM_LAG_S} seconds'"
+    wrong = f"((NEW.due_from IS NULL) <> (NEW.wake_at IS NULL) OR NEW.due_from > NEW.wake_at OR {lags})"
+    return pgtrigger.Trigger(
+        name="due_from_follows",
+        when=pgtrigger.Before,
+        operation=pgtrigger.Insert | pgtrigger.Update,
+        condition=pgtrigger.Condition(wrong),
+        func="NEW.due_from = NEW.wake_at; RETURN NEW;",
+    )
+
+
 class Saga(models.Model):
     """All steps of one order: the steps forward and, if it turns back, their compensations.
 
     ``nonce``: a part of its idempotency keys, so that no other saga has the same (``fulfillment.keys``). Empty: the saga is older than nonces.
     ``epoch``: numbers the runs. One half of the fencing token (``fulfillment.engine.claim``).
     ``wake_at``: when the sweep inspects the saga if nothing else has moved it. NULL only when nothing is left to do, or an incident is open.
+    ``due_from``: what the index of due sagas has: ``wake_at``, or an instant up to ``DUE_FROM_LAG_S`` before it; NULL as ``wake_at`` is. Each step moves ``wake_at``.
+    Because ``due_from`` stays, that update writes no index (PostgreSQL calls it HOT). The sweep moves it up where it meets a saga that is not due yet.
     ``launched_at``: when its message was published last. NULL: the broker did not take it. ``relaunches``: launches without any progress since.
     ``plan``: the steps as they were when the saga was opened, with their providers. ``release``: of the code that opened it.
     ``left_since``: since when every process that has met it has left it to others, because its code does not serve it.
@@ -82,6 +101,7 @@ class Saga(models.Model):
     state = models.CharField(max_length=20, choices=SagaState, default=SagaState.RUNNING, db_default=SagaState.RUNNING)
     epoch = models.PositiveIntegerField(default=1, db_default=1)
     wake_at = models.DateTimeField(null=True)
+    due_from = models.DateTimeField(null=True, editable=False)
     launched_at = models.DateTimeField(null=True)
     relaunches = models.PositiveIntegerField(default=0, db_default=0)
     plan = models.JSONField()
@@ -100,7 +120,7 @@ class Saga(models.Model):
     class Meta:
         permissions: ClassVar = [(f"decide_{verb}", f"Can decide: {verb.replace('_', ' ')}") for verb in DECIDED_BY_PERSONS]
         indexes: ClassVar = [
-            models.Index(fields=["wake_at", "id"], condition=Q(wake_at__isnull=False), name="saga_due"),
+            models.Index(fields=["due_from", "id"], condition=Q(due_from__isnull=False), name="saga_due"),
             models.Index(fields=["held_by", "id"], condition=~Q(held_by=""), name="saga_held"),
             models.Index(fields=["state", "opened_at"], condition=Q(state__in=OPEN), name="saga_open"),
         ]
@@ -109,6 +129,7 @@ class Saga(models.Model):
                 condition=Q(wake_at__isnull=False) | Q(state__in=[*FINAL, SagaState.NEEDS_ATTENTION]), name="saga_open_has_wake_at"
             )
         ]
+        triggers: ClassVar = [_due_from_follows()]
 
     def __str__(self) -> str:
         return f"saga {self.pk} ({self.state}, epoch {self.epoch})"

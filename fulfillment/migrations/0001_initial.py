@@ -172,6 +172,7 @@ class Migration(migrations.Migration):
                 ('state', models.CharField(choices=[('running', 'Running'), ('compensating', 'Compensating'), ('completed', 'Completed'), ('compensated', 'Compensated'), ('needs_attention', 'Needs attention'), ('closed_by_operator', 'Closed by an operator')], db_default='running', default='running', max_length=20)),
                 ('epoch', models.PositiveIntegerField(db_default=1, default=1)),
                 ('wake_at', models.DateTimeField(null=True)),
+                ('due_from', models.DateTimeField(editable=False, null=True)),
                 ('launched_at', models.DateTimeField(null=True)),
                 ('relaunches', models.PositiveIntegerField(db_default=0, default=0)),
                 ('plan', models.JSONField()),
@@ -344,10 +345,6 @@ class Migration(migrations.Migration):
         ),
         migrations.AddIndex(
             model_name='saga',
-            index=models.Index(condition=models.Q(('wake_at__isnull', False)), fields=['wake_at', 'id'], name='saga_due'),
-        ),
-        migrations.AddIndex(
-            model_name='saga',
             index=models.Index(condition=models.Q(('held_by', ''), _negated=True), fields=['held_by', 'id'], name='saga_held'),
         ),
         migrations.AddIndex(
@@ -357,6 +354,10 @@ class Migration(migrations.Migration):
         migrations.AddConstraint(
             model_name='saga',
             constraint=models.CheckConstraint(condition=models.Q(('wake_at__isnull', False), ('state__in', ['completed', 'compensated', 'closed_by_operator', 'needs_attention']), _connector='OR'), name='saga_open_has_wake_at'),
+        ),
+        migrations.AddIndex(
+            model_name='saga',
+            index=models.Index(condition=models.Q(('due_from__isnull', False)), fields=['due_from', 'id'], name='saga_due'),
         ),
         migrations.AddConstraint(
             model_name='steprecord',
@@ -373,5 +374,9 @@ class Migration(migrations.Migration):
         pgtrigger.migrations.AddTrigger(
             model_name='stockmovement',
             trigger=pgtrigger.compiler.Trigger(name='append_only', sql=pgtrigger.compiler.UpsertTriggerSql(func="RAISE EXCEPTION 'pgtrigger: Cannot update or delete rows from % table', TG_TABLE_NAME;", hash='24f5c24b1674de40aec4c4dd7ae28710c27dc361', operation='UPDATE OR DELETE', pgid='pgtrigger_append_only_ef12c', table='fulfillment_stockmovement', when='BEFORE')),
+        ),
+        pgtrigger.migrations.AddTrigger(
+            model_name='saga',
+            trigger=pgtrigger.compiler.Trigger(name='due_from_follows', sql=pgtrigger.compiler.UpsertTriggerSql(condition="WHEN ((NEW.due_from IS NULL) <> (NEW.wake_at IS NULL) OR NEW.due_from > NEW.wake_at OR NEW.due_from < NEW.wake_at - interval '40 seconds')", func='NEW.due_from = NEW.wake_at; RETURN NEW;', hash='5714368de426f3284b431ba1ddace2686b5f7f41', operation='INSERT OR UPDATE', pgid='pgtrigger_due_from_follows_1a142', table='fulfillment_saga', when='BEFORE')),
         ),
     ]

@@ -86,7 +86,7 @@ class Saga(models.Model):
     ``nonce``: a part of its idempotency keys, so that no other saga has the same (``fulfillment.keys``). Empty: the saga is older than nonces.
     ``epoch``: numbers the runs. One half of the fencing token (``fulfillment.engine.claim``).
     ``wake_at``: when the sweep inspects the saga if nothing else has moved it. NULL only when nothing is left to do, or an incident is open.
-    ``due_from``: what the index of due sagas has: ``wake_at``, or an instant up to ``DUE_FROM_LAG_S`` before it; NULL as ``wake_at`` is. Each step moves ``wake_at``.
+    ``due_from``: what the index of due sagas has: ``wake_at``, or an instant up to ``DUE_FROM_LAG_S`` before it; NULL as ``wake_at`` is. A step moves ``wake_at``.
     Because ``due_from`` stays, that update writes no index (PostgreSQL calls it HOT). The sweep moves it up where it meets a saga that is not due yet.
     ``launched_at``: when its message was published last. NULL: the broker did not take it. ``relaunches``: launches without any progress since.
     ``plan``: the steps as they were when the saga was opened, with their providers. ``release``: of the code that opened it.

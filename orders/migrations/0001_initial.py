@@ -1,4 +1,7 @@
-"""The one clock and the order numbers come before any table that uses them."""
+"""The one clock and the order numbers come before any table that uses them.
+
+Columns that change together stand together, at the end of their table: an UPDATE logs what lies between the first and the last byte that has changed.
+"""
 
 import django.contrib.postgres.fields
 import django.contrib.postgres.indexes
@@ -104,12 +107,13 @@ class Migration(migrations.Migration):
             name='Order',
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('client', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.PROTECT, related_name='orders', to=settings.AUTH_USER_MODEL)),
+                ('total_minor', models.BigIntegerField()),
+                ('placed_at', models.DateTimeField(db_default=orders.clock.ShopNow())),
+                ('digest_version', models.PositiveSmallIntegerField(db_default=1)),
                 ('number', models.CharField(max_length=20)),
                 ('reference', models.CharField(blank=True, db_default='', default='', max_length=80)),
-                ('status', models.CharField(choices=[('placed', 'Placed'), ('processing', 'Processing'), ('fulfilled', 'Fulfilled'), ('compensating', 'Compensating'), ('payment_failed', 'Payment failed'), ('inventory_failed', 'Inventory failed'), ('shipping_failed', 'Shipping failed'), ('failed', 'Failed'), ('cancelled', 'Cancelled')], db_default='placed', default='placed', max_length=20)),
-                ('failure_code', models.CharField(blank=True, db_default='', default='', max_length=60)),
                 ('currency', models.CharField(max_length=3)),
-                ('total_minor', models.BigIntegerField()),
                 ('customer_email', models.EmailField(max_length=254)),
                 ('customer_name', models.CharField(max_length=120)),
                 ('shipping_address', models.JSONField()),
@@ -117,12 +121,11 @@ class Migration(migrations.Migration):
                 ('idempotency_key', models.CharField(max_length=255)),
                 ('request_digest', models.CharField(max_length=64)),
                 ('digest', models.CharField(blank=True, db_default='', max_length=64)),
-                ('digest_version', models.PositiveSmallIntegerField(db_default=1)),
                 ('correlation_id', models.CharField(max_length=64)),
-                ('placed_at', models.DateTimeField(db_default=orders.clock.ShopNow())),
+                ('failure_code', models.CharField(blank=True, db_default='', default='', max_length=60)),
+                ('status', models.CharField(choices=[('placed', 'Placed'), ('processing', 'Processing'), ('fulfilled', 'Fulfilled'), ('compensating', 'Compensating'), ('payment_failed', 'Payment failed'), ('inventory_failed', 'Inventory failed'), ('shipping_failed', 'Shipping failed'), ('failed', 'Failed'), ('cancelled', 'Cancelled')], db_default='placed', default='placed', max_length=20)),
                 ('updated_at', models.DateTimeField(db_default=orders.clock.ShopNow())),
                 ('finished_at', models.DateTimeField(null=True)),
-                ('client', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.PROTECT, related_name='orders', to=settings.AUTH_USER_MODEL)),
             ],
             options={
                 'ordering': ['-id'],
@@ -180,14 +183,14 @@ class Migration(migrations.Migration):
             name='Fact',
             fields=[
                 ('id', models.UUIDField(primary_key=True, serialize=False)),
-                ('type', models.CharField(max_length=60)),
+                ('order', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='facts', to='orders.order')),
+                ('at', models.DateTimeField(db_default=orders.clock.ShopNow())),
                 ('version', models.PositiveSmallIntegerField()),
+                ('type', models.CharField(max_length=60)),
                 ('correlation_id', models.CharField(max_length=64)),
                 ('payload', models.JSONField()),
-                ('at', models.DateTimeField(db_default=orders.clock.ShopNow())),
                 ('number', models.BigIntegerField(null=True)),
                 ('relayed_at', models.DateTimeField(null=True)),
-                ('order', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='facts', to='orders.order')),
             ],
             options={
                 'ordering': ['at'],
@@ -197,13 +200,13 @@ class Migration(migrations.Migration):
             name='OrderLine',
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('sku', models.CharField(max_length=40)),
-                ('name', models.CharField(max_length=120)),
-                ('quantity', models.PositiveIntegerField()),
+                ('order', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.CASCADE, related_name='lines', to='orders.order')),
                 ('unit_price_minor', models.BigIntegerField()),
+                ('quantity', models.PositiveIntegerField()),
                 ('client_id', models.IntegerField(editable=False, null=True)),
                 ('placed_at', models.DateTimeField(editable=False, null=True)),
-                ('order', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.CASCADE, related_name='lines', to='orders.order')),
+                ('sku', models.CharField(max_length=40)),
+                ('name', models.CharField(max_length=120)),
             ],
             options={
                 'ordering': ['id'],

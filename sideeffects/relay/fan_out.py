@@ -53,9 +53,14 @@ def _is_lost(at: datetime, lost_before: datetime | None, now: datetime) -> bool:
 
 def _number(mark: LowWater) -> None:
     now = shop_now()
-    if len(facts.number_committed(NUMBERED_AT_ONCE, mark.since, now)) < NUMBERED_AT_ONCE:
-        mark.behind(lambda after, up_to: facts.number_committed(A_PAGE, after, up_to))
+    if len(facts.number_committed(NUMBERED_AT_ONCE, mark.since, now, _complete)) < NUMBERED_AT_ONCE:
+        mark.behind(lambda after, up_to: facts.number_committed(A_PAGE, after, up_to, _complete))
         mark.reached(now)
+
+
+def _complete(page: list[Fact]) -> set[uuid.UUID]:
+    """Those of which every delivery has its row: most facts, because the messages went out with their commit."""
+    return {fact.pk for fact, lacking in _lacking(page) if not lacking}
 
 
 def _relay(keys: Sequence[uuid.UUID], lost_before: datetime | None) -> list[uuid.UUID]:

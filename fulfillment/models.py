@@ -169,7 +169,7 @@ class StepState(models.TextChoices):
 
 
 class StepRecord(models.Model):
-    """One step in one saga's journal, and its compensation.
+    """One step in one saga's journal, and its compensation. The statement that inserts the saga inserts its records, so there is no foreign key.
 
     ``claim``: written by the one start that may record the outcome of this try. The other half of the fencing token (``fulfillment.engine.claim``).
     ``scheduled_at``: the first, durable schedule under ``do_key``. The provider's key window counts from it.
@@ -181,7 +181,7 @@ class StepRecord(models.Model):
     ``evidence``: what a person has given for a state that was set by hand.
     """
 
-    saga = models.ForeignKey(Saga, models.CASCADE, related_name="records", db_index=False)
+    saga = models.ForeignKey(Saga, models.CASCADE, related_name="records", db_index=False, db_constraint=False)
     position = models.PositiveSmallIntegerField()
     name = models.CharField(max_length=40)
     state = models.CharField(max_length=30, choices=StepState, default=StepState.PENDING, db_default=StepState.PENDING)

@@ -206,12 +206,12 @@ def _of_its_order() -> pgtrigger.Trigger:
 
 
 class OrderLine(models.Model):
-    """A product as it was when it was ordered.
+    """A product as it was when it was ordered. The transaction that inserts the order inserts its lines, so there is no foreign key.
 
     ``client_id``, ``placed_at``: of the order, which keeps both for ever. The database copies them, for one index: the orders of a client in which a product is.
     """
 
-    order = models.ForeignKey(Order, models.CASCADE, related_name="lines", db_index=False)
+    order = models.ForeignKey(Order, models.CASCADE, related_name="lines", db_index=False, db_constraint=False)
     sku = models.CharField(max_length=40)
     name = models.CharField(max_length=120)
     quantity = models.PositiveIntegerField()

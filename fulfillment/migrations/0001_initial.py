@@ -203,7 +203,7 @@ class Migration(migrations.Migration):
             name='StepRecord',
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('saga', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.CASCADE, related_name='records', to='fulfillment.saga')),
+                ('saga', models.ForeignKey(db_constraint=False, db_index=False, on_delete=django.db.models.deletion.CASCADE, related_name='records', to='fulfillment.saga')),
                 ('position', models.PositiveSmallIntegerField()),
                 ('do_attempt', models.PositiveSmallIntegerField(db_default=1, default=1)),
                 ('compensation_attempt', models.PositiveSmallIntegerField(db_default=1, default=1)),

@@ -20,15 +20,18 @@ class LedgerEntry(models.Model):
     order = models.ForeignKey("orders.Order", models.PROTECT, related_name="ledger")
     step = models.CharField(max_length=40)
     operation = models.CharField(max_length=12, choices=Operation)
-    key = models.CharField(max_length=120, unique=True)
+    key = models.CharField(max_length=120)
     amount_minor = models.BigIntegerField()
-    by_hand = models.BooleanField(default=False)
+    by_hand = models.BooleanField(default=False, db_default=False)
     at = models.DateTimeField(db_default=ShopNow())
 
     class Meta:
         ordering: ClassVar = ["id"]
         verbose_name_plural = "ledger entries"
-        constraints: ClassVar = [models.CheckConstraint(condition=models.Q(amount_minor__gt=0), name="ledger_amount_positive")]
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["key"], name="ledger_once_per_key"),
+            models.CheckConstraint(condition=models.Q(amount_minor__gt=0), name="ledger_amount_positive"),
+        ]
         triggers: ClassVar = [pgtrigger.Protect(name="ledger_immutable", operation=pgtrigger.Update | pgtrigger.Delete)]
 
     def __str__(self) -> str:

@@ -5,6 +5,7 @@ Who writes these rows: see ``fulfillment.engine``. The models of other files are
 
 from typing import ClassVar
 
+import pgtrigger
 from django.db import models
 from django.db.models import Q
 
@@ -63,12 +64,30 @@ DECIDED_BY_PERSONS = (
 OPEN = (SagaState.RUNNING, SagaState.COMPENSATING, SagaState.NEEDS_ATTENTION)
 
 
+DUE_FROM_LAG_S = 40  # more than a lease and a round of the sweep
+
+
+def _due_from_follows() -> pgtrigger.Trigger:
+    """Whoever writes ``wake_at`` (this code, older code, a person with SQL) keeps ``due_from`` right in the same statement."""
+    lags = f"NEW.due_from < NEW.wake_at - interval '{DUE_FROM_LAG_S} seconds'"
+    wrong = f"((NEW.due_from IS NULL) <> (NEW.wake_at IS NULL) OR NEW.due_from > NEW.wake_at OR {lags})"
+    return pgtrigger.Trigger(
+        name="due_from_follows",
+        when=pgtrigger.Before,
+        operation=pgtrigger.Insert | pgtrigger.Update,
+        condition=pgtrigger.Condition(wrong),
+        func="NEW.due_from = NEW.wake_at; RETURN NEW;",
+    )
+
+
 class Saga(models.Model):
     """All steps of one order: the steps forward and, if it turns back, their compensations.
 
     ``nonce``: a part of its idempotency keys, so that no other saga has the same (``fulfillment.keys``). Empty: the saga is older than nonces.
     ``epoch``: numbers the runs. One half of the fencing token (``fulfillment.engine.claim``).
     ``wake_at``: when the sweep inspects the saga if nothing else has moved it. NULL only when nothing is left to do, or an incident is open.
+    ``due_from``: what the index of due sagas has: ``wake_at``, or an instant up to ``DUE_FROM_LAG_S`` before it; NULL as ``wake_at`` is. A step moves ``wake_at``.
+    Because ``due_from`` stays, that update writes no index (PostgreSQL calls it HOT). The sweep moves it up where it meets a saga that is not due yet.
     ``launched_at``: when its message was published last. NULL: the broker did not take it. ``relaunches``: launches without any progress since.
     ``plan``: the steps as they were when the saga was opened, with their providers. ``release``: of the code that opened it.
     ``left_since``: since when every process that has met it has left it to others, because its code does not serve it.
@@ -79,16 +98,17 @@ class Saga(models.Model):
 
     order = models.OneToOneField("orders.Order", models.CASCADE, related_name="saga")
     nonce = models.CharField(max_length=10, blank=True, default="", db_default="")
-    state = models.CharField(max_length=20, choices=SagaState, default=SagaState.RUNNING)
-    epoch = models.PositiveIntegerField(default=1)
+    state = models.CharField(max_length=20, choices=SagaState, default=SagaState.RUNNING, db_default=SagaState.RUNNING)
+    epoch = models.PositiveIntegerField(default=1, db_default=1)
     wake_at = models.DateTimeField(null=True)
+    due_from = models.DateTimeField(null=True, editable=False)
     launched_at = models.DateTimeField(null=True)
-    relaunches = models.PositiveIntegerField(default=0)
+    relaunches = models.PositiveIntegerField(default=0, db_default=0)
     plan = models.JSONField()
     release = models.PositiveIntegerField(db_default=1)
     left_since = models.DateTimeField(null=True)
     cancel_requested_at = models.DateTimeField(null=True)
-    failure = models.CharField(max_length=20, blank=True)
+    failure = models.CharField(max_length=20, blank=True, default="", db_default="")
     failed_step = models.CharField(max_length=40, blank=True, default="", db_default="")
     deadline_at = models.DateTimeField(null=True)
     held_by = models.CharField(max_length=120, blank=True, default="", db_default="")
@@ -100,7 +120,7 @@ class Saga(models.Model):
     class Meta:
         permissions: ClassVar = [(f"decide_{verb}", f"Can decide: {verb.replace('_', ' ')}") for verb in DECIDED_BY_PERSONS]
         indexes: ClassVar = [
-            models.Index(fields=["wake_at", "id"], condition=Q(wake_at__isnull=False), name="saga_due"),
+            models.Index(fields=["due_from", "id"], condition=Q(due_from__isnull=False), name="saga_due"),
             models.Index(fields=["held_by", "id"], condition=~Q(held_by=""), name="saga_held"),
             models.Index(fields=["state", "opened_at"], condition=Q(state__in=OPEN), name="saga_open"),
         ]
@@ -109,6 +129,7 @@ class Saga(models.Model):
                 condition=Q(wake_at__isnull=False) | Q(state__in=[*FINAL, SagaState.NEEDS_ATTENTION]), name="saga_open_has_wake_at"
             )
         ]
+        triggers: ClassVar = [_due_from_follows()]
 
     def __str__(self) -> str:
         return f"saga {self.pk} ({self.state}, epoch {self.epoch})"
@@ -148,7 +169,7 @@ class StepState(models.TextChoices):
 
 
 class StepRecord(models.Model):
-    """One step in one saga's journal, and its compensation.
+    """One step in one saga's journal, and its compensation. The statement that inserts the saga inserts its records, so there is no foreign key.
 
     ``claim``: written by the one start that may record the outcome of this try. The other half of the fencing token (``fulfillment.engine.claim``).
     ``scheduled_at``: the first, durable schedule under ``do_key``. The provider's key window counts from it.
@@ -160,15 +181,15 @@ class StepRecord(models.Model):
     ``evidence``: what a person has given for a state that was set by hand.
     """
 
-    saga = models.ForeignKey(Saga, models.CASCADE, related_name="records")
+    saga = models.ForeignKey(Saga, models.CASCADE, related_name="records", db_index=False, db_constraint=False)
     position = models.PositiveSmallIntegerField()
     name = models.CharField(max_length=40)
-    state = models.CharField(max_length=30, choices=StepState, default=StepState.PENDING)
+    state = models.CharField(max_length=30, choices=StepState, default=StepState.PENDING, db_default=StepState.PENDING)
     do_key = models.CharField(max_length=80)
     do_attempt = models.PositiveSmallIntegerField(default=1, db_default=1)
-    tries = models.PositiveIntegerField(default=0)
-    waits = models.PositiveIntegerField(default=0)
-    doubt = models.BooleanField(default=False)
+    tries = models.PositiveIntegerField(default=0, db_default=0)
+    waits = models.PositiveIntegerField(default=0, db_default=0)
+    doubt = models.BooleanField(default=False, db_default=False)
     claim = models.UUIDField(null=True)
     scheduled_at = models.DateTimeField(null=True)
     first_started_at = models.DateTimeField(null=True)
@@ -176,25 +197,23 @@ class StepRecord(models.Model):
     asked_until = models.DateTimeField(null=True)
     outcome_at = models.DateTimeField(null=True)
     receipt = models.JSONField(null=True)
-    error_code = models.CharField(max_length=60, blank=True)
-    error_message = models.CharField(max_length=300, blank=True)
-    compensation_key = models.CharField(max_length=86, blank=True)
-    compensation_attempt = models.PositiveSmallIntegerField(default=1)
-    compensation_tries = models.PositiveIntegerField(default=0)
-    compensation_doubt = models.BooleanField(default=False)
+    error_code = models.CharField(max_length=60, blank=True, default="", db_default="")
+    error_message = models.CharField(max_length=300, blank=True, default="", db_default="")
+    compensation_key = models.CharField(max_length=86, blank=True, default="", db_default="")
+    compensation_attempt = models.PositiveSmallIntegerField(default=1, db_default=1)
+    compensation_tries = models.PositiveIntegerField(default=0, db_default=0)
+    compensation_doubt = models.BooleanField(default=False, db_default=False)
     compensation_amount_minor = models.BigIntegerField(null=True)
     compensation_scheduled_at = models.DateTimeField(null=True)
     compensation_asked_until = models.DateTimeField(null=True)
     compensation_refused_at = models.DateTimeField(null=True)
     compensation_receipt = models.JSONField(null=True)
-    evidence = models.CharField(max_length=300, blank=True)
+    evidence = models.CharField(max_length=300, blank=True, default="", db_default="")
 
     class Meta:
         ordering: ClassVar = ["position"]
-        constraints: ClassVar = [
-            models.UniqueConstraint(fields=["saga", "position"], name="record_once_per_position"),
-            models.UniqueConstraint(fields=["saga", "name"], name="record_once_per_step"),
-        ]
+        # A plan has a name once (``fulfillment.checks``), so one record per position is one per step.
+        constraints: ClassVar = [models.UniqueConstraint(fields=["saga", "position"], name="record_once_per_position")]
 
     def __str__(self) -> str:
         return f"{self.name} {self.state}"
@@ -207,7 +226,7 @@ class PastAttempt(models.Model):
     ``amount_minor``: what it was for. NULL: no amount. ``started_at``: its last try. ``asked_until``: after this instant none of its tries can have sent anything.
     """
 
-    record = models.ForeignKey(StepRecord, models.CASCADE, related_name="past_attempts")
+    record = models.ForeignKey(StepRecord, models.CASCADE, related_name="past_attempts", db_index=False)
     compensating = models.BooleanField()
     attempt = models.PositiveSmallIntegerField()
     key = models.CharField(max_length=86)

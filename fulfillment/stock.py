@@ -24,7 +24,7 @@ class StockLevel(models.Model):
     adds only to it; the trigger ``movement_owed`` then makes the movement.
     """
 
-    sku = models.CharField(max_length=40, unique=True)
+    sku = models.CharField(max_length=40)
     on_hand = models.IntegerField()
     reserved = models.IntegerField(default=0)
     received = models.IntegerField(db_default=0)
@@ -51,6 +51,7 @@ class StockLevel(models.Model):
         ]
         ordering: ClassVar = ["sku"]
         constraints: ClassVar = [
+            models.UniqueConstraint(fields=["sku"], name="stock_once_per_sku"),
             models.CheckConstraint(condition=models.Q(reserved__gte=0) & models.Q(on_hand__gte=F("reserved")), name="stock_never_oversold"),
         ]
 
@@ -73,7 +74,7 @@ class Reservation(models.Model):
     order_number = models.CharField(max_length=20)
     sku = models.CharField(max_length=40)
     quantity = models.PositiveIntegerField()
-    state = models.CharField(max_length=10, choices=State, default=State.HELD)
+    state = models.CharField(max_length=10, choices=State, default=State.HELD, db_default=State.HELD)
 
     class Meta:
         constraints: ClassVar = [models.UniqueConstraint(fields=["order_number", "sku"], name="reservation_once_per_sku")]

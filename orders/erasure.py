@@ -92,4 +92,4 @@ def _facts(order: Order, marks: re.Pattern[str]) -> Changes:
         public = {name: value for name, value in fact.payload.items() if name in PUBLIC}
         correlation_id = without(marks, fact.correlation_id)
         if (public, correlation_id) != (fact.payload, fact.correlation_id):
-            yield fact, {"payload": public, "correlation_id": correlation_id}
+            yield Fact.objects.filter(pk=fact.pk), {"payload": public, "correlation_id": correlation_id}

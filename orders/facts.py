@@ -4,25 +4,23 @@ Who hears of a fact, and whether they have heard, is no business of the core: it
 personal data.
 """
 
+import uuid
+from collections.abc import Callable, Collection
 from datetime import datetime
 from typing import ClassVar
 
 import pgtrigger
+from django.contrib.postgres.indexes import BrinIndex
 from django.db import connection, models
 from django.db.models import Q
 
 from orders.clock import ShopNow
 from orders.events import OrderFulfilled
 
-# One statement. A sequence would give a number before the commit, and whoever reads on from the highest number that they have seen would skip a late commit.
-# Rows that somebody holds are left for the next round.
+# A sequence would give a number before the commit, and whoever reads on from the highest number that they have seen would skip a late commit.
 NUMBER = """
-WITH fresh AS (
-    SELECT id, row_number() OVER (ORDER BY at, id) AS place
-    FROM (SELECT id, at FROM orders_fact WHERE number IS NULL AND at > %s AND at <= %s ORDER BY at, id LIMIT %s FOR NO KEY UPDATE SKIP LOCKED) unnumbered
-)
-UPDATE orders_fact SET number = (SELECT coalesce(max(number), 0) FROM orders_fact) + place FROM fresh WHERE orders_fact.id = fresh.id
-RETURNING number
+UPDATE orders_fact SET number = given.number, relayed_at = CASE WHEN given.relayed THEN shop_now() END
+FROM unnest(%s::uuid[], %s::bigint[], %s::boolean[]) AS given(id, number, relayed) WHERE orders_fact.id = given.id
 """
 
 
@@ -52,7 +50,7 @@ class Fact(models.Model):
         indexes: ClassVar = [
             models.Index(fields=["at", "id"], condition=Q(number__isnull=True), name="fact_unnumbered"),
             models.Index(fields=["number"], condition=Q(relayed_at__isnull=True), name="fact_not_relayed"),
-            models.Index(fields=["at"], name="fact_at"),
+            BrinIndex(fields=["at"], pages_per_range=32, autosummarize=True, name="fact_at"),
         ]
         triggers: ClassVar = [
             pgtrigger.ReadOnly(name="frozen", exclude=["number", "relayed_at"]),
@@ -63,6 +61,9 @@ class Fact(models.Model):
         return f"{self.type} {self.id}"
 
 
+Relayed = Callable[[list[Fact]], Collection[uuid.UUID]]
+
+
 def record(fact: OrderFulfilled, order_id: int, correlation_id: str) -> None:
     """Insert the fact in the caller's transaction. Recording it again inserts nothing."""
     row = Fact(
@@ -71,14 +72,22 @@ def record(fact: OrderFulfilled, order_id: int, correlation_id: str) -> None:
     Fact.objects.bulk_create([row], ignore_conflicts=True)
 
 
-def number_committed(limit: int, after: datetime | None, up_to: datetime) -> list[int]:
+def number_committed(limit: int, after: datetime | None, up_to: datetime, relayed: Relayed | None = None) -> list[int]:
     """Give the next numbers to facts that have none, of those that became true after ``after`` (None: ever) and until ``up_to``; returns the numbers.
 
+    ``relayed`` is asked which of them, with their numbers, need no relay: one update of the row does both. Rows that somebody holds are left for the next round.
     Two at once never give one number twice: the slower one's transaction fails.
     """
-    with connection.cursor() as cursor:
-        cursor.execute(NUMBER, [after or "-infinity", up_to, limit])
-        return [number for (number,) in cursor.fetchall()]
+    since = Q(at__gt=after) if after else Q()
+    waiting = Fact.objects.filter(since, number__isnull=True, at__lte=up_to).order_by("at", "id").only("id", "at")
+    fresh = list(waiting.select_for_update(no_key=True, skip_locked=True)[:limit])
+    for number, fact in enumerate(fresh, next_number() if fresh else 0):
+        fact.number = number
+    done = relayed(fresh) if relayed and fresh else set()
+    if fresh:
+        with connection.cursor() as cursor:
+            cursor.execute(NUMBER, [[fact.pk for fact in fresh], [fact.number for fact in fresh], [fact.pk in done for fact in fresh]])
+    return [fact.number for fact in fresh if fact.number]
 
 
 def next_number() -> int:

@@ -4,6 +4,7 @@ from typing import Any, ClassVar
 
 import pgtrigger
 from django.conf import settings
+from django.contrib.postgres.indexes import BrinIndex
 from django.db import models
 from django.db.models import F
 from django.db.models.expressions import OrderBy
@@ -86,7 +87,7 @@ class Status(models.TextChoices):
 class Product(models.Model):
     """What the shop sells. ``price_minor`` in the shop's currency; an order keeps the price of its day."""
 
-    sku = models.CharField(max_length=40, unique=True)
+    sku = models.CharField(max_length=40)
     name = models.CharField(max_length=120)
     price_minor = models.BigIntegerField()
     currency = models.CharField(max_length=3)
@@ -94,7 +95,10 @@ class Product(models.Model):
 
     class Meta:
         ordering: ClassVar = ["sku"]
-        constraints: ClassVar = [models.CheckConstraint(condition=models.Q(price_minor__gt=0), name="product_price_positive")]
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["sku"], name="product_once_per_sku"),
+            models.CheckConstraint(condition=models.Q(price_minor__gt=0), name="product_price_positive"),
+        ]
 
     def __str__(self) -> str:
         return f"{self.sku} {self.name}"
@@ -134,9 +138,9 @@ class Order(models.Model):
     ``updated_at``: when this row last changed.
     """
 
-    number = models.CharField(max_length=20, unique=True)
-    reference = models.CharField(max_length=80, blank=True)
-    status = models.CharField(max_length=20, choices=Status, default=Status.PLACED)
+    number = models.CharField(max_length=20)
+    reference = models.CharField(max_length=80, blank=True, default="", db_default="")
+    status = models.CharField(max_length=20, choices=Status, default=Status.PLACED, db_default=Status.PLACED)
     failure_code = models.CharField(max_length=60, blank=True, default="", db_default="")
     currency = models.CharField(max_length=3)
     total_minor = models.BigIntegerField()
@@ -158,6 +162,7 @@ class Order(models.Model):
         ordering: ClassVar = ["-id"]
         permissions: ClassVar = [("cancel_order", "Can cancel an order"), ("forget_customer", "Can have a customer forgotten")]
         constraints: ClassVar = [
+            models.UniqueConstraint(fields=["number"], name="order_once_per_number"),
             models.UniqueConstraint(fields=["client", "idempotency_key"], name="order_once_per_key"),
             models.CheckConstraint(condition=models.Q(total_minor__gt=0), name="order_total_positive"),
         ]
@@ -170,7 +175,7 @@ class Order(models.Model):
             models.Index("client", "failure_code", *_newest_first(), condition=~models.Q(failure_code=""), name="order_client_failure"),
             models.Index(Upper("customer_email"), "client", *_newest_first(), name="order_email_client"),
             models.Index(fields=["status", "-id"], name="order_status_newest"),
-            models.Index(fields=["placed_at"], name="order_placed"),
+            BrinIndex(fields=["placed_at"], pages_per_range=32, autosummarize=True, name="order_placed"),
         ]
         triggers: ClassVar = [_status_machine(), _touched()]
 
@@ -201,12 +206,12 @@ def _of_its_order() -> pgtrigger.Trigger:
 
 
 class OrderLine(models.Model):
-    """A product as it was when it was ordered.
+    """A product as it was when it was ordered. The transaction that inserts the order inserts its lines, so there is no foreign key.
 
     ``client_id``, ``placed_at``: of the order, which keeps both for ever. The database copies them, for one index: the orders of a client in which a product is.
     """
 
-    order = models.ForeignKey(Order, models.CASCADE, related_name="lines")
+    order = models.ForeignKey(Order, models.CASCADE, related_name="lines", db_index=False, db_constraint=False)
     sku = models.CharField(max_length=40)
     name = models.CharField(max_length=120)
     quantity = models.PositiveIntegerField()

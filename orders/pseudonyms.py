@@ -10,7 +10,7 @@ from contextlib import nullcontext
 from typing import Any
 
 import pgtrigger
-from django.db.models import Model, QuerySet
+from django.db.models import QuerySet
 
 from orders.models import Order
 
@@ -18,7 +18,7 @@ FORGOTTEN = "forgotten"
 KEPT_OF_ADDRESS = ("country", "state")  # taxes depend on them
 SHORTEST_WORD = 3  # of a name: a shorter one is an initial, or a word of any sentence
 
-Changes = Iterator[tuple[Model, dict[str, Any]]]  # a row, and what stands in it instead
+Changes = Iterator[tuple[QuerySet[Any], dict[str, Any]]]  # one row, and what stands in it instead
 
 
 def marks_of(order: Order) -> re.Pattern[str]:
@@ -64,7 +64,7 @@ def changed(rows: QuerySet[Any], marks: re.Pattern[str], *fields: str) -> Change
         said = {field: getattr(row, field) for field in fields}
         instead = {field: without(marks, value) for field, value in said.items()}
         if changes := {field: value for field, value in instead.items() if value != said[field]}:
-            yield row, changes
+            yield rows.filter(pk=row.pk), changes
 
 
 def replace(about: Mapping[str, Changes], guards: Sequence[str], *, write: bool) -> Counter[str]:
@@ -78,5 +78,5 @@ def _replace(rows: Changes, *, write: bool) -> int:
     for row, changes in rows:
         count += 1
         if write:
-            type(row)._default_manager.filter(pk=row.pk).update(**changes)
+            row.update(**changes)
     return count

@@ -32,23 +32,26 @@ class EntryKind(models.TextChoices):
 
 
 class TimelineEntry(models.Model):
-    """One change. ``name`` is the step or subscriber it is about, or empty. Append-only: the database refuses updates and deletes."""
+    """One change. ``name`` is the step or subscriber it is about, or empty. Append-only: the database refuses updates and deletes.
 
-    order = models.ForeignKey("orders.Order", models.CASCADE, related_name="timeline")
+    Note: one index. In the database the primary key is (order, id), because everybody asks for the entries of an order. Whoever asks for an ``id`` alone reads the
+    whole table. There is no foreign key either: its check would lock the order once for each entry (docs/decisions/0034-fewer-bytes-per-order.md).
+    """
+
+    order = models.ForeignKey("orders.Order", models.CASCADE, related_name="timeline", db_index=False, db_constraint=False)
     at = models.DateTimeField(db_default=ShopNow())
     kind = models.CharField(max_length=12, choices=EntryKind)
-    name = models.CharField(max_length=40, blank=True)
-    from_state = models.CharField(max_length=30, blank=True)
-    to_state = models.CharField(max_length=30, blank=True)
-    epoch = models.PositiveIntegerField(default=0)
-    code = models.CharField(max_length=60, blank=True)
-    detail = models.JSONField(default=dict)
-    actor = models.CharField(max_length=80, blank=True)
+    name = models.CharField(max_length=40, blank=True, default="", db_default="")
+    from_state = models.CharField(max_length=30, blank=True, default="", db_default="")
+    to_state = models.CharField(max_length=30, blank=True, default="", db_default="")
+    epoch = models.PositiveIntegerField(default=0, db_default=0)
+    code = models.CharField(max_length=60, blank=True, default="", db_default="")
+    detail = models.JSONField(default=dict, db_default={})
+    actor = models.CharField(max_length=80, blank=True, default="", db_default="")
 
     class Meta:
         ordering: ClassVar = ["id"]
         verbose_name_plural = "timeline entries"
-        indexes: ClassVar = [models.Index(fields=["order", "id"], name="timeline_order_id")]
         triggers: ClassVar = [pgtrigger.Protect(name="append_only", operation=pgtrigger.Update | pgtrigger.Delete)]
 
     def __str__(self) -> str:

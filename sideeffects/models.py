@@ -54,19 +54,20 @@ class Delivery(models.Model):
     start that may record the outcome of this try. ``failing_since``: the first try that counts; the limit in time runs from then on.
     """
 
-    # Its column is named as in the first release, whose workers still write it while this one is being deployed.
-    fact = models.ForeignKey(Fact, models.PROTECT, related_name="deliveries", db_column="event_id")
+    # Its column is named as in the first release, whose workers still write it while this one is being deployed. No foreign key: its check would lock the fact for
+    # each delivery, and no fact is ever deleted while it has one (the trigger ``kept``).
+    fact = models.ForeignKey(Fact, models.PROTECT, related_name="deliveries", db_column="event_id", db_index=False, db_constraint=False)
     subscriber = models.CharField(max_length=40)
-    state = models.CharField(max_length=12, choices=DeliveryState, default=DeliveryState.PENDING)
-    tries = models.PositiveIntegerField(default=0)
-    relaunches = models.PositiveIntegerField(default=0)
+    state = models.CharField(max_length=12, choices=DeliveryState, default=DeliveryState.PENDING, db_default=DeliveryState.PENDING)
+    tries = models.PositiveIntegerField(default=0, db_default=0)
+    relaunches = models.PositiveIntegerField(default=0, db_default=0)
     unspent = models.PositiveIntegerField(default=0, db_default=0)
     failing_since = models.DateTimeField(null=True)
     wake_at = models.DateTimeField(null=True)
     launched_at = models.DateTimeField(null=True)
     claim = models.UUIDField(null=True)
-    error_code = models.CharField(max_length=60, blank=True)
-    error_message = models.CharField(max_length=300, blank=True)
+    error_code = models.CharField(max_length=60, blank=True, default="", db_default="")
+    error_message = models.CharField(max_length=300, blank=True, default="", db_default="")
     delivered_at = models.DateTimeField(null=True)
 
     class Meta:

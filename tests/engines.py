@@ -39,9 +39,10 @@ def pytest_load_initial_conftests(early_config: pytest.Config) -> Generator[None
 
 
 def _do_not_wait_for_the_disk(url: str) -> None:
-    """Every run makes its databases anew. What waits for the disk is asked on stacks, whose servers do."""
+    """Every run makes its databases anew. What waits for the disk is asked on stacks, whose servers do. Without full-page images, bytes of the log are counted."""
     with psycopg.connect(url, autocommit=True) as connection:
         connection.execute("ALTER SYSTEM SET fsync = off")
+        connection.execute("ALTER SYSTEM SET full_page_writes = off")
         connection.execute("SELECT pg_reload_conf()")
 
 

@@ -17,7 +17,7 @@ InDoubt. Everything else waits: whatever raises the epoch, schedules, records a 
 """
 
 from fulfillment.engine.attempt_keys import do_keys, was_refused
-from fulfillment.engine.backlog import postpone, postpone_all
+from fulfillment.engine.backlog import move_up, move_up_all, postpone, postpone_all
 from fulfillment.engine.cancellation import can_be_cancelled, cancel_outcome, request_cancel
 from fulfillment.engine.circuit_holds import open_circuit_incident, sentence_with_waiting
 from fulfillment.engine.circuit_probes import probe
@@ -64,6 +64,8 @@ __all__ = [
     "locking",
     "may_record",
     "message_dropped",
+    "move_up",
+    "move_up_all",
     "open_circuit_incident",
     "open_saga",
     "pivot_succeeded",

@@ -6,6 +6,7 @@ from typing import Any
 
 from django.conf import settings
 from django.db import connection
+from django.db.models import F
 
 from fulfillment.clock import in_seconds, patience_s
 from fulfillment.code_release import RELEASE
@@ -26,11 +27,19 @@ WITH waits AS (
             SELECT FROM fulfillment_steprecord AS r
             WHERE r.saga_id = s.id AND r.state = CASE WHEN s.failure = '' THEN 'scheduled' ELSE 'compensation_scheduled' END)
     FOR UPDATE OF s SKIP LOCKED
+), until AS (
+    SELECT s.id, waits.compensating, shop_now() + least(%(patience_s)s * 2 ^ least(s.relaunches, 16), %(cap_s)s) * interval '1 second' AS instant
+    FROM waits JOIN fulfillment_saga AS s USING (id)
 )
-UPDATE fulfillment_saga AS s
-SET wake_at = shop_now() + least(%(patience_s)s * 2 ^ least(s.relaunches, 16), %(cap_s)s) * interval '1 second'
-FROM waits WHERE s.id = waits.id
-RETURNING s.id, waits.compensating
+UPDATE fulfillment_saga AS s SET wake_at = until.instant, due_from = until.instant FROM until WHERE s.id = until.id
+RETURNING s.id, until.compensating
+"""
+MOVE_UP = """
+WITH early AS (
+    SELECT id FROM fulfillment_saga WHERE id = ANY(%(sagas)s) AND due_from < wake_at AND wake_at > shop_now() FOR NO KEY UPDATE SKIP LOCKED
+)
+UPDATE fulfillment_saga AS s SET due_from = s.wake_at FROM early WHERE s.id = early.id
+RETURNING s.id
 """
 
 
@@ -55,3 +64,17 @@ def postpone_all(sagas: Collection[int], lost_before: dict[str, datetime | None]
     with connection.cursor() as cursor:
         cursor.execute(POSTPONE, values)
         return [(saga, compensating) for saga, compensating in cursor.fetchall()]
+
+
+@transition
+def move_up_all(sagas: Collection[int]) -> set[int]:
+    """Those of ``sagas`` that are not due yet are met again when they are (``due_from``). Returns them. A locked row is passed."""
+    may_be_lost()
+    with connection.cursor() as cursor:
+        cursor.execute(MOVE_UP, {"sagas": list(sagas)})
+        return {saga for (saga,) in cursor.fetchall()}
+
+
+def move_up(saga: Saga) -> None:
+    """The saga, which is locked and was met by the sweep, is met again at its ``wake_at``, and not before."""
+    Saga.objects.filter(pk=saga.pk, due_from__lt=F("wake_at")).update(due_from=F("wake_at"))

@@ -1,7 +1,7 @@
 """Inspection: the sweep inspects one saga that is due, in a transaction of its own, and does what its journal asks for. Locked rows are not waited for."""
 
 from collections.abc import Collection
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from django.conf import settings
 from django.db import connection
@@ -30,15 +30,28 @@ class JournalIsBroken(Exception):
 def inspect_saga(saga_id: int, watch: ClockWatch | None = None, wait: str = WAIT_FOR_A_ROW) -> Launch | None:
     """Work on one saga if it is still due. Returns what is to be published. Whoever holds one of its rows is not waited for.
 
+    Afterwards its ``due_from`` lies where its ``wake_at`` does: the sweep has read the index up to here, and finds only what comes later.
+
     Raises RowsLocked: somebody else holds the saga's own row; JournalIsBroken; ClockHasJumped. What the ``watch`` has not seen pass is not taken for past.
     """
-    _begin(watch, wait)
-    waiting = Saga.objects.filter(Q(wake_at__lte=ShopNow()) | Q(wake_at__gt=in_seconds(furthest_s())), pk=saga_id)
+    now = _begin(watch, wait)
+    waiting = Saga.objects.filter(Q(due_from__lte=ShopNow()) | Q(wake_at__gt=in_seconds(furthest_s())), pk=saga_id)
     saga = engine.locking(waiting, skip_locked=True).first()
     if saga is None:
         if waiting.exists():
             raise RowsLocked
         return None
+    launch = _inspect(saga, watch) if is_due(saga.wake_at, now) else None
+    engine.move_up(saga)
+    return launch
+
+
+def is_due(wake_at: datetime | None, now: datetime) -> bool:
+    """An instant further away than any rule says was written by a clock that was ahead. It is due."""
+    return wake_at is not None and not now < wake_at <= now + timedelta(seconds=furthest_s())
+
+
+def _inspect(saga: Saga, watch: ClockWatch | None) -> Launch | None:
     if engine.border(saga) is None and not engine.is_newer(saga) and not engine.left_at_its_end(saga):
         raise JournalIsBroken("It is due, and no step of it is left to do")
     if _may_still_wait_in_its_queue(saga):
@@ -59,19 +72,28 @@ def postpone(sagas: Collection[int], watch: ClockWatch | None = None) -> set[int
     return {saga_id for saga_id, _ in waits}
 
 
-def _begin(watch: ClockWatch | None, wait: str) -> None:
-    """The first statement of an inspection: it sets the limits of this transaction, and reads the clock. Raises ClockHasJumped."""
+@engine.transition
+def move_up(sagas: Collection[int], watch: ClockWatch | None = None) -> set[int]:
+    """Those that are not due yet are met again when they are, in one transaction. Returns them. Raises ClockHasJumped."""
+    _begin(watch, WAIT_FOR_A_ROW)
+    return engine.move_up_all(sagas)
+
+
+def _begin(watch: ClockWatch | None, wait: str) -> datetime:
+    """The first statement of an inspection: it sets the limits of this transaction, and reads the clock, which it returns. Raises ClockHasJumped."""
+    seen: list[datetime] = []
 
     def ask() -> datetime:
         with connection.cursor() as cursor:
             cursor.execute(BEGIN, [wait, STANDS_STILL_AFTER])
-            instant: datetime = cursor.fetchone()[-1]
-        return instant
+            seen.append(cursor.fetchone()[-1])
+        return seen[-1]
 
     if watch is None:
         ask()
     elif jumped_s := watch.jumped_s(ask):
         raise ClockHasJumped(jumped_s)
+    return seen[-1]
 
 
 def _may_still_wait_in_its_queue(saga: Saga) -> bool:

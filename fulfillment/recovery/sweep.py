@@ -1,19 +1,21 @@
 """The sweep: every saga that is due is inspected, whatever is wrong with the others. It publishes nothing itself: it returns the launches."""
 
 import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from datetime import datetime, timedelta
+from typing import NamedTuple
 
 from django.db import DatabaseError, InterfaceError, transaction
 from django.db.models import Exists, F, OuterRef, Q
 
 from fulfillment.clock import furthest_s, in_seconds, patience_s, shop_now
 from fulfillment.engine import Launch
-from fulfillment.models import Quarantine, Saga
+from fulfillment.models import DUE_FROM_LAG_S, Quarantine, Saga
 from fulfillment.recovery import quarantine
 from fulfillment.recovery.containment import Due, contained, ends_the_connection
-from fulfillment.recovery.inspection import WAIT_BRIEFLY, WAIT_FOR_A_ROW, inspect_saga, postpone
+from fulfillment.recovery.inspection import WAIT_BRIEFLY, WAIT_FOR_A_ROW, inspect_saga, is_due, move_up, postpone
 from fulfillment.recovery.sweep_memory import Memory
+from orders.clock_watch import ClockWatch
 from orders.database import is_unusable
 from orders.durability import may_be_lost
 from orders.lowwater import A_PAGE
@@ -29,7 +31,7 @@ def due(may_go_on: Callable[[], bool] = lambda: True, memory: Memory | None = No
 
     None stands for one saga, or for a page of sagas that only wait in their queue, of which nothing is to be published.
     ``may_go_on`` is asked before each inspection: a sweep that has lost its turn stops there. ``memory``: of this sweep's earlier rounds.
-    It reads pages by (wake_at, id), from the low-water mark of the rounds before. So a saga that cannot be worked on (locked, or broken) never blocks the rest.
+    It reads pages by (due_from, id), from the low-water mark of the rounds before. So a saga that cannot be worked on (locked, or broken) never blocks the rest.
     Nor do thousands of them: where many inspections of a page fail, the rest of that page comes after the other pages.
     """
     memory = memory or Memory()
@@ -51,14 +53,15 @@ def _waiting(now: datetime, memory: Memory) -> Iterator[Due | None]:
     after = (mark.since, 0) if mark.since else None
     later: list[Due] = []
     while page := _page(now, after):
-        waits = _postponed([saga_id for _, saga_id, _ in page], memory)
+        early = {found.saga for found in page if not is_due(found.wake_at, now)}
+        waits = _all_at_once(move_up, early, memory) | _all_at_once(postpone, {found.saga for found in page} - early, memory)
         if waits:
             yield None  # a queue of thousands is many pages: between them the turn is kept, and circuits and queues are inspected
-        inspections = iter([Due(saga=saga_id, order=order_id) for _, saga_id, order_id in page if saga_id not in waits])
+        inspections = iter([Due(saga=found.saga, order=found.order) for found in page if found.saga not in waits])
         yield from _until_many_fail(inspections, memory) if len(later) < LATER else inspections
         later += inspections
-        after = page[-1][:2]
-    yield from (Due(saga=saga_id, order=order_id) for _, saga_id, order_id in mark.behind(_slice))
+        after = page[-1].due_from, page[-1].saga
+    yield from (Due(saga=found.saga, order=found.order) for found in mark.behind(_slice))
     yield from later
 
 
@@ -71,12 +74,12 @@ def _until_many_fail(inspections: Iterator[Due], memory: Memory) -> Iterator[Due
             return
 
 
-def _postponed(sagas: list[int], memory: Memory) -> set[int]:
-    """Those that may still wait in their queue. If one of them makes this fail: none, for the rest of the round, and each saga is inspected by itself."""
+def _all_at_once(put_off: Callable[[Collection[int], ClockWatch | None], set[int]], sagas: Collection[int], memory: Memory) -> set[int]:
+    """Those that ``put_off`` has put off. If one of them makes this fail: none, for the rest of the round, and each saga is inspected by itself."""
     if len(sagas) < MANY or memory.one_by_one:
         return set()
     try:
-        return postpone(sagas, memory.watch)
+        return put_off(sagas, memory.watch)
     except (DatabaseError, InterfaceError) as error:
         memory.one_by_one = True
         if is_unusable(error):
@@ -84,30 +87,43 @@ def _postponed(sagas: list[int], memory: Memory) -> set[int]:
         return set()
 
 
-def _slice(after: datetime | None, up_to: datetime) -> list[tuple[datetime, int, int]]:
+class Found(NamedTuple):
+    """A saga in the index of what is due. At ``wake_at``, which may be later than ``due_from``, it is."""
+
+    due_from: datetime
+    saga: int
+    order: int
+    wake_at: datetime
+
+
+def _slice(after: datetime | None, up_to: datetime) -> list[Found]:
     return _page(up_to, (after, 0) if after else None)
 
 
-def _page(until: datetime, after: tuple[datetime, int] | None) -> list[tuple[datetime, int, int]]:
-    waiting = Saga.objects.filter(~Exists(Quarantine.objects.filter(pk=OuterRef("pk"))), wake_at__lte=until).order_by("wake_at", "id")
+def _page(until: datetime, after: tuple[datetime, int] | None) -> list[Found]:
+    waiting = Saga.objects.filter(~Exists(Quarantine.objects.filter(pk=OuterRef("pk"))), due_from__lte=until).order_by("due_from", "id")
     if after is not None:
         # The first condition alone bounds what is read of the index; the second only leaves out what was seen.
-        waiting = waiting.filter(wake_at__gte=after[0]).filter(Q(wake_at__gt=after[0]) | Q(id__gt=after[1]))
-    columns = waiting.values_list("wake_at", "id", "order_id")
-    return [(wake_at, saga_id, order_id) for wake_at, saga_id, order_id in columns[:BATCH] if wake_at]
+        waiting = waiting.filter(due_from__gte=after[0]).filter(Q(due_from__gt=after[0]) | Q(id__gt=after[1]))
+    columns = waiting.values_list("due_from", "id", "order_id", "wake_at")
+    return [Found(due_from, saga_id, order_id, wake_at) for due_from, saga_id, order_id, wake_at in columns[:BATCH] if due_from and wake_at]
 
 
 def _too_far_away() -> Iterator[Due]:
     """Those that are due later than any rule says: a clock that was ahead has written it."""
-    waiting = Saga.objects.filter(~Exists(Quarantine.objects.filter(pk=OuterRef("pk"))), wake_at__gt=in_seconds(furthest_s()))
-    for saga_id, order_id in waiting.order_by("wake_at").values_list("id", "order_id")[:BATCH]:
+    waiting = Saga.objects.filter(
+        ~Exists(Quarantine.objects.filter(pk=OuterRef("pk"))),
+        due_from__gt=in_seconds(furthest_s() - DUE_FROM_LAG_S),  # read from the index
+        wake_at__gt=in_seconds(furthest_s()),
+    )
+    for saga_id, order_id in waiting.order_by("due_from").values_list("id", "order_id")[:BATCH]:
         yield Due(saga=saga_id, order=order_id)
 
 
 def _left_alone(now: datetime, memory: Memory) -> Iterator[Due]:
     """Those whose rows somebody held: they are still due, and behind the mark by now."""
     held = memory.to_inspect_again()
-    waiting = Saga.objects.filter(pk__in=held, wake_at__lte=now).values_list("id", "order_id") if held else []
+    waiting = Saga.objects.filter(pk__in=held, due_from__lte=now).values_list("id", "order_id") if held else []
     yield from (Due(saga=saga_id, order=order_id) for saga_id, order_id in waiting)
 
 

@@ -125,7 +125,7 @@ class OrderAdmin(ReadOnlyAdmin):
     def shown_number(self, order: Order) -> SafeString:
         return format_html('<span style="white-space:nowrap">{}</span>', order.number)
 
-    @display(description="Placed", ordering="placed_at")
+    @display(description="Placed", ordering="id")
     def shown_placed_at(self, order: Order) -> SafeString:
         instant = date_format(order.placed_at, "DATETIME_FORMAT")
         return format_html('<time datetime="{}" style="white-space:nowrap">{}</time>', order.placed_at.isoformat(), instant)

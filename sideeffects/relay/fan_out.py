@@ -5,8 +5,10 @@ relay does not wait for rows that somebody else holds, and it does not wait for 
 """
 
 import uuid
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
 from datetime import datetime
+from typing import Any
 
 from django.db import transaction
 
@@ -17,6 +19,7 @@ from orders.durability import may_be_lost
 from orders.facts import Fact
 from orders.lowwater import A_PAGE, LowWater
 from sideeffects import deliveries
+from sideeffects.models import Delivery, Subscriber, SubscriberState
 from sideeffects.relay import aside
 from sideeffects.relay.marks import Marks
 
@@ -53,9 +56,24 @@ def _is_lost(at: datetime, lost_before: datetime | None, now: datetime) -> bool:
 
 def _number(mark: LowWater) -> None:
     now = shop_now()
-    if len(facts.number_committed(NUMBERED_AT_ONCE, mark.since, now)) < NUMBERED_AT_ONCE:
-        mark.behind(lambda after, up_to: facts.number_committed(A_PAGE, after, up_to))
+    if len(facts.number_committed(NUMBERED_AT_ONCE, mark.since, now, _complete)) < NUMBERED_AT_ONCE:
+        mark.behind(lambda after, up_to: facts.number_committed(A_PAGE, after, up_to, _complete))
         mark.reached(now)
+
+
+def _complete(page: list[Fact]) -> set[uuid.UUID]:
+    """Those of which every delivery has its row: most facts, because the messages went out with their commit."""
+    return {fact.pk for fact, lacking in _lacking(page) if not lacking}
+
+
+def _lacking(page: list[Fact]) -> Iterable[tuple[Fact, list[str]]]:
+    """Each fact with the subscribers that are owed it and have no delivery row."""
+    starts = dict(Subscriber.objects.filter(state=SubscriberState.ACTIVE).values_list("name", "starts_at"))
+    rows: dict[Any, set[str]] = defaultdict(set)
+    for fact_id, name in Delivery.objects.filter(fact__in=page).values_list("fact_id", "subscriber"):
+        rows[fact_id].add(name)
+    for fact in page:
+        yield fact, [name for name, starts_at in starts.items() if starts_at <= (fact.number or 0) and name not in rows[fact.pk]]
 
 
 def _relay(keys: Sequence[uuid.UUID], lost: Sequence[uuid.UUID]) -> list[uuid.UUID]:

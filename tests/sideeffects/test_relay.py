@@ -91,7 +91,7 @@ def test_a_fact_that_everybody_has_heard_is_not_read_again(record_fact: RecordFa
 
 @pytest.mark.django_db(transaction=True)
 def test_the_relay_writes_by_the_round_and_not_by_the_order(record_fact: RecordFact) -> None:
-    """A hundred facts cost it two transactions: numbered, and found relayed."""
+    """A hundred facts cost it one transaction: numbered and found relayed at once."""
     for number in range(100):
         Delivery.objects.create(fact=record_fact("email", f"ORD-{number}").fact, subscriber="email", state="delivered")
 
@@ -99,7 +99,18 @@ def test_the_relay_writes_by_the_round_and_not_by_the_order(record_fact: RecordF
         relay.owe(NONE_LOST)
 
     assert Fact.objects.filter(relayed_at__isnull=False).count() == 100
-    assert transactions_that_write(asked) == 2
+    assert transactions_that_write(asked) == 1
+
+
+def test_a_fact_that_is_heard_after_it_was_numbered_is_relayed_then(record_fact: RecordFact) -> None:
+    owed = record_fact("email")
+    relay.owe(NONE_LOST)
+    assert Fact.objects.get().relayed_at is None
+    owed.run()
+
+    relay.owe(NONE_LOST)
+
+    assert Fact.objects.get().relayed_at is not None
 
 
 def transactions_that_write(asked: CaptureQueriesContext) -> int:

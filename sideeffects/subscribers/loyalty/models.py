@@ -11,13 +11,15 @@ from orders.clock import ShopNow
 class PointsEntry(models.Model):
     """Points earned with one order. Append-only: the database refuses updates and deletes."""
 
-    account = models.CharField(max_length=64, db_index=True)
-    order_number = models.CharField(max_length=20, unique=True)
+    account = models.CharField(max_length=64)
+    order_number = models.CharField(max_length=20)
     points = models.BigIntegerField()
     at = models.DateTimeField(db_default=ShopNow())
 
     class Meta:
         verbose_name_plural = "points entries"
+        constraints: ClassVar = [models.UniqueConstraint(fields=["order_number"], name="points_once_per_order")]
+        indexes: ClassVar = [models.Index(fields=["account"], name="points_of_account")]
         triggers: ClassVar = [pgtrigger.Protect(name="append_only", operation=pgtrigger.Update | pgtrigger.Delete)]
 
     def __str__(self) -> str:
@@ -25,8 +27,11 @@ class PointsEntry(models.Model):
 
 
 class Balance(models.Model):
-    account = models.CharField(max_length=64, unique=True)
+    account = models.CharField(max_length=64)
     points = models.BigIntegerField()
+
+    class Meta:
+        constraints: ClassVar = [models.UniqueConstraint(fields=["account"], name="balance_once_per_account")]
 
     def __str__(self) -> str:
         return f"{self.points} points"

@@ -17,7 +17,7 @@ class Migration(migrations.Migration):
             name='Balance',
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('account', models.CharField(max_length=64, unique=True)),
+                ('account', models.CharField(max_length=64)),
                 ('points', models.BigIntegerField()),
             ],
         ),
@@ -25,8 +25,8 @@ class Migration(migrations.Migration):
             name='PointsEntry',
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('account', models.CharField(db_index=True, max_length=64)),
-                ('order_number', models.CharField(max_length=20, unique=True)),
+                ('account', models.CharField(max_length=64)),
+                ('order_number', models.CharField(max_length=20)),
                 ('points', models.BigIntegerField()),
                 ('at', models.DateTimeField(db_default=orders.clock.ShopNow())),
             ],
@@ -37,5 +37,17 @@ class Migration(migrations.Migration):
         pgtrigger.migrations.AddTrigger(
             model_name='pointsentry',
             trigger=pgtrigger.compiler.Trigger(name='append_only', sql=pgtrigger.compiler.UpsertTriggerSql(func="RAISE EXCEPTION 'pgtrigger: Cannot update or delete rows from % table', TG_TABLE_NAME;", hash='9857d5f689fcf4932b75278d5983f3323f4cf09e', operation='UPDATE OR DELETE', pgid='pgtrigger_append_only_3e84e', table='sideeffects_loyalty_pointsentry', when='BEFORE')),
+        ),
+        migrations.AddIndex(
+            model_name='pointsentry',
+            index=models.Index(fields=['account'], name='points_of_account'),
+        ),
+        migrations.AddConstraint(
+            model_name='pointsentry',
+            constraint=models.UniqueConstraint(fields=('order_number',), name='points_once_per_order'),
+        ),
+        migrations.AddConstraint(
+            model_name='balance',
+            constraint=models.UniqueConstraint(fields=('account',), name='balance_once_per_account'),
         ),
     ]

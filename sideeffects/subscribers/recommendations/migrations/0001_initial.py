@@ -20,7 +20,6 @@ class Migration(migrations.Migration):
                 ('orders', models.PositiveIntegerField()),
             ],
             options={
-                'indexes': [models.Index(fields=['sku', '-orders', 'other'], name='copurchase_best')],
                 'constraints': [models.UniqueConstraint(fields=('sku', 'other'), name='copurchase_once_per_pair')],
             },
         ),

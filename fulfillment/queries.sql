@@ -211,3 +211,12 @@ WITH mine AS (
         AS entry (kind, name, was, is_now)
 )
 SELECT said.tracking, said.today, 1 / ((SELECT count(*) FROM done) * (SELECT count(*) FROM fulfilled)) FROM mine, said
+
+-- name: anything_due
+-- Whether a round of the sweep would find something, each on an index of its own. Up to ``since`` everything was inspected.
+SELECT EXISTS (SELECT FROM fulfillment_saga WHERE due_from > %(since)s::timestamptz AND due_from <= shop_now())
+    OR EXISTS (SELECT FROM fulfillment_saga WHERE due_from > shop_now() + %(furthest)s)
+    OR EXISTS (SELECT FROM fulfillment_quarantine WHERE inspect_at <= shop_now() OR inspect_at > shop_now() + %(furthest)s)
+    OR EXISTS (SELECT FROM fulfillment_circuit WHERE state <> 'closed' OR wakes)
+    OR EXISTS (SELECT FROM fulfillment_retrybatch WHERE confirmed_at IS NOT NULL AND ended_at IS NULL)
+    OR EXISTS (SELECT FROM fulfillment_queueprobe WHERE awaited_since IS NOT NULL)

@@ -115,3 +115,12 @@ UPDATE sideeffects_delivery AS delivery SET relaunches = relaunches - 1, launche
 FROM begun, unnest(%(facts)s::uuid[], %(subscribers)s::text[]) AS message(fact, subscriber)
 WHERE delivery.event_id = message.fact AND delivery.subscriber = message.subscriber AND delivery.state IN ('pending', 'retry_wait')
 RETURNING delivery.id
+
+-- name: anything_due
+-- Whether a round of the relay would find something, each on an index of its own. Up to the marks everything was inspected.
+SELECT EXISTS (SELECT FROM orders_fact WHERE number IS NULL AND at > %(numbered)s::timestamptz)
+    OR EXISTS (SELECT FROM orders_fact WHERE number >= %(relayed)s AND relayed_at IS NULL)
+    OR EXISTS (SELECT FROM sideeffects_delivery WHERE wake_at > %(due)s::timestamptz AND wake_at <= shop_now())
+    OR EXISTS (SELECT FROM sideeffects_delivery WHERE launched_at IS NOT NULL)
+    OR EXISTS (SELECT FROM sideeffects_circuit)
+    OR EXISTS (SELECT FROM fulfillment_queueprobe WHERE awaited_since IS NOT NULL)

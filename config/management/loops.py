@@ -26,6 +26,7 @@ from orders.turns import Turn, holder_of
 log = logging.getLogger(__name__)
 
 REPEAT_AFTER_S = 60.0  # the same trouble is reported once a minute
+WHOLE_AFTER = 3  # rounds: an idle shop costs a third of what a shop at work does
 
 
 class Loop(ABC):
@@ -45,6 +46,12 @@ class Loop(ABC):
         self.heartbeat_at = 0.0
         self.is_well = True  # no part of this round has failed for a reason of its own: only then it may say that it is at work
         self._reported_at: dict[str, float] = {}
+        self._quiet_rounds = WHOLE_AFTER
+
+    def is_quiet(self, anything_due: bool) -> bool:
+        """Whether this round may be left out: nothing seems to be due, and one of the last few was a whole one, which looks further."""
+        self._quiet_rounds = 0 if anything_due or self._quiet_rounds >= WHOLE_AFTER - 1 else self._quiet_rounds + 1
+        return self._quiet_rounds > 0
 
     def round(self) -> int:
         """Returns how much was published. Nothing that goes wrong costs more than this round."""

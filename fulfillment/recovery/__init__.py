@@ -41,7 +41,7 @@ from fulfillment.recovery.reconciliations import (
 )
 from fulfillment.recovery.requests import Answer, Request
 from fulfillment.recovery.safe_actions import can_be_cancelled, cancel, cancel_outcome, retry_now
-from fulfillment.recovery.sweep import due, not_published
+from fulfillment.recovery.sweep import anything_due, due, not_published
 from fulfillment.recovery.sweep_memory import Memory
 from orders.operators import Refused
 
@@ -59,6 +59,7 @@ __all__ = [
     "Refused",
     "Request",
     "amounts",
+    "anything_due",
     "awake",
     "can_be_cancelled",
     "cancel",

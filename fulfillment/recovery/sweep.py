@@ -15,6 +15,7 @@ from fulfillment.recovery import quarantine
 from fulfillment.recovery.containment import Due, contained, ends_the_connection
 from fulfillment.recovery.inspection import WAIT_BRIEFLY, WAIT_FOR_A_ROW, inspect_saga, is_due, move_up, postpone
 from fulfillment.recovery.sweep_memory import Memory
+from fulfillment.stock import QUERIES
 from orders.clock_watch import ClockWatch
 from orders.database import is_unusable
 from orders.durability import may_be_lost
@@ -45,6 +46,13 @@ def due(may_go_on: Callable[[], bool] = lambda: True, memory: Memory | None = No
             yield _inspect_safely(saga, memory)
     memory.mark.reached(now)
     memory.one_by_one = False
+
+
+def anything_due(memory: Memory) -> bool:
+    """Whether a round would find something now. One statement, for a shop in which nothing happens."""
+    since = memory.mark.since
+    row = QUERIES.row("anything_due", {"since": since or "-infinity", "furthest": timedelta(seconds=furthest_s())})
+    return bool(memory.aside) or row == (True,)
 
 
 def _waiting(now: datetime, memory: Memory) -> Iterator[Due | None]:

@@ -9,7 +9,7 @@ from sideeffects.relay.dispatch import due, inspect_circuits, not_published, wai
 from sideeffects.relay.fan_out import owe
 from sideeffects.relay.heartbeat import HEARTBEAT_EVERY_S, age_s, record_heartbeat
 from sideeffects.relay.marks import Marks
-from sideeffects.relay.rounds import LAUNCHES_A_ROUND, after_loss, run_round
+from sideeffects.relay.rounds import LAUNCHES_A_ROUND, after_loss, anything_due, run_round
 from sideeffects.relay.subscriber_registration import register
 
 __all__ = [
@@ -18,6 +18,7 @@ __all__ = [
     "Marks",
     "after_loss",
     "age_s",
+    "anything_due",
     "due",
     "inspect_circuits",
     "move_with_the_clock",

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 from orders import queue_probes
-from sideeffects import delivery_try, discovery, tasks
+from sideeffects import deliveries, delivery_try, discovery, tasks
 from sideeffects.deliveries import Failure
 from sideeffects.relay import dispatch, fan_out
 from sideeffects.relay.marks import Marks
@@ -32,6 +32,15 @@ def run_round(may_go_on: Callable[[], bool], marks: Marks | None = None) -> int:
             break
     tasks.probe_the_queue(dispatch.waits_since(marks))
     return launched
+
+
+def anything_due(marks: Marks) -> bool:
+    """Whether a round would find something now. One statement, for a shop in which nothing happens."""
+    row = deliveries.SQL.row(
+        "anything_due",
+        {"numbered": marks.unnumbered.since or "-infinity", "relayed": marks.relayed, "due": marks.due.since or "-infinity"},
+    )
+    return row == (True,)
 
 
 def after_loss(subscriber: str, tries: int) -> Failure:

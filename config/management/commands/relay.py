@@ -41,7 +41,9 @@ class Relay(Loop):
     def _round(self) -> int:
         if time.monotonic() - self.registered_at >= REGISTER_EVERY_S and relay.register(discovery.names(), RELEASE):
             self.registered_at = time.monotonic()
-        launched = self.part("the deliveries", lambda: relay.run_round(self.turn.keep, self.marks))
+        launched = 0
+        if not self.is_quiet(relay.anything_due(self.marks)):
+            launched = self.part("the deliveries", lambda: relay.run_round(self.turn.keep, self.marks))
         if launched:
             self.report(f"relay: published {launched} deliveries")
         if time.monotonic() - self.heartbeat_at >= relay.HEARTBEAT_EVERY_S:

@@ -42,6 +42,9 @@ class Sweep(Loop):
         try:
             if self.turn.take():
                 self._move_with_the_clock()
+                if self.is_quiet(recovery.anything_due(self.memory)):
+                    self._heartbeat()
+                    return 0
                 return self._round()
             self.jumps.clear()
             self.drop_marks()  # somebody else works: only a whole round finds out what is left to do then

@@ -75,6 +75,7 @@ class Saga(models.Model):
     ``failure``: the status that the order will show once every compensation has ended. Set: the saga goes backward. ``failed_step``: where it turned back.
     ``deadline_at``: after it the saga turns back, unless the pivot has succeeded. ``paused_s``: seconds that do not count towards the deadline of the step or
     compensation where it stands. ``held_by``: the open circuit before which it waits, since ``held_at``.
+    ``history_pruned_at``: when the history of its order was removed (``fulfillment.pruning``).
     """
 
     order = models.OneToOneField("orders.Order", models.CASCADE, related_name="saga")
@@ -96,6 +97,7 @@ class Saga(models.Model):
     paused_s = models.FloatField(default=0.0, db_default=0.0)
     opened_at = models.DateTimeField(db_default=ShopNow())
     closed_at = models.DateTimeField(null=True)
+    history_pruned_at = models.DateTimeField(null=True)
 
     class Meta:
         permissions: ClassVar = [(f"decide_{verb}", f"Can decide: {verb.replace('_', ' ')}") for verb in DECIDED_BY_PERSONS]
@@ -103,6 +105,9 @@ class Saga(models.Model):
             models.Index(fields=["wake_at", "id"], condition=Q(wake_at__isnull=False), name="saga_due"),
             models.Index(fields=["held_by", "id"], condition=~Q(held_by=""), name="saga_held"),
             models.Index(fields=["state", "opened_at"], condition=Q(state__in=OPEN), name="saga_open"),
+            models.Index(
+                fields=["closed_at", "id"], condition=Q(closed_at__isnull=False, history_pruned_at=None), name="saga_with_history"
+            ),
         ]
         constraints: ClassVar = [
             models.CheckConstraint(

@@ -62,33 +62,32 @@ class History:
     tables: tuple[type[Model], ...] = (TimelineEntry,)
 
     def __init__(self, needed: Mapping[str, Any]) -> None:
-        whens = [When(why, then=Value(sentence)) for sentence, why in (NEEDED | dict(needed)).items()]
+        whens = [When(why, then=Value(sentence)) for sentence, why in {**NEEDED, **needed}.items()]
         self._why = Case(*whens, default=Value(""))
 
     def find(self, before: datetime) -> Found:
-        rows = list(self._judged(_closed(before)).order_by().values("why").annotate(orders=Count("pk"), oldest=Min("closed_at")))
-        kept = {row["why"]: row["orders"] for row in rows if row["why"]}
-        gone = next((row for row in rows if not row["why"]), {"orders": 0, "oldest": None})
-        if (doubt := in_doubt()) and gone["orders"]:
-            return Found(count=0, oldest=None, kept=kept | {doubt: gone["orders"]})
-        return Found(count=gone["orders"], oldest=gone["oldest"], kept=kept)
+        rows = self._judged(_closed(before)).order_by().values_list("why").annotate(Count("pk"), Min("closed_at"))
+        by_why: dict[str, tuple[int, datetime]] = {why: (orders, oldest) for why, orders, oldest in rows}
+        count, oldest = by_why.pop("", (0, None))
+        kept = {why: orders for why, (orders, _) in by_why.items()}
+        if count and (doubt := in_doubt()):
+            return Found(count=0, oldest=None, kept=kept | {doubt: count})
+        return Found(count=count, oldest=oldest, kept=kept)
 
     def remove(self, before: datetime, after: Any, size: int) -> Batch:
         with transaction.atomic():
             may_be_lost()
-            free = (
-                _behind(_closed(before), after).order_by("closed_at", "pk").select_for_update(of=("self",), skip_locked=True, no_key=True)
-            )
-            page = list(free.values_list("closed_at", "pk")[:size])
-            gone = (
-                []
-                if in_doubt()
-                else list(self._judged(Saga.objects.filter(pk__in=[pk for _, pk in page])).filter(why="").values_list("pk", "order_id"))
-            )
+            oldest = _behind(_closed(before), after).order_by("closed_at", "pk")
+            page = list(oldest.select_for_update(of=("self",), skip_locked=True, no_key=True).values_list("closed_at", "pk")[:size])
+            gone = self._not_needed([pk for _, pk in page])
             with pgtrigger.ignore(GUARD):
-                TimelineEntry.objects.filter(order_id__in=[order for _, order in gone]).exclude(kind__in=BY_PEOPLE).delete()
-            Saga.objects.filter(pk__in=[pk for pk, _ in gone]).update(history_pruned_at=ShopNow())
+                TimelineEntry.objects.filter(order_id__in=gone.values()).exclude(kind__in=BY_PEOPLE).delete()
+            Saga.objects.filter(pk__in=gone).update(history_pruned_at=ShopNow())
         return Batch(removed=len(gone), after=page[-1] if len(page) == size else None)
+
+    def _not_needed(self, sagas: list[int]) -> dict[int, int]:
+        """Saga → order, of those whose history nobody needs."""
+        return {} if in_doubt() else dict(self._judged(Saga.objects.filter(pk__in=sagas)).filter(why="").values_list("pk", "order_id"))
 
     def _judged(self, sagas: QuerySet[Saga]) -> QuerySet[Any]:
         """With ``why`` its history is needed. Empty: it is not."""
@@ -142,7 +141,7 @@ KINDS: tuple[Kind, ...] = (
         table=RetryBatch,
         rows=RetryBatch.objects.order_by(),
         born="previewed_at",
-        over=lambda before: _is_over("", before) & ~Exists(RetryItem.objects.filter(batch=OuterRef("pk"))),
+        over=lambda before: _is_over("", before) & Q(items=None),
     ),
 )
 

@@ -1,7 +1,7 @@
 """Pruning: which rows go once they are old enough, and which stay for ever. Each package decides about its own tables; ``manage.py prune`` does it.
 
-The whole table stands in docs/retention.md. What proves where money went, or makes a second order impossible, stays for ever. A new table must be named here, in ``fulfillment.pruning`` or in
-``sideeffects.pruning``: a test asks.
+The whole table stands in docs/retention.md. What proves where money went, or makes a second order impossible, stays for ever. A new table must be named here, in
+``fulfillment.pruning`` or in ``sideeffects.pruning``: a test asks.
 """
 
 from collections.abc import Callable, Mapping

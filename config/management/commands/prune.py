@@ -89,7 +89,7 @@ def _removed(old: Old, size: int, rate_per_s: float | None, watch: Watch) -> Old
         batch = old.kind.remove(old.before, after, size)
         removed, after, is_left = removed + batch.removed, batch.after, batch.after is not None
         watch(f"pruning {old.kind.name}", removed, max(old.found.count, removed))
-        if rate_per_s:
+        if rate_per_s and is_left:
             time.sleep(max(0.0, begun + removed / rate_per_s - time.monotonic()))
     return Old(kind=old.kind, before=old.before, found=old.found, removed=removed)
 

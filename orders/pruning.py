@@ -99,14 +99,14 @@ class Rows:
 
     def remove(self, before: datetime, after: Any, size: int) -> Batch:
         """A page without any old row is behind all of them, unless the clock was ahead for longer than it takes to fill a page."""
-        with transaction.atomic():
+        guards = pgtrigger.ignore(*self.guards) if self.guards else nullcontext()  # without a name it would lift all of them
+        with guards, transaction.atomic():
             may_be_lost()
             page = list(self.rows.filter(pk__gt=after or 0).order_by("pk").values_list("pk", self.born)[:size])
             old = [pk for pk, born in page if born < before]
             over = self.rows.filter(self.over(before), pk__in=old).order_by("pk").select_for_update(of=("self",), skip_locked=True)
             gone = list(over.values_list("pk", flat=True))
-            with pgtrigger.ignore(*self.guards) if self.guards else nullcontext():  # without a name it would lift all of them
-                self.rows.filter(pk__in=gone).delete()
+            self.rows.filter(pk__in=gone).delete()
         return Batch(removed=len(gone), after=page[-1][0] if old and len(page) == size else None)
 
 

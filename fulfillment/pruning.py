@@ -140,7 +140,7 @@ KINDS: tuple[Kind, ...] = (
         table=RetryBatch,
         rows=RetryBatch.objects.order_by(),
         born="previewed_at",
-        over=lambda before: _is_over("", before) & Q(items=None),
+        over=lambda before: _is_over("", before) & Q(~Exists(RetryItem.objects.filter(batch=OuterRef("pk")))),
     ),
 )
 

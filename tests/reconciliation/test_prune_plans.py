@@ -41,8 +41,8 @@ def many_of_everything_else() -> None:
     old = "2020-01-01T00:00Z"
     RefusedAttempt.objects.bulk_create(RefusedAttempt(at=old, verb="close", sentence="no") for _ in range(LARGE))
     CircuitEntry.objects.bulk_create(CircuitEntry(at=old, circuit="payments.sandbox.do", to_state="open") for _ in range(LARGE))
-    batch = RetryBatch.objects.create(previewed_at=old)
-    RetryItem.objects.bulk_create(RetryItem(batch=batch, order="ORD-1", currency="EUR") for _ in range(LARGE))
+    batches = RetryBatch.objects.bulk_create(RetryBatch(previewed_at=old) for _ in range(40))
+    RetryItem.objects.bulk_create(RetryItem(batch=batches[n % 40], order="ORD-1", currency="EUR") for n in range(LARGE))
 
 
 def plans(statements: CaptureQueriesContext) -> Iterator[tuple[str, Any]]:

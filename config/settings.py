@@ -19,6 +19,8 @@ from django.core.exceptions import ImproperlyConfigured
 from django.core.management.utils import get_random_secret_key
 from environs import Env, EnvValidationError
 from marshmallow.validate import ContainsOnly, OneOf, Range, Regexp
+from marshmallow import ValidationError
+from marshmallow.validate import OneOf, Range, Regexp
 
 from fulfillment.code_release import RELEASE
 
@@ -37,6 +39,7 @@ REFERRER_POLICIES = ["no-referrer", "same-origin", "strict-origin", "strict-orig
 KINDS_OF_TASKS = ("core", "compensations", "sideeffects", "probes")  # config/worker/task_events.py says which task is of which kind
 NO_FEATURES = "camera=(), display-capture=(), geolocation=(), microphone=(), midi=(), payment=(), usb=()"  # our pages use none of them
 A_YEAR_S = 31_536_000
+KEEP_AT_LEAST_D, A_CENTURY_D = 30, 36_500
 
 # --- the variables ----------------------------------------------------------------------------------------------------
 env = Env(eager=False)
@@ -89,6 +92,15 @@ def scaled(name: str, default_s: float, at_least: float = 0.1) -> float:
     return (env.float(name, default_s, validate=Range(min=at_least)) or 0.0) * (TIME_SCALE or 1.0)
 
 
+def kept_long_enough(days: int) -> None:
+    """For ``validate``. Raises ValidationError."""
+    if days != 0 and not KEEP_AT_LEAST_D <= days <= A_CENTURY_D:
+        raise ValidationError(
+            f"Not 0 (for ever) and not {KEEP_AT_LEAST_D} to {A_CENTURY_D} days: what is younger may still be needed, because an effect lands late, "
+            "a side effect is tried for days, or whoever must find out what has happened is on holiday."
+        )
+
+
 # call < soft < hard < lease < a tenth of the key window, checked by fulfillment.checks.
 CALL_DEADLINE_S = scaled("CALL_DEADLINE_S", 10.0)  # one provider call: connect + all writes + all reads
 TASK_SOFT_LIMIT_S = scaled("TASK_SOFT_LIMIT_S", 20.0)
@@ -139,6 +151,12 @@ PERMISSIONS_POLICY: str = env.str("PERMISSIONS_POLICY", NO_FEATURES)
 RECONCILE_EVERY_S = scaled("RECONCILE_EVERY_S", 3600.0, at_least=1)  # journal against the providers' listings
 SWEEP_EVERY_S: float = env.float("SWEEP_EVERY_S", 1.0, validate=Range(min=0.05))  # never scaled
 KEY_WINDOW_S: float = env.float("KEY_WINDOW_S", 86_400.0, validate=Range(min=1))  # never scaled: a provider remembers a key this long
+# Days for which `manage.py prune` keeps what is over; 0: for ever.
+KEEP_HISTORY_D: int = env.int("KEEP_HISTORY_D", 400, validate=kept_long_enough)  # of an order, from its end
+KEEP_INCIDENTS_D: int = env.int("KEEP_INCIDENTS_D", 400, validate=kept_long_enough)  # resolved, and about neither an order nor money
+KEEP_REFUSED_ATTEMPTS_D: int = env.int("KEEP_REFUSED_ATTEMPTS_D", 400, validate=kept_long_enough)
+KEEP_CIRCUIT_ENTRIES_D: int = env.int("KEEP_CIRCUIT_ENTRIES_D", 400, validate=kept_long_enough)
+KEEP_RETRY_BATCHES_D: int = env.int("KEEP_RETRY_BATCHES_D", 90, validate=kept_long_enough)
 
 try:
     env.seal()

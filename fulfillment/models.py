@@ -94,6 +94,7 @@ class Saga(models.Model):
     ``failure``: the status that the order will show once every compensation has ended. Set: the saga goes backward. ``failed_step``: where it turned back.
     ``deadline_at``: after it the saga turns back, unless the pivot has succeeded. ``paused_s``: seconds that do not count towards the deadline of the step or
     compensation where it stands. ``held_by``: the open circuit before which it waits, since ``held_at``.
+    ``history_pruned_at``: when the history of its order was removed (``fulfillment.pruning``).
     """
 
     order = models.OneToOneField("orders.Order", models.CASCADE, related_name="saga")
@@ -116,6 +117,7 @@ class Saga(models.Model):
     paused_s = models.FloatField(default=0.0, db_default=0.0)
     opened_at = models.DateTimeField(db_default=ShopNow())
     closed_at = models.DateTimeField(null=True)
+    history_pruned_at = models.DateTimeField(null=True)
 
     class Meta:
         permissions: ClassVar = [(f"decide_{verb}", f"Can decide: {verb.replace('_', ' ')}") for verb in DECIDED_BY_PERSONS]
@@ -123,6 +125,9 @@ class Saga(models.Model):
             models.Index(fields=["due_from", "id"], condition=Q(due_from__isnull=False), name="saga_due"),
             models.Index(fields=["held_by", "id"], condition=~Q(held_by=""), name="saga_held"),
             models.Index(fields=["state", "opened_at"], condition=Q(state__in=OPEN), name="saga_open"),
+            models.Index(
+                fields=["closed_at", "id"], condition=Q(closed_at__isnull=False, history_pruned_at=None), name="saga_with_history"
+            ),
         ]
         constraints: ClassVar = [
             models.CheckConstraint(

@@ -63,7 +63,8 @@ def _of_a_closed_saga(saga: Saga, incidents: tuple[Incident, ...], known: dict[s
     open_matter = "".join(f" {incident.sentence}" for incident in incidents)
     outside = closed(saga, inside=False)
     blocked, public = ("a person", f"{outside} {WITH_A_PERSON}") if incidents else ("", outside)
-    return Explanation(sentence=closed(saga) + open_matter, public=public, since=saga.closed_at, next_at=None, blocked_on=blocked, **known)
+    known |= {"history_pruned_at": saga.history_pruned_at, "since": saga.closed_at, "next_at": None}
+    return Explanation(sentence=closed(saga) + open_matter, public=public, blocked_on=blocked, **known)
 
 
 def _of_an_open_saga(

@@ -17,6 +17,7 @@ class Explanation:
 
     ``next_at``: when the sweep inspects it at the latest. None: nothing is left to do, or a person must decide, or the sweep has not come at that instant.
     ``blocked_on``: what has to come first, for operators ("a person", "the provider", "a worker"). Empty: nothing. ``version``: what a decision must name.
+    ``history_pruned_at``: when the history of the order was removed, except for what people have decided. None: it was not.
     """
 
     sentence: str
@@ -27,6 +28,7 @@ class Explanation:
     version: int = 0
     choices: tuple[Choice, ...] = ()
     incidents: tuple[Incident, ...] = ()
+    history_pruned_at: datetime | None = None
 
     @property
     def public_blocked_on(self) -> str:

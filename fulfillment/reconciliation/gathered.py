@@ -39,7 +39,8 @@ class Money:
 class Gathered:
     """One order: its journal, our ledger, the last entries of its history, its stock, its facts, and what the providers list for it.
 
-    ``missing_deliveries``: for each recorded fact the subscribers that are owed it and have no delivery of it. Empty while the relay has not come to the fact.
+    ``is_pruned``: its history was removed. ``missing_deliveries``: for each recorded fact the subscribers that are owed it and have no delivery of it. Empty while
+    the relay has not come to the fact.
     """
 
     saga: Saga
@@ -47,6 +48,7 @@ class Gathered:
     labels: tuple[Booked, ...]
     money: Money
     history: Mapping[tuple[str, str], str]  # (kind, name) → the state in the last entry
+    is_pruned: bool
     reservations: frozenset[str]
     missing_deliveries: tuple[tuple[str, ...], ...]
 
@@ -101,10 +103,11 @@ class Gathered:
 
 
 def gather(sagas: list[Saga], listings: Listings, audit: SideEffectsAudit) -> Iterator[Gathered]:
-    """Six queries, whatever the number of sagas. One of them is the side effects' own."""
+    """Seven queries, whatever the number of sagas. One of them is the side effects' own."""
     orders = [saga.order_id for saga in sagas]
     numbers = [saga.order.number for saga in sagas]
     money, history, held = _ledgers(orders), _histories(orders), _reservations(numbers)
+    pruned = _pruned(sagas)  # after the histories: one that is removed between the two is known to be
     missing = audit.missing_deliveries(orders)
     for saga in sagas:
         charges, labels = listings.of(saga.order.number)
@@ -114,6 +117,7 @@ def gather(sagas: list[Saga], listings: Listings, audit: SideEffectsAudit) -> It
             labels=labels,
             money=money.get(saga.order_id, Money()),
             history=dict(history.get(saga.order_id, ())),
+            is_pruned=saga.pk in pruned,
             reservations=frozenset(held.get(saga.order.number, ())),
             missing_deliveries=tuple(missing.get(saga.order_id, ())),
         )
@@ -139,6 +143,11 @@ def _histories(orders: list[int]) -> dict[int, list[tuple[tuple[str, str], str]]
     entries = TimelineEntry.objects.filter(order_id__in=orders, kind__in=(EntryKind.STEP, EntryKind.SAGA, EntryKind.ORDER))
     last = entries.order_by("order_id", "kind", "name", "-id").distinct("order_id", "kind", "name")
     return _grouped(last.values_list("order_id", "kind", "name", "to_state"), lambda _, kind, name, state: ((kind, name), state))
+
+
+def _pruned(sagas: list[Saga]) -> set[int]:
+    found = Saga.objects.filter(pk__in=[saga.pk for saga in sagas], history_pruned_at__isnull=False)
+    return set(found.values_list("pk", flat=True))
 
 
 def _reservations(numbers: list[str]) -> dict[str, list[str]]:

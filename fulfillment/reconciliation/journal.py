@@ -56,7 +56,9 @@ def _has_reserved(gathered: Gathered) -> bool:
 
 
 def history_rebuilds_the_journal(gathered: Gathered) -> Iterator[Finding]:
-    """The last entries alone say where the steps, the saga and the order stand."""
+    """The last entries alone say where the steps, the saga and the order stand, unless they were pruned."""
+    if gathered.is_pruned:
+        return
     now = {(EntryKind.STEP, record.name): record.state for record in gathered.records}
     now |= {(EntryKind.SAGA, ""): gathered.saga.state, (EntryKind.ORDER, ""): gathered.order.status}
     for (kind, name), state in now.items():

@@ -82,7 +82,7 @@ TimelineEntry = inline_serializer(
     "TimelineEntry",
     {
         "at": serializers.DateTimeField(),
-        "kind": Word(EntryKind.values, help_text="What it is about."),
+        "kind": Word([*EntryKind.values, "pruned"], help_text="What it is about. `pruned`: what had happened until then was removed."),
         "name": serializers.CharField(allow_blank=True, help_text="The step or the subscriber."),
         "from": serializers.CharField(allow_blank=True),
         "to": serializers.CharField(allow_blank=True),

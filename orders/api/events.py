@@ -12,7 +12,7 @@ from django.db.models.functions import RowNumber
 from drf_canon.errors import QueryParamError
 from rest_framework.exceptions import ErrorDetail
 
-from fulfillment.models import SagaState, StepState
+from fulfillment.models import Saga, SagaState, StepState
 from orders.api.parameters import Number, Paged
 from orders.models import Order, Status
 from orders.timeline import EntryKind, TimelineEntry, sentence
@@ -44,14 +44,21 @@ class EventQuery(Paged):
 
 
 def events_of(order: Order, after: int, count: int) -> list[Any]:
-    """The first ``count`` behind ``after``, as they happened. Raises QueryParamError: there is no event ``after``, so that whatever happens next would be missed."""
-    of_the_order = TimelineEntry.objects.filter(EVENTS, order=order)
+    """The first ``count`` behind ``after``, as they happened. None of an order whose history was removed: the places of those that are left are not known any more.
+
+    Raises QueryParamError: there is no event ``after``, so that whatever happens next would be missed.
+    """
+    of_the_order = TimelineEntry.objects.filter(EVENTS, order=order, order__saga__history_pruned_at=None)
     numbered = of_the_order.annotate(seq=Window(RowNumber(), order_by=F("pk").asc()))
     found = list(numbered.filter(seq__gt=after).order_by("seq")[:count])
-    if not found and after > (last := of_the_order.count()):
+    if not found and after > (last := of_the_order.count()) and not _is_pruned(order):
         message = f"Must be the `next_cursor` of an answer about this order. Its last event is {last}."
         raise QueryParamError({"cursor": [ErrorDetail(message, "invalid")]})
     return found
+
+
+def _is_pruned(order: Order) -> bool:
+    return Saga.objects.filter(order=order, history_pruned_at__isnull=False).exists()
 
 
 def shown(entries: Sequence[Any]) -> list[dict[str, Any]]:

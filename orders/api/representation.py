@@ -43,7 +43,7 @@ def _facts(orders: Orders) -> Orders:
 
 
 def _history(orders: Orders) -> Orders:
-    return orders.prefetch_related(history())
+    return orders.select_related("saga").defer("saga__plan").prefetch_related(history())
 
 
 # --- fields ------------------------------------------------------------------------------------------------------------
@@ -184,8 +184,17 @@ PUBLIC: dict[str, str] = {
 }
 
 
+PRUNED = "pruned"  # kind of an entry that stands for those that were removed
+
+
 def _timeline(order: Order) -> list[dict[str, Any]]:
-    return [_entry(entry) for entry in order.timeline.all()]
+    entries = [_entry(entry) for entry in order.timeline.all()]
+    pruned_at = getattr(getattr(order, "saga", None), "history_pruned_at", None)
+    if pruned_at is None:
+        return entries
+    removed = {"at": pruned_at, "kind": PRUNED, "name": "", "from": "", "to": "", "epoch": 0}
+    removed["sentence"] = "What had happened until now was removed, except for what people have decided"
+    return sorted([*entries, removed], key=lambda entry: entry["at"])
 
 
 def _entry(entry: TimelineEntry) -> dict[str, Any]:

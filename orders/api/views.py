@@ -111,7 +111,10 @@ class OrderEvents(APIView):
     @extend_schema(
         operation_id="list_order_events",
         summary="Follow an order",
-        description="What has happened to it, the oldest first. Keep `next_cursor` and ask for what is behind it later: you see each event once, and miss none.",
+        description=(
+            "What has happened to it, the oldest first. Keep `next_cursor` and ask for what is behind it later: you see each event once, and miss none. "
+            "An order that ended long ago may have no events any more."
+        ),
         parameters=[NUMBER, events.EventQuery, NEXT_PAGE],
         responses={200: OpenApiResponse(answers.EventPage, "The events behind `cursor`.")},
     )

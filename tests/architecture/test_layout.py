@@ -115,6 +115,7 @@ ALSO_WRITES_THE_JOURNAL = {
         *("wake_at", "launched_at", "held_at", "left_since", "deadline_at"),
         *("scheduled_at", "first_started_at", "started_at", "asked_until", "compensation_scheduled_at", "compensation_asked_until"),
     },
+    "fulfillment/pruning.py": {"history_pruned_at"},
     "fulfillment/erasure.py": {"error_message", "evidence", "receipt", "compensation_receipt", "message"},
 }
 WRITES_ANY_MODEL = {"orders/pseudonyms.py"}

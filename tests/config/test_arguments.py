@@ -6,6 +6,11 @@ import pytest
 from django.core.management import get_commands, load_command_class
 
 WRONG = {
+    "prune": [
+        ("--batch", "0", "is not a whole number above 0"),
+        ("--rate", "0", "is not a number above 0"),
+        ("--rate", "2000000", "is not a number above 0, at most 1e+06"),
+    ],
     "simulate": [
         ("--minutes", "0", "is not a number above 0"),
         ("--minutes", "nan", "is not a number above 0"),
@@ -32,6 +37,7 @@ WRONG = {
     ],
 }
 RIGHT = [
+    ("prune", ["--only=history", "--only=incidents", "--batch=1", "--rate=0.1", "--dry-run"]),
     ("simulate", ["--minutes=0.5", "--histories=1", "--jobs=1", "--moves=1", "--floor=0", "--seed=0", "--only=0"]),
     ("prove", ["--floor=0", "--through=SANDBOX_URL=http://127.0.0.1:9100", "--through=FLOWER_URL=https://provider.example/v2"]),
 ]

@@ -79,6 +79,8 @@ def test_the_header_of_a_proxy_is_named_by_a_variable() -> None:
         ("SECURE_REFERRER_POLICY", "unsafe-url"),
         ("LOGIN_FAILURES", "0"),
         ("HTTPS", "maybe"),
+        ("KEEP_HISTORY_D", "29"),
+        ("KEEP_REFUSED_ATTEMPTS_D", "-1"),
     ],
 )
 def test_a_variable_that_means_nothing_is_refused_by_name(name: str, value: str) -> None:

@@ -3,19 +3,15 @@
 import json
 import sys
 from argparse import ArgumentParser
-from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
 from django.core.management.base import BaseCommand
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from config.checks import refuse_to_start
+from config.management.progress import progress
 from fulfillment.management.numbers import above_zero
 from fulfillment.reconciliation import Report, reconcile
-from fulfillment.reconciliation.listings import Watch
 from orders.turns import TurnLost
 from sideeffects import subscriber_audits
 
@@ -45,7 +41,7 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         refuse_to_start("reconcile")
         try:
-            with progress() as watch:
+            with progress("asking the providers") as watch:
                 report = reconcile(options["since"], not options["no_repair"], watch, subscriber_audits)
         except TurnLost as lost:
             sys.exit(str(lost))
@@ -62,13 +58,3 @@ def _text(report: Report) -> str:
     if report.silent:
         lines.append(f"{report.silent} orders could not be judged: a provider of theirs does not list what it holds")
     return "\n".join([*lines, report.money_sentence, report.sentence])
-
-
-@contextmanager
-def progress() -> Iterator[Watch]:
-    """On a terminal only, and beside the output, so that a pipe gets nothing but the answer."""
-    console = Console(stderr=True)
-    columns = (TextColumn("{task.description:30}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, disable=not console.is_terminal, transient=True) as progress:
-        bar = progress.add_task("asking the providers", total=None)
-        yield lambda what, done, total: progress.update(bar, description=what, completed=done, total=total)

@@ -8,7 +8,7 @@ from django.conf import settings
 from django.core.management.base import BaseCommand
 
 from config.checks import refuse_to_start
-from config.management.commands.reconcile import progress
+from config.management.progress import progress
 from fulfillment.reconciliation import restored
 
 ON_A_STACK = " On a stack of `manage.py up`: stop it, then `manage.py up --maintenance`."  # stopped as a whole, it has no database
@@ -29,7 +29,7 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         refuse_to_start("recover")
         try:
-            with progress() as watch:
+            with progress("asking the providers") as watch:
                 found = restored.find(watch)
                 self._show(found)
                 if options["yes"]:

@@ -23,10 +23,15 @@ class Command(OperatorCommand):
         entries = list(order.timeline.order_by("id"))
         refused = RefusedAttempt.objects.filter(subject=order.number).order_by("id")
         version = entries[-1].pk if entries else 0
+        pruned_at = getattr(getattr(order, "saga", None), "history_pruned_at", None)
         if options["json"]:
             history = {"entries": [_entry(entry) for entry in entries], "refused": [attempt_as_json(attempt) for attempt in refused]}
-            self.write_json({"order": order.number, "version": version} | history)
+            self.write_json({"order": order.number, "version": version, "history_pruned_at": pruned_at} | history)
             return
+        if pruned_at:
+            self.write_lines(
+                f"Removed on {pruned_at:%Y-%m-%d %H:%M:%S} UTC: what had happened until then, except for what people have decided (docs/retention.md)."
+            )
         self.write_lines(f"{'entry':>8}  {'time (UTC)':23}  epoch  what happened")
         for entry in entries:
             self.write_lines(

@@ -36,6 +36,8 @@ def _lines(explanation: Explanation, number: str) -> Iterator[str]:
     yield f"  next at     {_instant(explanation.next_at)}"
     yield f"  blocked on  {explanation.blocked_on or 'nothing'}"
     yield f"  version     {explanation.version}"
+    if explanation.history_pruned_at:
+        yield f"  history     removed {_instant(explanation.history_pruned_at)}, except for what people have decided (docs/retention.md)"
     for incident in explanation.incidents:
         yield from _incident_lines(incident)
     if explanation.choices:
@@ -66,6 +68,7 @@ def _as_json(explanation: Explanation, number: str) -> dict[str, Any]:
         "next_at": explanation.next_at,
         "blocked_on": explanation.blocked_on,
         "version": explanation.version,
+        "history_pruned_at": explanation.history_pruned_at,
         "runbook": explanation.runbook,
         "incidents": [incident_as_json(incident) for incident in explanation.incidents],
         "choices": [_choice(choice, number, explanation.version) for choice in explanation.choices],

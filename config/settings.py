@@ -18,9 +18,8 @@ from csp.constants import NONE, SELF, UNSAFE_EVAL, UNSAFE_INLINE
 from django.core.exceptions import ImproperlyConfigured
 from django.core.management.utils import get_random_secret_key
 from environs import Env, EnvValidationError
-from marshmallow.validate import ContainsOnly, OneOf, Range, Regexp
 from marshmallow import ValidationError
-from marshmallow.validate import OneOf, Range, Regexp
+from marshmallow.validate import ContainsOnly, OneOf, Range, Regexp
 
 from fulfillment.code_release import RELEASE
 

@@ -42,7 +42,8 @@ class NamedSql:
     def rows(self, name: str, values: Mapping[str, Any]) -> list[Row]:
         """All rows that the statement returns. Raises KeyError: there is no such statement."""
         with _run(self._statements[name], values) as cursor:
-            return cursor.fetchall()
+            found: list[Row] = cursor.fetchall()
+        return found
 
 
 def run(statement: str, values: Mapping[str, Any]) -> None:

@@ -13,7 +13,7 @@ from celery import Task, current_app, shared_task
 from celery.exceptions import OperationalError
 from django.conf import settings
 from django.db import transaction
-from kombu.exceptions import BatchPublishError  # type: ignore[attr-defined]  (new in 5.7)
+from kombu.exceptions import BatchPublishError  # type: ignore[attr-defined]  # new in 5.7
 
 from orders import queue_probes, tracing
 from orders.clock import shop_now

@@ -14,7 +14,6 @@ from typing import Any
 
 from django.conf import settings
 from django.db import DataError, transaction
-from django.db.models import JSONField
 from psycopg.types.json import Jsonb
 
 from fulfillment import circuit as circuits
@@ -32,7 +31,7 @@ from fulfillment.step import Receipt
 from fulfillment.steps import known, versions
 from orders.events import Line, OrderFulfilled, order_fulfilled
 from orders.models import Order, OrderLine
-from orders.named_sql import NamedSql, Row
+from orders.named_sql import NamedSql, Row, columns, instance
 
 # --- the order that a statement returns --------------------------------------------------------------------------------------
 
@@ -43,18 +42,14 @@ LINE_FIELDS = ("id", "sku", "name", "quantity", "unit_price_minor")
 
 @functools.cache
 def _queries() -> NamedSql:
-    columns = ", ".join(f'o."{field.column}"' for field in Order._meta.concrete_fields)
-    return NamedSql(Path(__file__).parents[1] / "queries.sql", {"order": f"{columns}, {LINES}"})
+    return NamedSql(Path(__file__).parents[1] / "queries.sql", {"order": f"{columns(Order, 'o')}, {LINES}"})
 
 
 def _order_of(values: Sequence[Any]) -> Order:
     """What ``{order}`` has returned. Its lines are read already."""
-    *columns, lines = values
-    fields = Order._meta.concrete_fields
-    parsed = [json.loads(value) if isinstance(field, JSONField) else value for field, value in zip(fields, columns, strict=True)]
-    order = Order.from_db("default", [field.attname for field in fields], parsed)
+    order = instance(Order, values[:-1])
     found = OrderLine.objects.all()
-    found._result_cache = [OrderLine(order=order, **dict(zip(LINE_FIELDS, line, strict=True))) for line in json.loads(lines or "[]")]
+    found._result_cache = [OrderLine(order=order, **dict(zip(LINE_FIELDS, line, strict=True))) for line in json.loads(values[-1] or "[]")]
     order._prefetched_objects_cache = {"lines": found}  # type: ignore[attr-defined]
     return order
 
@@ -111,12 +106,12 @@ def start(saga_id: int, epoch: int, name: str, compensating: bool) -> Claim | No
     )
     if row is None:
         return None
-    is_served, is_started, *columns = row
+    is_served, is_started, *rest = row
     if not is_served:
         raise UnknownStep(f"This code does not serve {name!r} as the plan of saga {saga_id} needs it", code="unknown_step")
     if is_started is None:
         return None
-    return _claim_of(columns, saga=saga_id, epoch=epoch, name=name, compensating=compensating, claim=claim)
+    return _claim_of(rest, saga=saga_id, epoch=epoch, name=name, compensating=compensating, claim=claim)
 
 
 def _served(name: str) -> list[str]:
@@ -131,12 +126,12 @@ def _remembered_s() -> dict[str, float]:
     return {f"{role}.{gateway}": promise.key_window_s - lease_s() for role, gateway, promise in known_keys if promise.has_keys}
 
 
-def _claim_of(columns: Sequence[Any], *, name: str, compensating: bool, **fence: Any) -> Claim:
-    pinned, (do_key, compensation_key, tries, compensation_tries, receipt, amount, compensation_doubt) = columns[:3], columns[3:10]
-    age_s, quiet_s, compensation_quiet_s, troubled, is_probe, now, past, is_last, _ = columns[10:19]
+def _claim_of(row: Sequence[Any], *, name: str, compensating: bool, **fence: Any) -> Claim:
+    pinned, (do_key, compensation_key, tries, compensation_tries, receipt, amount, compensation_doubt) = row[:3], row[3:10]
+    age_s, quiet_s, compensation_quiet_s, troubled, is_probe, now, past, is_last, _ = row[10:19]
     version, role, gateway = _as_planned(name, *pinned)
     refused = json.loads(past) if past else {}
-    order = _order_of(columns[19:])
+    order = _order_of(row[19:])
     return Claim(
         **fence,
         name=name,
@@ -243,8 +238,8 @@ def begin_local(saga_id: int, epoch: int, name: str) -> Claim | None:
     row = _queries().row("begin_local", values | {"release": RELEASE, "late_after": timedelta(seconds=LATE_AFTER_S)})
     if row is None:
         return None
-    version, do_key, tries, *columns = row
-    order = _order_of(columns)
+    version, do_key, tries, *rest = row
+    order = _order_of(rest)
     return Claim(
         saga=saga_id,
         epoch=epoch,

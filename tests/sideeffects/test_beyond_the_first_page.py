@@ -140,6 +140,7 @@ def test_a_page_of_a_long_backlog_begins_where_the_last_one_ended(facts: list[Fa
 
     relay.due(discovery.names(), None, relay.after_loss, marks)
 
+    assert instants[-1] is not None
     assert marks.due.since == instants[-1] - lowwater.OVERLAP
 
 

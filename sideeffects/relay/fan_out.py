@@ -43,7 +43,7 @@ def owe(lost_before: datetime | None, marks: Marks | None = None) -> bool:
         marks.relayed = (page[0][1] or 0) if page else last
     now = shop_now()
     lost = [fact for fact, _, at in page if _is_lost(at, lost_before, now)]
-    relayed = aside.facts.work([fact for fact, _, _ in page], lambda keys: _relay(keys, lost))
+    relayed = aside.facts.work([fact for fact, _, _ in page], lambda keys: _relay(keys, lost)) if page else []
     more = len(page) == A_PAGE and (bool(relayed) or page[-1][0] in lost)
     marks.inspected = (page[-1][1] or 0) if more else 0
     return more

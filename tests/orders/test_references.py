@@ -84,7 +84,7 @@ def _places(client: Client, body: dict[str, Any], key: str) -> Callable[[], tupl
 
 
 @pytest.mark.django_db(transaction=True)
-@pytest.mark.parametrize("after", ["pg_advisory_xact_lock", 'INSERT INTO "orders_order"'])
+@pytest.mark.parametrize("after", ["pg_advisory_xact_lock", "INSERT INTO orders_order"])
 def test_of_two_requests_at_once_one_gets_the_reference(strict: Client, body: dict[str, Any], after: str) -> None:
     """Whoever comes second waits for the first, and is told."""
     first, second = at_once(_places(strict, body, "k-1"), after, _places(strict, body, "k-2"), must_wait=True)

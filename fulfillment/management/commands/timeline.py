@@ -5,6 +5,7 @@ from typing import Any
 from django.core.management.base import CommandParser
 
 from fulfillment.management.operating import OperatorCommand, attempt_as_json, find_order, order_number
+from fulfillment.models import Saga
 from orders.refusals import RefusedAttempt
 from orders.timeline import TimelineEntry, sentence
 
@@ -23,7 +24,9 @@ class Command(OperatorCommand):
         entries = list(order.timeline.order_by("id"))
         refused = RefusedAttempt.objects.filter(subject=order.number).order_by("id")
         version = entries[-1].pk if entries else 0
-        pruned_at = getattr(getattr(order, "saga", None), "history_pruned_at", None)
+        pruned_at = (
+            Saga.objects.filter(order=order).values_list("history_pruned_at", flat=True).first()
+        )  # not its plan, which may be unreadable
         if options["json"]:
             history = {"entries": [_entry(entry) for entry in entries], "refused": [attempt_as_json(attempt) for attempt in refused]}
             self.write_json({"order": order.number, "version": version, "history_pruned_at": pruned_at} | history)

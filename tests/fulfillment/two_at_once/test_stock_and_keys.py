@@ -91,7 +91,7 @@ def wanted(transactional_db: None) -> dict[str, Any]:
     }  # fmt: skip
 
 
-@pytest.mark.parametrize("after", ['INSERT INTO "orders_order"', "INSERT INTO fulfillment_saga"])
+@pytest.mark.parametrize("after", ["INSERT INTO orders_order", "INSERT INTO fulfillment_saga"])
 def test_one_key_in_two_transactions_is_one_order(wanted: dict[str, Any], monkeypatch: pytest.MonkeyPatch, after: str) -> None:
     """The second one waits for the first, and is given its order."""
     monkeypatch.setattr(tasks, "launch", lambda what: True)
@@ -113,7 +113,7 @@ def test_one_key_for_two_bodies_at_once_is_the_first_one_s(wanted: dict[str, Any
     other = wanted | {"lines": [{"sku": "TENT", "quantity": 2}]}
 
     first, second = at_once(
-        lambda: placing.place(client, "k", wanted, "c"), 'INSERT INTO "orders_order"', lambda: placing.place(client, "k", other, "c"), True
+        lambda: placing.place(client, "k", wanted, "c"), "INSERT INTO orders_order", lambda: placing.place(client, "k", other, "c"), True
     )
 
     assert not first.replayed

@@ -24,7 +24,7 @@ from tests.proofs.black_box.waiting import wait_for
 from tests.proofs.crash_matrix import rabbitmq
 from tests.proofs.storms.poison import EMBED, Message
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.processes]
 
 PUBLISH = """
 import uuid

@@ -45,6 +45,7 @@ def test_a_kind_that_is_not_chosen_sends_none(settings: Any) -> None:
     assert sending == {name: not name.startswith("fulfillment.compensate_") for name in tasks.TASKS}
 
 
+@pytest.mark.processes
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize(("chosen", "sends"), [(",".join(KINDS_OF_TASKS), True), ("core,sideeffects", False)])
 def test_a_worker_tells_nobody_of_a_kind_that_is_not_chosen(tmp_path: Path, chosen: str, sends: bool) -> None:

@@ -28,6 +28,7 @@ WHAT_THE_SHOP_NEEDS: tuple[Row, ...] = (
     ("sessions", sessions.limits, READ_FOR_S),
     ("holders", orders.locks, READ_FOR_S),
     ("snapshots", sessions.snapshots, READ_FOR_S),
+    ("proxy", sessions.proxy, READ_FOR_S),
     ("replicas", sessions.replicas, READ_FOR_S),
     ("processes", processes.crash_loops, READ_FOR_S),
     ("sweep", sweep.sweep, READ_FOR_S),

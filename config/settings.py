@@ -50,6 +50,7 @@ LOG_FORMAT: str = env.str("LOG_FORMAT", "", validate=OneOf(["", "json", "line"])
 # Data, logs and stack.json of the embedded stack; libpq takes a relative one for a host.
 RUN_DIR: Path = env.path("RUN_DIR", BASE_DIR / ".run").absolute()
 EXTERNAL_DATABASE_URL: str = env.str("DATABASE_URL", "", validate=POSTGRESQL)  # postgresql://user:password@host:port/name
+COMMAND_DATABASE_URL: str = env.str("COMMAND_DATABASE_URL", "", validate=POSTGRESQL)  # of commands, where DATABASE_URL is a pooling proxy's
 EXTERNAL_BROKER_URL: str = env.str("CELERY_BROKER_URL", "", validate=BROKER)  # redis://, redis+socket:// or amqp://
 # Set by whatever starts the process (manage.py, config/celery.py, config/wsgi.py): its limits at the database and at the broker.
 SAGA_PROCESS: str = env.str("SAGA_PROCESS", "command", validate=OneOf(["web", "worker", "sweep", "relay", "command"]))
@@ -184,7 +185,13 @@ _stack = {} if EXTERNAL_DATABASE_URL and EXTERNAL_BROKER_URL else running_stack(
 FLOWER_URL = FLOWER_URL or _stack.get("flower") or "http://127.0.0.1:5555"
 SANDBOX_URL = SANDBOX_URL or _stack.get("sandbox") or "http://127.0.0.1:8900"
 DATABASE_IS_KNOWN = bool(EXTERNAL_DATABASE_URL or _stack)
-_database_url = EXTERNAL_DATABASE_URL or _stack.get("database") or f"postgresql://postgres:@/postgres?host={RUN_DIR}/no-stack-is-running"
+_database_url = COMMAND_DATABASE_URL if SAGA_PROCESS == "command" else ""
+_database_url = (
+    _database_url
+    or EXTERNAL_DATABASE_URL
+    or _stack.get("database")
+    or f"postgresql://postgres:@/postgres?host={RUN_DIR}/no-stack-is-running"
+)
 
 # --- Django -----------------------------------------------------------------------------------------------------------
 SECRET_KEY_IS_MADE_UP = not SECRET_KEY
@@ -297,6 +304,9 @@ DATABASES = {"default": dj_database_url.parse(_database_url, engine="orders.post
 _options: dict[str, Any] = DATABASES["default"].setdefault("OPTIONS", {})
 _limits = " ".join(f"-c {name}={seconds * 1000:.0f}" for name, seconds in SESSION_LIMITS_S[SAGA_PROCESS].items())
 _options["options"] = f"{_options.get('options', '')} {_limits}".strip()
+DATABASES["default"]["DISABLE_SERVER_SIDE_CURSORS"] = (
+    True  # behind a pooling proxy the next statement meets another session; nothing here needs one
+)
 _options["application_name"] = f"shop-{SAGA_PROCESS}-r{RELEASE}"  # names the session; fulfillment/recovery/releases.py reads it
 # A server that has vanished is noticed: idle (keepalive), or with something under way (user timeout, in ms). Unix sockets ignore both.
 _options |= {"connect_timeout": CONNECT_TIMEOUT_S, "keepalives_idle": 5, "keepalives_interval": 2, "keepalives_count": 3}

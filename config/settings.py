@@ -111,6 +111,9 @@ PROVIDER_OUTAGE_LIMIT_S = scaled("PROVIDER_OUTAGE_LIMIT_S", 14_400.0)
 # A message that does not come out of its queue for so long opens an incident: of the side effects' queue, and of saga and compensation.
 QUEUE_UNSERVED_LIMIT_S = scaled("QUEUE_UNSERVED_LIMIT_S", 3600.0)
 CORE_QUEUE_UNSERVED_LIMIT_S = scaled("CORE_QUEUE_UNSERVED_LIMIT_S", 300.0)
+BACKLOG_LIMIT: int = env.int(
+    "BACKLOG_LIMIT", 10_000, validate=Range(min=0)
+)  # orders that wait for a worker; above it new ones are refused; 0: never
 DELIVERY_BACKOFF_CAP_S = scaled("DELIVERY_BACKOFF_CAP_S", 900.0)  # longest wait of a side effect's retry
 # From a side effect's first failure: it is tried for so long, a weekend and a day, before it is a dead letter.
 DELIVERY_LIMIT_S = scaled("DELIVERY_LIMIT_S", 259_200.0)
@@ -301,12 +304,12 @@ OTP_TOTP_ISSUER = "Meridian Outfitters"  # as the app names it
 
 # The engine is Django's own, which closes what cannot write any more (orders/postgresql/base.py).
 DATABASES = {"default": dj_database_url.parse(_database_url, engine="orders.postgresql", conn_max_age=600, conn_health_checks=True)}
-_options: dict[str, Any] = DATABASES["default"].setdefault("OPTIONS", {})
-_limits = " ".join(f"-c {name}={seconds * 1000:.0f}" for name, seconds in SESSION_LIMITS_S[SAGA_PROCESS].items())
-_options["options"] = f"{_options.get('options', '')} {_limits}".strip()
 DATABASES["default"]["DISABLE_SERVER_SIDE_CURSORS"] = (
     True  # behind a pooling proxy the next statement meets another session; nothing here needs one
 )
+_options: dict[str, Any] = DATABASES["default"].setdefault("OPTIONS", {})
+_limits = " ".join(f"-c {name}={seconds * 1000:.0f}" for name, seconds in SESSION_LIMITS_S[SAGA_PROCESS].items())
+_options["options"] = f"{_options.get('options', '')} {_limits}".strip()
 _options["application_name"] = f"shop-{SAGA_PROCESS}-r{RELEASE}"  # names the session; fulfillment/recovery/releases.py reads it
 # A server that has vanished is noticed: idle (keepalive), or with something under way (user timeout, in ms). Unix sockets ignore both.
 _options |= {"connect_timeout": CONNECT_TIMEOUT_S, "keepalives_idle": 5, "keepalives_interval": 2, "keepalives_count": 3}

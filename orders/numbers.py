@@ -8,8 +8,12 @@ from orders.incidents import IncidentKind, IncidentState
 
 PREFIX = "ORD-"
 NUMBER = re.compile(rf"{PREFIX}(\d{{1,15}})")
-NEXT = """
-SELECT nextval('orders_order_number'), EXISTS (SELECT FROM orders_incident WHERE kind = %s AND state <> %s)
+_OPEN = f"EXISTS (SELECT FROM orders_incident WHERE state <> '{IncidentState.RESOLVED}' AND kind = "
+# What the last sweep has judged holds for so long; then nobody knows whether the orders still wait, and new ones are taken.
+JUDGED_WITHIN_S = 30
+NEXT = f"""
+SELECT nextval('orders_order_number'), {_OPEN} '{IncidentKind.FORGOTTEN_ORDERS}'), {_OPEN} '{IncidentKind.OVERLOADED}')
+    AND EXISTS (SELECT FROM orders_turnrow WHERE name = 'sweep' AND until > shop_now() - interval '{JUDGED_WITHIN_S} seconds')
 """
 NEWEST = "SELECT number FROM orders_order ORDER BY id DESC LIMIT %s"
 SIDE_BY_SIDE = 200  # orders that may be written in another order than their numbers were drawn
@@ -24,13 +28,22 @@ class OrdersAreNotTaken(Exception):
     """
 
 
+class ShopIsOverloaded(Exception):
+    """Too many orders wait already (``orders.overload``). Nothing was done.
+
+    What the operator does: the runbook overloaded.
+    """
+
+
 def next_number() -> str:
-    """Raises OrdersAreNotTaken."""
+    """Raises OrdersAreNotTaken, ShopIsOverloaded."""
     with connection.cursor() as cursor:
-        cursor.execute(NEXT, [IncidentKind.FORGOTTEN_ORDERS, IncidentState.RESOLVED])
-        number, is_closed = cursor.fetchone()
+        cursor.execute(NEXT)
+        number, is_closed, is_overloaded = cursor.fetchone()
     if is_closed:
         raise OrdersAreNotTaken
+    if is_overloaded:
+        raise ShopIsOverloaded
     return f"{PREFIX}{number}"
 
 

@@ -15,17 +15,20 @@ from drf_canon.errors import HeaderError
 from rest_framework.exceptions import ErrorDetail, ValidationError
 
 from fulfillment import stock, tasks
+from orders import overload
 from orders.api import digest
-from orders.api.problems import KEY_REUSED, NOT_TAKEN, REFERENCE_TAKEN, TOTAL_DIFFERS, OrderProblem
+from orders.api.problems import KEY_REUSED, NOT_TAKEN, OVERLOADED, REFERENCE_TAKEN, TOTAL_DIFFERS, OrderProblem
 from orders.api.serializers import readable_skus, with_lines
+from orders.api.unavailable import RETRY_AFTER_S
 from orders.clients import lock_reference
 from orders.models import Order, OrderLine, Product
 from orders.money import MAX_TOTAL_MINOR, money
-from orders.numbers import OrdersAreNotTaken, next_number
+from orders.numbers import OrdersAreNotTaken, ShopIsOverloaded, next_number
 from orders.pseudonyms import FORGOTTEN
 
 # Asked for each order, and almost never true: the order itself is read only if it is.
 IS_USED = "SELECT EXISTS (SELECT FROM orders_order WHERE client_id = %s AND idempotency_key = %s)"
+RETRY_AFTER_OVERLOAD_S = 10  # a queue is not worked off in two seconds
 MAX_KEY = 255
 # What ``key_of`` takes: visible at both ends, and not an empty pair of quotes.
 KEY_PATTERN = r'^(?:[!-~]|[!#-~][!-~]|"[!#-~]|[!-~][ -~]{1,253}[!-~])$'
@@ -58,7 +61,8 @@ def place(client: User, key: str, wanted: dict[str, Any], correlation_id: str) -
     """Place the order that ``wanted`` describes (a valid ``RequestedOrder``), or find the one that this key has placed.
 
     Raises ValidationError (a product is unknown or not sold, the total is above its bound), OrderProblem: the key was used for another order, the total is not
-    the expected one, the client wants its references unique and this one is taken, or the shop takes no orders.
+    the expected one, the client wants its references unique and this one is taken, or the shop takes no orders,
+    or too many wait already.
     """
     if (earlier := _earlier(client, key, wanted)) is not None:
         return Placed(earlier, list(earlier.lines.all()), replayed=True)
@@ -79,7 +83,11 @@ def place(client: User, key: str, wanted: dict[str, Any], correlation_id: str) -
         message = (
             "The shop takes no orders until a person has looked at something. Nothing was placed. Ask again later, under the same key."
         )
-        raise OrderProblem(NOT_TAKEN, message) from None
+        raise OrderProblem(NOT_TAKEN, message, retry_after_s=RETRY_AFTER_S) from None
+    except ShopIsOverloaded:
+        overload.count_refusal()
+        message = "More orders wait here than the shop gets through in good time. Nothing was placed. Ask again later, under the same key."
+        raise OrderProblem(OVERLOADED, message, retry_after_s=RETRY_AFTER_OVERLOAD_S) from None
     return Placed(order, lines, replayed=False)
 
 

@@ -8,7 +8,7 @@ export TIME_SCALE ?= 0.1
 unexport PYTHONDONTWRITEBYTECODE
 
 # Where something may run, or was left by what was killed: the shop's own stack, the database that is prepared for others, and those of bench, prove, storm and simulate.
-run_dirs = "$(1)" "$(1)"/prepared/* "$(1)"/bench/shop/plain "$(1)/bench/shop" "$(1)/bench/peers" "$(1)/prove" "$(1)"/storm/commands/* "$(1)"/storm/* "$(1)/simulate"
+run_dirs = "$(1)" "$(1)"/prepared/* "$(1)"/bench/shop/plain "$(1)/bench/shop" "$(1)/bench/peers" "$(1)/bench/scale" "$(1)/prove" "$(1)"/storm/commands/* "$(1)"/storm/* "$(1)/simulate"
 
 .PHONY: help demo up stop clean quick test prove storm bench bench-quick check requirements
 help: ## show this list

@@ -24,7 +24,7 @@ STORIES = {  # what differs → how the order ends, and what the provider has do
     "inventory_failed": ({"sku": "OUT-OF-STOCK"}, ["charge", "refund"]),
     "shipping_failed": ({"postal_code": "00422"}, ["charge", "refund"]),
 }
-SESSIONS = "SELECT usename, count(*) FROM pg_stat_activity WHERE usename LIKE 'shop_%' GROUP BY 1"
+SESSIONS = "SELECT usename, count(*) FROM pg_stat_activity WHERE usename LIKE 'shop_%%' GROUP BY 1"
 PORT = re.compile(r"listen_port = (\d+)")
 
 

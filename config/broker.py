@@ -1,5 +1,6 @@
 """The broker: can anything be published, and how long are the queues? Each question is as brief as a publish."""
 
+import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -11,6 +12,7 @@ from kombu.exceptions import ChannelError, OperationalError
 
 ASKED_FOR_WRITES = "shop.takes_writes"
 CONFIRMS_WITHIN_S = 1.0
+ASKED_AGAIN_AFTER_S = 5.0
 
 
 def no_answer() -> tuple[type[Exception], ...]:
@@ -76,17 +78,58 @@ def lengths(queues: Iterable[str]) -> dict[str, int]:
             return {}
 
 
+class QueueLength:
+    """How many messages wait in ``queue``, for whoever asks all the time. The channel is kept: to open one costs more than the question."""
+
+    def __init__(self, queue: str) -> None:
+        self._queue = queue
+        self._broker: Any = None
+        self._channel: Any = None
+        self._asked_again_at = 0.0
+
+    def ask(self) -> int | None:
+        """Without those that a worker has fetched already. None: the broker cannot be asked; then it is left alone for some seconds."""
+        if time.monotonic() < self._asked_again_at:
+            return None
+        try:
+            return int(self._opened().queue_declare(queue=self._queue, passive=True).message_count)
+        except ChannelError:
+            self._channel = None  # RabbitMQ has closed it: there is no such queue until somebody publishes to it
+            return 0
+        except (*no_answer(), *self._broker.channel_errors):
+            self.close()
+            self._asked_again_at = time.monotonic() + ASKED_AGAIN_AFTER_S
+            return None
+
+    def close(self) -> None:
+        if self._broker is not None:
+            self._broker.release()
+        self._broker, self._channel = None, None
+
+    def _opened(self) -> Any:
+        if self._broker is None:
+            self._broker = _new_connection()
+        if self._channel is None:
+            _connect(self._broker)
+            self._channel = self._broker.channel()
+        return self._channel
+
+
 @contextmanager
 def _connection() -> Iterator[Any]:
-    broker: Any = kombu.Connection(
-        settings.CELERY_BROKER_URL,
-        transport_options=settings.CELERY_BROKER_TRANSPORT_OPTIONS,
-        connect_timeout=settings.CELERY_BROKER_CONNECTION_TIMEOUT,
-    )
+    broker = _new_connection()
     try:
         yield broker
     finally:
         broker.release()
+
+
+def _new_connection() -> Any:
+    return kombu.Connection(
+        settings.CELERY_BROKER_URL,
+        transport_options=settings.CELERY_BROKER_TRANSPORT_OPTIONS,
+        connect_timeout=settings.CELERY_BROKER_CONNECTION_TIMEOUT,
+    )
 
 
 def _connect(broker: Any) -> None:

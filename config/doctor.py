@@ -10,22 +10,25 @@ from concurrent.futures import ThreadPoolExecutor
 
 from django.db import DatabaseError
 
-from config import checks
+from config import broker, checks
 from config.celery import app
 from config.worker import findings as workers
 from fulfillment.findings import crash_points, incidents, orders, providers, reconciliation, sweep
+from orders import overload
 from orders.database import is_timeout, limited
-from orders.findings import FAIL, OK, Finding, database, first_line, processes, runbook, sessions
+from orders.findings import FAIL, OK, Finding, backlog, database, first_line, processes, runbook, sessions
 from sideeffects import findings as side_effects
 
 ASK_FOR_S = 2.0
 READ_FOR_S = 2.0
+READ_OF_BACKLOG_FOR_S = 0.5  # it is a part of the incidents, which are read later
 READ_OF_SIDE_EFFECTS_FOR_S = 0.5  # whoever holds their tables must not use up the time in which /status shows the core
 
 # Name, finding, seconds for each of its statements; around the provider's answer, which is asked for meanwhile.
 Row = tuple[str, Callable[[], Iterator[Finding]], float]
 WHAT_THE_SHOP_NEEDS: tuple[Row, ...] = (
     ("sessions", sessions.limits, READ_FOR_S),
+    ("proxy", sessions.proxy, READ_FOR_S),
     ("holders", orders.locks, READ_FOR_S),
     ("snapshots", sessions.snapshots, READ_FOR_S),
     ("replicas", sessions.replicas, READ_FOR_S),
@@ -53,13 +56,15 @@ def examine(ask_for_s: float = ASK_FOR_S) -> Iterator[Finding]:
     can_read = of_database.level != FAIL
     if can_read:
         yield from database.writes(READ_FOR_S)
-    with ThreadPoolExecutor(2) as meanwhile:  # each question to workers takes the whole time, and so may one to a provider
+    with ThreadPoolExecutor(3) as meanwhile:  # each question to workers takes the whole time, and so may one to a provider
         of_workers = meanwhile.submit(workers.stats, app, ask_for_s)
+        waiting = meanwhile.submit(broker.lengths, [overload.QUEUE])
         provider = meanwhile.submit(lambda: list(providers.sandbox(ask_for_s)))
         yield from workers.broker_and_workers(app, ask_for_s, _waits_in if can_read else lambda queue: "")
         answers = of_workers.result()
     yield from workers.pools(answers)
     if can_read:
+        yield from _read("backlog", lambda: backlog.backlog(waiting.result().get(overload.QUEUE)), READ_OF_BACKLOG_FOR_S)
         yield from _read("connections", lambda: sessions.connections(workers.connections(answers)))
         yield from _read_all(WHAT_THE_SHOP_NEEDS)
     yield from provider.result()

@@ -15,7 +15,7 @@ SHORTEST = 4  # blotting out less would make a log unreadable, and show how litt
 def passwords() -> tuple[str, ...]:
     """Of this process, the longest first; as they stand in a URL, and decoded."""
     brokers = settings.CELERY_BROKER_URL.split(";")  # one URL may name several
-    urls = [settings.EXTERNAL_DATABASE_URL, settings.EMAIL_URL, settings.RATE_LIMIT_URL, *brokers]
+    urls = [settings.EXTERNAL_DATABASE_URL, settings.COMMAND_DATABASE_URL, settings.EMAIL_URL, settings.RATE_LIMIT_URL, *brokers]
     in_urls = [urlsplit(url).password or "" for url in urls]
     written = [*in_urls, settings.SECRET_KEY, settings.OPERATOR_TOKEN, settings.EMAIL_HOST_PASSWORD or ""]
     known = {form for password in written for form in (password, unquote(password)) if len(form) >= SHORTEST}

@@ -53,6 +53,7 @@ LOG_FORMAT: str = env.str("LOG_FORMAT", "", validate=OneOf(["", "json", "line"])
 # Data, logs and stack.json of the embedded stack; libpq takes a relative one for a host.
 RUN_DIR: Path = env.path("RUN_DIR", BASE_DIR / ".run").absolute()
 EXTERNAL_DATABASE_URL: str = env.str("DATABASE_URL", "", validate=POSTGRESQL)  # postgresql://user:password@host:port/name
+COMMAND_DATABASE_URL: str = env.str("COMMAND_DATABASE_URL", "", validate=POSTGRESQL)  # of commands, where DATABASE_URL is a pooling proxy's
 EXTERNAL_BROKER_URL: str = env.str("CELERY_BROKER_URL", "", validate=BROKER)  # redis://, redis+socket:// or amqp://
 # Set by whatever starts the process (manage.py, config/celery.py, config/wsgi.py): its limits at the database and at the broker.
 SAGA_PROCESS: str = env.str("SAGA_PROCESS", "command", validate=OneOf(["web", "worker", "sweep", "relay", "command"]))
@@ -126,6 +127,9 @@ PROVIDER_OUTAGE_LIMIT_S = scaled("PROVIDER_OUTAGE_LIMIT_S", 14_400.0)
 # A message that does not come out of its queue for so long opens an incident: of the side effects' queue, and of saga and compensation.
 QUEUE_UNSERVED_LIMIT_S = scaled("QUEUE_UNSERVED_LIMIT_S", 3600.0)
 CORE_QUEUE_UNSERVED_LIMIT_S = scaled("CORE_QUEUE_UNSERVED_LIMIT_S", 300.0)
+BACKLOG_LIMIT: int = env.int(
+    "BACKLOG_LIMIT", 10_000, validate=Range(min=0)
+)  # orders that wait for a worker; above it new ones are refused; 0: never
 DELIVERY_BACKOFF_CAP_S = scaled("DELIVERY_BACKOFF_CAP_S", 900.0)  # longest wait of a side effect's retry
 # From a side effect's first failure: it is tried for so long, a weekend and a day, before it is a dead letter.
 DELIVERY_LIMIT_S = scaled("DELIVERY_LIMIT_S", 259_200.0)
@@ -206,7 +210,13 @@ _stack = {} if EXTERNAL_DATABASE_URL and EXTERNAL_BROKER_URL else running_stack(
 FLOWER_URL = FLOWER_URL or _stack.get("flower") or "http://127.0.0.1:5555"
 SANDBOX_URL = SANDBOX_URL or _stack.get("sandbox") or "http://127.0.0.1:8900"
 DATABASE_IS_KNOWN = bool(EXTERNAL_DATABASE_URL or _stack)
-_database_url = EXTERNAL_DATABASE_URL or _stack.get("database") or f"postgresql://postgres:@/postgres?host={RUN_DIR}/no-stack-is-running"
+_database_url = COMMAND_DATABASE_URL if SAGA_PROCESS == "command" else ""
+_database_url = (
+    _database_url
+    or EXTERNAL_DATABASE_URL
+    or _stack.get("database")
+    or f"postgresql://postgres:@/postgres?host={RUN_DIR}/no-stack-is-running"
+)
 
 # --- Django -----------------------------------------------------------------------------------------------------------
 SECRET_KEY_IS_MADE_UP = not SECRET_KEY
@@ -316,6 +326,9 @@ OTP_TOTP_ISSUER = "Meridian Outfitters"  # as the app names it
 
 # The engine is Django's own, which closes what cannot write any more (orders/postgresql/base.py).
 DATABASES = {"default": dj_database_url.parse(_database_url, engine="orders.postgresql", conn_max_age=600, conn_health_checks=True)}
+DATABASES["default"]["DISABLE_SERVER_SIDE_CURSORS"] = (
+    True  # behind a pooling proxy the next statement meets another session; nothing here needs one
+)
 _options: dict[str, Any] = DATABASES["default"].setdefault("OPTIONS", {})
 _limits = " ".join(f"-c {name}={seconds * 1000:.0f}" for name, seconds in SESSION_LIMITS_S[SAGA_PROCESS].items())
 _options["options"] = f"{_options.get('options', '')} {_limits}".strip()

@@ -10,7 +10,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import TypeVar
 
 import psycopg
-from django.db import DatabaseError, InterfaceError, OperationalError, connection, transaction
+from django.db import DatabaseError, InterfaceError, InternalError, OperationalError, connection, transaction
 
 Key = TypeVar("Key")
 Row = TypeVar("Row")
@@ -77,10 +77,13 @@ def is_timeout(error: BaseException) -> bool:
 
 
 def is_unusable(error: BaseException) -> bool:
-    """The connection, or the whole server, cannot work: whoever has met this drops its connection."""
+    """The connection, or the whole server, cannot work: whoever has met this drops its connection.
+
+    An InternalError without a code is the client library's: it has read answers that it did not ask for, as when a proxy ends a session that is at work.
+    """
     code = sqlstate(error)
     if not code:
-        return isinstance(error, OperationalError | InterfaceError)
+        return isinstance(error, OperationalError | InterfaceError | InternalError)
     return code in UNUSABLE or code.startswith(UNUSABLE_CLASS)
 
 

@@ -34,6 +34,7 @@ class IncidentKind(models.TextChoices):
     CRASH_LOOP = "crash_loop", "A process ends again and again"
     QUEUE_UNSERVED = "queue_unserved", "A queue is not served in time"
     FORGOTTEN_ORDERS = "forgotten_orders", "Providers hold orders that this database has forgotten"
+    OVERLOADED = "overloaded", "New orders are refused, because too many wait"
 
 
 def kind_label(kind: str) -> str:

@@ -8,11 +8,17 @@ from orders.incidents import IncidentKind, IncidentState
 
 PREFIX = "ORD-"
 NUMBER = re.compile(rf"{PREFIX}(\d{{1,15}})")
+# What the last sweep has judged holds for so long; then nobody knows whether the orders still wait, and new ones are taken.
+JUDGED_WITHIN_S = 30
+_OPEN = f"EXISTS (SELECT FROM orders_incident WHERE state <> '{IncidentState.RESOLVED.value}' AND kind = "
+_IS_CLOSED = f"{_OPEN} '{IncidentKind.FORGOTTEN_ORDERS.value}')"
+_IS_OVERLOADED = f"""
+{_OPEN} '{IncidentKind.OVERLOADED.value}')
+    AND EXISTS (SELECT FROM orders_turnrow WHERE name = 'sweep' AND until > shop_now() - interval '{JUDGED_WITHIN_S} seconds')
+""".strip()
 # Fragments of the statement that places an order.
 NEXT_NUMBER = f"'{PREFIX}' || nextval('orders_order_number')"
-ARE_NOT_TAKEN = f"""
-EXISTS (SELECT FROM orders_incident WHERE kind = '{IncidentKind.FORGOTTEN_ORDERS.value}' AND state <> '{IncidentState.RESOLVED.value}')
-""".strip()
+ARE_NOT_TAKEN = f"({_IS_CLOSED} OR ({_IS_OVERLOADED}))"
 NEWEST = "SELECT number FROM orders_order ORDER BY id DESC LIMIT %s"
 SIDE_BY_SIDE = 200  # orders that may be written in another order than their numbers were drawn
 # PostgreSQL's SEQ_LOG_VALS: a sequence that was recovered or restored may stand so far ahead of the last number that it has issued.
@@ -24,6 +30,20 @@ class OrdersAreNotTaken(Exception):
 
     What the operator does: the runbook forgotten_orders.
     """
+
+
+class ShopIsOverloaded(Exception):
+    """Too many orders wait already (``orders.overload``). Nothing was done.
+
+    What the operator does: the runbook overloaded.
+    """
+
+
+def why_not_taken() -> OrdersAreNotTaken | ShopIsOverloaded:
+    """Of an order that was not taken a moment ago."""
+    with connection.cursor() as cursor:
+        cursor.execute(f"SELECT {_IS_CLOSED}")
+        return OrdersAreNotTaken() if cursor.fetchone()[0] else ShopIsOverloaded()
 
 
 def surely_issued() -> int:

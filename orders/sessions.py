@@ -93,6 +93,20 @@ class Holder:
     holds: list[str]
 
 
+def is_behind_a_proxy() -> bool:
+    """The process that serves us is not the one that has greeted us: something stands between, and may give us another one for each transaction."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_backend_pid()")
+        (serves,) = cursor.fetchone()
+    return bool(serves != connection.connection.info.backend_pid)
+
+
+def prepares_statements() -> bool:
+    """On the server, where they belong to one session."""
+    connection.ensure_connection()
+    return connection.connection.prepare_threshold is not None
+
+
 def missing_limits() -> dict[str, float]:
     """The limits of this process that its connection does not have: a proxy has dropped them."""
     wanted = settings.SESSION_LIMITS_S[settings.SAGA_PROCESS]

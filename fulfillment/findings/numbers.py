@@ -7,6 +7,7 @@ from django.db.models import Count, Min, Sum
 from fulfillment import recovery
 from fulfillment.clock import shop_now
 from fulfillment.models import Saga, SagaState
+from orders import overload
 from orders.findings import rounded
 
 
@@ -15,6 +16,7 @@ def numbers() -> dict[str, Any]:
     return {
         "incidents": _incidents(),
         "orders": _orders(),
+        "overload": _overload(),
         "sweep_age_s": rounded(recovery.sweep_age_s()),
         "reconciliation": _reconciliation(),
     }
@@ -30,6 +32,13 @@ def _orders() -> dict[str, Any]:
     counted = moving.aggregate(count=Count("pk"), oldest=Min("opened_at"))
     age_s = (shop_now() - counted["oldest"]).total_seconds() if counted["oldest"] else None
     return {"under_way": counted["count"], "oldest_s": rounded(age_s)}
+
+
+def _overload() -> dict[str, Any]:
+    refusing = overload.refusing()
+    if refusing is None:
+        return {"for_s": None, "refused": 0}
+    return {"for_s": rounded((shop_now() - refusing.since).total_seconds()), "refused": refusing.refused}
 
 
 def _reconciliation() -> dict[str, Any]:

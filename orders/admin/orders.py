@@ -22,6 +22,7 @@ from orders.admin.badges import FAILED, attention_badge, icon_of, status_badge
 from orders.admin.order_page import failed_here, page_of
 from orders.admin.read_only import ReadOnlyAdmin
 from orders.incidents import unresolved
+from orders.login.notices import say_whether_orders_are_refused
 from orders.models import Order
 from orders.money import money
 from orders.operators import Actor
@@ -112,6 +113,10 @@ class OrderAdmin(ReadOnlyAdmin):
         return False
 
     # --- the list ---
+
+    def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
+        say_whether_orders_are_refused(request)
+        return super().changelist_view(request, extra_context)
 
     def get_changelist_instance(self, request: HttpRequest) -> Any:
         """With the side effects of all the orders of its page, read apart."""

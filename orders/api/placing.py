@@ -17,14 +17,16 @@ from drf_canon.errors import HeaderError
 from rest_framework.exceptions import ErrorDetail, ValidationError
 
 from fulfillment import stock, tasks
+from orders import overload
 from orders.api import digest
-from orders.api.problems import KEY_REUSED, NOT_TAKEN, REFERENCE_TAKEN, TOTAL_DIFFERS, OrderProblem
+from orders.api.problems import KEY_REUSED, NOT_TAKEN, OVERLOADED, REFERENCE_TAKEN, TOTAL_DIFFERS, OrderProblem
 from orders.api.serializers import readable_skus, with_lines
+from orders.api.unavailable import RETRY_AFTER_S
 from orders.clients import lock_reference
 from orders.models import Order, OrderLine
 from orders.money import MAX_TOTAL_MINOR, money
 from orders.named_sql import NamedSql, columns, instance
-from orders.numbers import ARE_NOT_TAKEN, NEXT_NUMBER, OrdersAreNotTaken
+from orders.numbers import ARE_NOT_TAKEN, NEXT_NUMBER, OrdersAreNotTaken, ShopIsOverloaded, why_not_taken
 from orders.pseudonyms import FORGOTTEN
 
 QUERIES = Path(__file__).with_name("queries.sql")
@@ -35,6 +37,7 @@ FRAGMENTS = {
     "order": columns(Order, "placed"),
 }
 SQL = NamedSql(QUERIES, FRAGMENTS)
+RETRY_AFTER_OVERLOAD_S = 10  # a queue is not worked off in two seconds
 MAX_KEY = 255
 # What ``key_of`` takes: visible at both ends, and not an empty pair of quotes.
 KEY_PATTERN = r'^(?:[!-~]|[!#-~][!-~]|"[!#-~]|[!-~][ -~]{1,253}[!-~])$'
@@ -67,7 +70,8 @@ def place(client: User, key: str, wanted: dict[str, Any], correlation_id: str) -
     """Place the order that ``wanted`` describes (a valid ``RequestedOrder``), or find the one that this key has placed.
 
     Raises ValidationError (a product is unknown or not sold, the total is above its bound), OrderProblem: the key was used for another order, the total is not
-    the expected one, the client wants its references unique and this one is taken, or the shop takes no orders.
+    the expected one, the client wants its references unique and this one is taken, or the shop takes no orders,
+    or too many wait already.
     """
     if (earlier := _earlier(client, key, wanted)) is not None:
         return Placed(earlier, list(earlier.lines.all()), replayed=True)
@@ -87,7 +91,11 @@ def place(client: User, key: str, wanted: dict[str, Any], correlation_id: str) -
         message = (
             "The shop takes no orders until a person has looked at something. Nothing was placed. Ask again later, under the same key."
         )
-        raise OrderProblem(NOT_TAKEN, message) from None
+        raise OrderProblem(NOT_TAKEN, message, retry_after_s=RETRY_AFTER_S) from None
+    except ShopIsOverloaded:
+        overload.count_refusal()
+        message = "More orders wait here than the shop gets through in good time. Nothing was placed. Ask again later, under the same key."
+        raise OrderProblem(OVERLOADED, message, retry_after_s=RETRY_AFTER_OVERLOAD_S) from None
     return Placed(order, lines, replayed=False)
 
 
@@ -212,7 +220,7 @@ def _total_minor(lines: list[dict[str, Any]], products: dict[str, _Offer]) -> in
 def _create(
     client: User, key: str, wanted: dict[str, Any], total_minor: int, products: dict[str, _Offer], correlation_id: str
 ) -> tuple[Order, list[OrderLine]]:
-    """Raises OrdersAreNotTaken, IntegrityError: this key was used meanwhile."""
+    """Raises OrdersAreNotTaken, ShopIsOverloaded, IntegrityError: this key was used meanwhile."""
     lines = [_line(line["quantity"], products[line["sku"]]) for line in wanted["lines"]]
     values = {
         "client": client.pk,
@@ -233,7 +241,7 @@ def _create(
     }
     row = SQL.row("place", values)
     if row is None:
-        raise OrdersAreNotTaken
+        raise why_not_taken()
     order = instance(Order, row[1:])
     order.client = client
     for line, pk in zip(lines, row[0], strict=True):

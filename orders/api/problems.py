@@ -28,6 +28,7 @@ TOO_LARGE = Problem("body-too-large", "The body is too large", 413)
 TOTAL_DIFFERS = Problem("total-differs", "The order does not cost what was expected", 409)
 REFERENCE_TAKEN = Problem("reference-taken", "Another order has this reference", 409)
 NOT_TAKEN = Problem("orders-not-taken", "The shop takes no orders now", 503)
+OVERLOADED = Problem("overloaded", "Too many orders wait already", 503)
 INSUFFICIENT_SCOPE = Problem("insufficient-scope", "The token does not have the scope that this needs", 403)
 INVALID_STATE = Problem("invalid-state", "The order's state does not allow this", 409)
 HTTPS_REQUIRED = Problem("https-required", "This API answers over HTTPS only", 403)
@@ -46,14 +47,17 @@ REQUEST_ID, ROUTE, CLIENT = "shop.request_id", "shop.route", "shop.client"  # in
 class OrderProblem(ProblemError):
     """A problem whose document has members of its own (RFC 9457, 3.2), for example ``order``: the number of the order that there is.
 
-    ``faults``: of the request, told beside it.
+    ``faults``: of the request, told beside it. ``retry_after_s``: when to ask again; 0: nothing is said about it.
     """
 
     auth_header = ""  # DRF makes it WWW-Authenticate
 
-    def __init__(self, problem: Problem, detail: str, faults: ValidationError | None = None, **members: Any) -> None:
+    def __init__(
+        self, problem: Problem, detail: str, faults: ValidationError | None = None, retry_after_s: int = 0, **members: Any
+    ) -> None:
         super().__init__(problem, detail)
         self.faults = faults
+        self.retry_after_s = retry_after_s
         self.members = members
 
 
@@ -103,8 +107,8 @@ def problem_handler(error: Exception, context: dict[str, Any]) -> Response | Htt
         response.headers["WWW-Authenticate"] = challenge(response.data["reason"])
     if isinstance(error, OrderProblem):
         response.data |= error.members
-        if response.status_code == NOT_TAKEN.status:
-            return unavailable.retry_later(response)
+        if error.retry_after_s:
+            return unavailable.retry_later(response, error.retry_after_s)
     if isinstance(error, ValidationError):
         violations = _violations(error)
         response.data |= {"detail": _in_short(len(violations))} | _errors(violations)

@@ -38,6 +38,6 @@ def page(request: HttpRequest) -> HttpResponse:
     return retry_later(HttpResponse(html, status=UNAVAILABLE.status))
 
 
-def retry_later(response: HttpResponse) -> HttpResponse:
-    response.headers["Retry-After"] = str(RETRY_AFTER_S)
+def retry_later(response: HttpResponse, after_s: int = RETRY_AFTER_S) -> HttpResponse:
+    response.headers["Retry-After"] = str(after_s)
     return response

@@ -17,7 +17,17 @@ from orders.api import answers, events, pages, placing, selection
 from orders.api import representation as shown
 from orders.api.body import body_of
 from orders.api.parameters import EXPAND, FIELDS, Names, Paged, Parameters, filters
-from orders.api.problems import INVALID_STATE, KEY_REUSED, NOT_TAKEN, REFERENCE_TAKEN, TOTAL_DIFFERS, Faults, OrderProblem, request_id
+from orders.api.problems import (
+    INVALID_STATE,
+    KEY_REUSED,
+    NOT_TAKEN,
+    OVERLOADED,
+    REFERENCE_TAKEN,
+    TOTAL_DIFFERS,
+    Faults,
+    OrderProblem,
+    request_id,
+)
 from orders.api.reference.answered import NOT_CHANGED, refusals
 from orders.api.reference.parameters import KEY, NEXT_PAGE, NO_FIELDS, NUMBER, PLACED, REVALIDATED, SKU
 from orders.api.revalidation import answer_unless_known
@@ -68,7 +78,7 @@ class Orders(APIView):
         parameters=[KEY, *PLACED],
         request=RequestedOrder,
         responses={201: OpenApiResponse(answers.OrderSummary, "It is placed, or was placed under this key before.")}
-        | refusals(TOTAL_DIFFERS, REFERENCE_TAKEN, KEY_REUSED, NOT_TAKEN),
+        | refusals(TOTAL_DIFFERS, REFERENCE_TAKEN, KEY_REUSED, NOT_TAKEN, OVERLOADED),
     )
     def post(self, request: Request) -> Response:
         faults, key, wanted = Faults(), "", {}

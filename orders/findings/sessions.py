@@ -23,6 +23,20 @@ def limits() -> Iterator[Finding]:
         yield Finding(level=OK, what="sessions", found=found)
 
 
+def proxy() -> Iterator[Finding]:
+    """A pooling proxy gives a process another session for each transaction. Says nothing where there is none."""
+    if not sessions.is_behind_a_proxy():
+        return
+    if sessions.prepares_statements():
+        found = "a pooling proxy stands before the database, and statements are prepared on the server: they belong to one session"
+        to_do = "switch prepared statements off (docs/settings.md, a pooling proxy), unless the proxy keeps them apart for each client"
+        yield Finding(level=WARN, what="proxy", found=found, to_do=to_do, runbook=RUNBOOK)
+    else:
+        yield Finding(
+            level=OK, what="proxy", found="a pooling proxy stands before the database, and nothing here needs a session of its own"
+        )
+
+
 def connections(of_workers: int) -> Iterator[Finding]:
     """What all processes may open at once, against what the server grants. ``of_workers``: what the workers that answered may open."""
     parts, connection_limit = sessions.may_be_opened(of_workers), sessions.connection_limit()

@@ -11,6 +11,7 @@ from django.views.decorators.cache import never_cache
 from unfold.sites import UnfoldAdminSite
 
 from orders.login.mistakes import View, answered
+from orders.login.notices import say_whether_orders_are_refused
 from orders.login.second_step import Enrolment, SecondStep
 from orders.second_factor import is_enrolled
 
@@ -29,6 +30,10 @@ class OperatorsSite(UnfoldAdminSite):
 
     def admin_view(self, view: View, cacheable: bool = False) -> View:
         return super().admin_view(answered(view), cacheable)
+
+    def index(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> Any:
+        say_whether_orders_are_refused(request)
+        return super().index(request, extra_context)
 
     @method_decorator(never_cache)
     def login(self, request: Any, extra_context: dict[str, Any] | None = None) -> HttpResponseBase:

@@ -11,6 +11,8 @@ from django.conf import settings
 from orders.management.demo_data import DemoCustomer
 
 FINAL = {"fulfilled", "payment_failed", "inventory_failed", "shipping_failed", "failed", "cancelled"}  # an order's last statuses
+TURNED_AWAY = (httpx.codes.TOO_MANY_REQUESTS, httpx.codes.SERVICE_UNAVAILABLE)
+AGAIN_AFTER_S = 1.0  # where a proxy has answered, which does not say when
 TURNED_AWAY_TIMES = 5  # in a row, each for a minute at most
 
 
@@ -30,12 +32,12 @@ class ShopClient:
         return self._json(lambda: self.http.post(f"/orders/{number}/cancel"))
 
     def _json(self, ask: Callable[[], httpx.Response]) -> dict[str, Any]:
-        """Comes back when the shop says so: above its rate limit a client is told in how many seconds."""
+        """Comes back when the shop says so: above its rate limit, or while too many orders wait, a client is told in how many seconds."""
         answer = ask()
         for _ in range(TURNED_AWAY_TIMES):
-            if answer.status_code != httpx.codes.TOO_MANY_REQUESTS:
+            if answer.status_code not in TURNED_AWAY:
                 break
-            time.sleep(float(answer.headers["Retry-After"]))
+            time.sleep(float(answer.headers.get("Retry-After", AGAIN_AFTER_S)))
             answer = ask()
         return dict(answer.raise_for_status().json())
 

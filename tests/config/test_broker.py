@@ -5,10 +5,11 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
+import kombu
 import pytest
 from django.core.management import call_command
 
-from config.broker import trouble
+from config.broker import QueueLength, trouble
 from config.celery import app
 from config.worker.findings import broker_and_workers
 from tests.config.bare import Broker, RabbitBroker
@@ -51,6 +52,34 @@ def rabbit(tmp_path: Any, settings: Any) -> Iterator[RabbitBroker]:
     settings.CELERY_BROKER_URL, settings.CELERY_BROKER_TRANSPORT_OPTIONS = one.url, {"confirm_publish": True}
     yield one
     one.end()
+
+
+def put_two(url: str) -> None:
+    with kombu.Connection(url) as line, line.SimpleQueue("saga", queue_opts={"queue_arguments": {"x-queue-type": "quorum"}}) as queue:
+        for n in range(2):
+            queue.put({"n": n})
+
+
+def is_counted(url: str) -> None:
+    """First there is no such queue; then two messages wait in it; and the question is asked on one connection."""
+    length = QueueLength("saga")
+
+    assert [length.ask(), length.ask()] == [0, 0]
+    put_two(url)
+    wait_for(lambda: length.ask() == 2, 10)
+
+    length.close()
+    assert length.ask() == 2
+    length.close()
+
+
+def test_the_length_of_a_queue_is_asked_of_valkey(broker: Broker) -> None:
+    is_counted(broker.url)
+    broker.client.delete("saga")
+
+
+def test_the_length_of_a_queue_is_asked_of_rabbitmq(rabbit: RabbitBroker) -> None:
+    is_counted(rabbit.url)
 
 
 def test_rabbitmq_with_an_alarm_is_reported_as_that_at_once(rabbit: RabbitBroker, db: None, capsys: pytest.CaptureFixture[str]) -> None:

@@ -122,6 +122,7 @@ def test_the_status_page_is_what_doctor_finds_with_the_numbers(
         "reconciliation": {"outcome": None, "findings": None, "unexplained_minor": {}},
         "incidents": {"open": 1, "at_risk_minor": {"EUR": 8420}},
         "orders": {"under_way": 1},
+        "overload": {"for_s": None, "refused": 0},
         "deliveries": {"waiting": 0, "dead": 0, "held": 0},
         "queues": {
             "compensation": {"waiting": None, "silent_s": 0.0},

@@ -46,6 +46,13 @@ def test_a_broken_constraint_is_a_fault_of_the_code(raised: Raised) -> None:
     assert not database.is_our_trouble(error)
 
 
+def test_answers_that_nobody_has_asked_for_end_a_connection() -> None:
+    """A pooling proxy that ends a session may answer a COMMIT twice: what became of it, the journal says."""
+    error = as_django_raises(psycopg.InternalError("received 2 results from command 'COMMIT'"))
+
+    assert database.is_unusable(error) and database.is_our_trouble(error)
+
+
 # Written out, and not taken from the code: one that is missing there is missed here.
 ENDS_A_CONNECTION = {
     "25006": "the server takes no writes",

@@ -11,6 +11,7 @@ from orders.money import whole_units_sql
 AT_ONCE = 100_000  # copies in one transaction
 EARLIER_D, EARLIER_H, WINDOW_H = 730.0, 49.0, 47.0  # most were placed in two years until 49 hours ago, the newest in the last 47
 CUSTOMERS = 100_000
+PREFIX = "ORD-M"  # no order that is placed has such a number
 
 COLUMNS = """
 SELECT attname, format_type(atttypid, NULL) FROM pg_attribute
@@ -45,7 +46,7 @@ class Table:
     columns: dict[str, str]
 
 
-NUMBER = "'ORD-M' || n"
+NUMBER = "%(prefix)s::text || n"
 ORDER, SAGA, FACT = "%(first_order)s + n", "%(first_saga)s + n", "md5('scale ' || n)::uuid"
 
 
@@ -119,10 +120,18 @@ SEQUENCES = ("orders_order", "fulfillment_saga")
 
 
 class Copies:
-    """``count`` copies, the newest ``window`` of them placed in the last two days."""
+    """``count`` copies, the newest ``window`` of them placed in the last two days. ``start``: so many are there already. Their numbers begin with ``prefix``."""
 
-    def __init__(self, connection: psycopg.Connection, templates: list[tuple[str, int]], count: int, window: int) -> None:
-        self.connection, self.count, self.window = connection, count, window
+    def __init__(
+        self,
+        connection: psycopg.Connection,
+        templates: list[tuple[str, int]],
+        count: int,
+        window: int,
+        start: int = 0,
+        prefix: str = PREFIX,
+    ) -> None:
+        self.connection, self.count, self.window, self.start, self.prefix = connection, count, window, start, prefix
         self._templates = self._read(templates)
         self._columns = {table.name: connection.execute(COLUMNS, [table.name]).fetchall() for table in TABLES}
         (self._now,) = self._one("SELECT shop_now()")
@@ -130,19 +139,23 @@ class Copies:
         self._firsts = dict(zip(("first_order", "first_saga", "first_fact"), self._one(firsts), strict=True))
 
     def make(self, report_line: Callable[[int], None]) -> None:
-        """In the order in which they were placed."""
-        old = self.count - self.window
-        for start in range(0, old, AT_ONCE):
-            self._copy(start + 1, min(start + AT_ONCE, old), LAST_OF_EACH)
-            report_line(min(start + AT_ONCE, old))
-        self._copy(old + 1, self.count, "")
-        report_line(self.count)
+        """The copies, and what subscribers and the stock know of them."""
+        self.copy(report_line)
         with self.connection.transaction():
             self.connection.execute("SET LOCAL session_replication_role = replica")
             for statement in (*SUBSCRIBER_TABLES, STOCK):
                 self.connection.execute(statement)
-            for table in SEQUENCES:
-                self.connection.execute(f"SELECT setval(pg_get_serial_sequence('{table}', 'id'), (SELECT max(id) FROM {table}))")
+
+    def copy(self, report_line: Callable[[int], None]) -> None:
+        """In the order in which they were placed. Whatever is placed afterwards comes behind them."""
+        old = self.count - self.window
+        for start in range(self.start, old, AT_ONCE):
+            self._copy(start + 1, min(start + AT_ONCE, old), LAST_OF_EACH)
+            report_line(min(start + AT_ONCE, old))
+        self._copy(max(old, self.start) + 1, self.count, "")
+        report_line(self.count)
+        for table in SEQUENCES:
+            self.connection.execute(f"SELECT setval(pg_get_serial_sequence('{table}', 'id'), (SELECT max(id) FROM {table}))")
 
     def sold(self) -> Iterator[tuple[Any, ...]]:
         """(number, name of the step, do-key, amount, currency, of it refunded, instant) of every effect, for the provider's own ledger."""
@@ -152,8 +165,9 @@ class Copies:
                 """
                 SELECT o.number, r.name, r.do_key, o.total_minor, o.currency, s.state = 'compensated', r.outcome_at
                 FROM fulfillment_steprecord r JOIN fulfillment_saga s ON s.id = r.saga_id JOIN orders_order o ON o.id = s.order_id
-                WHERE o.number LIKE 'ORD-M%' AND r.receipt IS NOT NULL AND r.name IN ('payment', 'shipping') ORDER BY r.id
-                """
+                WHERE o.number LIKE %s AND r.receipt IS NOT NULL AND r.name IN ('payment', 'shipping') ORDER BY r.id
+                """,
+                [f"{self.prefix}%"],
             )
             yield from cursor
 
@@ -167,7 +181,7 @@ class Copies:
     def _copy_table(self, table: Table, template: Template, first: int, last: int, last_of_each: str) -> None:
         values = {**self._firsts, "order": template.order, "number": template.number, "saga": template.saga, "fact": template.fact}
         values |= {"first": first, "last": last, "slots": list(template.slots), "now": self._now, "placed_at": template.placed_at}
-        values |= {"old": self.count - self.window, "window": self.window}
+        values |= {"prefix": self.prefix, "old": self.count - self.window, "window": self.window}
         names, made = [], []
         for name, kind in self._columns[table.name]:
             if name in table.columns:

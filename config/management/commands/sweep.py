@@ -8,10 +8,12 @@ from typing import Any
 
 from django.conf import settings
 
+from config import broker
 from config.management import heartbeat
 from config.management.loops import Loop, LoopCommand
 from fulfillment import recovery, tasks
 from fulfillment.recovery.reconciliations import TURN
+from orders import overload
 from orders.login import throttle
 from orders.turns import holder_of
 
@@ -31,6 +33,7 @@ class Sweep(Loop):
         self.reconciling: subprocess.Popen[bytes] | None = None
         self.reconciling_since = 0.0
         self.circuits_inspected_at = 0.0
+        self.new_orders = broker.QueueLength(overload.QUEUE)
         self.logins_forgotten_at = 0.0
 
     def drop_marks(self) -> None:
@@ -88,6 +91,7 @@ class Sweep(Loop):
         """Circuits and queues do not wait for the end of a long round: a thousand rows that somebody holds are minutes."""
         launched = self.part("the circuits", self._circuits)
         self.part("the probes", self._probes)
+        self.part("the backlog", lambda: overload.judge(self.new_orders.ask()))
         self.circuits_inspected_at = time.monotonic()
         return launched
 

@@ -23,6 +23,7 @@ COMMANDS: dict[str, str] = {
     IncidentKind.CRASH_LOOP: "doctor",
     IncidentKind.QUEUE_UNSERVED: "doctor",
     IncidentKind.FORGOTTEN_ORDERS: "recover --restored",
+    IncidentKind.OVERLOADED: "doctor",
 }
 RETRIED = (  # trying the order again changes nothing about the others
     *(IncidentKind.COMPENSATION_EXHAUSTED, IncidentKind.IN_DOUBT, IncidentKind.STUCK),

@@ -207,6 +207,12 @@ _WRITTEN = (
         placed="no",
         remedy="Ask again later, with the same key.",
     ),
+    ProblemPage(
+        problem=problems.OVERLOADED,
+        means="More orders wait to be worked on than the shop gets through in good time. It takes new ones again as soon as enough of them are done.",
+        placed="no",
+        remedy="Wait as long as `Retry-After` says, then ask again with the same key. Reading, cancelling, and a retry of an order that was placed work as ever.",
+    ),
 )
 PAGES = tuple(sorted(_WRITTEN, key=lambda page: (not page.of_the_api, page.problem.status)))
 

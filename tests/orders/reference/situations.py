@@ -9,6 +9,7 @@ from django.conf import settings
 from django.db import OperationalError, connection
 from django.test import override_settings
 
+from fulfillment.code_release import RELEASE
 from fulfillment.models import Saga, StepRecord
 from orders.api import rate_limits
 from orders.api.rate_limits import Window
@@ -17,6 +18,7 @@ from orders.erasure import pseudonymise
 from orders.incidents import IncidentKind, open_incident
 from orders.models import ClientSettings, Order, Status
 from orders.pseudonyms import FORGOTTEN, marks_of
+from orders.turns import Turn
 from tests.actors import AMARA
 from tests.orders.conftest import Client
 
@@ -97,6 +99,12 @@ def _ended(client: Client, state: str, status: Status) -> None:
 @situation("the shop takes no orders")
 def not_taken(client: Client) -> None:
     open_incident(IncidentKind.FORGOTTEN_ORDERS, subject="sandbox", currency="EUR")
+
+
+@situation("more orders wait than the shop lets wait")
+def overloaded(client: Client) -> None:
+    open_incident(IncidentKind.OVERLOADED, subject="saga", currency="EUR", count=0)
+    assert Turn("sweep", RELEASE).take()
 
 
 @situation("the token has no scope")

@@ -18,9 +18,9 @@ QUEUES = ("saga", "compensation", "sideeffects")
 class BrokerMonitor(threading.Thread):
     """``heard`` is called with (queue, envelope) in this thread, in the order in which the broker took them. It ends with its block, or with the broker."""
 
-    def __init__(self, storm: Storm, heard: Callable[[str, dict[str, Any]], None]) -> None:
+    def __init__(self, broker: Any, heard: Callable[[str, dict[str, Any]], None]) -> None:
         super().__init__(daemon=True)
-        self._broker: Any = broker_of(storm)
+        self._broker = broker
         self._heard = heard
         self._is_open, self._is_over = threading.Event(), False
 

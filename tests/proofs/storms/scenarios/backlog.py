@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from tests.proofs.storms.broker_monitor import BrokerMonitor
+from tests.proofs.storms.broker_monitor import BrokerMonitor, broker_of
 from tests.proofs.storms.scenario import Scenario
 from tests.proofs.storms.spec import FULL, SMALL
 from tests.proofs.storms.storm import Storm
@@ -32,7 +32,7 @@ def happens(storm: Storm) -> None:
         task = envelope["headers"]["task"]
         published[task] += task not in PROBES
 
-    with BrokerMonitor(storm, hear).listening():
+    with BrokerMonitor(broker_of(storm), hear).listening():
         with storm.shop.stopped("saga"):
             storm.place(count)
         begun = time.monotonic()

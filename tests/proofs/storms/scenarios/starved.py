@@ -70,7 +70,7 @@ def happens(storm: Storm) -> None:
     like = storm.place(1)[0]
     storm.until("delivering the first", lambda: _count(storm, DELIVERED, [like]), SUBSCRIBERS, 60)
     due = facts * SUBSCRIBERS
-    with BrokerMonitor(storm, messages).listening():
+    with BrokerMonitor(broker_of(storm), messages).listening():
         with shop.stopped("sideeffects"):
             _pile_up(storm, like, facts)
             served_s, silent_s = _serve(storm, due)

@@ -41,7 +41,7 @@ def happens(storm: Storm) -> None:
     count, wipes = storm.how_many["orders"], storm.how_many["wipes"]
     lost = 0
     doubler = Doubler(storm)
-    with BrokerMonitor(storm, doubler).listening():
+    with BrokerMonitor(broker_of(storm), doubler).listening():
         for _ in range(wipes):
             storm.place(count // wipes // 2)
             with storm.shop.stopped("saga"):

@@ -1,0 +1,206 @@
+"""What is measured: the cost of an order, how fast lost orders are launched again, how fast the relay publishes, and how long the loops' queries take."""
+
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import psycopg
+
+from tests.bench.peers.counters import Reading, cpu_s, wal_without_images
+from tests.bench.peers.programs.ours.trace import FILE
+from tests.bench.peers.servers import PeerFailed
+from tests.bench.scale.shop import GrowingShop, Working
+from tests.engines import ROOT
+from tests.proofs.black_box.waiting import wait_for
+from tests.proofs.storms.broker_monitor import BrokerMonitor
+
+NOTED_AFTER_S = 0.3  # what is written after the last side effect belongs to the order, too
+RELAYED_WITHIN_S = 120.0
+FIRST_STEP = "fulfillment.payment"
+# Constraints and triggers are told nothing: these deliveries go back to where they were.
+MAKE_DUE = """
+UPDATE sideeffects_delivery SET state = 'retry_wait', wake_at = shop_now(), relaunches = 0
+WHERE id IN (SELECT id FROM sideeffects_delivery ORDER BY id DESC LIMIT %s)
+"""
+AS_BEFORE = (
+    "UPDATE sideeffects_delivery SET state = 'delivered', wake_at = NULL, launched_at = NULL, relaunches = 0 WHERE state <> 'delivered'"
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cost:
+    """Of each of ``orders``: CPU milliseconds of the process that places them, of workers with sweep and relay, of PostgreSQL, of Valkey; counts; kilobytes without
+    full-page images. ``client_ms``: 0 where the orders were placed before. ``foreign``: the share of the machine that others have used.
+    """
+
+    orders: int
+    seconds: float
+    client_ms: float
+    workers_ms: float
+    database_ms: float
+    broker_ms: float
+    write_transactions: float
+    wal_kb: float
+    messages: float
+    commands: float
+    foreign: float
+
+    @property
+    def served_ms(self) -> float:
+        """Without the placing."""
+        return self.workers_ms + self.database_ms + self.broker_ms
+
+    @property
+    def per_s(self) -> float:
+        return self.orders / self.seconds
+
+
+def burst(working: Working, orders: int) -> Cost:
+    """Orders that are placed as fast as they are taken. Raises PeerFailed."""
+    begun: list[tuple[Reading, int]] = []
+    first, client_s = working.submit(orders, when_ready=lambda: begun.append((working.counters.read(), working.messages())))
+    cost = _cost(working, *begun[0], orders, client_s)
+    working.judge(first, orders)
+    return cost
+
+
+def worked_off(working: Working, orders: int, meanwhile: Callable[[], object]) -> Cost:
+    """Of orders that waited in the queue, all of them, when the workers began. ``meanwhile``: while they wait. Raises PeerFailed."""
+    first, messages = working.books.next_number(), working.messages()
+    with working.frozen():
+        place(working, first, orders)
+        meanwhile()
+        begun = working.counters.read()
+    working.wait_for(first, orders)
+    cost = _cost(working, begun, messages, orders, 0.0)
+    working.judge(first, orders)
+    return cost
+
+
+def place(working: Working, first: int, orders: int) -> None:
+    """Nobody waits for what becomes of them. Raises PeerFailed."""
+    words = [sys.executable, "-m", working.peer.module, "submit", str(first), str(orders), "0"]
+    variables = working.servers.variables(working.peer)
+    run = subprocess.run(words, cwd=ROOT, env=variables, input="go\n", capture_output=True, text=True, timeout=60 + orders)
+    if run.returncode:
+        raise PeerFailed(f"an order could not be placed:\n{run.stderr[-2000:]}")
+
+
+def _cost(working: Working, begun: Reading, messages: int, orders: int, client_s: float) -> Cost:
+    time.sleep(NOTED_AFTER_S)
+    end = working.counters.read()
+    used = end - begun
+    return Cost(
+        orders=orders,
+        seconds=used.at_s - NOTED_AFTER_S,
+        client_ms=1000 * client_s / orders,
+        workers_ms=1000 * used.workers_s / orders,
+        database_ms=1000 * used.database_s / orders,
+        broker_ms=1000 * used.broker_s / orders,
+        write_transactions=used.write_transactions / orders,
+        wal_kb=wal_without_images(working.servers.folder / "postgres", begun.wal, end.wal) / 1000 / orders,
+        messages=(working.messages() - messages) / orders,
+        commands=used.commands / orders,
+        foreign=used.foreign(client_s),
+    )
+
+
+def statements(shop: GrowingShop, orders: int) -> float:
+    """Of an order, placed and fulfilled; counted in the processes, which costs something. So it is a run of its own."""
+    file = shop.servers.run_folder / FILE
+    with shop.at_work(BENCH_TRACE="1") as working:
+        file.unlink(missing_ok=True)
+        working.submit(orders)
+    return float(sum(json.loads(line)["statements"] for line in file.read_text().splitlines())) / orders
+
+
+@contextmanager
+def old_snapshot(shop: GrowingShop) -> Iterator[None]:
+    """Somebody looks at the shop as it was, and goes on looking."""
+    with psycopg.connect(shop.servers.url()) as somebody:
+        somebody.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+        somebody.execute("SELECT count(*) FROM fulfillment_stocklevel")
+        yield
+
+
+def queries_ms(shop: GrowingShop) -> dict[str, float]:
+    """Loop → the slowest of the statements with which it looks for what is due, by the median of its rounds."""
+    run = subprocess.run(shop.program("queries"), cwd=ROOT, env=shop.variables(), capture_output=True, text=True, timeout=120)
+    if run.returncode:
+        raise PeerFailed(f"the loops' queries could not be asked:\n{run.stderr[-2000:]}")
+    return dict(json.loads(run.stdout.splitlines()[-1]))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rate:
+    """``cpu_ms``: of each, in the process that does it; 0: nobody has counted."""
+
+    count: int
+    seconds: float
+    cpu_ms: float = 0.0
+
+    @property
+    def per_s(self) -> float:
+        return self.count / self.seconds if self.seconds else 0.0
+
+
+def relaunched(shop: GrowingShop, orders: int) -> Rate:
+    """The broker has lost the messages of all these orders. How fast the sweep publishes them again, while the workers work them off. Raises PeerFailed."""
+    instants: list[float] = []
+
+    def hear(queue: str, envelope: dict[str, Any]) -> None:
+        if envelope["headers"]["task"] == FIRST_STEP:
+            instants.append(time.monotonic())
+
+    with shop.at_work() as working:
+        first = working.books.next_number()
+        with working.frozen():
+            place(working, first, orders)
+            shop.servers.broker.flushall()
+        with BrokerMonitor(shop.servers.broker, hear).listening():
+            working.wait_for(first, orders)
+        working.judge(first, orders)
+    if len(instants) < orders:
+        raise PeerFailed(f"{len(instants)} of {orders} orders were launched again")
+    return Rate(count=len(instants), seconds=instants[orders - 1] - instants[0])
+
+
+def relayed(shop: GrowingShop, deliveries: int) -> Rate:
+    """How fast one relay publishes deliveries that are due, among all that there are. Nobody consumes them."""
+    broker = shop.servers.broker
+    broker.flushall()
+    with _as_rows_only(shop) as rows:
+        rows.execute(MAKE_DUE, [deliveries])
+    with (shop.servers.run_folder / "relay.log").open("ab") as log:
+        relay = subprocess.Popen(shop.program("relay"), cwd=ROOT, env=shop.variables(), stdout=log, stderr=log)
+    try:
+        begun_at = _when(lambda: broker.llen("sideeffects") > 0)
+        begun, cpu = broker.llen("sideeffects"), cpu_s(relay.pid)
+        ended_at = _when(lambda: broker.llen("sideeffects") >= deliveries)
+        used_s = cpu_s(relay.pid) - cpu
+    finally:
+        relay.terminate()
+        relay.wait(30)
+        broker.flushall()
+        with _as_rows_only(shop) as rows:
+            rows.execute(AS_BEFORE)
+    count = deliveries - begun
+    return Rate(count=count, seconds=ended_at - begun_at, cpu_ms=1000 * used_s / max(1, count))
+
+
+def _when(is_so: Callable[[], bool]) -> float:
+    wait_for(is_so, RELAYED_WITHIN_S, every_s=0.005)
+    return time.monotonic()
+
+
+@contextmanager
+def _as_rows_only(shop: GrowingShop) -> Iterator["psycopg.Connection[Any]"]:
+    """No trigger runs."""
+    with shop.database.transaction():
+        shop.database.execute("SET LOCAL session_replication_role = replica")
+        yield shop.database

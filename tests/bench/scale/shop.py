@@ -1,0 +1,100 @@
+"""The shop on a database that grows. Its processes run in a block; between two blocks nobody works on it."""
+
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any
+
+import psutil
+import psycopg
+
+from tests.bench.peers.books import COUNTS
+from tests.bench.peers.catalogue import BY_NAME, OURS
+from tests.bench.peers.programs.work import EFFECTS
+from tests.bench.peers.running import ASKED_EVERY_S, STILL_AFTER_S, WARM_UP, RunningPeer
+from tests.bench.peers.servers import PeerFailed, Servers
+from tests.bench.peers.workers import Workers
+from tests.proofs.black_box.processes import standing_still
+from tests.scale.copying import Copies
+
+PROGRAM = "tests.bench.scale.program"
+FIRST_NUMBER = 100_000_000  # of those that are placed; copies have smaller ones
+NEWEST = 20  # templates: the newest orders that were fulfilled, and of which the relay has told everybody
+AN_ORDER_WITHIN_S = 0.5
+LIKE = """
+SELECT o.number FROM orders_order o JOIN orders_fact f ON f.order_id = o.id
+WHERE o.idempotency_key LIKE 'order-%%' AND o.status = 'fulfilled' AND f.relayed_at IS NOT NULL ORDER BY o.id DESC LIMIT %s
+"""
+WORKER = "config.celery_worker"
+
+
+class Working(RunningPeer):
+    """The shop's processes, at work."""
+
+    def judge(self, first: int, orders: int) -> None:
+        """Raises PeerFailed. The stock is not compared: what the copies have sold was never in it."""
+        fulfilled, payments, shipments, effects, heard_of = self.database.execute(COUNTS, {"first": first}).fetchone() or (0,) * 5
+        if (fulfilled, payments, shipments, heard_of) != (orders,) * 4 or effects != orders * len(EFFECTS):
+            found = f"{fulfilled} fulfilled, {payments} paid, {shipments} shipped, {effects} side effects of {heard_of}"
+            raise PeerFailed(f"of {orders} orders: {found}")
+
+    def messages(self) -> int:
+        """That were ever put into a queue."""
+        return int(self.servers.broker.info("commandstats").get("cmdstat_lpush", {"calls": 0})["calls"])
+
+    @contextmanager
+    def frozen(self) -> Iterator[None]:
+        """No worker takes a message meanwhile; sweep and relay go on."""
+        processes = [one for one in psutil.Process(self.workers.pid).children(recursive=True) if WORKER in one.cmdline()]
+        with standing_still([one.pid for one in processes]):
+            yield
+
+    def wait_for(self, first: int, orders: int) -> None:
+        """Until all that belongs to these orders is done. Of a long queue nothing is, until each has gone through it twice. Raises PeerFailed."""
+        until = time.monotonic() + STILL_AFTER_S + orders * AN_ORDER_WITHIN_S
+        while (effects := self.books.effects(first)) < orders * len(EFFECTS):
+            if self.workers.is_dead() or time.monotonic() > until:
+                raise PeerFailed(f"{effects} of {orders * len(EFFECTS)} side effects came.\n{self.workers.last_lines()}")
+            time.sleep(ASKED_EVERY_S)
+
+
+class GrowingShop:
+    def __init__(self, servers: Servers) -> None:
+        self.servers, self.finished, self.fulfilled = servers, 0, 0
+        servers.begin(BY_NAME[OURS], sys.executable)
+        self.database: psycopg.Connection[Any] = psycopg.connect(servers.url(), autocommit=True)
+        self.database.execute("SELECT setval('orders_order_number', %s)", [FIRST_NUMBER])
+
+    @contextmanager
+    def at_work(self, workers: int = 2, **variables: str) -> Iterator[Working]:
+        """``workers``: processes of the pool. They are warm. Raises PeerFailed."""
+        peer = replace(BY_NAME[OURS], variables={"BENCH_WORKERS": str(workers), "BACKLOG_LIMIT": "0", **variables})
+        words = [sys.executable, "-m", peer.module, "work"]
+        processes = Workers(words, self.servers.variables(peer), self.servers.run_folder / "workers.log")
+        self.servers.note(workers=processes.pid)
+        try:
+            working = Working(self.servers, peer, sys.executable, processes, self.database)
+            working.submit(WARM_UP)
+            yield working
+        finally:
+            processes.stop()
+
+    def program(self, *words: str) -> list[str]:
+        return [sys.executable, "-m", PROGRAM, *words]
+
+    def variables(self) -> dict[str, str]:
+        return self.servers.variables(BY_NAME[OURS])
+
+    def grow(self, to: int, report_line: Callable[[int], None]) -> None:
+        """Until ``to`` copies of orders that were fulfilled here are there, most of them two days old and more."""
+        if to <= self.finished:
+            return
+        like = [number for (number,) in self.database.execute(LIKE, [NEWEST]).fetchall()]
+        share = 100 // len(like)
+        templates = [(number, share + (100 - share * len(like)) * (place == 0)) for place, number in enumerate(like)]
+        Copies(self.database, templates, to, min(5_000, to // 20), start=self.finished, prefix="ORD-").copy(report_line)
+        self.database.execute("VACUUM ANALYZE")
+        self.database.execute("CHECKPOINT")
+        self.finished = to

@@ -8,11 +8,11 @@ export TIME_SCALE ?= 0.1
 unexport PYTHONDONTWRITEBYTECODE
 
 # Where something may run, or was left by what was killed: the shop's own stack, the database that is prepared for others, and those of bench, prove, storm and simulate.
-run_dirs = "$(1)" "$(1)"/prepared/* "$(1)"/bench/plain "$(1)/bench" "$(1)/prove" "$(1)"/storm/commands/* "$(1)"/storm/* "$(1)/simulate"
+run_dirs = "$(1)" "$(1)"/prepared/* "$(1)"/bench/shop/plain "$(1)/bench/shop" "$(1)/bench/peers" "$(1)/prove" "$(1)"/storm/commands/* "$(1)"/storm/* "$(1)/simulate"
 
-.PHONY: help demo up stop clean quick test prove storm bench check requirements
+.PHONY: help demo up stop clean quick test prove storm bench bench-quick check requirements
 help: ## show this list
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
 
 # exec: a signal to make reaches the program itself, and not a shell that would leave it running.
 demo: $(VENV)/.runtime ## start everything, place 40 orders, show and check what became of them
@@ -40,8 +40,11 @@ prove: $(VENV)/.runtime ## the crash matrix: kill, freeze and lie to real worker
 storm: $(VENV)/.runtime ## chaos scenarios of up to 20,000 orders, each under one kind of harm: about 90 minutes
 	@exec $(PY) manage.py storm $(ARGS)
 
-bench: $(VENV)/.test ## how long the API takes: beside a plain create, slow connections and logins, on a shop of its own: about 10 minutes
+bench: $(VENV)/.test ## how long the API takes, and what an order costs beside Celery alone, DBOS and others: about 40 minutes
 	@exec $(PY) -m tests.bench $(ARGS)
+
+bench-quick: $(VENV)/.test ## has the shop become slower beside DBOS and raw Celery? Under 3 minutes
+	@exec $(PY) -m tests.bench peers --quick $(ARGS)
 
 check: $(VENV)/.test ## ruff, mypy, import contracts, system checks, missing migrations
 	@$(VENV)/bin/ruff check .
@@ -54,6 +57,7 @@ check: $(VENV)/.test ## ruff, mypy, import contracts, system checks, missing mig
 requirements: $(VENV)/.test ## compile requirements.txt and tests/requirements.txt from pyproject.toml
 	$(VENV)/bin/uv pip compile --universal --generate-hashes --no-header -q pyproject.toml -o requirements.txt
 	$(VENV)/bin/uv pip compile --universal --generate-hashes --no-header -q --group test -c requirements.txt -o tests/requirements.txt
+	$(VENV)/bin/uv pip compile --universal --generate-hashes --no-header -q --group bench -c requirements.txt -o tests/bench/peers/requirements.txt
 
 $(VENV)/bin/python:
 	@python3 -c 'import sys; sys.version_info[:2] == (3, 11) or sys.exit("This project is pinned for Python 3.11; python3 is " + sys.version.split()[0])'

@@ -1,6 +1,7 @@
-"""``python -m tests.bench accept`` or ``disturbed``; without a name one after the other. Each opens a shop of its own under ``.run/bench``.
+"""``python -m tests.bench accept``, ``disturbed`` or ``peers``; without a name one after the other. Each opens what it needs under ``.run/bench``.
 
-Exit 1: a request failed, or nothing was measured. A figure above its goal is shown, and is no failure.
+Example: ``python -m tests.bench peers --peers ours,raw,dbos --rounds 3``. Exit 1: something failed, or nothing was measured. A figure above its goal is shown, and
+is no failure; only ``peers --quick`` fails when the shop has become slower beside the others.
 """
 
 import argparse
@@ -9,33 +10,76 @@ from pathlib import Path
 
 from config.stack.stop_signals import handle_signals
 from tests.bench import accept, disturbed
+from tests.bench.peers import catalogue
+from tests.bench.peers.show import PeersAsked
+from tests.bench.peers.show import show as show_peers
 from tests.bench.phases import Asked
 from tests.engines import ROOT
 
-SHOWS = {"accept": accept.show, "disturbed": disturbed.show}
+
+def _of_the_api(words: argparse.Namespace) -> Asked:
+    return Asked(folder=words.folder / "shop", rounds=words.rounds, seconds=words.seconds, flood=words.flood)
+
+
+def _of_peers(words: argparse.Namespace) -> PeersAsked:
+    return PeersAsked(
+        folder=words.folder / "peers",
+        names=words.peers,
+        rounds=words.rounds,
+        seconds=words.seconds,
+        orders=words.orders,
+        is_quick=words.quick,
+        is_here=words.here,
+        writes=words.write,
+        keeps=words.keep,
+    )
+
+
+SHOWS = {
+    "accept": lambda words: accept.show(_of_the_api(words)),
+    "disturbed": lambda words: disturbed.show(_of_the_api(words)),
+    "peers": lambda words: show_peers(_of_peers(words)),
+}
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
-    parser.add_argument("shows", nargs="*", type=_name, metavar="SHOW", default=[*SHOWS], help=f"{', '.join(SHOWS)}; or both (default)")
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--seconds", type=float, default=20.0, help="of each phase of a round")
-    parser.add_argument("--flood", type=int, default=200, help="so many orders are placed to find the saturation")
-    parser.add_argument("--folder", type=Path, default=ROOT / ".run" / "bench", help="the run directory of the shop; it is emptied")
-    words = vars(parser.parse_args())
-    shows = words.pop("shows")
+    words = _parser().parse_args()
     handle_signals()
     try:
-        return max(SHOWS[name](Asked(**words)) for name in shows)
+        return max(SHOWS[name](words) for name in words.shows)
     except KeyboardInterrupt:
         print("Interrupted: nothing is shown.", file=sys.stderr)
         return 1
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
+    parser.add_argument("shows", nargs="*", type=_name, metavar="SHOW", default=[*SHOWS], help=f"{', '.join(SHOWS)}; or all (default)")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--seconds", type=float, default=20.0, help="of each phase of a round; of peers: of the slow orders, 0: none")
+    parser.add_argument("--folder", type=Path, default=ROOT / ".run" / "bench", help="what each show makes there is made anew")
+    parser.add_argument("--flood", type=int, default=200, help="accept: so many orders are placed to find the saturation")
+    peers = parser.add_argument_group("peers")
+    peers.add_argument("--peers", type=_peers, default=[*catalogue.BY_NAME], metavar="NAMES", help=f"of {', '.join(catalogue.BY_NAME)}")
+    peers.add_argument("--orders", type=int, default=0, help="of each burst; 0 (default): as many as take about ten seconds")
+    peers.add_argument("--quick", action="store_true", help="one round of ours, raw and dbos, judged by the ratios that are kept")
+    peers.add_argument("--here", action="store_true", help="install nothing: for peers that need nothing but Celery and Django")
+    peers.add_argument("--write", action="store_true", help="write docs/performance.md anew")
+    peers.add_argument("--keep", action="store_true", help="judge later quick runs by the ratios of this one")
+    return parser
 
 
 def _name(word: str) -> str:
     if word not in SHOWS:
         raise argparse.ArgumentTypeError(f"{word} is none of {', '.join(SHOWS)}")
     return word
+
+
+def _peers(words: str) -> list[str]:
+    unknown = [word for word in words.split(",") if word not in catalogue.BY_NAME]
+    if unknown:
+        raise argparse.ArgumentTypeError(f"{', '.join(unknown)}: choose of {', '.join(catalogue.BY_NAME)}")
+    return words.split(",")
 
 
 if __name__ == "__main__":

@@ -1,0 +1,77 @@
+"""Where one order's milliseconds go inside of the shop: placing it, each task's own code, Celery around the tasks, the loops, PostgreSQL and Valkey."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+import psutil
+
+from tests.bench.peers.catalogue import BY_NAME, OURS
+from tests.bench.peers.counters import cpu_s
+from tests.bench.peers.programs.ours.trace import FILE
+from tests.bench.peers.running import RunningPeer, running
+from tests.bench.peers.servers import Servers
+
+TRACED = {"BENCH_TRACE": "1"}
+PROCESSES = {"config.celery_worker": "Celery", "sweep": "sweep", "relay": "relay"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Place:
+    """Of one order. ``statements``, ``waited_ms``: None where nobody counts them."""
+
+    name: str
+    cpu_ms: float
+    statements: float | None = None
+    waited_ms: float | None = None
+
+
+def find_places(servers: Servers, python: str, orders: int) -> list[Place]:
+    """A burst of its own: counting costs something. Raises PeerFailed."""
+    with running(servers, replace(BY_NAME[OURS], variables=TRACED), python) as peer_runs:
+        (servers.run_folder / FILE).unlink()  # of the orders that do not count
+        before = _by_process(peer_runs)
+        counters = peer_runs.counters.read()
+        first, _ = peer_runs.submit(orders)
+        used = peer_runs.counters.read() - counters
+        by_process = {name: seconds - before[name] for name, seconds in _by_process(peer_runs).items()}
+        peer_runs.judge(first, orders)
+    spans = _spans((servers.run_folder / FILE).read_text(), orders)
+    in_tasks_ms = sum(place.cpu_ms for name, place in spans.items() if name != "placing")
+    around = {
+        "Celery around the tasks, in the pool": 1000 * by_process["pool"] / orders - in_tasks_ms,
+        "Celery's main process": 1000 * by_process["Celery"] / orders,
+        "sweep and relay": 1000 * (by_process["sweep"] + by_process["relay"]) / orders,
+        "PostgreSQL": 1000 * used.database_s / orders,
+        "Valkey": 1000 * used.broker_s / orders,
+    }
+    return [*spans.values(), *(Place(name=name, cpu_ms=ms) for name, ms in around.items())]
+
+
+def _by_process(peer_runs: RunningPeer) -> dict[str, float]:
+    """CPU seconds of the shop's processes; the pool is what the worker's main process has started."""
+    seconds: dict[str, float] = {}
+    for process in psutil.Process(peer_runs.workers.pid).children():
+        words = process.cmdline()
+        name = next(shown for word, shown in PROCESSES.items() if word in words)
+        times = process.cpu_times()
+        seconds[name] = times.user + times.system
+        if name == "Celery":
+            seconds["pool"] = cpu_s(process.pid) - seconds[name]
+    return seconds
+
+
+def _spans(trace: str, orders: int) -> Mapping[str, Place]:
+    """By name, of one order. The side effects are one row."""
+    totals: dict[str, Place] = {}
+    for line in trace.splitlines():
+        span = json.loads(line)
+        name = "the four side effects" if span["name"].startswith("sideeffects.") else span["name"].removeprefix("fulfillment.")
+        known = totals.get(name, Place(name=name, cpu_ms=0.0, statements=0.0, waited_ms=0.0))
+        totals[name] = Place(
+            name=name,
+            cpu_ms=known.cpu_ms + 1000 * span["cpu_s"] / orders,
+            statements=(known.statements or 0) + span["statements"] / orders,
+            waited_ms=(known.waited_ms or 0) + 1000 * span["waited_s"] / orders,
+        )
+    return totals

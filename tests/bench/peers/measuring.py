@@ -1,0 +1,118 @@
+"""What one run of one peer says: what an order costs while the workers are busy, how long one takes while they are not, and what they use when there is none."""
+
+import statistics
+import time
+from dataclasses import dataclass, replace
+
+from tests.bench.figures import percentile
+from tests.bench.peers.catalogue import Peer
+from tests.bench.peers.counters import Reading, disk_waits, wal_without_images
+from tests.bench.peers.running import RunningPeer, running
+from tests.bench.peers.servers import Servers
+
+SETTLED_AFTER_S = 1.0
+IDLE_S = 11.0  # a session that does nothing for 10 seconds has told all that it has counted
+CALM_PER_S = 5.0
+ENDED_AFTER_S = 0.3  # what a peer notes after the last side effect is a part of its work
+
+
+@dataclass(frozen=True, kw_only=True)
+class Burst:
+    """Of each order: CPU milliseconds, counts, kilobytes. ``client``: the process that places orders. ``foreign``: the share of the machine that others used.
+
+    ``disk_waits``: None where nobody has waited long enough to know.
+    """
+
+    orders: int
+    per_s: float
+    client_ms: float
+    workers_ms: float
+    database_ms: float
+    broker_ms: float
+    write_transactions: float
+    wal_kb: float
+    wal_kb_without_images: float
+    disk_waits: float | None
+    commands: float
+    foreign: float
+
+    @property
+    def total_ms(self) -> float:
+        return self.client_ms + self.workers_ms + self.database_ms + self.broker_ms
+
+
+@dataclass(frozen=True, kw_only=True)
+class Calm:
+    """Milliseconds from submitted to fulfilled, and to the last side effect, at a few orders a second; and percent of one core that is used without any order."""
+
+    orders: int
+    fulfilled_p50_ms: float
+    fulfilled_p95_ms: float
+    effects_p95_ms: float
+    idle_workers_percent: float
+    idle_database_percent: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measured:
+    burst: Burst
+    calm: Calm | None
+
+
+def measure(servers: Servers, peer: Peer, python: str, *, orders: int, calm_s: float) -> Measured:
+    """``calm_s``: how long orders are placed slowly before the burst; 0: not at all. Raises PeerFailed."""
+    with running(servers, peer, python) as peer_runs:
+        time.sleep(SETTLED_AFTER_S)
+        calm = _calm(peer_runs, calm_s) if calm_s else None
+        return Measured(burst=_burst(peer_runs, orders, settled=calm is not None), calm=calm)
+
+
+def _calm(peer_runs: RunningPeer, seconds: float) -> Calm:
+    before = peer_runs.counters.read()
+    time.sleep(IDLE_S)
+    idle = peer_runs.counters.read() - before
+    orders = max(2, round(seconds * CALM_PER_S))
+    first, _ = peer_runs.submit(orders, CALM_PER_S)
+    times = peer_runs.books.times(first)
+    peer_runs.judge(first, orders)
+    fulfilled = [1000 * (one.fulfilled - one.submitted) for one in times]
+    time.sleep(IDLE_S)
+    return Calm(
+        orders=orders,
+        fulfilled_p50_ms=statistics.median(fulfilled),
+        fulfilled_p95_ms=percentile(fulfilled, 95),
+        effects_p95_ms=percentile([1000 * (one.last_effect - one.submitted) for one in times], 95),
+        idle_workers_percent=100 * idle.workers_s / idle.at_s,
+        idle_database_percent=100 * idle.database_s / idle.at_s,
+    )
+
+
+def _burst(peer_runs: RunningPeer, orders: int, *, settled: bool) -> Burst:
+    begun: list[Reading] = []
+    waits = disk_waits(peer_runs.database)
+    first, client_s = peer_runs.submit(orders, when_ready=lambda: begun.append(peer_runs.counters.read()))
+    time.sleep(ENDED_AFTER_S)
+    end = peer_runs.counters.read()
+    used = end - begun[0]
+    times = peer_runs.books.times(first)
+    peer_runs.stop()
+    peer_runs.judge(first, orders)
+    data = peer_runs.servers.folder / "postgres"
+    burst = Burst(
+        orders=orders,
+        per_s=orders / (max(one.last_effect for one in times) - min(one.submitted for one in times)),
+        client_ms=1000 * client_s / orders,
+        workers_ms=1000 * used.workers_s / orders,
+        database_ms=1000 * used.database_s / orders,
+        broker_ms=1000 * used.broker_s / orders,
+        write_transactions=used.write_transactions / orders,
+        wal_kb=used.wal / 1000 / orders,
+        wal_kb_without_images=wal_without_images(data, begun[0].wal, end.wal) / 1000 / orders,
+        disk_waits=None,
+        commands=used.commands / orders,
+        foreign=used.foreign(client_s),
+    )
+    if not settled:
+        return burst
+    time.sleep(SETTLED_AFTER_S)  # the last sessions have ended
+    return replace(burst, disk_waits=(disk_waits(peer_runs.database) - waits) / orders)

@@ -1,0 +1,78 @@
+"""What the program of each peer has in common: ``setup`` makes its own tables, ``work`` runs its workers until SIGTERM, ``submit FIRST ORDERS PER_S`` places orders.
+
+``submit`` says ``ready`` when it is, begins at the first line of its input, and ends with the CPU seconds that placing has taken.
+"""
+
+import os
+import signal
+import struct
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+
+DATABASE = os.environ.get("BENCH_DATABASE", "")  # postgresql://…
+BROKER = os.environ.get("BENCH_BROKER", "")  # redis+socket://…
+FOLDER = os.environ.get("BENCH_FOLDER", "")  # of this run
+WORKERS = int(os.environ.get("BENCH_WORKERS", "2"))
+HAS_EVENTS = os.environ.get("BENCH_EVENTS") == "1"
+ENTRY = struct.Struct("<qd")  # of whoever writes no rows: an order, and when it was so far
+QUIET = ("--without-gossip", "--without-mingle", "--without-heartbeat", "-l", "WARNING")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Program:
+    """``placing``: a block in which its function places the order of a number."""
+
+    work: Callable[[], None]
+    placing: Callable[[], AbstractContextManager[Callable[[int], object]]]
+    setup: Callable[[], None] = lambda: None
+
+    def main(self) -> None:
+        match sys.argv[1:]:
+            case ["setup"]:
+                self.setup()
+            case ["work"]:
+                self.work()
+            case ["submit", first, orders, per_s]:
+                self._submit(int(first), int(orders), float(per_s))
+            case _:
+                sys.exit(f"{__doc__}")
+
+    def _submit(self, first: int, orders: int, per_s: float) -> None:
+        with self.placing() as place:
+            print("ready", flush=True)
+            sys.stdin.readline()
+            begun = time.process_time()
+            for number in paced(first, orders, per_s):
+                place(number)
+            print(time.process_time() - begun, flush=True)
+
+
+def paced(first: int, orders: int, per_s: float) -> Iterator[int]:
+    """The numbers of the orders, each when it is due. 0: as fast as they are taken."""
+    begun = time.monotonic()
+    for place in range(orders):
+        if per_s:
+            time.sleep(max(0.0, begun + place / per_s - time.monotonic()))
+        yield first + place
+
+
+def celery_words() -> list[str]:
+    """Of a worker that is as quiet as Celery can be, with task events or without."""
+    return ["worker", "-P", "prefork", "-c", str(WORKERS), *QUIET, *(["-E"] if HAS_EVENTS else [])]
+
+
+def in_processes(run: Callable[[int], None]) -> None:
+    """``run(number)`` in as many processes as there are workers; SIGTERM ends them all."""
+    children = []
+    for number in range(WORKERS):
+        child = os.fork()
+        if not child:
+            run(number)
+            os._exit(0)
+        children.append(child)
+    signal.signal(signal.SIGTERM, lambda *_: [os.kill(child, signal.SIGTERM) for child in children])
+    for child in children:
+        os.waitpid(child, 0)

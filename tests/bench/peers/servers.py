@@ -1,0 +1,120 @@
+"""PostgreSQL and Valkey of the bench, as a stack of the shop starts them: both durable, reached through sockets, and nobody else's."""
+
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+import psycopg
+import redis
+
+from config.stack import embedded
+from config.stack.database import start_postgres
+from config.stack.processes import Child, Command, note
+from config.stack.stopping import stop_running
+from tests.bench.peers.catalogue import Peer
+from tests.engines import ROOT
+from tests.proofs.black_box.waiting import wait_for
+
+SCHEMA = Path(__file__).parent / "programs" / "schema.sql"
+RUN = "run"  # the database, and the folder, of the run that is under way
+# DBOS keeps a connection for each thread; no checkpoint comes by time while something is measured.
+SETTINGS = {"max_connections": "200", "shared_buffers": "512MB", "max_wal_size": "8GB", "checkpoint_timeout": "30min"}
+WORKERS = 2
+
+
+class PeerFailed(Exception):
+    """A program ended with an error, stood still, or left wrong rows. Nothing of its run counts."""
+
+
+class Servers:
+    def __init__(self, folder: Path, admin_url: str, valkey: Child) -> None:
+        self.folder = folder
+        self.run_folder = folder / RUN
+        self.valkey = valkey
+        self.broker = redis.Redis(unix_socket_path=str(embedded.valkey_socket(folder)))
+        self._admin_url = admin_url
+        self._prepared: set[str] = set()
+
+    @property
+    def database_pid(self) -> int:
+        pid = embedded.postgres_pid(self.folder)
+        if pid is None:
+            raise PeerFailed("PostgreSQL has died.")
+        return pid
+
+    def url(self, database: str = RUN) -> str:
+        return self._admin_url.replace("/postgres?", f"/{database}?")
+
+    def variables(self, peer: Peer, database: str = RUN) -> dict[str, str]:
+        """Of each process of a peer. Nothing of a shop that runs here: its variables would choose another database."""
+        outer = {name: value for name, value in os.environ.items() if name not in ("DATABASE_URL", "CELERY_BROKER_URL", "RUN_DIR")}
+        own = {
+            "BENCH_DATABASE": self.url(database),
+            "BENCH_BROKER": embedded.valkey_url(self.folder),
+            "BENCH_FOLDER": str(self.run_folder),
+            "BENCH_WORKERS": str(WORKERS),
+        }
+        return outer | own | peer.variables
+
+    def begin(self, peer: Peer, python: str) -> None:
+        """An empty database for the peer, with its tables, an empty broker, and nothing left to be written to the disk."""
+        shutil.rmtree(self.run_folder, ignore_errors=True)
+        self.run_folder.mkdir()
+        prepared = f"prepared_{peer.program.replace('.', '_')}"
+        if prepared not in self._prepared:
+            self._prepare(peer, python, prepared)
+        self._sql(f"DROP DATABASE IF EXISTS {RUN} WITH (FORCE)", f"CREATE DATABASE {RUN} TEMPLATE {prepared}", "CHECKPOINT")
+        self.broker.flushall()
+
+    def note(self, **workers: int) -> None:
+        """For ``make stop``, should we be killed."""
+        note({"valkey": self.valkey.pid, **workers}, self.folder / "processes.json")
+
+    def _prepare(self, peer: Peer, python: str, database: str) -> None:
+        self._sql(f"CREATE DATABASE {database}")
+        with psycopg.connect(self.url(database)) as connection:
+            connection.execute(SCHEMA.read_bytes())
+        words = [python, "-m", peer.module, "setup"]
+        run = subprocess.run(words, cwd=ROOT, env=self.variables(peer, database), capture_output=True, text=True)
+        if run.returncode:
+            raise PeerFailed(f"its tables could not be made:\n{run.stderr[-3000:]}")
+        self._prepared.add(database)
+
+    def _sql(self, *statements: str) -> None:
+        with psycopg.connect(self._admin_url, autocommit=True) as connection:
+            for statement in statements:
+                connection.execute(statement)  # type: ignore[call-overload]
+
+
+@contextmanager
+def open_servers(folder: Path) -> Iterator[Servers]:
+    """On an empty folder. Raises StackError: PostgreSQL did not start."""
+    stop_running(folder)
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    embedded.close_folder(folder)
+    try:
+        url = _configured(folder)
+        valkey = Child(Command("valkey", embedded.valkey_command(folder)), ROOT, folder / "valkey.log")
+        servers = Servers(folder, url, valkey)
+        servers.note()
+        try:
+            wait_for(lambda: embedded.valkey_answers(folder))
+            yield servers
+        finally:
+            valkey.ask_to_stop()
+            valkey.wait_until_gone()
+    finally:
+        embedded.stop_postgres(folder)
+
+
+def _configured(folder: Path, settings: Mapping[str, str] = SETTINGS) -> str:
+    """Started anew: some of them are read at the start."""
+    with psycopg.connect(start_postgres(folder), autocommit=True) as connection:
+        for name, value in settings.items():
+            connection.execute(f"ALTER SYSTEM SET {name} = '{value}'")  # type: ignore[call-overload]
+    embedded.stop_postgres(folder)
+    return start_postgres(folder)

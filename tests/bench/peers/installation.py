@@ -23,9 +23,9 @@ class Environments:
             return
         print("installing the peers (once)", flush=True)
         shutil.rmtree(self._folder, ignore_errors=True)
-        subprocess.run([sys.executable, "-m", "venv", self._folder], check=True)
-        words = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--require-hashes", "-r", REQUIREMENTS]
-        subprocess.run([self._folder / "bin" / "python", *words], check=True)
+        subprocess.run([sys.executable, "-m", "venv", str(self._folder)], check=True)
+        words = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--require-hashes", "-r", str(REQUIREMENTS)]
+        subprocess.run([str(self._folder / "bin" / "python"), *words], check=True)
         self._stamp(self._folder).touch()
 
     def python_of(self, peer: Peer) -> str:

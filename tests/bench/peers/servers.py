@@ -57,7 +57,7 @@ class Servers:
             "BENCH_FOLDER": str(self.run_folder),
             "BENCH_WORKERS": str(WORKERS),
         }
-        return outer | own | peer.variables
+        return {**outer, **own, **peer.variables}
 
     def begin(self, peer: Peer, python: str) -> None:
         """An empty database for the peer, with its tables, an empty broker, and nothing left to be written to the disk."""
@@ -86,7 +86,7 @@ class Servers:
     def _sql(self, *statements: str) -> None:
         with psycopg.connect(self._admin_url, autocommit=True) as connection:
             for statement in statements:
-                connection.execute(statement)  # type: ignore[call-overload]
+                connection.execute(statement)
 
 
 @contextmanager
@@ -115,6 +115,6 @@ def _configured(folder: Path, settings: Mapping[str, str] = SETTINGS) -> str:
     """Started anew: some of them are read at the start."""
     with psycopg.connect(start_postgres(folder), autocommit=True) as connection:
         for name, value in settings.items():
-            connection.execute(f"ALTER SYSTEM SET {name} = '{value}'")  # type: ignore[call-overload]
+            connection.execute(f"ALTER SYSTEM SET {name} = '{value}'")
     embedded.stop_postgres(folder)
     return start_postgres(folder)

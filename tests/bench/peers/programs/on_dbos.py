@@ -30,12 +30,12 @@ def _connection() -> "psycopg.Connection[tuple[int]]":
 
 
 def _checkpointed(step: Callable[[int], work.Step]) -> Callable[[int], None]:
-    @DBOS.step(name=step.__name__)
     def run(order: int) -> None:
         with _connection().transaction(), _connection().cursor() as cursor:
             work.perform(step(order), cursor)
 
-    return run
+    checkpointed: Callable[[int], None] = DBOS.step(name=step.__name__)(run)
+    return checkpointed
 
 
 def launch(executor: str) -> None:

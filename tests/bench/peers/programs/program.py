@@ -73,6 +73,11 @@ def in_processes(run: Callable[[int], None]) -> None:
             run(number)
             os._exit(0)
         children.append(child)
-    signal.signal(signal.SIGTERM, lambda *_: [os.kill(child, signal.SIGTERM) for child in children])
+
+    def end(*_: object) -> None:
+        for child in children:
+            os.kill(child, signal.SIGTERM)
+
+    signal.signal(signal.SIGTERM, end)
     for child in children:
         os.waitpid(child, 0)

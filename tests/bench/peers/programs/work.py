@@ -87,7 +87,7 @@ def perform(step: Step, cursor: "psycopg.Cursor[Any]") -> None:
     rows: Rows | None = None
     try:
         while True:
-            cursor.execute(*(next(step) if rows is None else step.send(rows)))  # type: ignore[arg-type]
+            cursor.execute(*(next(step) if rows is None else step.send(rows)))
             rows = cursor.fetchall() if cursor.description else []
     except StopIteration:
         return
@@ -98,7 +98,7 @@ async def perform_async(step: Step, cursor: "psycopg.AsyncCursor[Any]") -> None:
     rows: Rows | None = None
     try:
         while True:
-            await cursor.execute(*(next(step) if rows is None else step.send(rows)))  # type: ignore[arg-type]
+            await cursor.execute(*(next(step) if rows is None else step.send(rows)))
             rows = await cursor.fetchall() if cursor.description else []
     except StopIteration:
         return

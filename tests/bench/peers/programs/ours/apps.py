@@ -10,6 +10,7 @@ class Bench(AppConfig):
         from fulfillment.gateways import ROLES
         from tests.bench.peers.programs.ours import gateways, trace
 
-        for role, provider in {"payments": gateways.Payments, "carrier": gateways.Carrier}.items():
-            ROLES[role] = ROLES[role]._replace(providers={**ROLES[role].providers, "bench": provider})
+        payments, carrier = ROLES["payments"], ROLES["carrier"]
+        ROLES["payments"] = payments._replace(providers={**payments.providers, "bench": gateways.Payments})
+        ROLES["carrier"] = carrier._replace(providers={**carrier.providers, "bench": gateways.Carrier})
         trace.begin()

@@ -60,7 +60,12 @@ def work() -> None:
     write_packages(Path(FOLDER) / "subscribers")
     worker = ["-m", "config.celery_worker", *celery_words()[1:], "-Q", QUEUES, "-n", "worker@bench"]
     processes = [subprocess.Popen([sys.executable, *words]) for words in (worker, ["manage.py", "sweep"], ["manage.py", "relay"])]
-    signal.signal(signal.SIGTERM, lambda *_: [process.terminate() for process in processes])
+
+    def end(*_: object) -> None:
+        for process in processes:
+            process.terminate()
+
+    signal.signal(signal.SIGTERM, end)
     for process in processes:
         process.wait()
 

@@ -5,10 +5,10 @@ from pathlib import Path
 from config import settings as of_the_shop
 from config.settings import *  # noqa: F403
 from sideeffects import subscribers
+from tests.bench.peers.programs import program
 from tests.bench.peers.programs.ours.subscribers import PACKAGES
-from tests.bench.peers.programs.program import FOLDER
 
-SUBSCRIBERS_DIR = Path(FOLDER) / "subscribers"
+SUBSCRIBERS_DIR = Path(program.FOLDER) / "subscribers"
 subscribers.__path__[:] = [str(SUBSCRIBERS_DIR)]  # a subscriber is a package there
 _others = ("sideeffects.subscribers.", "tests.")
 INSTALLED_APPS = [

@@ -1,9 +1,18 @@
 """The tables of ``schema.sql``."""
 
+from typing import Any, ClassVar
+
 from django.db import models
 
 
-class Product(models.Model):
+class Row(models.Model):
+    objects: ClassVar["models.Manager[Any]"] = models.Manager()
+
+    class Meta:
+        abstract = True
+
+
+class Product(Row):
     product_id = models.IntegerField(primary_key=True)
     available = models.IntegerField()
 
@@ -14,7 +23,7 @@ class Product(models.Model):
         return str(self.product_id)
 
 
-class Order(models.Model):
+class Order(Row):
     id = models.BigIntegerField(primary_key=True)
     customer_id = models.IntegerField()
     status = models.TextField(default="pending")
@@ -30,7 +39,7 @@ class Order(models.Model):
         return str(self.id)
 
 
-class OrderLine(models.Model):
+class OrderLine(Row):
     order = models.ForeignKey(Order, models.CASCADE, related_name="lines")
     product = models.ForeignKey(Product, models.PROTECT)
     qty = models.IntegerField()
@@ -43,7 +52,7 @@ class OrderLine(models.Model):
         return f"{self.qty} × {self.product}"
 
 
-class Payment(models.Model):
+class Payment(Row):
     order = models.OneToOneField(Order, models.CASCADE)
     amount_cents = models.IntegerField()
     gateway_ref = models.TextField()
@@ -56,7 +65,7 @@ class Payment(models.Model):
         return self.gateway_ref
 
 
-class Shipment(models.Model):
+class Shipment(Row):
     order = models.OneToOneField(Order, models.CASCADE)
     tracking = models.TextField()
     created_at = models.DateTimeField(auto_now_add=True)
@@ -68,7 +77,7 @@ class Shipment(models.Model):
         return self.tracking
 
 
-class Effect(models.Model):
+class Effect(Row):
     order = models.ForeignKey(Order, models.CASCADE)
     kind = models.TextField()
     done_at = models.DateTimeField(auto_now_add=True)

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 import django
 from celery import Celery
 
+from tests.bench.peers.programs.plain.settings import IS_TUNED
 from tests.bench.peers.programs.program import WORKERS, Program, celery_words
 from tests.bench.peers.programs.work import lines_of, price_cents
 
@@ -18,9 +19,7 @@ AS_DOCUMENTED = ["worker", "-l", "INFO", "-c", str(WORKERS)]
 
 
 def work() -> None:
-    from django.conf import settings
-
-    app.worker_main(celery_words() if settings.IS_TUNED else AS_DOCUMENTED)
+    app.worker_main(celery_words() if IS_TUNED else AS_DOCUMENTED)
 
 
 @contextmanager

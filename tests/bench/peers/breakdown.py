@@ -8,7 +8,7 @@ import psutil
 
 from tests.bench.peers.catalogue import BY_NAME, OURS
 from tests.bench.peers.counters import cpu_s
-from tests.bench.peers.programs.ours.trace import FILE
+from tests.bench.peers.programs.ours.trace import FILE, PLACING
 from tests.bench.peers.running import RunningPeer, running
 from tests.bench.peers.servers import Servers
 
@@ -37,7 +37,7 @@ def find_places(servers: Servers, python: str, orders: int) -> list[Place]:
         by_process = {name: seconds - before[name] for name, seconds in _by_process(peer_runs).items()}
         peer_runs.judge(first, orders)
     spans = _spans((servers.run_folder / FILE).read_text(), orders)
-    in_tasks_ms = sum(place.cpu_ms for name, place in spans.items() if name != "placing")
+    in_tasks_ms = sum(place.cpu_ms for name, place in spans.items() if name != PLACING)
     around = {
         "Celery around the tasks, in the pool": 1000 * by_process["pool"] / orders - in_tasks_ms,
         "Celery's main process": 1000 * by_process["Celery"] / orders,

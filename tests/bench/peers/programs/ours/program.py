@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from tests.bench.peers.programs.ours import trace
 from tests.bench.peers.programs.ours.subscribers import write_packages
 from tests.bench.peers.programs.program import BROKER, DATABASE, FOLDER, Program, celery_words
 from tests.bench.peers.programs.work import PRODUCTS, lines_of, price_cents
@@ -81,7 +82,7 @@ def placing() -> Iterator[Callable[[int], object]]:
     from orders.api import placing as orders
 
     client = User.objects.get(username=CLIENT)
-    yield lambda number: orders.place(client, f"order-{number}", _wanted(number), f"bench-{number}")
+    yield trace.spanned(trace.PLACING, lambda number: orders.place(client, f"order-{number}", _wanted(number), f"bench-{number}"))
 
 
 def _wanted(number: int) -> dict[str, Any]:

@@ -6,6 +6,7 @@ One line of JSON for each. The run is a little slower by that, so it is one of i
 import json
 import os
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from celery import signals
 from tests.bench.peers.programs.program import FOLDER
 
 FILE = "trace.jsonl"
+PLACING = "placing the order"
 IS_ON = os.environ.get("BENCH_TRACE") == "1"
 
 
@@ -33,6 +35,17 @@ class Span:
         line = {"name": name, "cpu_s": cpu_s, "statements": Span.statements, "waited_s": Span.waited_s}
         with (Path(FOLDER) / FILE).open("a") as lines:
             lines.write(json.dumps(line) + "\n")
+
+
+def spanned(name: str, action: Callable[[int], object]) -> Callable[[int], object]:
+    """``action``, and its span."""
+
+    def run(number: int) -> None:
+        span = Span()
+        action(number)
+        span.end(name)
+
+    return run if IS_ON else action
 
 
 def begin() -> None:

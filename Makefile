@@ -25,7 +25,7 @@ stop: $(VENV)/.runtime ## stop what `make up`, `demo`, `prove`, `storm` or `simu
 	@$(PY) manage.py up --stop $(call run_dirs,$(or $(RUN_DIR),.run))
 
 clean: ## stop, then remove data, logs and the virtual environment
-	@[ ! -x $(PY) ] || $(PY) manage.py up --stop $(call run_dirs,.run) .run/test/*
+	@[ ! -x $(PY) ] || $(PY) manage.py up --stop $(call run_dirs,.run) .run/test/* .run/test/bench-*/*
 	rm -rf .run $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
 
 quick: $(VENV)/.test ## for every save: the tests that start no shop, no broker and no provider

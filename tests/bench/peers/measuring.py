@@ -68,15 +68,16 @@ def measure(servers: Servers, peer: Peer, python: str, *, orders: int, calm_s: f
 
 
 def _calm(peer_runs: RunningPeer, seconds: float) -> Calm:
-    before = peer_runs.counters.read()
-    time.sleep(IDLE_S)
-    idle = peer_runs.counters.read() - before
+    """Slow orders first, then none. After that nobody has anything to tell that does not belong to the burst."""
     orders = max(2, round(seconds * CALM_PER_S))
     first, _ = peer_runs.submit(orders, CALM_PER_S)
     times = peer_runs.books.times(first)
     peer_runs.judge(first, orders)
     fulfilled = [1000 * (one.fulfilled - one.submitted) for one in times]
+    time.sleep(SETTLED_AFTER_S)
+    before = peer_runs.counters.read()
     time.sleep(IDLE_S)
+    idle = peer_runs.counters.read() - before
     return Calm(
         orders=orders,
         fulfilled_p50_ms=statistics.median(fulfilled),
@@ -95,7 +96,7 @@ def _burst(peer_runs: RunningPeer, orders: int, *, settled: bool) -> Burst:
     end = peer_runs.counters.read()
     used = end - begun[0]
     times = peer_runs.books.times(first)
-    peer_runs.stop()
+    peer_runs.workers.stop()
     peer_runs.judge(first, orders)
     data = peer_runs.servers.folder / "postgres"
     burst = Burst(

@@ -8,22 +8,21 @@ from typing import Any
 
 import psycopg
 
-from config.stack.processes import Child, Command
 from tests.bench.peers.books import Books, Files, Rows
 from tests.bench.peers.catalogue import Peer
 from tests.bench.peers.counters import Counters
 from tests.bench.peers.programs.work import EFFECTS
 from tests.bench.peers.servers import PeerFailed, Servers
+from tests.bench.peers.workers import Workers
 from tests.engines import ROOT
 
 WARM_UP = 40  # orders before the first that counts
 STILL_AFTER_S = 90.0
-ENDS_WITHIN_S = 10.0
 ASKED_EVERY_S = 0.1
 
 
 class RunningPeer:
-    def __init__(self, servers: Servers, peer: Peer, python: str, workers: Child, database: "psycopg.Connection[Any]") -> None:
+    def __init__(self, servers: Servers, peer: Peer, python: str, workers: Workers, database: "psycopg.Connection[Any]") -> None:
         self.peer, self.servers, self.workers, self.database = peer, servers, workers, database
         self.books: Books = Rows(database) if peer.writes_rows else Files(servers.run_folder)
         self.counters = Counters(
@@ -60,11 +59,6 @@ class RunningPeer:
             submitter.wait()
         return first, float(cpu_s)
 
-    def stop(self) -> None:
-        """Its workers. A session tells the database what it has done when it ends."""
-        self.workers.ask_to_stop()
-        self.workers.wait_until_gone(ENDS_WITHIN_S)
-
     def judge(self, first: int, orders: int) -> None:
         """Raises PeerFailed."""
         if wrong := self.books.wrong(first, orders):
@@ -87,13 +81,12 @@ class RunningPeer:
 def running(servers: Servers, peer: Peer, python: str) -> Iterator[RunningPeer]:
     """Its workers are warm: they have served some orders. Raises PeerFailed."""
     servers.begin(peer, python)
-    command = Command(peer.name, [python, "-m", peer.module, "work"], servers.variables(peer))
-    workers = Child(command, ROOT, servers.run_folder / "workers.log")
-    servers.note(workers=workers.pid)
-    with psycopg.connect(servers.url(), autocommit=True) as database:
-        peer_runs = RunningPeer(servers, peer, python, workers, database)
-        try:
+    workers = Workers([python, "-m", peer.module, "work"], servers.variables(peer), servers.run_folder / "workers.log")
+    try:
+        servers.note(workers=workers.pid)
+        with psycopg.connect(servers.url(), autocommit=True) as database:
+            peer_runs = RunningPeer(servers, peer, python, workers, database)
             peer_runs.submit(WARM_UP)
             yield peer_runs
-        finally:
-            peer_runs.stop()
+    finally:
+        workers.stop()

@@ -22,6 +22,7 @@ SCHEMA = Path(__file__).parent / "programs" / "schema.sql"
 RUN = "run"  # the database, and the folder, of the run that is under way
 # DBOS keeps a connection for each thread; no checkpoint comes by time while something is measured.
 SETTINGS = {"max_connections": "200", "shared_buffers": "512MB", "max_wal_size": "8GB", "checkpoint_timeout": "30min"}
+OF_THE_MACHINE = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "LD_LIBRARY_PATH")
 WORKERS = 2
 
 
@@ -49,8 +50,8 @@ class Servers:
         return self._admin_url.replace("/postgres?", f"/{database}?")
 
     def variables(self, peer: Peer, database: str = RUN) -> dict[str, str]:
-        """Of each process of a peer. Nothing of a shop that runs here: its variables would choose another database."""
-        outer = {name: value for name, value in os.environ.items() if name not in ("DATABASE_URL", "CELERY_BROKER_URL", "RUN_DIR")}
+        """Of each process of a peer. Nothing of a shop that runs here: its variables would choose another database, or other settings."""
+        outer = {name: value for name, value in os.environ.items() if name in OF_THE_MACHINE}
         own = {
             "BENCH_DATABASE": self.url(database),
             "BENCH_BROKER": embedded.valkey_url(self.folder),

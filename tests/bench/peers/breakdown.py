@@ -29,14 +29,11 @@ class Place:
 def find_places(servers: Servers, python: str, orders: int) -> list[Place]:
     """A burst of its own: counting costs something. Raises PeerFailed."""
     with running(servers, replace(BY_NAME[OURS], variables=TRACED), python) as peer_runs:
-        (servers.run_folder / FILE).unlink()  # of the orders that do not count
+        (peer_runs.place.folder / FILE).unlink()  # of the orders that do not count
         before = _by_process(peer_runs)
-        counters = peer_runs.counters.read()
-        first, _ = peer_runs.submit(orders)
-        used = peer_runs.counters.read() - counters
+        used = peer_runs.submit(orders).used
         by_process = {name: seconds - before[name] for name, seconds in _by_process(peer_runs).items()}
-        peer_runs.judge(first, orders)
-    spans = _spans((servers.run_folder / FILE).read_text(), orders)
+        spans = _spans((peer_runs.place.folder / FILE).read_text(), orders)
     in_tasks_ms = sum(place.cpu_ms for name, place in spans.items() if name != PLACING)
     around = {
         "Celery around the tasks, in the pool": 1000 * by_process["pool"] / orders - in_tasks_ms,

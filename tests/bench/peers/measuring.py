@@ -6,14 +6,13 @@ from dataclasses import dataclass, replace
 
 from tests.bench.figures import percentile
 from tests.bench.peers.catalogue import Peer
-from tests.bench.peers.counters import Reading, disk_waits, wal_without_images
-from tests.bench.peers.running import RunningPeer, running
+from tests.bench.peers.counters import disk_waits, wal_without_images
+from tests.bench.peers.running import Done, RunningPeer, running
 from tests.bench.peers.servers import Servers
 
 SETTLED_AFTER_S = 1.0
 IDLE_S = 11.0  # a session that does nothing for 10 seconds has told all that it has counted
 CALM_PER_S = 5.0
-ENDED_AFTER_S = 0.3  # what a peer notes after the last side effect is a part of its work
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,9 +69,7 @@ def measure(servers: Servers, peer: Peer, python: str, *, orders: int, calm_s: f
 def _calm(peer_runs: RunningPeer, seconds: float) -> Calm:
     """Slow orders first, then none. After that nobody has anything to tell that does not belong to the burst."""
     orders = max(2, round(seconds * CALM_PER_S))
-    first, _ = peer_runs.submit(orders, CALM_PER_S)
-    times = peer_runs.books.times(first)
-    peer_runs.judge(first, orders)
+    times = peer_runs.books.times(peer_runs.submit(orders, CALM_PER_S).first)
     fulfilled = [1000 * (one.fulfilled - one.submitted) for one in times]
     time.sleep(SETTLED_AFTER_S)
     before = peer_runs.counters.read()
@@ -89,31 +86,29 @@ def _calm(peer_runs: RunningPeer, seconds: float) -> Calm:
 
 
 def _burst(peer_runs: RunningPeer, orders: int, *, settled: bool) -> Burst:
-    begun: list[Reading] = []
     waits = disk_waits(peer_runs.database)
-    first, client_s = peer_runs.submit(orders, when_ready=lambda: begun.append(peer_runs.counters.read()))
-    time.sleep(ENDED_AFTER_S)
-    end = peer_runs.counters.read()
-    used = end - begun[0]
-    times = peer_runs.books.times(first)
+    done = peer_runs.submit(orders)
+    burst = burst_of(peer_runs, done)
+    if not settled:
+        return burst
     peer_runs.workers.stop()
-    peer_runs.judge(first, orders)
-    data = peer_runs.servers.folder / "postgres"
-    burst = Burst(
+    time.sleep(SETTLED_AFTER_S)  # the last sessions have ended
+    return replace(burst, disk_waits=(disk_waits(peer_runs.database) - waits) / orders)
+
+
+def burst_of(peer_runs: RunningPeer, done: Done) -> Burst:
+    used, orders, times = done.used, done.orders, peer_runs.books.times(done.first)
+    return Burst(
         orders=orders,
         per_s=orders / (max(one.last_effect for one in times) - min(one.submitted for one in times)),
-        client_ms=1000 * client_s / orders,
+        client_ms=1000 * done.client_s / orders,
         workers_ms=1000 * used.workers_s / orders,
         database_ms=1000 * used.database_s / orders,
         broker_ms=1000 * used.broker_s / orders,
         write_transactions=used.write_transactions / orders,
         wal_kb=used.wal / 1000 / orders,
-        wal_kb_without_images=wal_without_images(data, begun[0].wal, end.wal) / 1000 / orders,
+        wal_kb_without_images=wal_without_images(peer_runs.data, done.begin.wal, done.end.wal) / 1000 / orders,
         disk_waits=None,
         commands=used.commands / orders,
-        foreign=used.foreign(client_s),
+        foreign=used.foreign(done.client_s),
     )
-    if not settled:
-        return burst
-    time.sleep(SETTLED_AFTER_S)  # the last sessions have ended
-    return replace(burst, disk_waits=(disk_waits(peer_runs.database) - waits) / orders)

@@ -59,7 +59,7 @@ def run_rounds(peers: Sequence[Peer], rounds: int, measure: Measure) -> Found:
     bursts: dict[str, list[Burst | None]] = defaultdict(list)
     calms: dict[str, Calm] = {}
     failures: list[str] = []
-    with _Shown(rounds * len(peers)) as shown:
+    with Shown(rounds * len(peers)) as shown:
         for number in range(rounds):
             for peer in peers if number % 2 == 0 else reversed(peers):
                 try:
@@ -71,11 +71,11 @@ def run_rounds(peers: Sequence[Peer], rounds: int, measure: Measure) -> Found:
                     continue
                 bursts[peer.name].append(measured.burst)
                 calms |= {peer.name: measured.calm} if measured.calm else {}
-                shown.say(f"round {number + 1} of {rounds}, {peer.name}: {_line(measured)}")
+                shown.say(f"round {number + 1} of {rounds}, {peer.name}: {line(measured)}")
     return Found(bursts=bursts, calms=calms, failures=failures)
 
 
-def _line(measured: Measured) -> str:
+def line(measured: Measured) -> str:
     burst, calm = measured.burst, measured.calm
     sides = f"client {burst.client_ms:.1f}, workers {burst.workers_ms:.1f}, database {burst.database_ms:.1f}, broker {burst.broker_ms:.1f}"
     found = f"{burst.total_ms:.1f} CPU ms an order ({sides}), {burst.per_s:.1f} orders/s"
@@ -84,7 +84,7 @@ def _line(measured: Measured) -> str:
     return f"{found}; BUSY: others used {burst.foreign:.0%} of the machine" if burst.foreign > MARKED_ABOVE else found
 
 
-class _Shown:
+class Shown:
     """A bar on a terminal; elsewhere each line says how much is left."""
 
     def __init__(self, runs: int) -> None:
@@ -100,7 +100,7 @@ class _Shown:
         self._task = self._progress.add_task("", total=runs)
         self._runs, self._done, self._begun = runs, 0, time.monotonic()
 
-    def __enter__(self) -> "_Shown":
+    def __enter__(self) -> "Shown":
         self._progress.start()
         return self
 

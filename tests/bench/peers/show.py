@@ -11,6 +11,7 @@ from tests.bench.peers.installation import Environments
 from tests.bench.peers.measuring import Measured, measure
 from tests.bench.peers.rounds import Found, run_rounds
 from tests.bench.peers.servers import Servers, open_servers
+from tests.bench.peers.turns import run_turns
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,7 +33,7 @@ class PeersAsked:
 
     @property
     def as_quick(self) -> "PeersAsked":
-        return replace(self, names=QUICK, rounds=1, seconds=0.0)
+        return replace(self, names=QUICK, rounds=quick.TURNS, seconds=0.0)
 
 
 def show(asked: PeersAsked) -> int:
@@ -42,7 +43,7 @@ def show(asked: PeersAsked) -> int:
     environments.install()
     peers = [BY_NAME[name] for name in asked.names]
     with open_servers(asked.folder) as servers:
-        found = _rounds(servers, environments, peers, asked)
+        found = (_turns if asked.is_quick else _rounds)(servers, environments, peers, asked)
         places = _places(servers, environments, asked)
     _tell(found, peers, places)
     if asked.writes:
@@ -58,6 +59,10 @@ def _rounds(servers: Servers, environments: Environments, peers: Sequence[Peer],
         return measure(servers, peer, environments.python_of(peer), orders=orders, calm_s=calm_s)
 
     return run_rounds(peers, asked.rounds, of_one)
+
+
+def _turns(servers: Servers, environments: Environments, peers: Sequence[Peer], asked: PeersAsked) -> Found:
+    return run_turns(servers, peers, environments.python_of, asked.rounds, asked.orders)
 
 
 def _places(servers: Servers, environments: Environments, asked: PeersAsked) -> list[Place]:

@@ -1,6 +1,8 @@
 """The worker processes of a peer: a session of their own, with the environment of a peer and nothing of ours."""
 
 import contextlib
+import os
+import signal
 import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -23,8 +25,17 @@ class Workers:
     def is_dead(self) -> bool:
         return self._process.poll() is not None
 
+    def pause(self) -> None:
+        """Until ``go_on``, while others are measured."""
+        os.killpg(self.pid, signal.SIGSTOP)
+
+    def go_on(self) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.pid, signal.SIGCONT)
+
     def stop(self) -> None:
         """Politely, so that their sessions tell the database what they have done; then whatever is left of them."""
+        self.go_on()
         if not self.is_dead():
             self._process.terminate()
         with contextlib.suppress(subprocess.TimeoutExpired):

@@ -1,6 +1,6 @@
-"""What the program of each peer has in common: ``setup`` makes its own tables, ``work`` runs its workers until SIGTERM, ``submit FIRST ORDERS PER_S`` places orders.
+"""What the program of each peer has in common: ``setup`` makes its own tables, ``work`` runs its workers until SIGTERM, ``submit`` places orders.
 
-``submit`` says ``ready`` when it is, begins at the first line of its input, and ends with the CPU seconds that placing has taken.
+``submit`` says ``ready`` when it is. For each line of its input, ``FIRST ORDERS PER_S``, it places so many orders, and says the CPU seconds that it took.
 """
 
 import os
@@ -35,19 +35,20 @@ class Program:
                 self.setup()
             case ["work"]:
                 self.work()
-            case ["submit", first, orders, per_s]:
-                self._submit(int(first), int(orders), float(per_s))
+            case ["submit"]:
+                self._submit()
             case _:
                 sys.exit(f"{__doc__}")
 
-    def _submit(self, first: int, orders: int, per_s: float) -> None:
+    def _submit(self) -> None:
         with self.placing() as place:
             print("ready", flush=True)
-            sys.stdin.readline()
-            begun = time.process_time()
-            for number in paced(first, orders, per_s):
-                place(number)
-            print(time.process_time() - begun, flush=True)
+            for line in sys.stdin:
+                first, orders, per_s = line.split()
+                begun = time.process_time()
+                for number in paced(int(first), int(orders), float(per_s)):
+                    place(number)
+                print(time.process_time() - begun, flush=True)
 
 
 def paced(first: int, orders: int, per_s: float) -> Iterator[int]:

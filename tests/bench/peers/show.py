@@ -83,10 +83,10 @@ def _tell(found: Found, peers: Sequence[Peer], inside: Inside | None) -> None:
 
 
 def _judge(found: Found, asked: PeersAsked) -> bool:
-    if asked.keeps:
-        quick.keep(found)
     if not asked.is_quick:
         return True
+    if asked.keeps and not quick.disturbed(found):
+        quick.keep(found)
     lines, is_good = quick.judged(found)
     print("\n".join(lines), flush=True)
     return is_good

@@ -26,7 +26,8 @@ def write(found: Found, peers: Sequence[Peer], inside: Inside | None, rounds: in
     peers = [peer for peer in peers if found.of(peer.name)]
     CHART.write_text(chart({peer.name: _sides(found, peer) for peer in peers}))
     parts = [
-        f"{_when_and_where()} Rounds: {rounds}, whose medians are shown; in {found.marked} of {len(found.runs)} runs others used more than {MARKED_ABOVE:.0%} of the machine.",
+        f"{_when_and_where()} Rounds: {rounds}, whose medians are shown. "
+        f"In {found.marked} of {len(found.runs)} runs others used more than {MARKED_ABOVE:.0%} of the machine.",
         "![CPU milliseconds of one order](performance.svg)",
         report.costs(found, peers),
         "What an order writes, and waits for:",

@@ -29,7 +29,9 @@ def disturbed(found: Found) -> bool:
 def judged(found: Found) -> tuple[list[str], bool]:
     """A sentence for each base, and whether none has become worse by more than a tenth."""
     if disturbed(found):
-        return [f"Not judged: others used more than {MARKED_ABOVE:.0%} of the machine most of the time. Run it again when they have ended."], False
+        return [
+            f"Not judged: others used more than {MARKED_ABOVE:.0%} of the machine most of the time. Run it again when they have ended."
+        ], False
     kept: dict[str, float] = json.loads(KEPT.read_text())
     now = ratios(found)
     lines = [f"orders per CPU-second, ours beside {base}: {now.get(base, 0.0):.2f}; kept: {kept[base]:.2f}" for base in kept]

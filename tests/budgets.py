@@ -20,7 +20,7 @@ BEGIN, END = "<!-- slowest -->\n", "<!-- end of slowest -->"
 # Seconds, added up over a folder's tests. Three processes share two cores, so a run takes about a third of their sum.
 LIMITS_S = {
     "architecture": 60,
-    "bench": 120,
+    "bench": 180,
     "browser": 80,
     "config": 260,
     "edge": 150,

@@ -89,7 +89,7 @@ def _parser() -> argparse.ArgumentParser:
     peers.add_argument("--quick", action="store_true", help="one round of ours, raw and dbos, judged by the ratios that are kept")
     peers.add_argument("--here", action="store_true", help="install nothing: for peers that need nothing but Celery and Django")
     peers.add_argument("--write", action="store_true", help="write docs/performance.md anew; of scale: docs/scaling.md")
-    peers.add_argument("--keep", action="store_true", help="judge later quick runs by the ratios of this one")
+    peers.add_argument("--keep", action="store_true", help="with --quick: judge later ones by the ratios of this one")
     scale = parser.add_argument_group("scale")
     scale.add_argument(
         "--sizes", type=_numbers, default=(0, 100_000, 1_000_000), help="so many finished orders are there, growing: 0,100000,1000000"

@@ -1,19 +1,22 @@
 """Where one order's milliseconds go inside of the shop: placing it, each task's own code, Celery around the tasks, the loops, PostgreSQL and Valkey."""
 
 import json
-from collections.abc import Mapping
+import time
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import psutil
 
 from tests.bench.peers.catalogue import BY_NAME, OURS
 from tests.bench.peers.counters import cpu_s
+from tests.bench.peers.measuring import IDLE_S, SETTLED_AFTER_S
 from tests.bench.peers.programs.ours.trace import FILE, PLACING
 from tests.bench.peers.running import RunningPeer, running
 from tests.bench.peers.servers import Servers
 
 TRACED = {"BENCH_TRACE": "1"}
-PROCESSES = {"config.celery_worker": "Celery", "sweep": "sweep", "relay": "relay"}
+MAIN, POOL = "Celery's main process", "the pool"
+PROCESSES = {"config.celery_worker": MAIN, "sweep": "the sweep", "relay": "the relay"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,23 +29,39 @@ class Place:
     waited_ms: float | None = None
 
 
-def find_places(servers: Servers, python: str, orders: int) -> list[Place]:
+@dataclass(frozen=True, kw_only=True)
+class Inside:
+    """``idle``: by process, percent of a core while there is no order."""
+
+    places: Sequence[Place]
+    idle: Mapping[str, float]
+
+
+def look_inside(servers: Servers, python: str, orders: int) -> Inside:
     """A burst of its own: counting costs something. Raises PeerFailed."""
     with running(servers, replace(BY_NAME[OURS], variables=TRACED), python) as peer_runs:
         (peer_runs.place.folder / FILE).unlink()  # of the orders that do not count
         before = _by_process(peer_runs)
         used = peer_runs.submit(orders).used
-        by_process = {name: seconds - before[name] for name, seconds in _by_process(peer_runs).items()}
+        after = _by_process(peer_runs)
         spans = _spans((peer_runs.place.folder / FILE).read_text(), orders)
+        time.sleep(SETTLED_AFTER_S)
+        idle = _used_while_nothing_comes(peer_runs)
+    by_process = {name: seconds - before[name] for name, seconds in after.items()}
     in_tasks_ms = sum(place.cpu_ms for name, place in spans.items() if name != PLACING)
     around = {
-        "Celery around the tasks, in the pool": 1000 * by_process["pool"] / orders - in_tasks_ms,
-        "Celery's main process": 1000 * by_process["Celery"] / orders,
-        "sweep and relay": 1000 * (by_process["sweep"] + by_process["relay"]) / orders,
+        "Celery around the tasks, in the pool": 1000 * by_process[POOL] / orders - in_tasks_ms,
+        **{name: 1000 * by_process[name] / orders for name in (MAIN, "the sweep", "the relay")},
         "PostgreSQL": 1000 * used.database_s / orders,
         "Valkey": 1000 * used.broker_s / orders,
     }
-    return [*spans.values(), *(Place(name=name, cpu_ms=ms) for name, ms in around.items())]
+    return Inside(places=[*spans.values(), *(Place(name=name, cpu_ms=ms) for name, ms in around.items())], idle=idle)
+
+
+def _used_while_nothing_comes(peer_runs: RunningPeer) -> dict[str, float]:
+    before = _by_process(peer_runs)
+    time.sleep(IDLE_S)
+    return {name: 100 * (seconds - before[name]) / IDLE_S for name, seconds in _by_process(peer_runs).items()}
 
 
 def _by_process(peer_runs: RunningPeer) -> dict[str, float]:
@@ -53,8 +72,8 @@ def _by_process(peer_runs: RunningPeer) -> dict[str, float]:
         name = next(shown for word, shown in PROCESSES.items() if word in words)
         times = process.cpu_times()
         seconds[name] = times.user + times.system
-        if name == "Celery":
-            seconds["pool"] = cpu_s(process.pid) - seconds[name]
+        if name == MAIN:
+            seconds[POOL] = cpu_s(process.pid) - seconds[name]
     return seconds
 
 

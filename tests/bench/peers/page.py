@@ -10,7 +10,7 @@ from pathlib import Path
 import psutil
 
 from tests.bench.peers import report
-from tests.bench.peers.breakdown import Place
+from tests.bench.peers.breakdown import Inside
 from tests.bench.peers.catalogue import Peer
 from tests.bench.peers.chart import chart
 from tests.bench.peers.rounds import MARKED_ABOVE, Found
@@ -22,19 +22,19 @@ BEGIN, END = "<!-- measured -->\n", "<!-- end of what was measured -->"
 OF_THE_SHOP = ("celery", "django", "psycopg")
 
 
-def write(found: Found, peers: Sequence[Peer], places: Sequence[Place], rounds: int) -> None:
+def write(found: Found, peers: Sequence[Peer], inside: Inside | None, rounds: int) -> None:
     peers = [peer for peer in peers if found.of(peer.name)]
     CHART.write_text(chart({peer.name: _sides(found, peer) for peer in peers}))
     parts = [
-        f"{_when_and_where()} Medians of {rounds} rounds; in {found.marked} of {len(found.runs)} runs others used more than {MARKED_ABOVE:.0%} of the machine.",
+        f"{_when_and_where()} Rounds: {rounds}, whose medians are shown. "
+        f"In {found.marked} of {len(found.runs)} runs others used more than {MARKED_ABOVE:.0%} of the machine.",
         "![CPU milliseconds of one order](performance.svg)",
         report.costs(found, peers),
         "What an order writes, and waits for:",
         report.writes(found, peers),
         "How long an order takes at 5 orders a second, and what is used while there is none:",
         report.calm(found, peers),
-        "Where the shop's own milliseconds go:",
-        report.places(places),
+        *(["Where the shop's own milliseconds go:", report.inside(inside)] if inside else []),
     ]
     before, _, rest = PAGE.read_text().partition(BEGIN)
     after = rest.partition(END)[2]

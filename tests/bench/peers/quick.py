@@ -21,9 +21,14 @@ def keep(found: Found) -> None:
     KEPT.write_text(json.dumps(ratios(found), indent=2) + "\n")
 
 
+def disturbed(found: Found) -> bool:
+    """In most runs others used too much of the machine: what was found says little."""
+    return found.marked > len(found.runs) / 2
+
+
 def judged(found: Found) -> tuple[list[str], bool]:
     """A sentence for each base, and whether none has become worse by more than a tenth."""
-    if found.marked > len(found.runs) / 2:
+    if disturbed(found):
         return [
             f"Not judged: others used more than {MARKED_ABOVE:.0%} of the machine most of the time. Run it again when they have ended."
         ], False

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from tests.bench.peers.breakdown import Place
+from tests.bench.peers.breakdown import Inside
 from tests.bench.peers.catalogue import DBOS, PLAIN, RAW, Peer
 from tests.bench.peers.measuring import Burst, Calm
 from tests.bench.peers.rounds import MARKED_ABOVE, Found
@@ -61,10 +61,11 @@ def calm(found: Found, peers: Sequence[Peer]) -> str:
     return _table(["", *(title for title, _ in CALM)], rows) if rows else ""
 
 
-def places(found: Sequence[Place]) -> str:
-    rows = [[place.name, _shown(place.cpu_ms), _shown(place.statements), _shown(place.waited_ms)] for place in found]
-    total = sum(place.cpu_ms or 0 for place in found)
-    return _table(["", "CPU ms", "statements", "waits for the database, ms"], [*rows, ["together", _shown(total), "", ""]])
+def inside(found: Inside) -> str:
+    rows = [[place.name, _shown(place.cpu_ms), _shown(place.statements), _shown(place.waited_ms)] for place in found.places]
+    total = ["together", _shown(sum(place.cpu_ms for place in found.places)), "", ""]
+    idle = ", ".join(f"{name} {percent:.1f}" for name, percent in found.idle.items())
+    return f"{_table(['', 'CPU ms', 'statements', 'waits for the database, ms'], [*rows, total])}\n\nWithout any order, in percent of a core: {idle}."
 
 
 def summary(found: Found, rounds: int) -> str:

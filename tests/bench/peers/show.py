@@ -5,12 +5,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from tests.bench.peers import page, quick, report
-from tests.bench.peers.breakdown import Place, find_places
+from tests.bench.peers.breakdown import Inside, look_inside
 from tests.bench.peers.catalogue import BY_NAME, OURS, QUICK, Peer
 from tests.bench.peers.installation import Environments
 from tests.bench.peers.measuring import Measured, measure
 from tests.bench.peers.rounds import Found, run_rounds
-from tests.bench.peers.servers import Servers, open_servers
+from tests.bench.peers.servers import PeerFailed, Servers, open_servers
 from tests.bench.peers.turns import run_turns
 
 
@@ -44,10 +44,10 @@ def show(asked: PeersAsked) -> int:
     peers = [BY_NAME[name] for name in asked.names]
     with open_servers(asked.folder) as servers:
         found = (_turns if asked.is_quick else _rounds)(servers, environments, peers, asked)
-        places = _places(servers, environments, asked)
-    _tell(found, peers, places)
+        found, inside = _inside(servers, environments, asked, found)
+    _tell(found, peers, inside)
     if asked.writes:
-        page.write(found, peers, places, asked.rounds)
+        page.write(found, peers, inside, asked.rounds)
     is_good = _judge(found, asked)
     print(report.summary(found, asked.rounds), flush=True)
     return 0 if is_good and found.runs and not found.failures else 1
@@ -65,24 +65,28 @@ def _turns(servers: Servers, environments: Environments, peers: Sequence[Peer], 
     return run_turns(servers, peers, environments.python_of, asked.rounds, asked.orders)
 
 
-def _places(servers: Servers, environments: Environments, asked: PeersAsked) -> list[Place]:
+def _inside(servers: Servers, environments: Environments, asked: PeersAsked, found: Found) -> tuple[Found, Inside | None]:
+    """Of ours, where it was asked for. That it failed is a failure more."""
     if OURS not in asked.names or asked.is_quick:
-        return []
-    return find_places(servers, environments.python_of(BY_NAME[OURS]), asked.orders or BY_NAME[OURS].orders)
+        return found, None
+    try:
+        return found, look_inside(servers, environments.python_of(BY_NAME[OURS]), asked.orders or BY_NAME[OURS].orders)
+    except PeerFailed as failed:
+        return replace(found, failures=[*found.failures, f"inside of ours: {failed}"]), None
 
 
-def _tell(found: Found, peers: Sequence[Peer], places: Sequence[Place]) -> None:
-    tables = [report.costs(found, peers), report.writes(found, peers), report.calm(found, peers), report.places(places) if places else ""]
+def _tell(found: Found, peers: Sequence[Peer], inside: Inside | None) -> None:
+    tables = [report.costs(found, peers), report.writes(found, peers), report.calm(found, peers), report.inside(inside) if inside else ""]
     for table in filter(None, tables):
         print(f"\n{table}", flush=True)
     print(flush=True)
 
 
 def _judge(found: Found, asked: PeersAsked) -> bool:
-    if asked.keeps:
-        quick.keep(found)
     if not asked.is_quick:
         return True
+    if asked.keeps and not quick.disturbed(found):
+        quick.keep(found)
     lines, is_good = quick.judged(found)
     print("\n".join(lines), flush=True)
     return is_good

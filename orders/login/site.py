@@ -10,8 +10,8 @@ from django.utils.decorators import method_decorator
 from django.views.decorators.cache import never_cache
 from unfold.sites import UnfoldAdminSite
 
+from orders.admin.notices import say_whether_orders_are_refused
 from orders.login.mistakes import View, answered
-from orders.login.notices import say_whether_orders_are_refused
 from orders.login.second_step import Enrolment, SecondStep
 from orders.second_factor import is_enrolled
 

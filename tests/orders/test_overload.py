@@ -216,7 +216,12 @@ def test_a_broker_that_is_away_is_left_alone_for_a_while(monkeypatch: pytest.Mon
     """A sweep that asks it in every round would do nothing else."""
     asked: list[bool] = []
     connect: Callable[[Any], None] = broker._connect
-    monkeypatch.setattr(broker, "_connect", lambda line: (asked.append(True), connect(line)))
+
+    def counted(line: Any) -> None:
+        asked.append(True)
+        connect(line)
+
+    monkeypatch.setattr(broker, "_connect", counted)
     length = broker.QueueLength("saga")
 
     assert [length.ask() for _ in range(3)] == [None, None, None]

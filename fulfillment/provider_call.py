@@ -155,8 +155,8 @@ def _compensate(step: Step, order: Order, claim: Claim) -> Receipt | None:
 
 def _await_what_was_tried(claim: Claim, capabilities: Capabilities) -> None:
     """Without keys a second try is a second compensation. Raises Busy: an earlier one may still land."""
-    if claim.compensation_doubt:
-        _await_silence(claim.surely_compensation_quiet_s, capabilities.lookup_lag_s, "An earlier try may still land")
+    if claim.doubt:
+        _await_silence(claim.surely_own_quiet_s, capabilities.lookup_lag_s, "An earlier try may still land")
 
 
 def _is_usable(step: Step, receipt: Receipt | None) -> bool:
@@ -166,7 +166,7 @@ def _is_usable(step: Step, receipt: Receipt | None) -> bool:
 
 def _compensate_known(step: Step, order: Order, compensation: Compensation, claim: Claim) -> Receipt | None:
     """Compensate what is known by its receipt. After a try in doubt ask first what is left: it may be less than was asked for, or nothing."""
-    left = step.left(order, compensation.do_key) if claim.compensation_doubt else None
+    left = step.left(order, compensation.do_key) if claim.doubt else None
     if left == 0:
         return {"found_compensated": True, "amount_minor": compensation.amount_minor}
     if left is not None and compensation.amount_minor is not None and left < compensation.amount_minor:
@@ -188,7 +188,7 @@ def _compensate_blind(step: Step, order: Order, compensation: Compensation, clai
         raise _watch(claim, capabilities)
     left = step.left(order, compensation.do_key)
     if left == 0:
-        return {"found_compensated": True, "amount_minor": claim.compensation_amount_minor}
+        return {"found_compensated": True, "amount_minor": claim.amount_minor}
     currency = found.get("currency", compensation.currency)
     known = Compensation(
         key=compensation.key, do_key=compensation.do_key, receipt=found, amount_minor=_amount_of(found, left), currency=currency

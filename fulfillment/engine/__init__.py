@@ -7,7 +7,7 @@ Read in this order. ``creation`` opens a saga. ``tries`` starts a step and recor
 own rows. ``progress`` schedules the next step, ``compensation`` goes back. ``resumption`` is what an errback and the sweep do, ``cancellation`` a cancel,
 ``operator_actions`` a person, ``restore`` a restored backup. ``circuit_holds``, ``circuit_probes``, ``database_trouble``, ``rolling_deploys`` and ``backlog`` are
 the five reasons to wait; ``budget`` says for how long. ``escalation`` stops a saga and notifies a person. Below them: ``attempt_keys``, ``claim``, ``launch``,
-``position``, ``pinned_plan``, ``step_states`` and ``journal``, which has the rows.
+``position``, ``pinned_plan``, ``action`` and ``journal``, which has the rows.
 
 Note: who writes the journal. The engine alone creates and writes rows of ``Saga``, ``StepRecord`` and ``PastAttempt``, except for instants and launch counts that
 recovery moves, and for a customer's name that erasure replaces; nobody deletes one. tests/architecture/test_layout.py names each exception, by file and column.
@@ -16,6 +16,7 @@ Note: what may be lost. A transaction whose loss only repeats something idempote
 InDoubt. Everything else waits: whatever raises the epoch, schedules, records a success or a rejection, or answers a person.
 """
 
+from fulfillment.engine.action import Action, ActionState, current
 from fulfillment.engine.attempt_keys import do_keys, was_refused
 from fulfillment.engine.backlog import move_up, move_up_all, postpone, postpone_all
 from fulfillment.engine.cancellation import can_be_cancelled, cancel_outcome, request_cancel
@@ -33,14 +34,12 @@ from fulfillment.engine.position import border, pivot_succeeded, standing
 from fulfillment.engine.restore import Shown, differs, is_in_doubt, restored
 from fulfillment.engine.resumption import chain_stopped, could_not_start, inspect_saga
 from fulfillment.engine.rolling_deploys import left_at_its_end, message_dropped
-from fulfillment.engine.step_states import SCHEDULED, STARTED, WAITING
 from fulfillment.engine.transition import transition
 from fulfillment.engine.tries import may_record, record_failure, record_success, start
 
 __all__ = [
-    "SCHEDULED",
-    "STARTED",
-    "WAITING",
+    "Action",
+    "ActionState",
     "Claim",
     "Launch",
     "Recorded",
@@ -52,6 +51,7 @@ __all__ = [
     "cancel_outcome",
     "chain_stopped",
     "could_not_start",
+    "current",
     "differs",
     "do_keys",
     "inspect_saga",

@@ -6,28 +6,31 @@ from typing import Any
 from django.conf import settings
 
 from fulfillment.clock import shop_now
+from fulfillment.engine.action import Action, ActionState
 from fulfillment.engine.journal import save
 from fulfillment.engine.pinned_plan import step_of
 from fulfillment.engine.position import pivot_succeeded
-from fulfillment.engine.step_states import SCHEDULED, STARTED
 from fulfillment.errors import WATCHING
-from fulfillment.models import Saga, StepRecord, StepState
-from fulfillment.step import Step
+from fulfillment.models import Saga
 
 LATE_AFTER_S = settings.SWEEP_EVERY_S + 5.0 * settings.TIME_SCALE  # a sweep at work comes sooner; a longer wait is our own trouble
 
 
-def spent(saga: Saga, record: StepRecord, compensating: bool) -> str:
+def spent(saga: Saga, action: Action) -> str:
     """What is spent: "tries", "deadline" or "". A step that never started spends only the saga's time."""
-    if tries_spent(step_of(saga, record.name), record, compensating):
+    if tries_spent(saga, action):
         return "tries"
-    return "deadline" if (_compensation_deadline_passed(saga, record) if compensating else _deadline_passed(saga, record)) else ""
+    return "deadline" if (_compensation_deadline_passed if action.is_compensation else _deadline_passed)(saga, action) else ""
 
 
-def tries_spent(step: Step | None, record: StepRecord, compensating: bool) -> bool:
-    if compensating:
-        return record.compensation_tries >= ((step.compensation_tries if step else None) or settings.COMPENSATION_TRIES)
-    return record.tries >= ((step.tries if step else None) or settings.STEP_TRIES)
+def tries_spent(saga: Saga, action: Action) -> bool:
+    step = step_of(saga, action.name)
+    own, default = (
+        (step and step.compensation_tries, settings.COMPENSATION_TRIES)
+        if action.is_compensation
+        else (step and step.tries, settings.STEP_TRIES)
+    )
+    return action.tries >= (own or default)
 
 
 def give_time(saga: Saga, time: timedelta) -> None:
@@ -43,13 +46,13 @@ def give_time(saga: Saga, time: timedelta) -> None:
     )
 
 
-def return_waiting_time(saga: Saga, record: StepRecord) -> None:
+def return_waiting_time(saga: Saga, action: Action) -> None:
     """The time in which a message waited, or no sweep came, is given back before a deadline is judged: it is our own trouble, not the provider's.
 
     This is not for a started step (a take-over gives back all of its time), nor for a held saga (its release does). At most ``most_given_back``.
     """
-    if record.state not in STARTED:
-        _give_back_since(saga, saga.launched_at if record.state in SCHEDULED and saga.launched_at else saga.wake_at)
+    if action.state != ActionState.STARTED:
+        _give_back_since(saga, saga.launched_at if action.state == ActionState.SCHEDULED and saga.launched_at else saga.wake_at)
 
 
 def return_time_past_lease(saga: Saga) -> None:
@@ -70,26 +73,24 @@ def most_given_back() -> timedelta:
     return timedelta(seconds=settings.KEY_WINDOW_S)
 
 
-def try_given_back(record: StepRecord, compensating: bool) -> dict[str, Any]:
+def try_given_back(action: Action) -> dict[str, Any]:
     """The columns of a try that our own trouble has ended: it is not counted, and it may have had its effect."""
-    if compensating:
-        return {"compensation_tries": max(record.compensation_tries - 1, 0), "compensation_doubt": True}
-    return {"tries": max(record.tries - 1, 0), "doubt": True}
+    return {"tries": max(action.tries - 1, 0), "doubt": True}
 
 
-def _deadline_passed(saga: Saga, record: StepRecord) -> bool:
+def _deadline_passed(saga: Saga, action: Action) -> bool:
     """The step's own deadline counts from its first start. The saga's holds until the pivot has succeeded."""
     now = shop_now()
-    if record.first_started_at is not None and record.state != StepState.SCHEDULED:
-        step = step_of(saga, record.name)
+    if action.first_started_at is not None and action.state != ActionState.SCHEDULED:
+        step = step_of(saga, action.name)
         own = step.deadline_s * settings.TIME_SCALE if step and step.deadline_s is not None else settings.STEP_DEADLINE_S
-        if now > record.first_started_at + timedelta(seconds=own + saga.paused_s):
+        if now > action.first_started_at + timedelta(seconds=own + saga.paused_s):
             return True
     return saga.deadline_at is not None and now > saga.deadline_at and not pivot_succeeded(saga)
 
 
-def _compensation_deadline_passed(saga: Saga, record: StepRecord) -> bool:
+def _compensation_deadline_passed(saga: Saga, action: Action) -> bool:
     """It counts from the scheduling. Watching for what may still land has an end of its own."""
-    if record.compensation_scheduled_at is None or record.error_code == WATCHING:
+    if action.scheduled_at is None or action.error_code == WATCHING:
         return False
-    return shop_now() > record.compensation_scheduled_at + timedelta(seconds=settings.COMPENSATION_DEADLINE_S + saga.paused_s)
+    return shop_now() > action.scheduled_at + timedelta(seconds=settings.COMPENSATION_DEADLINE_S + saga.paused_s)

@@ -1,11 +1,11 @@
 """Cancellation: a customer's cancel is honoured at the next border between steps, or it is too late. The saga's row lock decides, so the answer is one."""
 
 from fulfillment.clock import ShopNow
+from fulfillment.engine.action import WAITING, ActionState
 from fulfillment.engine.journal import append_entry, save
 from fulfillment.engine.pinned_plan import is_pivot, planned
 from fulfillment.engine.position import pivot_succeeded, standing
-from fulfillment.engine.step_states import SCHEDULED, WAITING
-from fulfillment.models import FINAL, Saga, SagaState, StepState
+from fulfillment.models import FINAL, Saga, SagaState
 from orders.models import Status
 from orders.timeline import EntryKind
 
@@ -14,8 +14,7 @@ def request_cancel(saga: Saga, actor: str) -> str:
     """Record a cancel on the locked saga, where it can still change something. Returns what ``cancel_outcome`` says; a repeated request gets the same answer."""
     outcome, at = cancel_outcome(saga), standing(saga)
     if outcome in ("accepted", "pending") and at is not None and not saga.failure and not saga.cancel_requested_at:
-        record = at[0]
-        waits = (record.state in WAITING + SCHEDULED or record.state == StepState.PENDING) and saga.state == SagaState.RUNNING
+        waits = at.state in (*WAITING, ActionState.SCHEDULED, ActionState.PENDING) and saga.state == SagaState.RUNNING
         append_entry(saga, EntryKind.CANCEL, to_state="requested", actor=actor)
         save(saga, cancel_requested_at=ShopNow(), **({"wake_at": ShopNow()} if waits else {}))
     return outcome
@@ -34,8 +33,7 @@ def cancel_outcome(saga: Saga) -> str:
     at = standing(saga)
     if at is None or pivot_succeeded(saga):
         return "too_late"
-    record = at[0]
-    pivot_is_open = is_pivot(saga, record) and record.state in (StepState.STARTED, StepState.IN_DOUBT)
+    pivot_is_open = is_pivot(saga, at) and at.state in (ActionState.STARTED, ActionState.IN_DOUBT)
     return "pending" if pivot_is_open or saga.state == SagaState.NEEDS_ATTENTION else "accepted"
 
 
@@ -44,5 +42,5 @@ def can_be_cancelled(saga: Saga) -> bool:
     at = standing(saga)
     if at is None or saga.failure or saga.cancel_requested_at:
         return False
-    planned(saga, at[0].name)
+    planned(saga, at.name)
     return not pivot_succeeded(saga)

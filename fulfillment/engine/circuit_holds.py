@@ -13,11 +13,13 @@ from fulfillment import circuit as circuits
 from fulfillment import ledger
 from fulfillment.circuit import Circuit
 from fulfillment.clock import in_seconds, lease_s, shop_now
+from fulfillment.engine.action import Action
 from fulfillment.engine.budget import give_time
-from fulfillment.engine.claim import Claim
-from fulfillment.engine.journal import append_entry, record_of, save
+from fulfillment.engine.claim import Claim, action_of
+from fulfillment.engine.journal import append_entry, save
 from fulfillment.engine.pinned_plan import planned
-from fulfillment.models import Saga, StepRecord
+from fulfillment.engine.position import cancel_is_due
+from fulfillment.models import Saga
 from orders.clock import jittered
 from orders.incidents import IncidentKind, open_incident, resolve_incidents, unresolved
 from orders.money import money
@@ -27,42 +29,41 @@ from orders.timeline import EntryKind
 ANSWERS_AGAIN = "the provider answers again"
 
 
-def circuit_name(saga: Saga, record: StepRecord, compensating: bool) -> str:
+def circuit_name(saga: Saga, action: Action) -> str:
     """The circuit of the operation that comes next. Empty: it calls no provider."""
-    entry = planned(saga, record.name)
-    return circuits.name_of(entry.get("role", ""), entry.get("gateway", ""), compensating)
+    entry = planned(saga, action.name)
+    return circuits.name_of(entry.get("role", ""), entry.get("gateway", ""), action.is_compensation)
 
 
-def open_circuit_before(saga: Saga, record: StepRecord, compensating: bool) -> Circuit | None:
+def open_circuit_before(saga: Saga, action: Action) -> Circuit | None:
     """The open circuit that keeps this saga from going on. None: there is none."""
-    return circuits.find_open(circuit_name(saga, record, compensating))
+    return circuits.find_open(circuit_name(saga, action))
 
 
-def hold(saga: Saga, record: StepRecord, circuit: Circuit) -> None:
+def hold(saga: Saga, action: Action, circuit: Circuit) -> None:
     """The saga waits before it. Whoever closes the circuit makes the saga due; it is also due by itself, now and then."""
     if saga.held_by != circuit.name:
-        append_entry(saga, EntryKind.HELD, name=record.name, to_state="held", code=circuit.name, detail={"message": circuit.sentence})
+        append_entry(saga, EntryKind.HELD, name=action.name, to_state="held", code=circuit.name, detail={"message": circuit.sentence})
         save(saga, held_by=circuit.name, held_at=shop_now())
-    due = saga.cancel_requested_at and not saga.is_backward
-    wait_s = 0.0 if due else jittered(settings.PATIENCE_CAP_S)
+    wait_s = 0.0 if cancel_is_due(saga) else jittered(settings.PATIENCE_CAP_S)
     save(saga, relaunches=0, launched_at=None, left_since=None, wake_at=in_seconds(wait_s))
 
 
-def was_never_asked(record: StepRecord, circuit: Circuit) -> bool:
+def was_never_asked(action: Action, circuit: Circuit) -> bool:
     """No try can have been sent. The step was scheduled when the circuit had been open for longer than any transaction lasts.
 
     Since the circuit opened every start is refused, except that of a probe, and a probe's start is durable.
     """
-    if record.scheduled_at is None or record.asked_until is not None or record.doubt or circuit.opened_at is None:
+    if action.scheduled_at is None or action.asked_until is not None or action.doubt or circuit.opened_at is None:
         return False
-    return record.scheduled_at > circuit.opened_at + timedelta(seconds=lease_s())
+    return action.scheduled_at > circuit.opened_at + timedelta(seconds=lease_s())
 
 
-def release(saga: Saga, record: StepRecord | None, why: str) -> None:
+def release(saga: Saga, action: Action | None, why: str) -> None:
     """The hold is over, and its time is given back."""
     if saga.held_at is not None:
         give_time(saga, shop_now() - saga.held_at)
-    name = record.name if record else ""
+    name = action.name if action else ""
     append_entry(saga, EntryKind.HELD, name=name, from_state="held", to_state="released", code=saga.held_by, detail={"message": why})
     save(saga, held_by="", held_at=None)
     resolve_incidents(saga.order_id, "released", why, "", kind=IncidentKind.PROVIDER_DOWN)
@@ -73,7 +74,7 @@ def was_answered(saga: Saga, claim: Claim) -> None:
     if claim.troubled:
         circuits.answered(claim.circuit, claim.saga)
     if saga.held_by:
-        release(saga, record_of(saga, claim.name), ANSWERS_AGAIN)
+        release(saga, action_of(saga, claim), ANSWERS_AGAIN)
 
 
 def open_circuit_incident(circuit: Circuit) -> None:

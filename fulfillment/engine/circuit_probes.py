@@ -7,6 +7,7 @@ from django.conf import settings
 from fulfillment import circuit as circuits
 from fulfillment.circuit import Circuit
 from fulfillment.clock import ShopNow, in_seconds, lease_s, patience_s, shop_now
+from fulfillment.engine.action import WAITING, Action, ActionState
 from fulfillment.engine.budget import give_time, return_waiting_time, try_given_back
 from fulfillment.engine.circuit_holds import hold, was_never_asked
 from fulfillment.engine.doubt import put_in_doubt
@@ -15,57 +16,55 @@ from fulfillment.engine.journal import move, save
 from fulfillment.engine.launch import Launch, launch_of
 from fulfillment.engine.position import border
 from fulfillment.engine.progress import schedule_next
-from fulfillment.engine.step_states import STARTED, WAITING
-from fulfillment.models import Saga, StepRecord, StepState
+from fulfillment.models import Saga
 from orders.incidents import IncidentKind
 
 NEVER_ASKED = "never_asked"  # code of the incident about an order that waits for too long, and for which the provider was never called
 
 
-def hold_on(saga: Saga, record: StepRecord, compensating: bool, circuit: Circuit) -> None:
+def hold_on(saga: Saga, action: Action, circuit: Circuit) -> None:
     """The sweep, or a start that was refused, has found the circuit open: the saga is held. A scheduled step that was never asked for is pending again."""
     now = shop_now()
     if circuit.may_call(saga.pk, now):
         save(saga, wake_at=circuit.probe_until)
         return
     relaunches = saga.relaunches if saga.held_by else 0
-    if record.state in STARTED:
-        if record.started_at is not None and not saga.held_by:  # as a take-over does; else the release gives back all of it
-            give_time(saga, now - record.started_at)
-        put_in_doubt(saga, record, compensating, try_given_back(record, compensating))
+    if action.state == ActionState.STARTED:
+        if action.started_at is not None and not saga.held_by:  # as a take-over does; else the release gives back all of it
+            give_time(saga, now - action.started_at)
+        put_in_doubt(saga, action, try_given_back(action))
         relaunches = saga.relaunches + 1  # its worker died as the probe
     else:
-        return_waiting_time(saga, record)
-        if record.state == StepState.SCHEDULED and was_never_asked(record, circuit):
+        return_waiting_time(saga, action)
+        if not action.is_compensation and action.state == ActionState.SCHEDULED and was_never_asked(action, circuit):
             saga.epoch += 1
-            move(saga, record, StepState.PENDING, scheduled_at=None)
+            move(saga, action, ActionState.PENDING, scheduled_at=None)
             save(saga, epoch=saga.epoch)
-    hold(saga, record, circuit)
+    hold(saga, action, circuit)
     save(saga, relaunches=relaunches)
-    _escalate_if_late(saga, record, circuit)
+    _escalate_if_late(saga, action, circuit)
 
 
-def _escalate_if_late(saga: Saga, record: StepRecord, circuit: Circuit) -> None:
+def _escalate_if_late(saga: Saga, action: Action, circuit: Circuit) -> None:
     """Where a provider was perhaps called, the order goes on waiting. Where none was, a person may decide otherwise, and is notified."""
-    if saga.is_backward or record.state != StepState.PENDING or saga.held_at is None:
+    if action.is_compensation or action.state != ActionState.PENDING or saga.held_at is None:
         return
     if shop_now() - saga.held_at < timedelta(seconds=settings.PROVIDER_OUTAGE_LIMIT_S):
         return
-    open_saga_incident(saga, IncidentKind.PROVIDER_DOWN, record, NEVER_ASKED, f"{circuit.sentence}; this order was never asked for there")
+    open_saga_incident(saga, IncidentKind.PROVIDER_DOWN, action, NEVER_ASKED, f"{circuit.sentence}; this order was never asked for there")
 
 
 def probe(saga: Saga, circuit: Circuit) -> Launch | None:
     """This held saga may call its provider as the probe. Saga and circuit are locked. The saga stays held meanwhile."""
-    at = border(saga)
-    if at is None or at[0].state in STARTED:
+    action = border(saga)
+    if action is None or action.state == ActionState.STARTED:
         return None
-    record, compensating = at
     seconds = patience_s(0) + lease_s()
     circuits.choose_probe(circuit, saga.pk, seconds)
-    if record.state == StepState.PENDING:
+    if action.state == ActionState.PENDING:
         schedule_next(saga)
-    elif record.state in WAITING:
+    elif action.state in WAITING:
         saga.epoch += 1
-        move(saga, record, StepState.COMPENSATION_SCHEDULED if compensating else StepState.SCHEDULED, claim=None)
+        move(saga, action, ActionState.SCHEDULED, claim=None)
     save(saga, epoch=saga.epoch, wake_at=in_seconds(seconds), launched_at=ShopNow())
     return launch_of(saga)

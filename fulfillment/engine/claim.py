@@ -14,8 +14,11 @@ from datetime import datetime
 from fulfillment import circuit
 from fulfillment.capabilities import Capabilities
 from fulfillment.clock import lease_s
+from fulfillment.engine.action import Action
+from fulfillment.engine.journal import find_action
 from fulfillment.engine.launch import Launch
 from fulfillment.gateways import capabilities_of
+from fulfillment.models import Saga
 from fulfillment.step import Compensation, Receipt
 from orders.models import Order
 
@@ -35,11 +38,11 @@ class Claim:
     do_key: str
     tries: int
     receipt: Receipt | None
-    compensation_amount_minor: int | None
-    compensation_doubt: bool = False
+    amount_minor: int | None
+    doubt: bool = False
     age_s: float = 0.0  # since it was first scheduled under ``do_key``
-    quiet_s: float | None = None  # since no earlier try can have sent anything; None: there was none
-    compensation_quiet_s: float | None = None  # the same of tries to compensate it
+    quiet_s: float | None = None  # since no try of the step can have sent anything; None: there was none
+    own_quiet_s: float | None = None  # the same of tries of this action: of a compensation, of earlier tries to compensate
     refused_keys: tuple[str, ...] = ()  # of earlier attempts, which were refused; the last one first
     refused_quiet_s: float | None = None  # since none of these can have sent anything; None: there was none
     started_at: datetime | None = None
@@ -58,9 +61,7 @@ class Claim:
         return circuit.name_of(self.role, self.gateway, self.compensating)
 
     def compensation_of(self, order: Order) -> Compensation:
-        return Compensation(
-            key=self.key, do_key=self.do_key, receipt=self.receipt, amount_minor=self.compensation_amount_minor, currency=order.currency
-        )
+        return Compensation(key=self.key, do_key=self.do_key, receipt=self.receipt, amount_minor=self.amount_minor, currency=order.currency)
 
     @property
     def surely_quiet_s(self) -> float | None:
@@ -68,8 +69,8 @@ class Claim:
         return self._seen_to_pass(self.quiet_s)
 
     @property
-    def surely_compensation_quiet_s(self) -> float | None:
-        return self._seen_to_pass(self.compensation_quiet_s)
+    def surely_own_quiet_s(self) -> float | None:
+        return self._seen_to_pass(self.own_quiet_s)
 
     @property
     def surely_refused_quiet_s(self) -> float | None:
@@ -102,3 +103,8 @@ class Recorded:
 
     mine: bool
     turned: Launch | None = None
+
+
+def action_of(saga: Saga, claim: Claim) -> Action:
+    """The action of which ``claim`` is one try. Raises UnknownStep."""
+    return find_action(saga, claim.name, claim.compensating)

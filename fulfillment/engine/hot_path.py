@@ -21,12 +21,14 @@ from fulfillment import gateways
 from fulfillment.clock import lease_s, patience_s
 from fulfillment.code_release import RELEASE
 from fulfillment.crashpoints import are_armed, crash_point
+from fulfillment.engine.action import STEP_STATES, ActionState
 from fulfillment.engine.budget import LATE_AFTER_S, most_given_back
 from fulfillment.engine.claim import Claim
 from fulfillment.engine.pinned_plan import plan_entry
+from fulfillment.engine.position import direction
 from fulfillment.engine.transition import repeated
 from fulfillment.errors import UnknownStep
-from fulfillment.models import Saga, SagaState, StepState
+from fulfillment.models import Saga, StepState
 from fulfillment.step import Receipt
 from fulfillment.steps import known, versions
 from orders.events import Line, OrderFulfilled, order_fulfilled
@@ -96,9 +98,9 @@ def start(saga_id: int, epoch: int, name: str, compensating: bool) -> Claim | No
             "lease": timedelta(seconds=lease_s()),
             "late_after": timedelta(seconds=LATE_AFTER_S),
             "most": most_given_back(),
-            "direction": SagaState.COMPENSATING.value if compensating else SagaState.RUNNING.value,
-            "scheduled": (StepState.COMPENSATION_SCHEDULED if compensating else StepState.SCHEDULED).value,
-            "started": (StepState.COMPENSATION_STARTED if compensating else StepState.STARTED).value,
+            "direction": direction(compensating).value,
+            "scheduled": STEP_STATES[ActionState.SCHEDULED][compensating].value,
+            "started": STEP_STATES[ActionState.STARTED][compensating].value,
             "operation": f".{circuits.COMPENSATE if compensating else circuits.DO}",
             "served": _served(name),
             "remembered_s": Jsonb(_remembered_s()),
@@ -143,11 +145,11 @@ def _claim_of(row: Sequence[Any], *, name: str, compensating: bool, **fence: Any
         do_key=do_key,
         tries=compensation_tries if compensating else tries,
         receipt=json.loads(receipt) if receipt else None,
-        compensation_amount_minor=amount,
-        compensation_doubt=compensation_doubt,
+        amount_minor=amount,
+        doubt=compensating and compensation_doubt,
         age_s=age_s,
         quiet_s=quiet_s,
-        compensation_quiet_s=compensation_quiet_s,
+        own_quiet_s=compensation_quiet_s if compensating else quiet_s,
         refused_keys=tuple(refused.get("keys") or ()),
         refused_quiet_s=refused.get("quiet_s"),
         started_at=now,
@@ -253,7 +255,7 @@ def begin_local(saga_id: int, epoch: int, name: str) -> Claim | None:
         do_key=do_key,
         tries=tries + 1,
         receipt=None,
-        compensation_amount_minor=None,
+        amount_minor=None,
         version=version,
     )
 

@@ -11,8 +11,9 @@ from typing import Any
 
 from django.db import models
 
+from fulfillment.engine.action import Action, ActionState
 from fulfillment.errors import UnknownStep
-from fulfillment.models import Saga, StepRecord, StepState
+from fulfillment.models import Saga, StepRecord
 from orders.models import Order, Status
 from orders.timeline import EntryKind, TimelineEntry
 
@@ -31,26 +32,27 @@ def locking(sagas: models.QuerySet[Saga], skip_locked: bool = False) -> models.Q
     return sagas.select_for_update(of=("self",), skip_locked=skip_locked).select_related("order").prefetch_related("records")
 
 
-def record_of(saga: Saga, name: str) -> StepRecord:
+def find_action(saga: Saga, name: str, is_compensation: bool) -> Action:
     """Raises UnknownStep: the journal of this saga has no such step."""
     for record in saga.records.all():
         if record.name == name:
-            return record
+            return Action(record, is_compensation)
     raise UnknownStep(f"Saga {saga.pk} has no step named {name!r}", code="unknown_step")
 
 
-def move(saga: Saga, record: StepRecord, to: StepState, *, detail: dict[str, Any] | None = None, **changes: Any) -> None:
-    """Write a record's state and its line of history. The objects in memory follow."""
-    code = changes.get("error_code", "")
-    append_entry(saga, EntryKind.STEP, name=record.name, from_state=record.state, to_state=to, code=code, detail=detail or {})
-    change(record, state=to, **changes)
+def move(saga: Saga, action: Action, to: ActionState, *, detail: dict[str, Any] | None = None, **changes: Any) -> None:
+    """Write an action's state and its line of history. The objects in memory follow."""
+    code, state = changes.get("error_code", ""), action.named(to)
+    append_entry(saga, EntryKind.STEP, name=action.name, from_state=action.record.state, to_state=state, code=code, detail=detail or {})
+    change(action, state=state, **changes)
 
 
-def change(record: StepRecord, **changes: Any) -> None:
-    """Write columns of a record whose state stays. The object in memory follows."""
-    StepRecord.objects.filter(pk=record.pk).update(**changes)
-    for field, value in changes.items():
-        setattr(record, field, value)
+def change(action: Action, **changes: Any) -> None:
+    """Write columns of an action whose state stays. The objects in memory follow."""
+    columns = action.columns(changes)
+    StepRecord.objects.filter(pk=action.record.pk).update(**columns)
+    for column, value in columns.items():
+        setattr(action.record, column, value)
 
 
 def save(saga: Saga, **changes: Any) -> None:

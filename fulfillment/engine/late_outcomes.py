@@ -1,55 +1,58 @@
 """Late outcomes: what a worker learns after it was taken over moves nothing. It is kept as history; an effect that belongs to nobody is an incident."""
 
 from fulfillment import ledger
+from fulfillment.engine.action import DONE, Action, ActionState
 from fulfillment.engine.claim import Claim
-from fulfillment.engine.step_states import DONE
 from fulfillment.ledger import LedgerEntry
-from fulfillment.models import StepRecord, StepState
+from fulfillment.models import StepRecord
 from fulfillment.step import Receipt
 from orders.incidents import IncidentKind, open_incident
 from orders.money import money
 from orders.timeline import EntryKind, TimelineEntry
 
 
-def came_too_late(claim: Claim, learned: StepState, receipt: Receipt | None = None) -> None:
+def came_too_late(claim: Claim, learned: ActionState, receipt: Receipt | None = None) -> None:
     """One line of history is written. A refund under an attempt that was refused meanwhile is entered in our ledger. For an effect that belongs to nobody now, a
     person is notified.
     """
     record = StepRecord.objects.select_related("saga__order").get(saga_id=claim.saga, name=claim.name)
-    entered = _enter_what_was_refused(claim, record, receipt) if learned is StepState.COMPENSATED else 0
+    action = Action(record, claim.compensating)
+    succeeded = learned is ActionState.SUCCEEDED
+    entered = _enter_what_was_refused(claim, action, receipt) if succeeded and claim.compensating else 0
     detail = {"message": f"{money(entered, record.saga.order.currency)} was given back after all, and is entered"} if entered else {}
     TimelineEntry.objects.create(
-        order_id=claim.order_id, kind=EntryKind.LATE, name=claim.name, to_state=learned, epoch=claim.epoch, detail=detail
+        order_id=claim.order_id, kind=EntryKind.LATE, name=claim.name, to_state=action.named(learned), epoch=claim.epoch, detail=detail
     )
-    if learned is StepState.SUCCEEDED and (why := _belongs_to_nobody(claim, record)):
+    if succeeded and not claim.compensating and (why := _belongs_to_nobody(claim, action)):
         _open_late_incident(claim, record, IncidentKind.ORPHAN_PAYMENT, "late", why, record.saga.order.total_minor)
 
 
-def _belongs_to_nobody(claim: Claim, record: StepRecord) -> str:
+def _belongs_to_nobody(claim: Claim, step: Action) -> str:
     """Why it belongs to nobody. Empty: what took place is the step's."""
-    compensated_something = any((record.compensation_receipt or {}).values())
-    if record.state in (StepState.COMPENSATED, StepState.NOT_NEEDED) and not compensated_something:
+    compensation = Action(step.record, True)
+    compensated_something = any((compensation.receipt or {}).values())
+    if compensation.state in (ActionState.SUCCEEDED, ActionState.LEFT_OUT) and not compensated_something:
         return "it took place after its undo had ended; the next reconciliation undoes it"
-    if claim.key != record.do_key and record.state in DONE and (record.receipt or {}).get("found_under") != claim.key:
-        return f"it took place under {claim.key}, which was refused, and again under {record.do_key}"
+    if claim.key != step.key and step.state in DONE and (step.receipt or {}).get("found_under") != claim.key:
+        return f"it took place under {claim.key}, which was refused, and again under {step.key}"
     return ""
 
 
-def _enter_what_was_refused(claim: Claim, record: StepRecord, receipt: Receipt | None) -> int:
+def _enter_what_was_refused(claim: Claim, action: Action, receipt: Receipt | None) -> int:
     """Enter a refund that took place although its attempt was refused meanwhile. Returns minor units: at most what our ledger still counts as captured.
 
     What had been given back under another key by then was given back twice: a person is notified. The next reconciliation says whether the provider shows it so.
     """
-    known = receipt or {}
-    is_current = claim.key == record.compensation_key and record.compensation_refused_at is None
-    if is_current or known.get("found_compensated") or known.get("currency", record.saga.order.currency) != record.saga.order.currency:
+    known, currency = receipt or {}, action.record.saga.order.currency
+    is_current = claim.key == action.key and action.refused_at is None
+    if is_current or known.get("found_compensated") or known.get("currency", currency) != currency:
         return 0
     given: int = known.get("amount_minor") or 0
     entered = min(given, ledger.remaining(claim.order_id, claim.name))
     ledger.enter(claim.order_id, claim.name, LedgerEntry.Operation.REFUNDED, claim.key, entered)
-    if given > entered and record.state == StepState.COMPENSATED and not (record.compensation_receipt or {}).get("found_compensated"):
-        why = f"it was refused, given back after all, and given back again under {record.compensation_key}"
-        _open_late_incident(claim, record, IncidentKind.MISMATCH, "refunded_twice", why, given - entered)
+    if given > entered and action.state == ActionState.SUCCEEDED and not (action.receipt or {}).get("found_compensated"):
+        why = f"it was refused, given back after all, and given back again under {action.key}"
+        _open_late_incident(claim, action.record, IncidentKind.MISMATCH, "refunded_twice", why, given - entered)
     return entered
 
 

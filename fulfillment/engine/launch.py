@@ -3,9 +3,9 @@
 import itertools
 from dataclasses import dataclass, field
 
+from fulfillment.engine.action import OVER, ActionState
 from fulfillment.engine.pinned_plan import step_of
-from fulfillment.engine.position import border
-from fulfillment.engine.step_states import COMPENSATION_OVER, DONE, SCHEDULED
+from fulfillment.engine.position import border, walk
 from fulfillment.models import Saga
 
 
@@ -37,11 +37,9 @@ def run_name(epoch: int, again: int) -> str:
 def launch_of(saga: Saga, again: int = 0) -> Launch | None:
     """What is left to do, as one chain. None: nothing may start. It ends before a step that this code does not serve: Celery drops such a task silently."""
     at = border(saga)
-    if at is None or at[0].state not in SCHEDULED:
+    if at is None or at.state != ActionState.SCHEDULED:
         return None
-    compensating = at[1]
-    left = [record for record in saga.records.all() if record.state not in (*DONE, *COMPENSATION_OVER)]
-    names = [record.name for record in (reversed(left) if compensating else left)]
+    names = [action.name for action in walk(saga) if action.state not in OVER]
     able = tuple(itertools.takewhile(lambda name: step_of(saga, name) is not None, names))
     if not able:
         return None
@@ -50,7 +48,7 @@ def launch_of(saga: Saga, again: int = 0) -> Launch | None:
         saga=saga.pk,
         epoch=saga.epoch,
         order=order.number,
-        compensating=compensating,
+        compensating=at.is_compensation,
         steps=able,
         again=again,
         correlation_id=order.correlation_id,

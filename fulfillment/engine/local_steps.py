@@ -2,16 +2,18 @@
 
 from fulfillment.crashpoints import ANY, crash_point
 from fulfillment.engine import hot_path
+from fulfillment.engine.action import ActionState
 from fulfillment.engine.budget import return_waiting_time
-from fulfillment.engine.claim import Claim, Recorded
+from fulfillment.engine.claim import Claim, Recorded, action_of
 from fulfillment.engine.database_trouble import wait_briefly_if_held
-from fulfillment.engine.journal import find_locked, locked, record_of, set_order_status
+from fulfillment.engine.journal import find_action, find_locked, locked, set_order_status
 from fulfillment.engine.outcomes import fail, succeed
 from fulfillment.engine.pinned_plan import step_of
+from fulfillment.engine.position import direction
 from fulfillment.engine.rolling_deploys import drop
 from fulfillment.engine.transition import transition
 from fulfillment.errors import Rejected, StepError, Unavailable
-from fulfillment.models import Saga, SagaState, StepState
+from fulfillment.models import Saga
 from fulfillment.step import Receipt
 from fulfillment.steps import known
 from orders.database import is_our_trouble
@@ -52,9 +54,14 @@ def _run_plain(claim: Claim) -> Recorded:
     step = known(claim.name, claim.version)
     assert step is not None and claim.placed is not None
     receipt = step.execute(claim.placed, claim.key)
-    recorded = Recorded(mine=True) if hot_path.record_local(claim, receipt) else _succeed(locked(claim.saga), claim, receipt)
+    recorded = Recorded(mine=True) if hot_path.record_local(claim, receipt) else _succeed(claim, receipt)
     crash_point("before_outcome_commit", claim.order, claim.name, compensating=False)
     return recorded
+
+
+def _succeed(claim: Claim, receipt: Receipt | None) -> Recorded:
+    saga = locked(claim.saga)
+    return succeed(saga, action_of(saga, claim), receipt, claim.tries)
 
 
 def _run_unusual(saga_id: int, epoch: int, name: str, compensating: bool) -> Recorded:
@@ -62,27 +69,18 @@ def _run_unusual(saga_id: int, epoch: int, name: str, compensating: bool) -> Rec
     claim = _local_claim(saga, epoch, name, compensating) if saga else None
     if saga is None or claim is None:
         return Recorded(mine=False)
-    step = step_of(saga, name)
+    step, order, action = step_of(saga, name), saga.order, action_of(saga, claim)
     if step is None:
-        drop(saga, record_of(saga, name))
+        drop(saga, action)
         return Recorded(mine=False)
-    order = saga.order
-    wait_briefly_if_held(record_of(saga, name))
-    return_waiting_time(saga, record_of(saga, name))
+    wait_briefly_if_held(action)
+    return_waiting_time(saga, action)
     if order.status == Status.PLACED:
         set_order_status(saga, Status.PROCESSING)
-    recorded = _succeed(
-        saga, claim, step.compensate(order, claim.compensation_of(order)) if compensating else step.execute(order, claim.key)
-    )
+    receipt = step.compensate(order, claim.compensation_of(order)) if compensating else step.execute(order, claim.key)
+    recorded = succeed(saga, action, receipt, claim.tries)
     crash_point("before_outcome_commit", claim.order, name, compensating=compensating)
     return recorded
-
-
-def _succeed(saga: Saga, claim: Claim, receipt: Receipt | None) -> Recorded:
-    """A local step has no start of its own that counts its try."""
-    counter = "compensation_tries" if claim.compensating else "tries"
-    setattr(record_of(saga, claim.name), counter, claim.tries)
-    return succeed(saga, claim.name, receipt, claim.compensating)
 
 
 @transition
@@ -93,14 +91,15 @@ def _record_local_failure(saga_id: int, epoch: int, name: str, compensating: boo
         return Recorded(mine=False)
     if saga.order.status == Status.PLACED:
         set_order_status(saga, Status.PROCESSING)
-    return_waiting_time(saga, record_of(saga, name))
+    return_waiting_time(saga, action_of(saga, claim))
     return fail(saga, claim, error)
 
 
 def _local_claim(saga: Saga, epoch: int, name: str, compensating: bool) -> Claim | None:
-    record = record_of(saga, name)
-    wanted = (SagaState.COMPENSATING, StepState.COMPENSATION_SCHEDULED) if compensating else (SagaState.RUNNING, StepState.SCHEDULED)
-    if saga.epoch != epoch or (saga.state, record.state) != wanted or (saga.cancel_requested_at and not compensating):
+    action = find_action(saga, name, compensating)
+    if saga.epoch != epoch or (saga.state, action.state) != (direction(compensating), ActionState.SCHEDULED):
+        return None
+    if saga.cancel_requested_at and not compensating:
         return None
     return Claim(
         saga=saga.pk,
@@ -110,9 +109,9 @@ def _local_claim(saga: Saga, epoch: int, name: str, compensating: bool) -> Claim
         name=name,
         compensating=compensating,
         claim=None,
-        key=record.compensation_key if compensating else record.do_key,
-        do_key=record.do_key,
-        tries=(record.compensation_tries if compensating else record.tries) + 1,
-        receipt=record.receipt,
-        compensation_amount_minor=record.compensation_amount_minor,
+        key=action.key,
+        do_key=action.forward.key,
+        tries=action.tries + 1,
+        receipt=action.forward.receipt,
+        amount_minor=action.amount_minor,
     )

@@ -7,17 +7,18 @@ from typing import Any
 
 from fulfillment import ledger, stock
 from fulfillment.clock import ShopNow, saga_deadline
+from fulfillment.engine.action import Action, ActionState
 from fulfillment.engine.attempt_keys import entry_detail, next_do
 from fulfillment.engine.budget import return_waiting_time
 from fulfillment.engine.circuit_holds import release
-from fulfillment.engine.compensation import schedule_compensation, schedule_next_compensation, turn_back
+from fulfillment.engine.compensation import turn_back
 from fulfillment.engine.journal import append_entry, move, save, set_order_status
 from fulfillment.engine.pinned_plan import is_pivot
-from fulfillment.engine.position import border
-from fulfillment.engine.progress import schedule_next
+from fulfillment.engine.position import border, compensations, direction
+from fulfillment.engine.progress import schedule_compensation, schedule_next
 from fulfillment.engine.rolling_deploys import adopt
 from fulfillment.ledger import LedgerEntry
-from fulfillment.models import Saga, SagaState, StepRecord, StepState
+from fulfillment.models import Saga, SagaState
 from fulfillment.step import Receipt
 from orders.models import Status
 from orders.timeline import EntryKind
@@ -25,31 +26,30 @@ from orders.timeline import EntryKind
 
 def due_now(saga: Saga) -> None:
     """A saga that waits for its next try waits no longer. What it has lost until now is given back, because after this nobody can tell."""
-    if at := border(saga):
-        return_waiting_time(saga, at[0])
+    if action := border(saga):
+        return_waiting_time(saga, action)
     save(saga, wake_at=ShopNow())
 
 
-def try_again(saga: Saga, record: StepRecord, compensating: bool) -> None:
+def try_again(saga: Saga, action: Action) -> None:
     """Scheduled with a fresh budget, in the same direction, under the same key. After a refusal, or where the amount has changed, it is a new attempt."""
     _resume(saga)
-    if compensating:
-        schedule_compensation(saga, record, compensation_tries=0, claim=None)
+    if action.is_compensation:
+        schedule_compensation(saga, action, tries=0, claim=None)
     else:
-        attempt = next_do(saga, record) if record.state == StepState.REJECTED else {"scheduled_at": record.scheduled_at or ShopNow()}
-        move(
-            saga, record, StepState.SCHEDULED, detail=entry_detail(attempt), tries=0, waits=0, claim=None, first_started_at=None, **attempt
-        )
+        attempt = next_do(saga, action) if action.state == ActionState.REJECTED else {"scheduled_at": action.scheduled_at or ShopNow()}
+        fresh: dict[str, Any] = {"tries": 0, "waits": 0, "claim": None, "first_started_at": None}
+        move(saga, action, ActionState.SCHEDULED, detail=entry_detail(attempt), **fresh, **attempt)
     _publish_soon(saga)
 
 
-def took_place(saga: Saga, record: StepRecord, receipt: Receipt | None, evidence: str) -> None:
+def took_place(saga: Saga, action: Action, receipt: Receipt | None, evidence: str) -> None:
     """A person says that the step happened: the saga goes on behind it. Without a receipt, a later compensation goes by the step's key."""
     _resume(saga)
     if receipt and (amount := receipt.get("amount_minor")):
-        ledger.enter(saga.order_id, record.name, LedgerEntry.Operation.CAPTURED, record.do_key, amount)
-    move(saga, record, StepState.DONE_BY_HAND, receipt=receipt, evidence=evidence, claim=None, outcome_at=ShopNow())
-    if saga.cancel_requested_at and is_pivot(saga, record):
+        ledger.enter(saga.order_id, action.name, LedgerEntry.Operation.CAPTURED, action.key, amount)
+    move(saga, action, ActionState.DONE_BY_HAND, receipt=receipt, evidence=evidence, claim=None, outcome_at=ShopNow())
+    if saga.cancel_requested_at and is_pivot(saga, action):
         save(saga, cancel_requested_at=None)
         append_entry(saga, EntryKind.CANCEL, to_state="too_late")
     if saga.cancel_requested_at:
@@ -59,10 +59,10 @@ def took_place(saga: Saga, record: StepRecord, receipt: Receipt | None, evidence
     _publish_soon(saga)
 
 
-def do_without(saga: Saga, record: StepRecord, evidence: str) -> None:
+def do_without(saga: Saga, action: Action, evidence: str) -> None:
     """A person says that the step is left out."""
     _resume(saga)
-    move(saga, record, StepState.SKIPPED, evidence=evidence, claim=None, outcome_at=ShopNow())
+    move(saga, action, ActionState.LEFT_OUT, evidence=evidence, claim=None, outcome_at=ShopNow())
     schedule_next(saga)
     _publish_soon(saga)
 
@@ -74,15 +74,16 @@ def compensate_all(saga: Saga) -> None:
     _publish_soon(saga)
 
 
-def compensated_by_hand(saga: Saga, record: StepRecord, amount_minor: int, evidence: str) -> None:
+def compensated_by_hand(saga: Saga, action: Action, amount_minor: int, evidence: str) -> None:
     """A person says that the step was compensated outside of the shop, and names the amount in minor units. The saga goes on behind it."""
     _resume(saga)
-    if amount_minor > ledger.remaining(saga.order_id, record.name) and record.receipt is None:
-        ledger.enter(saga.order_id, record.name, LedgerEntry.Operation.CAPTURED, record.do_key, amount_minor)
-    key = f"{record.compensation_key or record.do_key}:by_hand:{saga.epoch}"
-    ledger.enter(saga.order_id, record.name, LedgerEntry.Operation.REFUNDED, key, amount_minor, by_hand=True)
-    move(saga, record, StepState.COMPENSATED_BY_HAND, evidence=evidence, claim=None, outcome_at=ShopNow())
-    schedule_next_compensation(saga)
+    step = action.forward
+    if amount_minor > ledger.remaining(saga.order_id, step.name) and step.receipt is None:
+        ledger.enter(saga.order_id, step.name, LedgerEntry.Operation.CAPTURED, step.key, amount_minor)
+    key = f"{action.key or step.key}:by_hand:{saga.epoch}"
+    ledger.enter(saga.order_id, step.name, LedgerEntry.Operation.REFUNDED, key, amount_minor, by_hand=True)
+    move(saga, action, ActionState.DONE_BY_HAND, evidence=evidence, claim=None, outcome_at=ShopNow())
+    schedule_next(saga)
     _publish_soon(saga)
 
 
@@ -93,7 +94,7 @@ def close(saga: Saga, amount_minor: int) -> None:
     """
     adopt(saga)
     saga.epoch += 1
-    parcel_left = any(record.state == StepState.COMPENSATION_FAILED and is_pivot(saga, record) for record in saga.records.all())
+    parcel_left = any(action.state == ActionState.REJECTED and is_pivot(saga, action) for action in compensations(saga))
     (stock.consume if parcel_left else stock.release_all)(saga.order.number)
     ledger.enter(
         saga.order_id, "", LedgerEntry.Operation.WRITTEN_OFF, f"{saga.order.number}:written_off:{saga.epoch}", amount_minor, by_hand=True
@@ -109,7 +110,7 @@ def _resume(saga: Saga) -> None:
     if saga.held_by:
         release(saga, None, "a person has decided")
     saga.epoch += 1
-    state = SagaState.COMPENSATING if saga.is_backward else SagaState.RUNNING
+    state = direction(saga.is_backward)
     changes: dict[str, Any] = {
         "epoch": saga.epoch,
         "state": state,

@@ -4,6 +4,7 @@ from typing import Any
 
 from fulfillment.capabilities import Capabilities
 from fulfillment.code_release import RELEASE
+from fulfillment.engine.action import Action
 from fulfillment.gateways import capabilities_of, chosen, exists
 from fulfillment.models import Saga, StepRecord
 from fulfillment.step import Kind, Step
@@ -38,17 +39,17 @@ def step_of(saga: Saga, name: str) -> Step | None:
     return known(name, entry.get("version", 1))
 
 
-def is_pivot(saga: Saga, record: StepRecord) -> bool:
-    return bool(planned(saga, record.name).get("kind") == Kind.PIVOT.value)
+def is_pivot(saga: Saga, action: Action) -> bool:
+    return bool(planned(saga, action.name).get("kind") == Kind.PIVOT.value)
 
 
-def is_local(saga: Saga, record: StepRecord) -> bool:
-    return bool(planned(saga, record.name).get("local"))
+def is_local(saga: Saga, action: Action | StepRecord) -> bool:
+    return bool(planned(saga, action.name).get("local"))
 
 
-def capabilities(saga: Saga, record: StepRecord) -> Capabilities | None:
+def capabilities(saga: Saga, action: Action) -> Capabilities | None:
     """The capabilities of the provider that the plan pins. None: the step calls no provider, or this code does not know the provider."""
-    entry = planned(saga, record.name)
+    entry = planned(saga, action.name)
     return capabilities_of(entry["role"], entry["gateway"]) if entry.get("role") and exists(entry["role"], entry["gateway"]) else None
 
 

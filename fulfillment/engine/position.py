@@ -1,28 +1,48 @@
-"""The position of a saga: the one step, or the one compensation, that comes next. It is derived from the records and stored nowhere else."""
+"""The position of a saga: the one action that comes next. It is derived from the records and stored nowhere else."""
 
+from fulfillment.engine.action import DONE, OVER, Action, ActionState
 from fulfillment.engine.pinned_plan import is_pivot
-from fulfillment.engine.step_states import COMPENSATED, COMPENSATION_OVER, DONE
-from fulfillment.models import FINAL, Saga, SagaState, StepRecord, StepState
+from fulfillment.models import FINAL, Saga, SagaState
 
 
-def border(saga: Saga) -> tuple[StepRecord, bool] | None:
-    """The record where a moving saga stands, and whether it is to be compensated. None: the saga is closed, or waits for a person."""
-    if saga.state not in (SagaState.RUNNING, SagaState.COMPENSATING):
-        return None
-    return standing(saga)
+def steps(saga: Saga) -> list[Action]:
+    """The steps, in the order in which they run."""
+    return [Action(record, False) for record in saga.records.all()]
 
 
-def standing(saga: Saga) -> tuple[StepRecord, bool] | None:
+def compensations(saga: Saga) -> list[Action]:
+    """The compensations, in the order in which they run: the last step's comes first."""
+    return [Action(record, True) for record in reversed(saga.records.all())]
+
+
+def walk(saga: Saga) -> list[Action]:
+    """What is done one after the other, in the direction in which the saga goes."""
+    return (compensations if saga.is_backward else steps)(saga)
+
+
+def direction(compensating: bool) -> SagaState:
+    """The state of a saga in which actions of this direction run."""
+    return SagaState.COMPENSATING if compensating else SagaState.RUNNING
+
+
+def border(saga: Saga) -> Action | None:
+    """The action where a moving saga stands. None: the saga is closed, or waits for a person."""
+    return standing(saga) if saga.state in (SagaState.RUNNING, SagaState.COMPENSATING) else None
+
+
+def standing(saga: Saga) -> Action | None:
     """As ``border``, also for a saga that waits for a person. That one stands at the compensation that has failed. None: the saga is closed."""
-    records = list(saga.records.all())
     if saga.state in FINAL:
         return None
-    if not saga.is_backward:
-        return next(((record, False) for record in records if record.state not in DONE), None)
-    over = COMPENSATED if saga.state == SagaState.NEEDS_ATTENTION else COMPENSATION_OVER
-    return next(((record, True) for record in reversed(records) if record.state not in over), None)
+    over = OVER if saga.state == SagaState.COMPENSATING else DONE
+    return next((action for action in walk(saga) if action.state not in over), None)
+
+
+def cancel_is_due(saga: Saga) -> bool:
+    """A cancel is recorded, and is honoured at the next border. A saga that goes back already does nothing else because of it."""
+    return saga.cancel_requested_at is not None and not saga.is_backward
 
 
 def pivot_succeeded(saga: Saga) -> bool:
     """From here on the saga only goes forward."""
-    return any(record.state in (StepState.SUCCEEDED, StepState.DONE_BY_HAND) and is_pivot(saga, record) for record in saga.records.all())
+    return any(action.state in (ActionState.SUCCEEDED, ActionState.DONE_BY_HAND) and is_pivot(saga, action) for action in steps(saga))

@@ -1,15 +1,20 @@
-"""Progress: a step is scheduled only when every step before it is done. After the last one the order is fulfilled, and the fact is recorded with it."""
+"""Progress: an action is scheduled only when every one before it is over. After the last one the order is fulfilled, and the fact is recorded with it; or all of it
+is compensated (``compensation_end``).
+"""
 
 from typing import Any
 
-from fulfillment import stock
+from fulfillment import ledger, stock
 from fulfillment.clock import ShopNow, in_seconds, patience_s, shop_now
+from fulfillment.engine.action import Action, ActionState
+from fulfillment.engine.attempt_keys import entry_detail, scheduled_compensation
+from fulfillment.engine.compensation_end import end_compensated
 from fulfillment.engine.escalation import park
 from fulfillment.engine.journal import append_entry, move, save, set_order_status
 from fulfillment.engine.pinned_plan import is_newer
 from fulfillment.engine.position import border
 from fulfillment.engine.rolling_deploys import leave_what_follows, may_end
-from fulfillment.models import Saga, SagaState, StepState
+from fulfillment.models import Saga, SagaState
 from orders import facts
 from orders.events import Line, OrderFulfilled, order_fulfilled
 from orders.incidents import IncidentKind
@@ -18,27 +23,46 @@ from orders.timeline import EntryKind
 
 
 def schedule_next(saga: Saga) -> None:
-    """Schedule the next step; or every step is done, and the saga is completed. What only newer code may do is left to it."""
-    at = border(saga)
-    if at is None and not may_end(saga, Status.FULFILLED):
+    """Schedule the next action; or all of them are over, and the saga ends. What only newer code may do is left to it."""
+    action = border(saga)
+    if action is None:
+        (end_compensated if saga.is_backward else _end_fulfilled)(saga)
+    elif is_newer(saga) and action.state != ActionState.PENDING:
         leave_what_follows(saga)
+    elif action.is_compensation:
+        set_order_status(saga, Status.COMPENSATING)
+        schedule_compensation(saga, action)
+    else:
+        move(saga, action, ActionState.SCHEDULED, scheduled_at=ShopNow())
+        await_start(saga)
+
+
+def schedule_compensation(saga: Saga, action: Action, **changes: Any) -> None:
+    """Key and amount are fixed together. The amount is what our ledger says remains captured. A changed amount, or a refused attempt, makes a new attempt."""
+    has_amount = (action.forward.receipt or {}).get("amount_minor") is not None
+    amount = ledger.remaining(saga.order_id, action.name) if has_amount else None
+    if amount == 0:
+        move(saga, action, ActionState.LEFT_OUT, claim=None)
+        schedule_next(saga)
         return
-    if at is None and (lost := _lost_steps(saga)):
-        park(saga, IncidentKind.STUCK, None, "record_lost", f"its journal has lost the record of {', '.join(lost)}")
-        return
-    if at is None:
-        _complete(saga)
-        return
-    if is_newer(saga) and at[0].state != StepState.PENDING:
-        leave_what_follows(saga)
-        return
-    move(saga, at[0], StepState.SCHEDULED, scheduled_at=ShopNow())
+    attempt = scheduled_compensation(saga, action, amount)
+    scheduled: dict[str, Any] = {"scheduled_at": ShopNow(), "waits": 0, **attempt, **changes}
+    move(saga, action, ActionState.SCHEDULED, detail=entry_detail(attempt), **scheduled)
     await_start(saga)
 
 
 def await_start(saga: Saga) -> None:
-    """A step or a compensation was scheduled just now, and its message goes out on commit."""
+    """An action was scheduled just now, and its message goes out on commit."""
     save(saga, relaunches=0, wake_at=in_seconds(patience_s(0)), launched_at=ShopNow(), left_since=None, paused_s=0.0)
+
+
+def _end_fulfilled(saga: Saga) -> None:
+    if not may_end(saga, Status.FULFILLED):
+        leave_what_follows(saga)
+    elif lost := _lost_steps(saga):
+        park(saga, IncidentKind.STUCK, None, "record_lost", f"its journal has lost the record of {', '.join(lost)}")
+    else:
+        _complete(saga)
 
 
 def _lost_steps(saga: Saga) -> list[str]:

@@ -9,18 +9,17 @@ from enum import StrEnum
 
 from fulfillment import keys
 from fulfillment.clock import ShopNow, in_seconds, lease_s, saga_deadline
+from fulfillment.engine.action import DONE, Action, ActionState, current
 from fulfillment.engine.escalation import park
 from fulfillment.engine.journal import change, find_locked, move, save
 from fulfillment.engine.pinned_plan import is_local
-from fulfillment.engine.position import border
-from fulfillment.engine.step_states import COMPENSATED, DONE
+from fulfillment.engine.position import border, steps
 from fulfillment.engine.transition import transition
-from fulfillment.models import Saga, StepRecord, StepState
+from fulfillment.models import Saga, StepRecord
 from orders.incidents import IncidentKind
 
 EPOCHS = 1_000_000  # more than any saga will ever have, so that every message and every worker from before is fenced
 CODE = "restored"
-ON_THEIR_WAY = (StepState.PENDING, StepState.SCHEDULED, StepState.STARTED, StepState.RETRY_WAIT, StepState.IN_DOUBT)
 
 
 class Shown(StrEnum):
@@ -33,11 +32,10 @@ class Shown(StrEnum):
 
 def differs(record: StepRecord, shown: Shown) -> bool:
     """The journal and the provider disagree. A try after the backup explains that something was made since. It does not explain that it was given back."""
-    if record.state in DONE:
-        return shown is not Shown.WHOLE
-    if record.state in COMPENSATED:
-        return shown is Shown.WHOLE
-    return record.state in ON_THEIR_WAY and shown is Shown.OTHER
+    action = current(record)
+    if action.state in DONE:
+        return (shown is Shown.WHOLE) == action.is_compensation
+    return not action.is_compensation and action.state not in (ActionState.REJECTED, None) and shown is Shown.OTHER
 
 
 @transition
@@ -56,10 +54,10 @@ def restored(saga_id: int, shown: Mapping[str, Shown], wait_s: float) -> bool:
         deadline_at=saga_deadline(),
         wake_at=in_seconds(wait_s),
     )
-    other = [record for record in saga.records.all() if not is_local(saga, record) and differs(record, shown[record.name])]
-    for record in saga.records.all():
-        if not is_local(saga, record):
-            _may_have_been_called(saga, record)
+    called = [step for step in steps(saga) if not is_local(saga, step)]
+    other = [step for step in called if differs(step.record, shown[step.name])]
+    for step in called:
+        _may_have_been_called(saga, step, Action(step.record, True))
     if other:
         _a_person_decides(saga, other[0], shown[other[0].name])
     return not other
@@ -67,20 +65,20 @@ def restored(saga_id: int, shown: Mapping[str, Shown], wait_s: float) -> bool:
 
 def is_in_doubt(record: StepRecord) -> bool:
     """The step may have been called since the backup, or is being called right now."""
-    return record.state not in (*DONE, *COMPENSATED)
+    return current(record).state not in DONE
 
 
-def _may_have_been_called(saga: Saga, record: StepRecord) -> None:
+def _may_have_been_called(saga: Saga, step: Action, compensation: Action) -> None:
     """Mark the step as perhaps called, and its compensation too where there may have been one."""
     quiet_from = in_seconds(lease_s())
-    if is_in_doubt(record):
-        change(record, scheduled_at=record.scheduled_at or saga.opened_at, doubt=True, asked_until=quiet_from)
-    if record.compensation_key or record.state in (*DONE, StepState.COMPENSATION_PENDING):
-        change(record, compensation_doubt=True, compensation_asked_until=quiet_from)
+    if is_in_doubt(step.record):
+        change(step, scheduled_at=step.scheduled_at or saga.opened_at, doubt=True, asked_until=quiet_from)
+    if compensation.key or step.state in DONE or compensation.state == ActionState.PENDING:
+        change(compensation, doubt=True, asked_until=quiet_from)
 
 
-def _a_person_decides(saga: Saga, record: StepRecord, shown: Shown) -> None:
-    was = record.get_state_display().lower()
+def _a_person_decides(saga: Saga, step: Action, shown: Shown) -> None:
+    was = step.record.get_state_display().lower()
     if not saga.is_backward:
-        move(saga, record, StepState.IN_DOUBT, doubt=True, claim=None, error_code=CODE, asked_until=ShopNow())
-    park(saga, IncidentKind.IN_DOUBT, record, CODE, f"after the database was restored: here it was {was}, the provider shows {shown}")
+        move(saga, step, ActionState.IN_DOUBT, doubt=True, claim=None, error_code=CODE, asked_until=ShopNow())
+    park(saga, IncidentKind.IN_DOUBT, step, CODE, f"after the database was restored: here it was {was}, the provider shows {shown}")

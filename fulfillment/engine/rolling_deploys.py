@@ -7,14 +7,14 @@ from django.conf import settings
 
 from fulfillment.clock import ShopNow, in_seconds, patience_s, shop_now
 from fulfillment.code_release import RELEASE
+from fulfillment.engine.action import Action, ActionState
 from fulfillment.engine.escalation import park
 from fulfillment.engine.journal import append_entry, find_locked, save
 from fulfillment.engine.launch import Launch, launch_of
 from fulfillment.engine.pinned_plan import is_newer, step_of
 from fulfillment.engine.position import border
-from fulfillment.engine.step_states import SCHEDULED
 from fulfillment.engine.transition import transition
-from fulfillment.models import Saga, SagaState, StepRecord
+from fulfillment.models import Saga, SagaState
 from orders.clock import jittered
 from orders.durability import may_be_lost
 from orders.incidents import IncidentKind
@@ -38,32 +38,32 @@ def adopt(saga: Saga) -> None:
         save(saga, release=RELEASE, **({} if saga.failure in ("", *Status.values) else {"failure": Status.FAILED}))
 
 
-def leave(saga: Saga, record: StepRecord | None, by: int = RELEASE, **changes: Any) -> None:
+def leave(saga: Saga, action: Action | None, by: int = RELEASE, **changes: Any) -> None:
     """Due again after half the time for which it has been left so far. So whoever comes finds it soon, and it keeps nobody else busy.
 
     ``by``: the release that has met the saga and does not serve it.
     """
     if saga.left_since is None:
-        append_entry(saga, EntryKind.LEFT, name=record.name if record else "", detail={"release": by, "needs": saga.release})
+        append_entry(saga, EntryKind.LEFT, name=action.name if action else "", detail={"release": by, "needs": saga.release})
     wait_s = min(max(_left_for_s(saga) / 2, settings.BACKOFF_S), settings.BACKOFF_CAP_S)
     due = {"left_since": saga.left_since or ShopNow(), "wake_at": in_seconds(jittered(wait_s))}
     save(saga, **(due | changes))
 
 
-def drop(saga: Saga, record: StepRecord, by: int = RELEASE) -> Launch | None:
+def drop(saga: Saga, action: Action, by: int = RELEASE) -> Launch | None:
     """A message has reached a process that does not serve it, and is gone. That launch does not count.
 
     The message is published again: now, where this code serves the step; else when the saga is due. If nobody has served it for too long, a person is notified.
     """
     if nobody_came(saga):
-        park_unserved(saga, record, saga.release)
+        park_unserved(saga, action, saga.release)
         return None
     may_be_lost()
     uncounted = max(saga.relaunches - 1, 0)
-    if is_newer(saga) or step_of(saga, record.name) is None:
-        leave(saga, record, by, launched_at=None, relaunches=uncounted)
+    if is_newer(saga) or step_of(saga, action.name) is None:
+        leave(saga, action, by, launched_at=None, relaunches=uncounted)
         return None
-    leave(saga, record, by, launched_at=ShopNow(), relaunches=uncounted, wake_at=in_seconds(patience_s(0)))
+    leave(saga, action, by, launched_at=ShopNow(), relaunches=uncounted, wake_at=in_seconds(patience_s(0)))
     return launch_of(saga)
 
 
@@ -74,17 +74,16 @@ def message_dropped(saga_id: int, epoch: int, task: str, by: int = RELEASE) -> L
     None: the saga does not wait for that task; or the task is published later.
     """
     saga = find_locked(saga_id)
-    at = border(saga) if saga else None
-    if saga is None or at is None or saga.epoch != epoch or at[0].state not in SCHEDULED:
+    action = border(saga) if saga else None
+    if saga is None or action is None or saga.epoch != epoch or action.state != ActionState.SCHEDULED:
         return None
-    record, compensating = at
-    return drop(saga, record, by) if task == ("compensate_" if compensating else "") + record.name else None
+    return drop(saga, action, by) if task == ("compensate_" if action.is_compensation else "") + action.name else None
 
 
-def park_unserved(saga: Saga, record: StepRecord, release: int) -> None:
+def park_unserved(saga: Saga, action: Action, release: int) -> None:
     minutes = settings.UNKNOWN_STEP_AFTER_S / 60
-    message = f"No process has served the step {record.name!r} for {minutes:g} min, as the plan of this order (release {release}) needs it"
-    park(saga, IncidentKind.UNKNOWN_STEP, record, "unknown_step", message)
+    message = f"No process has served the step {action.name!r} for {minutes:g} min, as the plan of this order (release {release}) needs it"
+    park(saga, IncidentKind.UNKNOWN_STEP, action, "unknown_step", message)
 
 
 def _left_for_s(saga: Saga) -> float:

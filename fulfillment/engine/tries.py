@@ -13,15 +13,16 @@ from fulfillment import circuit as circuits
 from fulfillment.clock import in_seconds, lease_s
 from fulfillment.crashpoints import ANY, crash_point
 from fulfillment.engine import hot_path
+from fulfillment.engine.action import STEP_STATES, ActionState
 from fulfillment.engine.budget import return_time_past_lease
-from fulfillment.engine.claim import Claim, Recorded
+from fulfillment.engine.claim import Claim, Recorded, action_of
 from fulfillment.engine.database_trouble import wait_briefly_if_held
-from fulfillment.engine.journal import locked, record_of
+from fulfillment.engine.journal import locked
 from fulfillment.engine.late_outcomes import came_too_late
 from fulfillment.engine.outcomes import fail, state_after, succeed
 from fulfillment.engine.transition import transition
 from fulfillment.errors import Changed, Differs, Rejected, StepError
-from fulfillment.models import PastAttempt, Saga, StepRecord, StepState
+from fulfillment.models import PastAttempt, Saga, StepRecord
 from fulfillment.step import Receipt
 from orders.clock_watch import ClockWatch
 from orders.durability import may_be_lost
@@ -66,12 +67,12 @@ def record_success(claim: Claim, receipt: Receipt | None) -> Recorded:
 def _record_success(claim: Claim, receipt: Receipt | None) -> Recorded:
     saga = _fenced(claim)
     if saga is None:
-        came_too_late(claim, StepState.COMPENSATED if claim.compensating else StepState.SUCCEEDED, receipt)
+        came_too_late(claim, ActionState.SUCCEEDED, receipt)
         return Recorded(mine=False)
     return_time_past_lease(saga)
     if claim.troubled:
         circuits.answered(claim.circuit, claim.saga)
-    recorded = succeed(saga, claim.name, receipt, claim.compensating)
+    recorded = succeed(saga, action_of(saga, claim), receipt, claim.tries)
     crash_point("before_outcome_commit", claim.order, claim.name, compensating=claim.compensating)
     return recorded
 
@@ -93,7 +94,7 @@ def _record_failure(claim: Claim, error: StepError) -> Recorded:
     saga = _fenced(claim)
     if saga is None:
         took_place = isinstance(error, Differs) and not claim.compensating
-        came_too_late(claim, StepState.SUCCEEDED if took_place else state_after(error, claim.compensating))
+        came_too_late(claim, ActionState.SUCCEEDED if took_place else state_after(error))
         return Recorded(mine=False)
     return_time_past_lease(saga)
     recorded = fail(saga, claim, error)
@@ -103,7 +104,7 @@ def _record_failure(claim: Claim, error: StepError) -> Recorded:
 
 def may_record(claim: Claim) -> bool:
     """Whether the fencing token holds, as the journal is now. Without a lock: it may be lost a moment later."""
-    started = StepState.COMPENSATION_STARTED if claim.compensating else StepState.STARTED
+    started = STEP_STATES[ActionState.STARTED][claim.compensating]
     mine = StepRecord.objects.filter(saga_id=claim.saga, saga__epoch=claim.epoch, name=claim.name, state=started, claim=claim.claim)
     return mine.exists()
 
@@ -111,8 +112,7 @@ def may_record(claim: Claim) -> bool:
 def _fenced(claim: Claim) -> Saga | None:
     """The locked saga, if the fencing token holds: the saga still has this epoch, and the record still has this claim. None: somebody else owns the step."""
     saga = locked(claim.saga)
-    record = record_of(saga, claim.name)
-    started = StepState.COMPENSATION_STARTED if claim.compensating else StepState.STARTED
-    mine = saga.epoch == claim.epoch and record.state == started and record.claim == claim.claim
-    wait_briefly_if_held(record)
+    action = action_of(saga, claim)
+    mine = saga.epoch == claim.epoch and action.state == ActionState.STARTED and action.claim == claim.claim
+    wait_briefly_if_held(action)
     return saga if mine else None

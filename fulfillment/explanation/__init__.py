@@ -56,7 +56,7 @@ def _explain(order: Order) -> Explanation:
         return Explanation(sentence=waits.left_at_its_end(saga), public=PUBLIC_END, **known)
     if at is None:
         return _of_a_closed_saga(saga, incidents, known)
-    return _of_an_open_saga(saga, saga.now, *at, incidents, known)
+    return _of_an_open_saga(saga, saga.now, at.record, at.is_compensation, incidents, known)
 
 
 def _of_a_closed_saga(saga: Saga, incidents: tuple[Incident, ...], known: dict[str, Any]) -> Explanation:

@@ -15,7 +15,7 @@ from orders.money import money
 
 def silent_for_s(record: StepRecord, compensating: bool) -> float:
     """Seconds for which the queue of its message has let nothing out. 0: no message of it waits, or the queue is not known to be silent."""
-    if record.state not in engine.SCHEDULED:
+    if engine.current(record).state != engine.ActionState.SCHEDULED:
         return 0.0
     silent_s = unanswered_for_s().get("compensation" if compensating else "saga", 0.0)
     return silent_s if silent_s > settings.PROBE_AFTER_S else 0.0  # a younger stamp may well be on its way
@@ -74,7 +74,7 @@ def blocked(saga: Saga, record: StepRecord) -> str:
         return blocked_on_release(saga)
     if saga.held_by:
         return "the provider"
-    return "our own database" if engine.is_put_off(record) else BLOCKED.get(record.state, "")
+    return "our own database" if engine.is_put_off(engine.current(record)) else BLOCKED.get(record.state, "")
 
 
 def _stands(saga: Saga, record: StepRecord, compensating: bool, silent_s: float) -> str:
@@ -82,11 +82,11 @@ def _stands(saga: Saga, record: StepRecord, compensating: bool, silent_s: float)
         return _left(saga, record)
     if saga.held_by:
         return _held(saga, record, compensating)
-    if silent_s and not engine.is_put_off(record):
+    if silent_s and not engine.is_put_off(engine.current(record)):
         return _behind(record, compensating, silent_s)
     if is_asked_for_anew(saga, record):
         return f"{record.name.capitalize()} was refused ({inside(record)}). It is asked for again under a new key."
-    return (_put_off if engine.is_put_off(record) else SENTENCES.get(record.state, _foreign))(record)
+    return (_put_off if engine.is_put_off(engine.current(record)) else SENTENCES.get(record.state, _foreign))(record)
 
 
 def is_asked_for_anew(saga: Saga, record: StepRecord) -> bool:

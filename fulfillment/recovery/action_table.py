@@ -27,8 +27,7 @@ def _retry_now(saga: Saga, request: Request, found: LookedUp | None) -> None:
 
 def _retry(saga: Saga, request: Request, found: LookedUp | None) -> None:
     _resolve_incidents(saga, request)
-    record, compensating = where(saga)
-    operator_actions.try_again(saga, record, compensating)
+    operator_actions.try_again(saga, where(saga))
 
 
 def _record_only(saga: Saga, request: Request, found: LookedUp | None) -> None:
@@ -37,7 +36,7 @@ def _record_only(saga: Saga, request: Request, found: LookedUp | None) -> None:
 
 def _it_happened(saga: Saga, request: Request, found: LookedUp | None) -> None:
     _resolve_incidents(saga, request)
-    operator_actions.took_place(saga, where(saga)[0], found.receipt if found else None, request.evidence)
+    operator_actions.took_place(saga, where(saga), found.receipt if found else None, request.evidence)
 
 
 def _start_undo(saga: Saga, request: Request, found: LookedUp | None) -> None:
@@ -48,12 +47,12 @@ def _start_undo(saga: Saga, request: Request, found: LookedUp | None) -> None:
 
 def _undone_by_hand(saga: Saga, request: Request, found: LookedUp | None) -> None:
     _resolve_incidents(saga, request)
-    operator_actions.compensated_by_hand(saga, where(saga)[0], request.amount_minor or 0, request.evidence)
+    operator_actions.compensated_by_hand(saga, where(saga), request.amount_minor or 0, request.evidence)
 
 
 def _skip(saga: Saga, request: Request, found: LookedUp | None) -> None:
     _resolve_incidents(saga, request)
-    operator_actions.do_without(saga, where(saga)[0], request.evidence)
+    operator_actions.do_without(saga, where(saga), request.evidence)
 
 
 def _close(saga: Saga, request: Request, found: LookedUp | None) -> None:

@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 
 from fulfillment import engine, ledger
-from fulfillment.models import Saga, SagaState, StepRecord, StepState
+from fulfillment.engine.action import WAITING, Action, ActionState
+from fulfillment.models import Saga, SagaState
 from orders.money import money
 from orders.timeline import TimelineEntry
 
@@ -44,19 +45,18 @@ def choices(saga: Saga, incident_is_open: bool) -> list[Choice]:
     at = engine.standing(saga)
     found: list[Choice] = []
     if at is not None:
-        record, compensating = at
         if saga.state == SagaState.NEEDS_ATTENTION:
-            found += _of_parked(saga, record, compensating)
-        elif saga.held_by and record.state not in engine.STARTED:
-            found += _of_held(saga, record, compensating)
-        elif record.state in engine.WAITING:
+            found += _of_parked(saga, at)
+        elif saga.held_by and at.state != ActionState.STARTED:
+            found += _of_held(saga, at)
+        elif at.state in WAITING:
             found.append(Choice(verb="retry_now", label="Try now instead of waiting"))
-            found += _of_doubt(saga, record, compensating)
+            found += _of_doubt(saga, at)
     return found + always_legal(incident_is_open)
 
 
-def where(saga: Saga) -> tuple[StepRecord, bool]:
-    """Where a saga stands, for an action that is legal only if it stands somewhere: the record, and whether it is to be compensated."""
+def where(saga: Saga) -> Action:
+    """Where a saga stands, for a verb that is legal only if it stands somewhere."""
     at = engine.standing(saga)
     assert at is not None
     return at
@@ -74,11 +74,11 @@ def always_legal(incident_is_open: bool) -> list[Choice]:
     ]
 
 
-def _of_parked(saga: Saga, record: StepRecord, compensating: bool) -> list[Choice]:
-    what = f"the undo of {record.name}" if compensating else record.name
-    found = [_retry(record, compensating, what)] if engine.step_of(saga, record.name) else []
-    found += _of_doubt(saga, record, compensating)
-    if compensating:
+def _of_parked(saga: Saga, record: Action) -> list[Choice]:
+    what = f"the undo of {record.name}" if record.is_compensation else record.name
+    found = [_retry(record, what)] if engine.step_of(saga, record.name) else []
+    found += _of_doubt(saga, record)
+    if record.is_compensation:
         by_hand = f"{record.name.capitalize()} was undone by hand"
         needs = ("evidence", "amount")
         left = ledger.remaining(saga.order_id)
@@ -96,18 +96,18 @@ def _of_parked(saga: Saga, record: StepRecord, compensating: bool) -> list[Choic
     return found
 
 
-def _retry(record: StepRecord, compensating: bool, what: str) -> Choice:
-    refused = engine.was_refused(record, compensating)
+def _retry(record: Action, what: str) -> Choice:
+    refused = engine.was_refused(record)
     warns = "it was refused: it is asked for again under a new key, once the provider has shown what is left" if refused else ""
     return Choice(verb="retry", label=f"Try {what} again with a fresh budget", warns=warns)
 
 
-def _of_held(saga: Saga, record: StepRecord, compensating: bool) -> list[Choice]:
+def _of_held(saga: Saga, record: Action) -> list[Choice]:
     """The saga waits before an open circuit, which decides when it is tried. To go on waiting, nobody has to decide anything."""
-    found = _of_doubt(saga, record, compensating) if record.state in engine.WAITING else []
-    if compensating or engine.pivot_succeeded(saga):
+    found = _of_doubt(saga, record) if record.state in WAITING else []
+    if record.is_compensation or engine.pivot_succeeded(saga):
         return found
-    asked = record.state != StepState.PENDING
+    asked = record.state != ActionState.PENDING
     warns = f"{record.name} was perhaps called: its undo waits for the provider" if asked else ""
     return [*found, Choice(verb="start_undo", label="Turn back instead of waiting", warns=warns)]
 
@@ -116,9 +116,9 @@ def _with_money(saga: Saga) -> list[str]:
     return [record.name for record in saga.records.all() if (record.receipt or {}).get("amount_minor")]
 
 
-def held_minor(saga: Saga, record: StepRecord) -> int | None:
+def held_minor(saga: Saga, record: Action) -> int | None:
     """What remains captured by this step, in minor units. None: nobody knows whether it took money."""
-    if record.receipt is None and record.doubt and engine.planned(saga, record.name).get("role") == "payments":
+    if record.forward.receipt is None and record.forward.doubt and engine.planned(saga, record.name).get("role") == "payments":
         return None
     return ledger.remaining(saga.order_id, record.name)
 
@@ -130,11 +130,11 @@ def _what_closing_loses(saga: Saga, left: int) -> str:
     return f"nobody knows whether {money(at_risk, saga.order.currency)} was taken" if at_risk else "the ledger balances"
 
 
-def _of_doubt(saga: Saga, record: StepRecord, compensating: bool) -> list[Choice]:
+def _of_doubt(saga: Saga, record: Action) -> list[Choice]:
     if engine.is_local(saga, record):
         return []
     found = [Choice(verb="look_up", label=f"Ask the provider what became of {record.name}")] if engine.step_of(saga, record.name) else []
-    if not compensating and (record.state == StepState.IN_DOUBT or record.doubt):
+    if not record.is_compensation and (record.state == ActionState.IN_DOUBT or record.doubt):
         found += [
             Choice(verb="it_happened", label=f"{record.name.capitalize()} did happen", needs=("evidence",), warns=ASKED_FIRST),
             Choice(verb="it_did_not", label=f"{record.name.capitalize()} did not happen: run it again under {_its_key(record)}"),
@@ -142,5 +142,5 @@ def _of_doubt(saga: Saga, record: StepRecord, compensating: bool) -> list[Choice
     return found
 
 
-def _its_key(record: StepRecord) -> str:
-    return "a new key" if record.state == StepState.REJECTED else "the same key"
+def _its_key(record: Action) -> str:
+    return "a new key" if record.state == ActionState.REJECTED else "the same key"

@@ -65,7 +65,7 @@ def _decide(request: Request, found: LookedUp | None) -> Answer:
     if first := needs_a_second_person(saga, request):
         return first
     at = engine.standing(saga)
-    about = at[0].name if at else ""
+    about = at.name if at else ""
     record_decision(saga, request, request.verb, about, found)
     VERBS[request.verb](saga, request, found)
     return Answer(outcome="done", sentence=_sentence(request, found))

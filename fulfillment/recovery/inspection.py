@@ -99,6 +99,6 @@ def _begin(watch: ClockWatch | None, wait: str) -> datetime:
 def _may_still_wait_in_its_queue(saga: Saga) -> bool:
     """The step was scheduled and not started, and no probe has proved its message lost. A cancel does not wait for that, nor does what is left to newer code."""
     at = engine.border(saga)
-    if at is None or engine.is_newer(saga) or at[0].state not in engine.SCHEDULED or saga.cancel_requested_at:
+    if at is None or engine.is_newer(saga) or at.state != engine.ActionState.SCHEDULED or saga.cancel_requested_at:
         return False
-    return not queue_probes.proves_lost("compensation" if at[1] else "saga", saga.launched_at)
+    return not queue_probes.proves_lost("compensation" if at.is_compensation else "saga", saga.launched_at)

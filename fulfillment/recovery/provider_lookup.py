@@ -48,7 +48,7 @@ def look_up(request: Request) -> LookedUp | None:
         return None
     legal = {choice.verb: choice for choice in choices(saga, incident_is_open=False)}
     refuse_what_is_not_legal(request, legal, f"stands at “{saga.get_state_display()}”")
-    record = _asked_about(saga, at[0], request.verb)
+    record = _asked_about(saga, at.record, request.verb)
     if record is None:
         return None
     step = engine.step_of(saga, record.name)
@@ -61,7 +61,7 @@ def look_up(request: Request) -> LookedUp | None:
     sentence = _what_the_provider_shows(record.name, shown, _currency_of(shown, saga.order) if _takes_money(saga, record) else "")
     if request.verb == "it_happened" and shown.receipt:
         _refuse_what_is_not_whole(step, saga.order, shown.receipt, shown.left, sentence)
-    if request.verb in MOVES_MONEY and record == at[0]:
+    if request.verb in MOVES_MONEY and record == at.record:
         _refuse_what_our_ledger_does_not_know(saga, record, request.verb, shown)
     return LookedUp(shown.receipt, sentence)
 

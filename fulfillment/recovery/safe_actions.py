@@ -8,6 +8,7 @@ from django.db.models import Subquery
 
 from fulfillment import engine
 from fulfillment.engine import operator_actions
+from fulfillment.engine.action import WAITING
 from fulfillment.models import Quarantine, Saga
 from fulfillment.recovery import quarantine
 from fulfillment.recovery.requests import require_permission
@@ -79,10 +80,10 @@ def retry_now(order_number: str, actor: Actor) -> str:
 def _retry_now_of(order_number: str, actor: Actor) -> str:
     saga = engine.locking(Saga.objects.filter(order__number=order_number)).get()
     at = engine.border(saga)
-    if at is None or (at[0].state not in engine.WAITING and not saga.held_by):
+    if at is None or (at.state not in WAITING and not saga.held_by):
         return "nothing_waits"
     if saga.held_by:
         return "held"
     operator_actions.due_now(saga)
-    engine.append_entry(saga, EntryKind.OPERATOR, name=at[0].name, code="retry_now", actor=actor.name, detail={"user": actor.user})
+    engine.append_entry(saga, EntryKind.OPERATOR, name=at.name, code="retry_now", actor=actor.name, detail={"user": actor.user})
     return "due"

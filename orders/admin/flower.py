@@ -4,7 +4,8 @@ from urllib.parse import quote
 
 from django.conf import settings
 
-from fulfillment.engine import SCHEDULED, run_name
+from fulfillment.engine import run_name
+from fulfillment.engine.action import STEP_STATES, ActionState
 from fulfillment.models import StepState
 from orders.models import Order
 from orders.timeline import EntryKind, TimelineEntry
@@ -24,7 +25,7 @@ def runs(entries: list[TimelineEntry], order: Order, step: str) -> list[tuple[st
         if entry.epoch != epoch:
             epoch, again = entry.epoch, 0
         again += entry.kind == EntryKind.RELAUNCH
-        if entry.name != step or (entry.kind == EntryKind.STEP and entry.to_state not in SCHEDULED):
+        if entry.name != step or (entry.kind == EntryKind.STEP and entry.to_state not in STEP_STATES[ActionState.SCHEDULED]):
             continue
         compensating = compensating if entry.kind == EntryKind.RELAUNCH else entry.to_state == StepState.COMPENSATION_SCHEDULED
         run = run_name(epoch, again)

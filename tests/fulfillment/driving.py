@@ -112,7 +112,7 @@ def refund_goes_on(saga: int) -> None:
     assert launch.compensating
     claim = engine.start(saga, launch.epoch, "payment", compensating=True)
     assert claim is not None
-    engine.record_success(claim, {"amount_minor": claim.compensation_amount_minor})
+    engine.record_success(claim, {"amount_minor": claim.amount_minor})
 
 
 def copy_of(order: Order, number: str) -> int:

@@ -37,7 +37,7 @@ def test_what_somebody_else_gave_back_makes_a_new_business_attempt(saga: int, or
     assert recovery.inspect_saga(saga) is not None
     again = engine.start(saga, 3, "payment", compensating=True)
     assert again is not None
-    assert (again.key, again.compensation_amount_minor) == ("ORD-1:payment:compensate:2:testsnonce", 60)
+    assert (again.key, again.amount_minor) == ("ORD-1:payment:compensate:2:testsnonce", 60)
 
 
 def test_a_blind_compensation_that_gave_something_back_enters_what_it_had_found(saga: int, order: Order) -> None:

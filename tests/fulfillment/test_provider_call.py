@@ -38,7 +38,7 @@ def ask(order: Order, sandbox: SandboxProcess, settings: Any, request: pytest.Fi
         claim = Claim(
             saga=1, epoch=1, order_id=order.pk, order=order.number, name=step.name, compensating=compensating, claim=None,
             key=f"{order.number}:{step.name}:compensate:1" if compensating else do_key, do_key=do_key, tries=1, role=step.role, gateway=gateway,
-            **{"receipt": None, "compensation_amount_minor": None} | known,
+            **{"receipt": None, "amount_minor": None} | known,
         )  # fmt: skip
         return call_provider(step, claim, Lease.begin(30))
 
@@ -118,10 +118,10 @@ def test_watching_ends_with_a_person_never_with_done(ask: Ask) -> None:
 def test_a_compensation_in_doubt_asks_what_is_left_before_it_gives_back_again(ask: Ask, sandbox: SandboxProcess, order: Order) -> None:
     """On a bank without keys the first refund had landed: a second one is not asked for."""
     receipt = ask(gateway="sandbox_keyless")
-    known = {"receipt": receipt, "compensation_amount_minor": order.total_minor, "gateway": "sandbox_keyless"}
+    known = {"receipt": receipt, "amount_minor": order.total_minor, "gateway": "sandbox_keyless"}
     assert not isinstance(ask(compensating=True, **known), StepError)
 
-    again = ask(compensating=True, compensation_doubt=True, **known)
+    again = ask(compensating=True, doubt=True, **known)
 
     assert again == {"found_compensated": True, "amount_minor": order.total_minor}
     assert effects(sandbox, order) == ["charge", "refund"]
@@ -133,7 +133,7 @@ def test_what_somebody_else_has_given_back_is_noticed(ask: Ask, sandbox: Sandbox
     planted = {"operation": "refund", "order": order.number, "key": key, "amount": 40, "currency": "EUR"}
     assert sandbox.client.post("/control/plant", json=planted).status_code == 201
 
-    found = ask(compensating=True, compensation_doubt=True, receipt=receipt, compensation_amount_minor=order.total_minor)
+    found = ask(compensating=True, doubt=True, receipt=receipt, amount_minor=order.total_minor)
 
     assert isinstance(found, Changed)
     assert found.given_back_minor == 40
@@ -143,7 +143,7 @@ def test_a_receipt_of_an_older_version_is_compensated_by_its_key(ask: Ask, sandb
     """It lacks what this code needs: that says no more than no receipt, and strands nobody."""
     ask()
 
-    compensated = ask(compensating=True, receipt={"charge": "ch_in_an_older_shape"}, compensation_amount_minor=None)
+    compensated = ask(compensating=True, receipt={"charge": "ch_in_an_older_shape"}, amount_minor=None)
 
     assert compensated == {"amount_minor": order.total_minor}
     assert effects(sandbox, order) == ["charge", "refund"]

@@ -110,7 +110,7 @@ def test_retry_is_the_way_to_the_true_amount(saga: int, number: str, gateway: st
 
 def asks_what_is_left(saga: int) -> None:
     """What a worker does, once the attempt that was refused can no longer land."""
-    quiet: dict[str, Any] = {"watched_s": math.inf, "refused_quiet_s": math.inf, "compensation_quiet_s": math.inf}
+    quiet: dict[str, Any] = {"watched_s": math.inf, "refused_quiet_s": math.inf, "own_quiet_s": math.inf}
     claim, payment = replace(start(saga, compensating=True), **quiet), known("payment")
     assert payment is not None
     answer = call_provider(payment, claim, Lease.begin(lease_s()))

@@ -116,7 +116,7 @@ def test_a_cancel_stands_on_the_order_until_it_is_cancelled(client: Client, body
     undoing = client.get(f"/orders/{number}").json()
     claim = engine.start(saga, 2, "payment", compensating=True)
     assert claim is not None
-    engine.record_success(claim, {"amount_minor": claim.compensation_amount_minor})
+    engine.record_success(claim, {"amount_minor": claim.amount_minor})
 
     assert (said, recorded) == ("accepted", "accepted")
     assert (undoing["status"], undoing["cancel"], undoing["allowed_actions"]) == ("compensating", "accepted", [])

@@ -56,8 +56,8 @@ BUGS = (
         name="a success does not wait for the disk",
         blindness=BOUNDARIES,
         file="fulfillment/engine/tries.py",
-        search="    recorded = succeed(saga, claim.name, receipt, claim.compensating)\n",
-        replace="    may_be_lost()\n    recorded = succeed(saga, claim.name, receipt, claim.compensating)\n",
+        search="    recorded = succeed(saga, action_of(saga, claim), receipt, claim.tries)\n",
+        replace="    may_be_lost()\n    recorded = succeed(saga, action_of(saga, claim), receipt, claim.tries)\n",
     ),
     Bug(
         name="subscribers are called before the commit",

@@ -16,8 +16,8 @@ INPUT_BUGS = (
         is_later=True,
         blindness=MONEY,
         file="fulfillment/engine/differing_answers.py",
-        search="fix_anew(saga, record, record.compensation_key, error.amount_minor or 0, compensation_doubt=True)",
-        replace="fix_anew(saga, record, record.compensation_key, error.amount_minor or 0)",
+        search="fix_anew(saga, action, action.key, error.amount_minor or 0, doubt=True)",
+        replace="fix_anew(saga, action, action.key, error.amount_minor or 0)",
     ),
     Bug(
         name="an incident that was resolved still explains money",
@@ -32,8 +32,8 @@ INPUT_BUGS = (
         is_later=True,
         blindness=MONEY,
         file="fulfillment/engine/restore.py",
-        search="    if record.compensation_key or record.state in (*DONE, StepState.COMPENSATION_PENDING):\n",
-        replace="    if record.state in (*DONE, StepState.COMPENSATION_PENDING):\n",
+        search="    if compensation.key or step.state in DONE or compensation.state == ActionState.PENDING:\n",
+        replace="    if step.state in DONE or compensation.state == ActionState.PENDING:\n",
     ),
     Bug(
         name="a proposal holds when more is at risk than was agreed to",

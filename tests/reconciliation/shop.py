@@ -52,7 +52,7 @@ class Shop:
             at = engine.border(Saga.objects.get(pk=saga.pk))
             if at is None:
                 break
-            one_try(saga.pk, at[0].name, compensating=at[1], state=at[0].state)
+            one_try(saga.pk, at.name, compensating=at.is_compensation, state=at.state)
         order.refresh_from_db()
 
     def plant(self, operation: str, order: str, key: str, amount: int = TOTAL, profile: str = "", currency: str = "EUR") -> None:
@@ -74,9 +74,9 @@ class Shop:
         return list(Incident.objects.order_by("id").values_list("subject", "kind", "code", "amount_minor", "state"))
 
 
-def one_try(saga: int, name: str, compensating: bool, state: str) -> None:
+def one_try(saga: int, name: str, compensating: bool, state: str | None) -> None:
     """What a worker would do with the saga's next step, or the sweep if none is scheduled."""
-    if state not in engine.SCHEDULED:
+    if state != engine.ActionState.SCHEDULED:
         Saga.objects.filter(pk=saga).update(wake_at="2020-01-01T00:00Z", launched_at=None)
         recovery.inspect_saga(saga)
         return

@@ -66,5 +66,5 @@ def _driven(n: int, payment_token: str = "tok_ok", postal_code: str = ADDRESS["p
         at = engine.border(Saga.objects.get(pk=saga.pk))
         if at is None:
             return number
-        one_try(saga.pk, at[0].name, compensating=at[1], state=at[0].state)
+        one_try(saga.pk, at.name, compensating=at.is_compensation, state=at.state)
     raise RuntimeError(f"{number} does not come to its end")

@@ -132,10 +132,10 @@ def test_an_old_worker_compensates_nothing_that_stands_as_only_newer_code_knows(
     StepRecord.objects.filter(saga=newer, name="payment").update(state="compensation_inspected")
     Saga.objects.filter(pk=newer).update(state="compensating", failure="failed", epoch=2)
     saga = engine.journal.locked(newer)
-    record = engine.journal.record_of(saga, "gift_wrap")
+    action = engine.journal.find_action(saga, "gift_wrap", is_compensation=True)
 
-    engine.journal.move(saga, record, StepState.COMPENSATED)
-    engine.compensation.schedule_next_compensation(saga)
+    engine.journal.move(saga, action, engine.ActionState.SUCCEEDED)
+    engine.progress.schedule_next(saga)
 
     assert StepRecord.objects.get(saga=newer, name="payment").state == "compensation_inspected"
     assert seen(newer).left_since is not None

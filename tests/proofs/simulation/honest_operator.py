@@ -16,7 +16,7 @@ def what_an_operator_gives(verb: str, saga: Saga, provider: Provider) -> dict[st
     """What goes with the verb, once the person has seen to it that it is true; None: it would not be."""
     at = engine.standing(saga)
     assert at is not None
-    record, what = at[0], "label" if at[0].name == "shipping" else "charge"
+    record, what = at.record, "label" if at.name == "shipping" else "charge"
     effect = provider.known(what, record.do_key)
     if verb == "it_happened":
         is_careless = provider.oddities.happen  # and believes an old mail: the provider is asked before that counts

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from fulfillment import provider_call
-from fulfillment.engine import compensation
+from fulfillment.engine import compensation_end
 from fulfillment.recovery import provider_lookup
 from tests.proofs.simulation.mutations.replacement import replacing
 
@@ -22,7 +22,7 @@ def part_is_all() -> Iterator[None]:
     """Whatever was given back counts as all of it, and the ledger is not asked when the walk ends."""
     with (
         replacing(provider_call, as_scheduled=lambda compensation, given_back: given_back),
-        replacing(compensation, _with_money_that_remains=lambda saga: None),
+        replacing(compensation_end, _with_money_that_remains=lambda saga: None),
     ):
         yield
 

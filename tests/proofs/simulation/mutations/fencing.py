@@ -10,6 +10,8 @@ from django.db import transaction
 
 from fulfillment import provider_call
 from fulfillment.engine import Claim, compensation, journal, resumption, tries
+from fulfillment.engine.action import ActionState
+from fulfillment.engine.claim import action_of
 from fulfillment.models import Saga, SagaState, StepState
 from orders.durability import may_be_lost
 from tests.proofs.simulation.mutations.replacement import edited, replacing
@@ -73,8 +75,7 @@ def intent_not_first() -> contextlib.AbstractContextManager[None]:
 
     def by_schedule(claim: Claim) -> Saga | None:
         saga = journal.locked(claim.saga)
-        scheduled = StepState.COMPENSATION_SCHEDULED if claim.compensating else StepState.SCHEDULED
-        mine = saga.epoch == claim.epoch and journal.record_of(saga, claim.name).state == scheduled
+        mine = saga.epoch == claim.epoch and action_of(saga, claim).state == ActionState.SCHEDULED
         return saga if mine else fenced(claim)
 
     @contextmanager

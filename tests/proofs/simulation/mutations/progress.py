@@ -50,7 +50,7 @@ def scheduled_without_wake_at() -> contextlib.AbstractContextManager[None]:
 
     @contextlib.contextmanager
     def both() -> Iterator[None]:
-        with replacing(progress, await_start=forgets), replacing(compensation, await_start=forgets), in_sql:
+        with replacing(progress, await_start=forgets), in_sql:
             yield
 
     return both()

@@ -10,6 +10,7 @@ from datetime import datetime
 from typing import NamedTuple
 
 from django.conf import settings
+from django.contrib import messages
 from django.db import connection, transaction
 
 from orders.incidents import IncidentKind, IncidentState, open_incident, resolve, unresolved
@@ -60,6 +61,14 @@ def refusing() -> Overload | None:
     """None: it is not overloaded."""
     found = unresolved(kind=IncidentKind.OVERLOADED).values_list("opened_at", "count").first()
     return found and Overload(*found)
+
+
+def say_whether_orders_are_refused(request: HttpRequest) -> None:
+    """On whichever page of the admin an operator's day begins."""
+    if (refused := refusing()) is not None:
+        since = date_format(refused.since, "DATETIME_FORMAT")
+        sentence = f"New orders are refused since {since}, {refused.refused:,} so far: too many wait for a worker. See docs/runbooks/overloaded.md."
+        messages.error(request, sentence)
 
 
 class _Refusals:

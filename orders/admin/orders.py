@@ -19,13 +19,13 @@ from fulfillment import recovery
 from fulfillment.models import Saga, StepRecord, records_of
 from orders import operators, refusals
 from orders.admin.badges import FAILED, attention_badge, icon_of, status_badge
-from orders.admin.notices import say_whether_orders_are_refused
 from orders.admin.order_page import failed_here, page_of
 from orders.admin.read_only import ReadOnlyAdmin
 from orders.incidents import unresolved
 from orders.models import Order
 from orders.money import money
 from orders.operators import Actor
+from orders.overload import say_whether_orders_are_refused
 from orders.timeline import history
 from sideeffects import lookup
 from sideeffects.models import DeliveryState

@@ -10,9 +10,9 @@ from django.utils.decorators import method_decorator
 from django.views.decorators.cache import never_cache
 from unfold.sites import UnfoldAdminSite
 
-from orders.admin.notices import say_whether_orders_are_refused
 from orders.login.mistakes import View, answered
 from orders.login.second_step import Enrolment, SecondStep
+from orders.overload import say_whether_orders_are_refused
 from orders.second_factor import is_enrolled
 
 

@@ -214,9 +214,14 @@ def test_a_round_of_the_sweep_judges(swept: ShopClock, monkeypatch: pytest.Monke
 
 def test_a_broker_that_is_away_is_left_alone_for_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
     """A sweep that asks it in every round would do nothing else."""
-    asked: list[bool] = []
+    asked: list[Any] = []
     connect: Callable[[Any], None] = broker._connect
-    monkeypatch.setattr(broker, "_connect", lambda line: (asked.append(True), connect(line)))
+
+    def counted(line: Any) -> None:
+        asked.append(line)
+        connect(line)
+
+    monkeypatch.setattr(broker, "_connect", counted)
     length = broker.QueueLength("saga")
 
     assert [length.ask() for _ in range(3)] == [None, None, None]

@@ -12,6 +12,8 @@ from typing import NamedTuple
 from django.conf import settings
 from django.contrib import messages
 from django.db import connection, transaction
+from django.http import HttpRequest
+from django.utils.formats import date_format
 
 from orders.incidents import IncidentKind, IncidentState, open_incident, resolve, unresolved
 

@@ -214,11 +214,11 @@ def test_a_round_of_the_sweep_judges(swept: ShopClock, monkeypatch: pytest.Monke
 
 def test_a_broker_that_is_away_is_left_alone_for_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
     """A sweep that asks it in every round would do nothing else."""
-    asked: list[bool] = []
+    asked: list[Any] = []
     connect: Callable[[Any], None] = broker._connect
 
     def counted(line: Any) -> None:
-        asked.append(True)
+        asked.append(line)
         connect(line)
 
     monkeypatch.setattr(broker, "_connect", counted)

@@ -2,7 +2,6 @@
 
 import json
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -11,15 +10,15 @@ from typing import Any
 
 import psycopg
 
-from tests.bench.peers.counters import Reading, cpu_s, wal_without_images
+from tests.bench.peers.counters import cpu_s, wal_without_images
 from tests.bench.peers.programs.ours.trace import FILE
+from tests.bench.peers.running import ENDED_AFTER_S, Done
 from tests.bench.peers.servers import PeerFailed
 from tests.bench.scale.shop import GrowingShop, Working
 from tests.engines import ROOT
 from tests.proofs.black_box.waiting import wait_for
 from tests.proofs.storms.broker_monitor import BrokerMonitor
 
-NOTED_AFTER_S = 0.3  # what is written after the last side effect belongs to the order, too
 RELAYED_WITHIN_S = 120.0
 FIRST_STEP = "fulfillment.payment"
 # Constraints and triggers are told nothing: these deliveries go back to where they were.
@@ -62,57 +61,43 @@ class Cost:
 
 def burst(working: Working, orders: int) -> Cost:
     """Orders that are placed as fast as they are taken. Raises PeerFailed."""
-    begun: list[tuple[Reading, int]] = []
-    first, client_s = working.submit(orders, when_ready=lambda: begun.append((working.counters.read(), working.messages())))
-    cost = _cost(working, *begun[0], orders, client_s)
-    working.judge(first, orders)
-    return cost
+    messages = working.messages()
+    done = working.submit(orders)
+    return _cost(working, done, messages)
 
 
 def worked_off(working: Working, orders: int, meanwhile: Callable[[], object]) -> Cost:
     """Of orders that waited in the queue, all of them, when the workers began. ``meanwhile``: while they wait. Raises PeerFailed."""
-    first, messages = working.books.next_number(), working.messages()
+    messages = working.messages()
     with working.frozen():
-        place(working, first, orders)
+        first = working.put(orders)
         meanwhile()
-        begun = working.counters.read()
+        begin = working.counters.read()
     working.wait_for(first, orders)
-    cost = _cost(working, begun, messages, orders, 0.0)
-    working.judge(first, orders)
-    return cost
+    done = Done(first=first, orders=orders, client_s=0.0, begin=begin, end=working.counters.read())
+    return _cost(working, done, messages)
 
 
-def place(working: Working, first: int, orders: int) -> None:
-    """Nobody waits for what becomes of them. Raises PeerFailed."""
-    words = [sys.executable, "-m", working.peer.module, "submit", str(first), str(orders), "0"]
-    variables = working.servers.variables(working.peer)
-    run = subprocess.run(words, cwd=ROOT, env=variables, input="go\n", capture_output=True, text=True, timeout=60 + orders)
-    if run.returncode:
-        raise PeerFailed(f"an order could not be placed:\n{run.stderr[-2000:]}")
-
-
-def _cost(working: Working, begun: Reading, messages: int, orders: int, client_s: float) -> Cost:
-    time.sleep(NOTED_AFTER_S)
-    end = working.counters.read()
-    used = end - begun
+def _cost(working: Working, done: Done, messages: int) -> Cost:
+    used, orders = done.used, done.orders
     return Cost(
         orders=orders,
-        seconds=used.at_s - NOTED_AFTER_S,
-        client_ms=1000 * client_s / orders,
+        seconds=used.at_s - ENDED_AFTER_S,
+        client_ms=1000 * done.client_s / orders,
         workers_ms=1000 * used.workers_s / orders,
         database_ms=1000 * used.database_s / orders,
         broker_ms=1000 * used.broker_s / orders,
         write_transactions=used.write_transactions / orders,
-        wal_kb=wal_without_images(working.servers.folder / "postgres", begun.wal, end.wal) / 1000 / orders,
+        wal_kb=wal_without_images(working.data, done.begin.wal, done.end.wal) / 1000 / orders,
         messages=(working.messages() - messages) / orders,
         commands=used.commands / orders,
-        foreign=used.foreign(client_s),
+        foreign=used.foreign(done.client_s),
     )
 
 
 def statements(shop: GrowingShop, orders: int) -> float:
     """Of an order, placed and fulfilled; counted in the processes, which costs something. So it is a run of its own."""
-    file = shop.servers.run_folder / FILE
+    file = shop.place.folder / FILE
     with shop.at_work(BENCH_TRACE="1") as working:
         file.unlink(missing_ok=True)
         working.submit(orders)
@@ -122,7 +107,7 @@ def statements(shop: GrowingShop, orders: int) -> float:
 @contextmanager
 def old_snapshot(shop: GrowingShop) -> Iterator[None]:
     """Somebody looks at the shop as it was, and goes on looking."""
-    with psycopg.connect(shop.servers.url()) as somebody:
+    with psycopg.connect(shop.place.database) as somebody:
         somebody.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
         somebody.execute("SELECT count(*) FROM fulfillment_stocklevel")
         yield
@@ -158,13 +143,11 @@ def relaunched(shop: GrowingShop, orders: int) -> Rate:
             instants.append(time.monotonic())
 
     with shop.at_work() as working:
-        first = working.books.next_number()
         with working.frozen():
-            place(working, first, orders)
+            first = working.put(orders)
             shop.servers.broker.flushall()
         with BrokerMonitor(shop.servers.broker, hear).listening():
             working.wait_for(first, orders)
-        working.judge(first, orders)
     if len(instants) < orders:
         raise PeerFailed(f"{len(instants)} of {orders} orders were launched again")
     return Rate(count=len(instants), seconds=instants[orders - 1] - instants[0])
@@ -176,7 +159,7 @@ def relayed(shop: GrowingShop, deliveries: int) -> Rate:
     broker.flushall()
     with _as_rows_only(shop) as rows:
         rows.execute(MAKE_DUE, [deliveries])
-    with (shop.servers.run_folder / "relay.log").open("ab") as log:
+    with (shop.place.folder / "relay.log").open("ab") as log:
         relay = subprocess.Popen(shop.program("relay"), cwd=ROOT, env=shop.variables(), stdout=log, stderr=log)
     try:
         begun_at = _when(lambda: broker.llen("sideeffects") > 0)

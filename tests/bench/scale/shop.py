@@ -10,11 +10,12 @@ from typing import Any
 import psutil
 import psycopg
 
-from tests.bench.peers.books import COUNTS
-from tests.bench.peers.catalogue import BY_NAME, OURS
+from tests.bench.peers.books import COUNTS, Rows
+from tests.bench.peers.catalogue import BY_NAME, OURS, Peer
 from tests.bench.peers.programs.work import EFFECTS
-from tests.bench.peers.running import ASKED_EVERY_S, STILL_AFTER_S, WARM_UP, RunningPeer
-from tests.bench.peers.servers import PeerFailed, Servers
+from tests.bench.peers.running import ASKED_EVERY_S, ENDED_AFTER_S, STILL_AFTER_S, WARM_UP, RunningPeer
+from tests.bench.peers.servers import PeerFailed, Place, Servers
+from tests.bench.peers.submitter import Submitter, submitter
 from tests.bench.peers.workers import Workers
 from tests.proofs.black_box.processes import standing_still
 from tests.scale.copying import Copies
@@ -23,6 +24,7 @@ PROGRAM = "tests.bench.scale.program"
 FIRST_NUMBER = 100_000_000  # of those that are placed; copies have smaller ones
 NEWEST = 20  # templates: the newest orders that were fulfilled, and of which the relay has told everybody
 AN_ORDER_WITHIN_S = 0.5
+NUMBER = 0  # of its place: there is no other
 LIKE = """
 SELECT o.number FROM orders_order o JOIN orders_fact f ON f.order_id = o.id
 WHERE o.idempotency_key LIKE 'order-%%' AND o.status = 'fulfilled' AND f.relayed_at IS NOT NULL ORDER BY o.id DESC LIMIT %s
@@ -30,19 +32,34 @@ WHERE o.idempotency_key LIKE 'order-%%' AND o.status = 'fulfilled' AND f.relayed
 WORKER = "config.celery_worker"
 
 
+class GrowingRows(Rows):
+    """The stock is not compared: what the copies have sold was never in it."""
+
+    def wrong(self, first: int, orders: int) -> str:
+        fulfilled, payments, shipments, effects, heard_of = self._one(COUNTS, {"first": first})
+        if (fulfilled, payments, shipments, heard_of) == (orders,) * 4 and effects == orders * len(EFFECTS):
+            return ""
+        return f"of {orders} orders: {fulfilled} fulfilled, {payments} paid, {shipments} shipped, {effects} side effects of {heard_of}"
+
+
 class Working(RunningPeer):
     """The shop's processes, at work."""
 
-    def judge(self, first: int, orders: int) -> None:
-        """Raises PeerFailed. The stock is not compared: what the copies have sold was never in it."""
-        fulfilled, payments, shipments, effects, heard_of = self.database.execute(COUNTS, {"first": first}).fetchone() or (0,) * 5
-        if (fulfilled, payments, shipments, heard_of) != (orders,) * 4 or effects != orders * len(EFFECTS):
-            found = f"{fulfilled} fulfilled, {payments} paid, {shipments} shipped, {effects} side effects of {heard_of}"
-            raise PeerFailed(f"of {orders} orders: {found}")
+    def __init__(
+        self, servers: Servers, peer: Peer, place: Place, workers: Workers, client: Submitter, database: "psycopg.Connection[Any]"
+    ) -> None:
+        super().__init__(servers, peer, place, workers, client, database)
+        self.books = GrowingRows(database)
+
+    def put(self, orders: int) -> int:
+        """Places orders, and waits for none of them. Returns the number of the first."""
+        first = self.books.next_number()
+        self._client.submit(first, orders, 0.0, STILL_AFTER_S + orders)
+        return first
 
     def messages(self) -> int:
         """That were ever put into a queue."""
-        return int(self.servers.broker.info("commandstats").get("cmdstat_lpush", {"calls": 0})["calls"])
+        return int(self.counters.broker.info("commandstats").get("cmdstat_lpush", {"calls": 0})["calls"])
 
     @contextmanager
     def frozen(self) -> Iterator[None]:
@@ -58,13 +75,16 @@ class Working(RunningPeer):
             if self.workers.is_dead() or time.monotonic() > until:
                 raise PeerFailed(f"{effects} of {orders * len(EFFECTS)} side effects came.\n{self.workers.last_lines()}")
             time.sleep(ASKED_EVERY_S)
+        time.sleep(ENDED_AFTER_S)
+        if wrong := self.books.wrong(first, orders):
+            raise PeerFailed(wrong)
 
 
 class GrowingShop:
     def __init__(self, servers: Servers) -> None:
-        self.servers, self.finished, self.fulfilled = servers, 0, 0
-        servers.begin(BY_NAME[OURS], sys.executable)
-        self.database: psycopg.Connection[Any] = psycopg.connect(servers.url(), autocommit=True)
+        self.servers, self.finished = servers, 0
+        self.place = servers.place(BY_NAME[OURS], sys.executable, NUMBER)
+        self.database: psycopg.Connection[Any] = psycopg.connect(self.place.database, autocommit=True)
         self.database.execute("SELECT setval('orders_order_number', %s)", [FIRST_NUMBER])
 
     @contextmanager
@@ -72,12 +92,13 @@ class GrowingShop:
         """``workers``: processes of the pool. They are warm. Raises PeerFailed."""
         peer = replace(BY_NAME[OURS], variables={"BENCH_WORKERS": str(workers), "BACKLOG_LIMIT": "0", **variables})
         words = [sys.executable, "-m", peer.module, "work"]
-        processes = Workers(words, self.servers.variables(peer), self.servers.run_folder / "workers.log")
-        self.servers.note(workers=processes.pid)
+        processes = Workers(words, self.place.variables(peer), self.place.folder / "workers.log")
         try:
-            working = Working(self.servers, peer, sys.executable, processes, self.database)
-            working.submit(WARM_UP)
-            yield working
+            self.servers.note(NUMBER, processes.pid)
+            with submitter(peer, sys.executable, self.place) as client:
+                working = Working(self.servers, peer, self.place, processes, client, self.database)
+                working.submit(WARM_UP)
+                yield working
         finally:
             processes.stop()
 
@@ -85,7 +106,7 @@ class GrowingShop:
         return [sys.executable, "-m", PROGRAM, *words]
 
     def variables(self) -> dict[str, str]:
-        return self.servers.variables(BY_NAME[OURS])
+        return self.place.variables(BY_NAME[OURS])
 
     def grow(self, to: int, report_line: Callable[[int], None]) -> None:
         """Until ``to`` copies of orders that were fulfilled here are there, most of them two days old and more."""

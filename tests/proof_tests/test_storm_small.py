@@ -32,7 +32,7 @@ MET = {
     "stranded": {"stranded": 400, "poisonous incidents": 100, "relaunched": 300},
     "backlog": {"messages needed": 420},
     "starved": {"deliveries due": 1000, "delivered": 1000},
-    "locked": {"cancelled": 1, "asked to come again": 2, "put off": 4},
+    "locked": {"cancelled": 1, "asked to come again": 1, "put off": 4},
     "exhausted": {"connections taken": 90, "of ours cut": 4, "answered 503": 30},
     "deploy": {"deploys": 2, "of the older release": 10, "of the newer release": 10, "left to newer code": 2},
     "poisoned": {"kinds": 70, "put in": 210, "refused": 210, "keys set aside": 3},

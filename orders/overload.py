@@ -13,7 +13,6 @@ from django.conf import settings
 from django.contrib import messages
 from django.db import connection, transaction
 from django.http import HttpRequest
-from django.utils.formats import date_format
 
 from orders.incidents import IncidentKind, IncidentState, open_incident, resolve, unresolved
 
@@ -68,8 +67,8 @@ def refusing() -> Overload | None:
 def say_whether_orders_are_refused(request: HttpRequest) -> None:
     """On whichever page of the admin an operator's day begins."""
     if (refused := refusing()) is not None:
-        since = date_format(refused.since, "DATETIME_FORMAT")
-        sentence = f"New orders are refused since {since}, {refused.refused:,} so far: too many wait for a worker. See docs/runbooks/overloaded.md."
+        since = f"{refused.since:%Y-%m-%d %H:%M} UTC, {refused.refused:,} so far"
+        sentence = f"New orders are refused since {since}: too many wait for a worker. See docs/runbooks/overloaded.md."
         messages.error(request, sentence)
 
 

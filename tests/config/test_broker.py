@@ -55,7 +55,7 @@ def rabbit(tmp_path: Any, settings: Any) -> Iterator[RabbitBroker]:
 
 
 def put_two(url: str) -> None:
-    with kombu.Connection(url) as line, line.SimpleQueue("saga", queue_opts={"queue_arguments": {"x-queue-type": "quorum"}}) as queue:
+    with kombu.Connection(url) as line, line.SimpleQueue("saga", queue_args={"x-queue-type": "quorum"}) as queue:
         for n in range(2):
             queue.put({"n": n})
 

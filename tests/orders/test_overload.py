@@ -152,7 +152,7 @@ def test_an_operator_sees_it_in_the_admin(operator: Browser, swept: ShopClock, p
 
     overload.judge(LIMIT + 1)
 
-    assert "New orders are refused since 4 January 2027, 09:00" in operator.get(page).content.decode()
+    assert "New orders are refused since 2027-01-04 09:00 UTC" in operator.get(page).content.decode()
 
 
 @pytest.mark.parametrize(

@@ -54,7 +54,7 @@ BUGS = {
     ),
     "what was never answered is taken for not done": (
         "fulfillment/engine/compensation.py",
-        "return record.state in (StepState.SCHEDULED, StepState.STARTED, StepState.RETRY_WAIT, StepState.IN_DOUBT)",
+        "return step.state in (ActionState.SCHEDULED, ActionState.STARTED, ActionState.RETRY_WAIT, ActionState.IN_DOUBT)",
         "return False",
         "launch.compensate.shipping.none.kill",
         "late",

@@ -83,7 +83,7 @@ def _stock_row(storm: Storm, place: int, hold_s: int) -> None:
 
 
 def _rows_of_orders(storm: Storm, place: int, hold_s: int) -> None:
-    """What the bank has answered cannot be written: nothing is lost, and whoever cancels while the saga is held is asked to come again (an order's own row keeps no cancel waiting)."""
+    """What the bank has answered cannot be written: nothing is lost, and whoever cancels while the saga is held comes again."""
     for what, query in (("the rows of sagas", SAGAS), ("the rows of orders", ORDERS)):
         held = _placed(storm, place, HOT, token=SLOW)
         with _held(storm, what, hold_s, query, held):

@@ -9,8 +9,9 @@ own rows. ``progress`` schedules the next step, ``compensation`` goes back. ``re
 the five reasons to wait; ``budget`` says for how long. ``escalation`` stops a saga and notifies a person. Below them: ``attempt_keys``, ``claim``, ``launch``,
 ``position``, ``pinned_plan``, ``action`` and ``journal``, which has the rows.
 
-Note: who writes the journal. The engine alone creates and writes rows of ``Saga``, ``StepRecord`` and ``PastAttempt``, except for instants and launch counts that
-recovery moves, and for a customer's name that erasure replaces; nobody deletes one. tests/architecture/test_layout.py names each exception, by file and column.
+Note: who writes the journal. The engine alone creates and writes rows of ``Saga``, ``StepRecord`` and ``PastAttempt``, also in its statements
+(``fulfillment/queries.sql``), except for instants and launch counts that recovery moves, and for a customer's name that erasure replaces; nobody deletes one.
+tests/architecture/test_layout.py names each exception, by file and column.
 
 Note: what may be lost. A transaction whose loss only repeats something idempotent does not wait for the disk: a start, or an outcome that says Unavailable or
 InDoubt. Everything else waits: whatever raises the epoch, schedules, records a success or a rejection, or answers a person.

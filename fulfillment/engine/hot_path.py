@@ -26,12 +26,13 @@ from fulfillment.engine.budget import LATE_AFTER_S, most_given_back
 from fulfillment.engine.claim import Claim
 from fulfillment.engine.pinned_plan import plan_entry
 from fulfillment.engine.position import direction
+from fulfillment.engine.progress import announce
 from fulfillment.engine.transition import repeated
 from fulfillment.errors import UnknownStep
-from fulfillment.models import Saga, StepState
+from fulfillment.models import StepState
 from fulfillment.step import Receipt
 from fulfillment.steps import known, versions
-from orders.events import Line, OrderFulfilled, order_fulfilled
+from orders.events import Line, OrderFulfilled
 from orders.models import Order, OrderLine
 from orders.named_sql import NamedSql, Row, columns, instance
 
@@ -191,7 +192,7 @@ def _complete(claim: Claim, receipt: Receipt) -> bool:
     if row is None:
         return False
     tracking, fulfilled_on, _ = row
-    order_fulfilled.send(Saga, fact=replace(fact, tracking=tracking, fulfilled_on=fulfilled_on))
+    announce(replace(fact, tracking=tracking, fulfilled_on=fulfilled_on))
     return True
 
 

@@ -83,6 +83,11 @@ def _complete(saga: Saga) -> None:
     set_order_status(saga, Status.FULFILLED, finished_at=ShopNow())
     fact = _fulfilled(saga)
     facts.record(fact, order.pk, order.correlation_id)
+    announce(fact)
+
+
+def announce(fact: OrderFulfilled) -> None:
+    """Whoever listens publishes early. In the transaction of the fact, or once it is committed; the relay needs neither."""
     order_fulfilled.send(Saga, fact=fact)
 
 

@@ -18,7 +18,7 @@ ORDERS, AT_ONCE, PER_S = 20_000, 2_000, 100  # written (docs/proof.md has 100,00
 SKUS = 24
 BEGAN_AT = datetime(2026, 11, 26, 12, tzinfo=UTC)
 QUEUES = ("fulfillment_saga", "orders_fact", "sideeffects_delivery")
-AT_MOST = 0.02  # of what a read from the beginning passes
+AT_MOST = 0.12  # of what a read from the beginning passes: a slice of what lies behind the mark, and the facts that are numbered now
 
 PLACED = """
 INSERT INTO orders_order (SELECT (jsonb_populate_record(o, jsonb_build_object('id', nextval('orders_order_id_seq'), 'number', 'ORD-R' || n,

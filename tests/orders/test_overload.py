@@ -32,8 +32,9 @@ def limit(db: None, settings: Any) -> None:
 
 
 @pytest.fixture
-def swept(clock: ShopClock) -> ShopClock:
-    """A sweep is at work."""
+def swept(clock: ShopClock, monkeypatch: pytest.MonkeyPatch) -> ShopClock:
+    """A sweep is at work, and no refusal of an earlier test is still to be written."""
+    monkeypatch.setattr(overload, "count_refusal", overload._Refusals().count)
     assert Turn("sweep", RELEASE).take()
     return clock
 

@@ -113,8 +113,8 @@ BUGS = (
         name="numbers are given in the order of the facts' ids",
         blindness=PAGES,
         file="orders/facts.py",
-        search="row_number() OVER (ORDER BY at, id) AS place",
-        replace="row_number() OVER (ORDER BY id) AS place",
+        search='.order_by("at", "id").only("id", "at")',
+        replace='.order_by("id").only("id", "at")',
     ),
     # --- two connections at once ---
     Bug(
@@ -215,8 +215,8 @@ BUGS = (
         is_later=True,
         blindness=PAGES,
         file="fulfillment/recovery/sweep.py",
-        search='.order_by("wake_at").values_list("id", "order_id")[:BATCH]:',
-        replace='.order_by("wake_at").values_list("id", "order_id")[:1]:',
+        search='.order_by("due_from").values_list("id", "order_id")[:BATCH]:',
+        replace='.order_by("due_from").values_list("id", "order_id")[:1]:',
     ),
     Bug(
         name="a try that failed is written down while its twin delivers",

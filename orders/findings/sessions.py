@@ -29,7 +29,7 @@ def proxy() -> Iterator[Finding]:
         return
     if sessions.prepares_statements():
         found = "a pooling proxy stands before the database, and statements are prepared on the server: they belong to one session"
-        to_do = "switch prepared statements off (docs/settings.md, a pooling proxy), unless the proxy keeps them apart for each client"
+        to_do = "set PREPARED_STATEMENTS=0, unless the proxy keeps them apart for each client (docs/settings.md, a pooling proxy)"
         yield Finding(level=WARN, what="proxy", found=found, to_do=to_do, runbook=RUNBOOK)
     else:
         yield Finding(

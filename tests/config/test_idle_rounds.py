@@ -7,12 +7,14 @@ from django.test.utils import CaptureQueriesContext
 from config.management.commands.relay import Relay
 from config.management.commands.sweep import Sweep
 from config.management.loops import WHOLE_AFTER, Loop
+from tests.emptying import empty
 
 
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize("loop", [Sweep, Relay])
 def test_an_idle_round_is_three_statements_and_every_third_looks_further(loop: type[Loop]) -> None:
     """The clock, the turn, and whether anything is due."""
+    empty()
     idle = loop(print)
     counts = []
     for _ in range(2 + 2 * WHOLE_AFTER):

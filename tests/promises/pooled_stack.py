@@ -75,7 +75,7 @@ class PooledStack(Stack):
         ]
 
     def _through_the_proxy(self, role: str) -> dict[str, str]:
-        return {"DATABASE_URL": self.url(PROCESS_OF[role]), "COMMAND_DATABASE_URL": self.database}
+        return {"DATABASE_URL": self.url(PROCESS_OF[role]), "COMMAND_DATABASE_URL": self.database, "PREPARED_STATEMENTS": "0"}
 
     def _everybody(self) -> dict[str, list[int]]:
         return super()._everybody() | {POOLER: self.pids(POOLER)}

@@ -116,10 +116,10 @@ def test_the_limits_of_a_login_hold_and_the_proxy_is_noticed(pooled: Shop) -> No
     )
     assert "lock_timeout=500ms" in proxy[0][1]
     (port,) = PORT.findall((pooled.stack.run_dir / "pgbouncer.ini").read_text())
-    through = {"DATABASE_URL": f"postgresql://shop_web@127.0.0.1:{port}/shop", "SAGA_PROCESS": "web"}
+    through = {"DATABASE_URL": f"postgresql://shop_web@127.0.0.1:{port}/shop", "SAGA_PROCESS": "web", "PREPARED_STATEMENTS": "0"}
 
     run = pooled.python("-c", FINDINGS, variables=through)
-    prepared_there = pooled.python("-c", FINDINGS, variables=through | {"DATABASE_URL": f"{through['DATABASE_URL']}?prepare_threshold=5"})
+    prepared_there = pooled.python("-c", FINDINGS, variables=through | {"PREPARED_STATEMENTS": "1"})
 
     assert run.stdout.splitlines() == [
         "ok the limits of a web session hold: waits for locks and open transactions have an end",

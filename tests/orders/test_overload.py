@@ -178,7 +178,7 @@ def test_refusals_are_written_by_the_second_and_not_by_the_order(
     client: Client, body: dict[str, Any], swept: ShopClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Whoever is overloaded has no transaction to spare."""
-    monkeypatch.setattr(overload, "count_refusal", overload._Refusals().count)
+    monkeypatch.setattr(overload, "SAVED_EVERY_S", 60.0)
     overload.judge(LIMIT + 1)
 
     with CaptureQueriesContext(connection) as ran:

@@ -188,8 +188,8 @@ BUGS = (
         is_later=True,
         blindness=BOUNDARIES,
         file="fulfillment/engine/progress.py",
-        search="    facts.record(fact, order.pk, order.correlation_id)\n    order_fulfilled.send(Saga, fact=fact)\n",
-        replace="    from django.db import transaction\n\n    order_fulfilled.send(Saga, fact=fact)\n"
+        search="    facts.record(fact, order.pk, order.correlation_id)\n    announce(fact)\n",
+        replace="    from django.db import transaction\n\n    announce(fact)\n"
         "    transaction.on_commit(lambda: facts.record(fact, order.pk, order.correlation_id))\n",
     ),
     Bug(

@@ -11,7 +11,7 @@ from django.db.backends.base import base
 from orders.postgresql.base import DatabaseWrapper
 from tests.proofs.simulation.threads import Killed
 
-ODDS = 0.015  # of each statement and each side of a COMMIT, times how faulty a history is
+ODDS = 0.03  # of each statement and each side of a COMMIT, times how faulty a history is: a transition is few statements
 
 
 class ConnectionBroke(OperationalError):
@@ -38,9 +38,13 @@ class Interruptions:
             self.odds = 0.0
 
     def __call__(self, execute: Any, sql: str, params: Any, many: bool, context: Any) -> Any:
-        if "shop.now" not in sql:
-            self.perhaps()
-        return execute(sql, params, many, context)
+        if "shop.now" in sql:
+            return execute(sql, params, many, context)
+        self.perhaps()
+        result = execute(sql, params, many, context)
+        if not connection.in_atomic_block and not sql.startswith("SELECT"):
+            self.perhaps()  # it is a transaction by itself, and its answer is lost
+        return result
 
     def perhaps(self) -> None:
         """Raises Killed, ConnectionBroke."""

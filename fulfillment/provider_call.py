@@ -165,8 +165,11 @@ def _is_usable(step: Step, receipt: Receipt | None) -> bool:
 
 
 def _compensate_known(step: Step, order: Order, compensation: Compensation, claim: Claim) -> Receipt | None:
-    """Compensate what is known by its receipt. After a try in doubt ask first what is left: it may be less than was asked for, or nothing."""
-    left = step.left(order, compensation.do_key) if claim.doubt else None
+    """Compensate what is known by its receipt. After a try in doubt ask first what is left: it may be less than was asked for, or nothing.
+
+    Ask too where the provider may have forgotten the key: an earlier try may have been lost with a database that has crashed, so the journal knows of no doubt.
+    """
+    left = step.left(order, compensation.do_key) if claim.doubt or claim.key_may_be_forgotten else None
     if left == 0:
         return {"found_compensated": True, "amount_minor": compensation.amount_minor}
     if left is not None and compensation.amount_minor is not None and left < compensation.amount_minor:

@@ -89,6 +89,11 @@ class Claim:
         return capabilities is None or (capabilities.has_keys and self.age_s + lease_s() < capabilities.key_window_s)
 
     @property
+    def key_may_be_forgotten(self) -> bool:
+        """The provider knows keys, and this one is so old that it may not remember it until the lease ends."""
+        return self.capabilities is not None and self.capabilities.has_keys and not self.is_once
+
+    @property
     def capabilities(self) -> Capabilities | None:
         """The capabilities of the provider that the plan pins. None: the step calls no provider."""
         return capabilities_of(self.role, self.gateway) if self.role else None

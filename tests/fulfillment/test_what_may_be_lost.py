@@ -13,9 +13,12 @@ from django.db import connection
 
 from fulfillment import circuit, crashpoints, engine, recovery, tasks
 from fulfillment.errors import Busy, InDoubt, Rejected, StepError, Unavailable
-from fulfillment.gateways.lease import current_lease
+from fulfillment.gateways.lease import Lease, current_lease
 from fulfillment.models import Saga, StepRecord, StepState, StockLevel
+from fulfillment.provider_call import call_provider
 from fulfillment.recovery import Request, decide, version_of
+from fulfillment.step import Compensation, Receipt
+from fulfillment.steps.payment import Payment
 from orders.models import Order
 from tests.actors import AMARA
 from tests.fulfillment.conftest import SandboxProcess, now_due
@@ -208,3 +211,27 @@ def test_a_worker_s_own_lease_begins_before_the_one_that_others_read(
 
     assert leases
     assert leases[0] <= asked[0]
+
+
+@pytest.mark.parametrize(("is_old", "asks"), [(False, False), (True, True)], ids=["remembered", "may be forgotten"])
+def test_a_refund_whose_key_may_be_forgotten_asks_first_what_is_left(
+    clock: ShopClock, order: Order, monkeypatch: pytest.MonkeyPatch, is_old: bool, asks: bool
+) -> None:
+    """Its earlier start may have been lost with the database, and its worker may have refunded all the same: nothing says that it is in doubt."""
+    saga = engine.open_saga(order).saga
+    refused(saga)
+    if is_old:
+        clock.passes(settings.KEY_WINDOW_S)
+    claim = start(saga, compensating=True)
+    refunds: list[str] = []
+    monkeypatch.setattr(Payment, "left", lambda *_: 0)
+
+    def refund(step: Payment, order: Order, compensation: Compensation) -> Receipt:
+        refunds.append(compensation.key)
+        return {"amount_minor": compensation.amount_minor}
+
+    monkeypatch.setattr(Payment, "compensate", refund)
+
+    call_provider(Payment(), claim, Lease.begin(settings.LEASE_S))
+
+    assert (refunds == []) is asks

@@ -75,7 +75,7 @@ def with_provider_of(role: str, gateway: str) -> AbstractContextManager[None]:
 
 def _do(step: Step, order: Order, claim: Claim) -> Receipt:
     capabilities = claim.capabilities
-    _await_what_was_refused(claim, capabilities)
+    _await_what_nobody_sees(claim, capabilities)
     if capabilities is not None and (landed := _landed_after_all(step, order, claim.refused_keys)) is not None:
         return landed
     if capabilities is None or claim.is_once:
@@ -88,12 +88,12 @@ def _do(step: Step, order: Order, claim: Claim) -> Receipt:
     return as_asked(step, order, step.execute(order, claim.key))
 
 
-def _await_what_was_refused(claim: Claim, capabilities: Capabilities | None) -> None:
-    """Raises Busy: an earlier attempt may still land, so what the provider shows now does not count."""
+def _await_what_nobody_sees(claim: Claim, capabilities: Capabilities | None) -> None:
+    """Raises Busy: an attempt that was refused, or a try whose start was lost, may still land, so what the provider shows now does not count."""
+    lag_s = capabilities.lookup_lag_s if capabilities else 0.0
+    _await_silence(claim.surely_refused_quiet_s, lag_s, "An attempt that was refused before may still land")
     _await_silence(
-        claim.surely_refused_quiet_s,
-        capabilities.lookup_lag_s if capabilities else 0.0,
-        "An attempt that was refused before may still land",
+        claim.surely_lost_quiet_s, lag_s, "The provider may have forgotten the key, and a try whose start was lost may still land"
     )
 
 
@@ -139,7 +139,7 @@ def whole(step: Step, order: Order, found: Receipt, left: int | None) -> Receipt
 
 def _compensate(step: Step, order: Order, claim: Claim) -> Receipt | None:
     compensation, capabilities = claim.compensation_of(order), claim.capabilities
-    _await_what_was_refused(claim, capabilities)
+    _await_what_nobody_sees(claim, capabilities)
     if capabilities is not None and not capabilities.has_keys:
         _await_what_was_tried(claim, capabilities)
     if capabilities is None or _is_usable(step, claim.receipt):

@@ -94,6 +94,17 @@ class Claim:
         return self.capabilities is not None and self.capabilities.has_keys and not self.is_once
 
     @property
+    def surely_lost_quiet_s(self) -> float | None:
+        """Seconds since no try that the journal has forgotten can have sent anything. None: there can be none.
+
+        Such a start was lost with a database that has crashed, and its worker has called all the same. A start that can be lost so is of a key that is remembered
+        until its lease ends (``is_once``).
+        """
+        if not self.key_may_be_forgotten or self.capabilities is None:
+            return None
+        return self._seen_to_pass(self.age_s - self.capabilities.key_window_s)
+
+    @property
     def capabilities(self) -> Capabilities | None:
         """The capabilities of the provider that the plan pins. None: the step calls no provider."""
         return capabilities_of(self.role, self.gateway) if self.role else None

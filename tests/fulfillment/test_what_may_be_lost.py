@@ -2,9 +2,11 @@
 does not. And a worker's own lease never ends after the one that others read.
 """
 
+import math
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -13,6 +15,7 @@ from django.db import connection
 
 from fulfillment import circuit, crashpoints, engine, recovery, tasks
 from fulfillment.errors import Busy, InDoubt, Rejected, StepError, Unavailable
+from fulfillment.gateways import LOOKUP_LAG_S
 from fulfillment.gateways.lease import Lease, current_lease
 from fulfillment.models import Saga, StepRecord, StepState, StockLevel
 from fulfillment.provider_call import call_provider
@@ -213,25 +216,59 @@ def test_a_worker_s_own_lease_begins_before_the_one_that_others_read(
     assert leases[0] <= asked[0]
 
 
-@pytest.mark.parametrize(("is_old", "asks"), [(False, False), (True, True)], ids=["remembered", "may be forgotten"])
-def test_a_refund_whose_key_may_be_forgotten_asks_first_what_is_left(
-    clock: ShopClock, order: Order, monkeypatch: pytest.MonkeyPatch, is_old: bool, asks: bool
-) -> None:
-    """Its earlier start may have been lost with the database, and its worker may have refunded all the same: nothing says that it is in doubt."""
-    saga = engine.open_saga(order).saga
-    refused(saga)
-    if is_old:
-        clock.passes(settings.KEY_WINDOW_S)
-    claim = start(saga, compensating=True)
-    refunds: list[str] = []
-    monkeypatch.setattr(Payment, "left", lambda *_: 0)
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What the bank is asked, in turn. It has given everything back already."""
+    calls: list[str] = []
 
     def refund(step: Payment, order: Order, compensation: Compensation) -> Receipt:
-        refunds.append(compensation.key)
+        calls.append("refund")
         return {"amount_minor": compensation.amount_minor}
 
+    def charge(step: Payment, order: Order, key: str) -> Receipt:
+        calls.append("charge")
+        return {"amount_minor": order.total_minor, "currency": order.currency}
+
+    def look(what: str, found: object) -> Callable[..., Any]:
+        return lambda *_: calls.append(what) or found
+
+    monkeypatch.setattr(Payment, "left", look("left", 0))
+    monkeypatch.setattr(Payment, "resolve", look("look", None))
     monkeypatch.setattr(Payment, "compensate", refund)
+    monkeypatch.setattr(Payment, "execute", charge)
+    return calls
 
-    call_provider(Payment(), claim, Lease.begin(settings.LEASE_S))
 
-    assert (refunds == []) is asks
+@pytest.mark.parametrize(
+    ("before_end_s", "after_lag_s", "expected"),
+    [(1.0, None, ["once"]), (0.0, None, []), (None, 0.0, []), (None, 1.0, ["look first"])],
+    ids=["remembered", "within the last lease", "within the lag", "after the lag"],
+)
+@pytest.mark.parametrize("compensating", [False, True], ids=["do", "compensate"])
+def test_a_key_that_may_be_forgotten_is_used_only_once_no_lost_try_can_land(
+    clock: ShopClock,
+    order: Order,
+    asked: list[str],
+    compensating: bool,
+    before_end_s: float | None,
+    after_lag_s: float | None,
+    expected: list[str],
+) -> None:
+    """An earlier start may have been lost with the database, and its worker may have called all the same: nothing says that it is in doubt."""
+    saga = engine.open_saga(order).saga
+    scheduled_at = clock.now
+    if compensating:
+        refused(saga)
+    if before_end_s is not None:
+        clock.until(scheduled_at, settings.KEY_WINDOW_S - settings.LEASE_S - before_end_s)
+    else:
+        clock.until(scheduled_at, settings.KEY_WINDOW_S + LOOKUP_LAG_S * settings.TIME_SCALE + (after_lag_s or 0.0))
+    claim = replace(start(saga, compensating=compensating), watched_s=math.inf)
+
+    outcome = call_provider(Payment(), claim, Lease.begin(settings.LEASE_S))
+
+    calls = {False: {"once": ["charge"], "look first": ["look", "charge"]}, True: {"once": ["refund"], "look first": ["left"]}}[
+        compensating
+    ]
+    assert asked == [call for what in expected for call in calls[what]]
+    assert isinstance(outcome, Busy) is (not expected)

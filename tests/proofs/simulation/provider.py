@@ -54,7 +54,8 @@ class Provider:
     now: Callable[[], float]
     oddities: Oddities
     effects: list[Effect] = field(default_factory=list)
-    memory: dict[str, tuple[float, Any]] = field(default_factory=dict)
+    memory: dict[str, Any] = field(default_factory=dict)
+    seen_at: dict[str, float] = field(default_factory=dict)  # each key, for the first time: its window counts from then, also where nothing was remembered
     tombs: set[str] = field(default_factory=set)
     air: list[InTheAir] = field(default_factory=list)
     effects_ever: dict[str, int] = field(default_factory=dict)
@@ -81,10 +82,11 @@ class Provider:
         return outcome
 
     def _apply(self, what: str, key: str, amount: int) -> "Effect | Rejected":
+        self.seen_at.setdefault(key, self.now())
         if key in self.tombs:
             return Rejected("This key was cancelled.", code="cancelled_by_key")
         if self.capabilities.has_keys and key in self.memory:
-            remembered: Effect | Rejected = self.memory[key][1]
+            remembered: Effect | Rejected = self.memory[key]
             return remembered
         outcome: Effect | Rejected
         if self.decide(f"decline {what}", (("no", 0.85), ("yes", 0.15))) == "yes":
@@ -95,7 +97,7 @@ class Provider:
             self.effects.append(outcome)
             self.effects_ever[key] = self.effects_ever.get(key, 0) + 1
         if self.capabilities.has_keys and (isinstance(outcome, Effect) or self.capabilities.keeps_rejections):
-            self.memory[key] = (self.now(), outcome)
+            self.memory[key] = outcome
         return outcome
 
     # --- compensation ---
@@ -123,14 +125,15 @@ class Provider:
         self, what: str, find: Callable[[], Effect | None], amount: int | None, key: str, tomb: str | None, *, refuses: bool = False
     ) -> int | StepError:
         """As remembered under its key, or anew."""
+        self.seen_at.setdefault(key, self.now())
         if self.capabilities.has_keys and key in self.memory:
-            remembered: int | StepError = self.memory[key][1]
+            remembered: int | StepError = self.memory[key]
             return remembered
         outcome = self._give_back(what, find(), amount, refuses)
         if self.capabilities.has_keys and (
             isinstance(outcome, int) or (isinstance(outcome, Rejected) and self.capabilities.keeps_rejections)
         ):
-            self.memory[key] = (self.now(), outcome)
+            self.memory[key] = outcome
         if tomb is not None and isinstance(outcome, int):
             self.tombs.add(tomb)
         return outcome
@@ -177,9 +180,10 @@ class Provider:
             self.air.remove(flying)
             flying.land()
         flying_keys = {flying.key for flying in self.air}
-        for key, (since, _) in list(self.memory.items()):
+        for key, since in list(self.seen_at.items()):
             if self.now() - since > self.capabilities.key_window_s and key not in flying_keys:
-                del self.memory[key]
+                del self.seen_at[key]
+                self.memory.pop(key, None)
 
 
 @dataclass(frozen=True)

@@ -48,6 +48,7 @@ def _of_scale(words: argparse.Namespace) -> ScaleAsked:
         rounds=words.rounds,
         backlog=words.backlog,
         wiped=words.wiped,
+        killed=words.killed,
         due=words.due,
         workers=words.workers,
         writes=words.write,
@@ -97,6 +98,7 @@ def _parser() -> argparse.ArgumentParser:
     scale.add_argument("--workers", type=_numbers, default=(1, 2, 4), help="processes of the pool, one run each")
     scale.add_argument("--backlog", type=int, default=10_000, help="orders that wait in the queue")
     scale.add_argument("--wiped", type=int, default=1_000, help="orders whose messages the broker loses")
+    scale.add_argument("--killed", type=int, default=1_000, help="orders in flight when all workers, sweep and relay are killed")
     scale.add_argument("--due", type=int, default=20_000, help="deliveries that one relay publishes")
     return parser
 

@@ -33,6 +33,11 @@ class Workers:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self.pid, signal.SIGCONT)
 
+    def kill(self) -> None:
+        """All of them at once, without a word to anybody."""
+        os.killpg(self.pid, signal.SIGKILL)
+        self._process.wait()
+
     def stop(self) -> None:
         """Politely, so that their sessions tell the database what they have done; then whatever is left of them."""
         self.go_on()

@@ -1,6 +1,7 @@
 """What is measured: the cost of an order, how fast lost orders are launched again, how fast the relay publishes, and how long the loops' queries take."""
 
 import json
+import math
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -12,7 +13,7 @@ import psycopg
 
 from tests.bench.peers.counters import cpu_s, wal_without_images
 from tests.bench.peers.programs.ours.trace import FILE
-from tests.bench.peers.running import ENDED_AFTER_S, Done
+from tests.bench.peers.running import ENDED_AFTER_S, WARM_UP, Done
 from tests.bench.peers.servers import PeerFailed
 from tests.bench.scale.shop import GrowingShop, Working
 from tests.engines import ROOT
@@ -20,6 +21,7 @@ from tests.proofs.black_box.waiting import wait_for
 from tests.proofs.storms.broker_monitor import BrokerMonitor
 
 RELAYED_WITHIN_S = 120.0
+LEASE_S = 30.0  # of a shop whose limits are not scaled, as this one
 FIRST_STEP = "fulfillment.payment"
 # Constraints and triggers are told nothing: these deliveries go back to where they were.
 MAKE_DUE = """
@@ -151,6 +153,31 @@ def relaunched(shop: GrowingShop, orders: int) -> Rate:
     if len(instants) < orders:
         raise PeerFailed(f"{len(instants)} of {orders} orders were launched again")
     return Rate(count=len(instants), seconds=instants[orders - 1] - instants[0])
+
+
+@dataclass(frozen=True, kw_only=True)
+class Killed:
+    """``left``: of ``count`` orders, those that were not fulfilled when all that work were killed. ``seconds``: from then until nothing of them was left to do."""
+
+    count: int
+    left: int
+    seconds: float
+
+    def allowed_s(self, per_s: float) -> float:
+        """A lease, and the backlog at this rate with a fifth to spare."""
+        return LEASE_S + self.left / per_s * 1.2 if per_s else math.inf
+
+
+def killed(shop: GrowingShop, orders: int) -> Killed:
+    """SIGKILL to workers, sweep and relay, and new ones at once. Raises PeerFailed."""
+    with shop.at_work() as working:
+        first = working.put(orders)
+        working.workers.kill()
+        begun = time.monotonic()
+        left = working.left(first, orders)
+    with shop.at_work() as working:
+        working.wait_for(first, orders + WARM_UP)  # those with which the new ones are warmed come after them
+    return Killed(count=orders, left=left, seconds=time.monotonic() - begun)
 
 
 def relayed(shop: GrowingShop, deliveries: int) -> Rate:

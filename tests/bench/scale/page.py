@@ -55,6 +55,10 @@ def goals(found: Found, asked: ScaleAsked) -> str:
         rows.append(
             [f"{found.relaunched.count:,} orders whose messages were lost: launched again", "≥ 200 /s", f"{found.relaunched.per_s:,.0f} /s"]
         )
+    if found.killed:
+        allowed_s = found.killed.allowed_s(found.working_rate())
+        what = f"all workers killed with {found.killed.count:,} orders in flight, {found.killed.left:,} of them left: at rest after"
+        rows.append([what, f"≤ {allowed_s:,.0f} s", f"{found.killed.seconds:,.0f} s"])
     for size, rate in found.relayed.items():
         rows.append([f"one relay, {4 * size:,} deliveries there", "≥ 1,500 /s", f"{rate.per_s:,.0f} /s ({rate.cpu_ms:.2f} CPU ms each)"])
     return _table(["", "goal", "found"], rows)

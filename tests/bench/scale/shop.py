@@ -35,6 +35,9 @@ WORKER = "config.celery_worker"
 class GrowingRows(Rows):
     """The stock is not compared: what the copies have sold was never in it."""
 
+    def fulfilled(self, first: int) -> int:
+        return int(self._one(COUNTS, {"first": first})[0])
+
     def wrong(self, first: int, orders: int) -> str:
         fulfilled, payments, shipments, effects, heard_of = self._one(COUNTS, {"first": first})
         if (fulfilled, payments, shipments, heard_of) == (orders,) * 4 and effects == orders * len(EFFECTS):
@@ -49,13 +52,17 @@ class Working(RunningPeer):
         self, servers: Servers, peer: Peer, place: Place, workers: Workers, client: Submitter, database: "psycopg.Connection[Any]"
     ) -> None:
         super().__init__(servers, peer, place, workers, client, database)
-        self.books = GrowingRows(database)
+        self.books: GrowingRows = GrowingRows(database)
 
     def put(self, orders: int) -> int:
         """Places orders, and waits for none of them. Returns the number of the first."""
         first = self.books.next_number()
         self._client.submit(first, orders, 0.0, STILL_AFTER_S + orders)
         return first
+
+    def left(self, first: int, orders: int) -> int:
+        """Of these orders, those that are not fulfilled."""
+        return orders - self.books.fulfilled(first)
 
     def messages(self) -> int:
         """That were ever put into a queue."""

@@ -42,6 +42,8 @@ class Show:
         yield Part(name=WAITING, weight=20 + asked.backlog * 0.1, run=self._waiting)
         if asked.wiped:
             yield Part(name="a wiped broker", weight=70 + asked.wiped * 0.1, run=self._wiped)
+        if asked.killed:
+            yield Part(name="killed workers", weight=60 + asked.killed * 0.1, run=self._killed)
         yield Part(name="statements of an order", weight=8 + asked.orders * 0.06, run=self._statements)
 
     def run(self) -> None:
@@ -97,6 +99,10 @@ class Show:
     def _wiped(self) -> str:
         self.found.relaunched = rate = measuring.relaunched(self._shop, self._asked.wiped)
         return f"{rate.count:,} orders launched again, {rate.per_s:,.0f} a second, while the workers went on"
+
+    def _killed(self) -> str:
+        self.found.killed = one = measuring.killed(self._shop, self._asked.killed)
+        return f"{one.left:,} of {one.count:,} orders were left, at rest after {one.seconds:.0f} s"
 
     def _statements(self) -> str:
         self.found.statements = measuring.statements(self._shop, self._asked.orders)

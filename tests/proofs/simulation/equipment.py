@@ -35,7 +35,8 @@ class Equipment:
         """Whoever works on the database begins on a clean connection, as in the shop; what they do is seen, and may be interrupted."""
         start_clean()
         self.clock.set_in_the_database()
-        with connection.execute_wrapper(self.commits), connection.execute_wrapper(self.interruptions):
+        # The first is the outer one: what is interrupted after its commit has been seen to commit.
+        with connection.execute_wrapper(self.interruptions), connection.execute_wrapper(self.commits):
             yield
 
     def clear_the_workers(self) -> None:

@@ -55,7 +55,9 @@ class Provider:
     oddities: Oddities
     effects: list[Effect] = field(default_factory=list)
     memory: dict[str, Any] = field(default_factory=dict)
-    seen_at: dict[str, float] = field(default_factory=dict)  # each key, for the first time: its window counts from then, also where nothing was remembered
+    seen_at: dict[str, float] = field(
+        default_factory=dict
+    )  # each key, for the first time: its window counts from then, also where nothing was remembered
     tombs: set[str] = field(default_factory=set)
     air: list[InTheAir] = field(default_factory=list)
     effects_ever: dict[str, int] = field(default_factory=dict)

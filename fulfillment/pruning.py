@@ -35,7 +35,7 @@ from fulfillment.reconciliation.incidents import TOGETHER
 from orders.durability import may_be_lost
 from orders.incidents import Incident, IncidentKind, unresolved
 from orders.models import Status
-from orders.pruning import ONE_STATE, Batch, Found, Kind, Rows
+from orders.pruning import Batch, Found, Kind, Rows
 from orders.timeline import EntryKind, TimelineEntry
 
 GUARD = "orders.TimelineEntry:append_only"
@@ -120,16 +120,13 @@ KINDS: tuple[Kind, ...] = (
     Rows(
         name="circuit-entries",
         setting="KEEP_CIRCUIT_ENTRIES_D",
-        table=CircuitEntry,
         rows=CircuitEntry.objects.order_by(),
         born="at",
-        over=lambda before: Q(at__lt=before),
         guards=("fulfillment.CircuitEntry:circuit_append_only",),
     ),
     Rows(
         name="retry-items",
         setting="KEEP_RETRY_BATCHES_D",
-        table=RetryItem,
         rows=RetryItem.objects.order_by(),
         born="batch__previewed_at",
         over=lambda before: _is_over("batch__", before),
@@ -137,24 +134,23 @@ KINDS: tuple[Kind, ...] = (
     Rows(
         name="retry-batches",
         setting="KEEP_RETRY_BATCHES_D",
-        table=RetryBatch,
         rows=RetryBatch.objects.order_by(),
         born="previewed_at",
         over=lambda before: _is_over("", before) & Q(~Exists(RetryItem.objects.filter(batch=OuterRef("pk")))),
     ),
 )
 
-KEPT: Mapping[type[Model], str] = {
-    Saga: "whose keys a provider lists, and which provider has the money: `reconcile` compares it for ever",
-    StepRecord: "the keys under which a provider may list a charge or a label at any time, and its receipts",
-    PastAttempt: "keys that were refused: what lands under one after all is found by it",
-    LedgerEntry: "our own record of the money",
-    Reservation: "shipped pieces are compared with the stock; released ones are few",
-    StockLevel: ONE_STATE,
-    StockMovement: "who has changed stock, and why; their sum is the stock",
-    KeyIssuer: "one row: by it our keys are known",
-    Circuit: ONE_STATE,
-    Quarantine: "what nobody can work on now; a row goes when somebody can",
-    SweepHeartbeat: ONE_STATE,
-    Reconciliation: ONE_STATE,
-}
+KEPT: tuple[type[Model], ...] = (
+    Saga,
+    StepRecord,
+    PastAttempt,
+    LedgerEntry,
+    Reservation,
+    StockLevel,
+    StockMovement,
+    KeyIssuer,
+    Circuit,
+    Quarantine,
+    SweepHeartbeat,
+    Reconciliation,
+)

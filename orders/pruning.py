@@ -33,8 +33,6 @@ from orders.models import (
     TurnRow,
 )
 
-ONE_STATE = "one row for each thing, and it says what is true now"
-
 
 @dataclass(frozen=True, kw_only=True)
 class Found:
@@ -74,7 +72,7 @@ class Kind(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class Rows:
-    """Rows of one table that depend on nothing else. ``over``: which of them may go, if they were over before an instant.
+    """Rows of one table that depend on nothing else. ``over``: which of them may go, if they were over before an instant; unless given, those born before it.
 
     Their primary keys grow with ``born``. So they are read by their primary keys, a page at a time, and no other index is needed. ``guards``: triggers that refuse
     this to everybody else.
@@ -82,19 +80,18 @@ class Rows:
 
     name: str
     setting: str
-    table: type[Model]
     rows: QuerySet[Any]
     born: str
-    over: Callable[[datetime], Q]
+    over: Callable[[datetime], Q] | None = None
     guards: tuple[str, ...] = ()
     unit: str = "rows"
 
     @property
     def tables(self) -> tuple[type[Model], ...]:
-        return (self.table,)
+        return (self.rows.model,)
 
     def find(self, before: datetime) -> Found:
-        gone = self.rows.filter(self.over(before))
+        gone = self._over(before)
         return Found(count=gone.count(), oldest=gone.aggregate(oldest=Min(self.born))["oldest"])
 
     def remove(self, before: datetime, after: Any, size: int) -> Batch:
@@ -104,10 +101,13 @@ class Rows:
             may_be_lost()
             page = list(self.rows.filter(pk__gt=after or 0).order_by("pk").values_list("pk", self.born)[:size])
             old = [pk for pk, born in page if born < before]
-            over = self.rows.filter(self.over(before), pk__in=old).order_by("pk").select_for_update(of=("self",), skip_locked=True)
+            over = self._over(before).filter(pk__in=old).order_by("pk").select_for_update(of=("self",), skip_locked=True)
             gone = list(over.values_list("pk", flat=True))
             self.rows.filter(pk__in=gone).delete()
         return Batch(removed=len(gone), after=page[-1][0] if old and len(page) == size else None)
+
+    def _over(self, before: datetime) -> QuerySet[Any]:
+        return self.rows.filter(self.over(before) if self.over else Q((f"{self.born}__lt", before)))
 
 
 def before(setting: str) -> datetime | None:
@@ -122,7 +122,6 @@ KINDS: tuple[Kind, ...] = (
     Rows(
         name="incidents",
         setting="KEEP_INCIDENTS_D",
-        table=Incident,
         rows=Incident.objects.filter(order=None, amount_minor=0, kind__in=OF_THE_MACHINERY, state=IncidentState.RESOLVED).order_by(),
         born="opened_at",
         over=lambda before: Q(resolved_at__lt=before),
@@ -130,26 +129,24 @@ KINDS: tuple[Kind, ...] = (
     Rows(
         name="refused-attempts",
         setting="KEEP_REFUSED_ATTEMPTS_D",
-        table=RefusedAttempt,
         rows=RefusedAttempt.objects.order_by(),
         born="at",
-        over=lambda before: Q(at__lt=before),
         guards=("orders.RefusedAttempt:refused_append_only",),
     ),
 )
 
-KEPT: Mapping[type[Model], str] = {
-    Order: "the books, and `(client, idempotency_key)`: without it the same request would place a second order",
-    OrderLine: "the books: what was sold, at which price",
-    Fact: "subscribers are audited against all of them, and a new one may catch up from them",
-    Product: ONE_STATE,
-    ClientSettings: ONE_STATE,
-    ClientToken: "who could place orders until when; few",
-    OperatorToken: "who could decide until when; few",
-    QueueProbe: ONE_STATE,
-    TurnRow: ONE_STATE,
-    ProcessRow: "the last 50 lives of each process, 30 days; each start removes older ones itself",
-}
+KEPT: tuple[type[Model], ...] = (
+    Order,
+    OrderLine,
+    Fact,
+    Product,
+    ClientSettings,
+    ClientToken,
+    OperatorToken,
+    QueueProbe,
+    TurnRow,
+    ProcessRow,
+)
 
 # Why the history of an order is needed whatever its age. Asked of its saga.
 NEEDED: Mapping[str, Combinable | Exists | Q] = {

@@ -48,10 +48,9 @@ def call_provider(step: Step, claim: Claim, lease: Lease) -> Receipt | StepError
     Raises DatabaseError: our own database could not serve it. The call may have been sent.
     """
     try:
-        order = claim.placed or Order.objects.get(pk=claim.order_id)
         with interruptible(), leased(lease), with_provider_of(claim.role, claim.gateway):
             crash_point("before_call", claim.order, claim.name, compensating=claim.compensating)
-            receipt = _compensate(step, order, claim) if claim.compensating else _do(step, order, claim)
+            receipt = _compensate(step, claim.placed, claim) if claim.compensating else _do(step, claim.placed, claim)
             crash_point("after_call", claim.order, claim.name, compensating=claim.compensating)
         return storable(receipt)
     except StepError as error:
@@ -138,7 +137,7 @@ def whole(step: Step, order: Order, found: Receipt, left: int | None) -> Receipt
 
 
 def _compensate(step: Step, order: Order, claim: Claim) -> Receipt | None:
-    compensation, capabilities = claim.compensation_of(order), claim.capabilities
+    compensation, capabilities = claim.compensation, claim.capabilities
     _await_what_nobody_sees(claim, capabilities)
     if capabilities is not None and not capabilities.has_keys:
         _await_what_was_tried(claim, capabilities)

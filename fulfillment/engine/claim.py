@@ -29,8 +29,7 @@ class Claim:
 
     saga: int
     epoch: int
-    order_id: int
-    order: str
+    placed: Order  # the order, as the start has read it
     name: str
     compensating: bool
     claim: uuid.UUID | None
@@ -53,15 +52,24 @@ class Claim:
     troubled: bool = False  # when it started, something had failed at its circuit, or the circuit was open
     is_probe: bool = False
     is_last: bool = False  # of its plan
-    placed: Order | None = None  # the order and its lines, as the start has read them
+
+    @property
+    def order(self) -> str:
+        return self.placed.number
+
+    @property
+    def order_id(self) -> int:
+        return self.placed.pk
 
     @property
     def circuit(self) -> str:
         """The name of its circuit. Empty: the step calls no provider."""
         return circuit.name_of(self.role, self.gateway, self.compensating)
 
-    def compensation_of(self, order: Order) -> Compensation:
-        return Compensation(key=self.key, do_key=self.do_key, receipt=self.receipt, amount_minor=self.amount_minor, currency=order.currency)
+    @property
+    def compensation(self) -> Compensation:
+        currency = self.placed.currency
+        return Compensation(key=self.key, do_key=self.do_key, receipt=self.receipt, amount_minor=self.amount_minor, currency=currency)
 
     @property
     def surely_quiet_s(self) -> float | None:

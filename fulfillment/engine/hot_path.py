@@ -134,14 +134,11 @@ def _claim_of(row: Sequence[Any], *, name: str, compensating: bool, **fence: Any
     age_s, quiet_s, compensation_quiet_s, troubled, is_probe, now, past, is_last, _ = row[10:19]
     version, role, gateway = _as_planned(name, *pinned)
     refused = json.loads(past) if past else {}
-    order = _order_of(row[19:])
     return Claim(
         **fence,
         name=name,
         compensating=compensating,
-        order_id=order.pk,
-        order=order.number,
-        placed=order,
+        placed=_order_of(row[19:]),
         key=compensation_key if compensating else do_key,
         do_key=do_key,
         tries=compensation_tries if compensating else tries,
@@ -185,7 +182,6 @@ def record_success(claim: Claim, receipt: Receipt | None) -> bool:
 
 
 def _complete(claim: Claim, receipt: Receipt) -> bool:
-    assert claim.placed is not None
     fact = _fulfilled(claim.placed)
     recorded = {"fact": fact.fact_id, "type": fact.type, "version": fact.version, "payload": Jsonb(fact.to_json())}
     row = _run(claim, "succeed_and_complete", _outcome(claim, receipt) | recorded)
@@ -242,13 +238,10 @@ def begin_local(saga_id: int, epoch: int, name: str) -> Claim | None:
     if row is None:
         return None
     version, do_key, tries, *rest = row
-    order = _order_of(rest)
     return Claim(
         saga=saga_id,
         epoch=epoch,
-        order_id=order.pk,
-        order=order.number,
-        placed=order,
+        placed=_order_of(rest),
         name=name,
         compensating=False,
         claim=None,

@@ -52,7 +52,7 @@ def _run_local(saga_id: int, epoch: int, name: str, compensating: bool) -> Recor
 
 def _run_plain(claim: Claim) -> Recorded:
     step = known(claim.name, claim.version)
-    assert step is not None and claim.placed is not None
+    assert step is not None
     receipt = step.execute(claim.placed, claim.key)
     recorded = Recorded(mine=True) if hot_path.record_local(claim, receipt) else _succeed(claim, receipt)
     crash_point("before_outcome_commit", claim.order, claim.name, compensating=False)
@@ -77,7 +77,7 @@ def _run_unusual(saga_id: int, epoch: int, name: str, compensating: bool) -> Rec
     return_waiting_time(saga, action)
     if order.status == Status.PLACED:
         set_order_status(saga, Status.PROCESSING)
-    receipt = step.compensate(order, claim.compensation_of(order)) if compensating else step.execute(order, claim.key)
+    receipt = step.compensate(order, claim.compensation) if compensating else step.execute(order, claim.key)
     recorded = succeed(saga, action, receipt, claim.tries)
     crash_point("before_outcome_commit", claim.order, name, compensating=compensating)
     return recorded
@@ -104,8 +104,7 @@ def _local_claim(saga: Saga, epoch: int, name: str, compensating: bool) -> Claim
     return Claim(
         saga=saga.pk,
         epoch=epoch,
-        order_id=saga.order_id,
-        order=saga.order.number,
+        placed=saga.order,
         name=name,
         compensating=compensating,
         claim=None,

@@ -36,7 +36,7 @@ def ask(order: Order, sandbox: SandboxProcess, settings: Any, request: pytest.Fi
         Order.objects.filter(pk=order.pk).update(payment_token=token)
         do_key = f"{order.number}:{step.name}:do:1"
         claim = Claim(
-            saga=1, epoch=1, order_id=order.pk, order=order.number, name=step.name, compensating=compensating, claim=None,
+            saga=1, epoch=1, placed=Order.objects.get(pk=order.pk), name=step.name, compensating=compensating, claim=None,
             key=f"{order.number}:{step.name}:compensate:1" if compensating else do_key, do_key=do_key, tries=1, role=step.role, gateway=gateway,
             **{"receipt": None, "amount_minor": None} | known,
         )  # fmt: skip

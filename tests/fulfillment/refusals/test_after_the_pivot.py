@@ -158,7 +158,7 @@ def start_of_the_first(saga: int) -> engine.Claim:
     """As a worker holds it that was taken over."""
     it = record(saga, "wrapping")
     return engine.Claim(
-        saga=saga, epoch=1, order_id=found(saga).order_id, order="ORD-1", name="wrapping", compensating=False, claim=None,
+        saga=saga, epoch=1, placed=found(saga).order, name="wrapping", compensating=False, claim=None,
         key=it.do_key, do_key=it.do_key, tries=1, receipt=None, amount_minor=None,
     )  # fmt: skip
 

@@ -12,6 +12,7 @@ asks for nothing until lease and lag of all tries before it are over, and until 
 import logging
 from collections.abc import Iterable
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
 
 from fulfillment.answer_checks import PARTLY_GIVEN_BACK, UNUSABLE, as_asked, as_scheduled, storable
 from fulfillment.capabilities import Blind, Capabilities
@@ -82,7 +83,7 @@ def _do(step: Step, order: Order, claim: Claim) -> Receipt:
         return receipt if capabilities is None or claim.quiet_s is None else _still_there(step, order, claim.key, receipt)
     if (found := step.resolve(order, claim.key)) is not None:
         return whole(step, order, found, step.left(order, claim.key))
-    if (quiet_s := claim.surely_quiet_s) is not None and quiet_s <= capabilities.lookup_lag_s:
+    if (quiet_s := claim.seen_to_pass(claim.quiet_s)) is not None and quiet_s <= capabilities.lookup_lag_s:
         raise Busy("The provider shows nothing under this key yet; it may still land", code=LAG)
     return as_asked(step, order, step.execute(order, claim.key))
 
@@ -90,7 +91,7 @@ def _do(step: Step, order: Order, claim: Claim) -> Receipt:
 def _await_what_nobody_sees(claim: Claim, capabilities: Capabilities | None) -> None:
     """Raises Busy: an attempt that was refused, or a try whose start was lost, may still land, so what the provider shows now does not count."""
     lag_s = capabilities.lookup_lag_s if capabilities else 0.0
-    _await_silence(claim.surely_refused_quiet_s, lag_s, "An attempt that was refused before may still land")
+    _await_silence(claim.seen_to_pass(claim.refused_quiet_s), lag_s, "An attempt that was refused before may still land")
     _await_silence(
         claim.surely_lost_quiet_s, lag_s, "The provider may have forgotten the key, and a try whose start was lost may still land"
     )
@@ -143,19 +144,13 @@ def _compensate(step: Step, order: Order, claim: Claim) -> Receipt | None:
         _await_what_was_tried(claim, capabilities)
     if capabilities is None or _is_usable(step, claim.receipt):
         return _compensate_known(step, order, compensation, claim)
-    return _compensate_blind(
-        step,
-        order,
-        Compensation(key=compensation.key, do_key=compensation.do_key, receipt=None, amount_minor=None, currency=compensation.currency),
-        claim,
-        capabilities,
-    )
+    return _compensate_blind(step, order, replace(compensation, receipt=None, amount_minor=None), claim, capabilities)
 
 
 def _await_what_was_tried(claim: Claim, capabilities: Capabilities) -> None:
     """Without keys a second try is a second compensation. Raises Busy: an earlier one may still land."""
     if claim.doubt:
-        _await_silence(claim.surely_own_quiet_s, capabilities.lookup_lag_s, "An earlier try may still land")
+        _await_silence(claim.seen_to_pass(claim.own_quiet_s), capabilities.lookup_lag_s, "An earlier try may still land")
 
 
 def _is_usable(step: Step, receipt: Receipt | None) -> bool:
@@ -192,9 +187,7 @@ def _compensate_blind(step: Step, order: Order, compensation: Compensation, clai
     if left == 0:
         return {"found_compensated": True, "amount_minor": claim.amount_minor}
     currency = found.get("currency", compensation.currency)
-    known = Compensation(
-        key=compensation.key, do_key=compensation.do_key, receipt=found, amount_minor=_amount_of(found, left), currency=currency
-    )
+    known = replace(compensation, receipt=found, amount_minor=_amount_of(found, left), currency=currency)
     compensated = as_scheduled(known, step.compensate(order, known))
     return {**(compensated or {}), "burnt": True} if burns else compensated
 

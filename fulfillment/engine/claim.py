@@ -71,20 +71,8 @@ class Claim:
         currency = self.placed.currency
         return Compensation(key=self.key, do_key=self.do_key, receipt=self.receipt, amount_minor=self.amount_minor, currency=currency)
 
-    @property
-    def surely_quiet_s(self) -> float | None:
-        """As ``quiet_s``, but at most what this process has itself seen pass: the database's clock may have been set since."""
-        return self._seen_to_pass(self.quiet_s)
-
-    @property
-    def surely_own_quiet_s(self) -> float | None:
-        return self._seen_to_pass(self.own_quiet_s)
-
-    @property
-    def surely_refused_quiet_s(self) -> float | None:
-        return self._seen_to_pass(self.refused_quiet_s)
-
-    def _seen_to_pass(self, quiet_s: float | None) -> float | None:
+    def seen_to_pass(self, quiet_s: float | None) -> float | None:
+        """``quiet_s``, but at most what this process has itself seen pass: the database's clock may have been set since."""
         return None if quiet_s is None else min(quiet_s, self.watched_s - lease_s())
 
     @property
@@ -110,7 +98,7 @@ class Claim:
         """
         if not self.key_may_be_forgotten or self.capabilities is None:
             return None
-        return self._seen_to_pass(self.age_s - self.capabilities.key_window_s)
+        return self.seen_to_pass(self.age_s - self.capabilities.key_window_s)
 
     @property
     def capabilities(self) -> Capabilities | None:

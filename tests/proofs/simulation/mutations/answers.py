@@ -42,7 +42,7 @@ def a_word_is_enough() -> contextlib.AbstractContextManager[None]:
 
 def refusal_ends_it_at_once() -> contextlib.AbstractContextManager[None]:
     """What was refused counts as never to land, so that the next attempt need not wait."""
-    return replacing(provider_call, _await_what_was_refused=lambda claim, capabilities: None)
+    return replacing(provider_call, _await_what_nobody_sees=lambda claim, capabilities: None)
 
 
 def without_keys_at_once() -> contextlib.AbstractContextManager[None]:

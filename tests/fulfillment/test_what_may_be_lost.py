@@ -15,8 +15,8 @@ from django.db import connection
 
 from fulfillment import circuit, crashpoints, engine, recovery, tasks
 from fulfillment.errors import Busy, InDoubt, Rejected, StepError, Unavailable
-from fulfillment.gateways import LOOKUP_LAG_S
 from fulfillment.gateways.lease import Lease, current_lease
+from fulfillment.gateways.sandbox import LOOKUP_LAG_S
 from fulfillment.models import Saga, StepRecord, StepState, StockLevel
 from fulfillment.provider_call import call_provider
 from fulfillment.recovery import Request, decide, version_of
@@ -230,7 +230,11 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         return {"amount_minor": order.total_minor, "currency": order.currency}
 
     def look(what: str, found: object) -> Callable[..., Any]:
-        return lambda *_: calls.append(what) or found
+        def looks(*_: object) -> object:
+            calls.append(what)
+            return found
+
+        return looks
 
     monkeypatch.setattr(Payment, "left", look("left", 0))
     monkeypatch.setattr(Payment, "resolve", look("look", None))

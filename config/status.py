@@ -11,10 +11,10 @@ from django.db import DatabaseError
 
 from config import broker, doctor
 from config.stack.commands import QUEUES
-from fulfillment import recovery
 from fulfillment.findings import numbers as core
 from orders.database import limited
 from orders.findings import FAIL, Finding, worst
+from orders.queue_probes import unanswered_for_s
 from orders.single_flight import SingleFlight
 from sideeffects import findings as side_effects
 
@@ -67,7 +67,7 @@ def numbers() -> dict[str, Any]:
     """Seconds end in ``_s``, amounts are minor units by currency. Empty where the database cannot be read; what only the side effects know is None then."""
     try:
         with limited(READ_FOR_S):
-            counted, silent = core.numbers(), recovery.unanswered_for_s()
+            counted, silent = core.numbers(), unanswered_for_s()
     except DatabaseError:
         return {}
     waiting = broker.lengths(QUEUES)

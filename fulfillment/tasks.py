@@ -31,7 +31,7 @@ from fulfillment.task_messages import MESSAGE, malformed, named_arguments
 from orders import tracing
 from orders.database import is_our_trouble
 from orders.models import Order
-from orders.queue_probes import stamp_of
+from orders.queue_probes import probe_came_out, stamp_of
 
 log = logging.getLogger(__name__)
 
@@ -83,7 +83,7 @@ def probe(*unnamed: Any, **message: Any) -> str:
     stamp = stamp_of(message["stamp"])
     if stamp is None:
         return _refuse("fulfillment.probe", "stamp is no instant with a time zone")
-    recovery.probe_came_out(message["queue"], stamp)
+    probe_came_out(message["queue"], stamp)
     return f"{message['queue']} is consumed"
 
 

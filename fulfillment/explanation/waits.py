@@ -8,9 +8,9 @@ from fulfillment.explanation.answer import A_RELEASE
 from fulfillment.explanation.endings import reason
 from fulfillment.explanation.states import ASKED, BLOCKED, SENTENCES, inside
 from fulfillment.models import Circuit, Saga, StepRecord, StepState
-from fulfillment.recovery import unanswered_for_s
 from orders.incidents import Incident
 from orders.money import money
+from orders.queue_probes import unanswered_for_s
 
 
 def silent_for_s(record: StepRecord, compensating: bool) -> float:

@@ -24,13 +24,7 @@ from fulfillment.recovery.heartbeat import HEARTBEAT_EVERY, reconciliation_is_du
 from fulfillment.recovery.incident_groups import Group, amounts, awake, groups, snoozed
 from fulfillment.recovery.inspection import inspect_saga, postpone
 from fulfillment.recovery.quarantine import ROWS_LOCKED, held_since, locked_count
-from fulfillment.recovery.queue_probes import (
-    open_incidents_of_unserved_queues,
-    probe_came_out,
-    probe_not_sent,
-    probes_due,
-    unanswered_for_s,
-)
+from fulfillment.recovery.queue_probes import QUEUES, probes
 from fulfillment.recovery.reconciliations import (
     last_reconciliation,
     not_compared_for_s,
@@ -47,6 +41,7 @@ from orders.operators import Refused
 
 __all__ = [
     "HEARTBEAT_EVERY",
+    "QUEUES",
     "ROWS_LOCKED",
     "VERBS",
     "Answer",
@@ -77,11 +72,8 @@ __all__ = [
     "move_with_the_clock",
     "not_compared_for_s",
     "not_published",
-    "open_incidents_of_unserved_queues",
     "postpone",
-    "probe_came_out",
-    "probe_not_sent",
-    "probes_due",
+    "probes",
     "reconciliation_begins",
     "reconciliation_ended",
     "reconciliation_exited",
@@ -91,7 +83,6 @@ __all__ = [
     "retry_now",
     "snoozed",
     "sweep_age_s",
-    "unanswered_for_s",
     "version_of",
     "work_off_batches",
 ]

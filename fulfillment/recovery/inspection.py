@@ -11,10 +11,11 @@ from fulfillment import engine
 from fulfillment.clock import ShopNow, furthest_s, in_seconds
 from fulfillment.engine import Launch
 from fulfillment.models import Saga
-from fulfillment.recovery import queue_probes
 from fulfillment.recovery.containment import ClockHasJumped, RowsLocked
+from fulfillment.recovery.queue_probes import QUEUES, probes
 from orders.clock_watch import ClockWatch
 from orders.durability import may_be_lost
+from orders.queue_probes import lost_before
 
 BEGIN = "SELECT set_config('lock_timeout', %s, true), set_config('idle_in_transaction_session_timeout', %s, true), shop_now()"
 WAIT_FOR_A_ROW = "500ms"
@@ -66,9 +67,9 @@ def _inspect(saga: Saga, watch: ClockWatch | None) -> Launch | None:
 def postpone(sagas: Collection[int], watch: ClockWatch | None = None) -> set[int]:
     """Those whose message may still wait in its queue are due later, in one transaction. Returns them. Raises ClockHasJumped."""
     _begin(watch, WAIT_FOR_A_ROW)
-    waits = engine.postpone_all(sagas, {queue: queue_probes.lost_before(queue) for queue in queue_probes.QUEUES})
+    waits = engine.postpone_all(sagas, {queue: lost_before(queue) for queue in QUEUES})
     for compensating in {compensating for _, compensating in waits}:
-        queue_probes.want("compensation" if compensating else "saga")
+        probes.want("compensation" if compensating else "saga")
     return {saga_id for saga_id, _ in waits}
 
 
@@ -101,4 +102,4 @@ def _may_still_wait_in_its_queue(saga: Saga) -> bool:
     at = engine.border(saga)
     if at is None or engine.is_newer(saga) or at.state != engine.ActionState.SCHEDULED or saga.cancel_requested_at:
         return False
-    return not queue_probes.proves_lost("compensation" if at.is_compensation else "saga", saga.launched_at)
+    return not probes.proves_lost("compensation" if at.is_compensation else "saga", saga.launched_at)

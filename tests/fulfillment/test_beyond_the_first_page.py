@@ -14,7 +14,7 @@ from fulfillment.circuit import Circuit, CircuitState
 from fulfillment.errors import Unavailable
 from fulfillment.models import Quarantine, Saga, StepRecord
 from fulfillment.recovery import Memory, circuits, clock_jumps, quarantine, sweep
-from orders import lowwater
+from orders import lowwater, queue_probes
 from orders.models import Order
 from orders.queue_probes import QueueProbe
 from tests.actors import AMARA
@@ -40,7 +40,7 @@ def sagas(clock: ShopClock, order: Order) -> list[int]:
     opened = [copy_of(order, f"ORD-{1000 + number}") for number in range(MANY)]
     clock.passes(60)
     QueueProbe.objects.create(queue="saga")
-    recovery.probe_came_out("saga", clock.now)
+    queue_probes.probe_came_out("saga", clock.now)
     return opened
 
 
@@ -118,7 +118,7 @@ def test_those_that_only_wait_in_their_queue_are_put_off_by_the_page(sagas: list
     assert len(asked) < 12 * pages
     assert {clock.left(at) for at in Saga.objects.values_list("wake_at", flat=True)} == {LIMITS_S["PATIENCE_S"]}
     assert set(Saga.objects.values_list("relaunches", flat=True)) == {0}
-    assert dict(recovery.probes_due()).keys() == {"saga"}
+    assert dict(recovery.probes.due()).keys() == {"saga"}
 
 
 def test_a_long_queue_is_passed_page_by_page_and_no_further_than_the_turn_lasts(sagas: list[int], clock: ShopClock) -> None:

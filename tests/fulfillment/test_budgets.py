@@ -10,8 +10,8 @@ from fulfillment.engine.compensation import turn_back
 from fulfillment.errors import Busy, InDoubt, Rejected, StepError, Unavailable
 from fulfillment.explanation import explain
 from fulfillment.models import QueueProbe, Saga, SagaState, StepRecord, StepState
-from fulfillment.recovery import queue_probes
 from fulfillment.step import Compensation, Kind, Receipt, Step
+from orders import queue_probes
 from orders.models import Incident, Order
 from tests.actors import AMARA
 from tests.fulfillment.conftest import now_due
@@ -133,13 +133,13 @@ def test_a_message_that_may_still_wait_in_its_queue_is_not_published_again(saga:
     assert recovery.inspect_saga(saga) is None
 
     assert found(saga).relaunches == 0
-    ((queue, stamp),) = recovery.probes_due()
+    ((queue, stamp),) = recovery.probes.due()
     assert queue == "saga"
-    assert recovery.probes_due() == [], "one probe is under way"
-    assert recovery.unanswered_for_s() != {}
-    recovery.probe_came_out(queue, stamp)
-    assert recovery.unanswered_for_s() == {}
-    assert not queue_probes.proves_lost("saga", stamp), "it may have been prefetched"
+    assert recovery.probes.due() == [], "one probe is under way"
+    assert queue_probes.unanswered_for_s() != {}
+    queue_probes.probe_came_out(queue, stamp)
+    assert queue_probes.unanswered_for_s() == {}
+    assert not recovery.probes.proves_lost("saga", stamp), "it may have been prefetched"
 
 
 def test_what_was_launched_before_the_newest_probe_that_came_out_is_lost(saga: int) -> None:

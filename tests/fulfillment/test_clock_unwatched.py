@@ -198,9 +198,9 @@ def test_a_stamp_of_the_future_is_not_waited_for_and_proves_nothing(db: None, se
     """Else nothing would be asked for an hour, or everything would be taken for lost."""
     QueueProbe.objects.create(queue="saga", sent_at=shop_now(), out_at=shop_now(), awaited_since=shop_now(), unanswered=1)
     set_clock(-HOUR)
-    recovery.queue_probes.want("saga")
+    recovery.probes.want("saga")
 
-    ((queue, stamp),) = recovery.probes_due()
+    ((queue, stamp),) = recovery.probes.due()
     assert queue_probes.lost_before("saga") is None
     queue_probes.probe_came_out(queue, stamp)
 

@@ -38,7 +38,7 @@ def sent(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     monkeypatch.setattr(tasks, "send_probe", send)
     monkeypatch.setattr(side_effects.probe, "apply_async", lambda **_: found.append("sideeffects"))
     monkeypatch.setattr(side_effects, "_probes", queue_probes.Probes())
-    recovery.queue_probes._of_the_sweep._wanted.clear()
+    recovery.probes._wanted.clear()
     return found
 
 
@@ -143,7 +143,7 @@ def test_an_idle_round_writes_nothing_about_it(clock: ShopClock) -> None:
     clock.passes(CORE_S + 1)
     sweep_round()
     with CaptureQueriesContext(connection) as ran:
-        recovery.open_incidents_of_unserved_queues()
+        recovery.probes.open_incidents_of_unserved(recovery.QUEUES, CORE_S)
 
     assert [query["sql"].split()[0] for query in ran] == ["SELECT", "SELECT"]
     assert QueueProbe.objects.get().queue == "saga"

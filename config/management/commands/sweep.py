@@ -15,6 +15,7 @@ from fulfillment import recovery, tasks
 from fulfillment.recovery.reconciliations import TURN
 from orders import overload
 from orders.login import throttle
+from orders.queue_probes import probe_not_sent
 from orders.turns import holder_of
 
 FORGET_LOGINS_EVERY_S = 300.0
@@ -121,14 +122,14 @@ class Sweep(Loop):
         return launched
 
     def _probes(self) -> int:
-        probes = recovery.probes_due()
+        probes = recovery.probes.due()
         for queue, stamp in probes:
             if not tasks.send_probe(queue, stamp):
-                recovery.probe_not_sent(queue)
+                probe_not_sent(queue)
         return len(probes)
 
     def _unserved_queues(self) -> int:
-        recovery.open_incidents_of_unserved_queues()
+        recovery.probes.open_incidents_of_unserved(recovery.QUEUES, settings.CORE_QUEUE_UNSERVED_LIMIT_S)
         return 0
 
     def _heartbeat(self) -> None:

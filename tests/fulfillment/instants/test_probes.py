@@ -18,10 +18,10 @@ def test_a_stamp_proves_lost_what_was_published_a_hard_limit_before_it(saga: int
     clock.passes(PATIENCE)
     assert recovery.inspect_saga(saga) is None
     clock.until(found(saga).launched_at, HARD + before_s)
-    (stamp,) = [stamp for queue, stamp in recovery.probes_due() if queue == "saga"]
+    (stamp,) = [stamp for queue, stamp in recovery.probes.due() if queue == "saga"]
     assert stamp == clock.now
     clock.passes(500)
-    recovery.probe_came_out("saga", stamp)
+    queue_probes.probe_came_out("saga", stamp)
 
     assert (recovery.inspect_saga(saga) is not None) is is_lost
 

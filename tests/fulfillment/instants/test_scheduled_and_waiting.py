@@ -8,6 +8,7 @@ from django.conf import settings
 
 from fulfillment import engine, recovery
 from fulfillment.errors import Busy, Rejected, StepError, Throttled
+from orders import queue_probes
 from orders.models import Order
 from tests.fulfillment.driving import found, paid, record, refused, start
 from tests.fulfillment.instants.conftest import (
@@ -179,7 +180,7 @@ def test_a_message_that_is_lost_again_and_again_is_published_with_patience_doubl
     for _ in range(7):
         clock.until(found(saga).wake_at, settings.TASK_HARD_LIMIT_S)
         assert recovery.inspect_saga(saga) is None, "nobody knows yet: it is asked"
-        recovery.probe_came_out("saga", dict(recovery.probes_due())["saga"])
+        queue_probes.probe_came_out("saga", dict(recovery.probes.due())["saga"])
         assert inspected_when_due(saga, clock) is not None
         assert clock.left(found(saga).launched_at) == 0
         waits.append(clock.left(found(saga).wake_at))

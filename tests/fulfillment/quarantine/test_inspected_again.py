@@ -95,7 +95,7 @@ def test_a_round_survives_whatever_goes_wrong_in_it(saga: int, monkeypatch: pyte
         raise KeyError("a bug")
 
     monkeypatch.setattr(recovery, "reconciliation_is_due", broken)
-    monkeypatch.setattr(recovery, "probes_due", broken)
+    monkeypatch.setattr(recovery.probes, "due", broken)
 
     lines = rounds(20)
 

@@ -33,7 +33,7 @@ class Sweeps:
             return "the sweep finds that a session which has just died still holds it"
         its_commit_may_be_lost = self.state.equipment.commits.may_be_lost
         sentence = self._publish_what_the_sweep_found(launch)
-        recovery.probes_due()
+        recovery.probes.due()
         self.state.equipment.commits.may_be_lost = its_commit_may_be_lost
         return sentence
 

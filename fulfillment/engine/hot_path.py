@@ -26,13 +26,12 @@ from fulfillment.engine.budget import LATE_AFTER_S, most_given_back
 from fulfillment.engine.claim import Claim
 from fulfillment.engine.pinned_plan import plan_entry
 from fulfillment.engine.position import direction
-from fulfillment.engine.progress import announce
+from fulfillment.engine.progress import announce, fulfilled
 from fulfillment.engine.transition import repeated
 from fulfillment.errors import UnknownStep
 from fulfillment.models import StepState
 from fulfillment.step import Receipt
 from fulfillment.steps import known, versions
-from orders.events import Line, OrderFulfilled
 from orders.models import Order, OrderLine
 from orders.named_sql import NamedSql, Row, columns, instance
 
@@ -182,7 +181,7 @@ def record_success(claim: Claim, receipt: Receipt | None) -> bool:
 
 
 def _complete(claim: Claim, receipt: Receipt) -> bool:
-    fact = _fulfilled(claim.placed)
+    fact = fulfilled(claim.placed)  # day and tracking number are put in by the statement
     recorded = {"fact": fact.fact_id, "type": fact.type, "version": fact.version, "payload": Jsonb(fact.to_json())}
     row = _run(claim, "succeed_and_complete", _outcome(claim, receipt) | recorded)
     if row is None:
@@ -218,14 +217,6 @@ def _outcome(claim: Claim, receipt: Receipt) -> dict[str, Any]:
         "late_after": timedelta(seconds=LATE_AFTER_S),
         "patience": timedelta(seconds=patience_s(0)),
     }
-
-
-def _fulfilled(order: Order) -> OrderFulfilled:
-    """Day and tracking number are put in by the statement."""
-    lines = tuple(Line(sku=line.sku, quantity=line.quantity, unit_price_minor=line.unit_price_minor) for line in order.lines.all())
-    return OrderFulfilled(
-        number=order.number, currency=order.currency, total_minor=order.total_minor, tracking="", fulfilled_on="", lines=lines
-    )
 
 
 # --- a local step ------------------------------------------------------------------------------------------------------------

@@ -18,7 +18,7 @@ from fulfillment.models import Saga, SagaState
 from orders import facts
 from orders.events import Line, OrderFulfilled, order_fulfilled
 from orders.incidents import IncidentKind
-from orders.models import Status
+from orders.models import Order, Status
 from orders.timeline import EntryKind
 
 
@@ -81,7 +81,10 @@ def _complete(saga: Saga) -> None:
     append_entry(saga, EntryKind.SAGA, from_state=saga.state, to_state=SagaState.COMPLETED)
     save(saga, state=SagaState.COMPLETED, wake_at=None, closed_at=ShopNow(), relaunches=0, left_since=None)
     set_order_status(saga, Status.FULFILLED, finished_at=ShopNow())
-    fact = _fulfilled(saga)
+    receipts: dict[str, Any] = {}
+    for record in saga.records.all():
+        receipts |= record.receipt or {}
+    fact = fulfilled(order, receipts.get("tracking", ""), shop_now().date().isoformat())
     facts.record(fact, order.pk, order.correlation_id)
     announce(fact)
 
@@ -91,17 +94,13 @@ def announce(fact: OrderFulfilled) -> None:
     order_fulfilled.send(Saga, fact=fact)
 
 
-def _fulfilled(saga: Saga) -> OrderFulfilled:
-    order = saga.order
-    receipts: dict[str, Any] = {}
-    for record in saga.records.all():
-        receipts |= record.receipt or {}
+def fulfilled(order: Order, tracking: str = "", fulfilled_on: str = "") -> OrderFulfilled:
     lines = tuple(Line(sku=line.sku, quantity=line.quantity, unit_price_minor=line.unit_price_minor) for line in order.lines.all())
     return OrderFulfilled(
         number=order.number,
         currency=order.currency,
         total_minor=order.total_minor,
-        tracking=receipts.get("tracking", ""),
-        fulfilled_on=shop_now().date().isoformat(),
+        tracking=tracking,
+        fulfilled_on=fulfilled_on,
         lines=lines,
     )

@@ -4,10 +4,10 @@ Each transition takes the saga's row lock, checks the fencing token (``claim`` s
 docs/semantics.md lists the transitions; tests/proofs/model searches them.
 
 Read in this order. ``creation`` opens a saga. ``tries`` starts a step and records its outcome, ``outcomes`` writes it, ``local_steps`` does both at once on our
-own rows. ``progress`` schedules the next step, ``compensation`` goes back. ``resumption`` is what an errback and the sweep do, ``cancellation`` a cancel,
-``operator_actions`` a person, ``restore`` a restored backup. ``circuit_holds``, ``circuit_probes``, ``database_trouble``, ``rolling_deploys`` and ``backlog`` are
-the five reasons to wait; ``budget`` says for how long. ``escalation`` stops a saga and notifies a person. Below them: ``attempt_keys``, ``claim``, ``launch``,
-``position``, ``pinned_plan``, ``action`` and ``journal``, which has the rows.
+own rows; ``hot_path`` does the same in one statement each, where nothing is unusual. ``progress`` schedules the next step, ``compensation`` goes back.
+``resumption`` is what an errback and the sweep do, ``cancellation`` a cancel, ``operator_actions`` a person, ``restore`` a restored backup. ``circuit_holds``,
+``circuit_probes``, ``database_trouble``, ``rolling_deploys`` and ``backlog`` are the five reasons to wait; ``budget`` says for how long. ``escalation`` stops a
+saga and notifies a person. Below them: ``attempt_keys``, ``claim``, ``launch``, ``position``, ``pinned_plan``, ``action`` and ``journal``, which has the rows.
 
 Note: who writes the journal. The engine alone creates and writes rows of ``Saga``, ``StepRecord`` and ``PastAttempt``, also in its statements
 (``fulfillment/queries.sql``), except for instants and launch counts that recovery moves, and for a customer's name that erasure replaces; nobody deletes one.

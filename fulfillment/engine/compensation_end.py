@@ -7,7 +7,7 @@ from fulfillment import ledger
 from fulfillment.clock import ShopNow
 from fulfillment.engine.action import Action, ActionState
 from fulfillment.engine.escalation import park
-from fulfillment.engine.journal import append_entry, move, save, set_order_status
+from fulfillment.engine.journal import append_entry, because, move, save, set_order_status
 from fulfillment.engine.pinned_plan import planned
 from fulfillment.engine.position import compensations
 from fulfillment.engine.rolling_deploys import leave_what_follows, may_end
@@ -16,7 +16,6 @@ from fulfillment.models import Saga, SagaState
 from orders.incidents import IncidentKind
 from orders.models import Status
 from orders.money import money
-from orders.text import sanitized
 from orders.timeline import EntryKind
 
 # Codes of a compensation that has ended, and after which a person must say where the money is.
@@ -76,13 +75,5 @@ def _was_paid_another_way(saga: Saga, action: Action) -> bool:
 
 def _park_with_money(saga: Saga, action: Action, code: str, message: str) -> None:
     """The compensation of this step counts as failed, and a person says where the money is."""
-    move(
-        saga,
-        action,
-        ActionState.REJECTED,
-        claim=None,
-        error_code=code,
-        error_message=sanitized(message, 300),
-        detail={"message": message},
-    )
+    move(saga, action, ActionState.REJECTED, claim=None, **because(code, message))
     park_failed(saga, action)

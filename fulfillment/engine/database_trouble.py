@@ -6,13 +6,12 @@ the database does.
 
 import uuid
 from datetime import timedelta
-from typing import Any
 
 from fulfillment.clock import backoff_s, in_seconds, shop_now
 from fulfillment.engine.action import STEP_STATES, Action, ActionState
 from fulfillment.engine.budget import give_time, try_given_back
 from fulfillment.engine.escalation import open_saga_incident
-from fulfillment.engine.journal import locking, move, save
+from fulfillment.engine.journal import because, locking, move, save
 from fulfillment.engine.position import border
 from fulfillment.engine.transition import transition
 from fulfillment.errors import OWN_DATABASE
@@ -50,11 +49,11 @@ def put_off(saga_id: int, epoch: int, name: str, compensating: bool, claim: uuid
 
 def _mark(saga: Saga, action: Action, message: str) -> None:
     """One line of history, however often it is put off."""
-    error_columns: dict[str, Any] = {"error_code": OWN_DATABASE, "error_message": message, "detail": {"message": message}}
+    why = because(OWN_DATABASE, message)
     if action.state == ActionState.STARTED:
-        move(saga, action, ActionState.IN_DOUBT, claim=None, **error_columns, **try_given_back(action))
+        move(saga, action, ActionState.IN_DOUBT, claim=None, **why, **try_given_back(action))
     elif action.error_code != OWN_DATABASE:
-        move(saga, action, ActionState.SCHEDULED, **error_columns)
+        move(saga, action, ActionState.SCHEDULED, **why)
 
 
 def is_put_off(action: Action) -> bool:

@@ -15,7 +15,7 @@ from fulfillment.engine.claim import Claim, Recorded, action_of
 from fulfillment.engine.compensation import park_compensation, turn_back
 from fulfillment.engine.database_trouble import goes_on
 from fulfillment.engine.escalation import park
-from fulfillment.engine.journal import change, move, save
+from fulfillment.engine.journal import because, change, move, save
 from fulfillment.engine.launch import launch_of
 from fulfillment.engine.position import pivot_succeeded
 from fulfillment.errors import Differs
@@ -29,8 +29,7 @@ def record_difference(saga: Saga, claim: Claim, error: Differs) -> Recorded:
     action = action_of(saga, claim)
     goes_on(saga, action)
     was_answered(saga, claim)
-    columns: dict[str, Any] = {"error_code": error.code, "error_message": str(error), "detail": {"message": str(error)}}
-    columns |= {"claim": None, "waits": 0, "outcome_at": ShopNow()}
+    columns = because(error.code, str(error)) | {"claim": None, "waits": 0, "outcome_at": ShopNow()}
     return (_compensate if action.is_compensation else _do)(saga, action, error, columns)
 
 

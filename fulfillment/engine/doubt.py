@@ -3,7 +3,7 @@
 from typing import Any
 
 from fulfillment.engine.action import Action, ActionState
-from fulfillment.engine.journal import move, save
+from fulfillment.engine.journal import because, move, save
 from fulfillment.models import Saga
 
 STOPPED = "The worker stopped before an answer came"
@@ -12,7 +12,5 @@ STOPPED = "The worker stopped before an answer came"
 def put_in_doubt(saga: Saga, action: Action, columns: dict[str, Any]) -> None:
     """Under a new epoch: whoever may still run this try is fenced. ``columns``: what else changes on the action."""
     saga.epoch += 1
-    move(
-        saga, action, ActionState.IN_DOUBT, **columns, claim=None, error_code="stopped", error_message=STOPPED, detail={"message": STOPPED}
-    )
+    move(saga, action, ActionState.IN_DOUBT, **columns, claim=None, **because("stopped", STOPPED))
     save(saga, epoch=saga.epoch)

@@ -1,7 +1,6 @@
 """The journal's rows: how a saga is locked, and the functions by which transitions write a saga, a step's record, or a line of history.
 
-Every transition takes the saga's row lock first. So no two transitions can deadlock. Rows are created in ``creation`` and ``attempt_keys``. Two transitions are one
-SQL statement each: the start of a try (``tries``), and what a backlog postpones (``backlog``).
+Every transition takes the saga's row lock first. So no two transitions can deadlock.
 
 Note: saga isolation. The row lock, and the fencing token that is compared under it, prevent the lost update of a journal. Where a dirty read or a fuzzy read can
 happen, and what prevents it: docs/semantics.md#isolation-between-sagas-anomalies-and-countermeasures.
@@ -12,9 +11,10 @@ from typing import Any
 from django.db import models
 
 from fulfillment.engine.action import Action, ActionState
-from fulfillment.errors import UnknownStep
+from fulfillment.errors import LONGEST_MESSAGE, UnknownStep
 from fulfillment.models import Saga, StepRecord
 from orders.models import Order, Status
+from orders.text import sanitized
 from orders.timeline import EntryKind, TimelineEntry
 
 
@@ -45,6 +45,11 @@ def move(saga: Saga, action: Action, to: ActionState, *, detail: dict[str, Any] 
     code, state = changes.get("error_code", ""), action.named(to)
     append_entry(saga, EntryKind.STEP, name=action.name, from_state=action.record.state, to_state=state, code=code, detail=detail or {})
     change(action, state=state, **changes)
+
+
+def because(code: str, message: str) -> dict[str, Any]:
+    """Columns of an action: why it is in the state that ``move`` writes. The history says the same."""
+    return {"error_code": code, "error_message": sanitized(message, LONGEST_MESSAGE), "detail": {"message": message}}
 
 
 def change(action: Action, **changes: Any) -> None:

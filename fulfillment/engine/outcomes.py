@@ -15,7 +15,7 @@ from fulfillment.engine.claim import Claim, Recorded, action_of
 from fulfillment.engine.compensation import park_compensation, turn_back
 from fulfillment.engine.database_trouble import goes_on
 from fulfillment.engine.differing_answers import fix_anew, record_difference
-from fulfillment.engine.journal import append_entry, move, save
+from fulfillment.engine.journal import append_entry, because, move, save
 from fulfillment.engine.launch import launch_of
 from fulfillment.engine.pinned_plan import is_newer, is_pivot
 from fulfillment.engine.position import cancel_is_due
@@ -33,7 +33,7 @@ def succeed(saga: Saga, action: Action, receipt: Receipt | None, tries: int) -> 
     if saga.held_by:
         release(saga, action, ANSWERS_AGAIN)
     saga.relaunches = 0
-    (_enter_refund if action.is_compensation else _enter_capture)(saga, action, receipt or {})
+    (_enter_given_back if action.is_compensation else _enter_capture)(saga, action, receipt or {})
     over: dict[str, Any] = {"tries": tries, "waits": 0, "claim": None, "outcome_at": ShopNow(), "error_code": "", "error_message": ""}
     move(saga, action, ActionState.SUCCEEDED, **over, receipt=receipt)
     if cancel_is_due(saga):
@@ -61,7 +61,7 @@ def _enter_capture(saga: Saga, action: Action, receipt: Receipt) -> None:
         ledger.enter(saga.order_id, action.name, LedgerEntry.Operation.CAPTURED, action.key, amount)
 
 
-def _enter_refund(saga: Saga, action: Action, receipt: Receipt) -> None:
+def _enter_given_back(saga: Saga, action: Action, receipt: Receipt) -> None:
     """Enter what a compensation gave back. A blind one may give back what was never known to be captured: then the capture is entered too."""
     amount = receipt.get("amount_minor") or 0
     if receipt.get("currency", saga.order.currency) != saga.order.currency:
@@ -85,8 +85,7 @@ def fail(saga: Saga, claim: Claim, error: StepError) -> Recorded:
     waits = action.waits + 1 if waits_only else 0
     counted: dict[str, Any] = {"tries": tries, "waits": waits, "doubt": action.doubt or isinstance(error, InDoubt), **refusal_of(error)}
     counted |= nothing_was_sent(claim, action) if error.code == LAG else {}
-    error_columns: dict[str, Any] = {"error_code": error.code, "error_message": str(error), "detail": {"message": str(error)}}
-    move(saga, action, state, **counted, claim=None, outcome_at=ShopNow(), **error_columns)
+    move(saga, action, state, **counted, claim=None, outcome_at=ShopNow(), **because(error.code, str(error)))
     if isinstance(error, Changed):
         fix_anew(saga, action, f"{action.key}:elsewhere", error.given_back_minor)
     if state is ActionState.REJECTED and action.is_compensation:

@@ -34,7 +34,7 @@ EXPLAINED_AT_ONCE = (
     "lost update", "dirty read", "fuzzy read", "circuit breaker", "compensation",
 )  # fmt: skip
 HEADINGS = ["Symptom", "What it means", "What to check", "Choices", "Never", "Over when"]
-WRITTEN_CODE = re.compile(r'code="(\w+)"')
+WRITTEN_CODE = re.compile(r'(?:code=|because\()"(\w+)"')
 
 
 def page(name: str) -> str:

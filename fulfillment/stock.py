@@ -5,16 +5,13 @@ pieces twice. A fuzzy read is possible before anything is reserved. Each case: d
 """
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import ClassVar
 
 import pgtrigger
 from django.db import models
 from django.db.models import Exists, F, OuterRef
 
-from orders.named_sql import NamedSql
-
-QUERIES = NamedSql(Path(__file__).with_name("queries.sql"))
+from fulfillment.named_statements import SQL
 
 
 class StockLevel(models.Model):
@@ -110,7 +107,7 @@ def reserve(order_number: str, quantities: Mapping[str, int]) -> list[int]:
 
     Levels are locked sorted by SKU, so that two orders never wait for each other.
     """
-    row = QUERIES.row("reserve", {"order": order_number, "skus": list(quantities), "quantities": list(quantities.values())})
+    row = SQL.row("reserve", {"order": order_number, "skus": list(quantities), "quantities": list(quantities.values())})
     assert row is not None
     short, ids = row
     if short is not None:

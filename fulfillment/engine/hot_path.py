@@ -3,13 +3,11 @@
 What is unusual changes nothing here, and is told by None or False: then the transition is made by the readable code (``outcomes``, ``local_steps``).
 """
 
-import functools
 import json
 import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
 
 from django.conf import settings
@@ -30,38 +28,18 @@ from fulfillment.engine.progress import announce, fulfilled
 from fulfillment.engine.transition import repeated
 from fulfillment.errors import UnknownStep
 from fulfillment.models import StepState
+from fulfillment.named_statements import SQL, order_of
 from fulfillment.step import Receipt
 from fulfillment.steps import known, versions
-from orders.models import Order, OrderLine
-from orders.named_sql import NamedSql, Row, columns, instance
-
-# --- the order that a statement returns --------------------------------------------------------------------------------------
-
-LINES = """(SELECT jsonb_agg(jsonb_build_array(l.id, l.sku, l.name, l.quantity, l.unit_price_minor) ORDER BY l.id)::text
-    FROM orders_orderline AS l WHERE l.order_id = o.id)"""
-LINE_FIELDS = ("id", "sku", "name", "quantity", "unit_price_minor")
-
-
-@functools.cache
-def _queries() -> NamedSql:
-    return NamedSql(Path(__file__).parents[1] / "queries.sql", {"order": f"{columns(Order, 'o')}, {LINES}"})
-
-
-def _order_of(values: Sequence[Any]) -> Order:
-    """What ``{order}`` has returned. Its lines are read already."""
-    order = instance(Order, values[:-1])
-    found = OrderLine.objects.all()
-    found._result_cache = [OrderLine(order=order, **dict(zip(LINE_FIELDS, line, strict=True))) for line in json.loads(values[-1] or "[]")]
-    order._prefetched_objects_cache = {"lines": found}  # type: ignore[attr-defined]
-    return order
-
+from orders.models import Order
+from orders.named_sql import Row
 
 # --- a saga is opened --------------------------------------------------------------------------------------------------------
 
 
 def open_saga(order: Order, nonce: str, plan: list[dict[str, Any]], keys: list[str]) -> int:
     """In the caller's transaction, which creates the order. ``keys``: of each step of the plan. Returns the saga's id."""
-    row = _queries().row(
+    row = SQL.row(
         "open_saga",
         {
             "order": order.pk,
@@ -87,7 +65,7 @@ def open_saga(order: Order, nonce: str, plan: list[dict[str, Any]], keys: list[s
 def start(saga_id: int, epoch: int, name: str, compensating: bool) -> Claim | None:
     """None: the saga does not wait for this step, in this direction, under this epoch. Raises UnknownStep: this code does not serve it as the plan needs it."""
     claim = uuid.uuid4()
-    row = _queries().row(
+    row = SQL.row(
         "start",
         {
             "saga": saga_id,
@@ -137,7 +115,7 @@ def _claim_of(row: Sequence[Any], *, name: str, compensating: bool, **fence: Any
         **fence,
         name=name,
         compensating=compensating,
-        placed=_order_of(row[19:]),
+        placed=order_of(row[19:]),
         key=compensation_key if compensating else do_key,
         do_key=do_key,
         tries=compensation_tries if compensating else tries,
@@ -195,9 +173,9 @@ def _complete(claim: Claim, receipt: Receipt) -> bool:
 def _run(claim: Claim, name: str, values: Mapping[str, Any]) -> Row | None:
     """Where crash points are armed, there is one between the statement and its commit."""
     if not are_armed():
-        return _queries().row(name, values)
+        return SQL.row(name, values)
     with transaction.atomic():
-        row = _queries().row(name, values)
+        row = SQL.row(name, values)
         if row is not None:
             crash_point("before_outcome_commit", claim.order, claim.name, compensating=claim.compensating)
         return row
@@ -225,14 +203,14 @@ def _outcome(claim: Claim, receipt: Receipt) -> dict[str, Any]:
 def begin_local(saga_id: int, epoch: int, name: str) -> Claim | None:
     """In the caller's transaction: saga and record are locked, and the step may be worked on. None: something is unusual."""
     values = {"saga": saga_id, "epoch": epoch, "name": name, "versions": versions(name)}
-    row = _queries().row("begin_local", values | {"release": RELEASE, "late_after": timedelta(seconds=LATE_AFTER_S)})
+    row = SQL.row("begin_local", values | {"release": RELEASE, "late_after": timedelta(seconds=LATE_AFTER_S)})
     if row is None:
         return None
     version, do_key, tries, *rest = row
     return Claim(
         saga=saga_id,
         epoch=epoch,
-        placed=_order_of(rest),
+        placed=order_of(rest),
         name=name,
         compensating=False,
         claim=None,
@@ -247,4 +225,4 @@ def begin_local(saga_id: int, epoch: int, name: str) -> Claim | None:
 
 def record_local(claim: Claim, receipt: Receipt) -> bool:
     """In the transaction of its work. False: nothing was changed."""
-    return _queries().row("succeed_and_schedule", _outcome(claim, receipt)) is not None
+    return SQL.row("succeed_and_schedule", _outcome(claim, receipt)) is not None

@@ -11,11 +11,11 @@ from django.db.models import Exists, F, OuterRef, Q
 from fulfillment.clock import furthest_s, in_seconds, patience_s, shop_now
 from fulfillment.engine import Launch
 from fulfillment.models import DUE_FROM_LAG_S, Quarantine, Saga
+from fulfillment.named_statements import SQL
 from fulfillment.recovery import quarantine
 from fulfillment.recovery.containment import Due, contained, ends_the_connection
 from fulfillment.recovery.inspection import WAIT_BRIEFLY, WAIT_FOR_A_ROW, inspect_saga, is_due, move_up, postpone
 from fulfillment.recovery.sweep_memory import Memory
-from fulfillment.stock import QUERIES
 from orders.clock_watch import ClockWatch
 from orders.database import is_unusable
 from orders.durability import may_be_lost
@@ -51,7 +51,7 @@ def due(may_go_on: Callable[[], bool] = lambda: True, memory: Memory | None = No
 def anything_due(memory: Memory) -> bool:
     """Whether a round would find something now. One statement, for a shop in which nothing happens."""
     since = memory.mark.since
-    row = QUERIES.row("anything_due", {"since": since or "-infinity", "furthest": timedelta(seconds=furthest_s())})
+    row = SQL.row("anything_due", {"since": since or "-infinity", "furthest": timedelta(seconds=furthest_s())})
     return bool(memory.aside) or row == (True,)
 
 

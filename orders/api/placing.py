@@ -29,14 +29,14 @@ from orders.named_sql import NamedSql, columns, instance
 from orders.numbers import ARE_NOT_TAKEN, NEXT_NUMBER, OrdersAreNotTaken, ShopIsOverloaded, why_not_taken
 from orders.pseudonyms import FORGOTTEN
 
-QUERIES = Path(__file__).with_name("queries.sql")
+FILE = Path(__file__).with_name("queries.sql")
 FRAGMENTS = {
     "is_kept": stock.IS_KEPT,
     "next_number": NEXT_NUMBER,
     "are_not_taken": ARE_NOT_TAKEN,
     "order": columns(Order, "placed"),
 }
-SQL = NamedSql(QUERIES, FRAGMENTS)
+SQL = NamedSql(FILE, FRAGMENTS)
 RETRY_AFTER_OVERLOAD_S = 10  # a queue is not worked off in two seconds
 MAX_KEY = 255
 # What ``key_of`` takes: visible at both ends, and not an empty pair of quotes.

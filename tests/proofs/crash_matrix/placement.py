@@ -47,7 +47,7 @@ def _place(number: str, body: dict[str, Any], key: str, pins: dict[str, str]) ->
     os.setsid()  # a crash point may kill its whole group
     for role, name in pins.items():
         setattr(settings, ROLES[role].setting, name)
-    vars(placing)["SQL"] = NamedSql(placing.QUERIES, placing.FRAGMENTS | {"next_number": f"'{number}'"})
+    vars(placing)["SQL"] = NamedSql(placing.FILE, placing.FRAGMENTS | {"next_number": f"'{number}'"})
     wanted = RequestedOrder(data=body)
     wanted.is_valid(raise_exception=True)
     placing.place(User.objects.get(username=CLIENT), key, wanted.validated_data, uuid.uuid4().hex)

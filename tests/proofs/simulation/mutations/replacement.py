@@ -5,6 +5,7 @@ from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 from fulfillment.engine import hot_path
+from fulfillment.named_statements import SQL
 
 
 @contextmanager
@@ -20,7 +21,7 @@ def replacing(module: Any, **functions: Any) -> Iterator[None]:
 @contextmanager
 def edited(statement: str, was: str, instead: str) -> Iterator[None]:
     """In the block, this text of a statement of the hot path is another one."""
-    statements = vars(hot_path._queries())["_statements"]
+    statements = vars(SQL)["_statements"]
     text = statements[statement]
     assert was in text, f"{statement} does not say {was!r}"
     statements[statement] = text.replace(was, instead)

@@ -1,7 +1,6 @@
 """Promise: a message that nobody may handle costs one line in a log: the worker lives, what waits behind it is handled, and it never comes back."""
 
-import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -12,23 +11,12 @@ import pytest
 from kombu.exceptions import OperationalError
 
 from config.consumer import refusal
-from tests.config.bare import QUEUES, Broker, RabbitBroker, Worker, running, until_logged
-from tests.debian import needed
+from tests.config.bare import QUEUES, Broker, Worker, running, until_logged
 from tests.proofs.black_box.waiting import wait_for
-from tests.proofs.crash_matrix import rabbitmq
 from tests.proofs.storms.poison import BROADCASTS, ENVELOPES, MESSAGES, Message, whole
 
 pytestmark = pytest.mark.django_db(transaction=True)
 REFUSED = "Message refused on queue"
-
-
-@pytest.fixture(scope="module", params=["valkey", "rabbitmq"])
-def broker(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
-    if request.param == "rabbitmq":
-        needed(lambda: rabbitmq.SERVER.exists() and shutil.which("erl"), "rabbitmq-server", "RabbitMQ")
-    one = (RabbitBroker if request.param == "rabbitmq" else Broker)(tmp_path_factory.mktemp("broker"))
-    yield one
-    one.end()
 
 
 @pytest.fixture
@@ -40,31 +28,30 @@ def worker(broker: Broker, tmp_path: Path) -> Iterator[Worker]:
 
 def test_whatever_is_in_a_message_it_is_refused_once(broker: Broker, worker: Worker) -> None:
     """Every kind on every queue: each is one line of the log, and no process of the worker has died."""
-    before = worker.pids()
 
-    for queue in QUEUES:
+    def put(queue: str) -> None:
         for message in MESSAGES.values():
             broker.put(queue, message)
-        worker.handles(queue, 30)
-    until_logged()
 
-    assert {queue: len(worker.lines(f"{REFUSED} {queue}:")) for queue in QUEUES} == dict.fromkeys(QUEUES, len(MESSAGES))
-    assert worker.lines("Traceback") == []
-    assert worker.pids() == before
-    wait_for(lambda: broker.left() == 0, 5)
+    each_is_refused_once(broker, worker, put, len(MESSAGES))
 
 
 @pytest.mark.parametrize("broker", ["valkey"], indirect=True)
 def test_what_is_no_message_at_all_is_refused_once(broker: Broker, worker: Worker) -> None:
     """On Valkey anybody may put any bytes into a queue."""
+    each_is_refused_once(broker, worker, lambda queue: broker.client.lpush(queue, *ENVELOPES.values()), len(ENVELOPES))
+
+
+def each_is_refused_once(broker: Broker, worker: Worker, put: Callable[[str], object], count: int) -> None:
+    """``put``: puts so many into a queue."""
     before = worker.pids()
 
     for queue in QUEUES:
-        broker.client.lpush(queue, *ENVELOPES.values())
+        put(queue)
         worker.handles(queue, 30)
     until_logged()
 
-    assert {queue: len(worker.lines(f"{REFUSED} {queue}:")) for queue in QUEUES} == dict.fromkeys(QUEUES, len(ENVELOPES))
+    assert {queue: len(worker.lines(f"{REFUSED} {queue}:")) for queue in QUEUES} == dict.fromkeys(QUEUES, count)
     assert worker.lines("Traceback") == []
     assert worker.pids() == before
     wait_for(lambda: broker.left() == 0, 5)

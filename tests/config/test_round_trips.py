@@ -2,7 +2,6 @@
 
 import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -17,11 +16,9 @@ import pytest
 
 from config.consumer.consumer import EVENTS_EVERY_S
 from fulfillment.models import QueueProbe
-from tests.config.bare import Broker, RabbitBroker, Worker, running, variables
-from tests.debian import needed
+from tests.config.bare import Broker, Worker, running, variables
 from tests.engines import ROOT
 from tests.proofs.black_box.waiting import wait_for
-from tests.proofs.crash_matrix import rabbitmq
 from tests.proofs.storms.poison import EMBED, Message
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.processes]
@@ -51,15 +48,6 @@ round_trips = 0
 left = tasks.publish(messages())
 print(round_trips, len(left))
 """
-
-
-@pytest.fixture(scope="module", params=["valkey", "rabbitmq"])
-def broker(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
-    if request.param == "rabbitmq":
-        needed(lambda: rabbitmq.SERVER.exists() and shutil.which("erl"), "rabbitmq-server", "RabbitMQ")
-    one = (RabbitBroker if request.param == "rabbitmq" else Broker)(tmp_path_factory.mktemp("broker"))
-    yield one
-    one.end()
 
 
 only_valkey = pytest.mark.parametrize("broker", ["valkey"], indirect=True)

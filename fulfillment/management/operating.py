@@ -5,6 +5,7 @@ import os
 import sys
 import warnings
 from argparse import ArgumentTypeError
+from collections.abc import Callable
 from datetime import UTC, datetime
 from getpass import GetPassWarning, getpass
 from typing import Any, NoReturn
@@ -13,6 +14,7 @@ from django.conf import settings
 from django.core.management.base import BaseCommand, CommandParser
 from django.core.serializers.json import DjangoJSONEncoder
 from django.db import ProgrammingError
+from django.db.models import QuerySet
 
 from orders import operators, refusals
 from orders.incidents import Incident
@@ -23,6 +25,7 @@ from orders.refusals import RefusedAttempt
 from orders.text import sanitized
 
 WRONG_USAGE = 2
+SHOWN = 50  # rows of a list
 PLACEHOLDERS = ("", "…", "...")
 NOBODY = "Who decides? Put your operator token into OPERATOR_TOKEN, or run this on a terminal, which asks for it. `manage.py operator_token create NAME` makes one."
 
@@ -54,6 +57,28 @@ class OperatorCommand(BaseCommand):
 
     def write_json(self, document: Any) -> None:
         self.stdout.write(json.dumps(document, cls=DjangoJSONEncoder, ensure_ascii=False))
+
+    def write_newest(
+        self, options: dict[str, Any], rows: QuerySet[Any], *, name: str, row: Callable[[Any], Any], line: Callable[[Any], str], none: str
+    ) -> None:
+        """The first of ``rows``, and whether there are more. ``none``: what to say if there is no row."""
+        shown = list(rows[: SHOWN + 1])
+        if options["json"]:
+            self.write_json({name: [row(one) for one in shown[:SHOWN]], "more": len(shown) > SHOWN})
+            return
+        self.write_lines(*map(line, shown[:SHOWN]))
+        if not shown:
+            self.write_lines(none)
+        elif len(shown) > SHOWN:
+            self.write_lines(f"The newest {SHOWN} are shown; there are more.")
+
+
+class OrderCommand(OperatorCommand):
+    """About one order, whose number comes first."""
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        super().add_arguments(parser)
+        parser.add_argument("order", type=order_number, help="its number, like ORD-1043")
 
 
 def authenticated(verb: str) -> Actor:

@@ -12,7 +12,6 @@ from sideeffects.dead_letters import DeliveryGroup
 from sideeffects.models import Delivery, DeliveryState
 
 FILTERS = ("subscriber", "state", "error", "order")
-SHOWN = 50
 
 
 class Command(OperatorCommand):
@@ -57,15 +56,8 @@ class Command(OperatorCommand):
 
     def _list(self, options: dict[str, Any]) -> None:
         found = dead_letters.chosen(**{name: options[name] for name in FILTERS})
-        shown = list(found[: SHOWN + 1])
-        if options["json"]:
-            self.write_json({"deliveries": [_as_json(delivery) for delivery in shown[:SHOWN]], "more": len(shown) > SHOWN})
-            return
-        self.write_lines(*map(_line, shown[:SHOWN]))
-        if not shown:
-            self.write_lines("There is no such delivery. Of a fact that nobody has begun to deliver there is none yet.")
-        elif len(shown) > SHOWN:
-            self.write_lines(f"The newest {SHOWN} are shown; there are more.")
+        nothing = "There is no such delivery. Of a fact that nobody has begun to deliver there is none yet."
+        self.write_newest(options, found, name="deliveries", row=_as_json, line=_line, none=nothing)
 
     def _discard(self, options: dict[str, Any]) -> None:
         if not options["reason"]:

@@ -13,9 +13,9 @@ import httpx
 from django.conf import settings
 from django.core.management.base import BaseCommand
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
+from config.management.progress import bars
 from config.stack import demo_stories
 from config.stack.demo_stories import STORIES, Placed
 from config.stack.errors import StackError
@@ -105,8 +105,7 @@ class Demo:
 
     @contextmanager
     def _progress(self, what: str, total: int) -> Iterator[Any]:
-        columns = (TextColumn("{task.description:22}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())
-        with Progress(*columns, console=self.console) as progress:
+        with bars(self.console) as progress:
             bar = progress.add_task(what, total=total)
             yield lambda done: progress.update(bar, completed=done)
 

@@ -7,11 +7,11 @@ from django.core.management.base import CommandParser
 
 from fulfillment import recovery
 from fulfillment.explanation import explain
-from fulfillment.management.operating import OperatorCommand, authenticated, find_order, instant, order_number, words
+from fulfillment.management.operating import OrderCommand, authenticated, find_order, instant, words
 from fulfillment.recovery import VERBS, Request
 
 
-class Command(OperatorCommand):
+class Command(OrderCommand):
     help = (
         "Decide about an order, as `manage.py why` offers it. Your operator token says who you are, in OPERATOR_TOKEN or typed when asked. "
         'Example: manage.py decide ORD-1043 retry --version 5120 --reason "the provider is back"'
@@ -23,7 +23,6 @@ class Command(OperatorCommand):
 
     def add_arguments(self, parser: CommandParser) -> None:
         super().add_arguments(parser)
-        parser.add_argument("order", type=order_number, help="its number, like ORD-1043")
         parser.add_argument("verb", choices=sorted(VERBS), help="what to do; `manage.py why` shows which are legal")
         parser.add_argument("--version", type=int, required=True, help="the order's version that you have seen")
         parser.add_argument("--reason", type=words, help="why, for whoever reads it later; most verbs need one")

@@ -7,8 +7,6 @@ from django.core.management.base import CommandParser
 from fulfillment.management.operating import OperatorCommand, attempt_as_json
 from orders.refusals import RefusedAttempt
 
-SHOWN = 50
-
 
 class Command(OperatorCommand):
     help = (
@@ -23,15 +21,7 @@ class Command(OperatorCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         wanted = {"actor": options["user"], "subject": options["subject"]}
         found = RefusedAttempt.objects.filter(**{name: value for name, value in wanted.items() if value})
-        shown = list(found[: SHOWN + 1])
-        if options["json"]:
-            self.write_json({"refused": [attempt_as_json(attempt) for attempt in shown[:SHOWN]], "more": len(shown) > SHOWN})
-            return
-        self.write_lines(*map(_line, shown[:SHOWN]))
-        if not shown:
-            self.write_lines("Nothing was refused.")
-        elif len(shown) > SHOWN:
-            self.write_lines(f"The newest {SHOWN} are shown; there are more.")
+        self.write_newest(options, found, name="refused", row=attempt_as_json, line=_line, none="Nothing was refused.")
 
 
 def _line(attempt: RefusedAttempt) -> str:

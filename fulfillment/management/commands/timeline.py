@@ -2,9 +2,7 @@
 
 from typing import Any
 
-from django.core.management.base import CommandParser
-
-from fulfillment.management.operating import OperatorCommand, attempt_as_json, find_order, order_number
+from fulfillment.management.operating import OrderCommand, attempt_as_json, find_order
 from fulfillment.models import Saga
 from orders.refusals import RefusedAttempt
 from orders.timeline import TimelineEntry, sentence
@@ -12,12 +10,8 @@ from orders.timeline import TimelineEntry, sentence
 COLUMNS = ("id", "at", "kind", "name", "from_state", "to_state", "epoch", "code", "actor", "detail")
 
 
-class Command(OperatorCommand):
+class Command(OrderCommand):
     help = "Show the history of an order, people's decisions included. Example: manage.py timeline ORD-1043"
-
-    def add_arguments(self, parser: CommandParser) -> None:
-        super().add_arguments(parser)
-        parser.add_argument("order", type=order_number, help="its number, like ORD-1043")
 
     def handle(self, *args: Any, **options: Any) -> None:
         order = find_order(options["order"])

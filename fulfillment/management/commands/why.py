@@ -4,21 +4,15 @@ from collections.abc import Iterator
 from datetime import datetime
 from typing import Any
 
-from django.core.management.base import CommandParser
-
 from fulfillment.explanation import Explanation, explain
-from fulfillment.management.operating import OperatorCommand, find_order, incident_as_json, order_number
+from fulfillment.management.operating import OrderCommand, find_order, incident_as_json
 from fulfillment.recovery import Choice
 from orders.incidents import Incident
 from orders.money import money
 
 
-class Command(OperatorCommand):
+class Command(OrderCommand):
     help = "Say why an order is where it is, and what may be decided about it. Example: manage.py why ORD-1043"
-
-    def add_arguments(self, parser: CommandParser) -> None:
-        super().add_arguments(parser)
-        parser.add_argument("order", type=order_number, help="its number, like ORD-1043")
 
     def handle(self, *args: Any, **options: Any) -> None:
         order = find_order(options["order"])

@@ -31,7 +31,7 @@ from fulfillment.engine.journal import append_entry, locking
 from fulfillment.engine.launch import Launch, launch_of, run_name
 from fulfillment.engine.local_steps import run_local
 from fulfillment.engine.pinned_plan import is_local, is_newer, planned, step_of
-from fulfillment.engine.position import border, pivot_succeeded, standing
+from fulfillment.engine.position import current_action, pivot_succeeded, standing
 from fulfillment.engine.restore import Shown, differs, is_in_doubt, restored
 from fulfillment.engine.resumption import chain_stopped, could_not_start, inspect_saga
 from fulfillment.engine.rolling_deploys import left_at_its_end, message_dropped
@@ -47,12 +47,12 @@ __all__ = [
     "Shown",
     "append_entry",
     "at_risk_minor",
-    "border",
     "can_be_cancelled",
     "cancel_outcome",
     "chain_stopped",
     "could_not_start",
     "current",
+    "current_action",
     "differs",
     "do_keys",
     "inspect_saga",

@@ -14,7 +14,7 @@ from fulfillment.engine.doubt import put_in_doubt
 from fulfillment.engine.escalation import open_saga_incident
 from fulfillment.engine.journal import move, save
 from fulfillment.engine.launch import Launch, launch_of
-from fulfillment.engine.position import border
+from fulfillment.engine.position import current_action
 from fulfillment.engine.progress import schedule_next
 from fulfillment.models import Saga
 from orders.incidents import IncidentKind
@@ -56,7 +56,7 @@ def _escalate_if_late(saga: Saga, action: Action, circuit: Circuit) -> None:
 
 def probe(saga: Saga, circuit: Circuit) -> Launch | None:
     """This held saga may call its provider as the probe. Saga and circuit are locked. The saga stays held meanwhile."""
-    action = border(saga)
+    action = current_action(saga)
     if action is None or action.state == ActionState.STARTED:
         return None
     seconds = patience_s(0) + lease_s()

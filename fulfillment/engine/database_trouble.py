@@ -12,7 +12,7 @@ from fulfillment.engine.action import STEP_STATES, Action, ActionState
 from fulfillment.engine.budget import give_time, try_given_back
 from fulfillment.engine.escalation import open_saga_incident
 from fulfillment.engine.journal import because, locking, move, save
-from fulfillment.engine.position import border
+from fulfillment.engine.position import current_action
 from fulfillment.engine.transition import transition
 from fulfillment.errors import OWN_DATABASE
 from fulfillment.models import Saga, StepRecord
@@ -31,7 +31,7 @@ def put_off(saga_id: int, epoch: int, name: str, compensating: bool, claim: uuid
     ``is_held``: a lock timed out. Returns False where somebody else owns the step, or holds its rows: then the sweep comes to it when it is due.
     """
     saga = locking(Saga.objects.filter(pk=saga_id, epoch=epoch), skip_locked=True).first()
-    action = border(saga) if saga else None
+    action = current_action(saga) if saga else None
     if saga is None or action is None or (action.name, action.is_compensation) != (name, compensating):
         return False
     if (action.state, action.claim) != ((ActionState.STARTED, claim) if claim else (ActionState.SCHEDULED, action.claim)):

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from fulfillment.engine.action import OVER, ActionState
 from fulfillment.engine.pinned_plan import step_of
-from fulfillment.engine.position import border, walk
+from fulfillment.engine.position import current_action, walk
 from fulfillment.models import Saga
 
 
@@ -36,7 +36,7 @@ def run_name(epoch: int, again: int) -> str:
 
 def launch_of(saga: Saga, again: int = 0) -> Launch | None:
     """What is left to do, as one chain. None: nothing may start. It ends before a step that this code does not serve: Celery drops such a task silently."""
-    at = border(saga)
+    at = current_action(saga)
     if at is None or at.state != ActionState.SCHEDULED:
         return None
     names = [action.name for action in walk(saga) if action.state not in OVER]

@@ -14,7 +14,7 @@ from fulfillment.engine.circuit_holds import release
 from fulfillment.engine.compensation import turn_back
 from fulfillment.engine.journal import append_entry, move, save, set_order_status
 from fulfillment.engine.pinned_plan import is_pivot
-from fulfillment.engine.position import border, compensations, direction
+from fulfillment.engine.position import compensations, current_action, direction
 from fulfillment.engine.progress import schedule_compensation, schedule_next
 from fulfillment.engine.rolling_deploys import adopt
 from fulfillment.ledger import LedgerEntry
@@ -26,7 +26,7 @@ from orders.timeline import EntryKind
 
 def due_now(saga: Saga) -> None:
     """A saga that waits for its next try waits no longer. What it has lost until now is given back, because after this nobody can tell."""
-    if action := border(saga):
+    if action := current_action(saga):
         return_waiting_time(saga, action)
     save(saga, wake_at=ShopNow())
 
@@ -127,5 +127,5 @@ def _resume(saga: Saga) -> None:
 
 def _publish_soon(saga: Saga) -> None:
     """Nothing is published here. The sweep finds the saga due, and knows that no message of it is under way."""
-    if border(saga) is not None:
+    if current_action(saga) is not None:
         save(saga, wake_at=ShopNow(), launched_at=None)

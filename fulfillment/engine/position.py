@@ -25,13 +25,13 @@ def direction(compensating: bool) -> SagaState:
     return SagaState.COMPENSATING if compensating else SagaState.RUNNING
 
 
-def border(saga: Saga) -> Action | None:
+def current_action(saga: Saga) -> Action | None:
     """The action where a moving saga stands. None: the saga is closed, or waits for a person."""
     return standing(saga) if saga.state in (SagaState.RUNNING, SagaState.COMPENSATING) else None
 
 
 def standing(saga: Saga) -> Action | None:
-    """As ``border``, also for a saga that waits for a person. That one stands at the compensation that has failed. None: the saga is closed."""
+    """As ``current_action``, also for a saga that waits for a person. That one stands at the compensation that has failed. None: the saga is closed."""
     if saga.state in FINAL:
         return None
     over = OVER if saga.state == SagaState.COMPENSATING else DONE
@@ -39,7 +39,7 @@ def standing(saga: Saga) -> Action | None:
 
 
 def cancel_is_due(saga: Saga) -> bool:
-    """A cancel is recorded, and is honoured at the next border. A saga that goes back already does nothing else because of it."""
+    """A cancel is recorded, and is honoured at the next border between steps. A saga that goes back already does nothing else because of it."""
     return saga.cancel_requested_at is not None and not saga.is_backward
 
 

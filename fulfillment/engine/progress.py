@@ -12,7 +12,7 @@ from fulfillment.engine.compensation_end import end_compensated
 from fulfillment.engine.escalation import park
 from fulfillment.engine.journal import append_entry, move, save, set_order_status
 from fulfillment.engine.pinned_plan import is_newer
-from fulfillment.engine.position import border
+from fulfillment.engine.position import current_action
 from fulfillment.engine.rolling_deploys import leave_what_follows, may_end
 from fulfillment.models import Saga, SagaState
 from orders import facts
@@ -24,7 +24,7 @@ from orders.timeline import EntryKind
 
 def schedule_next(saga: Saga) -> None:
     """Schedule the next action; or all of them are over, and the saga ends. What only newer code may do is left to it."""
-    action = border(saga)
+    action = current_action(saga)
     if action is None:
         (end_compensated if saga.is_backward else _end_fulfilled)(saga)
     elif is_newer(saga) and action.state != ActionState.PENDING:

@@ -13,7 +13,7 @@ from fulfillment.engine.action import DONE, Action, ActionState, current
 from fulfillment.engine.escalation import park
 from fulfillment.engine.journal import change, find_locked, move, save
 from fulfillment.engine.pinned_plan import is_local
-from fulfillment.engine.position import border, steps
+from fulfillment.engine.position import current_action, steps
 from fulfillment.engine.transition import transition
 from fulfillment.models import Saga, StepRecord
 from orders.incidents import IncidentKind
@@ -42,7 +42,7 @@ def differs(record: StepRecord, shown: Shown) -> bool:
 def restored(saga_id: int, shown: Mapping[str, Shown], wait_s: float) -> bool:
     """True: the saga goes on, and is due in ``wait_s`` seconds. False: a person decides about it, or it does not move."""
     saga = find_locked(saga_id)
-    if saga is None or border(saga) is None:
+    if saga is None or current_action(saga) is None:
         return False
     saga.epoch += EPOCHS
     save(

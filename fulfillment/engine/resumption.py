@@ -17,7 +17,7 @@ from fulfillment.engine.escalation import at_risk_minor, park
 from fulfillment.engine.journal import append_entry, find_locked, move, save
 from fulfillment.engine.launch import Launch, launch_of
 from fulfillment.engine.pinned_plan import capabilities, is_newer, step_of
-from fulfillment.engine.position import border, cancel_is_due, pivot_succeeded
+from fulfillment.engine.position import cancel_is_due, current_action, pivot_succeeded
 from fulfillment.engine.progress import schedule_next
 from fulfillment.engine.rolling_deploys import adopt, leave, left_at_its_end, nobody_came, park_unserved
 from fulfillment.engine.transition import transition
@@ -32,7 +32,7 @@ from orders.timeline import EntryKind, TimelineEntry
 def could_not_start(saga_id: int, epoch: int) -> Launch | None:
     """A start has found nothing to start. If a cancel is the reason, the saga turns back in the same task. If an open circuit is, the saga waits before it."""
     saga = find_locked(saga_id)
-    action = border(saga) if saga else None
+    action = current_action(saga) if saga else None
     if saga is None or is_newer(saga) or saga.epoch != epoch or action is None or action.state != ActionState.SCHEDULED:
         return None
     if cancel_is_due(saga):
@@ -47,7 +47,7 @@ def could_not_start(saga_id: int, epoch: int) -> Launch | None:
 def chain_stopped(saga_id: int, epoch: int) -> Launch | None:
     """An errback has fired. It means only "the chain stopped here". A second one changes nothing. A missing one costs the time of a lease."""
     saga = find_locked(saga_id)
-    action = border(saga) if saga else None
+    action = current_action(saga) if saga else None
     if saga is None or saga.epoch != epoch or action is None:
         return None
     follow = None
@@ -90,7 +90,7 @@ def inspect_saga(saga: Saga, poison_after: int, calm_s: float | None = None) -> 
             _leave_to_others(saga, None)
             return None
         adopt(saga)  # a deploy that was taken back
-    action = border(saga)
+    action = current_action(saga)
     if action is None:
         if left_at_its_end(saga):
             schedule_next(saga)

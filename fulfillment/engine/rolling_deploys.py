@@ -12,7 +12,7 @@ from fulfillment.engine.escalation import park
 from fulfillment.engine.journal import append_entry, find_locked, save
 from fulfillment.engine.launch import Launch, launch_of
 from fulfillment.engine.pinned_plan import is_newer, step_of
-from fulfillment.engine.position import border
+from fulfillment.engine.position import current_action
 from fulfillment.engine.transition import transition
 from fulfillment.models import Saga, SagaState
 from orders.clock import jittered
@@ -74,7 +74,7 @@ def message_dropped(saga_id: int, epoch: int, task: str, by: int = RELEASE) -> L
     None: the saga does not wait for that task; or the task is published later.
     """
     saga = find_locked(saga_id)
-    action = border(saga) if saga else None
+    action = current_action(saga) if saga else None
     if saga is None or action is None or saga.epoch != epoch or action.state != ActionState.SCHEDULED:
         return None
     return drop(saga, action, by) if task == ("compensate_" if action.is_compensation else "") + action.name else None
@@ -108,4 +108,4 @@ def leave_what_follows(saga: Saga) -> None:
 
 def left_at_its_end(saga: Saga) -> bool:
     """Nothing of the saga is left to do, and older code has left it to others to close it."""
-    return saga.left_since is not None and saga.state in (SagaState.RUNNING, SagaState.COMPENSATING) and border(saga) is None
+    return saga.left_since is not None and saga.state in (SagaState.RUNNING, SagaState.COMPENSATING) and current_action(saga) is None

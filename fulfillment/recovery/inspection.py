@@ -53,7 +53,7 @@ def is_due(wake_at: datetime | None, now: datetime) -> bool:
 
 
 def _inspect(saga: Saga, watch: ClockWatch | None) -> Launch | None:
-    if engine.border(saga) is None and not engine.is_newer(saga) and not engine.left_at_its_end(saga):
+    if engine.current_action(saga) is None and not engine.is_newer(saga) and not engine.left_at_its_end(saga):
         raise JournalIsBroken("It is due, and no step of it is left to do")
     if _may_still_wait_in_its_queue(saga):
         may_be_lost()
@@ -99,7 +99,7 @@ def _begin(watch: ClockWatch | None, wait: str) -> datetime:
 
 def _may_still_wait_in_its_queue(saga: Saga) -> bool:
     """The step was scheduled and not started, and no probe has proved its message lost. A cancel does not wait for that, nor does what is left to newer code."""
-    at = engine.border(saga)
+    at = engine.current_action(saga)
     if at is None or engine.is_newer(saga) or at.state != engine.ActionState.SCHEDULED or saga.cancel_requested_at:
         return False
     return not probes.proves_lost("compensation" if at.is_compensation else "saga", saga.launched_at)

@@ -79,7 +79,7 @@ def retry_now(order_number: str, actor: Actor) -> str:
 @engine.transition
 def _retry_now_of(order_number: str, actor: Actor) -> str:
     saga = engine.locking(Saga.objects.filter(order__number=order_number)).get()
-    at = engine.border(saga)
+    at = engine.current_action(saga)
     if at is None or (at.state not in WAITING and not saga.held_by):
         return "nothing_waits"
     if saga.held_by:

@@ -49,7 +49,7 @@ class Shop:
     def drive(self, order: Order) -> None:
         saga = Saga.objects.get(order=order)
         for _ in range(80):
-            at = engine.border(Saga.objects.get(pk=saga.pk))
+            at = engine.current_action(Saga.objects.get(pk=saga.pk))
             if at is None:
                 break
             one_try(saga.pk, at.name, compensating=at.is_compensation, state=at.state)

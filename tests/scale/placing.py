@@ -63,7 +63,7 @@ def _driven(n: int, payment_token: str = "tok_ok", postal_code: str = ADDRESS["p
     engine.open_saga(order)
     saga = Saga.objects.get(order=order)
     for _ in range(TRIES):
-        at = engine.border(Saga.objects.get(pk=saga.pk))
+        at = engine.current_action(Saga.objects.get(pk=saga.pk))
         if at is None:
             return number
         one_try(saga.pk, at.name, compensating=at.is_compensation, state=at.state)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.bench.markdown import BEGIN, END
 from tests.bench.scale import page
 from tests.bench.scale.found import HELD, WAITING, Found, ScaleAsked, of_size
 from tests.bench.scale.measuring import Cost, Killed, Rate
@@ -18,7 +19,7 @@ ASKED = ScaleAsked(
     folder=Path("nowhere"), sizes=(0, 1_000_000), orders=300, rounds=2, backlog=10_000, wiped=1_000, killed=1_000, due=20_000
 )
 COST = Cost(
-    orders=300, seconds=10.0, client_ms=5.0, workers_ms=20.0, database_ms=10.0, broker_ms=2.0, write_transactions=10.0, wal_kb=14.0, messages=7.0,
+    orders=300, seconds=10.0, client_ms=5.0, workers_ms=20.0, database_ms=10.0, broker_ms=2.0, write_transactions=10.0, wal_kb_without_images=14.0, messages=7.0,
     commands=40.0, foreign=0.0,
 )  # fmt: skip
 
@@ -87,7 +88,7 @@ def test_the_page_is_written_between_its_marks_and_a_busy_machine_is_said(tmp_pa
 
     page.write(found(held=dataclasses.replace(COST, foreign=0.4)), ASKED)
 
-    before, _, rest = page.PAGE.read_text().partition(page.BEGIN)
+    before, _, rest = page.PAGE.read_text().partition(BEGIN)
     assert before.startswith("# Scaling")
     assert "Others used up to 40% of the machine, so the figures are too high." in rest
-    assert "How to read it" in rest.partition(page.END)[2]
+    assert "How to read it" in rest.partition(END)[2]

@@ -44,6 +44,8 @@ class Books(Protocol):
 
 
 class Rows:
+    compares_stock = True
+
     def __init__(self, database: "psycopg.Connection[Any]") -> None:
         self._database = database
 
@@ -59,13 +61,11 @@ class Rows:
 
     def wrong(self, first: int, orders: int) -> str:
         fulfilled, payments, shipments, effects, heard_of = self._one(COUNTS, {"first": first})
-        sold, wanted = self._one(SOLD)
+        sold, wanted = self._one(SOLD) if self.compares_stock else (0, 0)
         if (fulfilled, payments, shipments, heard_of) == (orders,) * 4 and effects == orders * len(EFFECTS) and sold == wanted:
             return ""
-        return (
-            f"of {orders} orders {fulfilled} are fulfilled, {payments} paid, {shipments} shipped; "
-            f"{effects} side effects of {heard_of} orders; {sold} of {wanted} pieces are taken from the stock"
-        )
+        stock = f"; {sold} of {wanted} pieces are taken from the stock" if self.compares_stock else ""
+        return f"of {orders} orders {fulfilled} are fulfilled, {payments} paid, {shipments} shipped; {effects} side effects of {heard_of} orders{stock}"
 
     def _one(self, statement: str, values: Any = None) -> tuple[Any, ...]:
         row: tuple[Any, ...] | None = self._database.execute(statement, values).fetchone()

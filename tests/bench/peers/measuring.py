@@ -3,6 +3,7 @@
 import statistics
 import time
 from dataclasses import dataclass, replace
+from typing import Any
 
 from tests.bench.figures import percentile
 from tests.bench.peers.catalogue import Peer
@@ -16,24 +17,29 @@ CALM_PER_S = 5.0
 
 
 @dataclass(frozen=True, kw_only=True)
-class Burst:
-    """Of each order: CPU milliseconds, counts, kilobytes. ``client``: the process that places orders. ``foreign``: the share of the machine that others used.
-
-    ``disk_waits``: None where nobody has waited long enough to know.
+class Used:
+    """Of each of ``orders``: CPU milliseconds, counts, kilobytes without full-page images. ``client``: the process that places them, ``workers``: all that work on
+    them. ``foreign``: the share of the machine that others used.
     """
 
     orders: int
-    per_s: float
     client_ms: float
     workers_ms: float
     database_ms: float
     broker_ms: float
     write_transactions: float
-    wal_kb: float
     wal_kb_without_images: float
-    disk_waits: float | None
     commands: float
     foreign: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Burst(Used):
+    """``disk_waits``: None where nobody has waited long enough to know."""
+
+    per_s: float
+    wal_kb: float
+    disk_waits: float | None
 
     @property
     def total_ms(self) -> float:
@@ -97,18 +103,26 @@ def _burst(peer_runs: RunningPeer, orders: int, *, settled: bool) -> Burst:
 
 
 def burst_of(peer_runs: RunningPeer, done: Done) -> Burst:
-    used, orders, times = done.used, done.orders, peer_runs.books.times(done.first)
+    times = peer_runs.books.times(done.first)
     return Burst(
-        orders=orders,
-        per_s=orders / (max(one.last_effect for one in times) - min(one.submitted for one in times)),
-        client_ms=1000 * done.client_s / orders,
-        workers_ms=1000 * used.workers_s / orders,
-        database_ms=1000 * used.database_s / orders,
-        broker_ms=1000 * used.broker_s / orders,
-        write_transactions=used.write_transactions / orders,
-        wal_kb=used.wal / 1000 / orders,
-        wal_kb_without_images=wal_without_images(peer_runs.data, done.begin.wal, done.end.wal) / 1000 / orders,
+        **of_each(peer_runs, done),
+        per_s=done.orders / (max(one.last_effect for one in times) - min(one.submitted for one in times)),
+        wal_kb=done.used.wal / 1000 / done.orders,
         disk_waits=None,
-        commands=used.commands / orders,
-        foreign=used.foreign(done.client_s),
     )
+
+
+def of_each(peer_runs: RunningPeer, done: Done) -> dict[str, Any]:
+    """The fields of ``Used``."""
+    used, orders = done.used, done.orders
+    return {
+        "orders": orders,
+        "client_ms": 1000 * done.client_s / orders,
+        "workers_ms": 1000 * used.workers_s / orders,
+        "database_ms": 1000 * used.database_s / orders,
+        "broker_ms": 1000 * used.broker_s / orders,
+        "write_transactions": used.write_transactions / orders,
+        "wal_kb_without_images": wal_without_images(peer_runs.data, done.begin.wal, done.end.wal) / 1000 / orders,
+        "commands": used.commands / orders,
+        "foreign": used.foreign(done.client_s),
+    }

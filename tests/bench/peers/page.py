@@ -9,6 +9,7 @@ from pathlib import Path
 
 import psutil
 
+from tests.bench.markdown import write_measured
 from tests.bench.peers import report
 from tests.bench.peers.breakdown import Inside
 from tests.bench.peers.catalogue import Peer
@@ -18,7 +19,6 @@ from tests.engines import ROOT
 
 PAGE = ROOT / "docs" / "performance.md"
 CHART = ROOT / "docs" / "performance.svg"
-BEGIN, END = "<!-- measured -->\n", "<!-- end of what was measured -->"
 OF_THE_SHOP = ("celery", "django", "psycopg")
 
 
@@ -36,9 +36,7 @@ def write(found: Found, peers: Sequence[Peer], inside: Inside | None, rounds: in
         report.calm(found, peers),
         *(["Where the shop's own milliseconds go:", report.inside(inside)] if inside else []),
     ]
-    before, _, rest = PAGE.read_text().partition(BEGIN)
-    after = rest.partition(END)[2]
-    PAGE.write_text(before + BEGIN + "\n\n".join(parts) + "\n" + END + after)
+    write_measured(PAGE, parts)
 
 
 def _sides(found: Found, peer: Peer) -> list[float]:

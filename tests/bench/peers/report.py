@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from tests.bench.markdown import table
 from tests.bench.peers.breakdown import Inside
 from tests.bench.peers.catalogue import DBOS, PLAIN, RAW, Peer
 from tests.bench.peers.measuring import Burst, Calm
@@ -48,24 +49,24 @@ def costs(found: Found, peers: Sequence[Peer]) -> str:
         [_name(peer), *(_figure(found, peer, column) for column in COSTS), *(_shown(found.ratio(peer.name, base), 2) for base in bases)]
         for peer in peers
     ]
-    return _table(["", *(column.title for column in COSTS), *(f"× {base}" for base in bases)], rows)
+    return table(["", *(column.title for column in COSTS), *(f"× {base}" for base in bases)], rows)
 
 
 def writes(found: Found, peers: Sequence[Peer]) -> str:
     rows = [[_name(peer), *(_figure(found, peer, column) for column in WRITES)] for peer in peers]
-    return _table(["", *(column.title for column in WRITES)], rows)
+    return table(["", *(column.title for column in WRITES)], rows)
 
 
 def calm(found: Found, peers: Sequence[Peer]) -> str:
     rows = [[_name(peer), *(_shown(value(found.calms[peer.name])) for _, value in CALM)] for peer in peers if peer.name in found.calms]
-    return _table(["", *(title for title, _ in CALM)], rows) if rows else ""
+    return table(["", *(title for title, _ in CALM)], rows) if rows else ""
 
 
 def inside(found: Inside) -> str:
     rows = [[place.name, _shown(place.cpu_ms), _shown(place.statements), _shown(place.waited_ms)] for place in found.places]
     total = ["together", _shown(sum(place.cpu_ms for place in found.places)), "", ""]
     idle = ", ".join(f"{name} {percent:.1f}" for name, percent in found.idle.items())
-    return f"{_table(['', 'CPU ms', 'statements', 'waits for the database, ms'], [*rows, total])}\n\nWithout any order, in percent of a core: {idle}."
+    return f"{table(['', 'CPU ms', 'statements', 'waits for the database, ms'], [*rows, total])}\n\nWithout any order, in percent of a core: {idle}."
 
 
 def summary(found: Found, rounds: int) -> str:
@@ -86,8 +87,3 @@ def _figure(found: Found, peer: Peer, column: Column) -> str:
 
 def _shown(value: float | None, digits: int = 1) -> str:
     return "–" if value is None else f"{value:.{digits}f}"
-
-
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    lines = [head, ["---", *("---:" for _ in head[1:])], *rows]
-    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)

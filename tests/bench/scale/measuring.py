@@ -11,7 +11,8 @@ from typing import Any
 
 import psycopg
 
-from tests.bench.peers.counters import cpu_s, wal_without_images
+from tests.bench.peers.counters import cpu_s
+from tests.bench.peers.measuring import Used, of_each
 from tests.bench.peers.programs.ours.trace import FILE
 from tests.bench.peers.running import ENDED_AFTER_S, WARM_UP, Done
 from tests.bench.peers.servers import PeerFailed
@@ -34,22 +35,11 @@ AS_BEFORE = (
 
 
 @dataclass(frozen=True, kw_only=True)
-class Cost:
-    """Of each of ``orders``: CPU milliseconds of the process that places them, of workers with sweep and relay, of PostgreSQL, of Valkey; counts; kilobytes without
-    full-page images. ``client_ms``: 0 where the orders were placed before. ``foreign``: the share of the machine that others have used.
-    """
+class Cost(Used):
+    """``client_ms``: 0 where the orders were placed before."""
 
-    orders: int
     seconds: float
-    client_ms: float
-    workers_ms: float
-    database_ms: float
-    broker_ms: float
-    write_transactions: float
-    wal_kb: float
     messages: float
-    commands: float
-    foreign: float
 
     @property
     def served_ms(self) -> float:
@@ -81,20 +71,7 @@ def worked_off(working: Working, orders: int, meanwhile: Callable[[], object]) -
 
 
 def _cost(working: Working, done: Done, messages: int) -> Cost:
-    used, orders = done.used, done.orders
-    return Cost(
-        orders=orders,
-        seconds=used.at_s - ENDED_AFTER_S,
-        client_ms=1000 * done.client_s / orders,
-        workers_ms=1000 * used.workers_s / orders,
-        database_ms=1000 * used.database_s / orders,
-        broker_ms=1000 * used.broker_s / orders,
-        write_transactions=used.write_transactions / orders,
-        wal_kb=wal_without_images(working.data, done.begin.wal, done.end.wal) / 1000 / orders,
-        messages=(working.messages() - messages) / orders,
-        commands=used.commands / orders,
-        foreign=used.foreign(done.client_s),
-    )
+    return Cost(**of_each(working, done), seconds=done.used.at_s - ENDED_AFTER_S, messages=(working.messages() - messages) / done.orders)
 
 
 def statements(shop: GrowingShop, orders: int) -> float:

@@ -2,15 +2,15 @@
 
 import datetime
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
+from tests.bench.markdown import table, write_measured
+from tests.bench.peers.rounds import MARKED_ABOVE
 from tests.bench.scale.found import HELD, WAITING, Found, ScaleAsked, of_size
 from tests.bench.scale.measuring import Cost
 from tests.engines import ROOT
 
 PAGE = ROOT / "docs" / "scaling.md"
-BEGIN, END = "<!-- measured -->\n", "<!-- end of what was measured -->"
-MARKED_ABOVE = 0.1  # of the machine, used by others
 NOT_MEASURED = "not measured"
 RATES = (10, 100, 1000)  # orders a second
 COLUMNS: tuple[tuple[str, Callable[[Cost], float], str], ...] = (
@@ -19,15 +19,14 @@ COLUMNS: tuple[tuple[str, Callable[[Cost], float], str], ...] = (
     ("broker ms", lambda cost: cost.broker_ms, ".2f"),
     ("orders/s", lambda cost: cost.per_s, ".1f"),
     ("write transactions", lambda cost: cost.write_transactions, ".1f"),
-    ("WAL kB", lambda cost: cost.wal_kb, ".1f"),
+    ("WAL kB", lambda cost: cost.wal_kb_without_images, ".1f"),
     ("messages", lambda cost: cost.messages, ".2f"),
 )
 
 
 def write(found: Found, asked: ScaleAsked) -> None:
     parts = [_when_and_where(found, asked), costs(found, asked), goals(found, asked), needs(found, asked)]
-    before, _, rest = PAGE.read_text().partition(BEGIN)
-    PAGE.write_text(before + BEGIN + "\n\n".join(parts) + "\n" + END + rest.partition(END)[2])
+    write_measured(PAGE, parts)
 
 
 def costs(found: Found, asked: ScaleAsked) -> str:
@@ -38,7 +37,7 @@ def costs(found: Found, asked: ScaleAsked) -> str:
         figures = [format(found.middle(condition, value), form) for _, value, form in COLUMNS]
         served = found.served(condition)
         rows.append([condition, f"{served:.1f}", f"{served / to:.2f}" if to else "–", *figures])
-    return _table(["", "CPU ms", "×", *(name for name, _, _ in COLUMNS)], rows)
+    return table(["", "CPU ms", "×", *(name for name, _, _ in COLUMNS)], rows)
 
 
 def goals(found: Found, asked: ScaleAsked) -> str:
@@ -61,7 +60,7 @@ def goals(found: Found, asked: ScaleAsked) -> str:
         rows.append([what, f"≤ {allowed_s:,.0f} s", f"{found.killed.seconds:,.0f} s"])
     for size, rate in found.relayed.items():
         rows.append([f"one relay, {4 * size:,} deliveries there", "≥ 1,500 /s", f"{rate.per_s:,.0f} /s ({rate.cpu_ms:.2f} CPU ms each)"])
-    return _table(["", "goal", "found"], rows)
+    return table(["", "goal", "found"], rows)
 
 
 def needs(found: Found, asked: ScaleAsked) -> str:
@@ -73,13 +72,13 @@ def needs(found: Found, asked: ScaleAsked) -> str:
         ("cores for PostgreSQL", lambda cost: cost.database_ms / 1000),
         ("cores for Valkey", lambda cost: cost.broker_ms / 1000),
         ("write transactions a second", lambda cost: cost.write_transactions),
-        ("write-ahead log, MB/s, without full-page images", lambda cost: cost.wal_kb / 1000),
+        ("write-ahead log, MB/s, without full-page images", lambda cost: cost.wal_kb_without_images / 1000),
         ("messages a second", lambda cost: cost.messages),
         ("commands of Valkey a second", lambda cost: cost.commands),
     ]
     rows = [[name, *(_amount(found.middle(at, value) * rate) for rate in RATES)] for name, value in cores]
     rows.append(["statements a second", *(_amount(found.statements * rate) for rate in RATES)])
-    return _table(["orders a second", *(f"{rate:,}" for rate in RATES)], rows)
+    return table(["orders a second", *(f"{rate:,}" for rate in RATES)], rows)
 
 
 def _amount(value: float) -> str:
@@ -88,11 +87,6 @@ def _amount(value: float) -> str:
 
 def _times(one: float, other: float) -> str:
     return f"{one / other:.2f} ×" if one and other else NOT_MEASURED
-
-
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    lines = [f"| {' | '.join(cells)} |" for cells in (head, *rows)]
-    return "\n".join([lines[0], "|" + "---|" * len(head), *lines[1:]])
 
 
 def _when_and_where(found: Found, asked: ScaleAsked) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 
+from tests.bench.peers.rounds import MARKED_ABOVE
 from tests.bench.peers.servers import PeerFailed, open_servers
 from tests.bench.scale import measuring, page
 from tests.bench.scale.found import HELD, WAITING, Found, ScaleAsked, of_size, of_workers
@@ -71,7 +72,7 @@ class Show:
     def _said(self, condition: str) -> str:
         foreign = self.found.middle(condition, lambda cost: cost.foreign)
         per_s = self.found.middle(condition, lambda cost: cost.per_s)
-        others = f", others used {foreign:.0%} of the machine" if foreign > page.MARKED_ABOVE else ""
+        others = f", others used {foreign:.0%} of the machine" if foreign > MARKED_ABOVE else ""
         return f"{self.found.served(condition):.1f} CPU ms an order, {per_s:.1f} orders/s{others}"
 
     def _queries(self, condition: str) -> str:

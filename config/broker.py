@@ -101,8 +101,9 @@ class QueueLength:
     def _length(self, queue: str) -> int:
         try:
             return int(self._opened().queue_declare(queue=queue, passive=True).message_count)
-        except ChannelError:
-            self._channel = None  # RabbitMQ has closed it: there is no such queue until somebody publishes to it
+        except ChannelError:  # there is no such queue until somebody publishes to it
+            if self._broker.transport.driver_type == "amqp":
+                self._channel = None  # RabbitMQ has closed it
             return 0
 
     def close(self) -> None:

@@ -1,4 +1,4 @@
-"""A message of this shop is the one that Celery would send, made with a third of the calls.
+"""A message of this shop is the one that Celery would send, made with half of the calls.
 
 Celery reads its configuration, its routes and the options of a task anew for each message, and prints the arguments with care for values that may be anything.
 What this shop publishes all the time has an id, named arguments of plain values, and a chain at most. All else goes Celery's own way. So does the sending itself:
@@ -16,7 +16,7 @@ PLAIN_OPTIONS = {"chain", "link_error", "parent_id", "producer", "root_id", "tas
 PLAIN_VALUES = (int, str)
 
 
-class Task(PlainTask):
+class Task(PlainTask):  # type: ignore[misc]
     """The class of every task (``task_cls``)."""
 
     abstract = True

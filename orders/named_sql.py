@@ -34,20 +34,16 @@ class NamedSql:
 
     def row(self, name: str, values: Mapping[str, Any]) -> Row | None:
         """The one row that the statement returns. None: it has changed nothing. Raises KeyError: there is no such statement."""
-        found = _run(self._statements[name], values)
+        found = run(self._statements[name], values)
         return found[0] if found else None
 
     def rows(self, name: str, values: Mapping[str, Any]) -> list[Row]:
         """All rows that the statement returns. Raises KeyError: there is no such statement."""
-        return _run(self._statements[name], values)
+        return run(self._statements[name], values)
 
 
-def run(statement: str, values: Mapping[str, Any]) -> None:
-    """A statement that is run again and again and has no file, for example a subscriber's: as one of a file."""
-    _run(statement, values)
-
-
-def _run(statement: str, values: Mapping[str, Any]) -> list[Row]:
+def run(statement: str, values: Mapping[str, Any]) -> list[Row]:
+    """A statement that is run again and again and has no file, for example a subscriber's: as one of a file. Returns all its rows."""
     sql, names = _positional(statement)
     return cast(DatabaseWrapper, connection).rows_of_prepared(sql, [values[name] for name in names])
 

@@ -89,7 +89,7 @@ class DatabaseWrapper(base.DatabaseWrapper):
 
     def close_if_health_check_failed(self) -> None:
         """What the server has said a moment ago is believed, unless something has come from it since: that is how a server says goodbye."""
-        if self.health_check_done:
+        if self.health_check_done:  # type: ignore[has-type]
             return
         raw = self.connection
         if raw is not None and not raw.closed and time.monotonic() < self._believed_until and not _has_something_to_say(raw):

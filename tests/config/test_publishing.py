@@ -19,6 +19,8 @@ from fulfillment.engine import Launch
 from orders import tracing
 from sideeffects import tasks as deliveries
 
+AMQP: Any = app.amqp
+STATE: Any = _state
 LAUNCH = Launch(saga=7, epoch=2, order="ORD-1001", compensating=False, steps=("payment", "inventory", "shipping"), correlation_id="c-1")
 Publish = Callable[[Any], None]
 
@@ -35,7 +37,7 @@ def what_follows_in_a_chain(producer: Any) -> None:
     with inside("fulfillment.payment", "ORD-1001.payment.e2"):
         following = app.signature(rest[0])
         words = {"chain": rest[1:], "parent_id": "ORD-1001.payment.e2", "root_id": "ORD-1001.payment.e2", "priority": None}
-        app.amqp._retry_publish(following.apply_async, ("done",), producer=producer, **words)
+        AMQP._retry_publish(following.apply_async, ("done",), producer=producer, **words)
 
 
 def what_a_task_publishes(producer: Any) -> None:
@@ -54,14 +56,14 @@ def a_task_with_other_options(producer: Any) -> None:
 @contextmanager
 def inside(name: str, number: str) -> Iterator[None]:
     task = app.tasks[name]
-    _state._task_stack.push(task)
+    STATE._task_stack.push(task)
     task.request_stack.push(Context({"id": number, "root_id": "ORD-1001.payment.e2"}))
     try:
         with tracing.traced("c-1"):
             yield
     finally:
         task.request_stack.pop()
-        _state._task_stack.pop()
+        STATE._task_stack.pop()
 
 
 def published(publish: Publish) -> list[dict[str, Any]]:
@@ -74,8 +76,9 @@ def published(publish: Publish) -> list[dict[str, Any]]:
     signals.before_task_publish.connect(note, weak=False)
     try:
         with kombu.Connection("memory://") as connection:
-            connection.default_channel.state.clear()
-            queues = connection.default_channel.queues
+            channel: Any = connection.default_channel
+            channel.state.clear()
+            queues = channel.queues
             queues.clear()
             publish(app.amqp.Producer(connection, auto_declare=False))
             messages = [message for name in sorted(queues) for message in _all(queues[name])]
@@ -94,7 +97,9 @@ def _all(queue: Any) -> list[dict[str, Any]]:
     return found
 
 
-@pytest.mark.parametrize("publish", [chain, what_follows_in_a_chain, what_a_task_publishes, what_no_task_publishes, a_task_with_other_options])
+@pytest.mark.parametrize(
+    "publish", [chain, what_follows_in_a_chain, what_a_task_publishes, what_no_task_publishes, a_task_with_other_options]
+)
 def test_a_message_is_the_one_that_celery_would_have_sent(publish: Publish, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever it says, and whatever those who listen are told of it."""
     ours = published(publish)

@@ -79,10 +79,10 @@ def lengths(queues: Iterable[str]) -> dict[str, int]:
 
 
 class QueueLength:
-    """How many messages wait in ``queue``, for whoever asks all the time. The channel is kept: to open one costs more than the question."""
+    """How many messages wait in ``queues`` together, for whoever asks all the time. The channel is kept: to open one costs more than the question."""
 
-    def __init__(self, queue: str) -> None:
-        self._queue = queue
+    def __init__(self, *queues: str) -> None:
+        self._queues = queues
         self._broker: Any = None
         self._channel: Any = None
         self._asked_again_at = 0.0
@@ -92,14 +92,19 @@ class QueueLength:
         if time.monotonic() < self._asked_again_at:
             return None
         try:
-            return int(self._opened().queue_declare(queue=self._queue, passive=True).message_count)
-        except ChannelError:
-            self._channel = None  # RabbitMQ has closed it: there is no such queue until somebody publishes to it
-            return 0
+            return sum(map(self._length, self._queues))
         except (*no_answer(), *self._broker.channel_errors):
             self.close()
             self._asked_again_at = time.monotonic() + ASKED_AGAIN_AFTER_S
             return None
+
+    def _length(self, queue: str) -> int:
+        try:
+            return int(self._opened().queue_declare(queue=queue, passive=True).message_count)
+        except ChannelError:  # there is no such queue until somebody publishes to it
+            if self._broker.transport.driver_type == "amqp":
+                self._channel = None  # RabbitMQ has closed it
+            return 0
 
     def close(self) -> None:
         if self._broker is not None:

@@ -31,7 +31,7 @@ TOKEN = "trace_token"  # where a task's request keeps what leaves its trace agai
 for scheme, transport in {"redis": "valkey", "rediss": "valkey", "amqp": "amqp"}.items():  # imported when it is used: 0.1 to 0.8 s
     kombu.transport.TRANSPORT_ALIASES[scheme] = f"config.consumer.{transport}:Transport"
 
-app = Celery("shop")
+app = Celery("shop", task_cls="config.publishing:Task")
 app.Task.Request = "config.consumer.request:Request"
 app.config_from_object("config.celeryconfig")
 app.autodiscover_tasks()

@@ -9,6 +9,7 @@ from typing import Any
 from config.redaction import redacted
 from orders import tracing
 
+AS_JSON = json.JSONEncoder(default=str)
 PLAIN = re.compile(r"[\w./:@<>+-]+", re.ASCII)  # a value that needs no quotes
 
 
@@ -40,7 +41,7 @@ class JsonLine(_WithRequestId):
         line |= self.members(record)
         if record.exc_info:
             line["traceback"] = self.formatException(record.exc_info)
-        return json.dumps(redacted(line), default=str)
+        return AS_JSON.encode(redacted(line))
 
 
 class NoWordsOfStrangers(logging.Filter):

@@ -25,7 +25,9 @@ def passwords() -> tuple[str, ...]:
 def redacted(value: Any) -> Any:
     """The same, without passwords: of a text, or of all values in what JSON can hold. Names stay: a password may be a common word."""
     if isinstance(value, str):
-        return functools.reduce(lambda text, password: text.replace(password, BLOT), passwords(), value)
+        for password in passwords():
+            value = value.replace(password, BLOT)
+        return value
     if isinstance(value, dict):
         return {key: redacted(item) for key, item in value.items()}
     return [redacted(item) for item in value] if isinstance(value, list | tuple) else value

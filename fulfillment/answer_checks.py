@@ -5,6 +5,7 @@ less than nothing cannot be entered: a person must look.
 """
 
 import json
+from collections.abc import Callable
 
 from fulfillment.errors import CircuitSignal, Differs, InDoubt
 from fulfillment.step import Compensation, Receipt, Step
@@ -38,7 +39,7 @@ def as_asked(step: Step, order: Order, receipt: Receipt) -> Receipt:
     asked = step.asks_minor(order)
     if asked is None:
         return receipt
-    amount = _usable(receipt, order.currency, f"{step.name.capitalize()} was asked for {money(asked, order.currency)}")
+    amount = _usable(receipt, order.currency, lambda: f"{step.name.capitalize()} was asked for {money(asked, order.currency)}")
     if amount != asked:
         message = f"{step.name.capitalize()} took {money(amount, order.currency)} where {money(asked, order.currency)} was asked for"
         raise Differs(message, OTHER_AMOUNT, amount, receipt)
@@ -51,10 +52,10 @@ def as_scheduled(compensation: Compensation, given_back: Receipt | None) -> Rece
         return given_back  # what remains in our ledger is seen when the last compensation has ended
     if compensation.amount_minor is None:
         if given_back["amount_minor"] != 0:
-            _usable(given_back, compensation.currency, "Whatever was there was to be given back")
+            _usable(given_back, compensation.currency, lambda: "Whatever was there was to be given back")
         return given_back
     asked = money(compensation.amount_minor, compensation.currency)
-    amount = _usable(given_back, compensation.currency, f"{asked} was to be given back")
+    amount = _usable(given_back, compensation.currency, lambda: f"{asked} was to be given back")
     if amount < compensation.amount_minor:
         raise Differs(f"{money(amount, compensation.currency)} of {asked} was given back", PARTLY_GIVEN_BACK, amount, compensation.receipt)
     if amount > compensation.amount_minor:
@@ -67,12 +68,10 @@ def as_scheduled(compensation: Compensation, given_back: Receipt | None) -> Rece
     return given_back
 
 
-def _usable(answer: Receipt, currency: str, asked: str) -> int:
-    """The amount of the answer, in ``currency``. Raises Differs: our ledger cannot hold it."""
+def _usable(answer: Receipt, currency: str, asked: Callable[[], str]) -> int:
+    """The amount of the answer, in ``currency``. ``asked``: for what, as words; they cost more than the comparison. Raises Differs: our ledger cannot hold it."""
     amount, answered_in = answer.get("amount_minor"), answer.get("currency") or currency
-    message = f"{asked}, and the provider answered {amount} {answered_in} (minor units)"
-    if answered_in != currency:
-        raise Differs(message, OTHER_CURRENCY)
-    if type(amount) is not int or not 0 < amount <= LARGEST_AMOUNT:
-        raise Differs(message, UNUSABLE)
-    return amount
+    if answered_in == currency and type(amount) is int and 0 < amount <= LARGEST_AMOUNT:
+        return amount
+    message = f"{asked()}, and the provider answered {amount} {answered_in} (minor units)"
+    raise Differs(message, OTHER_CURRENCY if answered_in != currency else UNUSABLE)

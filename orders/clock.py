@@ -7,8 +7,9 @@ import random
 from datetime import datetime, timedelta
 from typing import Any
 
-from django.db import connection
 from django.db.models import DateTimeField, DurationField, ExpressionWrapper, Func, Value
+
+from orders.named_sql import run
 
 
 class ShopNow(Func):
@@ -21,9 +22,7 @@ class ShopNow(Func):
 
 def shop_now() -> datetime:
     """The database's instant of the current transaction."""
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT shop_now()")
-        (instant,) = cursor.fetchone()
+    ((instant,),) = run("SELECT shop_now()", {})
     assert isinstance(instant, datetime)
     return instant
 

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any, TypeVar, cast
 
 from django.db import DEFAULT_DB_ALIAS, connection
-from django.db.backends.utils import CursorWrapper
 from django.db.models import Model
 
 from orders.postgresql.base import DatabaseWrapper
@@ -35,27 +34,18 @@ class NamedSql:
 
     def row(self, name: str, values: Mapping[str, Any]) -> Row | None:
         """The one row that the statement returns. None: it has changed nothing. Raises KeyError: there is no such statement."""
-        with _run(self._statements[name], values) as cursor:
-            found: Row | None = cursor.fetchone()
-        return found
+        found = run(self._statements[name], values)
+        return found[0] if found else None
 
     def rows(self, name: str, values: Mapping[str, Any]) -> list[Row]:
         """All rows that the statement returns. Raises KeyError: there is no such statement."""
-        with _run(self._statements[name], values) as cursor:
-            found: list[Row] = cursor.fetchall()
-        return found
+        return run(self._statements[name], values)
 
 
-def run(statement: str, values: Mapping[str, Any]) -> None:
-    """A statement that is run again and again and has no file, for example a subscriber's: as one of a file."""
-    _run(statement, values).close()
-
-
-def _run(statement: str, values: Mapping[str, Any]) -> CursorWrapper:
-    cursor = cast(DatabaseWrapper, connection).prepared_cursor()
+def run(statement: str, values: Mapping[str, Any]) -> list[Row]:
+    """A statement that is run again and again and has no file, for example a subscriber's: as one of a file. Returns all its rows."""
     sql, names = _positional(statement)
-    cursor.execute(sql, [values[name] for name in names])
-    return cursor
+    return cast(DatabaseWrapper, connection).rows_of_prepared(sql, [values[name] for name in names])
 
 
 def _filled(text: str, fragments: Mapping[str, str]) -> str:

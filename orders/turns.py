@@ -16,6 +16,7 @@ from typing import Any
 
 from django.db import DatabaseError, connection, models
 
+from orders import named_sql
 from orders.database import is_unusable, sqlstate
 
 log = logging.getLogger(__name__)
@@ -31,7 +32,7 @@ _FREE = """
 """
 TAKE = f"""
 INSERT INTO orders_turnrow AS held (name, token, holder, release, until)
-SELECT %(name)s, %(token)s, %(holder)s, %(release)s, shop_now() + %(lease_s)s * interval '1 second'
+SELECT %(name)s::text, %(token)s, %(holder)s::text, %(release)s, shop_now() + %(lease_s)s * interval '1 second'
 WHERE {_ALONE} AND NOT EXISTS (SELECT FROM orders_turnrow held WHERE held.name = %(name)s AND NOT {_FREE})
 ON CONFLICT (name) DO UPDATE SET token = excluded.token, holder = excluded.holder, release = excluded.release, until = excluded.until WHERE {_FREE}
 RETURNING true
@@ -112,9 +113,7 @@ class Turn:
         return mine
 
     def _says(self, statement: str) -> bool:
-        with connection.cursor() as cursor:
-            cursor.execute(statement, self._values)
-            return cursor.fetchone() is not None
+        return bool(named_sql.run(statement, self._values))
 
 
 def holder_of(name: str) -> str:

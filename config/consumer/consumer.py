@@ -26,6 +26,8 @@ class Consumer(PlainConsumer):
     def __init__(self, *words: Any, **options: Any) -> None:
         super().__init__(*words, **options)
         self._events_leave_at = 0.0  # by the monotonic clock
+        if self.hub is not None:
+            _leave_unknown_writers_alone(self.hub)
 
     def on_send_event_buffered(self) -> None:
         """The events of a tenth of a second are one message. Celery sends one in each turn of its loop, which is one for nearly each event."""
@@ -108,3 +110,14 @@ class Consumer(PlainConsumer):
             with self.app.connection_for_write() as another:
                 another.default_channel.set_aside(sorted(self.app.amqp.queues.consume_from))
         super().on_connection_error_after_connected(exc)
+
+
+def _leave_unknown_writers_alone(hub: Any) -> None:
+    """In each turn of the loop Celery takes out each pool process that has nothing to be written to: a call of the kernel for each, which is refused."""
+    remove = type(hub).remove_writer
+
+    def remove_writer(fd: Any) -> None:
+        if fd in hub.writers or fd in hub.readers or not isinstance(fd, int):
+            remove(hub, fd)
+
+    hub.remove_writer = remove_writer

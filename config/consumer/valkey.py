@@ -12,6 +12,7 @@ import logging
 import uuid
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from queue import Empty
 from typing import Any
 
 from celery import signals
@@ -25,6 +26,7 @@ from orders.messages import MOST_BYTES
 log = logging.getLogger(__name__)
 PlainChannel: Any = redis.Channel
 PlainTransport: Any = redis.Transport
+PlainPoller: Any = redis.MultiChannelPoller
 PlainQoS: Any = virtual.QoS
 
 WRONG_TYPE = "WRONGTYPE"
@@ -36,7 +38,7 @@ BROADCASTS = ("celery.pidbox", "reply.celery.pidbox", "celeryev")
 
 
 def of_envelope(item: bytes) -> tuple[str, dict[str, Any] | None]:
-    """(what is wrong, headers where they could be read); empty: kombu can make a message of it."""
+    """(what is wrong, the envelope where it could be read); empty: kombu can make a message of it."""
     if len(item) > ENVELOPE_BYTES:
         return f"it is larger than {ENVELOPE_BYTES} bytes", None
     try:
@@ -47,12 +49,12 @@ def of_envelope(item: bytes) -> tuple[str, dict[str, Any] | None]:
         return "it is no envelope: body, headers and properties", None
     headers, properties = envelope["headers"], envelope["properties"]
     if [name for name, kinds in PROPERTIES.items() if type(properties.get(name)) not in kinds]:
-        return f"one of its properties is missing or odd: {', '.join(PROPERTIES)}", headers
+        return f"one of its properties is missing or odd: {', '.join(PROPERTIES)}", envelope
     if [name for name in DELIVERY if not isinstance(properties["delivery_info"].get(name), str)]:
-        return "it does not say where it was published", headers
+        return "it does not say where it was published", envelope
     if headers.get("compression"):
-        return "it is compressed", headers
-    return _of_encoding(envelope["body"], properties.get("body_encoding")), headers
+        return "it is compressed", envelope
+    return _of_encoding(envelope["body"], properties.get("body_encoding")), envelope
 
 
 def _of_encoding(body: str, encoding: Any) -> str:
@@ -65,17 +67,21 @@ def _of_encoding(body: str, encoding: Any) -> str:
     return ""
 
 
-def _whole(response: Any, **_: Any) -> tuple[bytes, bytes] | None:
-    """What BRPOP brought; None, as if it had waited in vain, where nobody can read it."""
+def _whole(response: Any, **_: Any) -> tuple[str, dict[str, Any]] | None:
+    """What BRPOP brought: its key, and the envelope. None, as if it had waited in vain, where nobody can read it."""
     if not response:
         return None
-    queue, item = response
-    wrong, headers = of_envelope(item)
-    if not wrong:
-        return queue, item
-    refusal.record(queue.decode(errors="replace"), wrong, len(item), headers)
+    key, item = response[0].decode(errors="replace"), response[1]
+    wrong, envelope = of_envelope(item)
+    if envelope is not None and not wrong:
+        return key, envelope
+    _refuse(key, wrong, item, envelope)
     signals.task_rejected.send(sender=None, message=None, exc=None)
     return None
+
+
+def _refuse(where: str, wrong: str, item: bytes, envelope: dict[str, Any] | None) -> None:
+    refusal.record(where, wrong, len(item), (envelope or {}).get("headers"))
 
 
 class QoS(PlainQoS):
@@ -96,6 +102,8 @@ class Channel(PlainChannel):
 
     def __init__(self, *words: Any, **options: Any) -> None:
         self._asking: Any = None
+        self._consumed: Any = None
+        self._counted: list[str] = []
         super().__init__(*words, **options)
         self.QoS = QoS
 
@@ -109,6 +117,33 @@ class Channel(PlainChannel):
             self._asking = super()._create_client()
         return self._asking
 
+    def _brpop_read(self, **options: Any) -> bool:
+        """As kombu's, which would parse again what has been parsed to find out whether it is an envelope."""
+        connection = self.client.connection
+        try:
+            try:
+                found = self.client.parse_response(connection, "BRPOP", **options)
+            except self.connection_errors:
+                connection.disconnect()
+                raise
+            if not found:
+                raise Empty
+            key, envelope = found
+            queue = key.rsplit(self.sep, 1)[0]
+            self._queue_cycle.rotate(queue)
+            self.connection._deliver(envelope, queue)
+            return True
+        finally:
+            self._in_poll = None
+            self._flush_brpop_reauth()
+
+    @property
+    def active_queues(self) -> list[str]:
+        """Kombu asks in each turn of its loop, and counts anew."""
+        if self._consumed != (now := (self._active_queues, self.active_fanout_queues)):
+            self._consumed, self._counted = (list(now[0]), set(now[1])), PlainChannel.active_queues.fget(self)
+        return self._counted
+
     def _restore(self, message: Any, leftmost: bool = False) -> None:
         """Before those that wait: it was fetched before them."""
         delivery = message.delivery_info
@@ -119,9 +154,9 @@ class Channel(PlainChannel):
         """A broadcast (``celery control``) is heard once and never kept."""
         heard: dict[str, Any] = super()._handle_message(client, response)
         if isinstance(heard["data"], bytes):
-            wrong, headers = of_envelope(heard["data"])
+            wrong, envelope = of_envelope(heard["data"])
             if wrong:
-                refusal.record(heard["channel"].decode(errors="replace"), wrong, len(heard["data"]), headers)
+                _refuse(heard["channel"].decode(errors="replace"), wrong, heard["data"], envelope)
                 heard["type"] = b"refused"
         return heard
 
@@ -158,8 +193,43 @@ class Channel(PlainChannel):
                 _set_aside(client, key, kind)
 
 
+class Poller(PlainPoller):
+    """Kombu's, which remembers what the event loop must hear of."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.connected: set[int] = set()  # file descriptors of sockets that the loop does not know
+
+    def _register(self, channel: Any, client: Any, type: str) -> None:
+        super()._register(channel, client, type)
+        self.connected.add(self._chan_to_sock[channel, client, type].fileno())
+
+
+class _Loop:
+    """The event loop, for a transport that adds each of its sockets in every turn: two calls of the kernel for each, of which one is refused."""
+
+    def __init__(self, loop: Any, poller: Poller) -> None:
+        self._loop, self._poller = loop, poller
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._loop, name)
+
+    def add_reader(self, fd: int, callback: Callable[..., Any], *words: Any) -> None:
+        """A new socket may have the number of one that was closed."""
+        if fd not in self._loop.readers or fd in self._poller.connected:
+            self._loop.add_reader(fd, callback, *words)
+            self._poller.connected.discard(fd)
+
+
 class Transport(PlainTransport):
     Channel = Channel
+
+    def __init__(self, *words: Any, **options: Any) -> None:
+        super().__init__(*words, **options)
+        self.cycle = Poller()
+
+    def register_with_event_loop(self, connection: Any, loop: Any) -> None:
+        super().register_with_event_loop(connection, _Loop(loop, self.cycle))
 
 
 def is_of_wrong_type(error: Exception) -> bool:

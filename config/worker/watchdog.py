@@ -56,11 +56,6 @@ def patience_s(tasks: Iterable[Any]) -> float:
     return max(AT_LEAST_S, 2 * max([float(settings.TASK_HARD_LIMIT_S), *limits]))
 
 
-def something_waits(queues: list[str]) -> bool:
-    """Over a connection of its own, as brief as a publish; False also where the broker cannot be asked: then being deaf is not our fault."""
-    return any(broker.lengths(queues).values())
-
-
 def end_this_worker() -> None:
     """Its log says where every thread stands: nobody can ask it later."""
     log.critical("Messages wait, and none has arrived here for long: this worker is deaf and ends itself")
@@ -72,7 +67,11 @@ def end_this_worker() -> None:
 
 
 def watch(queues: list[str], tasks: Iterable[Any]) -> Watchdog:
-    """Start watching in a thread of this process."""
-    watchdog = Watchdog(lambda: something_waits(queues), end_this_worker, patience_s(tasks))
+    """Start watching in a thread of this process.
+
+    The broker is asked over a connection of its own, as briefly as a publish. Where it cannot be asked, nothing waits: then being deaf is not our fault.
+    """
+    waiting = broker.QueueLength(*queues)
+    watchdog = Watchdog(lambda: bool(waiting.ask()), end_this_worker, patience_s(tasks))
     threading.Thread(target=watchdog.run, name="watchdog", daemon=True).start()
     return watchdog

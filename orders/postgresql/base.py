@@ -14,7 +14,7 @@ import functools
 import select
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from types import TracebackType
 from typing import Any
@@ -61,26 +61,43 @@ class DatabaseWrapper(base.DatabaseWrapper):
         self._believed_until = 0.0
         return raw
 
-    def prepared_cursor(self) -> CursorWrapper:
-        """A cursor for a statement that is run again and again: the server parses and plans it once for each session (PREPARED_STATEMENTS).
+    def rows_of_prepared(self, sql: str, values: Sequence[Any]) -> list[tuple[Any, ...]]:
+        """All rows of a statement that is run again and again: the server parses and plans it once for each session (PREPARED_STATEMENTS).
 
-        Its parameters are PostgreSQL's own ($1, $2): psycopg parses nothing either.
+        Its parameters are PostgreSQL's own ($1, $2), so psycopg parses nothing either. A session has one cursor for all of them, which remembers how each type is
+        read and written. Whoever listens to what is run (``execute_wrapper``, a debug cursor) hears of it as of any other statement.
         """
         self.close_if_health_check_failed()
         self.ensure_connection()
+        if self.execute_wrappers or self.queries_logged:
+            return self._rows_that_are_listened_to(sql, values)
+        self.validate_thread_sharing()
+        self.validate_no_broken_transaction()
         with self.wrap_database_errors:
-            cursor: Any = psycopg.RawCursor(self.connection)
-            prepared: CursorWrapper = self._prepare_cursor(cursor)  # type: ignore[attr-defined]
-        return prepared
+            if self._prepared is None or self._prepared.connection is not self.connection:
+                self._prepared = psycopg.RawCursor(self.connection)
+            return _all_rows(self._prepared.execute(sql, values))
+
+    def _rows_that_are_listened_to(self, sql: str, values: Sequence[Any]) -> list[tuple[Any, ...]]:
+        with self.wrap_database_errors:
+            raw: Any = psycopg.RawCursor(self.connection)
+            cursor: CursorWrapper = self._prepare_cursor(raw)  # type: ignore[attr-defined]
+        with cursor:
+            cursor.execute(sql, values)
+            with self.wrap_database_errors:
+                return _all_rows(raw)
 
     def close_if_health_check_failed(self) -> None:
         """What the server has said a moment ago is believed, unless something has come from it since: that is how a server says goodbye."""
+        if self.health_check_done:  # type: ignore[has-type]
+            return
         raw = self.connection
         if raw is not None and not raw.closed and time.monotonic() < self._believed_until and not _has_something_to_say(raw):
             self.health_check_done = True
             return
         super().close_if_health_check_failed()
 
+    _prepared: "psycopg.RawCursor[Any] | None" = None
     _believed_until = 0.0
 
     def is_usable(self) -> bool:
@@ -127,6 +144,12 @@ class DatabaseWrapper(base.DatabaseWrapper):
             with suppress(self.Database.Error):
                 self.connection.close()
             self.close()
+
+
+def _all_rows(cursor: "psycopg.Cursor[Any]") -> list[tuple[Any, ...]]:
+    """None, where the statement returns nothing at all."""
+    result = cursor.pgresult
+    return cursor.fetchall() if result is not None and result.nfields else []
 
 
 def _has_something_to_say(raw: "psycopg.Connection[Any]") -> bool:

@@ -37,20 +37,23 @@ def due(known: Collection[str], lost_before: datetime | None, after_loss: AfterL
     keys = _waiting(ours, "wake_at", shop_now(), marks.due)
     if lost_before is not None:
         keys += _waiting(ours, "launched_at", lost_before, marks.launched)
-    return aside.deliveries.work(keys, lambda some: _take(some, lost_before, after_loss))
+    return aside.deliveries.work(keys, lambda some: _take(some, lost_before, after_loss)) if keys else []
 
 
 def inspect_circuits(known: Collection[str], marks: Marks) -> list[Message]:
     """The probes that are to be published now. If a circuit has closed, the deliveries that wait for it are woken; before that none of them is due."""
     ahead = []
-    for one in circuit.not_closed().filter(subscriber__in=known):
+    found = list(circuit.not_closed())
+    for one in found:
+        if one.subscriber not in known:
+            continue
         if one.wakes:
             circuit.wake_those_who_wait(one.subscriber)
             continue
         with transaction.atomic():
             if chosen := circuit.send_ahead(one.subscriber):
                 ahead += _published([chosen.pk])
-    at_work = frozenset(circuit.not_closed().values_list("subscriber", flat=True))
+    at_work = frozenset(circuit.not_closed().values_list("subscriber", flat=True)) if found else frozenset()
     if at_work != marks.at_work:
         marks.due.start_over()
         marks.launched.start_over()

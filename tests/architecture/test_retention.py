@@ -27,7 +27,7 @@ MAY_LIFT_A_GUARD = {
     "sideeffects/subscribers/loyalty/subscriber.py": ["'sideeffects_loyalty.PointsEntry:append_only'"],
 }
 PRUNING_LIFTS = {
-    "orders.TimelineEntry:append_only",
+    "orders.HistoryRow:append_only",
     "orders.RefusedAttempt:refused_append_only",
     "fulfillment.CircuitEntry:circuit_append_only",
 }

@@ -133,7 +133,10 @@ def _newest_first(tie: str = "id") -> tuple[OrderBy, OrderBy]:
 _FINAL = ", ".join(f"'{status.value}'" for status in Status if status.is_final)
 _ENDED_AS = f"CASE WHEN {{row}}status IN ({_FINAL}) THEN {{row}}status ELSE '' END"
 _SETTLED_AT = f"CASE WHEN {{row}}status IN ({_FINAL}) THEN {{at}} END"
-_ENDED_IS_WRONG = f"NEW.ended_as IS DISTINCT FROM {_ENDED_AS.format(row='NEW.')} OR NEW.settled_at IS DISTINCT FROM {_SETTLED_AT.format(row='NEW.', at='NEW.updated_at')}"
+_ENDED_IS_WRONG = (
+    f"NEW.ended_as IS DISTINCT FROM {_ENDED_AS.format(row='NEW.')}"
+    f" OR NEW.settled_at IS DISTINCT FROM {_SETTLED_AT.format(row='NEW.', at='NEW.updated_at')}"
+)
 
 
 def _ended_before() -> pgtrigger.Trigger:

@@ -74,12 +74,17 @@ RETURNING id
 -- name: relay
 -- Of a page of facts that are not relayed. A delivery is owed if it has no row and its message is lost, and if nobody delivers it right now (its lock is free).
 -- A fact is relayed if no subscriber lacks its row after that. Facts that somebody holds are passed over.
+-- Only what may change is locked: the other facts of the page wait for their workers, and a lock of each would be logged in each round.
 WITH begun AS MATERIALIZED (
     SELECT set_config('synchronous_commit', 'off', true)
 ), page AS MATERIALIZED (
     SELECT fact.id, fact.number
     FROM begun, orders_fact AS fact
     WHERE fact.id = ANY(%(facts)s::uuid[]) AND fact.relayed_at IS NULL
+        AND (fact.id = ANY(%(lost)s::uuid[]) OR NOT EXISTS (
+            SELECT FROM sideeffects_subscriber AS subscriber WHERE subscriber.state = 'active' AND subscriber.starts_at <= fact.number
+                AND NOT EXISTS (SELECT FROM sideeffects_delivery AS tried WHERE tried.event_id = fact.id AND tried.subscriber = subscriber.name)
+        ))
     FOR NO KEY UPDATE OF fact SKIP LOCKED
 ), lacking AS MATERIALIZED (
     SELECT page.id AS fact, subscriber.name AS subscriber,

@@ -54,8 +54,10 @@ class ByStatus(admin.ChoicesFieldListFilter):
     """On an index, whatever the status (``Status.condition``)."""
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Order]) -> QuerySet[Order]:
-        found = super().queryset(request, queryset)
-        return found.filter(Status(self.lookup_val[0]).condition) if self.lookup_val and self.lookup_val[0] in Status.values else found
+        found: Any = super().queryset(request, queryset)
+        chosen = (self.lookup_val or [""])[0]
+        wanted: QuerySet[Order] = found.filter(Status(chosen).condition) if chosen in Status.values else found
+        return wanted
 
 
 class NeedsAttention(admin.SimpleListFilter):

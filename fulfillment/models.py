@@ -67,16 +67,34 @@ OPEN = (SagaState.RUNNING, SagaState.COMPENSATING, SagaState.NEEDS_ATTENTION)
 DUE_FROM_LAG_S = 40  # more than a lease and a round of the sweep
 
 
+DUE_FROM_IS_WRONG = pgtrigger.Condition(
+    "((NEW.due_from IS NULL) <> (NEW.wake_at IS NULL) OR NEW.due_from > NEW.wake_at"
+    f" OR NEW.due_from < NEW.wake_at - interval '{DUE_FROM_LAG_S} seconds')"
+)
+
+
+def _due_from_begins() -> pgtrigger.Trigger:
+    """Whoever opens a saga (this code, older code, a person with SQL) need not know ``due_from``."""
+    return pgtrigger.Trigger(
+        name="due_from_begins",
+        when=pgtrigger.Before,
+        operation=pgtrigger.Insert,
+        condition=DUE_FROM_IS_WRONG,
+        func="NEW.due_from = NEW.wake_at; RETURN NEW;",
+    )
+
+
 def _due_from_follows() -> pgtrigger.Trigger:
-    """Whoever writes ``wake_at`` (this code, older code, a person with SQL) keeps ``due_from`` right in the same statement."""
-    lags = f"NEW.due_from < NEW.wake_at - interval '{DUE_FROM_LAG_S} seconds'"
-    wrong = f"((NEW.due_from IS NULL) <> (NEW.wake_at IS NULL) OR NEW.due_from > NEW.wake_at OR {lags})"
+    """Whoever writes ``wake_at`` keeps ``due_from`` right in the same statement.
+
+    After the update: a trigger before it would lock the row first, and log the lock.
+    """
     return pgtrigger.Trigger(
         name="due_from_follows",
-        when=pgtrigger.Before,
-        operation=pgtrigger.Insert | pgtrigger.Update,
-        condition=pgtrigger.Condition(wrong),
-        func="NEW.due_from = NEW.wake_at; RETURN NEW;",
+        when=pgtrigger.After,
+        operation=pgtrigger.Update,
+        condition=DUE_FROM_IS_WRONG,
+        func="UPDATE fulfillment_saga SET due_from = wake_at WHERE id = NEW.id; RETURN NULL;",
     )
 
 
@@ -134,7 +152,7 @@ class Saga(models.Model):
                 condition=Q(wake_at__isnull=False) | Q(state__in=[*FINAL, SagaState.NEEDS_ATTENTION]), name="saga_open_has_wake_at"
             )
         ]
-        triggers: ClassVar = [_due_from_follows()]
+        triggers: ClassVar = [_due_from_begins(), _due_from_follows()]
 
     def __str__(self) -> str:
         return f"saga {self.pk} ({self.state}, epoch {self.epoch})"

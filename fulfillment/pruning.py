@@ -36,9 +36,9 @@ from orders.durability import may_be_lost
 from orders.incidents import Incident, IncidentKind, unresolved
 from orders.models import Status
 from orders.pruning import Batch, Found, Kind, Rows
-from orders.timeline import EntryKind, TimelineEntry
+from orders.timeline import EntryKind, HistoryRow
 
-GUARD = "orders.TimelineEntry:append_only"
+GUARD = "orders.HistoryRow:append_only"
 BY_PEOPLE = (EntryKind.OPERATOR, EntryKind.CANCEL)  # entries that stay: who has decided something, and why
 MONEY = "money of it is neither given back nor written off"
 
@@ -59,7 +59,7 @@ class History:
     """
 
     name, unit, setting = "history", "orders", "KEEP_HISTORY_D"
-    tables: tuple[type[Model], ...] = (TimelineEntry,)
+    tables: tuple[type[Model], ...] = (HistoryRow,)
 
     def __init__(self, needed: Mapping[str, Any]) -> None:
         whens = [When(why, then=Value(sentence)) for sentence, why in {**NEEDED, **needed}.items()]
@@ -80,7 +80,7 @@ class History:
             oldest = _behind(_closed(before), after).order_by("closed_at", "pk")
             page = list(oldest.select_for_update(of=("self",), skip_locked=True, no_key=True).values_list("closed_at", "pk")[:size])
             gone = self._not_needed([pk for _, pk in page])
-            TimelineEntry.objects.filter(order_id__in=gone.values()).exclude(kind__in=BY_PEOPLE).delete()
+            HistoryRow.objects.filter(order_id__in=gone.values()).exclude(kind__in=BY_PEOPLE).delete()
             Saga.objects.filter(pk__in=gone).update(history_pruned_at=ShopNow())
         return Batch(removed=len(gone), after=page[-1] if len(page) == size else None)
 

@@ -2,7 +2,7 @@ The hot path of the core: what happens to an order that meets no trouble, one st
 fulfillment/stock.py.
 
 Each statement checks the fence, writes state and history and what is scheduled next, and returns what its caller needs. Outside of a transaction it is one, in one
-round trip. Where anything is unusual (a cancel, a hold, trouble with our own database, a newer release, time past a lease) it changes nothing and returns no row, and
+round trip. The history of a transition is one row (orders/timeline.py, RowKind). Where anything is unusual (a cancel, a hold, trouble with our own database, a newer release, time past a lease) it changes nothing and returns no row, and
 the transition is made by the readable code in Python. tests/fulfillment/test_hot_path.py proves that both write the same rows.
 
 IS NOT DISTINCT FROM is used where = would do: a state that is compared so leads the planner to no index. One of all open sagas, or of all orders with this status,
@@ -24,84 +24,90 @@ WITH saga AS (
         1, 0, 0, false, '', '', '', 1, 0, false, ''
     FROM saga, unnest(%(steps)s::text[], %(keys)s::text[]) WITH ORDINALITY AS step (name, key, number)
 ), history AS (
-    INSERT INTO orders_timelineentry (order_id, at, kind, name, from_state, to_state, epoch, code, detail, actor)
-    SELECT saga.order_id, shop_now(), entry.kind, entry.name, entry.was, entry.is_now, saga.epoch, '', '{}', entry.actor
-    FROM saga, (VALUES ('order', '', '', 'placed', %(actor)s), ('saga', '', '', 'running', ''), ('step', (%(steps)s::text[])[1], 'pending', 'scheduled', ''))
-        AS entry (kind, name, was, is_now, actor)
+    INSERT INTO orders_history (order_id, at, kind, name, from_state, to_state, epoch, code, detail, actor)
+    SELECT saga.order_id, shop_now(), 'opened', (%(steps)s::text[])[1], '', '', saga.epoch, '', '{}', %(actor)s FROM saga
 )
 SELECT id FROM saga
 
 -- name: start
--- It locks the saga if this epoch and direction still hold. It starts the scheduled step under a random claim, moves wake_at to the end of the lease, writes the
--- history, and moves a placed order to processing. No row: the saga does not wait for this step. A row without a record: this code does not serve the step.
+-- If this epoch and direction still hold, it starts the scheduled step under a random claim, moves the saga's wake_at to the end of the lease, writes the history,
+-- and moves a placed order to processing. No row, or a row without a record: the saga does not wait for this step. A row that is not served: this code does not
+-- serve the step.
 -- Before an open circuit nothing starts but the circuit's probe, which is then the probe until its lease ends.
 -- The time for which the message waited in a long queue is given back to the saga, and to a step that was started before; the deadline of any other step begins
 -- with its first start. A later attempt is told of the attempts before it.
 -- No try that was started before can send anything later than a lease from now. An instant that says so was written by a clock that was ahead: it is moved to then.
 -- It does not wait for the disk while the provider remembers the key, or where there is no provider. Otherwise, a start that is lost could become a second effect;
 -- and the start of a probe distinguishes an order that was called from one that never was.
-WITH mine AS (
-    SELECT s.id, s.order_id, s.epoch, s.plan, s.held_by, step.version, step.role, step.gateway, step.role || '.' || step.gateway || %(operation)s AS circuit,
+--
+-- Note: the update is the lock. A SELECT … FOR UPDATE before it would log the lock of each row once more. So everything is read without a lock, as the statement's
+-- snapshot has it (seen), and each UPDATE says again what must still hold. If another transition holds the saga, the UPDATE waits for it, and PostgreSQL compares
+-- these conditions with the newest version of the saga (EvalPlanQual, READ COMMITTED): an epoch, state, cancel, hold or launch that has changed starts nothing. The
+-- record must be the version that was seen (xmin). If the saga is as it was and its record is not, the division fails, and nothing is changed.
+WITH seen AS MATERIALIZED (
+    SELECT s.id, s.order_id, s.epoch, s.plan, s.launched_at, s.held_by, step.version, step.role, step.gateway,
         concat_ws('.', coalesce(step.version, '1'), step.role, step.gateway) = ANY(%(served)s::text[]) AS served,
-        CASE WHEN s.held_by = '' AND shop_now() - s.launched_at > %(late_after)s THEN least(shop_now() - s.launched_at, %(most)s) ELSE interval '0' END AS lost
+        CASE WHEN s.held_by = '' AND shop_now() - s.launched_at > %(late_after)s THEN least(shop_now() - s.launched_at, %(most)s) ELSE interval '0' END AS lost,
+        r.id AS record, r.xmin AS record_version,
+        CASE WHEN said.until > latest.at THEN latest.at ELSE said.until END AS asked_until,
+        CASE WHEN r.compensation_asked_until > latest.at THEN latest.at ELSE r.compensation_asked_until END AS compensation_asked_until,
+        NOT %(compensating)s AND r.first_started_at IS NULL AS is_first, c.name AS circuit,
+        c.state <> 'closed' OR c.failures <> '[]' AS troubled, c.probe = s.id AND c.probe_until > shop_now() AS is_probe,
+        (s.held_by = '' AND coalesce(c.state, 'closed') = 'closed') OR (c.probe = s.id AND c.probe_until > shop_now()) AS may_call
     FROM fulfillment_saga AS s LEFT JOIN LATERAL (
         SELECT entry->>'version' AS version, entry->>'role' AS role, entry->>'gateway' AS gateway FROM jsonb_array_elements(s.plan) AS entry
         WHERE entry->>'name' = %(name)s LIMIT 1
     ) AS step ON true
-    WHERE s.id = %(saga)s AND s.epoch = %(epoch)s AND s.state IS NOT DISTINCT FROM %(direction)s AND (%(compensating)s OR s.cancel_requested_at IS NULL)
-    FOR UPDATE OF s
-), was AS (
-    SELECT r.id, CASE WHEN said.until > latest.at THEN latest.at ELSE said.until END AS asked_until,
-        CASE WHEN r.compensation_asked_until > latest.at THEN latest.at ELSE r.compensation_asked_until END AS compensation_asked_until,
-        NOT %(compensating)s AND r.first_started_at IS NULL AS is_first, c.name AS circuit,
-        c.state <> 'closed' OR c.failures <> '[]' AS troubled, c.probe = mine.id AND c.probe_until > shop_now() AS is_probe
-    FROM fulfillment_steprecord AS r JOIN mine ON r.saga_id = mine.id LEFT JOIN fulfillment_circuit AS c ON c.name = mine.circuit
+        LEFT JOIN fulfillment_steprecord AS r ON r.saga_id = s.id AND r.name = %(name)s AND r.state = %(scheduled)s
+        LEFT JOIN fulfillment_circuit AS c ON c.name = step.role || '.' || step.gateway || %(operation)s
         CROSS JOIN LATERAL (SELECT shop_now() + %(lease)s AS at) AS latest
         CROSS JOIN LATERAL (
             SELECT CASE WHEN %(compensating)s THEN coalesce(r.asked_until, r.compensation_scheduled_at + %(lease)s) ELSE r.asked_until END AS until
         ) AS said
-    WHERE r.name = %(name)s AND r.state = %(scheduled)s AND mine.served
-        AND ((mine.held_by = '' AND coalesce(c.state, 'closed') = 'closed') OR (c.probe = mine.id AND c.probe_until > shop_now()))
-    FOR UPDATE OF r
+    WHERE s.id = %(saga)s AND s.epoch = %(epoch)s AND s.state IS NOT DISTINCT FROM %(direction)s AND (%(compensating)s OR s.cancel_requested_at IS NULL)
+), leased AS (
+    UPDATE fulfillment_saga AS s SET wake_at = shop_now() + %(lease)s, left_since = NULL, deadline_at = s.deadline_at + seen.lost,
+        paused_s = CASE WHEN seen.is_first THEN 0 ELSE s.paused_s + extract(epoch FROM seen.lost)::float END
+    FROM seen
+    WHERE s.id = seen.id AND seen.served AND seen.record IS NOT NULL AND seen.may_call
+        AND s.epoch = %(epoch)s AND s.state IS NOT DISTINCT FROM %(direction)s AND (%(compensating)s OR s.cancel_requested_at IS NULL)
+        AND s.held_by = seen.held_by AND s.launched_at IS NOT DISTINCT FROM seen.launched_at
+    RETURNING s.id
 ), started AS (
     UPDATE fulfillment_steprecord AS r
     SET state = %(started)s, claim = %(claim)s, started_at = shop_now(),
         first_started_at = CASE WHEN %(compensating)s THEN r.first_started_at ELSE coalesce(r.first_started_at, shop_now()) END,
-        asked_until = CASE WHEN %(compensating)s THEN was.asked_until ELSE shop_now() + %(lease)s END,
-        compensation_asked_until = CASE WHEN %(compensating)s THEN shop_now() + %(lease)s ELSE was.compensation_asked_until END,
+        asked_until = CASE WHEN %(compensating)s THEN seen.asked_until ELSE shop_now() + %(lease)s END,
+        compensation_asked_until = CASE WHEN %(compensating)s THEN shop_now() + %(lease)s ELSE seen.compensation_asked_until END,
         tries = r.tries + CASE WHEN %(compensating)s THEN 0 ELSE 1 END, compensation_tries = r.compensation_tries + CASE WHEN %(compensating)s THEN 1 ELSE 0 END
-    FROM was WHERE r.id = was.id
+    FROM seen, leased WHERE r.id = seen.record AND r.saga_id = leased.id AND r.xmin = seen.record_version
     RETURNING r.*
-), leased AS (
-    UPDATE fulfillment_saga AS s SET wake_at = shop_now() + %(lease)s, left_since = NULL, deadline_at = deadline_at + mine.lost,
-        paused_s = CASE WHEN was.is_first THEN 0 ELSE paused_s + extract(epoch FROM mine.lost)::float END
-    FROM mine, was WHERE s.id = mine.id AND s.id IN (SELECT saga_id FROM started)
 ), probing AS (
-    UPDATE fulfillment_circuit SET probe_until = shop_now() + %(lease)s WHERE name IN (SELECT circuit FROM was WHERE is_probe)
+    UPDATE fulfillment_circuit SET probe_until = shop_now() + %(lease)s WHERE name IN (SELECT circuit FROM seen JOIN started ON true WHERE is_probe)
 ), moved AS (
-    UPDATE orders_order SET status = 'processing'
-    WHERE status IS NOT DISTINCT FROM 'placed' AND id IN (SELECT order_id FROM mine JOIN started ON started.saga_id = mine.id)
+    UPDATE orders_order SET status = 'processing', updated_at = shop_now()
+    WHERE status IS NOT DISTINCT FROM 'placed' AND id IN (SELECT order_id FROM seen JOIN started ON started.saga_id = seen.id)
     RETURNING id
 ), history AS (
-    INSERT INTO orders_timelineentry (order_id, at, kind, name, from_state, to_state, epoch, code, detail, actor)
-    SELECT order_id, shop_now(), 'step', %(name)s, %(scheduled)s, %(started)s, epoch, '', '{}'::jsonb, '' FROM mine JOIN started ON started.saga_id = mine.id
-    UNION ALL
-    SELECT id, shop_now(), 'order', '', 'placed', 'processing', %(epoch)s, '', '{}'::jsonb, '' FROM moved
+    INSERT INTO orders_history (order_id, at, kind, name, from_state, to_state, epoch, code, detail, actor)
+    SELECT seen.order_id, shop_now(), CASE WHEN moved.id IS NULL THEN 'step' ELSE 'begun' END, %(name)s, %(scheduled)s, %(started)s, seen.epoch, '', '{}', ''
+    FROM seen JOIN started ON started.saga_id = seen.id LEFT JOIN moved ON true
 )
-SELECT mine.served, started.id, mine.version, mine.role, mine.gateway, started.do_key, started.compensation_key, started.tries, started.compensation_tries,
+SELECT seen.served, started.id, seen.version, seen.role, seen.gateway, started.do_key, started.compensation_key, started.tries, started.compensation_tries,
     started.receipt::text, started.compensation_amount_minor, started.compensation_doubt,
-    age.s, extract(epoch FROM shop_now() - was.asked_until)::float,
-    extract(epoch FROM shop_now() - CASE WHEN %(compensating)s THEN was.compensation_asked_until END)::float,
-    coalesce(was.troubled, false), coalesce(was.is_probe, false), shop_now(),
+    age.s, extract(epoch FROM shop_now() - seen.asked_until)::float,
+    extract(epoch FROM shop_now() - CASE WHEN %(compensating)s THEN seen.compensation_asked_until END)::float,
+    coalesce(seen.troubled, false), coalesce(seen.is_probe, false), shop_now(),
     CASE WHEN CASE WHEN %(compensating)s THEN started.compensation_attempt ELSE started.do_attempt END > 1 THEN (
         SELECT jsonb_build_object('keys', jsonb_agg(key ORDER BY attempt DESC), 'quiet_s', extract(epoch FROM shop_now() - max(p.asked_until)))::text
         FROM fulfillment_pastattempt AS p WHERE p.record_id = started.id AND p.compensating = %(compensating)s
     ) END,
-    started.position + 1 = jsonb_array_length(mine.plan),
-    CASE WHEN NOT coalesce(was.is_probe, false) AND (coalesce(mine.role, '') = '' OR age.s < (%(remembered_s)s::jsonb->>(mine.role || '.' || mine.gateway))::float)
+    started.position + 1 = jsonb_array_length(seen.plan),
+    CASE WHEN NOT coalesce(seen.is_probe, false) AND (coalesce(seen.role, '') = '' OR age.s < (%(remembered_s)s::jsonb->>(seen.role || '.' || seen.gateway))::float)
         THEN set_config('synchronous_commit', 'off', true) END AS may_be_lost,
+    1 / CASE WHEN leased.id IS NULL OR started.id IS NOT NULL THEN 1 ELSE 0 END AS is_as_seen,
     {order}
-FROM mine JOIN orders_order AS o ON o.id = mine.order_id LEFT JOIN started ON started.saga_id = mine.id LEFT JOIN was ON was.id = started.id
+FROM seen JOIN orders_order AS o ON o.id = seen.order_id LEFT JOIN leased ON true LEFT JOIN started ON true
     CROSS JOIN LATERAL (SELECT coalesce(extract(epoch FROM shop_now() - started.scheduled_at)::float, 0) AS s) AS age
 
 -- name: begin_local
@@ -155,19 +161,18 @@ WITH mine AS (
     RETURNING r.name
 ), captured AS (
     INSERT INTO fulfillment_ledgerentry (order_id, step, operation, key, amount_minor, by_hand, at)
-    SELECT mine.order_id, %(name)s, 'captured', done.do_key, %(amount)s::bigint, false, shop_now() FROM mine, done WHERE %(amount)s::bigint > 0
-    ON CONFLICT DO NOTHING
+    SELECT mine.order_id, %(name)s, 'captured', done.do_key, %(amount)s::bigint, false, shop_now() FROM mine, done
+    WHERE %(amount)s::bigint > 0 AND NOT EXISTS (SELECT FROM fulfillment_ledgerentry AS known WHERE known.key = done.do_key)
 ), history AS (
-    INSERT INTO orders_timelineentry (order_id, at, kind, name, from_state, to_state, epoch, code, detail, actor)
-    SELECT mine.order_id, shop_now(), 'step', entry.name, entry.was, entry.is_now, mine.epoch, '', '{}', ''
-    FROM mine, next, LATERAL (VALUES (%(name)s, %(was)s, 'succeeded'), (next.name, 'pending', 'scheduled')) AS entry (name, was, is_now)
+    INSERT INTO orders_history (order_id, at, kind, name, from_state, to_state, epoch, code, detail, actor)
+    SELECT mine.order_id, shop_now(), 'handed_on', %(name)s, %(was)s, '', mine.epoch, next.name, '{}', '' FROM mine, next
 )
 SELECT 1 / ((SELECT count(*) FROM done) * (SELECT count(*) FROM next)) FROM mine
 
 -- name: succeed_and_complete
 -- The last step has succeeded: the order is fulfilled, the stock has left, and the fact is recorded. The division: as in succeed_and_schedule.
 WITH mine AS (
-    UPDATE fulfillment_saga AS s SET state = 'completed', wake_at = NULL, closed_at = shop_now(), relaunches = 0, left_since = NULL
+    UPDATE fulfillment_saga AS s SET state = 'completed', wake_at = NULL, due_from = NULL, closed_at = shop_now(), relaunches = 0, left_since = NULL
     FROM fulfillment_steprecord AS r
     WHERE s.id = %(saga)s AND s.epoch = %(epoch)s AND s.state IS NOT DISTINCT FROM 'running' AND s.cancel_requested_at IS NULL AND s.held_by = '' AND s.release <= %(release)s
         AND shop_now() - s.wake_at <= %(late_after)s
@@ -181,12 +186,14 @@ WITH mine AS (
     FROM mine WHERE r.id = mine.record AND r.state = 'started' AND r.claim = %(claim)s
     RETURNING r.do_key
 ), fulfilled AS (
-    UPDATE orders_order AS o SET status = 'fulfilled', finished_at = shop_now() FROM mine, done WHERE o.id = mine.order_id AND o.status IS NOT DISTINCT FROM 'processing'
+    UPDATE orders_order AS o
+    SET status = 'fulfilled', finished_at = shop_now(), updated_at = shop_now(), ended_as = 'fulfilled', settled_at = shop_now()
+    FROM mine, done WHERE o.id = mine.order_id AND o.status IS NOT DISTINCT FROM 'processing'
     RETURNING o.id, o.number, o.correlation_id
 ), captured AS (
     INSERT INTO fulfillment_ledgerentry (order_id, step, operation, key, amount_minor, by_hand, at)
-    SELECT mine.order_id, %(name)s, 'captured', done.do_key, %(amount)s::bigint, false, shop_now() FROM mine, done WHERE %(amount)s::bigint > 0
-    ON CONFLICT DO NOTHING
+    SELECT mine.order_id, %(name)s, 'captured', done.do_key, %(amount)s::bigint, false, shop_now() FROM mine, done
+    WHERE %(amount)s::bigint > 0 AND NOT EXISTS (SELECT FROM fulfillment_ledgerentry AS known WHERE known.key = done.do_key)
 ), taken AS (
     UPDATE fulfillment_reservation AS held SET state = 'consumed' FROM fulfilled WHERE held.order_number = fulfilled.number AND held.state = 'held'
     RETURNING held.sku, held.quantity
@@ -202,13 +209,10 @@ WITH mine AS (
     INSERT INTO orders_fact (id, order_id, type, version, correlation_id, payload, at)
     SELECT %(fact)s, fulfilled.id, %(type)s, %(version)s, fulfilled.correlation_id,
         %(payload)s::jsonb || jsonb_build_object('tracking', said.tracking, 'fulfilled_on', said.today), shop_now()
-    FROM fulfilled, said
-    ON CONFLICT DO NOTHING
+    FROM fulfilled, said WHERE NOT EXISTS (SELECT FROM orders_fact AS known WHERE known.id = %(fact)s)
 ), history AS (
-    INSERT INTO orders_timelineentry (order_id, at, kind, name, from_state, to_state, epoch, code, detail, actor)
-    SELECT mine.order_id, shop_now(), entry.kind, entry.name, entry.was, entry.is_now, mine.epoch, '', '{}', ''
-    FROM mine, (VALUES ('step', %(name)s, 'started', 'succeeded'), ('saga', '', 'running', 'completed'), ('order', '', 'processing', 'fulfilled'))
-        AS entry (kind, name, was, is_now)
+    INSERT INTO orders_history (order_id, at, kind, name, from_state, to_state, epoch, code, detail, actor)
+    SELECT mine.order_id, shop_now(), 'fulfilled', %(name)s, '', '', mine.epoch, '', '{}', '' FROM mine
 )
 SELECT said.tracking, said.today, 1 / ((SELECT count(*) FROM done) * (SELECT count(*) FROM fulfilled)) FROM mine, said
 

@@ -17,9 +17,9 @@ from orders.models import Fact, Order
 from orders.operators import Actor
 from orders.pseudonyms import FORGOTTEN, KEPT_OF_ADDRESS, Changes, address_of, any_of, changed, replace, without
 from orders.refusals import RefusedAttempt
-from orders.timeline import EntryKind, TimelineEntry
+from orders.timeline import EntryKind, HistoryRow
 
-GUARDS = ("orders.TimelineEntry:append_only", "orders.Fact:frozen", "orders.RefusedAttempt:refused_append_only")
+GUARDS = ("orders.HistoryRow:append_only", "orders.Fact:frozen", "orders.RefusedAttempt:refused_append_only")
 KEYS = "idempotency keys"  # counted by themselves: under such a key the same request would place a new order
 PUBLIC = set(OrderFulfilled.__dataclass_fields__)  # what a fact may contain
 
@@ -41,7 +41,7 @@ def erase_order(order: Order, marks: re.Pattern[str], *, write: bool) -> Counter
     """How many rows about this order name its customer. They are changed only with ``write``."""
     about = {
         "facts": _facts(order, marks),
-        "history entries": changed(TimelineEntry.objects.filter(order=order), marks, "detail"),
+        "history entries": changed(HistoryRow.objects.filter(order=order), marks, "detail"),
         "incidents": changed(Incident.objects.filter(Q(order=order) | Q(subject=order.number)), marks, "message", "reason", "proposal"),
         "refused attempts": changed(RefusedAttempt.objects.filter(subject=order.number), marks, "sentence"),
     }
@@ -83,7 +83,7 @@ def pseudonymise(order: Order, marks: re.Pattern[str], actor: Actor, reason: str
         idempotency_key=f"{FORGOTTEN}-{secrets.token_hex(16)}" if names_its_customer(order, marks) else order.idempotency_key,
     )
     detail = {"user": actor.user, "reason": without(marks, reason)}
-    TimelineEntry.objects.create(order=order, kind=EntryKind.OPERATOR, code=FORGOTTEN, actor=actor.name, detail=detail)
+    HistoryRow.objects.create(order=order, kind=EntryKind.OPERATOR, code=FORGOTTEN, actor=actor.name, detail=detail)
 
 
 def _facts(order: Order, marks: re.Pattern[str]) -> Changes:

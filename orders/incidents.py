@@ -11,7 +11,7 @@ from django.db.models import Q, QuerySet
 from orders.clock import ShopNow
 from orders.money import money
 from orders.text import sanitized
-from orders.timeline import EntryKind, TimelineEntry
+from orders.timeline import EntryKind, HistoryRow
 
 log = logging.getLogger(__name__)
 
@@ -156,7 +156,7 @@ def open_incident(
         _log_on_commit(logging.ERROR, "incident opened", found)
     if is_new and order_id is not None:
         detail = {"message": found.sentence}
-        TimelineEntry.objects.create(
+        HistoryRow.objects.create(
             order_id=order_id, kind=EntryKind.INCIDENT, name=step, to_state="open", code=kind, epoch=epoch, detail=detail
         )
     return found
@@ -175,7 +175,7 @@ def resolve(incidents: QuerySet[Incident], outcome: str, reason: str, actor: str
     for incident in closing:
         _log_on_commit(logging.INFO, "incident resolved", incident, outcome=outcome)
         if incident.order_id is not None:
-            TimelineEntry.objects.create(
+            HistoryRow.objects.create(
                 order_id=incident.order_id,
                 kind=EntryKind.INCIDENT,
                 name=incident.step,

@@ -1,6 +1,9 @@
 """The one history: every change of state of an order, its saga and its deliveries writes an entry in the same transaction.
 
 Entries have columns, never sentences: ``sentence`` renders one for people. The instants come from ``shop_now()``, the one clock of the database.
+
+Note: one row for one transition. Rows are written (HistoryRow), and entries are read (TimelineEntry, a view). A transition of an order that meets no trouble moves
+two or three things at once, and always the same: its row has a kind of its own (RowKind), and the view makes an entry of each move. Any other row is one entry.
 """
 
 import copy
@@ -31,14 +34,16 @@ class EntryKind(models.TextChoices):
     DELIVERY = "delivery", "side effect"
 
 
-class TimelineEntry(models.Model):
-    """One change. ``name`` is the step or subscriber it is about, or empty. Append-only: the database refuses updates and deletes.
+class RowKind(models.TextChoices):
+    """A row that stands for several entries, in this sequence. Which entries: the view, in the last migration that makes it."""
 
-    Note: one index. In the database the primary key is (order, id), because everybody asks for the entries of an order. Whoever asks for an ``id`` alone reads the
-    whole table. There is no foreign key either: its check would lock the order once for each entry (docs/decisions/0034-fewer-bytes-per-order.md).
-    """
+    OPENED = "opened", "the order is placed, its saga runs, the step `name` is scheduled"
+    BEGUN = "begun", "the step `name` is started, and the order is processing"
+    HANDED_ON = "handed_on", "the step `name` has succeeded, and the step `code` is scheduled"
+    FULFILLED = "fulfilled", "the step `name` has succeeded, the saga is completed, the order is fulfilled"
 
-    order = models.ForeignKey("orders.Order", models.CASCADE, related_name="timeline", db_index=False, db_constraint=False)
+
+class _Entry(models.Model):
     at = models.DateTimeField(db_default=ShopNow())
     kind = models.CharField(max_length=12, choices=EntryKind)
     name = models.CharField(max_length=40, blank=True, default="", db_default="")
@@ -50,9 +55,40 @@ class TimelineEntry(models.Model):
     actor = models.CharField(max_length=80, blank=True, default="", db_default="")
 
     class Meta:
+        abstract = True
+
+
+class HistoryRow(_Entry):
+    """What is written. ``kind``: an EntryKind or a RowKind. Append-only: the database refuses updates and deletes.
+
+    Note: one index. In the database the primary key is (order, id), because everybody asks for the entries of an order. Whoever asks for an ``id`` alone reads the
+    whole table. There is no foreign key either: its check would lock the order once for each entry (docs/decisions/0034-fewer-bytes-per-order.md).
+    """
+
+    order = models.ForeignKey("orders.Order", models.CASCADE, related_name="+", db_index=False, db_constraint=False)
+
+    class Meta:
+        db_table = "orders_history"
+        ordering: ClassVar = ["id"]
+        triggers: ClassVar = [pgtrigger.Protect(name="append_only", operation=pgtrigger.Update | pgtrigger.Delete)]
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.name}"
+
+
+class TimelineEntry(_Entry):
+    """What is read: one change. ``name`` is the step or subscriber it is about, or empty.
+
+    ``id``: that of its row, plus its place there. Ids of rows lie four apart, so that no two entries have the same.
+    """
+
+    id = models.BigAutoField(primary_key=True)
+    order = models.ForeignKey("orders.Order", models.DO_NOTHING, related_name="timeline", db_index=False, db_constraint=False)
+
+    class Meta:
+        managed = False
         ordering: ClassVar = ["id"]
         verbose_name_plural = "timeline entries"
-        triggers: ClassVar = [pgtrigger.Protect(name="append_only", operation=pgtrigger.Update | pgtrigger.Delete)]
 
     def __str__(self) -> str:
         return sentence(self)

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from django.conf import settings
-from django.db import connection, transaction
+from django.db import IntegrityError, connection, transaction
 from django.db.models import Exists, OuterRef, QuerySet
 
 from orders.clock import ShopNow, in_seconds, shop_now
@@ -22,7 +22,7 @@ from orders.facts import Fact
 from orders.models import Order
 from orders.named_sql import NamedSql, Row, columns, instance
 from orders.text import sanitized
-from orders.timeline import EntryKind, TimelineEntry
+from orders.timeline import EntryKind, HistoryRow
 from sideeffects.models import Delivery, DeliveryState
 
 SQL = NamedSql(
@@ -126,7 +126,10 @@ def start(fact_id: uuid.UUID, subscriber: str, lease_s: float, timeout_s: float)
 def _start_first_try(fact_id: uuid.UUID, subscriber: str, lease_s: float) -> Delivery | None:
     """None: it is not the first try, or the circuit is open, or somebody else delivers."""
     claim: dict[str, Any] = {"lock": _lock_name(fact_id, subscriber), "claim": uuid.uuid4(), "lease_s": lease_s}
-    row = SQL.row("start_first_try", {"fact": fact_id, "subscriber": subscriber, **claim})
+    try:
+        row = SQL.row("start_first_try", {"fact": fact_id, "subscriber": subscriber, **claim})
+    except IntegrityError:  # a twin has begun it since the statement began
+        return None
     if row is None:
         return None
     has_failed, *values = row
@@ -168,8 +171,10 @@ def mine(started: Delivery) -> Delivery | None:
 def write_first_success(delivery: Delivery) -> None:
     """A first try on our own rows has succeeded: write its row. Raises HasARow: a twin has written it, so the caller's transaction must be taken back."""
     values = {"fact": delivery.fact_id, "subscriber": delivery.subscriber, "order": delivery.fact.order_id}
-    if SQL.row("write_first_success", values) is None:
-        raise HasARow
+    try:
+        SQL.row("write_first_success", values)
+    except IntegrityError as error:
+        raise HasARow from error
 
 
 def record_success(started: Delivery) -> bool:
@@ -238,7 +243,7 @@ def move(
     delivery: Delivery, to: DeliveryState, *, code: str = "", detail: dict[str, Any] | None = None, actor: str = "", **changes: Any
 ) -> None:
     """Write the row and its history entry, in the caller's transaction."""
-    TimelineEntry.objects.create(
+    HistoryRow.objects.create(
         order_id=delivery.fact.order_id,
         kind=EntryKind.DELIVERY,
         name=delivery.subscriber,

@@ -20,20 +20,20 @@ WHERE begun.is_mine
     AND NOT EXISTS (SELECT FROM sideeffects_delivery AS tried WHERE tried.event_id = fact.id AND tried.subscriber = %(subscriber)s::text)
 
 -- name: write_first_success
--- The effect is on our rows: "delivered" and its history entry commit with it. No row: somebody else has written the delivery.
+-- The effect is on our rows: "delivered" and its history entry commit with it. Violates delivery_once_per_subscriber: somebody else has written the delivery.
+-- (ON CONFLICT would log each row a second time, as confirmed.)
 WITH delivered AS (
     INSERT INTO sideeffects_delivery (event_id, subscriber, state, tries, relaunches, unspent, error_code, error_message, delivered_at)
     VALUES (%(fact)s, %(subscriber)s::text, 'delivered', 1, 0, 0, '', '', shop_now())
-    ON CONFLICT (event_id, subscriber) DO NOTHING
     RETURNING subscriber
 )
-INSERT INTO orders_timelineentry (order_id, kind, name, from_state, to_state, epoch, code, detail, actor)
+INSERT INTO orders_history (order_id, kind, name, from_state, to_state, epoch, code, detail, actor)
 SELECT %(order)s::bigint, 'delivery', subscriber, '', 'delivered', 0, '', '{}', '' FROM delivered
 RETURNING id
 
 -- name: start_first_try
 -- Before an effect outside: the try is claimed under a lease, and committed. No row: there is a delivery, its circuit is open, or somebody delivers it now.
--- The unique key of the delivery decides between two. The lock says to whoever asks (is_being_delivered) that the message was not lost.
+-- The unique key of the delivery decides between two: the later one violates delivery_once_per_subscriber. The lock says to whoever asks (is_being_delivered) that the message was not lost.
 WITH begun AS MATERIALIZED (
     SELECT set_config('synchronous_commit', 'off', true), pg_try_advisory_xact_lock(hashtextextended(%(lock)s, 0)) AS is_mine
 ), started AS (
@@ -44,10 +44,9 @@ WITH begun AS MATERIALIZED (
     WHERE begun.is_mine
         AND NOT EXISTS (SELECT FROM sideeffects_delivery AS tried WHERE tried.event_id = fact.id AND tried.subscriber = %(subscriber)s::text)
         AND NOT EXISTS (SELECT FROM sideeffects_circuit AS circuit WHERE circuit.subscriber = %(subscriber)s::text AND circuit.opened_at IS NOT NULL)
-    ON CONFLICT (event_id, subscriber) DO NOTHING
     RETURNING *
 ), written AS (
-    INSERT INTO orders_timelineentry (order_id, kind, name, from_state, to_state, epoch, code, detail, actor)
+    INSERT INTO orders_history (order_id, kind, name, from_state, to_state, epoch, code, detail, actor)
     SELECT fact.order_id, 'delivery', started.subscriber, '', 'started', 0, '', '{}', ''
     FROM started JOIN orders_fact AS fact ON fact.id = started.event_id
 )
@@ -68,19 +67,24 @@ WITH begun AS MATERIALIZED (
     WHERE id = %(delivery)s AND state = 'started' AND claim = %(claim)s
     RETURNING subscriber
 )
-INSERT INTO orders_timelineentry (order_id, kind, name, from_state, to_state, epoch, code, detail, actor)
+INSERT INTO orders_history (order_id, kind, name, from_state, to_state, epoch, code, detail, actor)
 SELECT %(order)s::bigint, 'delivery', subscriber, 'started', 'delivered', 0, '', '{}', '' FROM delivered
 RETURNING id
 
 -- name: relay
 -- Of a page of facts that are not relayed. A delivery is owed if it has no row and its message is lost, and if nobody delivers it right now (its lock is free).
 -- A fact is relayed if no subscriber lacks its row after that. Facts that somebody holds are passed over.
+-- Only what may change is locked: the other facts of the page wait for their workers, and a lock of each would be logged in each round.
 WITH begun AS MATERIALIZED (
     SELECT set_config('synchronous_commit', 'off', true)
 ), page AS MATERIALIZED (
     SELECT fact.id, fact.number
     FROM begun, orders_fact AS fact
     WHERE fact.id = ANY(%(facts)s::uuid[]) AND fact.relayed_at IS NULL
+        AND (fact.id = ANY(%(lost)s::uuid[]) OR NOT EXISTS (
+            SELECT FROM sideeffects_subscriber AS subscriber WHERE subscriber.state = 'active' AND subscriber.starts_at <= fact.number
+                AND NOT EXISTS (SELECT FROM sideeffects_delivery AS tried WHERE tried.event_id = fact.id AND tried.subscriber = subscriber.name)
+        ))
     FOR NO KEY UPDATE OF fact SKIP LOCKED
 ), lacking AS MATERIALIZED (
     SELECT page.id AS fact, subscriber.name AS subscriber,

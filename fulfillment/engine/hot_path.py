@@ -12,6 +12,7 @@ from typing import Any
 
 from django.conf import settings
 from django.db import DataError, transaction
+from psycopg.errors import DivisionByZero
 from psycopg.types.json import Jsonb
 
 from fulfillment import circuit as circuits
@@ -65,8 +66,7 @@ def open_saga(order: Order, nonce: str, plan: list[dict[str, Any]], keys: list[s
 def start(saga_id: int, epoch: int, name: str, compensating: bool) -> Claim | None:
     """None: the saga does not wait for this step, in this direction, under this epoch. Raises UnknownStep: this code does not serve it as the plan needs it."""
     claim = uuid.uuid4()
-    row = SQL.row(
-        "start",
+    row = _start(
         {
             "saga": saga_id,
             "epoch": epoch,
@@ -82,7 +82,7 @@ def start(saga_id: int, epoch: int, name: str, compensating: bool) -> Claim | No
             "operation": f".{circuits.COMPENSATE if compensating else circuits.DO}",
             "served": _served(name),
             "remembered_s": Jsonb(_remembered_s()),
-        },
+        }
     )
     if row is None:
         return None
@@ -92,6 +92,15 @@ def start(saga_id: int, epoch: int, name: str, compensating: bool) -> Claim | No
     if is_started is None:
         return None
     return _claim_of(rest, saga=saga_id, epoch=epoch, name=name, compensating=compensating, claim=claim)
+
+
+def _start(values: Mapping[str, Any]) -> Row | None:
+    try:
+        return SQL.row("start", values)
+    except DataError as error:
+        if not isinstance(error.__cause__, DivisionByZero):
+            raise
+        return None  # the record has changed since the statement began; whoever has changed it publishes what comes next
 
 
 def _served(name: str) -> list[str]:
@@ -108,14 +117,14 @@ def _remembered_s() -> dict[str, float]:
 
 def _claim_of(row: Sequence[Any], *, name: str, compensating: bool, **fence: Any) -> Claim:
     pinned, (do_key, compensation_key, tries, compensation_tries, receipt, amount, compensation_doubt) = row[:3], row[3:10]
-    age_s, quiet_s, compensation_quiet_s, troubled, is_probe, now, past, is_last, _ = row[10:19]
+    age_s, quiet_s, compensation_quiet_s, troubled, is_probe, now, past, is_last, _, _ = row[10:20]
     version, role, gateway = _as_planned(name, *pinned)
     refused = json.loads(past) if past else {}
     return Claim(
         **fence,
         name=name,
         compensating=compensating,
-        placed=order_of(row[19:]),
+        placed=order_of(row[20:]),
         key=compensation_key if compensating else do_key,
         do_key=do_key,
         tries=compensation_tries if compensating else tries,

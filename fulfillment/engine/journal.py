@@ -15,7 +15,7 @@ from fulfillment.errors import LONGEST_MESSAGE, UnknownStep
 from fulfillment.models import Saga, StepRecord
 from orders.models import Order, Status
 from orders.text import sanitized
-from orders.timeline import EntryKind, TimelineEntry
+from orders.timeline import EntryKind, HistoryRow
 
 
 def locked(saga_id: int) -> Saga:
@@ -69,7 +69,7 @@ def save(saga: Saga, **changes: Any) -> None:
 
 def append_entry(saga: Saga, kind: EntryKind, **columns: Any) -> None:
     """Write one line of history about the saga's order."""
-    TimelineEntry.objects.create(order_id=saga.order_id, kind=kind, epoch=saga.epoch, **columns)
+    HistoryRow.objects.create(order_id=saga.order_id, kind=kind, epoch=saga.epoch, **columns)
 
 
 def set_order_status(saga: Saga, to: Status, **changes: Any) -> None:

@@ -8,7 +8,7 @@ from fulfillment.models import StepRecord
 from fulfillment.step import Receipt
 from orders.incidents import IncidentKind, open_incident
 from orders.money import money
-from orders.timeline import EntryKind, TimelineEntry
+from orders.timeline import EntryKind, HistoryRow
 
 
 def came_too_late(claim: Claim, learned: ActionState, receipt: Receipt | None = None) -> None:
@@ -20,7 +20,7 @@ def came_too_late(claim: Claim, learned: ActionState, receipt: Receipt | None = 
     succeeded = learned is ActionState.SUCCEEDED
     entered = _enter_what_was_refused(claim, action, receipt) if succeeded and claim.compensating else 0
     detail = {"message": f"{money(entered, record.saga.order.currency)} was given back after all, and is entered"} if entered else {}
-    TimelineEntry.objects.create(
+    HistoryRow.objects.create(
         order_id=claim.order_id, kind=EntryKind.LATE, name=claim.name, to_state=action.named(learned), epoch=claim.epoch, detail=detail
     )
     if succeeded and not claim.compensating and (why := _belongs_to_nobody(claim, action)):

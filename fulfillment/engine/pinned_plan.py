@@ -1,5 +1,6 @@
 """The pinned plan: a saga runs its steps as they were when it was opened, with the same providers, whatever was deployed since."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from fulfillment.capabilities import Capabilities
@@ -10,9 +11,20 @@ from fulfillment.models import Saga, StepRecord
 from fulfillment.step import Kind, Step
 from fulfillment.steps import known
 
+USUAL = {
+    "version": 1,
+    "local": False,
+    "compensation_blocks": False,
+}  # what an entry does not say, if it says a role: each saga has a copy of its plan
+
+
+def new_plan(steps: Sequence[Step]) -> list[dict[str, Any]]:
+    """What a saga keeps of its steps. It is written once, when the saga is opened."""
+    return [{name: value for name, value in plan_entry(step).items() if USUAL.get(name) != value} for step in steps]
+
 
 def plan_entry(step: Step) -> dict[str, Any]:
-    """What a saga keeps of a step as it is today. It is written once, when the saga is opened."""
+    """A step as it is today, in full."""
     return {
         "name": step.name,
         "version": step.version,
@@ -28,7 +40,7 @@ def planned(saga: Saga, name: str) -> dict[str, Any]:
     """The plan's entry for this step. A field that an older plan did not pin is as the step says today."""
     entry: dict[str, Any] = next((entry for entry in saga.plan if entry["name"] == name), {"name": name})
     step = known(name, entry.get("version", 1))
-    return (plan_entry(step) if step else {}) | entry
+    return (plan_entry(step) if step else {}) | (USUAL if "role" in entry else {}) | entry
 
 
 def step_of(saga: Saga, name: str) -> Step | None:

@@ -20,7 +20,7 @@ from fulfillment.reconciliation.incidents import ACTOR
 from fulfillment.step import Compensation, Receipt, Step
 from orders.incidents import resolve_incidents
 from orders.money import money
-from orders.timeline import EntryKind, TimelineEntry
+from orders.timeline import EntryKind, HistoryRow
 
 log = logging.getLogger(__name__)
 
@@ -92,7 +92,7 @@ def _record(saga: Saga, record: StepRecord, compensation_key: str, amount_minor:
     _enter(saga, record, compensation_key, amount_minor)
     detail = {"reason": WHY} | ({"amount": money(amount_minor, saga.order.currency)} if amount_minor else {})
     columns = {"order_id": saga.order_id, "kind": EntryKind.OPERATOR, "name": record.name, "epoch": saga.epoch}
-    TimelineEntry.objects.create(**columns, code="undo_late_landing", actor=ACTOR, detail=detail)
+    HistoryRow.objects.create(**columns, code="undo_late_landing", actor=ACTOR, detail=detail)
     outcome = "refunded" if amount_minor else "cancelled"
     resolve_incidents(saga.order_id, outcome, WHY, ACTOR, kind=Rule.LATE.kind, step=record.name, code=Rule.LATE)
 

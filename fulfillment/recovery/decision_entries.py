@@ -6,7 +6,7 @@ from fulfillment.models import Saga
 from fulfillment.recovery.provider_lookup import LookedUp
 from fulfillment.recovery.requests import Request
 from orders.money import money
-from orders.timeline import EntryKind, TimelineEntry
+from orders.timeline import EntryKind, HistoryRow, TimelineEntry
 
 
 def decision_detail(request: Request) -> dict[str, Any]:
@@ -24,7 +24,7 @@ def record_decision(saga: Saga, request: Request, code: str, name: str, found: L
     """Write the entry. ``name``: the step; ``found``: what the provider has shown."""
     detail = decision_detail(request) | {name: value for name, value in given(saga, request).items() if value}
     detail |= {"answer": found.sentence} if found else {}
-    TimelineEntry.objects.create(
+    HistoryRow.objects.create(
         order_id=saga.order_id, kind=EntryKind.OPERATOR, name=name, code=code, epoch=saga.epoch, actor=request.actor.name, detail=detail
     )
 

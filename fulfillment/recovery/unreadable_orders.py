@@ -13,7 +13,7 @@ from fulfillment.recovery.requests import Answer, Request, refuse_what_is_not_le
 from orders.incidents import IncidentKind, IncidentState, resolve_incidents, unresolved
 from orders.models import Order
 from orders.operators import Refused
-from orders.timeline import EntryKind, TimelineEntry
+from orders.timeline import EntryKind, HistoryRow
 
 
 def choices_of(held: Quarantine | None, incident_is_open: bool) -> list[Choice]:
@@ -45,7 +45,7 @@ def _audit(order_id: int, request: Request) -> None:
     detail = decision_detail(request)
     detail |= {"owner": request.owner} if request.owner else {}
     detail |= {"until": request.until.isoformat()} if request.until else {}
-    TimelineEntry.objects.create(order_id=order_id, kind=EntryKind.OPERATOR, code=request.verb, actor=request.actor.name, detail=detail)
+    HistoryRow.objects.create(order_id=order_id, kind=EntryKind.OPERATOR, code=request.verb, actor=request.actor.name, detail=detail)
 
 
 def _do(order_id: int, held: Quarantine | None, request: Request) -> None:

@@ -22,7 +22,7 @@ from orders.admin.badges import FAILED, attention_badge, icon_of, status_badge
 from orders.admin.order_page import failed_here, page_of
 from orders.admin.read_only import ReadOnlyAdmin
 from orders.incidents import unresolved
-from orders.models import Order
+from orders.models import Order, Status
 from orders.money import money
 from orders.operators import Actor
 from orders.overload import say_whether_orders_are_refused
@@ -48,6 +48,16 @@ CANCELLED = {
     "unreadable": (messages.ERROR, "No process can work on this order now, so nothing was recorded. See why, below."),
     "too_late": (messages.WARNING, "The parcel has left, or the order has ended: too late to cancel. Nothing was done."),
 }
+
+
+class ByStatus(admin.ChoicesFieldListFilter):
+    """On an index, whatever the status (``Status.condition``)."""
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Order]) -> QuerySet[Order]:
+        found: Any = super().queryset(request, queryset)
+        chosen = (self.lookup_val or [""])[0]
+        wanted: QuerySet[Order] = found.filter(Status(chosen).condition) if chosen in Status.values else found
+        return wanted
 
 
 class NeedsAttention(admin.SimpleListFilter):
@@ -78,7 +88,7 @@ class OrderAdmin(ReadOnlyAdmin):
         "shown_side_effects",
         "shown_total",
     ]
-    list_filter: ClassVar = ["status", NeedsAttention]
+    list_filter: ClassVar = [("status", ByStatus), NeedsAttention]
     search_fields: ClassVar = ["=number", "=customer_email"]
     search_help_text = "Order number (ORD-…) or e-mail address, exactly"
     list_per_page = 25

@@ -5,7 +5,7 @@ changes while the pages are read moves to their end, and is seen there again.
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import product
 from typing import Any
 
@@ -55,12 +55,13 @@ class OrderQuery(Paged):
 class Sequence:
     """By ``instant``, a column; then by the primary key, which only distinguishes orders of one instant.
 
-    ``of_a_filter``: as the indexes of filters have it, and no other (see ``Order.Meta``).
+    ``of_a_filter``: as the indexes of filters have it, and no other (see ``Order.Meta``). ``only``: what holds for each order that is read so.
     """
 
     instant: str
     ascending: bool = False
     of_a_filter: bool = False
+    only: Q = field(default_factory=Q)
 
     @property
     def columns(self) -> tuple[OrderBy, OrderBy]:
@@ -91,6 +92,15 @@ def _shown_in(asked: Mapping[str, Any]) -> Sequence:
     return Sequence(instant="updated_at", ascending=True) if _follows_changes(asked) else Sequence(instant="placed_at")
 
 
+def _read_in(asked: Mapping[str, Any]) -> Iterator[Sequence]:
+    """Changes of orders that have ended stand in an index. Those that are open are few, and are sorted."""
+    if _follows_changes(asked):
+        yield Sequence(instant="settled_at", ascending=True)
+        yield Sequence(instant="updated_at", ascending=True, only=Q(ended_as=""))
+    else:
+        yield Sequence(instant=_placed_at(asked), of_a_filter=bool(FILTERS & asked.keys()))
+
+
 def position_of(order: Order, asked: Mapping[str, Any]) -> list[str]:
     instant = getattr(order, _shown_in(asked).instant)
     return [instant.isoformat(), order.number]
@@ -102,21 +112,25 @@ def page_of(orders: QuerySet[Order], client_id: int, asked: Mapping[str, Any], p
     Their keys are read from the index alone, a page for each value that will do: with IN the index would not be in the sequence of the pages.
     """
     shown_in = _shown_in(asked)
-    read_in = shown_in if shown_in.ascending else Sequence(instant=_placed_at(asked), of_a_filter=bool(FILTERS & asked.keys()))
-    common = _conditions(client_id, asked) & read_in.behind(client_id, position)
-    pages = [Order.objects.filter(common & one).order_by(*read_in.columns).values("pk")[:count] for one in _alternatives(asked)]
+    pages = [
+        Order.objects.filter(_conditions(client_id, asked, read_in) & read_in.behind(client_id, position) & one)
+        .order_by(*read_in.columns)
+        .values("pk")[:count]
+        for read_in in _read_in(asked)
+        for one in _alternatives(asked)
+    ]
     if not pages:
         return orders.none()
     keys: Any = pages[0].union(*pages[1:], all=True) if len(pages) > 1 else pages[0]
     return orders.filter(pk__in=keys).order_by(*shown_in.columns)[:count]
 
 
-def _conditions(client_id: int, asked: Mapping[str, Any]) -> Q:
+def _conditions(client_id: int, asked: Mapping[str, Any], read_in: Sequence) -> Q:
     """What holds for every order that is shown. In one Q: conditions on a line are then about one and the same line."""
-    conditions = Q(client_id=client_id, **{column: asked[name] for name, column in COLUMNS.items() if name in asked})
+    conditions = read_in.only & Q(client_id=client_id, **{column: asked[name] for name, column in COLUMNS.items() if name in asked})
     if "sku" in asked:
         conditions &= Q(lines__client_id=client_id, lines__sku=asked["sku"])
-    for name, column in (("placed", _placed_at(asked)), ("updated", "updated_at")):
+    for name, column in (("placed", _placed_at(asked)), ("updated", read_in.instant)):
         if f"{name}_from" in asked:
             conditions &= Q(**{f"{column}__gte": asked[f"{name}_from"]})
         if f"{name}_before" in asked:
@@ -126,11 +140,11 @@ def _conditions(client_id: int, asked: Mapping[str, Any]) -> Q:
 
 def _alternatives(asked: Mapping[str, Any]) -> Iterator[Q]:
     """One of these holds for an order that is shown: filters that stand for several values of one column."""
-    statuses: list[Q] = [Q(status=status) for status in _statuses(asked)] if {"status", "status_group"} & asked.keys() else [Q()]
+    statuses: list[Q] = [status.condition for status in _statuses(asked)] if {"status", "status_group"} & asked.keys() else [Q()]
     references: list[Q] = [Q(reference=one) for one in sorted(composed(asked["reference"]))] if "reference" in asked else [Q()]
     return (status & reference for status, reference in product(statuses, references))
 
 
-def _statuses(asked: Mapping[str, Any]) -> list[str]:
+def _statuses(asked: Mapping[str, Any]) -> list[Status]:
     group = Status.groups()[asked["status_group"]] if "status_group" in asked else tuple(Status)
     return [status for status in group if asked.get("status", status) == status]

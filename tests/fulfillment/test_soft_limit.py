@@ -63,7 +63,7 @@ def test_a_soft_limit_in_the_commit_of_a_local_step_changes_nothing(slow_commits
     assert not connection.in_atomic_block
 
 
-@pytest.mark.parametrize("slow_commits", ["orders_timelineentry"], indirect=True)
+@pytest.mark.parametrize("slow_commits", ["orders_history"], indirect=True)
 def test_a_soft_limit_in_a_start_reaches_the_call_and_not_the_transaction(slow_commits: None, saga: int, order: Order) -> None:
     """The call is given up before it is made: the time of its task is over."""
     late_after(0.3)

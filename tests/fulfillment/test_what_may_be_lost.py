@@ -197,7 +197,7 @@ def test_a_worker_s_own_lease_begins_before_the_one_that_others_read(
     leases: list[float] = []
 
     def slowly(execute: Callable[..., Any], sql: str, *rest: Any) -> Any:
-        if "WITH mine" in sql:
+        if "WITH seen" in sql:
             asked.append(time.monotonic())
             time.sleep(0.1)
         return execute(sql, *rest)

@@ -87,7 +87,7 @@ def everything() -> str:
     """Every row of every table of the shop, as text; but for what was refused, which is written down."""
     rows = []
     with connection.cursor() as cursor:
-        for table in sorted({model._meta.db_table for model in apps.get_models()} - {RefusedAttempt._meta.db_table}):
+        for table in sorted({model._meta.db_table for model in apps.get_models() if model._meta.managed} - {RefusedAttempt._meta.db_table}):
             cursor.execute(f'SELECT row_to_json(t)::text FROM "{table}" t')
             rows += [f"{table}: {row}" for (row,) in cursor.fetchall()]
     return "\n".join(rows).lower()

@@ -15,7 +15,7 @@ from orders.clock import ShopNow
 from orders.incidents import Incident, IncidentState
 from orders.models import Fact, Order
 from orders.refusals import RefusedAttempt
-from orders.timeline import EntryKind, TimelineEntry
+from orders.timeline import EntryKind, HistoryRow, TimelineEntry
 from sideeffects.models import Delivery, DeliveryState
 from sideeffects.subscribers.loyalty.models import PointsEntry
 from sideeffects.subscribers.loyalty.subscriber import audit
@@ -199,7 +199,7 @@ def test_history_and_facts_are_still_closed_to_everybody_else() -> None:
 
     for _ in range(2):
         for rows, change in (
-            (TimelineEntry.objects.filter(order=order), {"detail": {}}),
+            (HistoryRow.objects.filter(order=order), {"detail": {}}),
             (Fact.objects.filter(order=order), {"payload": {}}),
             (PointsEntry.objects.all(), {"account": "x"}),
             (StockMovement.objects.all(), {"note": ""}),

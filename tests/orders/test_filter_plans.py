@@ -23,12 +23,15 @@ FIRST_DAY = datetime(2026, 1, 1, tzinfo=UTC)
 # order has been compensating for weeks.
 FILL = """
 INSERT INTO orders_order (number, reference, status, failure_code, currency, total_minor, customer_email, customer_name, shipping_address, payment_token, client_id,
-    idempotency_key, request_digest, correlation_id, placed_at, updated_at)
+    idempotency_key, request_digest, correlation_id, placed_at, updated_at,
+    ended_as, settled_at)
 SELECT 'ORD-' || n, CASE n %% 3 WHEN 0 THEN 'same' WHEN 1 THEN 'web-' || n ELSE '' END,
     CASE WHEN n = %(orders)s / 2 THEN 'compensating' WHEN n %% 30 = 1 THEN 'payment_failed' ELSE 'fulfilled' END,
     CASE WHEN n %% 30 = 1 THEN 'card_declined' ELSE '' END, 'EUR', 1000,
     CASE WHEN n < %(orders)s / 5 THEN 'early' ELSE 'customer' || n %% 900 END || '@example.com', 'Amara', '{"country": "IE", "city": "Cork"}', 'tok_ok', %(client)s,
-    'key' || n, repeat('a', 64), 'c', %(first)s + n * interval '1 minute', %(first)s + n * interval '61 seconds'
+    'key' || n, repeat('a', 64), 'c', %(first)s + n * interval '1 minute', %(first)s + n * interval '61 seconds',
+    CASE WHEN n = %(orders)s / 2 THEN '' WHEN n %% 30 = 1 THEN 'payment_failed' ELSE 'fulfilled' END,
+    CASE WHEN n <> %(orders)s / 2 THEN %(first)s + n * interval '61 seconds' END
 FROM generate_series(1, %(orders)s) AS n;
 INSERT INTO orders_orderline (order_id, sku, name, quantity, unit_price_minor, client_id, placed_at)
 SELECT id, CASE WHEN place < %(orders)s / 5 THEN 'AUTUMN' ELSE 'SKU' || place %% 20 END, 'Tent', 1, 1000, client_id, placed_at

@@ -6,6 +6,7 @@ from typing import Any
 
 import pgtrigger
 import pytest
+from django.db.models import Case, Value, When
 
 from orders.models import Order, OrderLine, Status
 from tests.orders.conftest import Client
@@ -218,7 +219,8 @@ def _changed_at_their_hours(numbers: list[str]) -> None:
 def _set_updated_at(number: str, instant: datetime) -> None:
     """As the database would write it at that instant."""
     with pgtrigger.ignore("orders.Order:touched"):
-        Order.objects.filter(number=number).update(updated_at=instant)
+        settled_at = Case(When(ended_as="", then=None), default=Value(instant))
+        Order.objects.filter(number=number).update(updated_at=instant, settled_at=settled_at)
 
 
 def test_only_the_fields_that_are_asked_for_are_shown(client: Client, numbers: list[str]) -> None:

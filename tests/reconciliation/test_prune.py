@@ -24,7 +24,7 @@ from fulfillment.reconciliation import Rule
 from orders.incidents import Incident, IncidentKind, IncidentState, open_incident
 from orders.models import Fact, Order
 from orders.refusals import RefusedAttempt
-from orders.timeline import EntryKind, TimelineEntry
+from orders.timeline import EntryKind, HistoryRow, TimelineEntry
 from sideeffects.models import Delivery, DeliveryState
 from tests.orders.conftest import Client
 from tests.orders.named_customer import everything
@@ -50,9 +50,9 @@ def test_the_history_of_an_order_that_ended_long_ago_goes_and_nothing_else(shop:
     assert prune()["history"]["removed"] == 1
 
     after = rows()
-    history = before.pop("orders_timelineentry")
+    history = before.pop("orders_history")
     assert history > 5
-    assert after.pop("orders_timelineentry", 0) == 0
+    assert after.pop("orders_history", 0) == 0
     assert after == before
     changed = set(everything().splitlines()) - set(text.splitlines())
     assert [line.partition(":")[0] for line in changed] == ["fulfillment_saga"]
@@ -252,7 +252,7 @@ def test_a_batch_is_bounded_and_its_own_transaction(shop: Shop) -> None:
     with CaptureQueriesContext(connection) as statements:
         prune("--only", "history", "--batch", "2")
 
-    removed = [one["sql"] for one in statements.captured_queries if 'DELETE FROM "orders_timelineentry"' in one["sql"]]
+    removed = [one["sql"] for one in statements.captured_queries if 'DELETE FROM "orders_history"' in one["sql"]]
     assert len(removed) == 3
     assert [is_pruned(order) for order in orders] == [True, False, True, True, True]
 
@@ -318,8 +318,8 @@ def test_a_reconciliation_finds_nothing_about_it_and_still_misses_what_nobody_ha
     """A history that is gone for any other reason is found as before."""
     fulfilled, lost = shop.place("ORD-2"), shop.place("ORD-3")
     aged(closed, fulfilled)
-    with pgtrigger.ignore("orders.TimelineEntry:append_only"):
-        TimelineEntry.objects.filter(order=lost, kind=EntryKind.STEP).delete()
+    with pgtrigger.ignore("orders.HistoryRow:append_only"):
+        HistoryRow.objects.filter(order=lost).delete()
     before = shop.found()
     assert {(subject, rule) for subject, rule, _ in before} == {("ORD-3", Rule.HISTORY_REBUILDS_THE_JOURNAL)}
 
@@ -377,8 +377,8 @@ def test_everybody_else_may_still_not_remove_history(shop: Shop, fulfilled: Orde
     """The guard is lifted for the statement that prunes, and stands again behind it."""
     aged(fulfilled)
     prune()
-    entry = TimelineEntry.objects.create(order=fulfilled, kind=EntryKind.OPERATOR, code="note", actor="amara")
+    entry = HistoryRow.objects.create(order=fulfilled, kind=EntryKind.OPERATOR, code="note", actor="amara")
 
-    for remove in (entry.delete, lambda: TimelineEntry.objects.filter(pk=entry.pk).update(actor="nobody")):
+    for remove in (entry.delete, lambda: HistoryRow.objects.filter(pk=entry.pk).update(actor="nobody")):
         with pytest.raises(DatabaseError, match="Cannot"), transaction.atomic():
             remove()

@@ -21,7 +21,7 @@ from tests.sides import at_once
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
-ONE_OF_THE_THIRD = "SELECT FROM orders_timelineentry t JOIN orders_order o ON o.id = t.order_id WHERE o.number = 'ORD-3' FOR UPDATE OF t"
+ONE_OF_THE_THIRD = "SELECT FROM orders_history t JOIN orders_order o ON o.id = t.order_id WHERE o.number = 'ORD-3' FOR UPDATE OF t"
 WAITS = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query ILIKE %s"
 
 
@@ -65,7 +65,7 @@ def test_a_run_that_is_killed_half_way_is_followed_by_one_that_goes_on(orders: l
 
 def _until_it_waits(process: "subprocess.Popen[bytes]", observer: object) -> None:
     deadline = time.monotonic() + 60
-    while not observer.execute(WAITS, ['%DELETE FROM "orders_timelineentry"%']).fetchone()[0]:  # type: ignore[attr-defined]
+    while not observer.execute(WAITS, ['%DELETE FROM "orders_history"%']).fetchone()[0]:  # type: ignore[attr-defined]
         assert process.poll() is None and time.monotonic() < deadline, "it never came to the third order"
         time.sleep(0.02)
 
@@ -74,7 +74,7 @@ def test_two_at_once_remove_each_history_once_and_neither_waits(orders: list[Ord
     """Two hosts have the same timetable."""
     first, second = at_once(
         lambda: prune("--only", "history", "--batch", "2")["history"]["removed"],
-        'DELETE FROM "orders_timelineentry"',
+        'DELETE FROM "orders_history"',
         lambda: prune("--only", "history", "--batch", "2")["history"]["removed"],
         must_wait=False,
     )

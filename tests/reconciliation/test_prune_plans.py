@@ -77,7 +77,7 @@ def test_no_batch_reads_a_large_table_whole() -> None:
         cursor.execute("ANALYZE")
         cursor.execute(SIZES, [LARGE - 1])
         large = {name for (name,) in cursor.fetchall()}
-    assert {"orders_timelineentry", "fulfillment_saga", "orders_fact", "sideeffects_delivery", "fulfillment_ledgerentry"} <= large
+    assert {"orders_history", "fulfillment_saga", "orders_fact", "sideeffects_delivery", "fulfillment_ledgerentry"} <= large
     assert {"fulfillment_circuitentry", "orders_refusedattempt", "fulfillment_retryitem", "fulfillment_reservation"} <= large
 
     with CaptureQueriesContext(connection) as statements:

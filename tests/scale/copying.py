@@ -22,7 +22,7 @@ SELECT o.id, o.number, s.id, f.id, o.placed_at FROM orders_order o JOIN fulfillm
 LEFT JOIN orders_fact f ON f.order_id = o.id WHERE o.number = ANY(%s) ORDER BY array_position(%s, o.number::text)
 """
 # Of old orders only the end of each story: twenty lines of history for each would be most of the database, and nothing reads them.
-LAST_OF_EACH = "AND t.id = ANY(SELECT max(id) FROM orders_timelineentry WHERE order_id = t.order_id GROUP BY kind, name)"
+LAST_OF_EACH = "AND t.id = ANY(SELECT max(id) FROM orders_history WHERE order_id = t.order_id GROUP BY kind, name)"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,7 +73,7 @@ TABLES = (
         belongs="t.saga_id = %(saga)s",
         columns={"saga_id": SAGA, "do_key": _keyed("do_key"), "compensation_key": _keyed("compensation_key")},
     ),
-    Table(name="orders_timelineentry", belongs="t.order_id = %(order)s {last_of_each}", columns={"order_id": ORDER}),
+    Table(name="orders_history", belongs="t.order_id = %(order)s {last_of_each}", columns={"order_id": ORDER}),
     Table(name="fulfillment_ledgerentry", belongs="t.order_id = %(order)s", columns={"order_id": ORDER, "key": _keyed("key")}),
     Table(name="fulfillment_reservation", belongs="t.order_number = %(number)s", columns={"order_number": NUMBER}),
     Table(

@@ -197,7 +197,7 @@ def test_a_worker_that_was_taken_for_lost_records_nothing(record_fact: RecordFac
         failure = deliveries.Failure(code="late", message="late", retry_in_s=1)
         return deliveries.record_success(started) if succeeded else deliveries.record_failure(started, failure)
 
-    _, recorded = at_once(due, 'INSERT INTO "orders_timelineentry"', records, must_wait=True)
+    _, recorded = at_once(due, 'INSERT INTO "orders_history"', records, must_wait=True)
 
     assert recorded is False
     assert owed.row() == ("retry_wait", 1, "worker_lost")
@@ -296,7 +296,7 @@ def test_a_table_that_somebody_holds_ends_the_round_soon(record_fact: RecordFact
     Delivery.objects.update(state="started", tries=1)
     begun = time.monotonic()
 
-    with held("LOCK TABLE orders_timelineentry IN ACCESS EXCLUSIVE MODE"), pytest.raises(OperationalError):
+    with held("LOCK TABLE orders_history IN ACCESS EXCLUSIVE MODE"), pytest.raises(OperationalError):
         due()
 
     assert time.monotonic() - begun < 20 * LOCK_S / 2  # a wait for each row would be twice that

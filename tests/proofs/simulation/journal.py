@@ -9,10 +9,11 @@ from django.db.models import Model
 
 from fulfillment.models import Circuit, Saga, StepRecord
 from fulfillment.stock import StockLevel
+from orders.models import Status
 
 READ = """
 SELECT to_jsonb(s)::text, (SELECT jsonb_agg(to_jsonb(r) ORDER BY r.position)::text FROM fulfillment_steprecord r WHERE r.saga_id = s.id), o.status,
-    (SELECT coalesce(max(t.id), 0) FROM orders_timelineentry t WHERE t.order_id = o.id),
+    (SELECT coalesce(max(t.id), 0) FROM orders_history t WHERE t.order_id = o.id),
     (SELECT count(*) FROM orders_fact e WHERE e.order_id = o.id),
     (SELECT coalesce(string_agg(v.state, ','), '') FROM fulfillment_reservation v WHERE v.order_number = o.number),
     (SELECT count(*) FROM orders_incident i WHERE i.order_id = o.id AND i.state <> 'resolved'),
@@ -85,8 +86,12 @@ def put_back(seen: Seen) -> None:
             _restore(cursor, "fulfillment_stocklevel", StockLevel, level)
         _replace(cursor, "fulfillment_reservation", "order_number = (SELECT number FROM orders_order WHERE id = %s)", seen, seen.reserved)
         _replace(cursor, "fulfillment_ledgerentry", "order_id = %s", seen, seen.ledger)
-        cursor.execute("UPDATE orders_order SET status = %s WHERE id = %s", [seen.status, seen.saga["order_id"]])
-        cursor.execute("DELETE FROM orders_timelineentry WHERE order_id = %s AND id > %s", [seen.saga["order_id"], seen.last_entry])
+        ended_as = seen.status if Status(seen.status).is_final else ""
+        cursor.execute(
+            "UPDATE orders_order SET status = %s, ended_as = %s, settled_at = CASE WHEN %s <> '' THEN settled_at END WHERE id = %s",
+            [seen.status, ended_as, ended_as, seen.saga["order_id"]],
+        )
+        cursor.execute("DELETE FROM orders_history WHERE order_id = %s AND id > %s", [seen.saga["order_id"], seen.last_entry])
 
 
 def _replace(cursor: Any, table: str, of_the_order: str, seen: Seen, rows: list[dict[str, Any]]) -> None:

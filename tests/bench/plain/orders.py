@@ -10,7 +10,7 @@ from fulfillment.clock import in_seconds
 from fulfillment.models import Saga, StepRecord
 from orders.clock import ShopNow
 from orders.models import Order, OrderLine, Product
-from orders.timeline import TimelineEntry
+from orders.timeline import HistoryRow, RowKind
 
 STEPS = ("payment", "inventory", "shipping")
 PLAN = [{"name": step, "version": 1, "kind": "compensable", "role": "payments", "gateway": "sandbox"} for step in STEPS]
@@ -63,9 +63,7 @@ def _create_journal(order: Order) -> None:
         StepRecord(saga=saga, position=position, name=step, do_key=f"{order.number}:{step}:do:1:plainplain")
         for position, step in enumerate(STEPS)
     )
-    TimelineEntry.objects.bulk_create(
-        TimelineEntry(order=order, kind=kind, to_state="placed", epoch=1) for kind in ("order", "saga", "step")
-    )
+    HistoryRow.objects.create(order=order, kind=RowKind.OPENED, name=STEPS[0], epoch=1)
 
 
 def _next_number() -> int:

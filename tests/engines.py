@@ -5,6 +5,7 @@ A plugin and not a conftest, because pytest-django reads the settings before any
 
 import os
 import shutil
+import sys
 from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ RUN_DIR = ROOT / ".run" / "test"
 @pytest.hookimpl(wrapper=True)
 def pytest_load_initial_conftests(early_config: pytest.Config) -> Generator[None, Any, Any]:
     """Give the settings a database of the tests' own, whatever runs in this checkout. A wrapper, because it must come before pytest-django's hook."""
+    _keep_bytecode()
     url = embedded.start_postgres(RUN_DIR / "unit")
     _do_not_wait_for_the_disk(url)
     os.environ |= {
@@ -36,6 +38,12 @@ def pytest_load_initial_conftests(early_config: pytest.Config) -> Generator[None
     if "PYTEST_XDIST_WORKER" not in os.environ:  # the workers share one server, and the first to finish must not stop it
         early_config.add_cleanup(lambda: embedded.stop_postgres(RUN_DIR / "unit"))
     return (yield)
+
+
+def _keep_bytecode() -> None:
+    """A run starts a thousand processes: what they import is compiled once, whatever the environment says."""
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+    sys.dont_write_bytecode = False
 
 
 def _do_not_wait_for_the_disk(url: str) -> None:

@@ -16,6 +16,7 @@ from orders.login.hashing import OneAtATimePBKDF2
 from tests.emptying import empty
 from tests.shop_clock import LIMITS_S, ShopClock
 
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Those that use the session's stack last: it costs an eighth of a core even where nobody asks anything of it. Among more processes: ``tests/spread.py``."""
     with_stack = {item.path for item in items if "stack" in getattr(item, "fixturenames", ())}

@@ -7,6 +7,7 @@ from typing import Any, Protocol
 
 import pytest
 from django.contrib.auth.models import Permission, User
+from django.db import connection
 from django.test import TransactionTestCase
 from whitenoise.middleware import WhiteNoiseMiddleware
 
@@ -14,6 +15,7 @@ from fulfillment import keys
 from orders import operators, soft_limit
 from orders.login.hashing import OneAtATimePBKDF2
 from tests.emptying import empty
+from tests.engines import migrated
 from tests.shop_clock import LIMITS_S, ShopClock
 
 
@@ -21,6 +23,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Those that use the session's stack last: it costs an eighth of a core even where nobody asks anything of it. Among more processes: ``tests/spread.py``."""
     with_stack = {item.path for item in items if "stack" in getattr(item, "fixturenames", ())}
     items.sort(key=lambda item: item.path in with_stack)
+
+
+@pytest.fixture(scope="session")
+def django_db_modify_db_settings(django_db_modify_db_settings_parallel_suffix: None) -> None:
+    """The test's database is a copy of one that is migrated already (by the name that pytest-django asks for)."""
+    connection.settings_dict["TEST"]["TEMPLATE"] = migrated()
 
 
 @pytest.fixture(autouse=True, scope="session")

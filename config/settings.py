@@ -320,7 +320,7 @@ AXES_VERBOSE = AXES_ENABLE_ADMIN = False
 AXES_USERNAME_CALLABLE = "orders.login.throttle.account"
 AXES_CLIENT_IP_CALLABLE = "orders.login.throttle.address"
 AXES_CLIENT_STR_CALLABLE = "orders.login.throttle.shown"
-AXES_LOCKOUT_CALLABLE = "orders.login.too_many.locked_out"
+AXES_LOCKOUT_CALLABLE = "orders.login.too_many.locked_out" if SERVES_PAGES else None  # its check loads all that answers a browser
 LOGIN_REDIRECT_URL = "admin:index"  # of a login that names no page of ours to go to
 OTP_TOTP_ISSUER = "Meridian Outfitters"  # as the app names it
 

@@ -5,6 +5,7 @@
 
 import json
 from collections import defaultdict
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -54,17 +55,18 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "processes: starts processes of its own, or takes long: not with --quick")
 
 
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    if config.getoption("quick"):
-        slow = [item for item in items if not _is_quick(item)]
-        config.hook.pytest_deselected(items=slow)
-        items[:] = [item for item in items if _is_quick(item)]
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """What is left out is not imported either: that takes as long as many a test, in each process."""
+    if config.getoption("quick") and not _is_quick(str(collection_path.relative_to(ROOT))):
+        return True
+    return None
 
 
-def _is_quick(item: pytest.Item) -> bool:
-    return folder_of(item.nodeid) not in STACKS and file_of(item.nodeid) not in kept()
+def _is_quick(path: str) -> bool:
+    return folder_of(f"{path}/") not in STACKS and path not in kept()
 
 
+@cache
 def kept() -> dict[str, int]:
     """File → seconds, the slowest first."""
     return dict(json.loads(KEPT.read_text()))

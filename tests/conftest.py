@@ -7,28 +7,51 @@ from typing import Any, Protocol
 
 import pytest
 from django.contrib.auth.models import Permission, User
+from django.db import connection
 from django.test import TransactionTestCase
+from whitenoise.middleware import WhiteNoiseMiddleware
 
 from fulfillment import keys
 from orders import operators, soft_limit
 from orders.login.hashing import OneAtATimePBKDF2
 from tests.emptying import empty
+from tests.engines import migrated
 from tests.shop_clock import LIMITS_S, ShopClock
-
-# Minutes each: what begins last would keep one core waiting.
-LONG = ("test_storm_small", "test_storm_many", "test_storm_money", "test_prove")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The longest files first. Those that use the session's stack last: it costs an eighth of a core even where nobody asks anything of it."""
+    """Those that use the session's stack last: it costs an eighth of a core even where nobody asks anything of it. Among more processes: ``tests/spread.py``."""
     with_stack = {item.path for item in items if "stack" in getattr(item, "fixturenames", ())}
-    items.sort(key=lambda item: (item.path in with_stack, LONG.index(item.path.stem) if item.path.stem in LONG else len(LONG)))
+    items.sort(key=lambda item: item.path in with_stack)
+
+
+@pytest.fixture(scope="session")
+def django_db_modify_db_settings(django_db_modify_db_settings_parallel_suffix: None) -> None:
+    """The test's database is a copy of one that is migrated already (by the name that pytest-django asks for)."""
+    connection.settings_dict["TEST"]["TEMPLATE"] = migrated()
 
 
 @pytest.fixture(autouse=True, scope="session")
 def only_what_is_filled_is_emptied() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(TransactionTestCase, "_fixture_teardown", empty)
+        yield
+
+
+@pytest.fixture(autouse=True, scope="session")
+def static_files_are_listed_once() -> Iterator[None]:
+    """A browser of a test has a server of its own, which would look at each of two hundred files: that takes longer than a page."""
+    found: dict[str, Any] = {}
+    list_them = WhiteNoiseMiddleware.add_files_from_finders
+
+    def add_known(self: WhiteNoiseMiddleware) -> None:
+        if not found:
+            list_them(self)
+            found.update(self.files)
+        self.files.update(found)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(WhiteNoiseMiddleware, "add_files_from_finders", add_known)
         yield
 
 

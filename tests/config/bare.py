@@ -26,11 +26,11 @@ from tests.proofs.black_box.waiting import wait_for
 from tests.proofs.crash_matrix import rabbitmq
 from tests.proofs.storms.poison import EMBED, Message
 
-CELERY = "from celery.__main__ import main; main()"
+CELERY = "import runpy; runpy.run_module('config.celery_worker', run_name='__main__')"  # as the shop starts it
 QUEUES = ("compensation", "saga", "sideeffects")
 
 
-WORDS = f"worker -P prefork -E -c 2 -Q {','.join(QUEUES)} -n bare@%h --without-gossip --without-mingle -l INFO".split()
+WORDS = f"-P prefork -E -c 2 -Q {','.join(QUEUES)} -n bare@%h --without-gossip --without-mingle -l INFO".split()
 
 
 class Broker:
@@ -108,7 +108,7 @@ class Worker:
         self.starts += 1
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-c", f"{sabotage}\n{CELERY}", "-A", "config", *WORDS],
+                [sys.executable, "-c", f"{sabotage}\n{CELERY}", *WORDS],
                 cwd=ROOT, env=os.environ | variables(self.broker) | self.more, stdout=log, stderr=log, start_new_session=True,
             )  # fmt: skip
 

@@ -1,6 +1,9 @@
 """Promise: whatever goes wrong in a round of the sweep or the relay costs that round; one that gets nothing done does not say that it is at work."""
 
 import itertools
+import os
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -12,6 +15,7 @@ from config.management.commands.relay import Relay
 from config.management.commands.sweep import Sweep
 from fulfillment import recovery
 from sideeffects import incidents, relay
+from tests.engines import ROOT
 
 pytestmark = pytest.mark.django_db(transaction=True)
 LOOPS = [(Relay, relay.age_s, "sideeffects.relay.run_round"), (Sweep, recovery.sweep_age_s, "fulfillment.recovery.due")]
@@ -81,3 +85,13 @@ def test_people_are_notified_of_deliveries_although_none_goes_out(monkeypatch: p
     Relay(lambda _: None).round()
 
     assert asked == ["asked"]
+
+
+def test_a_loop_loads_nothing_that_answers_a_browser() -> None:
+    """It starts in a second, also on the day on which everything is started again. Its checks load what they look at."""
+    program = "import sys, django; django.setup(); from config.checks import serious; serious(); print(*{'rest_framework', 'requests'} & set(sys.modules))"
+    env = os.environ | {"SAGA_PROCESS": "sweep"}
+
+    run = subprocess.run([sys.executable, "-c", program], cwd=ROOT, env=env, capture_output=True, text=True, timeout=60)
+
+    assert (run.returncode, run.stdout.strip()) == (0, ""), run.stderr

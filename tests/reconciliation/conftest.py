@@ -12,13 +12,13 @@ from fulfillment import recovery
 from fulfillment.models import Saga, SagaState
 from orders.models import Order
 from tests.actors import AMARA, BELA
-from tests.fulfillment.conftest import SandboxProcess
+from tests.fulfillment.forked_sandbox import ForkedSandbox
 from tests.reconciliation.shop import TOTAL, Shop
 
 
 @pytest.fixture
 def shop(db: None, tmp_path: Path, settings: Any) -> Iterator[Shop]:
-    provider = SandboxProcess(tmp_path / "ledger.sqlite3")
+    provider = ForkedSandbox(tmp_path / "ledger.sqlite3")
     settings.SANDBOX_URL, settings.CALL_DEADLINE_S, settings.TIME_SCALE = provider.url, 1.0, 0.01
     try:  # the shop's rows may be refused, when another test has left some
         yield Shop(provider)

@@ -31,9 +31,10 @@ class Shop:
         """``transport``: what carries the requests of its clients, if somebody writes them down. ``token``: of an API client other than the stack's own."""
         self.stack = stack
         info = stack.info
+        # Plain HTTP: no certificates to load (verify).
         headers = {"Authorization": f"Token {token or info['token']}"}
-        self.http = httpx.Client(base_url=info["api"], headers=headers, timeout=timeout_s, transport=transport)
-        self.provider = httpx.Client(base_url=info["sandbox"], timeout=20, verify=False)  # plain HTTP: no certificates to load
+        self.http = httpx.Client(base_url=info["api"], headers=headers, timeout=timeout_s, transport=transport, verify=False)
+        self.provider = httpx.Client(base_url=info["sandbox"], timeout=20, verify=False)
 
     # --- the API ---
 

@@ -23,7 +23,6 @@ import psycopg
 from django.conf import settings
 from django.db import Error
 from django.db.backends.postgresql import base, operations
-from django.db.backends.utils import CursorWrapper
 from django.db.utils import DatabaseErrorWrapper
 from django.utils.functional import cached_property
 from psycopg.pq import TransactionStatus
@@ -81,7 +80,8 @@ class DatabaseWrapper(base.DatabaseWrapper):
     def _rows_that_are_listened_to(self, sql: str, values: Sequence[Any]) -> list[tuple[Any, ...]]:
         with self.wrap_database_errors:
             raw: Any = psycopg.RawCursor(self.connection)
-            cursor: CursorWrapper = self._prepare_cursor(raw)  # type: ignore[attr-defined]
+            cursor: Any = self._prepare_cursor(raw)  # type: ignore[attr-defined]
+        cursor.name = "prepared"  # where django-pgtrigger lifts a trigger it would put a statement with a parameter of psycopg's before it, but leaves named cursors alone
         with cursor:
             cursor.execute(sql, values)
             with self.wrap_database_errors:

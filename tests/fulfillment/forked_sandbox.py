@@ -3,6 +3,7 @@
 import multiprocessing
 import os
 import signal
+from contextlib import suppress
 
 from tests.fulfillment.announcing import announced_through
 from tests.fulfillment.conftest import SandboxProcess
@@ -27,7 +28,8 @@ class ForkedSandbox(SandboxProcess):
 
     def end(self, number: signal.Signals = signal.SIGTERM) -> int:
         assert self._fork.pid is not None
-        os.kill(self._fork.pid, number)
+        with suppress(ProcessLookupError):  # a test has killed it
+            os.kill(self._fork.pid, number)
         self.client.close()
         self._fork.join(ENDS_WITHIN_S)
         assert self._fork.exitcode is not None, f"the sandbox still runs {ENDS_WITHIN_S:g} s later"

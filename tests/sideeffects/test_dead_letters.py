@@ -156,7 +156,7 @@ def test_deliveries_are_listed_by_subscriber_state_error_and_order(
 
 
 def test_a_list_says_where_it_ends(record_fact: RecordFact, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("config.management.commands.deliveries.SHOWN", 1)
+    monkeypatch.setattr("fulfillment.management.operating.SHOWN", 1)
     dies(record_fact, "email", "ORD-1")
     dies(record_fact, "email", "ORD-2", "TimeoutError in try 300", "TimeoutError")
 

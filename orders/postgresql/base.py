@@ -81,7 +81,7 @@ class DatabaseWrapper(base.DatabaseWrapper):
         with self.wrap_database_errors:
             raw: Any = psycopg.RawCursor(self.connection)
             cursor: Any = self._prepare_cursor(raw)  # type: ignore[attr-defined]
-        cursor.name = "prepared"  # where django-pgtrigger lifts a trigger it would put a statement with a parameter of psycopg's before it, but leaves named cursors alone
+        cursor.name = "prepared"  # else django-pgtrigger, where it lifts a trigger, puts a statement of another style before it
         with cursor:
             cursor.execute(sql, values)
             with self.wrap_database_errors:

@@ -2,7 +2,7 @@ The hot path of the core: what happens to an order that meets no trouble, one st
 fulfillment/stock.py.
 
 Each statement checks the fence, writes state and history and what is scheduled next, and returns what its caller needs. Outside of a transaction it is one, in one
-round trip. The history of a transition is one row (orders/timeline.py, RowKind). Where anything is unusual (a cancel, a hold, trouble with our own database, a newer release, time past a lease) it changes nothing and returns no row, and
+round trip. The history of a transition is one row (orders/timeline.py, RowKind). Columns that are not named get the default of their model. Where anything is unusual (a cancel, a hold, trouble with our own database, a newer release, time past a lease) it changes nothing and returns no row, and
 the transition is made by the readable code in Python. tests/fulfillment/test_hot_path.py proves that both write the same rows.
 
 IS NOT DISTINCT FROM is used where = would do: a state that is compared so leads the planner to no index. One of all open sagas, or of all orders with this status,
@@ -14,18 +14,15 @@ Locks: the saga's row first, as everywhere, so that no two transitions can deadl
 -- name: open_saga
 -- The saga, a record for each step of its plan, the first of them scheduled, and their history.
 WITH saga AS (
-    INSERT INTO fulfillment_saga (order_id, nonce, state, epoch, wake_at, launched_at, relaunches, plan, release, failure, failed_step, deadline_at, held_by, paused_s)
-    VALUES (%(order)s, %(nonce)s, 'running', 1, shop_now() + %(patience)s, shop_now(), 0, %(plan)s, %(release)s, '', '', shop_now() + %(deadline)s, '', 0)
+    INSERT INTO fulfillment_saga (order_id, nonce, wake_at, launched_at, plan, release, deadline_at)
+    VALUES (%(order)s, %(nonce)s, shop_now() + %(patience)s, shop_now(), %(plan)s, %(release)s, shop_now() + %(deadline)s)
     RETURNING id, order_id, epoch
 ), record AS (
-    INSERT INTO fulfillment_steprecord (saga_id, position, name, do_key, state, scheduled_at, do_attempt, tries, waits, doubt, error_code, error_message,
-        compensation_key, compensation_attempt, compensation_tries, compensation_doubt, evidence)
-    SELECT saga.id, step.number - 1, step.name, step.key, CASE step.number WHEN 1 THEN 'scheduled' ELSE 'pending' END, CASE step.number WHEN 1 THEN shop_now() END,
-        1, 0, 0, false, '', '', '', 1, 0, false, ''
+    INSERT INTO fulfillment_steprecord (saga_id, position, name, do_key, state, scheduled_at)
+    SELECT saga.id, step.number - 1, step.name, step.key, CASE step.number WHEN 1 THEN 'scheduled' ELSE 'pending' END, CASE step.number WHEN 1 THEN shop_now() END
     FROM saga, unnest(%(steps)s::text[], %(keys)s::text[]) WITH ORDINALITY AS step (name, key, number)
 ), history AS (
-    INSERT INTO orders_history (order_id, at, kind, name, from_state, to_state, epoch, code, detail, actor)
-    SELECT saga.order_id, shop_now(), 'opened', (%(steps)s::text[])[1], '', '', saga.epoch, '', '{}', %(actor)s FROM saga
+    INSERT INTO orders_history (order_id, kind, name, epoch, actor) SELECT saga.order_id, 'opened', (%(steps)s::text[])[1], saga.epoch, %(actor)s FROM saga
 )
 SELECT id FROM saga
 
@@ -89,8 +86,8 @@ WITH seen AS MATERIALIZED (
     WHERE status IS NOT DISTINCT FROM 'placed' AND id IN (SELECT order_id FROM seen JOIN started ON started.saga_id = seen.id)
     RETURNING id
 ), history AS (
-    INSERT INTO orders_history (order_id, at, kind, name, from_state, to_state, epoch, code, detail, actor)
-    SELECT seen.order_id, shop_now(), CASE WHEN moved.id IS NULL THEN 'step' ELSE 'begun' END, %(name)s, %(scheduled)s, %(started)s, seen.epoch, '', '{}', ''
+    INSERT INTO orders_history (order_id, kind, name, from_state, to_state, epoch)
+    SELECT seen.order_id, CASE WHEN moved.id IS NULL THEN 'step' ELSE 'begun' END, %(name)s, %(scheduled)s, %(started)s, seen.epoch
     FROM seen JOIN started ON started.saga_id = seen.id LEFT JOIN moved ON true
 )
 SELECT seen.served, started.id, seen.version, seen.role, seen.gateway, started.do_key, started.compensation_key, started.tries, started.compensation_tries,
@@ -160,12 +157,11 @@ WITH mine AS (
     UPDATE fulfillment_steprecord AS r SET state = 'scheduled', scheduled_at = shop_now() FROM mine WHERE r.id = mine.next AND r.state = 'pending'
     RETURNING r.name
 ), captured AS (
-    INSERT INTO fulfillment_ledgerentry (order_id, step, operation, key, amount_minor, by_hand, at)
-    SELECT mine.order_id, %(name)s, 'captured', done.do_key, %(amount)s::bigint, false, shop_now() FROM mine, done
+    INSERT INTO fulfillment_ledgerentry (order_id, step, operation, key, amount_minor)
+    SELECT mine.order_id, %(name)s, 'captured', done.do_key, %(amount)s::bigint FROM mine, done
     WHERE %(amount)s::bigint > 0 AND NOT EXISTS (SELECT FROM fulfillment_ledgerentry AS known WHERE known.key = done.do_key)
 ), history AS (
-    INSERT INTO orders_history (order_id, at, kind, name, from_state, to_state, epoch, code, detail, actor)
-    SELECT mine.order_id, shop_now(), 'handed_on', %(name)s, %(was)s, '', mine.epoch, next.name, '{}', '' FROM mine, next
+    INSERT INTO orders_history (order_id, kind, name, from_state, epoch, code) SELECT mine.order_id, 'handed_on', %(name)s, %(was)s, mine.epoch, next.name FROM mine, next
 )
 SELECT 1 / ((SELECT count(*) FROM done) * (SELECT count(*) FROM next)) FROM mine
 
@@ -191,8 +187,8 @@ WITH mine AS (
     FROM mine, done WHERE o.id = mine.order_id AND o.status IS NOT DISTINCT FROM 'processing'
     RETURNING o.id, o.number, o.correlation_id
 ), captured AS (
-    INSERT INTO fulfillment_ledgerentry (order_id, step, operation, key, amount_minor, by_hand, at)
-    SELECT mine.order_id, %(name)s, 'captured', done.do_key, %(amount)s::bigint, false, shop_now() FROM mine, done
+    INSERT INTO fulfillment_ledgerentry (order_id, step, operation, key, amount_minor)
+    SELECT mine.order_id, %(name)s, 'captured', done.do_key, %(amount)s::bigint FROM mine, done
     WHERE %(amount)s::bigint > 0 AND NOT EXISTS (SELECT FROM fulfillment_ledgerentry AS known WHERE known.key = done.do_key)
 ), taken AS (
     UPDATE fulfillment_reservation AS held SET state = 'consumed' FROM fulfilled WHERE held.order_number = fulfilled.number AND held.state = 'held'
@@ -211,8 +207,7 @@ WITH mine AS (
         %(payload)s::jsonb || jsonb_build_object('tracking', said.tracking, 'fulfilled_on', said.today), shop_now()
     FROM fulfilled, said WHERE NOT EXISTS (SELECT FROM orders_fact AS known WHERE known.id = %(fact)s)
 ), history AS (
-    INSERT INTO orders_history (order_id, at, kind, name, from_state, to_state, epoch, code, detail, actor)
-    SELECT mine.order_id, shop_now(), 'fulfilled', %(name)s, '', '', mine.epoch, '', '{}', '' FROM mine
+    INSERT INTO orders_history (order_id, kind, name, epoch) SELECT mine.order_id, 'fulfilled', %(name)s, mine.epoch FROM mine
 )
 SELECT said.tracking, said.today, 1 / ((SELECT count(*) FROM done) * (SELECT count(*) FROM fulfilled)) FROM mine, said
 

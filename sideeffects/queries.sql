@@ -2,6 +2,7 @@ What a delivery costs while all goes well: one statement before its effect, and 
 (deliveries.py). Neither of these statements waits for the disk: if one is lost, the delivery is repeated.
 
 A WITH query that is volatile is run as it stands, once, before what reads from it. So the lock is taken before the row is written.
+Columns that are not named get the default of their model.
 
 -- name: begin_first_try
 -- Begins the transaction of a first try on our own rows: its limits, its lock, and the fact with its order. No row: there is a delivery, or somebody delivers it now.
@@ -23,12 +24,11 @@ WHERE begun.is_mine
 -- The effect is on our rows: "delivered" and its history entry commit with it. Violates delivery_once_per_subscriber: somebody else has written the delivery.
 -- (ON CONFLICT would log each row a second time, as confirmed.)
 WITH delivered AS (
-    INSERT INTO sideeffects_delivery (event_id, subscriber, state, tries, relaunches, unspent, error_code, error_message, delivered_at)
-    VALUES (%(fact)s, %(subscriber)s::text, 'delivered', 1, 0, 0, '', '', shop_now())
+    INSERT INTO sideeffects_delivery (event_id, subscriber, state, tries, delivered_at)
+    VALUES (%(fact)s, %(subscriber)s::text, 'delivered', 1, shop_now())
     RETURNING subscriber
 )
-INSERT INTO orders_history (order_id, kind, name, from_state, to_state, epoch, code, detail, actor)
-SELECT %(order)s::bigint, 'delivery', subscriber, '', 'delivered', 0, '', '{}', '' FROM delivered
+INSERT INTO orders_history (order_id, kind, name, to_state) SELECT %(order)s::bigint, 'delivery', subscriber, 'delivered' FROM delivered
 RETURNING id
 
 -- name: start_first_try
@@ -37,8 +37,8 @@ RETURNING id
 WITH begun AS MATERIALIZED (
     SELECT set_config('synchronous_commit', 'off', true), pg_try_advisory_xact_lock(hashtextextended(%(lock)s, 0)) AS is_mine
 ), started AS (
-    INSERT INTO sideeffects_delivery (event_id, subscriber, state, tries, relaunches, unspent, wake_at, claim, error_code, error_message)
-    SELECT fact.id, %(subscriber)s::text, 'started', 1, 0, 0, shop_now() + make_interval(secs => %(lease_s)s), %(claim)s, '', ''
+    INSERT INTO sideeffects_delivery (event_id, subscriber, state, tries, wake_at, claim)
+    SELECT fact.id, %(subscriber)s::text, 'started', 1, shop_now() + make_interval(secs => %(lease_s)s), %(claim)s
     FROM begun
     JOIN orders_fact AS fact ON fact.id = %(fact)s
     WHERE begun.is_mine
@@ -46,8 +46,8 @@ WITH begun AS MATERIALIZED (
         AND NOT EXISTS (SELECT FROM sideeffects_circuit AS circuit WHERE circuit.subscriber = %(subscriber)s::text AND circuit.opened_at IS NOT NULL)
     RETURNING *
 ), written AS (
-    INSERT INTO orders_history (order_id, kind, name, from_state, to_state, epoch, code, detail, actor)
-    SELECT fact.order_id, 'delivery', started.subscriber, '', 'started', 0, '', '{}', ''
+    INSERT INTO orders_history (order_id, kind, name, to_state)
+    SELECT fact.order_id, 'delivery', started.subscriber, 'started'
     FROM started JOIN orders_fact AS fact ON fact.id = started.event_id
 )
 SELECT EXISTS (SELECT FROM sideeffects_circuit AS circuit WHERE circuit.subscriber = %(subscriber)s::text), {delivery}, {fact}, {order}
@@ -67,8 +67,8 @@ WITH begun AS MATERIALIZED (
     WHERE id = %(delivery)s AND state = 'started' AND claim = %(claim)s
     RETURNING subscriber
 )
-INSERT INTO orders_history (order_id, kind, name, from_state, to_state, epoch, code, detail, actor)
-SELECT %(order)s::bigint, 'delivery', subscriber, 'started', 'delivered', 0, '', '{}', '' FROM delivered
+INSERT INTO orders_history (order_id, kind, name, from_state, to_state)
+SELECT %(order)s::bigint, 'delivery', subscriber, 'started', 'delivered' FROM delivered
 RETURNING id
 
 -- name: relay
@@ -94,8 +94,8 @@ WITH begun AS MATERIALIZED (
     JOIN sideeffects_subscriber AS subscriber ON subscriber.state = 'active' AND subscriber.starts_at <= page.number
     WHERE NOT EXISTS (SELECT FROM sideeffects_delivery AS tried WHERE tried.event_id = page.id AND tried.subscriber = subscriber.name)
 ), owed AS (
-    INSERT INTO sideeffects_delivery (event_id, subscriber, state, tries, relaunches, unspent, wake_at, error_code, error_message)
-    SELECT fact, subscriber, 'pending', 0, 0, 0, shop_now(), '', '' FROM lacking WHERE is_owed
+    INSERT INTO sideeffects_delivery (event_id, subscriber, state, wake_at)
+    SELECT fact, subscriber, 'pending', shop_now() FROM lacking WHERE is_owed
     ON CONFLICT (event_id, subscriber) DO NOTHING
 )
 UPDATE orders_fact AS fact SET relayed_at = shop_now()

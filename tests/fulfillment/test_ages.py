@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from fulfillment import engine, recovery
-from fulfillment.errors import WATCHED_IN_VAIN, WATCHING, InDoubt, StepError
+from fulfillment.errors import LAG, WATCHED_IN_VAIN, WATCHING, InDoubt, StepError
 from fulfillment.gateways import capabilities_of
 from fulfillment.gateways.lease import Lease
 from fulfillment.models import Saga, SagaState, StepRecord
@@ -199,14 +199,26 @@ def test_a_clock_that_jumps_makes_nothing_older_or_younger(
 # --- the key window ------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("before_s", "asked"), [(EDGE, ["execute"]), (0, ["resolve", "execute"])], ids=["just inside", "just outside"])
+@pytest.mark.parametrize(("before_s", "asked"), [(EDGE, ["execute"]), (0, [])], ids=["just inside", "just outside"])
 def test_a_key_is_trusted_while_whatever_is_sent_until_the_lease_ends_falls_into_its_window(
     order: Order, clock: ShopClock, settings: Any, listening: Listening, before_s: float, asked: list[str]
 ) -> None:
     saga = opened(order, settings)
     clock.passes(WINDOW - LEASE - before_s)
 
-    assert isinstance(says(listening, start(saga)), dict)
+    says(listening, start(saga))
+
+    assert listening.asked == asked
+
+
+@pytest.mark.parametrize(("after_s", "asked"), [(0, []), (EDGE, ["resolve", "execute"])], ids=["within the lag", "past it"])
+def test_then_nothing_is_asked_until_a_look_up_shows_every_try_that_may_have_been_lost(
+    order: Order, clock: ShopClock, settings: Any, listening: Listening, after_s: float, asked: list[str]
+) -> None:
+    saga = opened(order, settings)
+    clock.passes(WINDOW + capabilities_of("payments", "sandbox").lookup_lag_s + after_s)
+
+    says(listening, start(saga))
 
     assert listening.asked == asked
 
@@ -214,7 +226,7 @@ def test_a_key_is_trusted_while_whatever_is_sent_until_the_lease_ends_falls_into
 def test_a_retry_does_not_renew_the_window(order: Order, clock: ShopClock, settings: Any, listening: Listening) -> None:
     saga = opened(order, settings)
     engine.record_failure(start(saga), SILENCE)
-    clock.passes(WINDOW - LEASE)
+    clock.passes(2 * WINDOW)
     due_and_inspected(saga, clock)
 
     says(listening, start(saga))
@@ -239,7 +251,11 @@ def test_nothing_there_counts_once_the_lag_has_passed_since_the_last_lease_ended
     assert isinstance(outcome, StepError) == (after_s == 0)
 
 
-@pytest.mark.parametrize(("after_s", "code"), [(0, WATCHING), (EDGE, WATCHED_IN_VAIN)], ids=["window and lag", "past both"])
+@pytest.mark.parametrize(
+    ("after_s", "code"),
+    [(-WINDOW / 2, WATCHING), (0, LAG), (EDGE, WATCHED_IN_VAIN)],
+    ids=["within the window", "window and lag", "past both"],
+)
 def test_watching_ends_when_window_and_lag_are_over(
     order: Order, clock: ShopClock, settings: Any, listening: Listening, after_s: float, code: str
 ) -> None:

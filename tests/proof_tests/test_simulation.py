@@ -23,7 +23,7 @@ def simulator() -> Iterator[Simulator]:
     running.close()
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(300)
 def test_many_histories_end_well(simulator: Simulator, show_figure: Callable[[str], None]) -> None:
     """Whatever happens to an order, in any order: paid and shipped, or neither, or a person knows."""
     endings: Counter[str] = Counter()
@@ -40,7 +40,7 @@ def test_many_histories_end_well(simulator: Simulator, show_figure: Callable[[st
     assert {"completed", "compensated", "needs_attention"} <= set(endings)
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(300)
 def test_many_histories_end_well_while_steps_share_a_task(simulator: Simulator, settings: Any) -> None:
     """CHAIN_COLLAPSE: the next step is begun where the last one ended, and may be interrupted, killed or doubled there."""
     settings.CHAIN_COLLAPSE = True

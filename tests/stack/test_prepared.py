@@ -45,7 +45,7 @@ def test_it_is_made_once_for_each_state_of_the_migrations(tmp_path: Path, monkey
         prepared.lay(tmp_path / run_dir)
     assert len(made) == 1
 
-    monkeypatch.setattr(prepared, "_state", lambda: "another")
+    monkeypatch.setattr(prepared, "state", lambda: "another")
     prepared.lay(tmp_path / "c")
 
     assert len(made) == 2

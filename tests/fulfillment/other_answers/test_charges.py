@@ -1,5 +1,6 @@
 """Promise: what a provider answers is compared with what it was asked for: a charge of another amount turns the order back."""
 
+import math
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -85,7 +86,7 @@ def test_asking_again_ends_at_the_person_again(saga: int, order: Order, bank: Ca
 def test_what_a_look_up_finds_is_compared_too(saga: int, bank: Callable[..., Bank]) -> None:
     """Adopted after the provider has forgotten the key."""
     bank(takes=1)
-    claim = replace(start(saga), age_s=settings.KEY_WINDOW_S + 1, quiet_s=10.0)
+    claim = replace(start(saga), age_s=2 * settings.KEY_WINDOW_S, quiet_s=10.0, watched_s=math.inf)
 
     answer = call_provider(Payment(), claim, Lease.begin(lease_s()))
     assert isinstance(answer, StepError)

@@ -70,7 +70,7 @@ def test_a_start_that_meets_a_cancel_starts_nothing(saga: int, order: Order, nam
 
 def test_a_cancel_that_meets_a_start_is_honoured_by_its_outcome(saga: int, order: Order) -> None:
     claim, answer = at_once(
-        in_one(engine.start, saga, 1, "payment", False), "WITH mine", lambda: recovery.cancel(order.number, "web-shop"), must_wait=True
+        in_one(engine.start, saga, 1, "payment", False), "WITH seen", lambda: recovery.cancel(order.number, "web-shop"), must_wait=True
     )
 
     assert answer == "accepted"

@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 from django.db import DatabaseError, OperationalError, connection
-from django.db.models import F
 from django.test.utils import CaptureQueriesContext
 
 from fulfillment import engine, recovery
@@ -55,7 +54,8 @@ def test_pages_that_end_within_one_instant_leave_nobody_out(sagas: list[int]) ->
 
 
 def test_the_oldest_come_first_whichever_page_they_are_on(sagas: list[int], clock: ShopClock) -> None:
-    Saga.objects.update(wake_at=clock.now - F("id") * timedelta(minutes=1))
+    for place, saga in enumerate(sagas, start=1):
+        Saga.objects.filter(pk=saga).update(wake_at=clock.now - place * timedelta(minutes=1))
 
     assert launched() == sagas[::-1]
 

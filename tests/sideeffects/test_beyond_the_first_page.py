@@ -5,7 +5,6 @@ from datetime import timedelta
 
 import pytest
 from django.db import connection
-from django.db.models import F
 
 from orders import lowwater, queue_probes
 from orders.clock import shop_now
@@ -64,6 +63,12 @@ def owed(facts: list[Fact]) -> list[Fact]:
     """Those of them that have a delivery row."""
     delivered = set(Delivery.objects.values_list("fact_id", flat=True))
     return [fact for fact in facts if fact.pk in delivered]
+
+
+def wake_one_after_another(ago: timedelta, apart: timedelta) -> None:
+    """The first of them so long ago. Numbers of rows go on from test to test, so they say nothing but the order."""
+    for place, delivery in enumerate(Delivery.objects.order_by("id").values_list("pk", flat=True)):
+        Delivery.objects.filter(pk=delivery).update(wake_at=shop_now() - ago + place * apart)
 
 
 def owe_all(lost: object = ALL_LOST, marks: Marks | None = None) -> int:
@@ -134,7 +139,7 @@ def test_a_round_publishes_all_that_is_due_each_once(facts: list[Fact], publishe
 def test_a_page_of_a_long_backlog_begins_where_the_last_one_ended(facts: list[Fact]) -> None:
     """It does not pass the entries of all pages before it."""
     owe_all()
-    Delivery.objects.update(wake_at=shop_now() - timedelta(days=1) + F("id") * timedelta(minutes=1))
+    wake_one_after_another(timedelta(days=1), apart=timedelta(minutes=1))
     instants = list(Delivery.objects.order_by("wake_at").values_list("wake_at", flat=True)[:PAGE])
     marks = Marks()
 
@@ -177,7 +182,7 @@ def test_what_was_launched_and_lost_is_found_on_every_page(facts: list[Fact], pu
 def test_a_page_that_somebody_holds_is_passed(facts: list[Fact], published: list[Message]) -> None:
     owe_all()
     marks = Marks()
-    Delivery.objects.update(wake_at=shop_now() - timedelta(minutes=10) + F("id") * timedelta(milliseconds=1))
+    wake_one_after_another(timedelta(minutes=10), apart=timedelta(milliseconds=1))
     last = Delivery.objects.order_by("id").values_list("pk", flat=True)[PAGE + 1]
     with held(f"SELECT FROM sideeffects_delivery WHERE id <= {last} FOR UPDATE"):
         for _ in range(4):

@@ -115,6 +115,7 @@ def environment(addresses: Addresses, database: str, broker: str) -> dict[str, s
         "SANDBOX_URL": addresses.url("sandbox"),
         "FLOWER_URL": addresses.flower_url(),
         "EMAIL_URL": addresses.email_url(),
+        "BUS_URL": broker.partition(";")[0],
         "RUN_DIR": str(addresses.run_dir),
         "SECRET_KEY": secret(addresses.run_dir / "secret_key"),
         "TIME_SCALE": str(addresses.options.time_scale),

@@ -15,11 +15,14 @@ HEARD_SINCE = f"{HEARD} AND f.at >= %s"  # of those that became true from then o
 
 
 class BusPosition(models.Model):
-    """``published``: the number of the last event that the bus has taken. ``again_from``: somebody has asked for all events from this number on once more."""
+    """``published``: the number of the last event that the bus has taken. ``again_from``: all events from this number on are to be sent once more. ``asked_by``: who
+    has asked for that last.
+    """
 
     name = models.CharField(max_length=80, primary_key=True)
     published = models.BigIntegerField(default=0)
     again_from = models.BigIntegerField(null=True)
+    asked_by = models.CharField(max_length=80, blank=True)
     at = models.DateTimeField(db_default=ShopNow())
 
     def __str__(self) -> str:

@@ -60,7 +60,9 @@ PROCESSES = {
         queues=("sideeffects",),
     ),
     "sweep": Process(does="finds the sagas that are due and publishes them; starts the reconciliation", command="python manage.py sweep"),
-    "relay": Process(does="finds the deliveries that are due and publishes them", command="python manage.py relay"),
+    "relay": Process(
+        does="finds the deliveries that are due and publishes them; sends events to the bus", command="python manage.py relay"
+    ),
     "web": Process(
         does="answers clients, operators and probes",
         command="gunicorn -c python:config.edge.server config.wsgi --workers 2 --threads 4",

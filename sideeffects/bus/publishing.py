@@ -4,19 +4,24 @@ Facts are numbered after their commit, so no number turns up below one that was 
 is sent again: a reader may get an event twice, and recognises it by its id.
 """
 
+import logging
 from collections.abc import Callable
 
 from django.conf import settings
 from django.db import transaction
 
-from orders import facts
+from orders import facts, refusals
 from orders.clock import ShopNow
 from orders.durability import may_be_lost
 from orders.facts import Fact
+from orders.operators import Actor
 from sideeffects.bus.errors import BusTrouble
 from sideeffects.bus.kind import Bus
 from sideeffects.models import BusPosition
 
+log = logging.getLogger(__name__)
+
+PERMISSION = "sideeffects.replay_delivery"
 A_BATCH = 200
 BATCHES_A_ROUND = 20
 
@@ -36,9 +41,12 @@ def run_round(bus: Bus, may_go_on: Callable[[], bool]) -> int:
     return sent
 
 
-def ask_again(number: int) -> None:
-    """The next round sends everything from this number on once more, to a bus that has forgotten what it kept."""
-    _write(again_from=number)
+def ask_again(number: int, actor: Actor) -> None:
+    """The next round sends everything from this number on once more, to a bus that has forgotten what it kept. Raises Refused: ``actor`` may not."""
+    with refusals.recorded(actor, "send events again", settings.BUS_NAME):
+        actor.must_have(PERMISSION, "send events again")
+    _write(again_from=number, asked_by=actor.name)
+    log.warning("%s has asked for every event from %d on once more", actor.name, number)
 
 
 def _position(bus: Bus) -> int:
@@ -69,7 +77,7 @@ def _row() -> BusPosition | None:
     return BusPosition.objects.filter(name=settings.BUS_NAME).first()
 
 
-def _write(**columns: int | None) -> None:
+def _write(**columns: int | str | None) -> None:
     with transaction.atomic():
         may_be_lost()
         BusPosition.objects.update_or_create(name=settings.BUS_NAME, defaults=columns | {"at": ShopNow()})

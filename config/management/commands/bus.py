@@ -7,7 +7,7 @@ from django.conf import settings
 from django.core.management.base import CommandParser
 
 from fulfillment.management.numbers import at_least_one
-from fulfillment.management.operating import OperatorCommand
+from fulfillment.management.operating import OperatorCommand, authenticated
 from orders import facts
 from orders.text import counted
 from sideeffects import bus
@@ -39,7 +39,7 @@ class Command(OperatorCommand):
         if first > newest:
             sys.exit(f"There is no event {first}: the newest is {newest}. Nothing was done.")
         if options["yes"]:
-            bus.ask_again(first)
+            bus.ask_again(first, authenticated("send events again"))
         self._say_what_is_sent(first, newest, options)
 
     def _show(self, newest: int, as_json: bool) -> None:

@@ -1,6 +1,6 @@
 """A program outside of the shop that reads its events from Valkey: it counts what was sold, and misses nothing while it is down.
 
-    pip install redis; python reader.py redis://localhost:6379/0 sold.json
+pip install redis; python reader.py redis://localhost:6379/0 sold.json
 """
 
 import json

@@ -7,8 +7,10 @@ from contextlib import suppress
 from typing import Any
 
 import pytest
+from django.contrib.auth.models import User
 from django.core.management import call_command
 
+from orders import operators
 from orders.facts import Fact
 from sideeffects import bus
 from sideeffects.bus.envelope import envelope
@@ -101,7 +103,9 @@ def test_a_pattern_leaves_out_the_others(on_a_bus: bus.Bus, numbered: NumberedFa
     assert of_payments() == []
 
 
-def test_somebody_may_ask_for_all_of_it_once_more(on_a_bus: bus.Bus, numbered: NumberedFacts, capsys: pytest.CaptureFixture[str]) -> None:
+def test_somebody_may_ask_for_all_of_it_once_more(
+    on_a_bus: bus.Bus, numbered: NumberedFacts, settings: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
     bus.run_round(on_a_bus, always)
     facts = numbered(4)
     bus.run_round(on_a_bus, always)
@@ -110,7 +114,13 @@ def test_somebody_may_ask_for_all_of_it_once_more(on_a_bus: bus.Bus, numbered: N
 
     call_command("bus", again_from=facts[2].number)
     assert "2 events" in capsys.readouterr().out and bus.run_round(on_a_bus, always) == 0
+    with pytest.raises(SystemExit):
+        call_command("bus", again_from=facts[2].number, yes=True)
+    assert bus.run_round(on_a_bus, always) == 0, "nobody has said who they are"
+    amara = User.objects.create_superuser("amara")
+    settings.OPERATOR_TOKEN = operators.issue(amara)
     call_command("bus", again_from=facts[2].number, yes=True)
+    assert BusPosition.objects.get().asked_by == "amara"
 
     assert bus.run_round(on_a_bus, always) == 2
     assert bus.run_round(on_a_bus, always) == 0

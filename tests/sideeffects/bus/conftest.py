@@ -27,14 +27,14 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(kind, "WAITS_S", 0.2)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def valkey(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
     one = Broker(tmp_path_factory.mktemp("bus"))
     yield one
     one.end()
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def rabbit(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RabbitBroker]:
     needed(lambda: rabbitmq.SERVER.exists() and shutil.which("erl"), "rabbitmq-server", "RabbitMQ")
     one = RabbitBroker(tmp_path_factory.mktemp("rabbit"))

@@ -32,7 +32,8 @@ SELECT id FROM saga
 -- serve the step.
 -- Before an open circuit nothing starts but the circuit's probe, which is then the probe until its lease ends.
 -- The time for which the message waited in a long queue is given back to the saga, and to a step that was started before; the deadline of any other step begins
--- with its first start. A later attempt is told of the attempts before it.
+-- with its first start. A later attempt is told of the attempts before it. For how long the sweep has watched the clock, and until when, is told too; what it says of
+-- an instant that is yet to come was written before the clock was set back.
 -- No try that was started before can send anything later than a lease from now. An instant that says so was written by a clock that was ahead: it is moved to then.
 -- It does not wait for the disk while the provider remembers the key, or where there is no provider. Otherwise, a start that is lost could become a second effect;
 -- and the start of a probe distinguishes an order that was called from one that never was.
@@ -103,8 +104,10 @@ SELECT seen.served, started.id, seen.version, seen.role, seen.gateway, started.d
     CASE WHEN NOT coalesce(seen.is_probe, false) AND (coalesce(seen.role, '') = '' OR age.s < (%(remembered_s)s::jsonb->>(seen.role || '.' || seen.gateway))::float)
         THEN set_config('synchronous_commit', 'off', true) END AS may_be_lost,
     1 / CASE WHEN leased.id IS NULL OR started.id IS NOT NULL THEN 1 ELSE 0 END AS is_as_seen,
+    extract(epoch FROM sweep.watched_until - sweep.watched_from)::float, extract(epoch FROM shop_now() - sweep.watched_until)::float,
     {order}
 FROM seen JOIN orders_order AS o ON o.id = seen.order_id LEFT JOIN leased ON true LEFT JOIN started ON true
+    LEFT JOIN fulfillment_sweepheartbeat AS sweep ON sweep.id = 1 AND sweep.watched_until <= shop_now()
     CROSS JOIN LATERAL (SELECT coalesce(extract(epoch FROM shop_now() - started.scheduled_at)::float, 0) AS s) AS age
 
 -- name: begin_local

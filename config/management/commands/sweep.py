@@ -138,7 +138,7 @@ class Sweep(Loop):
             heartbeat.touch("sweep")
             self.heartbeat_at = time.monotonic()
             if self.is_well:
-                self.part("the heartbeat", recovery.record_heartbeat)
+                self.part("the heartbeat", lambda: recovery.record_heartbeat(self.watch))
             self.part("the reconciliation", self._reconcile)
             self.part("failed logins", self._forget_logins)
 

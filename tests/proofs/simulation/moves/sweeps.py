@@ -103,3 +103,4 @@ class Sweeps:
         self.state.clocks.time_has_passed()
         self.state.provider.pass_time()
         self.state.clock.set_in_the_database()
+        self.state.clocks.beats()

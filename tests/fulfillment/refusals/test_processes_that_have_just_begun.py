@@ -1,6 +1,5 @@
 """Promise: an order does not wait once more for each process that has just begun. What the sweep has seen pass counts for all of them."""
 
-from collections.abc import Iterator
 from datetime import timedelta
 from types import SimpleNamespace
 
@@ -25,7 +24,6 @@ class Machine:
 
     def __init__(self, clock: ShopClock) -> None:
         self.clock, self.ahead_s = clock, 0.0
-        self.begin_a_sweep()
 
     @property
     def monotonic_s(self) -> float:
@@ -44,15 +42,16 @@ class Machine:
 
 
 @pytest.fixture
-def machine(clock: ShopClock, monkeypatch: pytest.MonkeyPatch) -> Iterator[Machine]:
-    time = SimpleNamespace(monotonic=lambda: machine.monotonic_s)
-    machine = Machine.__new__(Machine)
-    machine.clock, machine.ahead_s = clock, 0.0
+def machine(clock: ShopClock, monkeypatch: pytest.MonkeyPatch) -> Machine:
+    """Its monotonic clock is what all watches of this test read."""
+    found: list[Machine] = []
+    time = SimpleNamespace(monotonic=lambda: found[0].monotonic_s)
     for module in (clock_watch, tries):
         monkeypatch.setitem(vars(module), "time", time)
-    machine.begin_a_sweep()
     monkeypatch.setattr(tries, "watch", tries.watch)
-    return machine
+    found.append(Machine(clock))
+    found[0].begin_a_sweep()
+    return found[0]
 
 
 def try_in_a_new_process(saga: int) -> str:

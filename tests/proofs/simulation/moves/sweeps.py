@@ -38,10 +38,12 @@ class Sweeps:
         return sentence
 
     def _inspect(self) -> Launch | None:
-        """As a round does: a page is put off first, in a transaction of its own."""
+        """As a round does: of a page, what waits is put off, and what is plainly lost is launched, each in a transaction of its own. A short page is not."""
         if recovery.postpone([self.state.saga], self.state.clocks.watch):
             return None
         self.state.equipment.commits.may_be_lost = False
+        if self.state.rng.random() < 0.5 and (launches := recovery.relaunch([self.state.saga], self.state.clocks.watch)):
+            return launches[0]
         return recovery.inspect_saga(self.state.saga, self.state.clocks.watch)
 
     def _due_at(self) -> float:

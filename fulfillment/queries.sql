@@ -264,6 +264,19 @@ SELECT id, epoch, number, names, correlation_id, was_published::int + (
     SELECT count(*) FROM orders_history AS h WHERE h.order_id = plain.order_id AND h.kind = 'relaunch' AND h.epoch = plain.epoch
 ) FROM plain ORDER BY id
 
+-- name: wake_lost
+-- Those that were put off as waiting in their queue, and whose message has been proved lost since, are due now. Read from the index of what is due.
+UPDATE fulfillment_saga AS s SET wake_at = shop_now(), due_from = shop_now()
+WHERE s.id IN (
+    SELECT lost.id FROM fulfillment_saga AS lost
+    WHERE lost.due_from > shop_now() AND lost.wake_at > shop_now() AND lost.launched_at < %(lost_before)s::timestamptz
+        AND lost.launched_at + least(%(patience_s)s::float * 2 ^ least(lost.relaunches, 16), %(cap_s)s::float) * interval '1 second' <= shop_now()
+        AND lost.state IS NOT DISTINCT FROM %(state)s::text AND (lost.failure <> '') = %(failed)s::bool
+        AND EXISTS (SELECT FROM fulfillment_steprecord AS r WHERE r.saga_id = lost.id AND r.state = %(scheduled)s::text)
+    ORDER BY lost.due_from LIMIT %(most)s::int FOR UPDATE SKIP LOCKED
+)
+RETURNING s.id
+
 -- name: anything_due
 -- Whether a round of the sweep would find something, each on an index of its own. Up to ``since`` everything was inspected.
 SELECT EXISTS (SELECT FROM fulfillment_saga WHERE due_from > %(since)s::timestamptz AND due_from <= shop_now())

@@ -13,18 +13,22 @@ from psycopg.types.json import Jsonb
 from fulfillment import circuit as circuits
 from fulfillment import gateways
 from fulfillment.code_release import RELEASE
+from fulfillment.engine.action import STEP_STATES, ActionState
 from fulfillment.engine.budget import LATE_AFTER_S, most_given_back
 from fulfillment.engine.launch import Launch
+from fulfillment.engine.position import direction
 from fulfillment.engine.transition import transition
 from fulfillment.named_statements import SQL
 from fulfillment.steps import STEPS
+from orders.durability import may_be_lost
 
+WOKEN = 1_000  # at once
 PLAIN = 3  # relaunches without progress. Then the saga is read as a whole, so that what cannot be read of it is noticed
 
 
 @transition
 def relaunch_all(sagas: Collection[int], lost_before: datetime | None) -> list[Launch]:
-    """Those of ``sagas`` that are plain, each to be published again. A locked row is passed.
+    """Those of ``sagas`` that are plain, each to be published again, in this sequence. A locked row is passed.
 
     ``lost_before``: a message of the queue "saga" that was published before it cannot be in the queue any more. None: nobody knows. One that the broker never took
     is lost whatever this says.
@@ -46,10 +50,30 @@ def relaunch_all(sagas: Collection[int], lost_before: datetime | None) -> list[L
             "cap_s": settings.PATIENCE_CAP_S,
         },
     )
+    places = {saga: place for place, saga in enumerate(sagas)}
     return [
         Launch(saga=saga, epoch=epoch, order=number, compensating=False, steps=tuple(names), again=times, correlation_id=correlation_id)
-        for saga, epoch, number, names, correlation_id, times in again
+        for saga, epoch, number, names, correlation_id, times in sorted(again, key=lambda row: places[row[0]])
     ]
+
+
+@transition
+def wake_lost(compensating: bool, lost_before: datetime) -> int:
+    """Those whose message is proved lost, and that are past their patience, are due now, at most ``WOKEN`` of them. Returns how many. A locked row is passed.
+
+    They were put off while nobody could say what had become of their message (``backlog``).
+    """
+    may_be_lost()
+    values = {
+        "failed": compensating,
+        "lost_before": lost_before,
+        "scheduled": STEP_STATES[ActionState.SCHEDULED][compensating].value,
+        "state": direction(compensating).value,
+        "patience_s": settings.PATIENCE_S,
+        "cap_s": settings.PATIENCE_CAP_S,
+        "most": WOKEN,
+    }
+    return len(SQL.rows("wake_lost", values))
 
 
 def _served() -> dict[str, int]:

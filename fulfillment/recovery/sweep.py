@@ -14,7 +14,7 @@ from fulfillment.models import DUE_FROM_LAG_S, Quarantine, Saga
 from fulfillment.named_statements import SQL
 from fulfillment.recovery import quarantine
 from fulfillment.recovery.containment import Due, contained, ends_the_connection
-from fulfillment.recovery.inspection import WAIT_BRIEFLY, WAIT_FOR_A_ROW, inspect_saga, is_due, move_up, postpone, relaunch
+from fulfillment.recovery.inspection import WAIT_BRIEFLY, WAIT_FOR_A_ROW, inspect_saga, is_due, move_up, postpone, relaunch, wake_lost
 from fulfillment.recovery.sweep_memory import Memory
 from orders.clock_watch import ClockWatch
 from orders.database import is_unusable
@@ -39,6 +39,7 @@ def due(may_go_on: Callable[[], bool] = lambda: True, memory: Memory | None = No
     Nor do thousands of them: where many inspections of a page fail, the rest of that page comes after the other pages.
     """
     memory = memory or Memory()
+    wake_lost(memory.proved)
     now = shop_now()
     for saga in itertools.chain(_waiting(now, memory), _left_alone(now, memory), _in_quarantine(now), _too_far_away()):
         if not may_go_on():
@@ -65,9 +66,9 @@ def _waiting(now: datetime, memory: Memory) -> Iterator[Due | list[Launch]]:
     later: list[Due] = []
     while page := _page(now, after):
         early = {found.saga for found in page if not is_due(found.wake_at, now)}
-        here = {found.saga for found in page} - early
+        here = [found.saga for found in page if found.saga not in early]
         waits = set(_all_at_once(move_up, early, memory)) | set(_all_at_once(postpone, here, memory))
-        lost = [] if memory.was_refused else _all_at_once(relaunch, here - waits, memory)
+        lost = [] if memory.was_refused else _all_at_once(relaunch, [saga for saga in here if saga not in waits], memory)
         if waits or lost:
             yield list(lost)  # a queue of thousands is many pages: between them the turn is kept, and circuits and queues are inspected
         waits |= {launch.saga for launch in lost}

@@ -1,6 +1,7 @@
 """Promise: whoever works through many does so to the last one: pages end within one instant, a page that is all held is passed, and who comes late is found."""
 
 import time
+from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
@@ -120,6 +121,25 @@ def test_those_that_only_wait_in_their_queue_are_put_off_by_the_page(sagas: list
     assert {clock.left(at) for at in Saga.objects.values_list("wake_at", flat=True)} == {LIMITS_S["PATIENCE_S"]}
     assert set(Saga.objects.values_list("relaunches", flat=True)) == {0}
     assert dict(recovery.probes.due()).keys() == {"saga"}
+
+
+@pytest.mark.parametrize(
+    "put_off", [recovery.postpone, lambda sagas: [recovery.inspect_saga(saga) for saga in sagas]], ids=["page", "one by one"]
+)
+def test_the_longer_they_wait_the_less_often_they_are_inspected(
+    sagas: list[int], clock: ShopClock, put_off: Callable[[list[int]], Any]
+) -> None:
+    """In a queue of ten thousand each waits for minutes: nobody looks at all of them every ten seconds."""
+    patience_s, cap_s = LIMITS_S["PATIENCE_S"], LIMITS_S["PATIENCE_CAP_S"]
+    QueueProbe.objects.all().delete()
+    lefts = {0: patience_s, 1.5 * patience_s: patience_s, 4 * patience_s: 2 * patience_s, 3 * cap_s: cap_s}
+    waited = dict(zip(sagas, lefts, strict=False))
+    for saga, waited_s in waited.items():
+        Saga.objects.filter(pk=saga).update(launched_at=clock.now - timedelta(seconds=waited_s))
+
+    put_off([*waited])
+
+    assert {waited[saga.pk]: clock.left(saga.wake_at) for saga in Saga.objects.filter(pk__in=waited)} == lefts
 
 
 def test_a_long_queue_is_passed_page_by_page_and_no_further_than_the_turn_lasts(sagas: list[int], clock: ShopClock) -> None:

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from django.db import connection, transaction
+from django.db.models import F
 from django.test.utils import CaptureQueriesContext
 
 from fulfillment import engine, keys, recovery
@@ -15,7 +16,7 @@ from fulfillment.models import Quarantine, Saga, StepRecord
 from orders import queue_probes
 from orders.models import Order
 from orders.queue_probes import QueueProbe
-from tests.fulfillment.driving import copy_of, paid
+from tests.fulfillment.driving import copy_of, found, paid, refused
 from tests.fulfillment.test_hot_path import rows
 from tests.holding import held
 from tests.shop_clock import LIMITS_S, ShopClock
@@ -86,12 +87,12 @@ def written(order: Order, clock: ShopClock, twist: Twist, look: Callable[[int], 
     """What ``look`` returns, and the rows after it. Everything is taken back."""
     began = clock.now
     with transaction.atomic():
-        found = look(saga_of(order, clock, twist))
+        seen = look(saga_of(order, clock, twist))
         now = rows()
         transaction.set_rollback(True)
     clock.now = began
     clock.passes(0)
-    return found, now
+    return seen, now
 
 
 def of_any_saga(launch: Launch | None) -> dict[str, Any]:
@@ -114,7 +115,7 @@ def sagas(clock: ShopClock, order: Order) -> list[int]:
 
 
 def published() -> list[int]:
-    return [launch.saga for found in recovery.due() for launch in found]
+    return [launch.saga for several in recovery.due() for launch in several]
 
 
 @pytest.mark.parametrize("plain", PLAIN)
@@ -122,9 +123,9 @@ def test_a_page_writes_the_same_rows_as_an_inspection(order: Order, clock: ShopC
     """My order's history does not say how many others were lost with it."""
     one, by_itself = written(order, clock, PLAIN[plain], recovery.inspect_saga)
 
-    found, by_the_page = written(order, clock, PLAIN[plain], lambda saga: recovery.relaunch([saga]))
+    launches, by_the_page = written(order, clock, PLAIN[plain], lambda saga: recovery.relaunch([saga]))
 
-    assert [of_any_saga(launch) for launch in found] == [of_any_saga(one)]
+    assert [of_any_saga(launch) for launch in launches] == [of_any_saga(one)]
     assert by_the_page == by_itself
 
 
@@ -146,9 +147,9 @@ def test_what_is_unusual_is_left_to_an_inspection_as_it_was(order: Order, clock:
     """A page changes nothing of it."""
     _, untouched = written(order, clock, LEFT_OUT[unusual], lambda saga: None)
 
-    found, after = written(order, clock, LEFT_OUT[unusual], lambda saga: recovery.relaunch([saga]))
+    launches, after = written(order, clock, LEFT_OUT[unusual], lambda saga: recovery.relaunch([saga]))
 
-    assert found == []
+    assert launches == []
     assert after == untouched
 
 
@@ -159,10 +160,52 @@ def test_nothing_is_lost_before_a_probe_says_so(order: Order, clock: ShopClock) 
     assert recovery.relaunch([saga]) == []
 
 
+@pytest.mark.parametrize("compensating", [False, True])
+def test_what_a_probe_proves_lost_is_launched_at_once(order: Order, clock: ShopClock, compensating: bool) -> None:
+    """It was put off for minutes, because nobody knew. It does not wait for their end."""
+    memory, saga = recovery.Memory(), engine.open_saga(order).saga
+    if compensating:
+        refused(saga)
+        QueueProbe.objects.create(queue="compensation")
+    comes_out(clock)
+    clock.passes(60)
+    assert not any(recovery.due(memory=memory))
+    assert clock.left(found(saga).wake_at) == 30
+
+    clock.passes(1)
+    assert not any(recovery.due(memory=memory))
+    queue_probes.probe_came_out("compensation" if compensating else "saga", clock.now)
+
+    assert [launch.saga for several in recovery.due(memory=memory) for launch in several] == [saga]
+
+
+@pytest.mark.parametrize("change", [{"relaunches": 3}, {"state": "needs_attention"}, {"launched_at": None}], ids=str)
+def test_what_waits_for_another_reason_is_not_woken_by_a_probe(order: Order, clock: ShopClock, change: dict[str, Any]) -> None:
+    saga = engine.open_saga(order).saga
+    clock.passes(60)
+    Saga.objects.filter(pk=saga).update(wake_at=clock.now + timedelta(seconds=30), **change)
+    comes_out(clock)
+
+    assert not published()
+    assert clock.left(found(saga).wake_at) == 30
+
+
+def test_a_started_step_is_not_woken_by_a_probe(order: Order, clock: ShopClock) -> None:
+    """Its message was published long ago, and has come."""
+    saga = engine.open_saga(order).saga
+    clock.passes(60)
+    assert engine.start(saga, 1, "payment", compensating=False)
+    Saga.objects.filter(pk=saga).update(due_from=F("wake_at"))
+    comes_out(clock)
+
+    assert not published()
+    assert clock.left(found(saga).wake_at) == LIMITS_S["LEASE_S"]
+
+
 def test_a_page_is_published_in_a_handful_of_statements(sagas: list[int]) -> None:
     """A thousand orders are at work again within seconds."""
     with CaptureQueriesContext(connection) as asked:
-        assert [[launch.saga for launch in found] for found in recovery.due() if found] == [sagas]
+        assert [[launch.saga for launch in several] for several in recovery.due() if several] == [sagas]
 
     assert len(asked) <= 25, [one["sql"][:100] for one in asked]
     assert set(Saga.objects.values_list("relaunches", flat=True)) == {1}
@@ -182,7 +225,7 @@ def test_whoever_is_held_keeps_none_of_its_page_waiting(sagas: list[int]) -> Non
 def test_what_cannot_be_read_costs_its_page_nothing(sagas: list[int], plan: Any) -> None:
     """It goes into quarantine, and a thousand others are launched at once."""
     Saga.objects.filter(pk=sagas[7]).update(plan=plan)
-    groups = [[launch.saga for launch in found] for found in recovery.due()]
+    groups = [[launch.saga for launch in several] for several in recovery.due()]
 
     assert groups[0] == [saga for saga in sagas if saga != sagas[7]]
     assert list(Quarantine.objects.values_list("saga_id", flat=True)) == [sagas[7]]

@@ -9,12 +9,13 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from celery import Task, shared_task
+from celery import Task, current_app, shared_task
 from celery.exceptions import OperationalError
 from django.conf import settings
 from django.db import transaction
+from kombu.exceptions import BatchPublishError  # type: ignore[attr-defined]  # new in 5.7
 
-from orders import publishing, queue_probes, tracing
+from orders import queue_probes, tracing
 from orders.clock import shop_now
 from orders.events import OrderFulfilled, Subscription, order_fulfilled
 from sideeffects.delivery_try import HARD_AFTER_S, deliver
@@ -60,16 +61,33 @@ def receive(sender: object, fact: OrderFulfilled, **_: Any) -> None:
 
 
 def publish(messages: list[Message]) -> list[Message]:
-    """Best effort. Returns those that the broker did not take: the relay publishes them again. A delivery that is done takes no second message."""
-    return publishing.publish_all(messages, _publish) if messages else []
+    """Best effort, and in one round trip where the broker can do that (Valkey). Returns those that the broker did not take: the relay publishes them again."""
+    if not messages:
+        return []
+    with current_app.producer_or_acquire() as producer:
+        if producer.supports_batch_publish:
+            try:
+                with producer.batch():
+                    return _publish_each(messages, producer)
+            except (
+                BatchPublishError
+            ) as failed:  # nobody knows whether the broker took them; a delivery that is done takes no second message
+                log.warning("%d deliveries are published one by one: %s", len(messages), failed.__cause__)
+        return _publish_each(messages, producer)
 
 
-def _publish(message: Message, producer: Any) -> None:
-    task_id = f"{message.order}.{message.subscriber}.{message.launch}"
-    with tracing.continued(message.correlation_id):
-        TASKS[message.subscriber].apply_async(
-            kwargs={"fact": str(message.fact), "order": message.order}, task_id=task_id, producer=producer
-        )
+def _publish_each(messages: list[Message], producer: Any) -> list[Message]:
+    for position, message in enumerate(messages):
+        task_id = f"{message.order}.{message.subscriber}.{message.launch}"
+        try:
+            with tracing.continued(message.correlation_id):
+                TASKS[message.subscriber].apply_async(
+                    kwargs={"fact": str(message.fact), "order": message.order}, task_id=task_id, producer=producer
+                )
+        except (OperationalError, OSError) as down:
+            log.warning("%d deliveries were not published, the relay will: %s", len(messages) - position, down)
+            return messages[position:]
+    return []
 
 
 # --- is the queue consumed? -----------------------------------------------------------------------------------------------

@@ -132,8 +132,8 @@ def test_a_page_writes_the_same_rows_as_an_inspection(order: Order, clock: ShopC
 def test_each_publication_has_a_name_of_its_own(order: Order, clock: ShopClock) -> None:
     """A worker discards for ever, and silently, a task whose id was revoked."""
     saga, runs = saga_of(order, clock, PLAIN["lost"]), []
-    for look in (lambda: recovery.relaunch([saga])[0], lambda: recovery.inspect_saga(saga), lambda: recovery.relaunch([saga])[0]):
-        launch = look()
+    for by_the_page in (True, False, True):
+        launch = recovery.relaunch([saga])[0] if by_the_page else recovery.inspect_saga(saga)
         assert launch is not None
         runs.append(launch.run)
         clock.passes(LIMITS_S["PATIENCE_CAP_S"] + 1)
@@ -243,3 +243,11 @@ def test_what_was_lost_again_and_again_is_read_as_a_whole(sagas: list[int], cloc
     with CaptureQueriesContext(connection) as asked:
         assert set(published()) == set(sagas)
     assert len(asked) > len(sagas)
+
+
+def test_a_broker_that_refuses_is_offered_one_at_a_time(sagas: list[int]) -> None:
+    """A page that is launched in vain would be written again and again."""
+    memory = recovery.Memory(was_refused=True)
+
+    assert [launch.saga for launch in next(iter(recovery.due(memory=memory)))] == sagas[:1]
+    assert Saga.objects.filter(relaunches=1).count() == 1

@@ -1,5 +1,6 @@
 """``manage.py sweep``: finds every saga that is due, and publishes it."""
 
+import logging
 import subprocess
 import sys
 import time
@@ -18,6 +19,8 @@ from orders import overload
 from orders.login import throttle
 from orders.queue_probes import probe_not_sent
 from orders.turns import holder_of
+
+log = logging.getLogger(__name__)
 
 FORGET_LOGINS_EVERY_S = 300.0
 RECONCILE_BEGINS_WITHIN_S = 120.0  # from its start until it takes its turn, on a slow machine
@@ -114,16 +117,22 @@ class Sweep(Loop):
 
     def _publish(self, found: list[Launch]) -> list[Launch]:
         """Returns those that the broker did not take. Whatever is wrong with one of them is the trouble of that one."""
-        left: list[Launch] = []
-        if len(found) > 1:
-            left = tasks.launch_all(found)
-        else:
-            with recovery.contained(recovery.Due(saga=found[0].saga, order=None), self.memory):
-                left = [] if tasks.launch(found[0]) else found
+        try:
+            left = tasks.launch_all(found) if len(found) > 1 else self._publish_each(found)
+        except Exception as error:
+            log.error("%d launches are published one by one", len(found), exc_info=error)
+            left = self._publish_each(found)
         for launch in left:
             with recovery.contained(recovery.Due(saga=launch.saga, order=None), self.memory):
                 recovery.not_published(launch)
         return left
+
+    def _publish_each(self, found: list[Launch]) -> list[Launch]:
+        for place, launch in enumerate(found):
+            with recovery.contained(recovery.Due(saga=launch.saga, order=None), self.memory):
+                if not tasks.launch(launch):
+                    return found[place:]
+        return []
 
     def _circuits(self) -> int:
         """The orders that ask whether a provider is back."""

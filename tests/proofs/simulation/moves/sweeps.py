@@ -38,9 +38,10 @@ class Sweeps:
         return sentence
 
     def _inspect(self) -> Launch | None:
-        """As a round does: of a page, what waits is put off, and what is plainly lost is launched, each in a transaction of its own. A short page is not."""
+        """As a round does, each in a transaction of its own: what waits is put off, what is proved lost is woken, what is plainly lost may go by the page."""
         if recovery.postpone([self.state.saga], self.state.clocks.watch):
             return None
+        recovery.wake_lost({})
         self.state.equipment.commits.may_be_lost = False
         if self.state.rng.random() < 0.5 and (launches := recovery.relaunch([self.state.saga], self.state.clocks.watch)):
             return launches[0]

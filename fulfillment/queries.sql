@@ -272,6 +272,7 @@ WHERE s.id IN (
     WHERE lost.due_from > shop_now() AND lost.wake_at > shop_now() AND lost.launched_at < %(lost_before)s::timestamptz
         AND lost.launched_at + least(%(patience_s)s::float * 2 ^ least(lost.relaunches, 16), %(cap_s)s::float) * interval '1 second' <= shop_now()
         AND lost.state IS NOT DISTINCT FROM %(state)s::text AND (lost.failure <> '') = %(failed)s::bool
+        AND lost.held_by = '' AND lost.left_since IS NULL AND lost.release <= %(release)s
         AND EXISTS (SELECT FROM fulfillment_steprecord AS r WHERE r.saga_id = lost.id AND r.state = %(scheduled)s::text)
     ORDER BY lost.due_from LIMIT %(most)s::int FOR UPDATE SKIP LOCKED
 )

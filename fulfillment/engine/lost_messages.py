@@ -72,6 +72,7 @@ def wake_lost(compensating: bool, lost_before: datetime) -> int:
         "patience_s": settings.PATIENCE_S,
         "cap_s": settings.PATIENCE_CAP_S,
         "most": WOKEN,
+        "release": RELEASE,
     }
     return len(SQL.rows("wake_lost", values))
 

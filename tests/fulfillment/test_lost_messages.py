@@ -179,7 +179,11 @@ def test_what_a_probe_proves_lost_is_launched_at_once(order: Order, clock: ShopC
     assert [launch.saga for several in recovery.due(memory=memory) for launch in several] == [saga]
 
 
-@pytest.mark.parametrize("change", [{"relaunches": 3}, {"state": "needs_attention"}, {"launched_at": None}], ids=str)
+@pytest.mark.parametrize(
+    "change",
+    [{"relaunches": 3}, {"state": "needs_attention"}, {"launched_at": None}, {"release": 9_999}, {"left_since": "2027-01-04T09:00Z"}],
+    ids=str,
+)
 def test_what_waits_for_another_reason_is_not_woken_by_a_probe(order: Order, clock: ShopClock, change: dict[str, Any]) -> None:
     saga = engine.open_saga(order).saga
     clock.passes(60)

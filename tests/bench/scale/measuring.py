@@ -133,10 +133,10 @@ def relaunched(shop: GrowingShop, orders: int) -> Rate:
             shop.servers.broker.flushall()
         with BrokerMonitor(shop.servers.broker, hear).listening():
             working.wait_for(first, orders)
-    if len(instants) < orders - IN_HANDS:
-        raise PeerFailed(f"{len(instants)} of {orders} orders were launched again")
-    last = min(len(instants), orders) - 1
-    return Rate(count=last, seconds=instants[last] - instants[0])
+    count = min(len(instants), orders)
+    if count < max(1, orders - IN_HANDS):
+        raise PeerFailed(f"{count} of {orders} orders were launched again")
+    return Rate(count=count, seconds=instants[count - 1] - instants[0])
 
 
 @dataclass(frozen=True, kw_only=True)

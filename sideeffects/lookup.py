@@ -43,5 +43,5 @@ def _rows(facts: list[Fact]) -> list[Delivery]:
 
 def _of(fact: Fact, rows: list[Delivery]) -> list[Delivery]:
     written = {delivery.subscriber: delivery for delivery in rows if delivery.fact_id == fact.pk}
-    on_its_way = discovery.names() if fact.relayed_at is None else []
+    on_its_way = discovery.wanting(fact.type) if fact.relayed_at is None else []
     return [written.get(name) or Delivery(fact=fact, subscriber=name) for name in sorted({*written, *on_its_way})]

@@ -129,7 +129,7 @@ def test_the_queues_are_read_as_fast_while_somebody_holds_a_snapshot(
     order: Order, saga: int, held_snapshot: None, show_figure: Callable[[str], None]
 ) -> None:
     """A hundred thousand orders are written meanwhile, and nothing of that can be cleared away."""
-    relay.register(discovery.names(), 1)
+    relay.register(discovery.types(), 1)
     Saga.objects.filter(pk=saga).update(launched_at=BEGAN_AT)
     loops, replay = Loops(), Replay()
     the_time_is(BEGAN_AT)

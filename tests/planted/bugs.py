@@ -187,10 +187,10 @@ BUGS = (
         name="the fact is published to subscribers before it is recorded",
         is_later=True,
         blindness=BOUNDARIES,
-        file="fulfillment/engine/progress.py",
-        search="    facts.record(fact, order.pk, order.correlation_id)\n    announce(fact)\n",
-        replace="    from django.db import transaction\n\n    announce(fact)\n"
-        "    transaction.on_commit(lambda: facts.record(fact, order.pk, order.correlation_id))\n",
+        file="fulfillment/engine/public_events.py",
+        search="        facts.record(event, order.pk, order.correlation_id)\n        facts.announce(event)\n",
+        replace="        from django.db import transaction\n\n        facts.announce(event)\n"
+        "        transaction.on_commit(lambda: facts.record(event, order.pk, order.correlation_id))\n",
     ),
     Bug(
         name="a saga leaves the quarantine before the inspection that may fail",

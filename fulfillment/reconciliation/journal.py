@@ -34,12 +34,11 @@ def every_compensation_has_ended(gathered: Gathered) -> Iterator[Finding]:
 
 
 def fact_recorded_once(gathered: Gathered) -> Iterator[Finding]:
-    """An order has one end, and its fact says which. The end of an order that has failed was recorded by no older release."""
+    """An order has one end. Of one that has failed, code from before these facts has recorded none."""
     ends = [type_ for type_, _ in gathered.missing_deliveries if type_ in ENDS]
-    failed = OrderCancelled if gathered.saga.failure == Status.CANCELLED else OrderFailed
-    due = [[OrderFulfilled.type]] if gathered.is_completed else [[failed.type], []]
+    due = [[OrderFulfilled.type]] if gathered.is_completed else [[], [OrderFailed.type], [OrderCancelled.type]]
     if ends not in due:
-        yield gathered.finding(Rule.FACT_RECORDED_ONCE, f"{' and '.join(ends) or 'no end'} is recorded, due {due[0][0]}")
+        yield gathered.finding(Rule.FACT_RECORDED_ONCE, f"{' and '.join(ends) or 'no end'} is recorded, of an order that is {gathered.state}")
     elif missing := [name for _, names in gathered.missing_deliveries for name in names]:
         yield gathered.finding(Rule.FACT_RECORDED_ONCE, f"never published: {', '.join(missing)}")
 

@@ -72,7 +72,7 @@ def _written(value: Any) -> Any:
     return {field.name: getattr(value, field.name) for field in fields(value)} if is_dataclass(value) else value
 
 
-def _read_object(cls: type[Any], payload: Any, where: str) -> Any:
+def _read_object(cls: Any, payload: Any, where: str) -> Any:
     if not isinstance(payload, dict):
         raise InvalidPayload(f"{where} must be an object")
     known = {}

@@ -113,8 +113,8 @@ BUGS = (
         name="numbers are given in the order of the facts' ids",
         blindness=PAGES,
         file="orders/facts.py",
-        search='.order_by("at", "id").only("id", "at")',
-        replace='.order_by("id").only("id", "at")',
+        search='.order_by("at", "id").only("id", "at", "type")',
+        replace='.order_by("id").only("id", "at", "type")',
     ),
     # --- two connections at once ---
     Bug(

@@ -33,7 +33,8 @@ FROM fulfillment_saga s JOIN orders_order o ON o.id = s.order_id WHERE s.id = %s
 class Seen:
     """The rows of one order, as committed, and the circuits. ``wake_at``: seconds since the epoch of time; None: it wakes up nobody.
 
-    ``facts``: type and payload of each public event. ``reserved``, ``stock``, ``ledger``: the order's reservations, the levels of its SKUs, and its entries in our ledger; ``reservations``: the states of the first.
+    ``facts``: type and payload of each public event.
+    ``reserved``, ``stock``, ``ledger``: the order's reservations, the levels of its SKUs, and its entries in our ledger; ``reservations``: the states of the first.
     ``captured_minor``: what our ledger says remains captured. ``written_off_minor``: what a person has decided to keep.
     """
 

@@ -9,7 +9,7 @@ from django.db import transaction
 
 from fulfillment.clock import ShopNow
 from fulfillment.crashpoints import crash_point
-from fulfillment.engine import circuit_probes, compensation, journal, progress, tries
+from fulfillment.engine import circuit_probes, compensation, journal, progress, public_events, tries
 from fulfillment.models import Saga
 from orders.durability import may_be_lost
 from tests.proofs.simulation.mutations.replacement import edited, replacing, without_the_hot_path

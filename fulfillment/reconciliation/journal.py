@@ -38,7 +38,9 @@ def fact_recorded_once(gathered: Gathered) -> Iterator[Finding]:
     ends = [type_ for type_, _ in gathered.missing_deliveries if type_ in ENDS]
     due = [[OrderFulfilled.type]] if gathered.is_completed else [[], [OrderFailed.type], [OrderCancelled.type]]
     if ends not in due:
-        yield gathered.finding(Rule.FACT_RECORDED_ONCE, f"{' and '.join(ends) or 'no end'} is recorded, of an order that is {gathered.state}")
+        yield gathered.finding(
+            Rule.FACT_RECORDED_ONCE, f"{' and '.join(ends) or 'no end'} is recorded, of an order that is {gathered.state}"
+        )
     elif missing := [name for _, names in gathered.missing_deliveries for name in names]:
         yield gathered.finding(Rule.FACT_RECORDED_ONCE, f"never published: {', '.join(missing)}")
 

@@ -23,3 +23,7 @@ class EventOfEffect(EventOfAttempt):
     """``by_hand``: it took place outside of the shop, and a person has said so."""
 
     by_hand: bool = False
+
+    @property
+    def occasion(self) -> str:
+        return f"{self.attempt}:by_hand" if self.by_hand else super().occasion

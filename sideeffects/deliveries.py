@@ -188,25 +188,28 @@ def record_failure(delivery: Delivery, failure: Failure) -> bool:
     """Record a failed try, in a transaction of its own. False: somebody else owns the delivery now."""
     with transaction.atomic():
         may_be_lost()
-        if is_being_delivered(delivery.fact_id, delivery.subscriber):
-            return False
-        own = untried(delivery.fact_id, delivery.subscriber) if delivery.pk is None else mine(delivery)
+        own = _own(delivery)
         if own is not None:
             write_failure(own, failure)
         return own is not None
 
 
 def discard_unwanted(delivery: Delivery) -> bool:
-    """Its subscriber does not react to this type of events: older code has owed it, or the subscriber has changed. In a transaction of its own. False: as above."""
+    """Its subscriber does not react to this type of event: older code has owed it, or the subscriber has changed. In a transaction of its own. False: as above."""
+    over: dict[str, Any] = {"claim": None, "wake_at": None, "launched_at": None, "failing_since": None}
     with transaction.atomic():
         may_be_lost()
-        if is_being_delivered(delivery.fact_id, delivery.subscriber):
-            return False
-        own = untried(delivery.fact_id, delivery.subscriber) if delivery.pk is None else mine(delivery)
+        own = _own(delivery)
         if own is not None:
-            over: dict[str, Any] = {"claim": None, "wake_at": None, "launched_at": None, "failing_since": None}
             move(own, DeliveryState.DISCARDED, code=NOT_SUBSCRIBED, **over)
         return own is not None
+
+
+def _own(delivery: Delivery) -> Delivery | None:
+    """The delivery of a try that has ended, as it is now. None: somebody else owns it."""
+    if is_being_delivered(delivery.fact_id, delivery.subscriber):
+        return None
+    return untried(delivery.fact_id, delivery.subscriber) if delivery.pk is None else mine(delivery)
 
 
 def write_failure(delivery: Delivery, failure: Failure) -> None:

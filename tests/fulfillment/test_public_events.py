@@ -164,9 +164,7 @@ def test_a_refund_that_is_asked_for_again_is_another_one_and_a_person_is_told_of
 
 def incident_retry(saga: int) -> recovery.Request:
     order = found(saga).order
-    return recovery.Request(
-        verb="retry_now", order=order.number, actor=AMARA, reason="the bank is back", version=recovery.version_of(order)
-    )
+    return recovery.Request(verb="retry", order=order.number, actor=AMARA, reason="the bank is back", version=recovery.version_of(order))
 
 
 def test_an_incident_that_is_kept_up_to_date_is_told_once_and_the_next_one_again(order: Order) -> None:

@@ -223,7 +223,7 @@ BUGS = (
         is_later=True,
         blindness=AT_ONCE,
         file="sideeffects/deliveries.py",
-        search="        if is_being_delivered(delivery.fact_id, delivery.subscriber):\n            return False\n",
+        search="    if is_being_delivered(delivery.fact_id, delivery.subscriber):\n        return None\n",
         replace="",
     ),
     Bug(

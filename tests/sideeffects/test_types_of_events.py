@@ -48,7 +48,7 @@ def paid(owed: Owed) -> Fact:
 
 
 def owed_to(subscriber: str) -> list[str]:
-    return list(Delivery.objects.filter(subscriber=subscriber).order_by("fact__number").values_list("fact__type", flat=True))
+    return sorted(Delivery.objects.filter(subscriber=subscriber).values_list("fact__type", flat=True))
 
 
 def test_a_fact_is_owed_to_those_who_react_to_its_type(record_fact: RecordFact, both: None) -> None:
@@ -167,10 +167,9 @@ def test_a_newer_version_waits_spends_no_try_and_is_told_in_time(record_fact: Re
 def test_a_payload_that_matches_no_schema_is_a_dead_letter_at_once_and_names_the_field(record_fact: RecordFact, name: str) -> None:
     owed, other = record_fact(name), record_fact(name, "ORD-2")
     with connection.cursor() as cursor:
-        cursor.execute(
-            "SET LOCAL session_replication_role = replica; UPDATE orders_fact SET payload = payload || '{\"total_minor\": \"8420\"}' WHERE payload->>'number' = 'ORD-1'; "
-            "SET LOCAL session_replication_role = origin"
-        )
+        cursor.execute("SET LOCAL session_replication_role = replica")
+        cursor.execute("""UPDATE orders_fact SET payload = payload || '{"total_minor": "8420"}' WHERE payload->>'number' = 'ORD-1'""")
+        cursor.execute("SET LOCAL session_replication_role = origin")
 
     assert owed.run() == "ORD-1: InvalidPayload: dead letter"
 

@@ -12,7 +12,7 @@ from orders.models import Incident, Order
 from tests.actors import AMARA
 from tests.fulfillment.conftest import now_due
 from tests.fulfillment.driving import paid
-from tests.fulfillment.releases.conftest import long_ago, seen
+from tests.fulfillment.releases.conftest import NEWER, long_ago, seen
 
 
 def test_an_old_worker_runs_what_it_knows_and_schedules_what_it_does_not(newer: int) -> None:

@@ -164,7 +164,7 @@ def test_a_refund_that_is_asked_for_again_is_another_one_and_a_person_is_told_of
 
 def incident_retry(saga: int) -> recovery.Request:
     order = found(saga).order
-    return recovery.Request(verb="retry", order=order.number, actor=AMARA, reason="the bank is back", version=recovery.version_of(order))
+    return recovery.Request(verb="retry", order=order.number, actor=AMARA, reason="the bank is back", version=recovery.version_of(order.pk))
 
 
 def test_an_incident_that_is_kept_up_to_date_is_told_once_and_the_next_one_again(order: Order) -> None:
@@ -212,7 +212,12 @@ def test_a_step_that_tells_nobody_records_nothing(saga: int, monkeypatch: pytest
 def test_an_announced_event_is_the_recorded_one(saga: int, monkeypatch: pytest.MonkeyPatch) -> None:
     announced: list[Any] = []
     announce: Callable[[Any], None] = facts.announce
-    monkeypatch.setattr(facts, "announce", lambda event: (announced.append(event), announce(event)))
+
+    def noted(event: Any) -> None:
+        announced.append(event)
+        announce(event)
+
+    monkeypatch.setattr(facts, "announce", noted)
     StockLevel.objects.update(on_hand=9)
     paid(saga)
     engine.run_local(saga, 1, "inventory", compensating=False)

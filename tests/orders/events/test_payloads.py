@@ -67,7 +67,7 @@ def test_the_same_fact_has_the_same_id_and_another_attempt_another() -> None:
     assert refund(1).fact_id == refund(1).fact_id != refund(2).fact_id
     by_hand = PaymentRefunded(number="ORD-1", currency="EUR", amount_minor=1, by_hand=True)
     assert by_hand.fact_id != PaymentRefunded(number="ORD-1", currency="EUR", amount_minor=1).fact_id
-    attention = {"number": "ORD-1", "kind": "stuck", "currency": "EUR", "amount_minor": 0}
+    attention: dict[str, Any] = {"number": "ORD-1", "kind": "stuck", "currency": "EUR", "amount_minor": 0}
     assert OrderNeedsAttention(incident=1, **attention).fact_id != OrderNeedsAttention(incident=2, **attention).fact_id
 
 

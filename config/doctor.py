@@ -44,6 +44,7 @@ WHAT_WAITS: tuple[Row, ...] = (
     ("quarantine", sweep.quarantine, READ_FOR_S),
     ("orders", orders.orders, READ_FOR_S),
     ("releases", orders.releases, READ_FOR_S),
+    ("bus", side_effects.of_bus, READ_OF_SIDE_EFFECTS_FOR_S),
     ("deliveries", side_effects.deliveries, READ_OF_SIDE_EFFECTS_FOR_S),
 )
 

@@ -79,6 +79,13 @@ ORDERS_READ_PER_MIN: int = env.int("ORDERS_READ_PER_MIN", 3000, validate=Range(m
 ORDERS_WRITE_PER_MIN: int = env.int("ORDERS_WRITE_PER_MIN", 1200, validate=Range(min=0))
 ORDERS_CANCEL_PER_MIN: int = env.int("ORDERS_CANCEL_PER_MIN", 600, validate=Range(min=0))
 PRODUCTS_READ_PER_MIN: int = env.int("PRODUCTS_READ_PER_MIN", 1200, validate=Range(min=0))
+# Every event, for programs outside (docs/bus.md); empty: no bus.
+BUS_URL: str = env.str("BUS_URL", "", validate=BROKER)  # redis://, redis+socket:// or amqp://
+BUS_NAME: str = env.str(
+    "BUS_NAME", "shop.events", validate=Regexp(r"^[A-Za-z0-9_.:-]{1,80}$", error="Not a name of letters, digits and _.:-.")
+)
+BUS_KEEPS: int = env.int("BUS_KEEPS", 50_000, validate=Range(min=1000))  # events in the stream, or waiting in a queue; the oldest go
+BUS_SOURCE: str = env.str("BUS_SOURCE", "/shop", validate=Regexp(r"^\S+$", error="Not a URI reference."))  # where its events come from
 RATE_LIMIT_URL: str = env.str("RATE_LIMIT_URL", "", validate=STORE)  # redis:// or redis+socket://
 DEMO_VALUES: bool = env.bool("DEMO_VALUES", False)  # the test cards and addresses of the sandbox: refused unless set
 PROBLEM_TYPE_BASE: str = env.str("PROBLEM_TYPE_BASE", "/problems/", validate=FOLDER)  # what comes before the name of a problem in its type
@@ -390,6 +397,7 @@ DATA_UPLOAD_MAX_MEMORY_SIZE = 256 * 1024
 # --- Celery: what follows from variables; the rest of a worker's settings stand in config/stack/worker_settings.py ----------
 _BRIEF = SAGA_PROCESS in ("web", "command")  # somebody waits for the answer: publishing gives up within a second
 CELERY_BROKER_URL = EXTERNAL_BROKER_URL or _stack.get("broker") or f"redis+socket://{RUN_DIR}/no-stack-is-running"
+BUS_URL = BUS_URL or _stack.get("bus") or ""
 RATE_LIMIT_URL = RATE_LIMIT_URL or ("" if CELERY_BROKER_URL.startswith("amqp") else CELERY_BROKER_URL.partition(";")[0])
 CELERY_TASK_SOFT_TIME_LIMIT, CELERY_TASK_TIME_LIMIT = TASK_SOFT_LIMIT_S, TASK_HARD_LIMIT_S
 CELERY_TASK_DEFAULT_QUEUE = "saga"

@@ -1,5 +1,5 @@
 The hot path of the core: what happens to an order that meets no trouble, one statement for each transition. Run by fulfillment/engine/hot_path.py, `reserve` by
-fulfillment/stock.py.
+fulfillment/stock.py, `relaunch` by fulfillment/engine/lost_messages.py.
 
 Each statement checks the fence, writes state and history and what is scheduled next, and returns what its caller needs. Outside of a transaction it is one, in one
 round trip. The history of a transition is one row (orders/timeline.py, RowKind). Columns that are not named get the default of their model. Where anything is unusual (a cancel, a hold, trouble with our own database, a newer release, time past a lease) it changes nothing and returns no row, and
@@ -35,7 +35,8 @@ SELECT id FROM saga
 -- serve the step.
 -- Before an open circuit nothing starts but the circuit's probe, which is then the probe until its lease ends.
 -- The time for which the message waited in a long queue is given back to the saga, and to a step that was started before; the deadline of any other step begins
--- with its first start. A later attempt is told of the attempts before it.
+-- with its first start. A later attempt is told of the attempts before it. For how long the sweep has watched the clock, and until when, is told too; what it says of
+-- an instant that is yet to come was written before the clock was set back.
 -- No try that was started before can send anything later than a lease from now. An instant that says so was written by a clock that was ahead: it is moved to then.
 -- It does not wait for the disk while the provider remembers the key, or where there is no provider. Otherwise, a start that is lost could become a second effect;
 -- and the start of a probe distinguishes an order that was called from one that never was.
@@ -106,8 +107,10 @@ SELECT seen.served, started.id, seen.version, seen.role, seen.gateway, started.d
     CASE WHEN NOT coalesce(seen.is_probe, false) AND (coalesce(seen.role, '') = '' OR age.s < (%(remembered_s)s::jsonb->>(seen.role || '.' || seen.gateway))::float)
         THEN set_config('synchronous_commit', 'off', true) END AS may_be_lost,
     1 / CASE WHEN leased.id IS NULL OR started.id IS NOT NULL THEN 1 ELSE 0 END AS is_as_seen,
+    extract(epoch FROM sweep.watched_until - sweep.watched_from)::float, extract(epoch FROM shop_now() - sweep.watched_until)::float,
     {order}
 FROM seen JOIN orders_order AS o ON o.id = seen.order_id LEFT JOIN leased ON true LEFT JOIN started ON true
+    LEFT JOIN fulfillment_sweepheartbeat AS sweep ON sweep.id = 1 AND sweep.watched_until <= shop_now()
     CROSS JOIN LATERAL (SELECT coalesce(extract(epoch FROM shop_now() - started.scheduled_at)::float, 0) AS s) AS age
 
 -- name: begin_local
@@ -222,6 +225,73 @@ WITH mine AS (
     INSERT INTO orders_history (order_id, kind, name, epoch) SELECT mine.order_id, 'fulfilled', %(name)s, mine.epoch FROM mine
 )
 SELECT said.tracking, said.today, 1 / ((SELECT count(*) FROM done) * (SELECT count(*) FROM fulfilled)) FROM mine, said
+
+-- name: lock_lost
+-- Of a page of sagas, those whose first message may be lost, locked until the caller's transaction ends. Who is held by somebody else is passed.
+-- ``relaunch`` reads them afterwards, under the lock: what has changed meanwhile it sees.
+SELECT id FROM fulfillment_saga
+WHERE id = ANY(%(sagas)s::bigint[]) AND wake_at <= shop_now() AND (launched_at IS NULL OR launched_at < %(lost_before)s::timestamptz)
+    AND state IS NOT DISTINCT FROM 'running' AND failure = '' AND cancel_requested_at IS NULL AND held_by = '' AND left_since IS NULL AND release <= %(release)s
+    AND relaunches < %(plain)s
+ORDER BY id FOR UPDATE SKIP LOCKED
+
+-- name: relaunch
+-- Of sagas that the caller has locked: a step is scheduled and was never started, and its message is lost. It goes out again, under the same epoch.
+-- walk: what is left to do, as the records say. All of it but the first must still be pending. pinned: the plan's entries, of which this code must serve each.
+-- What is damaged fits into none of these conditions, and breaks the statement for nobody.
+-- The time since the message was published, if it is long, is given back before the deadline is judged.
+WITH plain AS MATERIALIZED (
+    SELECT s.id, s.order_id, s.epoch, s.relaunches + 1 AS relaunches, s.launched_at IS NOT NULL AS was_published, walk.names, lost.time AS lost,
+        o.number, o.correlation_id
+    FROM fulfillment_saga AS s JOIN orders_order AS o ON o.id = s.order_id
+        CROSS JOIN LATERAL (
+            SELECT array_agg(r.name::text ORDER BY r.position) AS names, array_agg(r.state::text ORDER BY r.position) AS states,
+                (array_agg(r.tries ORDER BY r.position))[1] AS tries, bool_or(r.error_code = 'own_database') AS is_put_off
+            FROM fulfillment_steprecord AS r WHERE r.saga_id = s.id AND r.state NOT IN ('succeeded', 'done_by_hand', 'skipped')
+        ) AS walk
+        CROSS JOIN LATERAL (
+            SELECT array_agg(entry->>'name') AS names, bool_and(most.tries IS NOT NULL) AS is_served,
+                min(most.tries) FILTER (WHERE entry->>'name' = walk.names[1]) AS tries,
+                min(concat_ws('.', entry->>'role', entry->>'gateway', %(operation)s::text)) FILTER (WHERE entry->>'name' = walk.names[1]) AS circuit
+            FROM jsonb_array_elements(CASE jsonb_typeof(s.plan) WHEN 'array' THEN s.plan END) AS entry CROSS JOIN LATERAL (
+                SELECT (%(served)s::jsonb->>(
+                    (entry->>'name') || '.' || coalesce(entry->>'version', '1') || '.' || (entry->>'role') || '.' || (entry->>'gateway')
+                ))::int AS tries
+            ) AS most
+        ) AS pinned
+        CROSS JOIN LATERAL (SELECT shop_now() - coalesce(s.launched_at, s.wake_at) AS time) AS waited
+        CROSS JOIN LATERAL (SELECT CASE WHEN waited.time > %(late_after)s THEN least(waited.time, %(most)s) ELSE interval '0' END AS time) AS lost
+    WHERE s.id = ANY(%(sagas)s::bigint[]) AND walk.states[1] = 'scheduled' AND 'pending' = ALL(walk.states[2:]) AND NOT walk.is_put_off
+        AND pinned.is_served AND walk.names <@ pinned.names AND walk.tries < pinned.tries
+        AND (s.deadline_at IS NULL OR shop_now() <= s.deadline_at + lost.time)
+        AND NOT EXISTS (SELECT FROM fulfillment_circuit AS c WHERE c.name = pinned.circuit AND c.state <> 'closed')
+), again AS (
+    UPDATE fulfillment_saga AS s SET relaunches = plain.relaunches, launched_at = shop_now(), wake_at = patience.until, due_from = patience.until,
+        deadline_at = s.deadline_at + plain.lost, paused_s = s.paused_s + extract(epoch FROM plain.lost)::float
+    FROM plain CROSS JOIN LATERAL (
+        SELECT shop_now() + least(%(patience_s)s::float * 2 ^ least(plain.relaunches, 16), %(cap_s)s::float) * interval '1 second' AS until
+    ) AS patience
+    WHERE s.id = plain.id
+), history AS (
+    INSERT INTO orders_history (order_id, kind, name, epoch) SELECT order_id, 'relaunch', names[1], epoch FROM plain WHERE was_published
+)
+SELECT id, epoch, number, names, correlation_id, was_published::int + (
+    SELECT count(*) FROM orders_history AS h WHERE h.order_id = plain.order_id AND h.kind = 'relaunch' AND h.epoch = plain.epoch
+) FROM plain ORDER BY id
+
+-- name: wake_lost
+-- Those that were put off as waiting in their queue, and whose message has been proved lost since, are due now. Read from the index of what is due.
+UPDATE fulfillment_saga AS s SET wake_at = shop_now(), due_from = shop_now()
+WHERE s.id IN (
+    SELECT lost.id FROM fulfillment_saga AS lost
+    WHERE lost.due_from > shop_now() AND lost.wake_at > shop_now() AND lost.launched_at < %(lost_before)s::timestamptz
+        AND lost.launched_at + least(%(patience_s)s::float * 2 ^ least(lost.relaunches, 16), %(cap_s)s::float) * interval '1 second' <= shop_now()
+        AND lost.state IS NOT DISTINCT FROM %(state)s::text AND (lost.failure <> '') = %(failed)s::bool
+        AND lost.held_by = '' AND lost.left_since IS NULL AND lost.release <= %(release)s
+        AND EXISTS (SELECT FROM fulfillment_steprecord AS r WHERE r.saga_id = lost.id AND r.state = %(scheduled)s::text)
+    ORDER BY lost.due_from LIMIT %(most)s::int FOR UPDATE SKIP LOCKED
+)
+RETURNING s.id
 
 -- name: anything_due
 -- Whether a round of the sweep would find something, each on an index of its own. Up to ``since`` everything was inspected.

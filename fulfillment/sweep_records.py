@@ -31,10 +31,14 @@ class SweepHeartbeat(models.Model):
     """The heartbeat of the sweep: when it was last at work. One row. Its age is shown everywhere, so that the death of the sweep is noticed.
 
     ``reconciled_at``: when the sweep last started a reconciliation.
+    ``watched_from`` and ``watched_until``: between them the sweep has seen the database's clock go as it should, and as much time has truly passed. It writes them
+    together. Code from before them writes ``at`` alone.
     """
 
     at = models.DateTimeField()
     reconciled_at = models.DateTimeField(null=True)
+    watched_from = models.DateTimeField(null=True)
+    watched_until = models.DateTimeField(null=True)
 
     def __str__(self) -> str:
         return f"swept at {self.at:%H:%M:%S}"

@@ -27,6 +27,11 @@ class ClockWatch:
         """For how long this process has seen the clock go as it should: what counts as past since before that may not have passed."""
         return time.monotonic() - self._calm_since if self._last else 0.0
 
+    @property
+    def calm_until_read_s(self) -> float:
+        """The same, but until the last reading was asked for: what has happened since nobody has seen."""
+        return max(0.0, self._last[0] - self._calm_since) if self._last else 0.0
+
     def jumped_s(self, ask: Callable[[], datetime] = shop_now) -> float:
         """By how many seconds the clock has jumped since the last reading; 0.0: it has not."""
         return self.saw(time.monotonic(), ask())

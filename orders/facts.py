@@ -107,6 +107,12 @@ def number_committed(limit: int, after: datetime | None, up_to: datetime, relaye
     return [fact.number for fact in fresh if fact.number]
 
 
+def numbered_from(number: int) -> "models.QuerySet[Fact]":
+    """In the order of their numbers, with what an event says. Of their orders, only the number is read."""
+    told = ("type", "version", "correlation_id", "payload", "at", "number", "order__number")
+    return Fact.objects.filter(number__gte=number).order_by("number").select_related("order").only(*told)
+
+
 def next_number() -> int:
     """What the next fact without a number will get."""
     return int(Fact.objects.aggregate(last=models.Max("number"))["last"] or 0) + 1

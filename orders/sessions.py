@@ -133,7 +133,8 @@ def connection_limit() -> int:
 
 def may_be_opened(of_workers: int) -> dict[str, int]:
     """Connections that each kind of process may have open at once, counted as docs/settings.md says."""
-    return {"web": settings.WEB_CONNECTIONS, "workers": of_workers, "sweep": PER_LOOP, "relay": PER_LOOP, "commands": FOR_COMMANDS}
+    relays = PER_LOOP * (2 if settings.BUS_URL else 1)  # the bus has a connection of its own
+    return {"web": settings.WEB_CONNECTIONS, "workers": of_workers, "sweep": PER_LOOP, "relay": relays, "commands": FOR_COMMANDS}
 
 
 def holders() -> Iterator[Holder]:

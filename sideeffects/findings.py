@@ -3,10 +3,13 @@
 from collections.abc import Iterator
 from typing import Any
 
-from orders.findings import OK, WARN, Finding, rounded, runbook
+from django.conf import settings
+
+from orders.findings import OK, WARN, Finding, duration, rounded, runbook
 from orders.findings.processes import loop
 from orders.text import counted
 from sideeffects import dead_letters, incidents, relay
+from sideeffects.bus import lag
 from sideeffects.models import DeliveryState
 
 OVERDUE_S = 60.0
@@ -32,6 +35,18 @@ def deliveries() -> Iterator[Finding]:
         yield Finding(level=WARN, what="deliveries", found=found, to_do="they need the relay and a worker", runbook=runbook("no-consumer"))
     else:
         yield Finding(level=OK, what="deliveries", found=found)
+
+
+def of_bus() -> Iterator[Finding]:
+    if not settings.BUS_URL:
+        return
+    still_s, waiting = lag.stands_still_for_s(), lag.waiting()
+    found = f"{counted(waiting, 'event', 'wait')} for it"
+    if still_s <= OVERDUE_S:
+        yield Finding(level=OK, what="bus", found=found)
+        return
+    found += f", and it has taken none for {duration(still_s)}"
+    yield Finding(level=WARN, what="bus", found=found, to_do="read the end of the relay's log", runbook=runbook("queue_unserved"))
 
 
 def wait() -> str:

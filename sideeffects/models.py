@@ -5,12 +5,28 @@ from typing import ClassVar
 from django.db import models
 from django.db.models import Q
 
+from orders.clock import ShopNow
 from orders.facts import Fact
 
 HEARD = """
 SELECT f.payload FROM orders_fact f JOIN sideeffects_delivery d ON d.event_id = f.id WHERE d.subscriber = %s AND d.state = 'delivered'
 """  # for a subscriber's audit: every fact that it has heard, once
 HEARD_SINCE = f"{HEARD} AND f.at >= %s"  # of those that became true from then on
+
+
+class BusPosition(models.Model):
+    """``published``: the number of the last event that the bus has taken. ``again_from``: all events from this number on are to be sent once more. ``asked_by``: who
+    has asked for that last.
+    """
+
+    name = models.CharField(max_length=80, primary_key=True)
+    published = models.BigIntegerField(default=0)
+    again_from = models.BigIntegerField(null=True)
+    asked_by = models.CharField(max_length=80, blank=True)
+    at = models.DateTimeField(db_default=ShopNow())
+
+    def __str__(self) -> str:
+        return f"{self.name}: {self.published}"
 
 
 class SubscriberState(models.TextChoices):

@@ -5,9 +5,9 @@ from collections.abc import Mapping
 from django.db.models import Exists, Model, OuterRef
 
 from sideeffects.erasure import AT_REST
-from sideeffects.models import Circuit, Delivery, RelayHeartbeat, Subscriber
+from sideeffects.models import BusPosition, Circuit, Delivery, RelayHeartbeat, Subscriber
 
-KEPT: tuple[type[Model], ...] = (Subscriber, Delivery, Circuit, RelayHeartbeat)
+KEPT: tuple[type[Model], ...] = (Subscriber, Delivery, Circuit, RelayHeartbeat, BusPosition)
 
 # Why the history of an order is needed whatever its age. Asked of its saga.
 NEEDED: Mapping[str, Exists] = {

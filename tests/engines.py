@@ -15,7 +15,7 @@ import psycopg
 import pytest
 
 from config.stack import embedded
-from tests.proofs import prepared
+from tests.proofs import forkserver, prepared
 from tests.proofs.black_box.stack import NO_RATE_LIMITS, RunningStack
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -23,9 +23,10 @@ RUN_DIR = ROOT / ".run" / "test"
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_load_initial_conftests(early_config: pytest.Config) -> Generator[None, Any, Any]:
+def pytest_load_initial_conftests(early_config: pytest.Config, args: list[str]) -> Generator[None, Any, Any]:
     """Give the settings a database of the tests' own, whatever runs in this checkout. A wrapper, because it must come before pytest-django's hook."""
     _keep_bytecode()
+    _fork_processes(early_config, args)
     url = embedded.start_postgres(RUN_DIR / "unit")
     _do_not_wait_for_the_disk(url)
     os.environ |= {
@@ -46,6 +47,15 @@ def _keep_bytecode() -> None:
     """A run starts a thousand processes: what they import is compiled once, whatever the environment says."""
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     sys.dont_write_bytecode = False
+
+
+def _fork_processes(early_config: pytest.Config, args: list[str]) -> None:
+    """All processes of the run use one forkserver; a quick run starts none that it would fork."""
+    if "PYTEST_XDIST_WORKER" not in os.environ and "--quick" not in args and forkserver.is_possible():
+        server = forkserver.Forkserver()
+        os.environ[forkserver.SOCKET] = server.address
+        early_config.add_cleanup(server.end)
+    forkserver.install()
 
 
 def _do_not_wait_for_the_disk(url: str) -> None:

@@ -25,6 +25,7 @@ from orders.turns import Turn, holder_of
 
 log = logging.getLogger(__name__)
 
+ENDS_WITHIN_S = 10.0  # a thread that does not is left behind: its turn goes to another process
 REPEAT_AFTER_S = 60.0  # the same trouble is reported once a minute
 WHOLE_AFTER = 3  # rounds: an idle shop costs a third of what a shop at work does
 
@@ -120,6 +121,10 @@ class Loop(ABC):
 class LoopCommand(BaseCommand):
     loop: ClassVar[type[Loop]]
 
+    def beside(self) -> list[type[Loop]]:
+        """Loops that run in the same process, each in a thread of its own: whatever holds one up does not hold up the others."""
+        return []
+
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("--once", action="store_true", help="one round, then exit")
 
@@ -131,14 +136,31 @@ class LoopCommand(BaseCommand):
         stop = threading.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: stop.set())
-        loop = self.loop(self.stdout.write)
-        while not stop.is_set():
-            start_clean()
-            done = loop.round()
-            if options["once"]:
-                loop.say_who_works()
-                break
-            if done < loop.most:
-                stop.wait(settings.SWEEP_EVERY_S)
-        loop.end()
+        loop, *beside = [kind(self.stdout.write) for kind in (self.loop, *self.beside())]
+        threads = [threading.Thread(target=_run, args=(other, stop), daemon=True) for other in beside]
+        if options["once"]:
+            _run_once([loop, *beside])
+        else:
+            for thread in threads:
+                thread.start()
+            _run(loop, stop)
+            for thread in threads:
+                thread.join(ENDS_WITHIN_S)
         registration.end()
+
+
+def _run_once(loops: list[Loop]) -> None:
+    for loop in loops:
+        start_clean()
+        loop.round()
+        loop.say_who_works()
+        loop.end()
+
+
+def _run(loop: Loop, stop: threading.Event) -> None:
+    while not stop.is_set():
+        start_clean()
+        if loop.round() < loop.most:
+            stop.wait(settings.SWEEP_EVERY_S)
+    loop.end()
+    connection.close()

@@ -60,7 +60,9 @@ PROCESSES = {
         queues=("sideeffects",),
     ),
     "sweep": Process(does="finds the sagas that are due and publishes them; starts the reconciliation", command="python manage.py sweep"),
-    "relay": Process(does="finds the deliveries that are due and publishes them", command="python manage.py relay"),
+    "relay": Process(
+        does="finds the deliveries that are due and publishes them; sends events to the bus", command="python manage.py relay"
+    ),
     "web": Process(
         does="answers clients, operators and probes",
         command="gunicorn -c python:config.edge.server config.wsgi --workers 2 --threads 4",
@@ -115,6 +117,7 @@ def environment(addresses: Addresses, database: str, broker: str) -> dict[str, s
         "SANDBOX_URL": addresses.url("sandbox"),
         "FLOWER_URL": addresses.flower_url(),
         "EMAIL_URL": addresses.email_url(),
+        "BUS_URL": broker.partition(";")[0],
         "RUN_DIR": str(addresses.run_dir),
         "SECRET_KEY": secret(addresses.run_dir / "secret_key"),
         "TIME_SCALE": str(addresses.options.time_scale),

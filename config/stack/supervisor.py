@@ -206,6 +206,7 @@ class Stack:
             "sandbox": self.addresses.url("sandbox"),
             "database": self.database,
             "broker": self.broker,
+            "bus": self._env()["BUS_URL"],
             "token": self.credentials["token"],
             "admin": self.credentials["admin"],
             "operator_token": self.credentials["operator_token"],

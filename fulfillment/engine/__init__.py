@@ -5,10 +5,10 @@ docs/semantics.md lists the transitions; tests/proofs/model searches them.
 
 Read in this order. ``creation`` opens a saga. ``tries`` starts a step and records its outcome, ``outcomes`` writes it, ``local_steps`` does both at once on our
 own rows; ``hot_path`` does the same in one statement each, where nothing is unusual. ``progress`` schedules the next step, ``compensation`` goes back.
-``resumption`` is what an errback and the sweep do, ``cancellation`` a cancel, ``operator_actions`` a person, ``restore`` a restored backup. ``circuit_holds``,
-``circuit_probes``, ``database_trouble``, ``rolling_deploys`` and ``backlog`` are the five reasons to wait; ``budget`` says for how long. ``escalation`` stops a
-saga and notifies a person. ``public_events`` records what the world is told. Below them: ``attempt_keys``, ``claim``, ``launch``, ``position``, ``pinned_plan``,
-``action`` and ``journal``, which has the rows.
+``resumption`` is what an errback and the sweep do, ``lost_messages`` a part of it by the page, ``cancellation`` a cancel, ``operator_actions`` a person,
+``restore`` a restored backup. ``circuit_holds``, ``circuit_probes``, ``database_trouble``, ``rolling_deploys`` and ``backlog`` are the five reasons to wait;
+``budget`` says for how long. ``escalation`` stops a saga and notifies a person. ``public_events`` records what the world is told. Below them: ``attempt_keys``,
+``claim``, ``launch``, ``position``, ``pinned_plan``, ``action`` and ``journal``, which has the rows.
 
 Note: who writes the journal. The engine alone creates and writes rows of ``Saga``, ``StepRecord`` and ``PastAttempt``, also in its statements
 (``fulfillment/queries.sql``), except for instants and launch counts that recovery moves, and for a customer's name that erasure replaces; nobody deletes one.
@@ -31,6 +31,7 @@ from fulfillment.engine.escalation import at_risk_minor
 from fulfillment.engine.journal import append_entry, locking
 from fulfillment.engine.launch import Launch, launch_of, run_name
 from fulfillment.engine.local_steps import run_local
+from fulfillment.engine.lost_messages import WOKEN, relaunch_all, wake_lost
 from fulfillment.engine.pinned_plan import is_local, is_newer, planned, step_of
 from fulfillment.engine.position import current_action, pivot_succeeded, standing
 from fulfillment.engine.public_events import step_compensated
@@ -41,6 +42,7 @@ from fulfillment.engine.transition import transition
 from fulfillment.engine.tries import may_record, record_failure, record_success, start
 
 __all__ = [
+    "WOKEN",
     "Action",
     "ActionState",
     "Claim",
@@ -79,6 +81,7 @@ __all__ = [
     "put_off",
     "record_failure",
     "record_success",
+    "relaunch_all",
     "request_cancel",
     "restored",
     "run_local",
@@ -90,5 +93,6 @@ __all__ = [
     "step_of",
     "transition",
     "waiting_for_our_database",
+    "wake_lost",
     "was_refused",
 ]

@@ -24,6 +24,18 @@ from orders.models import Order
 
 
 @dataclass(frozen=True, kw_only=True)
+class Watched:
+    """Somebody has seen the database's clock go as it should for ``for_s`` seconds, until ``ago_s`` seconds before the start. What came then nobody has seen."""
+
+    for_s: float
+    ago_s: float = 0.0
+
+    def seen_to_pass(self, quiet_s: float) -> float:
+        """At least so many of ``quiet_s`` have truly passed. Whatever was asked before somebody watched may have been sent until a lease later."""
+        return min(quiet_s - self.ago_s, self.for_s - lease_s())
+
+
+@dataclass(frozen=True, kw_only=True)
 class Claim:
     """What a start returns: the fencing token (``epoch`` and ``claim``), and what the provider call needs to know. Times are in seconds."""
 
@@ -46,6 +58,7 @@ class Claim:
     refused_quiet_s: float | None = None  # since none of these can have sent anything; None: there was none
     started_at: datetime | None = None
     watched_s: float = math.inf  # for how long the process that started it has seen the database's clock go as it should
+    swept: Watched | None = None  # what the sweep has seen of it, which may be more
     role: str = ""
     gateway: str = ""
     version: int = 1
@@ -72,8 +85,14 @@ class Claim:
         return Compensation(key=self.key, do_key=self.do_key, receipt=self.receipt, amount_minor=self.amount_minor, currency=currency)
 
     def seen_to_pass(self, quiet_s: float | None) -> float | None:
-        """``quiet_s``, but at most what this process has itself seen pass: the database's clock may have been set since."""
-        return None if quiet_s is None else min(quiet_s, self.watched_s - lease_s())
+        """``quiet_s``, but at most what this process or the sweep has itself seen pass: the database's clock may have been set since.
+
+        A process that has just begun has seen nothing. If only its own watch counted, an order would wait once more for each process that it comes to.
+        """
+        if quiet_s is None:
+            return None
+        watches = [Watched(for_s=self.watched_s), *([self.swept] if self.swept else [])]
+        return max(watched.seen_to_pass(quiet_s) for watched in watches)
 
     @property
     def is_once(self) -> bool:

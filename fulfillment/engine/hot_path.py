@@ -23,7 +23,7 @@ from fulfillment.crashpoints import are_armed, crash_point
 from fulfillment.engine import public_events
 from fulfillment.engine.action import STEP_STATES, ActionState
 from fulfillment.engine.budget import LATE_AFTER_S, most_given_back
-from fulfillment.engine.claim import Claim
+from fulfillment.engine.claim import Claim, Watched
 from fulfillment.engine.pinned_plan import plan_entry
 from fulfillment.engine.position import direction
 from fulfillment.engine.transition import repeated
@@ -121,14 +121,14 @@ def _remembered_s() -> dict[str, float]:
 
 def _claim_of(row: Sequence[Any], *, name: str, compensating: bool, **fence: Any) -> Claim:
     pinned, (do_key, compensation_key, tries, compensation_tries, receipt, amount, compensation_doubt) = row[:3], row[3:10]
-    age_s, quiet_s, compensation_quiet_s, troubled, is_probe, now, past, is_last, _, _ = row[10:20]
+    age_s, quiet_s, compensation_quiet_s, troubled, is_probe, now, past, is_last, _, _, swept_s, swept_ago_s = row[10:22]
     version, role, gateway = _as_planned(name, *pinned)
     refused = json.loads(past) if past else {}
     return Claim(
         **fence,
         name=name,
         compensating=compensating,
-        placed=order_of(row[20:]),
+        placed=order_of(row[22:]),
         key=compensation_key if compensating else do_key,
         do_key=do_key,
         tries=compensation_tries if compensating else tries,
@@ -141,6 +141,7 @@ def _claim_of(row: Sequence[Any], *, name: str, compensating: bool, **fence: Any
         refused_keys=tuple(refused.get("keys") or ()),
         refused_quiet_s=refused.get("quiet_s"),
         started_at=now,
+        swept=None if swept_s is None else Watched(for_s=swept_s, ago_s=swept_ago_s),
         role=role,
         gateway=gateway,
         version=version,

@@ -22,7 +22,7 @@ from fulfillment.recovery.containment import ClockHasJumped, Due, contained
 from fulfillment.recovery.decisions import decide
 from fulfillment.recovery.heartbeat import HEARTBEAT_EVERY, reconciliation_is_due, record_heartbeat, sweep_age_s
 from fulfillment.recovery.incident_groups import Group, amounts, awake, groups, snoozed
-from fulfillment.recovery.inspection import inspect_saga, postpone
+from fulfillment.recovery.inspection import inspect_saga, postpone, relaunch, wake_lost
 from fulfillment.recovery.quarantine import ROWS_LOCKED, held_since, locked_count
 from fulfillment.recovery.queue_probes import QUEUES, probes
 from fulfillment.recovery.reconciliations import (
@@ -80,9 +80,11 @@ __all__ = [
     "reconciliation_failed",
     "reconciliation_is_due",
     "record_heartbeat",
+    "relaunch",
     "retry_now",
     "snoozed",
     "sweep_age_s",
     "version_of",
+    "wake_lost",
     "work_off_batches",
 ]

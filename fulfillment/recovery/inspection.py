@@ -73,6 +73,21 @@ def postpone(sagas: Collection[int], watch: ClockWatch | None = None) -> set[int
     return {saga_id for saga_id, _ in waits}
 
 
+def wake_lost(proved: dict[str, datetime]) -> None:
+    """What a probe has proved lost since is due now: it need not wait for its next inspection. ``proved``: queue → up to when this was asked already."""
+    for queue in QUEUES:
+        before = lost_before(queue)
+        if before is not None and before != proved.get(queue) and engine.wake_lost(queue == "compensation", before) < engine.WOKEN:
+            proved[queue] = before
+
+
+@engine.transition
+def relaunch(sagas: Collection[int], watch: ClockWatch | None = None) -> list[Launch]:
+    """Those whose message is lost, and about which nothing else is to be said, in one transaction. What is to be published. Raises ClockHasJumped."""
+    _begin(watch, WAIT_FOR_A_ROW)
+    return engine.relaunch_all(sagas, lost_before("saga"))
+
+
 @engine.transition
 def move_up(sagas: Collection[int], watch: ClockWatch | None = None) -> set[int]:
     """Those that are not due yet are met again when they are, in one transaction. Returns them. Raises ClockHasJumped."""

@@ -3,7 +3,7 @@
 import itertools
 from collections.abc import Callable, Collection, Iterator
 from datetime import datetime, timedelta
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from django.db import DatabaseError, InterfaceError, transaction
 from django.db.models import Exists, F, OuterRef, Q
@@ -14,7 +14,7 @@ from fulfillment.models import DUE_FROM_LAG_S, Quarantine, Saga
 from fulfillment.named_statements import SQL
 from fulfillment.recovery import quarantine
 from fulfillment.recovery.containment import Due, contained, ends_the_connection
-from fulfillment.recovery.inspection import WAIT_BRIEFLY, WAIT_FOR_A_ROW, inspect_saga, is_due, move_up, postpone
+from fulfillment.recovery.inspection import WAIT_BRIEFLY, WAIT_FOR_A_ROW, inspect_saga, is_due, move_up, postpone, relaunch, wake_lost
 from fulfillment.recovery.sweep_memory import Memory
 from orders.clock_watch import ClockWatch
 from orders.database import is_unusable
@@ -26,22 +26,26 @@ MANY = 5  # fewer are inspected one by one
 FAILING = 10  # inspections of one page; then what is wrong with them may be wrong with the rest of it too
 LATER = 10_000  # at most so many are inspected after the others
 
+Worked = TypeVar("Worked", int, Launch)
 
-def due(may_go_on: Callable[[], bool] = lambda: True, memory: Memory | None = None) -> Iterator[Launch | None]:
+
+def due(may_go_on: Callable[[], bool] = lambda: True, memory: Memory | None = None) -> Iterator[list[Launch]]:
     """Inspect every saga that is due, oldest first, each in a transaction of its own; then those in quarantine that are due. Yields what is to be published.
 
-    None stands for one saga, or for a page of sagas that only wait in their queue, of which nothing is to be published.
+    Each list is to be published together: what one saga needs, or a page of sagas that were worked off as one, because they only wait in their queue, or their
+    message was plainly lost. It may be empty.
     ``may_go_on`` is asked before each inspection: a sweep that has lost its turn stops there. ``memory``: of this sweep's earlier rounds.
     It reads pages by (due_from, id), from the low-water mark of the rounds before. So a saga that cannot be worked on (locked, or broken) never blocks the rest.
     Nor do thousands of them: where many inspections of a page fail, the rest of that page comes after the other pages.
     """
     memory = memory or Memory()
+    wake_lost(memory.proved)
     now = shop_now()
     for saga in itertools.chain(_waiting(now, memory), _left_alone(now, memory), _in_quarantine(now), _too_far_away()):
         if not may_go_on():
             return
-        if saga is None:
-            yield None
+        if isinstance(saga, list):
+            yield saga
         elif not memory.leaves_alone(saga.saga) and not ends_the_connection(saga, memory):
             yield _inspect_safely(saga, memory)
     memory.mark.reached(now)
@@ -55,16 +59,19 @@ def anything_due(memory: Memory) -> bool:
     return bool(memory.aside) or row == (True,)
 
 
-def _waiting(now: datetime, memory: Memory) -> Iterator[Due | None]:
-    """What has become due since the mark, and one slice of what lies behind the mark. None: a page of which some only wait in their queue."""
+def _waiting(now: datetime, memory: Memory) -> Iterator[Due | list[Launch]]:
+    """What has become due since the mark, and one slice of what lies behind the mark. A list: of a page that was worked off as one, what is to be published."""
     mark = memory.mark
     after = (mark.since, 0) if mark.since else None
     later: list[Due] = []
     while page := _page(now, after):
         early = {found.saga for found in page if not is_due(found.wake_at, now)}
-        waits = _all_at_once(move_up, early, memory) | _all_at_once(postpone, {found.saga for found in page} - early, memory)
-        if waits:
-            yield None  # a queue of thousands is many pages: between them the turn is kept, and circuits and queues are inspected
+        here = [found.saga for found in page if found.saga not in early]
+        waits = set(_all_at_once(move_up, early, memory)) | set(_all_at_once(postpone, here, memory))
+        lost = [] if memory.was_refused else _all_at_once(relaunch, [saga for saga in here if saga not in waits], memory)
+        if waits or lost:
+            yield list(lost)  # a queue of thousands is many pages: between them the turn is kept, and circuits and queues are inspected
+        waits |= {launch.saga for launch in lost}
         inspections = iter([Due(saga=found.saga, order=found.order) for found in page if found.saga not in waits])
         yield from _until_many_fail(inspections, memory) if len(later) < LATER else inspections
         later += inspections
@@ -82,17 +89,19 @@ def _until_many_fail(inspections: Iterator[Due], memory: Memory) -> Iterator[Due
             return
 
 
-def _all_at_once(put_off: Callable[[Collection[int], ClockWatch | None], set[int]], sagas: Collection[int], memory: Memory) -> set[int]:
-    """Those that ``put_off`` has put off. If one of them makes this fail: none, for the rest of the round, and each saga is inspected by itself."""
+def _all_at_once(
+    work_off: Callable[[Collection[int], ClockWatch | None], Collection[Worked]], sagas: Collection[int], memory: Memory
+) -> Collection[Worked]:
+    """What ``work_off`` has worked off. If one of them makes this fail: none, for the rest of the round, and each saga is inspected by itself."""
     if len(sagas) < MANY or memory.one_by_one:
-        return set()
+        return []
     try:
-        return put_off(sagas, memory.watch)
+        return work_off(sagas, memory.watch)
     except (DatabaseError, InterfaceError) as error:
         memory.one_by_one = True
         if is_unusable(error):
             raise
-        return set()
+        return []
 
 
 class Found(NamedTuple):
@@ -140,13 +149,13 @@ def _in_quarantine(now: datetime) -> Iterator[Due]:
         yield Due(saga=saga_id, order=order_id, again=True)
 
 
-def _inspect_safely(saga: Due, memory: Memory) -> Launch | None:
+def _inspect_safely(saga: Due, memory: Memory) -> list[Launch]:
     launch = None
     with contained(saga, memory):
         launch = inspect_saga(saga.saga, memory.watch, WAIT_BRIEFLY if saga.saga in memory.aside else WAIT_FOR_A_ROW)
         if saga.again:
             quarantine.release(saga.saga, saga.order)
-    return launch
+    return [launch] if launch else []
 
 
 def not_published(what: Launch) -> None:

@@ -3,6 +3,7 @@
 import time
 from collections import OrderedDict
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import TypeVar
 
 from django.conf import settings
@@ -23,7 +24,9 @@ class Memory:
 
     ``aside``: saga → (failures in a row, until when it is left alone, in monotonic seconds). ``lost``: saga → connections lost in a row while it was inspected.
     ``traced``: places whose traceback was logged. ``contained``: failures since somebody last asked. ``mark``: up to when it has inspected what is due.
-    ``one_by_one``: a page could not be put off as one in this round. ``watch``: on the database's clock; None: nobody watches, and the clock is believed.
+    ``one_by_one``: a page could not be worked off as one in this round. ``was_refused``: the broker did not take what was published last, so nothing is published
+    by the page. ``proved``: queue → what was published before is lost, and was made due. ``watch``: on the database's clock; None: nobody watches, and the clock is
+    believed.
     """
 
     watch: ClockWatch | None = None
@@ -33,6 +36,8 @@ class Memory:
     traced: OrderedDict[tuple[str, int], bool] = field(default_factory=OrderedDict)
     contained: int = 0
     one_by_one: bool = False
+    was_refused: bool = False
+    proved: dict[str, datetime] = field(default_factory=dict)
 
     def leaves_alone(self, saga_id: int) -> bool:
         return saga_id in self.aside and time.monotonic() < self.aside[saga_id][1]

@@ -73,19 +73,22 @@ class DatabaseWrapper(base.DatabaseWrapper):
         self.validate_thread_sharing()
         self.validate_no_broken_transaction()
         with self.wrap_database_errors:
-            if self._prepared is None or self._prepared.connection is not self.connection:
-                self._prepared = psycopg.RawCursor(self.connection)
-            return _all_rows(self._prepared.execute(sql, values))
+            return _all_rows(self._cursor_of_prepared().execute(sql, values))
 
     def _rows_that_are_listened_to(self, sql: str, values: Sequence[Any]) -> list[tuple[Any, ...]]:
+        """On the same cursor, which stays open: what tests and the simulation hear of is what runs where nobody listens."""
         with self.wrap_database_errors:
-            raw: Any = psycopg.RawCursor(self.connection)
-            cursor: Any = self._prepare_cursor(raw)  # type: ignore[attr-defined]
+            raw = self._cursor_of_prepared()
+        cursor: Any = self._prepare_cursor(raw)  # type: ignore[attr-defined]
         cursor.name = "prepared"  # else django-pgtrigger, where it lifts a trigger, puts a statement of another style before it
-        with cursor:
-            cursor.execute(sql, values)
-            with self.wrap_database_errors:
-                return _all_rows(raw)
+        cursor.execute(sql, values)
+        with self.wrap_database_errors:
+            return _all_rows(raw)
+
+    def _cursor_of_prepared(self) -> "psycopg.RawCursor[Any]":
+        if self._prepared is None or self._prepared.connection is not self.connection:
+            self._prepared = psycopg.RawCursor(self.connection)
+        return self._prepared
 
     def close_if_health_check_failed(self) -> None:
         """What the server has said a moment ago is believed, unless something has come from it since: that is how a server says goodbye."""

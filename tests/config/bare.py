@@ -106,9 +106,10 @@ class Worker:
 
     def start(self, sabotage: str = "") -> None:
         self.starts += 1
+        program = ("-c", f"{sabotage}\n{CELERY}") if sabotage else ("-m", "config.celery_worker")
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-c", f"{sabotage}\n{CELERY}", *WORDS],
+                [sys.executable, *program, *WORDS],
                 cwd=ROOT, env=os.environ | variables(self.broker) | self.more, stdout=log, stderr=log, start_new_session=True,
             )  # fmt: skip
 

@@ -13,7 +13,8 @@ import pytest
 from config.management import loops
 from config.management.commands.relay import Relay
 from config.management.commands.sweep import Sweep
-from fulfillment import recovery
+from fulfillment import recovery, tasks
+from fulfillment.engine import Launch
 from sideeffects import incidents, relay
 from tests.engines import ROOT
 
@@ -51,11 +52,11 @@ def test_a_long_round_keeps_neither_the_circuits_nor_the_probes_from_their_turn(
     now_s = time.monotonic()
     inspected: list[tuple[str, float]] = []
 
-    def held(*asked_by: Any) -> Iterator[None]:
+    def held(*asked_by: Any) -> Iterator[list[Any]]:
         nonlocal now_s
         for _ in range(1000):
             now_s += 0.5
-            yield None
+            yield []
 
     def noted(what: str) -> list[Any]:
         inspected.append((what, now_s))
@@ -75,6 +76,46 @@ def test_a_long_round_keeps_neither_the_circuits_nor_the_probes_from_their_turn(
         gaps = [later - earlier for earlier, later in itertools.pairwise(instants)]
         assert max(gaps) <= 6, what
         assert len(instants) < 110, "and not before each saga"
+
+
+def launches(monkeypatch: pytest.MonkeyPatch, count: int) -> list[Launch]:
+    """What a round of the sweep finds: a page of lost messages."""
+    page = [Launch(saga=n, epoch=1, order=f"ORD-{n}", compensating=False, steps=("payment",)) for n in range(1, count + 1)]
+    monkeypatch.setattr(recovery, "due", lambda *_: iter([page, page]))
+    return page
+
+
+def test_what_the_broker_does_not_take_of_a_page_is_due_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing else is offered to it in this round, nor by the page in the next one."""
+    page = launches(monkeypatch, 5)
+    again: list[Launch] = []
+    monkeypatch.setattr(tasks, "launch_all", lambda found: found[3:])
+    monkeypatch.setattr(recovery, "not_published", again.append)
+    sweep = Sweep(lambda _: None)
+
+    assert sweep._sagas() == 3
+    assert again == page[3:]
+    assert sweep.memory.was_refused
+
+
+def test_one_that_cannot_be_published_keeps_none_of_its_page_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    page = launches(monkeypatch, 5)
+    published: list[Launch] = []
+
+    def launch(what: Launch) -> bool:
+        if what.saga == 2:
+            raise KeyError(what.order)
+        published.append(what)
+        return True
+
+    monkeypatch.setattr(tasks, "launch_all", breaks)
+    monkeypatch.setattr(tasks, "launch", launch)
+    sweep = Sweep(lambda _: None)
+
+    sweep._sagas()
+
+    assert published == [one for one in page if one.saga != 2] * 2
+    assert not sweep.memory.was_refused
 
 
 def test_people_are_notified_of_deliveries_although_none_goes_out(monkeypatch: pytest.MonkeyPatch) -> None:

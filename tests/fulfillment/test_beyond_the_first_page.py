@@ -1,6 +1,7 @@
 """Promise: whoever works through many does so to the last one: pages end within one instant, a page that is all held is passed, and who comes late is found."""
 
 import time
+from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
@@ -44,7 +45,7 @@ def sagas(clock: ShopClock, order: Order) -> list[int]:
 
 
 def launched(memory: Memory | None = None) -> list[int]:
-    return [launch.saga for launch in recovery.due(memory=memory) if launch]
+    return [launch.saga for found in recovery.due(memory=memory) for launch in found]
 
 
 def test_pages_that_end_within_one_instant_leave_nobody_out(sagas: list[int]) -> None:
@@ -74,9 +75,9 @@ def test_thousands_that_cannot_be_read_are_inspected_after_the_others(sagas: lis
     monkeypatch.setattr(sweep, "FAILING", 2)
     unreadable, others = sagas[: 2 * PAGE], sagas[2 * PAGE :]
     Saga.objects.filter(pk__in=unreadable).update(plan=["poison"])
-    inspected = [launch.saga if launch else None for launch in recovery.due()]
+    inspected = [[launch.saga for launch in found] for found in recovery.due()]
 
-    assert inspected == [None] * 4 + others + [None] * (2 * PAGE - 4)
+    assert inspected == [[]] * 4 + [others] + [[]] * (2 * PAGE - 4)
     assert set(Quarantine.objects.values_list("saga_id", flat=True)) == set(unreadable)
 
 
@@ -99,8 +100,9 @@ def test_who_came_while_a_round_was_under_way_is_found_by_the_next(sagas: list[i
 
 def test_a_round_that_was_stopped_goes_on_where_it_was(sagas: list[int]) -> None:
     """Its turn was lost in the middle of the second page."""
+    Saga.objects.update(relaunches=3)  # too often for a page: they are inspected one by one
     memory, inspections = Memory(), iter(range(MANY))
-    first = [launch.saga for launch in recovery.due(lambda: next(inspections) < PAGE + 2, memory) if launch]
+    first = [launch.saga for found in recovery.due(lambda: next(inspections) < PAGE + 2, memory) for launch in found]
 
     assert first == sagas[: PAGE + 2]
     assert launched(memory) == sagas[PAGE + 2 :]
@@ -112,7 +114,7 @@ def test_those_that_only_wait_in_their_queue_are_put_off_by_the_page(sagas: list
 
     pages = -(-MANY // PAGE)
     with CaptureQueriesContext(connection) as asked:
-        assert list(recovery.due()) == [None] * pages
+        assert list(recovery.due()) == [[]] * pages
 
     assert len([one for one in asked if "WITH waits" in one["sql"]]) == pages
     assert len(asked) < 12 * pages
@@ -121,12 +123,31 @@ def test_those_that_only_wait_in_their_queue_are_put_off_by_the_page(sagas: list
     assert dict(recovery.probes.due()).keys() == {"saga"}
 
 
+@pytest.mark.parametrize(
+    "put_off", [recovery.postpone, lambda sagas: [recovery.inspect_saga(saga) for saga in sagas]], ids=["page", "one by one"]
+)
+def test_the_longer_they_wait_the_less_often_they_are_inspected(
+    sagas: list[int], clock: ShopClock, put_off: Callable[[list[int]], Any]
+) -> None:
+    """In a queue of ten thousand each waits for minutes: nobody looks at all of them every ten seconds."""
+    patience_s, cap_s = LIMITS_S["PATIENCE_S"], LIMITS_S["PATIENCE_CAP_S"]
+    QueueProbe.objects.all().delete()
+    lefts = {0: patience_s, 1.5 * patience_s: patience_s, 4 * patience_s: 2 * patience_s, 3 * cap_s: cap_s}
+    waited = dict(zip(sagas, lefts, strict=False))
+    for saga, waited_s in waited.items():
+        Saga.objects.filter(pk=saga).update(launched_at=clock.now - timedelta(seconds=waited_s))
+
+    put_off([*waited])
+
+    assert {waited[saga.pk]: clock.left(saga.wake_at) for saga in Saga.objects.filter(pk__in=waited)} == lefts
+
+
 def test_a_long_queue_is_passed_page_by_page_and_no_further_than_the_turn_lasts(sagas: list[int], clock: ShopClock) -> None:
     """Whoever works through it keeps its turn meanwhile, and whoever has lost it stops."""
     Saga.objects.update(launched_at=clock.now)
     turns = iter([True, False])
 
-    assert list(recovery.due(lambda: next(turns))) == [None]
+    assert list(recovery.due(lambda: next(turns))) == [[]]
 
     assert Saga.objects.filter(wake_at__gt=clock.now).count() == 2 * PAGE
 

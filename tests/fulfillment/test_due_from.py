@@ -38,7 +38,7 @@ def due_from(saga: int, clock: ShopClock) -> float | None:
 
 
 def launched(memory: Memory) -> list[int]:
-    return [launch.saga for launch in recovery.due(memory=memory) if launch]
+    return [launch.saga for found in recovery.due(memory=memory) for launch in found]
 
 
 @pytest.mark.parametrize("count", [1, 12])

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
@@ -47,3 +48,14 @@ def test_a_launch_is_published_as_celery_would_publish_its_chain(monkeypatch: py
     assert [signature["task"] for signature in embedded["chain"]] == ["fulfillment.shipping", "fulfillment.inventory"]
     assert [errback["task"] for errback in embedded["errbacks"]] == ["fulfillment.failed"]
     assert all(signature["options"]["link_error"] for signature in embedded["chain"])
+
+
+def test_a_page_of_launches_is_published_as_each_by_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In one round trip, where the broker can do that."""
+    left: list[Launch] = []
+    other = Launch(saga=2, epoch=1, order="ORD-2", compensating=True, steps=("payment",))
+
+    each = [message for what in (WHAT, other) for message in published(partial(tasks.publish, what), monkeypatch)]
+
+    assert published(lambda: left.extend(tasks.launch_all([WHAT, other])), monkeypatch) == each
+    assert (len(each), left) == (2, [])

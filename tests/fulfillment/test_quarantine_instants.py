@@ -25,7 +25,7 @@ def broken(transactional_db: None, clock: ShopClock, order: Order) -> int:
 
 
 def round_of(clock: ShopClock) -> None:
-    assert [launch for launch in recovery.due() if launch] == []
+    assert [launch for found in recovery.due() for launch in found] == []
 
 
 @pytest.mark.parametrize(("edge", "times"), [(min, 0.8), (max, 1.2)], ids=["earliest", "latest"])

@@ -15,6 +15,7 @@ from config.stack.processes import end_session
 from config.stack.stop_signals import STOP_SIGNALS
 from tests.engines import ROOT, RUN_DIR
 from tests.proofs.black_box.waiting import wait_for
+from tests.proofs.forkserver import hear_signals
 from tests.proofs.simulation import pool
 from tests.proofs.simulation.pool import NothingSimulated, Sum
 
@@ -32,14 +33,8 @@ def manage(*words: str, run_dir: Path = RUN_DIR) -> "subprocess.Popen[str]":
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
-        preexec_fn=handle_everything,
+        preexec_fn=hear_signals,
     )
-
-
-def handle_everything() -> None:
-    """Whoever runs the tests may have signals ignored."""
-    for number in STOP_SIGNALS:
-        signal.signal(number, signal.SIG_DFL)
 
 
 def of_the_simulation() -> list[psutil.Process]:

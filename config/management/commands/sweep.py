@@ -1,5 +1,6 @@
 """``manage.py sweep``: finds every saga that is due, and publishes it."""
 
+import logging
 import subprocess
 import sys
 import time
@@ -12,11 +13,14 @@ from config import broker
 from config.management import heartbeat
 from config.management.loops import Loop, LoopCommand
 from fulfillment import recovery, tasks
+from fulfillment.engine import Launch
 from fulfillment.recovery.reconciliations import TURN
 from orders import overload
 from orders.login import throttle
 from orders.queue_probes import probe_not_sent
 from orders.turns import holder_of
+
+log = logging.getLogger(__name__)
 
 FORGET_LOGINS_EVERY_S = 300.0
 RECONCILE_BEGINS_WITHIN_S = 120.0  # from its start until it takes its turn, on a slow machine
@@ -98,18 +102,37 @@ class Sweep(Loop):
 
     def _sagas(self) -> int:
         launched = 0
-        for launch in recovery.due(self.turn.keep, self.memory):
+        for found in recovery.due(self.turn.keep, self.memory):
             self._heartbeat()
             if time.monotonic() - self.circuits_inspected_at >= recovery.HEARTBEAT_EVERY.total_seconds():
                 launched += self._inspect_circuits_and_queues()
-            if launch is None:
+            if not found:
                 continue
+            left = self._publish(found)
+            launched += len(found) - len(left)
+            self.memory.was_refused = bool(left)
+            if left:
+                break  # the broker is down: what else is due stays due
+        return launched
+
+    def _publish(self, found: list[Launch]) -> list[Launch]:
+        """Returns those that the broker did not take. Whatever is wrong with one of them is the trouble of that one."""
+        try:
+            left = tasks.launch_all(found) if len(found) > 1 else self._publish_each(found)
+        except Exception as error:
+            log.error("%d launches are published one by one", len(found), exc_info=error)
+            left = self._publish_each(found)
+        for launch in left:
+            with recovery.contained(recovery.Due(saga=launch.saga, order=None), self.memory):
+                recovery.not_published(launch)
+        return left
+
+    def _publish_each(self, found: list[Launch]) -> list[Launch]:
+        for place, launch in enumerate(found):
             with recovery.contained(recovery.Due(saga=launch.saga, order=None), self.memory):
                 if not tasks.launch(launch):
-                    recovery.not_published(launch)
-                    break  # the broker is down: what else is due stays due
-                launched += 1
-        return launched
+                    return found[place:]
+        return []
 
     def _circuits(self) -> int:
         """The orders that ask whether a provider is back."""
@@ -138,7 +161,7 @@ class Sweep(Loop):
             heartbeat.touch("sweep")
             self.heartbeat_at = time.monotonic()
             if self.is_well:
-                self.part("the heartbeat", recovery.record_heartbeat)
+                self.part("the heartbeat", lambda: recovery.record_heartbeat(self.watch))
             self.part("the reconciliation", self._reconcile)
             self.part("failed logins", self._forget_logins)
 

@@ -22,8 +22,9 @@ from tests.proofs.black_box.waiting import wait_for
 from tests.proofs.storms.broker_monitor import BrokerMonitor
 
 RELAYED_WITHIN_S = 120.0
-LEASE_S = 30.0  # of a shop whose limits are not scaled, as this one
+HARD_LIMIT_S, LEASE_S = 25.0, 30.0  # of a shop whose limits are not scaled, as this one
 FIRST_STEP = "fulfillment.payment"
+IN_HANDS = 4  # messages, of two processes, each of which may have fetched one more
 # Constraints and triggers are told nothing: these deliveries go back to where they were.
 MAKE_DUE = """
 UPDATE sideeffects_delivery SET state = 'retry_wait', wake_at = shop_now(), relaunches = 0
@@ -114,7 +115,11 @@ class Rate:
 
 
 def relaunched(shop: GrowingShop, orders: int) -> Rate:
-    """The broker has lost the messages of all these orders. How fast the sweep publishes them again, while the workers work them off. Raises PeerFailed."""
+    """The broker has lost the messages of all these orders. How fast the sweep publishes them again, while the workers work them off. Raises PeerFailed.
+
+    All were placed longer than a hard limit ago, so one probe proves all of them lost: what is measured is the sweep, and not how fast they were placed. A worker
+    has had a message or two in its hands.
+    """
     instants: list[float] = []
 
     def hear(queue: str, envelope: dict[str, Any]) -> None:
@@ -124,12 +129,14 @@ def relaunched(shop: GrowingShop, orders: int) -> Rate:
     with shop.at_work() as working:
         with working.frozen():
             first = working.put(orders)
+            time.sleep(HARD_LIMIT_S + 1)
             shop.servers.broker.flushall()
         with BrokerMonitor(shop.servers.broker, hear).listening():
             working.wait_for(first, orders)
-    if len(instants) < orders:
-        raise PeerFailed(f"{len(instants)} of {orders} orders were launched again")
-    return Rate(count=len(instants), seconds=instants[orders - 1] - instants[0])
+    count = min(len(instants), orders)
+    if count < max(1, orders - IN_HANDS):
+        raise PeerFailed(f"{count} of {orders} orders were launched again")
+    return Rate(count=count, seconds=instants[count - 1] - instants[0])
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -31,8 +31,8 @@ def queries() -> None:
     memory, marks = recovery.Memory(), side_effects.Marks()
 
     def sweep_round() -> None:
-        for launch in recovery.due(lambda: True, memory):
-            tasks.launch(launch)
+        for found in recovery.due(lambda: True, memory):
+            tasks.launch_all(found)
 
     def relay_round() -> None:
         side_effects.run_round(lambda: True, marks)

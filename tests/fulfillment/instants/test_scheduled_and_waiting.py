@@ -188,12 +188,13 @@ def test_a_message_that_is_lost_again_and_again_is_published_with_patience_doubl
     assert waits == [min(PATIENCE * 2**times, PATIENCE_CAP) for times in range(1, 8)]
 
 
-def test_what_may_still_wait_in_its_queue_is_put_off_by_the_same_patience(saga: int, clock: ShopClock) -> None:
-    launched_at = found(saga).launched_at
+def test_what_may_still_wait_in_its_queue_is_put_off_by_the_same_patience_or_half_of_its_wait(saga: int, clock: ShopClock) -> None:
+    launched_at, waits = found(saga).launched_at, []
 
-    for _ in range(3):
+    for _ in range(5):
         assert inspected_when_due(saga, clock) is None
-        assert clock.left(found(saga).wake_at) == PATIENCE
+        waits.append(clock.left(found(saga).wake_at))
+    assert waits == [PATIENCE, PATIENCE, 1.5 * PATIENCE, 2.25 * PATIENCE, 3.375 * PATIENCE]
     assert (found(saga).launched_at, found(saga).relaunches) == (launched_at, 0)
 
 

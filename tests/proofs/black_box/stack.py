@@ -14,6 +14,7 @@ import psutil
 
 from config.stack.errors import StackError
 from tests.proofs.black_box.waiting import wait_for
+from tests.proofs.forkserver import hear_signals
 
 FOLDER = Path(__file__).resolve().parents[3]
 NO_RATE_LIMITS = dict.fromkeys(("ORDERS_READ_PER_MIN", "ORDERS_WRITE_PER_MIN", "ORDERS_CANCEL_PER_MIN", "PRODUCTS_READ_PER_MIN"), "0")
@@ -39,7 +40,7 @@ class RunningStack:
             stdout=self.log,
             stderr=subprocess.STDOUT,
             start_new_session=True,
-            preexec_fn=_as_a_terminal_starts_it,
+            preexec_fn=hear_signals,
         )
         try:
             wait_for(self._is_up, within_s=UP_WITHIN_S)
@@ -82,8 +83,3 @@ class RunningStack:
         psutil.wait_procs(everybody, timeout=10)
         self.process.wait(10)
         self.log.close()
-
-
-def _as_a_terminal_starts_it() -> None:
-    """Ctrl-C is heard, also where we were started with ``&``."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)

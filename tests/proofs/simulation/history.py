@@ -8,7 +8,7 @@ from django.db import DatabaseError, transaction
 
 from fulfillment import circuit as circuits
 from fulfillment import tasks
-from fulfillment.models import FINAL, Circuit, Saga, SagaState
+from fulfillment.models import FINAL, Circuit, Saga, SagaState, SweepHeartbeat
 from orders.models import Order, OrderLine
 from tests.proofs.simulation import invariants, journal
 from tests.proofs.simulation.equipment import Equipment
@@ -87,6 +87,7 @@ class History(HistoryState):
     def _place(self) -> None:
         self.clock.set_in_the_database()
         Circuit.objects.all().delete()
+        SweepHeartbeat.objects.all().delete()
         sku = "NONE" if self.rng.random() < 0.12 and not self.obeys else "PLENTY"
         self.equipment.placed += 1
         number = f"SIM-{self.equipment.placed}"

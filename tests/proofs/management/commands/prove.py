@@ -1,6 +1,7 @@
 """``manage.py prove``: the crash matrix (fault injection case by case), on real workers, against the steps and gateways of this checkout."""
 
 import json
+import os
 import subprocess
 import sys
 from argparse import Action, ArgumentError, ArgumentParser, ArgumentTypeError, Namespace
@@ -201,8 +202,8 @@ def _in_its_settings(stack: MatrixStack) -> int:
         "DEMO_VALUES": 1,
         **stack.through,
     }
-    words = ["env", *(f"{name}={value}" for name, value in variables.items()), sys.executable, *sys.argv, "--running"]
-    process = subprocess.Popen(words, cwd=settings.BASE_DIR, start_new_session=True)
+    environment = os.environ | {name: str(value) for name, value in variables.items()}
+    process = subprocess.Popen([sys.executable, *sys.argv, "--running"], cwd=settings.BASE_DIR, env=environment, start_new_session=True)
     stack.note_the_prover(process.pid)
     try:
         return process.wait()

@@ -38,10 +38,13 @@ class Sweeps:
         return sentence
 
     def _inspect(self) -> Launch | None:
-        """As a round does: a page is put off first, in a transaction of its own."""
+        """As a round does, each in a transaction of its own: what waits is put off, what is proved lost is woken, what is plainly lost may go by the page."""
         if recovery.postpone([self.state.saga], self.state.clocks.watch):
             return None
+        recovery.wake_lost({})
         self.state.equipment.commits.may_be_lost = False
+        if self.state.rng.random() < 0.5 and (launches := recovery.relaunch([self.state.saga], self.state.clocks.watch)):
+            return launches[0]
         return recovery.inspect_saga(self.state.saga, self.state.clocks.watch)
 
     def _due_at(self) -> float:
@@ -103,3 +106,4 @@ class Sweeps:
         self.state.clocks.time_has_passed()
         self.state.provider.pass_time()
         self.state.clock.set_in_the_database()
+        self.state.clocks.beats()

@@ -20,6 +20,7 @@ from tests.proofs.simulation.mutations.clocks import (
     jumps_not_noticed,
     look_up_by_the_clock,
     lost_time_counts,
+    swept_until_now,
     takes_over_by_the_clock,
 )
 from tests.proofs.simulation.mutations.endings import closing_keeps_the_stock, closing_writes_nothing_off, dirty_connection_kept
@@ -62,6 +63,7 @@ MUTATIONS: dict[str, Callable[[], contextlib.AbstractContextManager[None]]] = {
     "lost time counts": lost_time_counts,
     "taken over by the clock": takes_over_by_the_clock,
     "looked up by the clock": look_up_by_the_clock,
+    "sweep believed after its heartbeat": swept_until_now,
     "answers believed": answers_believed,
     "part is all": part_is_all,
     "repeated answer believed": repeated_answer_believed,

@@ -9,7 +9,7 @@ from fulfillment import engine
 from fulfillment.engine import budget
 from fulfillment.recovery import clock_jumps
 from orders.clock_watch import ClockWatch
-from tests.proofs.simulation.mutations.replacement import replacing
+from tests.proofs.simulation.mutations.replacement import edited, replacing
 
 
 @contextmanager
@@ -51,3 +51,8 @@ def look_up_by_the_clock() -> Iterator[None]:
         yield
     finally:
         setattr(engine.Claim, "seen_to_pass", was)  # noqa: B010
+
+
+def swept_until_now() -> contextlib.AbstractContextManager[None]:
+    """What the sweep has said of the clock counts as seen until now, and not until it said so."""
+    return edited("start", "extract(epoch FROM shop_now() - sweep.watched_until)::float", "0::float")

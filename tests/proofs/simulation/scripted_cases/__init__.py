@@ -27,6 +27,7 @@ from tests.proofs.simulation.scripted_cases.wrong_answers import (
     refunded_in_part_by_support_before_its_compensation,
 )
 from tests.proofs.simulation.scripted_cases.wrong_clocks import (
+    set_forward_before_a_process_that_has_just_begun,
     set_forward_under_a_try_while_nobody_sweeps,
     set_forward_under_a_worker,
     set_forward_while_a_charge_is_in_the_air,
@@ -62,6 +63,7 @@ SCRIPTED_CASES = {
     "set forward under a worker": ScriptedCase("keyless", set_forward_under_a_worker),
     "set forward while it waits": ScriptedCase("tombstone", set_forward_while_it_waits),
     "set forward while a charge is in the air": ScriptedCase("keyless", set_forward_while_a_charge_is_in_the_air),
+    "set forward before a process that has just begun": ScriptedCase("keyless", set_forward_before_a_process_that_has_just_begun),
     "set forward while nobody sweeps": ScriptedCase("tombstone", set_forward_while_nobody_sweeps),
     "set forward under a try while nobody sweeps": ScriptedCase("tombstone", set_forward_under_a_try_while_nobody_sweeps),
 }

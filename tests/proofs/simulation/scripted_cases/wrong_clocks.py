@@ -42,6 +42,19 @@ def set_forward_while_a_charge_is_in_the_air(history: History) -> None:
         history.act("late", history.outside.late)
 
 
+def set_forward_before_a_process_that_has_just_begun(history: History) -> None:
+    """As before; the next try comes to a process that has just begun. It goes by the sweep's heartbeat, which was written before the clock was set."""
+    history.act("long wait", partial(history.sweeps.long_wait, 1000.0))
+    history.next_fault = "air"
+    deliver_all(history)
+    history.act("sweep", history.sweeps.sweep)
+    history.begin_a_process()
+    history.act("clock", partial(history.clocks.set, HOUR_S))
+    deliver_all(history)
+    if history.provider.air:
+        history.act("late", history.outside.late)
+
+
 def set_forward_while_nobody_sweeps(history: History) -> None:
     """Nobody has seen it, and by that clock the deadline is over."""
     history.next_fault = "unavailable"

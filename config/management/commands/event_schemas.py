@@ -1,4 +1,4 @@
-"""``manage.py event_schemas``: writes the JSON Schema of each event, or compares them with those of an earlier commit."""
+"""``manage.py event_schemas``: writes the JSON Schema of each event and the description of the bus, or compares the schemas with those of an earlier commit."""
 
 import json
 import subprocess
@@ -11,14 +11,15 @@ from django.core.management.base import BaseCommand, CommandError
 from orders.api.reference.compatibility import breaks_of_event
 from orders.events import EVENTS
 from orders.events.schema import file_of, schema_of
+from sideeffects.bus import reference
 
-FOLDER = "docs/events"
+FOLDER, DESCRIPTION = "docs/events", "docs/asyncapi.json"
 
 
 class Command(BaseCommand):
     help = (
-        "Write docs/events/TYPE.vN.json, the schema of each event, as the code has them; with --against, change nothing and exit 1 if one is not what it was "
-        "at that commit, and more. Example: manage.py event_schemas --against HEAD^"
+        "Write docs/events/TYPE.vN.json, the schema of each event, and docs/asyncapi.json, as the code has them. With --against, change nothing, and exit 1 if a "
+        "schema is not what it was at that commit, and more. Example: manage.py event_schemas --against HEAD^"
     )
     requires_system_checks = ()
 
@@ -33,7 +34,8 @@ class Command(BaseCommand):
         for event in EVENTS:
             path = settings.BASE_DIR / FOLDER / file_of(event)
             path.write_text(json.dumps(schema_of(event), indent=2) + "\n")
-        self.stdout.write(f"{len(EVENTS)} schemas in {FOLDER}/ are as the code has them")
+        (settings.BASE_DIR / DESCRIPTION).write_text(reference.document())
+        self.stdout.write(f"{len(EVENTS)} schemas in {FOLDER}/, and {DESCRIPTION}, are as the code has them")
 
     def _compare(self, commit: str) -> None:
         """In a clone without its history there is nothing to compare with, and this says so."""

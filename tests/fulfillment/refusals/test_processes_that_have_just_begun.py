@@ -84,7 +84,9 @@ def test_it_waits_once_and_not_once_for_each_process(saga: int, clock: ShopClock
 
 
 @pytest.mark.parametrize(("after_s", "is_over"), [(0, False), (EDGE, True)], ids=["within the lag", "past it"])
-def test_the_sweep_counts_only_what_it_has_itself_seen(saga: int, clock: ShopClock, machine: Machine, after_s: float, is_over: bool) -> None:
+def test_the_sweep_counts_only_what_it_has_itself_seen(
+    saga: int, clock: ShopClock, machine: Machine, after_s: float, is_over: bool
+) -> None:
     """It began when the first try was long over. It cannot know: the clock may have been set before it began."""
     clock.passes(3600)
     machine.begin_a_sweep()
@@ -96,7 +98,9 @@ def test_the_sweep_counts_only_what_it_has_itself_seen(saga: int, clock: ShopClo
 
 
 @pytest.mark.parametrize(("before_s", "is_over"), [(BEAT, False), (0, True)], ids=["before the lag was over", "after it"])
-def test_what_came_after_its_heartbeat_is_not_counted(saga: int, clock: ShopClock, machine: Machine, before_s: float, is_over: bool) -> None:
+def test_what_came_after_its_heartbeat_is_not_counted(
+    saga: int, clock: ShopClock, machine: Machine, before_s: float, is_over: bool
+) -> None:
     """Nobody has seen it: the clock may have been set just now."""
     clock.passes(LEASE + LAG + EDGE - before_s)
     machine.beats()

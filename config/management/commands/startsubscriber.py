@@ -68,7 +68,9 @@ EVENT = $sample
 
 @pytest.mark.django_db
 def test_an_event_has_its_effect() -> None:
-    $name(EVENT, Delivery(subscriber="$name", fact=Fact(id=EVENT.fact_id, type=EVENT.type, version=EVENT.version, payload=EVENT.to_json())))
+    fact = Fact(id=EVENT.fact_id, type=EVENT.type, version=EVENT.version, payload=EVENT.to_json())
+
+    $name(EVENT, Delivery(subscriber="$name", fact=fact))
 
     pytest.fail("Say here what is there now: sideeffects/subscribers/$name/test_$name.py")
 ''')

@@ -1,18 +1,21 @@
 """Promise: whatever becomes true about an order is told to the world, in the sequence in which it became true, once, and in the commit that makes it true."""
 
 from collections.abc import Callable
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, ClassVar
 
 import pytest
 from django.db import transaction
 
-from fulfillment import engine, recovery
+from fulfillment import checks, engine, recovery
 from fulfillment.engine import hot_path
 from fulfillment.errors import Differs, Rejected
 from fulfillment.models import StockLevel
-from fulfillment.step import StepEvents
+from fulfillment.step import Kind, Step, StepEvents
+from fulfillment.steps import STEPS
 from fulfillment.steps.payment import Payment
 from orders import facts
+from orders.events import Event
 from orders.incidents import IncidentKind, open_incident
 from orders.models import Fact, Order
 from sideeffects import tasks
@@ -207,6 +210,26 @@ def test_a_step_that_tells_nobody_records_nothing(saga: int, monkeypatch: pytest
     refunded(saga)
 
     assert types() == ["order.created", "inventory.failed", "order.failed"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wrapped(Event):
+    type: ClassVar[str] = "gift.wrapped"
+
+    paper: str
+    currency: str
+
+
+def test_a_step_whose_event_needs_what_a_receipt_may_lack_is_refused_at_start_up() -> None:
+    """Else its outcome could not be recorded."""
+
+    class GiftWrap(Step):
+        name, kind, events = "gift_wrap", Kind.COMPENSABLE, StepEvents(succeeded=Wrapped)
+
+    (error,) = checks.wrong_events([GiftWrap()])
+
+    assert error.msg == "Step 'gift_wrap': gift.wrapped must have paper, and a receipt need not say it."
+    assert list(checks.wrong_events(STEPS)) == []
 
 
 def test_an_announced_event_is_the_recorded_one(saga: int, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,6 +2,7 @@
 
 import itertools
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import MISSING, fields
 from typing import Any
 
 from django.apps import AppConfig
@@ -70,6 +71,29 @@ def wrong_order(steps: Sequence[Step]) -> Iterable[CheckMessage]:
             yield Error(
                 f"Step {step.name!r} stands after the pivot and is not retriable.", hint="Move it before the pivot.", id="fulfillment.E003"
             )
+
+
+@register()
+def events_can_be_built(app_configs: Sequence[AppConfig] | None, **_: Any) -> list[CheckMessage]:
+    return list(wrong_events(STEPS))
+
+
+def wrong_events(steps: Sequence[Step]) -> Iterable[CheckMessage]:
+    """A field that an event must have is always known: else an outcome could not be recorded, because its event lacks what a receipt does not say."""
+    for step in steps:
+        money = {"amount_minor"} if type(step).asks_minor is not Step.asks_minor else set()
+        declared = vars(step.events)
+        known = {"succeeded": money, "failed": {"code"}, "compensation_requested": set(), "compensated": money}
+        for about, event in declared.items():
+            if event is None:
+                continue
+            required = {field.name for field in fields(event) if field.default is MISSING}
+            for name in sorted(required - known[about] - {"number", "currency", "attempt", "by_hand"}):
+                yield Error(
+                    f"Step {step.name!r}: {event.type} must have {name}, and a receipt need not say it.",
+                    hint=f"Give {name} a default in {event.__name__}.",
+                    id="fulfillment.E011",
+                )
 
 
 @register()

@@ -51,6 +51,12 @@ def issued(key: str) -> Issued | None:
     return Issued(found["order"], found["nonce"]) if found and found["nonce"].startswith(issuer()) else None
 
 
+def attempt_of(key: str) -> int:
+    """The number of the attempt that one of our keys was issued for. 0: it was issued for an effect that landed after its compensation."""
+    number = key.split(":")[3]
+    return int(number) if number.isdecimal() else 0
+
+
 def do_key(order: str, nonce: str, step: str, attempt: int = 1) -> str:
     return _key(order, nonce, f"{step}:do:{attempt}")
 

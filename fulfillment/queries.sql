@@ -12,7 +12,7 @@ Locks: the saga's row first, as everywhere, so that no two transitions can deadl
 {order}: the columns of an order, and its lines.
 
 -- name: open_saga
--- The saga, a record for each step of its plan, the first of them scheduled, and their history.
+-- The saga, a record for each step of its plan, the first of them scheduled, their history, and the fact that the order is placed.
 WITH saga AS (
     INSERT INTO fulfillment_saga (order_id, nonce, wake_at, launched_at, plan, release, deadline_at)
     VALUES (%(order)s, %(nonce)s, shop_now() + %(patience)s, shop_now(), %(plan)s, %(release)s, shop_now() + %(deadline)s)
@@ -23,6 +23,9 @@ WITH saga AS (
     FROM saga, unnest(%(steps)s::text[], %(keys)s::text[]) WITH ORDINALITY AS step (name, key, number)
 ), history AS (
     INSERT INTO orders_history (order_id, kind, name, epoch, actor) SELECT saga.order_id, 'opened', (%(steps)s::text[])[1], saga.epoch, %(actor)s FROM saga
+), fact AS (
+    INSERT INTO orders_fact (id, order_id, type, version, correlation_id, payload, at)
+    SELECT %(fact)s::uuid, saga.order_id, %(type)s, %(version)s, %(correlation_id)s, %(payload)s, shop_now() - %(earlier)s::interval FROM saga
 )
 SELECT id FROM saga
 
@@ -141,7 +144,8 @@ WITH wanted AS (
 SELECT (SELECT sku FROM short), ARRAY(SELECT id FROM held ORDER BY id)
 
 -- name: succeed_and_schedule
--- A step has succeeded: its money is in the ledger, and the next step is scheduled. It was started under this claim; or it is local, and was scheduled.
+-- A step has succeeded: its money is in the ledger, the fact is recorded if it has one, and the next step is scheduled. It was started under this claim; or it is
+-- local, and was scheduled.
 -- The division fails, and nothing is changed, if the records were not what the saga's own condition has just seen.
 WITH mine AS (
     UPDATE fulfillment_saga AS s SET relaunches = 0, wake_at = shop_now() + %(patience)s, launched_at = shop_now(), left_since = NULL, paused_s = 0
@@ -165,11 +169,15 @@ WITH mine AS (
     WHERE %(amount)s::bigint > 0 AND NOT EXISTS (SELECT FROM fulfillment_ledgerentry AS known WHERE known.key = done.do_key)
 ), history AS (
     INSERT INTO orders_history (order_id, kind, name, from_state, epoch, code) SELECT mine.order_id, 'handed_on', %(name)s, %(was)s, mine.epoch, next.name FROM mine, next
+), step_fact AS (
+    INSERT INTO orders_fact (id, order_id, type, version, correlation_id, payload, at)
+    SELECT %(step_fact)s::uuid, mine.order_id, %(step_type)s, %(step_version)s, %(correlation_id)s, %(step_payload)s, shop_now() - %(step_earlier)s::interval
+    FROM mine WHERE %(step_fact)s::uuid IS NOT NULL AND NOT EXISTS (SELECT FROM orders_fact AS known WHERE known.id = %(step_fact)s::uuid)
 )
 SELECT 1 / ((SELECT count(*) FROM done) * (SELECT count(*) FROM next)) FROM mine
 
 -- name: succeed_and_complete
--- The last step has succeeded: the order is fulfilled, the stock has left, and the fact is recorded. The division: as in succeed_and_schedule.
+-- The last step has succeeded: the order is fulfilled, the stock has left, and both facts are recorded. The division: as in succeed_and_schedule.
 WITH mine AS (
     UPDATE fulfillment_saga AS s SET state = 'completed', wake_at = NULL, due_from = NULL, closed_at = shop_now(), relaunches = 0, left_since = NULL
     FROM fulfillment_steprecord AS r
@@ -188,7 +196,7 @@ WITH mine AS (
     UPDATE orders_order AS o
     SET status = 'fulfilled', finished_at = shop_now(), updated_at = shop_now(), ended_as = 'fulfilled', settled_at = shop_now()
     FROM mine, done WHERE o.id = mine.order_id AND o.status IS NOT DISTINCT FROM 'processing'
-    RETURNING o.id, o.number, o.correlation_id
+    RETURNING o.id, o.number
 ), captured AS (
     INSERT INTO fulfillment_ledgerentry (order_id, step, operation, key, amount_minor)
     SELECT mine.order_id, %(name)s, 'captured', done.do_key, %(amount)s::bigint FROM mine, done
@@ -206,9 +214,13 @@ WITH mine AS (
     ), '') AS tracking
 ), fact AS (
     INSERT INTO orders_fact (id, order_id, type, version, correlation_id, payload, at)
-    SELECT %(fact)s, fulfilled.id, %(type)s, %(version)s, fulfilled.correlation_id,
-        %(payload)s::jsonb || jsonb_build_object('tracking', said.tracking, 'fulfilled_on', said.today), shop_now()
-    FROM fulfilled, said WHERE NOT EXISTS (SELECT FROM orders_fact AS known WHERE known.id = %(fact)s)
+    SELECT %(fact)s::uuid, fulfilled.id, %(type)s, %(version)s, %(correlation_id)s,
+        %(payload)s::jsonb || jsonb_build_object('tracking', said.tracking, 'fulfilled_on', said.today), shop_now() - %(earlier)s::interval
+    FROM fulfilled, said WHERE NOT EXISTS (SELECT FROM orders_fact AS known WHERE known.id = %(fact)s::uuid)
+), step_fact AS (
+    INSERT INTO orders_fact (id, order_id, type, version, correlation_id, payload, at)
+    SELECT %(step_fact)s::uuid, fulfilled.id, %(step_type)s, %(step_version)s, %(correlation_id)s, %(step_payload)s, shop_now() - %(step_earlier)s::interval
+    FROM fulfilled WHERE %(step_fact)s::uuid IS NOT NULL AND NOT EXISTS (SELECT FROM orders_fact AS known WHERE known.id = %(step_fact)s::uuid)
 ), history AS (
     INSERT INTO orders_history (order_id, kind, name, epoch) SELECT mine.order_id, 'fulfilled', %(name)s, mine.epoch FROM mine
 )

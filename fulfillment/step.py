@@ -4,6 +4,7 @@ import enum
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+from orders.events import Event
 from orders.models import Order
 
 Receipt = dict[str, Any]
@@ -34,6 +35,20 @@ class Compensation:
     currency: str
 
 
+@dataclass(frozen=True, kw_only=True)
+class StepEvents:
+    """Which public event says that the step has succeeded, that the order turns back because of it, that its compensation is requested, and that it is compensated.
+
+    None: nobody is told. An event takes its fields from the order (``number``, ``currency``), from the attempt (``attempt``, ``code``, ``by_hand``,
+    ``amount_minor``), and from the receipt, by their names. A field that none of them may have needs a default.
+    """
+
+    succeeded: type[Event] | None = None
+    failed: type[Event] | None = None
+    compensation_requested: type[Event] | None = None
+    compensated: type[Event] | None = None
+
+
 class Step:
     """To add one: subclass, set ``name`` and ``kind``, write the three methods, and add an instance to ``STEPS``."""
 
@@ -50,6 +65,7 @@ class Step:
     also_serves: ClassVar[tuple[int, ...]] = ()  # earlier versions whose plans and receipts this code still understands
     formerly: ClassVar[tuple[str, ...]] = ()  # earlier names, under which sagas in flight know it
     receipt_fields: ClassVar[tuple[str, ...]] = ()  # what the compensation needs of a receipt; a receipt without them counts as none
+    events: ClassVar[StepEvents] = StepEvents()  # what the world is told of it
 
     def asks_minor(self, order: Order) -> int | None:
         """Minor units of the order's currency that ``execute`` takes. An answer with another amount does not count as done. None: it takes no money."""

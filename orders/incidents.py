@@ -8,7 +8,9 @@ from typing import Any, ClassVar
 from django.db import models, transaction
 from django.db.models import Q, QuerySet
 
+from orders import facts
 from orders.clock import ShopNow
+from orders.events import OrderNeedsAttention
 from orders.money import money
 from orders.text import sanitized
 from orders.timeline import EntryKind, HistoryRow
@@ -159,7 +161,17 @@ def open_incident(
         HistoryRow.objects.create(
             order_id=order_id, kind=EntryKind.INCIDENT, name=step, to_state="open", code=kind, epoch=epoch, detail=detail
         )
+        _record(found, order_id)
     return found
+
+
+def _record(incident: Incident, order_id: int) -> None:
+    """The order's columns only: an incident may be about an order that cannot be read."""
+    number, correlation_id = Incident.objects.values_list("order__number", "order__correlation_id").get(pk=incident.pk)
+    about: dict[str, Any] = {"kind": str(incident.kind), "currency": incident.currency, "amount_minor": incident.amount_minor}
+    event = OrderNeedsAttention(number=str(number), incident=incident.pk, **about)
+    facts.record(event, order_id, str(correlation_id))
+    facts.announce(event)
 
 
 def resolve_incidents(order_id: int, outcome: str, reason: str, actor: str, **which: Any) -> int:

@@ -23,11 +23,11 @@ from orders.models import Order
 from orders.named_sql import NamedSql, Row, columns, instance
 from orders.text import sanitized
 from orders.timeline import EntryKind, HistoryRow
-from sideeffects.models import Delivery, DeliveryState
+from sideeffects.models import IS_OWED, Delivery, DeliveryState
 
 SQL = NamedSql(
     Path(__file__).with_name("queries.sql"),
-    {"fact": columns(Fact, "fact"), "order": columns(Order, "bought"), "delivery": columns(Delivery, "delivery")},
+    {"fact": columns(Fact, "fact"), "order": columns(Order, "bought"), "delivery": columns(Delivery, "delivery"), "is_owed": IS_OWED},
 )
 OF_A_FACT, OF_AN_ORDER, OF_A_DELIVERY = (len(model._meta.concrete_fields) for model in (Fact, Order, Delivery))
 WAITING = (DeliveryState.PENDING, DeliveryState.RETRY_WAIT)
@@ -41,6 +41,7 @@ BEGIN_OUTSIDE = f"""
 FROM (SELECT) AS one LEFT JOIN sideeffects_circuit AS circuit ON circuit.subscriber = %s
 """  # in one statement: most of the time there is no circuit
 NOT_ANSWERING = "not_answering"
+NOT_SUBSCRIBED = "not_subscribed"
 TRY_LOCK = "SELECT pg_try_advisory_xact_lock(hashtextextended(%s, 0))"
 
 
@@ -48,13 +49,14 @@ TRY_LOCK = "SELECT pg_try_advisory_xact_lock(hashtextextended(%s, 0))"
 class Failure:
     """Why a try failed: a stable ``code``, and a sentence without personal data. ``retry_in_s``: when to try again; None: never.
 
-    ``spends``: it counts as a try, and towards the limit in time.
+    ``spends``: it counts as a try, and towards the limit in time. ``is_timed``: it counts towards that limit, also where it spends no try.
     """
 
     code: str
     message: str
     retry_in_s: float | None
     spends: bool = True
+    is_timed: bool = False
 
     def __post_init__(self) -> None:
         """Both may contain text from outside."""
@@ -186,18 +188,35 @@ def record_failure(delivery: Delivery, failure: Failure) -> bool:
     """Record a failed try, in a transaction of its own. False: somebody else owns the delivery now."""
     with transaction.atomic():
         may_be_lost()
-        if is_being_delivered(delivery.fact_id, delivery.subscriber):
-            return False
-        own = untried(delivery.fact_id, delivery.subscriber) if delivery.pk is None else mine(delivery)
+        own = _own(delivery)
         if own is not None:
             write_failure(own, failure)
         return own is not None
 
 
+def discard_unwanted(delivery: Delivery) -> bool:
+    """Its subscriber does not react to this type of event: older code has owed it, or the subscriber has changed. In a transaction of its own. False: as above."""
+    over: dict[str, Any] = {"claim": None, "wake_at": None, "launched_at": None, "failing_since": None}
+    with transaction.atomic():
+        may_be_lost()
+        own = _own(delivery)
+        if own is not None:
+            move(own, DeliveryState.DISCARDED, code=NOT_SUBSCRIBED, **over)
+        return own is not None
+
+
+def _own(delivery: Delivery) -> Delivery | None:
+    """The delivery of a try that has ended, as it is now. None: somebody else owns it."""
+    if is_being_delivered(delivery.fact_id, delivery.subscriber):
+        return None
+    return untried(delivery.fact_id, delivery.subscriber) if delivery.pk is None else mine(delivery)
+
+
 def write_failure(delivery: Delivery, failure: Failure) -> None:
     """The delivery waits for its next try, or becomes a dead letter. The caller's transaction holds its row if there is one."""
-    dead = failure.retry_in_s is None or (failure.spends and _is_out_of_time(delivery))
-    failing = {"failing_since": None} if dead else {"failing_since": delivery.failing_since or ShopNow()} if failure.spends else {}
+    is_timed = failure.spends or failure.is_timed
+    dead = failure.retry_in_s is None or (is_timed and _is_out_of_time(delivery))
+    failing = {"failing_since": None} if dead else {"failing_since": delivery.failing_since or ShopNow()} if is_timed else {}
     move(
         delivery,
         DeliveryState.DEAD if dead else DeliveryState.RETRY_WAIT,

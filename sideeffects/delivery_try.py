@@ -8,17 +8,18 @@ from django.db import transaction
 
 from orders.clock import doubled, jittered
 from orders.database import CUT, OWN_DATABASE, is_our_trouble, sqlstate
-from orders.events import OrderFulfilled, Subscription
+from orders.events import Event, EventError, NewerVersion, Subscription
 from orders.soft_limit import interruptible
 from sideeffects import circuit, deliveries
 from sideeffects.deliveries import Failure
-from sideeffects.models import Delivery, DeliveryState
+from sideeffects.models import Delivery, DeliveryState, Subscriber
 
 log = logging.getLogger(__name__)
 
 CUT_BY_THE_DATABASE = 0.8  # of the time limit: the server ends a hanging statement before the worker gives up on it
 HARD_AFTER_S = 5.0  # a task that ignores its time limit is killed this much later, times TIME_SCALE
 LOST = "worker_lost"
+INVALID, NEWER = "invalid_payload", "newer_version"
 NOTHING = "nothing to deliver here"
 
 
@@ -63,7 +64,7 @@ def _first_try(subscription: Subscription, fact_id: uuid.UUID) -> str:
             delivery = deliveries.begin_first_try(fact_id, subscription.name, _cut_s(subscription))
             if delivery is None:
                 return ""
-            subscription.handler(_fact(subscription, delivery), delivery)
+            subscription.handler(_event(subscription, delivery), delivery)
             deliveries.write_first_success(delivery)
     except deliveries.HasARow:
         return NOTHING
@@ -80,20 +81,32 @@ def _call_here(subscription: Subscription, started: Delivery) -> bool:
         deliveries.begin(started.fact_id, subscription.name, _cut_s(subscription))
         delivery = deliveries.mine(started)
         if delivery is not None:
-            subscription.handler(_fact(subscription, delivery), delivery)
+            subscription.handler(_event(subscription, delivery), delivery)
             deliveries.record_success(delivery)
         return delivery is not None
 
 
 def _call_outside(subscription: Subscription, started: Delivery) -> bool:
     """The effect is outside, and outside any transaction. It happens at least once, under a stable key. Only here the task's soft limit may interrupt."""
+    event = _event(subscription, started)
     with interruptible():
-        subscription.handler(_fact(subscription, started), started)
+        subscription.handler(event, started)
     return deliveries.record_success(started)
 
 
-def _fact(subscription: Subscription, delivery: Delivery) -> OrderFulfilled:
-    return subscription.fact.from_json(delivery.fact.payload)
+class _NotSubscribed(Exception):
+    """The subscriber does not react to events of this type. No person needs to do anything."""
+
+
+def _event(subscription: Subscription, delivery: Delivery) -> Event:
+    """Raises InvalidPayload, NewerVersion, _NotSubscribed."""
+    fact = delivery.fact
+    wanted = subscription.event_class(fact.type)
+    if wanted is not None:
+        return wanted.from_json(fact.payload, fact.version)
+    if Subscriber.objects.filter(name=subscription.name, types__has_key=fact.type).exists():
+        raise NewerVersion(f"Newer code has subscribed {subscription.name} to {fact.type}")
+    raise _NotSubscribed(fact.type)
 
 
 def _cut_s(subscription: Subscription) -> float:
@@ -111,6 +124,11 @@ def _failed(subscription: Subscription, delivery: Delivery, error: Exception) ->
     if was_not_served(error):
         deliveries.record_failure(delivery, _not_served(delivery))
         return "waits for our own database"
+    if isinstance(error, _NotSubscribed):
+        deliveries.discard_unwanted(delivery)
+        return f"{subscription.name} does not react to {error}"
+    if isinstance(error, EventError):
+        return _not_readable(delivery, error)
     tries = deliveries.tries_of(delivery)
     final = isinstance(error, subscription.final)
     spends = not (subscription.outside and _was_not_answered(subscription, delivery, error))
@@ -120,6 +138,21 @@ def _failed(subscription: Subscription, delivery: Delivery, error: Exception) ->
     log.warning("%s failed with %s, try %d%s", subscription.name, name, tries, ", which is final" if final else "")
     deliveries.record_failure(delivery, failure)
     return f"{name}: {'dead letter' if final else 'tried again later'}"
+
+
+def _not_readable(delivery: Delivery, error: EventError) -> str:
+    """The handler was not called. What newer code has recorded waits for newer code, until the limit in time; what matches no schema is for a person."""
+    is_newer = isinstance(error, NewerVersion)
+    failure = Failure(
+        code=NEWER if is_newer else INVALID,
+        message=str(error),
+        retry_in_s=_wait_s(delivery) if is_newer else None,
+        spends=not is_newer,
+        is_timed=True,
+    )
+    log.warning("%s cannot read its event: %s", delivery.subscriber, error)
+    deliveries.record_failure(delivery, failure)
+    return f"{type(error).__name__}: {'waits for newer code' if is_newer else 'dead letter'}"
 
 
 def _was_not_answered(subscription: Subscription, started: Delivery, error: Exception) -> bool:
@@ -133,8 +166,13 @@ def _was_not_answered(subscription: Subscription, started: Delivery, error: Exce
 
 def _not_served(delivery: Delivery) -> Failure:
     """It is tried again less and less often, without an end. Other parts notify a person that our database does not work."""
-    wait_s = jittered(doubled(settings.PATIENCE_S, delivery.unspent, settings.PATIENCE_CAP_S))
-    return Failure(code=OWN_DATABASE, message="Our own database could not serve it; no try is spent", retry_in_s=wait_s, spends=False)
+    message = "Our own database could not serve it; no try is spent"
+    return Failure(code=OWN_DATABASE, message=message, retry_in_s=_wait_s(delivery), spends=False)
+
+
+def _wait_s(delivery: Delivery) -> float:
+    """Of a try that is not spent."""
+    return jittered(doubled(settings.PATIENCE_S, delivery.unspent, settings.PATIENCE_CAP_S))
 
 
 def after_loss(subscription: Subscription, tries: int) -> Failure:

@@ -35,6 +35,16 @@ def names() -> list[str]:
     return list(subscriptions())
 
 
+def types() -> dict[str, frozenset[str]]:
+    """By subscriber, the types of events that it reacts to."""
+    return {name: subscription.types for name, subscription in subscriptions().items()}
+
+
+def wanting(type_: str) -> list[str]:
+    """The subscribers that react to events of this type."""
+    return [name for name, wanted in types().items() if type_ in wanted]
+
+
 def functions(name: str) -> dict[str, Callable[..., Any]]:
     """By subscriber, the function of this name in its ``subscriber.py``. A subscriber that has none is left out."""
     found = {one.name: getattr(importlib.import_module(one.handler.__module__), name, None) for one in subscriptions().values()}

@@ -16,12 +16,13 @@ READ_WITHIN_S = 0.5  # of the two seconds in which a page is answered
 
 
 def side_effects(orders: Sequence[Order]) -> dict[int, list[Delivery] | None]:
-    """By the order's primary key, every delivery of its facts. None: they cannot be read now. For an order without a fact nothing is read.
+    """By the order's primary key, every delivery of its facts. None: they cannot be read now. Where nobody reacts to any fact of the orders nothing is read.
 
     A fact that was not relayed yet is on its way to the subscribers that have no row: these deliveries show as pending. The orders' ``facts`` should be
     prefetched. Raises DatabaseError: the connection itself cannot be used any more.
     """
-    facts = {order.pk: list(order.facts.all()) for order in orders}
+    wanted = frozenset[str]().union(*discovery.types().values())
+    facts = {order.pk: [fact for fact in order.facts.all() if fact.type in wanted] for order in orders}
     try:
         rows = _rows([fact for several in facts.values() for fact in several])
     except DatabaseError as error:
@@ -43,5 +44,5 @@ def _rows(facts: list[Fact]) -> list[Delivery]:
 
 def _of(fact: Fact, rows: list[Delivery]) -> list[Delivery]:
     written = {delivery.subscriber: delivery for delivery in rows if delivery.fact_id == fact.pk}
-    on_its_way = discovery.names() if fact.relayed_at is None else []
+    on_its_way = discovery.wanting(fact.type) if fact.relayed_at is None else []
     return [written.get(name) or Delivery(fact=fact, subscriber=name) for name in sorted({*written, *on_its_way})]

@@ -35,10 +35,14 @@ class SubscriberState(models.TextChoices):
 
 
 class Subscriber(models.Model):
-    """A subscriber is owed every fact from number ``starts_at`` on. ``release``: the newest code that has recorded it. Older code changes nothing here."""
+    """A subscriber is owed every fact of its ``types`` from number ``starts_at`` on, and of each type from the number that stands beside it.
+
+    ``release``: the newest code that has recorded it. Older code changes nothing here.
+    """
 
     name = models.CharField(max_length=40, primary_key=True)
     starts_at = models.BigIntegerField()
+    types = models.JSONField(default=dict, db_default={"order.fulfilled": 0})  # what code from before this column subscribes to
     state = models.CharField(max_length=10, choices=SubscriberState, default=SubscriberState.ACTIVE)
     release = models.PositiveIntegerField()
 
@@ -47,6 +51,17 @@ class Subscriber(models.Model):
 
     def __str__(self) -> str:
         return f"{self.name}: {self.state}"
+
+    def is_owed(self, type_: str, number: int) -> bool:
+        """Whether a fact of this type and number. ``IS_OWED`` says the same in SQL."""
+        return type_ in self.types and max(self.starts_at, self.types[type_]) <= number
+
+
+# Of a ``subscriber`` and a ``fact``; a fact without a number is owed as the next one would be.
+IS_OWED = """
+subscriber.state = 'active' AND subscriber.starts_at <= coalesce(fact.number, subscriber.starts_at)
+    AND (subscriber.types->>fact.type)::bigint <= coalesce(fact.number, (subscriber.types->>fact.type)::bigint)
+""".strip()
 
 
 class DeliveryState(models.TextChoices):

@@ -78,21 +78,21 @@ RETURNING id
 WITH begun AS MATERIALIZED (
     SELECT set_config('synchronous_commit', 'off', true)
 ), page AS MATERIALIZED (
-    SELECT fact.id, fact.number
+    SELECT fact.id, fact.number, fact.type
     FROM begun, orders_fact AS fact
     WHERE fact.id = ANY(%(facts)s::uuid[]) AND fact.relayed_at IS NULL
         AND (fact.id = ANY(%(lost)s::uuid[]) OR NOT EXISTS (
-            SELECT FROM sideeffects_subscriber AS subscriber WHERE subscriber.state = 'active' AND subscriber.starts_at <= fact.number
+            SELECT FROM sideeffects_subscriber AS subscriber WHERE {is_owed}
                 AND NOT EXISTS (SELECT FROM sideeffects_delivery AS tried WHERE tried.event_id = fact.id AND tried.subscriber = subscriber.name)
         ))
     FOR NO KEY UPDATE OF fact SKIP LOCKED
 ), lacking AS MATERIALIZED (
-    SELECT page.id AS fact, subscriber.name AS subscriber,
-        CASE WHEN page.id = ANY(%(lost)s::uuid[])
-            THEN pg_try_advisory_xact_lock(hashtextextended('delivery ' || page.id || ' ' || subscriber.name, 0)) ELSE false END AS is_owed
-    FROM page
-    JOIN sideeffects_subscriber AS subscriber ON subscriber.state = 'active' AND subscriber.starts_at <= page.number
-    WHERE NOT EXISTS (SELECT FROM sideeffects_delivery AS tried WHERE tried.event_id = page.id AND tried.subscriber = subscriber.name)
+    SELECT fact.id AS fact, subscriber.name AS subscriber,
+        CASE WHEN fact.id = ANY(%(lost)s::uuid[])
+            THEN pg_try_advisory_xact_lock(hashtextextended('delivery ' || fact.id || ' ' || subscriber.name, 0)) ELSE false END AS is_owed
+    FROM page AS fact
+    JOIN sideeffects_subscriber AS subscriber ON {is_owed}
+    WHERE NOT EXISTS (SELECT FROM sideeffects_delivery AS tried WHERE tried.event_id = fact.id AND tried.subscriber = subscriber.name)
 ), owed AS (
     INSERT INTO sideeffects_delivery (event_id, subscriber, state, wake_at)
     SELECT fact, subscriber, 'pending', shop_now() FROM lacking WHERE is_owed

@@ -16,27 +16,28 @@ from django.db.models import Count, Min, Q
 
 from orders.clock import in_seconds
 from sideeffects import discovery, relay
-from sideeffects.models import Delivery, DeliveryState
+from sideeffects.models import IS_OWED, Delivery, DeliveryState
 
 log = logging.getLogger(__name__)
 
 # A fact that was not relayed yet is owed to nobody.
-MISSING = """
-SELECT f.order_id, coalesce(array_agg(s.name ORDER BY s.name) FILTER (WHERE s.name IS NOT NULL AND d.id IS NULL), '{}')
-FROM orders_fact f
-LEFT JOIN sideeffects_subscriber s ON s.state = 'active' AND f.relayed_at IS NOT NULL AND s.starts_at <= f.number
-LEFT JOIN sideeffects_delivery d ON d.event_id = f.id AND d.subscriber = s.name
-WHERE f.order_id = ANY(%s) GROUP BY f.id ORDER BY f.at, f.id
+MISSING = f"""
+SELECT fact.order_id, fact.type,
+    coalesce(array_agg(subscriber.name ORDER BY subscriber.name) FILTER (WHERE subscriber.name IS NOT NULL AND d.id IS NULL), '{{}}')
+FROM orders_fact fact
+LEFT JOIN sideeffects_subscriber subscriber ON fact.relayed_at IS NOT NULL AND {IS_OWED}
+LEFT JOIN sideeffects_delivery d ON d.event_id = fact.id AND d.subscriber = subscriber.name
+WHERE fact.order_id = ANY(%s) GROUP BY fact.id ORDER BY fact.at, fact.id
 """
 
 
-def missing_deliveries(orders: Sequence[int]) -> dict[int, list[tuple[str, ...]]]:
-    """By order id, for each of its facts: the subscribers that are owed the fact and have no delivery of it. One query."""
-    found: dict[int, list[tuple[str, ...]]] = defaultdict(list)
+def missing_deliveries(orders: Sequence[int]) -> dict[int, list[tuple[str, tuple[str, ...]]]]:
+    """By order id, for each of its facts: its type, and the subscribers that are owed the fact and have no delivery of it. One query."""
+    found: dict[int, list[tuple[str, tuple[str, ...]]]] = defaultdict(list)
     with connection.cursor() as cursor:
         cursor.execute(MISSING, [list(orders)])
-        for order_id, names in cursor.fetchall():
-            found[order_id].append(tuple(names))
+        for order_id, type_, names in cursor.fetchall():
+            found[order_id].append((type_, tuple(names)))
     return found
 
 

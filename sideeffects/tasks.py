@@ -17,9 +17,9 @@ from kombu.exceptions import BatchPublishError  # type: ignore[attr-defined]  # 
 
 from orders import queue_probes, tracing
 from orders.clock import shop_now
-from orders.events import OrderFulfilled, Subscription, order_fulfilled
+from orders.events import Event, Subscription, signal_of
 from sideeffects.delivery_try import HARD_AFTER_S, deliver
-from sideeffects.discovery import subscriptions
+from sideeffects.discovery import subscriptions, wanting
 
 log = logging.getLogger(__name__)
 
@@ -44,19 +44,19 @@ class Message:
 
 
 def define() -> None:
-    """At start-up, when all models are loaded: make a task for every subscriber, and connect the receiver of every fact."""
+    """At start-up, when all models are loaded: make a task for every subscriber, and connect the receiver of every event that somebody reacts to."""
     for subscription in subscriptions().values():
         TASKS[subscription.name] = _define(subscription)
-    order_fulfilled.connect(receive, dispatch_uid="sideeffects.tasks")
+        for event in subscription.events:
+            signal_of(event).connect(receive, dispatch_uid="sideeffects.tasks")
 
 
 # --- out of the core ------------------------------------------------------------------------------------------------------
 
 
-def receive(sender: object, fact: OrderFulfilled, **_: Any) -> None:
+def receive(sender: object, fact: Event, **_: Any) -> None:
     """A fact became true in the caller's transaction. Its messages go out after the commit, best effort. The relay decides who is owed the fact."""
-    interested = [subscription.name for subscription in subscriptions().values() if isinstance(fact, subscription.fact)]
-    messages = [Message(fact=fact.fact_id, subscriber=name, order=fact.number, launch=1) for name in interested]
+    messages = [Message(fact=fact.fact_id, subscriber=name, order=fact.number, launch=1) for name in wanting(fact.type)]
     transaction.on_commit(lambda: publish(messages), robust=True)
 
 

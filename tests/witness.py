@@ -22,7 +22,7 @@ SELECT concat_ws(' ', o.status, s.state || '/' || s.epoch,
     CASE WHEN s.held_by <> '' THEN 'held' END,
     (SELECT string_agg(l.operation || ':' || l.amount_minor, ' ' ORDER BY l.id) FROM fulfillment_ledgerentry l WHERE l.order_id = o.id),
     (SELECT string_agg('stock:' || v.state, ' ' ORDER BY v.id) FROM fulfillment_reservation v WHERE v.order_number = o.number),
-    (SELECT 'fact' FROM orders_fact f WHERE f.order_id = o.id),
+    (SELECT 'fact' FROM orders_fact f WHERE f.order_id = o.id AND f.type = 'order.fulfilled'),
     (SELECT string_agg('incident:' || i.kind, ' ' ORDER BY i.id) FROM orders_incident i WHERE i.order_id = o.id AND i.state <> 'resolved'),
     (SELECT string_agg(d.subscriber || ':' || d.state, ' ' ORDER BY d.subscriber) FROM sideeffects_delivery d JOIN orders_fact f ON f.id = d.event_id
         WHERE f.order_id = o.id)

@@ -7,8 +7,8 @@ Read in this order. ``creation`` opens a saga. ``tries`` starts a step and recor
 own rows; ``hot_path`` does the same in one statement each, where nothing is unusual. ``progress`` schedules the next step, ``compensation`` goes back.
 ``resumption`` is what an errback and the sweep do, ``lost_messages`` a part of it by the page, ``cancellation`` a cancel, ``operator_actions`` a person,
 ``restore`` a restored backup. ``circuit_holds``, ``circuit_probes``, ``database_trouble``, ``rolling_deploys`` and ``backlog`` are the five reasons to wait;
-``budget`` says for how long. ``escalation`` stops a saga and notifies a person. Below them: ``attempt_keys``, ``claim``, ``launch``, ``position``,
-``pinned_plan``, ``action`` and ``journal``, which has the rows.
+``budget`` says for how long. ``escalation`` stops a saga and notifies a person. ``public_events`` records what the world is told. Below them: ``attempt_keys``,
+``claim``, ``launch``, ``position``, ``pinned_plan``, ``action`` and ``journal``, which has the rows.
 
 Note: who writes the journal. The engine alone creates and writes rows of ``Saga``, ``StepRecord`` and ``PastAttempt``, also in its statements
 (``fulfillment/queries.sql``), except for instants and launch counts that recovery moves, and for a customer's name that erasure replaces; nobody deletes one.
@@ -34,6 +34,7 @@ from fulfillment.engine.local_steps import run_local
 from fulfillment.engine.lost_messages import WOKEN, relaunch_all, wake_lost
 from fulfillment.engine.pinned_plan import is_local, is_newer, planned, step_of
 from fulfillment.engine.position import current_action, pivot_succeeded, standing
+from fulfillment.engine.public_events import step_compensated
 from fulfillment.engine.restore import Shown, differs, is_in_doubt, restored
 from fulfillment.engine.resumption import chain_stopped, could_not_start, inspect_saga
 from fulfillment.engine.rolling_deploys import left_at_its_end, message_dropped
@@ -88,6 +89,7 @@ __all__ = [
     "sentence_with_waiting",
     "standing",
     "start",
+    "step_compensated",
     "step_of",
     "transition",
     "waiting_for_our_database",

@@ -1,6 +1,7 @@
 """Compensation: a saga that turns back compensates every step that succeeded or was perhaps called, in reverse order, each within a budget of its own."""
 
 from fulfillment.clock import ShopNow
+from fulfillment.engine import public_events
 from fulfillment.engine.action import DONE, Action, ActionState
 from fulfillment.engine.circuit_holds import release
 from fulfillment.engine.claim import Recorded
@@ -46,7 +47,10 @@ def turn_back(saga: Saga, why: str = "", failed: Action | None = None, code: str
         wake_at=ShopNow(),
     )
     if not saga.cancel_requested_at:
-        keep_failure_code(saga, code or (at.error_code if at else ""))
+        code = code or (at.error_code if at else "")
+        keep_failure_code(saga, code)
+        if at is not None:
+            public_events.step_failed(saga, at, code)
     schedule_next(saga)
 
 

@@ -5,6 +5,7 @@
 
 from fulfillment import ledger
 from fulfillment.clock import ShopNow
+from fulfillment.engine import public_events
 from fulfillment.engine.action import Action, ActionState
 from fulfillment.engine.escalation import park
 from fulfillment.engine.journal import append_entry, because, move, save, set_order_status
@@ -33,6 +34,7 @@ def end_compensated(saga: Saga) -> None:
         append_entry(saga, EntryKind.SAGA, from_state=saga.state, to_state=SagaState.COMPENSATED)
         save(saga, state=SagaState.COMPENSATED, wake_at=None, closed_at=ShopNow(), relaunches=0, left_since=None)
         set_order_status(saga, Status(saga.failure), finished_at=ShopNow())
+        public_events.order_ended(saga)
 
 
 def park_failed(saga: Saga, failed: Action) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 from fulfillment import ledger
 from fulfillment.answer_checks import PARTLY_GIVEN_BACK
 from fulfillment.clock import ShopNow, backoff_s, in_seconds
+from fulfillment.engine import public_events
 from fulfillment.engine.action import Action, ActionState
 from fulfillment.engine.attempt_keys import next_compensation
 from fulfillment.engine.circuit_holds import was_answered
@@ -76,3 +77,5 @@ def fix_anew(saga: Saga, action: Action, key: str, given_back_minor: int, *, dou
 
 def _enter_refund(saga: Saga, action: Action, key: str, amount_minor: int) -> None:
     ledger.enter(saga.order_id, action.name, LedgerEntry.Operation.REFUNDED, key, amount_minor)
+    if amount_minor:
+        public_events.step_compensated(saga, action, {"amount_minor": amount_minor})

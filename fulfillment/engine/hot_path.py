@@ -16,30 +16,32 @@ from psycopg.errors import DivisionByZero
 from psycopg.types.json import Jsonb
 
 from fulfillment import circuit as circuits
-from fulfillment import gateways
+from fulfillment import gateways, keys
 from fulfillment.clock import lease_s, patience_s
 from fulfillment.code_release import RELEASE
 from fulfillment.crashpoints import are_armed, crash_point
+from fulfillment.engine import public_events
 from fulfillment.engine.action import STEP_STATES, ActionState
 from fulfillment.engine.budget import LATE_AFTER_S, most_given_back
 from fulfillment.engine.claim import Claim, Watched
 from fulfillment.engine.pinned_plan import plan_entry
 from fulfillment.engine.position import direction
-from fulfillment.engine.progress import announce, fulfilled
 from fulfillment.engine.transition import repeated
 from fulfillment.errors import UnknownStep
 from fulfillment.models import StepState
 from fulfillment.named_statements import SQL, order_of
 from fulfillment.step import Receipt
 from fulfillment.steps import known, versions
+from orders import facts
+from orders.events import Event
 from orders.models import Order
 from orders.named_sql import Row
 
 # --- a saga is opened --------------------------------------------------------------------------------------------------------
 
 
-def open_saga(order: Order, nonce: str, plan: list[dict[str, Any]], keys: list[str]) -> int:
-    """In the caller's transaction, which creates the order. ``keys``: of each step of the plan. Returns the saga's id."""
+def open_saga(order: Order, nonce: str, plan: list[dict[str, Any]], do_keys: list[str], event: Event) -> int:
+    """In the caller's transaction, which creates the order. ``do_keys``: of each step of the plan. Returns the saga's id."""
     row = SQL.row(
         "open_saga",
         {
@@ -50,9 +52,11 @@ def open_saga(order: Order, nonce: str, plan: list[dict[str, Any]], keys: list[s
             "patience": timedelta(seconds=patience_s(0)),
             "deadline": timedelta(seconds=settings.SAGA_DEADLINE_S),
             "steps": [entry["name"] for entry in plan],
-            "keys": keys,
+            "keys": do_keys,
             "actor": order.client.get_username(),
-        },
+            "correlation_id": order.correlation_id,
+        }
+        | _fact("", event),
     )
     assert row is not None
     saga_id: int = row[0]
@@ -163,20 +167,46 @@ def record_success(claim: Claim, receipt: Receipt | None) -> bool:
     if claim.compensating or claim.troubled or receipt is None:
         return False
     try:
-        return _complete(claim, receipt) if claim.is_last else _run(claim, "succeed_and_schedule", _outcome(claim, receipt)) is not None
+        return (_complete if claim.is_last else _schedule)(claim, receipt)
     except DataError:  # the records have changed since the statement began; nothing was written
         return False
 
 
+def _schedule(claim: Claim, receipt: Receipt) -> bool:
+    event = _event(claim, receipt)
+    if _run(claim, "succeed_and_schedule", _outcome(claim, receipt) | _fact("step_", event)) is None:
+        return False
+    _announce(event)
+    return True
+
+
 def _complete(claim: Claim, receipt: Receipt) -> bool:
-    fact = fulfilled(claim.placed)  # day and tracking number are put in by the statement
-    recorded = {"fact": fact.fact_id, "type": fact.type, "version": fact.version, "payload": Jsonb(fact.to_json())}
-    row = _run(claim, "succeed_and_complete", _outcome(claim, receipt) | recorded)
+    event, end = _event(claim, receipt), public_events.fulfilled(claim.placed)  # day and tracking number are put in by the statement
+    row = _run(claim, "succeed_and_complete", _outcome(claim, receipt) | _fact("step_", event) | _fact("", end))
     if row is None:
         return False
     tracking, fulfilled_on, _ = row
-    announce(replace(fact, tracking=tracking, fulfilled_on=fulfilled_on))
+    _announce(event)
+    facts.announce(replace(end, tracking=tracking, fulfilled_on=fulfilled_on))
     return True
+
+
+def _event(claim: Claim, receipt: Receipt) -> Event | None:
+    step = known(claim.name, claim.version)
+    return public_events.of_success(step, claim.placed, keys.attempt_of(claim.do_key), receipt) if step else None
+
+
+def _announce(event: Event | None) -> None:
+    if event is not None:
+        facts.announce(event)
+
+
+def _fact(prefix: str, event: Event | None) -> dict[str, Any]:
+    """The parameters with which a statement records an event; or none."""
+    values: tuple[Any, ...] = (None, "", 0, None, None)
+    if event is not None:
+        values = (event.fact_id, event.type, event.version, Jsonb(event.to_json()), facts.before_the_commit(event))
+    return {f"{prefix}{name}": value for name, value in zip(("fact", "type", "version", "payload", "earlier"), values, strict=True)}
 
 
 @repeated
@@ -204,6 +234,7 @@ def _outcome(claim: Claim, receipt: Receipt) -> dict[str, Any]:
         "release": RELEASE,
         "late_after": timedelta(seconds=LATE_AFTER_S),
         "patience": timedelta(seconds=patience_s(0)),
+        "correlation_id": claim.placed.correlation_id,
     }
 
 
@@ -235,4 +266,8 @@ def begin_local(saga_id: int, epoch: int, name: str) -> Claim | None:
 
 def record_local(claim: Claim, receipt: Receipt) -> bool:
     """In the transaction of its work. False: nothing was changed."""
-    return SQL.row("succeed_and_schedule", _outcome(claim, receipt)) is not None
+    event = _event(claim, receipt)
+    if SQL.row("succeed_and_schedule", _outcome(claim, receipt) | _fact("step_", event)) is None:
+        return False
+    _announce(event)
+    return True

@@ -1,6 +1,7 @@
 """Late outcomes: what a worker learns after it was taken over moves nothing. It is kept as history; an effect that belongs to nobody is an incident."""
 
-from fulfillment import ledger
+from fulfillment import keys, ledger
+from fulfillment.engine import public_events
 from fulfillment.engine.action import DONE, Action, ActionState
 from fulfillment.engine.claim import Claim
 from fulfillment.ledger import LedgerEntry
@@ -50,6 +51,9 @@ def _enter_what_was_refused(claim: Claim, action: Action, receipt: Receipt | Non
     given: int = known.get("amount_minor") or 0
     entered = min(given, ledger.remaining(claim.order_id, claim.name))
     ledger.enter(claim.order_id, claim.name, LedgerEntry.Operation.REFUNDED, claim.key, entered)
+    if entered:
+        attempt = keys.attempt_of(claim.key)
+        public_events.step_compensated(action.record.saga, action, {"amount_minor": entered}, attempt=attempt)
     if given > entered and action.state == ActionState.SUCCEEDED and not (action.receipt or {}).get("found_compensated"):
         why = f"it was refused, given back after all, and given back again under {action.key}"
         _open_late_incident(claim, action.record, IncidentKind.MISMATCH, "refunded_twice", why, given - entered)

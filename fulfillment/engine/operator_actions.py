@@ -7,6 +7,7 @@ from typing import Any
 
 from fulfillment import ledger, stock
 from fulfillment.clock import ShopNow, saga_deadline
+from fulfillment.engine import public_events
 from fulfillment.engine.action import Action, ActionState
 from fulfillment.engine.attempt_keys import entry_detail, next_do
 from fulfillment.engine.budget import return_waiting_time
@@ -49,6 +50,7 @@ def took_place(saga: Saga, action: Action, receipt: Receipt | None, evidence: st
     if receipt and (amount := receipt.get("amount_minor")):
         ledger.enter(saga.order_id, action.name, LedgerEntry.Operation.CAPTURED, action.key, amount)
     move(saga, action, ActionState.DONE_BY_HAND, receipt=receipt, evidence=evidence, claim=None, outcome_at=ShopNow())
+    public_events.step_succeeded(saga, action, receipt, by_hand=True)
     if saga.cancel_requested_at and is_pivot(saga, action):
         save(saga, cancel_requested_at=None)
         append_entry(saga, EntryKind.CANCEL, to_state="too_late")
@@ -83,6 +85,7 @@ def compensated_by_hand(saga: Saga, action: Action, amount_minor: int, evidence:
     key = f"{action.key or step.key}:by_hand:{saga.epoch}"
     ledger.enter(saga.order_id, step.name, LedgerEntry.Operation.REFUNDED, key, amount_minor, by_hand=True)
     move(saga, action, ActionState.DONE_BY_HAND, evidence=evidence, claim=None, outcome_at=ShopNow())
+    public_events.step_compensated(saga, action, {"amount_minor": amount_minor}, by_hand=True)
     schedule_next(saga)
     _publish_soon(saga)
 
@@ -102,6 +105,7 @@ def close(saga: Saga, amount_minor: int) -> None:
     append_entry(saga, EntryKind.SAGA, from_state=saga.state, to_state=SagaState.CLOSED_BY_OPERATOR)
     save(saga, state=SagaState.CLOSED_BY_OPERATOR, epoch=saga.epoch, wake_at=None, closed_at=ShopNow(), relaunches=0)
     set_order_status(saga, Status(saga.failure), finished_at=ShopNow())
+    public_events.order_ended(saga)
 
 
 def _resume(saga: Saga) -> None:

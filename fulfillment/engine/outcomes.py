@@ -7,6 +7,7 @@ from django.conf import settings
 from fulfillment import circuit as circuits
 from fulfillment import ledger
 from fulfillment.clock import ShopNow, backoff_s, in_seconds, patience_s
+from fulfillment.engine import public_events
 from fulfillment.engine.action import Action, ActionState
 from fulfillment.engine.attempt_keys import nothing_was_sent, refusal_of
 from fulfillment.engine.budget import tries_spent
@@ -36,6 +37,7 @@ def succeed(saga: Saga, action: Action, receipt: Receipt | None, tries: int) -> 
     (_enter_given_back if action.is_compensation else _enter_capture)(saga, action, receipt or {})
     over: dict[str, Any] = {"tries": tries, "waits": 0, "claim": None, "outcome_at": ShopNow(), "error_code": "", "error_message": ""}
     move(saga, action, ActionState.SUCCEEDED, **over, receipt=receipt)
+    (public_events.step_compensated if action.is_compensation else public_events.step_succeeded)(saga, action, receipt)
     if cancel_is_due(saga):
         return _meet_cancel(saga, action)
     schedule_next(saga)

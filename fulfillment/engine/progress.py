@@ -6,6 +6,7 @@ from typing import Any
 
 from fulfillment import ledger, stock
 from fulfillment.clock import ShopNow, in_seconds, patience_s, shop_now
+from fulfillment.engine import public_events
 from fulfillment.engine.action import Action, ActionState
 from fulfillment.engine.attempt_keys import entry_detail, scheduled_compensation
 from fulfillment.engine.compensation_end import end_compensated
@@ -15,10 +16,8 @@ from fulfillment.engine.pinned_plan import is_newer
 from fulfillment.engine.position import current_action
 from fulfillment.engine.rolling_deploys import leave_what_follows, may_end
 from fulfillment.models import Saga, SagaState
-from orders import facts
-from orders.events import Line, OrderFulfilled, order_fulfilled
 from orders.incidents import IncidentKind
-from orders.models import Order, Status
+from orders.models import Status
 from orders.timeline import EntryKind
 
 
@@ -48,6 +47,7 @@ def schedule_compensation(saga: Saga, action: Action, **changes: Any) -> None:
     attempt = scheduled_compensation(saga, action, amount)
     scheduled: dict[str, Any] = {"scheduled_at": ShopNow(), "waits": 0, **attempt, **changes}
     move(saga, action, ActionState.SCHEDULED, detail=entry_detail(attempt), **scheduled)
+    public_events.compensation_requested(saga, action, amount)
     await_start(saga)
 
 
@@ -84,23 +84,4 @@ def _complete(saga: Saga) -> None:
     receipts: dict[str, Any] = {}
     for record in saga.records.all():
         receipts |= record.receipt or {}
-    fact = fulfilled(order, receipts.get("tracking", ""), shop_now().date().isoformat())
-    facts.record(fact, order.pk, order.correlation_id)
-    announce(fact)
-
-
-def announce(fact: OrderFulfilled) -> None:
-    """Whoever listens publishes early. In the transaction of the fact, or once it is committed; the relay needs neither."""
-    order_fulfilled.send(Saga, fact=fact)
-
-
-def fulfilled(order: Order, tracking: str = "", fulfilled_on: str = "") -> OrderFulfilled:
-    lines = tuple(Line(sku=line.sku, quantity=line.quantity, unit_price_minor=line.unit_price_minor) for line in order.lines.all())
-    return OrderFulfilled(
-        number=order.number,
-        currency=order.currency,
-        total_minor=order.total_minor,
-        tracking=tracking,
-        fulfilled_on=fulfilled_on,
-        lines=lines,
-    )
+    public_events.order_fulfilled(saga, receipts.get("tracking", ""), shop_now().date().isoformat())

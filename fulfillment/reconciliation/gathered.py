@@ -39,8 +39,8 @@ class Money:
 class Gathered:
     """One order: its journal, our ledger, the last entries of its history, its stock, its facts, and what the providers list for it.
 
-    ``is_pruned``: its history was removed. ``missing_deliveries``: for each recorded fact the subscribers that are owed it and have no delivery of it. Empty while
-    the relay has not come to the fact.
+    ``is_pruned``: its history was removed. ``missing_deliveries``: for each recorded fact its type, and the subscribers that are owed it and have no delivery of
+    it. They are none while the relay has not come to the fact.
     """
 
     saga: Saga
@@ -50,7 +50,7 @@ class Gathered:
     history: Mapping[tuple[str, str], str]  # (kind, name) → the state in the last entry
     is_pruned: bool
     reservations: frozenset[str]
-    missing_deliveries: tuple[tuple[str, ...], ...]
+    missing_deliveries: tuple[tuple[str, tuple[str, ...]], ...]
 
     @property
     def order(self) -> Order:

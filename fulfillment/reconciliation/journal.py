@@ -5,9 +5,11 @@ from collections.abc import Iterator
 from fulfillment.models import Reservation, SagaState, StepState
 from fulfillment.reconciliation.finding import Finding, Rule
 from fulfillment.reconciliation.gathered import Gathered
+from orders.events import OrderCancelled, OrderFailed, OrderFulfilled
 from orders.models import Status
 from orders.timeline import EntryKind
 
+ENDS = (OrderFulfilled.type, OrderFailed.type, OrderCancelled.type)
 COMPENSATION_OPEN = (
     *(StepState.COMPENSATION_PENDING, StepState.COMPENSATION_SCHEDULED, StepState.COMPENSATION_STARTED),
     *(StepState.COMPENSATION_RETRY_WAIT, StepState.COMPENSATION_IN_DOUBT, StepState.COMPENSATION_FAILED),
@@ -32,10 +34,14 @@ def every_compensation_has_ended(gathered: Gathered) -> Iterator[Finding]:
 
 
 def fact_recorded_once(gathered: Gathered) -> Iterator[Finding]:
-    due = int(gathered.is_completed)
-    if len(gathered.missing_deliveries) != due:
-        yield gathered.finding(Rule.FACT_RECORDED_ONCE, f"{len(gathered.missing_deliveries)} facts, due {due}")
-    elif missing := [name for names in gathered.missing_deliveries for name in names]:
+    """An order has one end. Of one that has failed, code from before these facts has recorded none."""
+    ends = [type_ for type_, _ in gathered.missing_deliveries if type_ in ENDS]
+    due = [[OrderFulfilled.type]] if gathered.is_completed else [[], [OrderFailed.type], [OrderCancelled.type]]
+    if ends not in due:
+        yield gathered.finding(
+            Rule.FACT_RECORDED_ONCE, f"{' and '.join(ends) or 'no end'} is recorded, of an order that is {gathered.state}"
+        )
+    elif missing := [name for _, names in gathered.missing_deliveries for name in names]:
         yield gathered.finding(Rule.FACT_RECORDED_ONCE, f"never published: {', '.join(missing)}")
 
 

@@ -90,6 +90,8 @@ def _record(saga: Saga, record: StepRecord, compensation_key: str, amount_minor:
     """Our ledger, the history and the incident learn of it in one commit."""
     engine.locking(Saga.objects.filter(pk=saga.pk)).get()
     _enter(saga, record, compensation_key, amount_minor)
+    given_back, attempt = {"amount_minor": amount_minor}, keys.attempt_of(compensation_key)
+    engine.step_compensated(saga, engine.Action(record, True), given_back, attempt=attempt)
     detail = {"reason": WHY} | ({"amount": money(amount_minor, saga.order.currency)} if amount_minor else {})
     columns = {"order_id": saga.order_id, "kind": EntryKind.OPERATOR, "name": record.name, "epoch": saga.epoch}
     HistoryRow.objects.create(**columns, code="undo_late_landing", actor=ACTOR, detail=detail)

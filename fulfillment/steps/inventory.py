@@ -2,7 +2,8 @@
 
 from fulfillment import stock
 from fulfillment.errors import Rejected
-from fulfillment.step import Compensation, Kind, Receipt, Step
+from fulfillment.step import Compensation, Kind, Receipt, Step, StepEvents
+from orders.events import InventoryFailed, InventoryReleased, InventoryReserved
 from orders.models import Order
 
 
@@ -10,6 +11,7 @@ class Inventory(Step):
     name = "inventory"
     kind = Kind.COMPENSABLE
     local = True
+    events = StepEvents(succeeded=InventoryReserved, failed=InventoryFailed, compensated=InventoryReleased)
 
     def execute(self, order: Order, key: str) -> Receipt:
         """Reserve all lines or none. Raises Rejected: too few pieces."""

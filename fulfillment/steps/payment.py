@@ -1,7 +1,8 @@
 """Payment: charge the customer; compensation refunds that charge."""
 
 from fulfillment.gateways import Charge, payments
-from fulfillment.step import Compensation, Kind, Receipt, Step
+from fulfillment.step import Compensation, Kind, Receipt, Step, StepEvents
+from orders.events import PaymentCompleted, PaymentFailed, PaymentRefunded, PaymentRefundRequested
 from orders.models import Order
 
 
@@ -10,6 +11,9 @@ class Payment(Step):
     kind = Kind.COMPENSABLE
     role = "payments"
     receipt_fields = ("charge_id", "amount_minor")
+    events = StepEvents(
+        succeeded=PaymentCompleted, failed=PaymentFailed, compensation_requested=PaymentRefundRequested, compensated=PaymentRefunded
+    )
 
     def asks_minor(self, order: Order) -> int:
         return order.total_minor

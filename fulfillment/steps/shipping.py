@@ -1,7 +1,8 @@
 """Shipping: book a parcel with the carrier; compensation cancels it. It is the pivot: once it is booked, the order only goes forward."""
 
 from fulfillment.gateways import carrier
-from fulfillment.step import Compensation, Kind, Receipt, Step
+from fulfillment.step import Compensation, Kind, Receipt, Step, StepEvents
+from orders.events import ShipmentCreated, ShipmentFailed
 from orders.models import Order
 
 
@@ -11,6 +12,7 @@ class Shipping(Step):
     role = "carrier"
     compensation_blocks = True  # never refund while the parcel may still leave
     receipt_fields = ("label_id",)
+    events = StepEvents(succeeded=ShipmentCreated, failed=ShipmentFailed)
 
     def execute(self, order: Order, key: str) -> Receipt:
         """Book a label for all lines. Raises Rejected, Unavailable, InDoubt: a label may exist."""

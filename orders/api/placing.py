@@ -246,6 +246,9 @@ def _create(
     order.client = client
     for line, pk in zip(lines, row[0], strict=True):
         line.pk, line.order = pk, order
+    read = OrderLine.objects.all()
+    read._result_cache = lines  # whoever opens its saga asks for them
+    order._prefetched_objects_cache = {"lines": read}  # type: ignore[attr-defined]
     return order, lines
 
 

@@ -24,11 +24,16 @@ def envelope(fact: Fact) -> dict[str, Any]:
         "subject": fact.order.number,
         "time": fact.at.isoformat().replace("+00:00", "Z"),
         "datacontenttype": "application/json",
-        "dataschema": f"urn:event:{fact.type}:{fact.version}",
+        "dataschema": data_schema(fact.type, fact.version),
         "correlationid": fact.correlation_id,
         "sequence": f"{fact.number:0{DIGITS}d}",
         "data": fact.payload,
     }
+
+
+def data_schema(type_: str, version: int) -> str:
+    """What names the schema of an event's data."""
+    return f"urn:event:{type_}:{version}"
 
 
 def as_json(fact: Fact) -> str:

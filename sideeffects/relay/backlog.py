@@ -4,14 +4,14 @@ from django.db import connection
 from django.db.models import Q
 
 from orders.clock import in_seconds
-from sideeffects.models import Delivery
+from sideeffects.models import IS_OWED, Delivery
 
-UNHEARD = """
-SELECT s.name, count(*), min(o.number) FROM orders_fact f JOIN orders_order o ON o.id = f.order_id
-JOIN sideeffects_subscriber s ON s.state = 'active' AND s.starts_at <= coalesce(f.number, s.starts_at)
-WHERE f.relayed_at IS NULL AND f.at <= shop_now() - %s * interval '1 second'
-    AND NOT EXISTS (SELECT FROM sideeffects_delivery d WHERE d.event_id = f.id AND d.subscriber = s.name)
-GROUP BY s.name
+UNHEARD = f"""
+SELECT subscriber.name, count(*), min(bought.number) FROM orders_fact fact JOIN orders_order bought ON bought.id = fact.order_id
+JOIN sideeffects_subscriber subscriber ON {IS_OWED}
+WHERE fact.relayed_at IS NULL AND fact.at <= shop_now() - %s * interval '1 second'
+    AND NOT EXISTS (SELECT FROM sideeffects_delivery d WHERE d.event_id = fact.id AND d.subscriber = subscriber.name)
+GROUP BY subscriber.name
 """
 
 

@@ -1,6 +1,8 @@
 """Registration: the table of subscribers follows what the code declares."""
 
-from collections.abc import Callable, Collection, Iterable, Sequence
+import functools
+import operator
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from django.conf import settings
@@ -18,8 +20,9 @@ from sideeffects.models import OPEN, Delivery, DeliveryState, Subscriber, Subscr
 from sideeffects.relay import aside
 
 
-def register(names: Collection[str], release: int) -> bool:
-    """Record who subscribes, as this code declares it. A new subscriber is not owed the facts that were numbered before.
+def register(wanted: Mapping[str, Collection[str]], release: int) -> bool:
+    """Record who subscribes to which types of events, as this code declares it. A new subscriber is not owed the facts that were numbered before, nor is one that
+    reacts to a new type the facts of this type.
 
     Older code changes nothing that newer code has recorded. The deliveries of a subscriber that has gone, or has come back, are written one page at a time.
     False: there are more, for the next round.
@@ -27,12 +30,14 @@ def register(names: Collection[str], release: int) -> bool:
     with transaction.atomic():
         may_be_lost()
         rows = {row.name: row for row in Subscriber.objects.select_for_update()}
-        for name in names:
+        for name, types in wanted.items():
             row = rows.get(name)
             if row is None:
-                Subscriber.objects.create(name=name, starts_at=facts.next_number(), release=release)
+                first = facts.next_number()
+                Subscriber.objects.create(name=name, starts_at=first, types=dict.fromkeys(sorted(types), first), release=release)
             elif row.release <= release:
-                _confirm(row, release)
+                _confirm(row, types, release)
+    names = list(wanted)
     rows |= {row.name: row for row in _unknown(names)}
     gone = [row for name, row in rows.items() if name not in names and row.release <= release and row.state == SubscriberState.ACTIVE]
     return all([_hand_back(names), *(_remove(row, release) for row in gone)])
@@ -50,12 +55,13 @@ def _unknown(names: Collection[str]) -> Iterable[Subscriber]:
         yield Subscriber.objects.get_or_create(name=name, defaults={"starts_at": facts.next_number(), "release": 0})[0]
 
 
-def _confirm(row: Subscriber, release: int) -> None:
+def _confirm(row: Subscriber, types: Collection[str], release: int) -> None:
     """A subscriber that has come back is owed what it was still owed when it went, and what comes from now on."""
     if row.state == SubscriberState.REMOVED:
         row.starts_at = facts.next_number()
-    if (row.state, row.release) != (SubscriberState.ACTIVE, release):
+    if (row.state, row.release, row.types.keys()) != (SubscriberState.ACTIVE, release, set(types)):
         row.state, row.release = SubscriberState.ACTIVE, release
+        row.types = {type_: row.types[type_] if type_ in row.types else facts.next_number() for type_ in sorted(types)}
         row.save()
 
 
@@ -75,7 +81,8 @@ def _remove(row: Subscriber, release: int) -> bool:
 
     The subscriber is removed when all of this is recorded. Until then it is owed every new fact, like any other.
     """
-    unheard = Fact.objects.filter(relayed_at__isnull=True, number__gte=row.starts_at).exclude(deliveries__subscriber=row.name)
+    of_its_types = functools.reduce(operator.or_, (Q(type=type_, number__gte=first) for type_, first in row.types.items()), Q(pk__in=[]))
+    unheard = Fact.objects.filter(of_its_types, relayed_at__isnull=True, number__gte=row.starts_at).exclude(deliveries__subscriber=row.name)
     still_open = Delivery.objects.filter(subscriber=row.name, state__in=OPEN)
     held: dict[str, Any] = {"code": "subscriber_removed", "wake_at": None, "launched_at": None, "claim": None}
     _page(unheard, aside.facts, lambda some: _hold_unheard(unheard.filter(pk__in=some), row.name, held))

@@ -17,7 +17,7 @@ from fulfillment.reconciliation.finding import Rule
 from fulfillment.recovery import VERBS
 from fulfillment.step import Step
 from orders.api.serializers import RequestedOrder
-from orders.events import Line, OrderFulfilled
+from orders.events import EVENTS, Line
 from orders.incidents import RUNBOOKS, IncidentKind
 from tests.engines import ROOT
 
@@ -188,7 +188,17 @@ def test_a_standard_term_leads_at_once_to_its_explanation(term: str) -> None:
 
 
 def test_every_field_of_an_event_is_explained() -> None:
-    fields = [field.name for event in (OrderFulfilled, Line) for field in dataclasses.fields(event)]
+    fields = {field.name for event in (*EVENTS, Line) for field in dataclasses.fields(event)}
 
-    assert missing([*fields, OrderFulfilled.type], "events.md") == []
-    assert f"version {OrderFulfilled.version}" in page("events.md")
+    assert missing(sorted(fields), "events.md") == []
+
+
+def test_every_event_is_listed_with_its_version_and_its_fields() -> None:
+    listed = page("events.md").partition("<!-- events -->")[2].partition("<!-- end of events -->")[0]
+    rows = []
+    for event in EVENTS:
+        named = ", ".join(f"`{field.name}`" for field in dataclasses.fields(event) if field.name != "number")
+        rows.append(f"| `{event.type}` | {event.version} | `{event.__name__}` | {named} |".replace("|  |", "| |"))
+
+    assert listed.strip().splitlines()[2:] == rows
+    assert missing([event.type for event in EVENTS], "events.md") == []

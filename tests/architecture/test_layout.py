@@ -16,7 +16,7 @@ from fulfillment import tasks
 from fulfillment.engine import Launch
 from fulfillment.errors import StepError
 from fulfillment.steps import STEPS
-from orders.events import order_fulfilled
+from orders.events import EVENTS, OrderFulfilled, order_fulfilled, signal_of
 from sideeffects import discovery
 from sideeffects import tasks as side_effects
 from tests import budgets
@@ -171,11 +171,15 @@ def test_nothing_runs_eagerly() -> None:
 
 
 def test_a_fact_has_one_sender_and_one_receiver() -> None:
-    senders = [name for name, text in code() if "order_fulfilled.send" in text and not name.startswith("tests/")]
+    """One function sends the signal of each event; ``order_fulfilled`` is one of them."""
+    sends = re.compile(r"(order_fulfilled|signal_of\(\w+\))\.send")
+    senders = [name for name, text in code() if sends.search(text) and not name.startswith("tests/")]
 
-    assert senders == ["fulfillment/engine/progress.py"]
+    assert senders == ["orders/facts.py"]
     assert isinstance(order_fulfilled, Signal)
+    assert signal_of(OrderFulfilled) is order_fulfilled
     assert len(order_fulfilled.receivers) == 1
+    assert all(len(signal_of(event).receivers) <= 1 for event in EVENTS)
 
 
 def test_the_errback_is_queued_not_run_inline() -> None:

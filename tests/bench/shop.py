@@ -26,7 +26,7 @@ PLAIN = "plain"  # the service beside it: its database, and its folder, in which
 SUBSCRIBERS = 4
 MOVING = f"""
 SELECT (SELECT count(*) FROM fulfillment_saga WHERE state IN ('running', 'compensating'))
-    + {SUBSCRIBERS} * (SELECT count(*) FROM orders_fact) - (SELECT count(*) FROM sideeffects_delivery WHERE state = 'delivered')
+    + {SUBSCRIBERS} * (SELECT count(*) FROM orders_fact WHERE type = 'order.fulfilled') - (SELECT count(*) FROM sideeffects_delivery WHERE state = 'delivered')
 """
 STILL_WITHIN_S = 300.0
 

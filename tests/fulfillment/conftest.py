@@ -14,7 +14,10 @@ from django.contrib.auth.models import User
 
 from fulfillment import engine
 from fulfillment.models import Saga, StockLevel
+from orders import facts
+from orders.events import Event
 from orders.models import Order, OrderLine
+from tests.event_schemas import faults
 
 TIME_SCALE = 0.05
 PROGRAM = (
@@ -87,6 +90,21 @@ class SandboxProcess:
     def ledger(self, order: str) -> list[dict[str, Any]]:
         listed: list[dict[str, Any]] = self.client.get("/ledger", params={"order": order}).json()
         return listed
+
+
+@pytest.fixture(autouse=True)
+def every_event_is_as_its_schema_says(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Whatever a test makes true."""
+    wrong: list[str] = []
+    announce = facts.announce
+
+    def checked(event: Event) -> None:
+        wrong.extend(faults(event.type, event.to_json()))
+        announce(event)
+
+    monkeypatch.setattr(facts, "announce", checked)
+    yield
+    assert wrong == []
 
 
 @pytest.fixture

@@ -22,7 +22,7 @@ TABLES = {
     "fulfillment_reservation": "sku",
     "fulfillment_stocklevel": "sku",
     "orders_timelineentry": "id",
-    "orders_fact": "at",
+    "orders_fact": "id",
 }
 RECEIPTS: dict[str, dict[str, Any]] = {
     "payment": {"charge_id": "ch_1", "amount_minor": 100, "currency": "EUR"},

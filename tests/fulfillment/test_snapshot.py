@@ -45,7 +45,7 @@ SELECT gen_random_uuid(), id, 'order.fulfilled', 1, 'c', '{}', placed_at FROM or
 """
 HEARD = """
 INSERT INTO sideeffects_delivery (event_id, subscriber, state, tries, relaunches, error_code, error_message)
-SELECT f.id, s.name, 'delivered', 1, 0, '', '' FROM orders_fact f, sideeffects_subscriber s WHERE f.at >= %(at)s
+SELECT f.id, s.name, 'delivered', 1, 0, '', '' FROM orders_fact f, sideeffects_subscriber s WHERE f.at >= %(at)s AND f.type = 'order.fulfilled'
 """
 WAITS = [timedelta(seconds=seconds) for seconds in (30, 10, 10, 30, 10)]  # lease, patience, …: what the steps of an order write
 
@@ -129,7 +129,7 @@ def test_the_queues_are_read_as_fast_while_somebody_holds_a_snapshot(
     order: Order, saga: int, held_snapshot: None, show_figure: Callable[[str], None]
 ) -> None:
     """A hundred thousand orders are written meanwhile, and nothing of that can be cleared away."""
-    relay.register(discovery.names(), 1)
+    relay.register(discovery.types(), 1)
     Saga.objects.filter(pk=saga).update(launched_at=BEGAN_AT)
     loops, replay = Loops(), Replay()
     the_time_is(BEGAN_AT)

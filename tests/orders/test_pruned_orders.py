@@ -5,9 +5,9 @@ from typing import Any
 
 from django.core.management import call_command
 
-from fulfillment.clock import shop_now
+from fulfillment.clock import ShopNow, shop_now
 from fulfillment.models import Saga, SagaState
-from orders.models import Order, Status
+from orders.models import Fact, Order, Status
 from tests.orders.conftest import Client
 
 
@@ -17,6 +17,7 @@ def test_a_request_that_comes_again_after_years_finds_its_order(client: Client, 
     for status in (Status.PROCESSING, Status.FULFILLED):
         Order.objects.update(status=status)
     Saga.objects.update(state=SagaState.COMPLETED, wake_at=None, closed_at=shop_now() - timedelta(days=800))
+    Fact.objects.update(relayed_at=ShopNow())
     call_command("prune", "--only", "history")
     assert Saga.objects.get().history_pruned_at
 

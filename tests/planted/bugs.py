@@ -113,8 +113,8 @@ BUGS = (
         name="numbers are given in the order of the facts' ids",
         blindness=PAGES,
         file="orders/facts.py",
-        search='.order_by("at", "id").only("id", "at")',
-        replace='.order_by("id").only("id", "at")',
+        search='.order_by("at", "id").only("id", "at", "type")',
+        replace='.order_by("id").only("id", "at", "type")',
     ),
     # --- two connections at once ---
     Bug(
@@ -187,10 +187,10 @@ BUGS = (
         name="the fact is published to subscribers before it is recorded",
         is_later=True,
         blindness=BOUNDARIES,
-        file="fulfillment/engine/progress.py",
-        search="    facts.record(fact, order.pk, order.correlation_id)\n    announce(fact)\n",
-        replace="    from django.db import transaction\n\n    announce(fact)\n"
-        "    transaction.on_commit(lambda: facts.record(fact, order.pk, order.correlation_id))\n",
+        file="fulfillment/engine/public_events.py",
+        search="        facts.record(event, order.pk, order.correlation_id)\n        facts.announce(event)\n",
+        replace="        from django.db import transaction\n\n        facts.announce(event)\n"
+        "        transaction.on_commit(lambda: facts.record(event, order.pk, order.correlation_id))\n",
     ),
     Bug(
         name="a saga leaves the quarantine before the inspection that may fail",
@@ -223,7 +223,7 @@ BUGS = (
         is_later=True,
         blindness=AT_ONCE,
         file="sideeffects/deliveries.py",
-        search="        if is_being_delivered(delivery.fact_id, delivery.subscriber):\n            return False\n",
+        search="    if is_being_delivered(delivery.fact_id, delivery.subscriber):\n        return None\n",
         replace="",
     ),
     Bug(

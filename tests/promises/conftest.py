@@ -12,6 +12,7 @@ import pytest
 import redis
 
 from orders.management.placing_client import FINAL
+from tests.event_schemas import faults
 from tests.proofs.black_box.orders import body
 from tests.proofs.black_box.shop import Shop as BlackBoxShop
 from tests.proofs.black_box.stack import RunningStack
@@ -95,7 +96,7 @@ class Shop(BlackBoxShop):
 def shop(stack: RunningStack) -> Iterator[Shop]:
     """After every file of promises that uses it: the journal, the stock and the provider's ledger agree, as ``manage.py reconcile`` sees them.
 
-    And no worker has refused a message that the shop itself has published.
+    No worker has refused a message that the shop itself has published. And each public event is as its schema says.
     """
     shop = Shop(stack)
     before = set(shop.refused())
@@ -103,3 +104,5 @@ def shop(stack: RunningStack) -> Iterator[Shop]:
     assert [line for line in shop.refused() if line not in before] == []
     run = shop.manage("reconcile")
     assert run.returncode == 0, run.stdout + run.stderr
+    recorded = shop.sql("SELECT type, payload FROM orders_fact")
+    assert [fault for type_, payload in recorded for fault in faults(type_, payload)] == []

@@ -97,7 +97,7 @@ def not_begun(order: Order) -> None:
 
 
 def not_delivered(order: Order, state: str = DeliveryState.DEAD) -> None:
-    Delivery.objects.create(fact=order.facts.get(), subscriber="email", state=state, wake_at=shop_now())
+    Delivery.objects.create(fact=order.facts.get(type="order.fulfilled"), subscriber="email", state=state, wake_at=shop_now())
 
 
 def held(order: Order) -> None:

@@ -33,7 +33,7 @@ def with_rows_in_every_table(order: Order) -> None:
     Reservation.objects.create(order_number=order.number, sku="MUG", quantity=1, state=Reservation.State.RELEASED)
     fact = OrderFulfilled(number=order.number, currency="EUR", total_minor=1, tracking="", fulfilled_on="2026-01-01", lines=())
     facts.record(fact, order.pk, "c")
-    Fact.objects.update(number=1, relayed_at=ShopNow())
+    Fact.objects.filter(pk=fact.fact_id).update(number=facts.next_number(), relayed_at=ShopNow())
     Delivery.objects.create(fact_id=fact.fact_id, subscriber="analytics", state=DeliveryState.DELIVERED)
 
 

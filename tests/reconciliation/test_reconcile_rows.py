@@ -30,7 +30,7 @@ def test_a_compensation_that_has_never_ended_is_found(shop: Shop, failed: Order)
 def test_a_subscriber_that_never_got_the_fact_is_found(shop: Shop) -> None:
     shop.place("ORD-1")
     shop.place("ORD-2")
-    relay.register(discovery.names(), release=1)
+    relay.register(discovery.types(), release=1)
     relay.owe(ALL_LOST)
     assert shop.found() == []
     lost = discovery.names()[0]
@@ -41,7 +41,7 @@ def test_a_subscriber_that_never_got_the_fact_is_found(shop: Shop) -> None:
 
 
 def test_what_the_relay_has_not_come_to_yet_is_not_called_wrong(shop: Shop, fulfilled: Order) -> None:
-    relay.register(discovery.names(), release=1)
+    relay.register(discovery.types(), release=1)
     relay.owe(None)
 
     assert shop.found() == []

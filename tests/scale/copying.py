@@ -19,7 +19,7 @@ WHERE attrelid = %s::regclass AND attnum > 0 AND NOT attisdropped AND attgenerat
 """
 TEMPLATES = """
 SELECT o.id, o.number, s.id, f.id, o.placed_at FROM orders_order o JOIN fulfillment_saga s ON s.order_id = o.id
-LEFT JOIN orders_fact f ON f.order_id = o.id WHERE o.number = ANY(%s) ORDER BY array_position(%s, o.number::text)
+LEFT JOIN orders_fact f ON f.order_id = o.id AND f.type = 'order.fulfilled' WHERE o.number = ANY(%s) ORDER BY array_position(%s, o.number::text)
 """
 # Of old orders only the end of each story: twenty lines of history for each would be most of the database, and nothing reads them.
 LAST_OF_EACH = "AND t.id = ANY(SELECT max(id) FROM orders_history WHERE order_id = t.order_id GROUP BY kind, name)"
@@ -93,14 +93,15 @@ SUBSCRIBER_TABLES = (
     "TRUNCATE sideeffects_analytics_dailyrevenue, sideeffects_analytics_dailyunits, sideeffects_loyalty_pointsentry, sideeffects_loyalty_balance, "
     "sideeffects_recommendations_copurchase",
     """INSERT INTO sideeffects_analytics_dailyrevenue (day, currency, orders, revenue_minor) SELECT (payload->>'fulfilled_on')::date, payload->>'currency',
-    count(*), sum((payload->>'total_minor')::bigint) FROM orders_fact GROUP BY 1, 2""",
+    count(*), sum((payload->>'total_minor')::bigint) FROM orders_fact WHERE type = 'order.fulfilled' GROUP BY 1, 2""",
     """INSERT INTO sideeffects_analytics_dailyunits (day, sku, units) SELECT (payload->>'fulfilled_on')::date, line->>'sku', sum((line->>'quantity')::bigint)
-    FROM orders_fact, jsonb_array_elements(payload->'lines') AS line GROUP BY 1, 2""",
+    FROM orders_fact, jsonb_array_elements(payload->'lines') AS line WHERE type = 'order.fulfilled' GROUP BY 1, 2""",
     f"""INSERT INTO sideeffects_loyalty_pointsentry (account, order_number, points, at) SELECT encode(sha256(lower(o.customer_email)::bytea), 'hex'), o.number,
-    {whole_units_sql("(payload->>'total_minor')::bigint", "payload->>'currency'")}, f.at FROM orders_fact f JOIN orders_order o ON o.id = f.order_id""",
+    {whole_units_sql("(payload->>'total_minor')::bigint", "payload->>'currency'")}, f.at FROM orders_fact f JOIN orders_order o ON o.id = f.order_id
+    WHERE f.type = 'order.fulfilled'""",
     "INSERT INTO sideeffects_loyalty_balance (account, points) SELECT account, sum(points) FROM sideeffects_loyalty_pointsentry GROUP BY 1",
     """INSERT INTO sideeffects_recommendations_copurchase (sku, other, orders) SELECT a.sku, b.sku, count(*)
-    FROM (SELECT order_id, line->>'sku' AS sku FROM orders_fact, jsonb_array_elements(payload->'lines') AS line) a
+    FROM (SELECT order_id, line->>'sku' AS sku FROM orders_fact, jsonb_array_elements(payload->'lines') AS line WHERE type = 'order.fulfilled') a
     JOIN orders_orderline b ON b.order_id = a.order_id AND b.sku <> a.sku GROUP BY 1, 2""",
 )
 # Pieces that have left were received before.

@@ -35,7 +35,7 @@ def real_orders(folder: Path) -> list[tuple[str, int]]:
     call_command("migrate", verbosity=0)
     with transaction.atomic():
         stock_the_shop()
-    relay.register(discovery.names(), release=1)
+    relay.register(discovery.types(), release=1)
     provider = SandboxProcess(folder / "sandbox.sqlite3")
     settings.SANDBOX_URL = provider.url
     try:

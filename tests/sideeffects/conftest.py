@@ -43,6 +43,11 @@ class Owed:
 RecordFact = Callable[..., Owed]
 
 
+def wanting(*names: str) -> dict[str, set[str]]:
+    """Subscribers that react to fulfilled orders, as they are registered."""
+    return {name: {OrderFulfilled.type} for name in names}
+
+
 @pytest.fixture
 def record_fact(db: None) -> RecordFact:
     """Record the fact of a fulfilled order, as the core does it, for one subscriber."""
@@ -67,7 +72,7 @@ def record_fact(db: None) -> RecordFact:
             number=number, currency=currency, total_minor=total_minor, tracking="TR-1", fulfilled_on="2026-11-24", lines=lines
         )
         facts.record(fact, order.pk, "c")
-        Subscriber.objects.get_or_create(name=subscriber, defaults={"starts_at": 1, "release": 0})
+        Subscriber.objects.get_or_create(name=subscriber, defaults={"starts_at": 1, "types": {fact.type: 0}, "release": 0})
         return Owed(Fact.objects.get(pk=fact.fact_id), subscriber)
 
     return record

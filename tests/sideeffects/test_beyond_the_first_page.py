@@ -17,7 +17,7 @@ from sideeffects.tasks import Message
 from tests.actors import AMARA
 from tests.holding import held, outside
 from tests.shop_clock import ShopClock
-from tests.sideeffects.conftest import ALL_LOST, NONE_LOST, RecordFact
+from tests.sideeffects.conftest import ALL_LOST, NONE_LOST, RecordFact, wanting
 
 PAGE = 10  # small, so that a test has many
 MANY = 2 * PAGE + 3
@@ -264,20 +264,20 @@ def test_a_decision_by_a_person_reaches_every_batch(facts: list[Fact], monkeypat
 def test_whoever_goes_or_comes_back_with_a_long_queue_is_written_down_a_page_a_round(record_fact: RecordFact) -> None:
     """A relay that stands in one transaction for minutes delivers nothing to anybody, is taken for dead, and begins again."""
     one = record_fact("email").fact
-    relay.register(["email", "loyalty"], 1)
+    relay.register(wanting("email", "loyalty"), 1)
     relay.owe(NONE_LOST)
     copy_facts(one, 2 * PAGE)
     waiting = [fact for fact in Fact.objects.all() if fact != one]
     Delivery.objects.bulk_create(Delivery(fact=fact, subscriber="email", wake_at=LONG_AGO) for fact in waiting[: PAGE + 5])
 
-    assert (relay.register(["loyalty"], 2), held_of("email")) == (False, 6 + PAGE)  # six that had no row yet, and a page
+    assert (relay.register(wanting("loyalty"), 2), held_of("email")) == (False, 6 + PAGE)  # six that had no row yet, and a page
     assert Subscriber.objects.get(name="email").state == "active"
-    assert (relay.register(["loyalty"], 2), held_of("email")) == (True, 2 * PAGE + 1)
+    assert (relay.register(wanting("loyalty"), 2), held_of("email")) == (True, 2 * PAGE + 1)
     assert Subscriber.objects.get(name="email").state == "removed"
 
-    assert (relay.register(["email", "loyalty"], 3), held_of("email")) == (False, PAGE + 1)
-    assert (relay.register(["email", "loyalty"], 3), held_of("email")) == (False, 1)
-    assert (relay.register(["email", "loyalty"], 3), held_of("email")) == (True, 0)
+    assert (relay.register(wanting("email", "loyalty"), 3), held_of("email")) == (False, PAGE + 1)
+    assert (relay.register(wanting("email", "loyalty"), 3), held_of("email")) == (False, 1)
+    assert (relay.register(wanting("email", "loyalty"), 3), held_of("email")) == (True, 0)
     assert Delivery.objects.filter(subscriber="email", state="pending").count() == 2 * PAGE + 1
 
 

@@ -12,7 +12,7 @@ from sideeffects import incidents, relay
 from sideeffects.models import Delivery
 from tests.conftest import SignIn
 from tests.shop_clock import LIMITS_S, ShopClock
-from tests.sideeffects.conftest import ALL_LOST, Owed, RecordFact
+from tests.sideeffects.conftest import ALL_LOST, Owed, RecordFact, wanting
 
 DECIDES = {"reason": "the mail server is back"}
 
@@ -61,7 +61,7 @@ def test_dead_letters_of_one_cause_are_one_incident_that_counts_them(record_fact
 def test_what_is_held_for_a_removed_subscriber_is_reported(record_fact: RecordFact) -> None:
     record_fact("survey")
     relay.owe(ALL_LOST)
-    relay.register([], release=1)
+    relay.register(wanting(), release=1)
 
     incidents.refresh()
 
@@ -70,16 +70,16 @@ def test_what_is_held_for_a_removed_subscriber_is_reported(record_fact: RecordFa
 
 def test_a_name_that_stands_on_deliveries_alone_is_reported_and_decided_about(record_fact: RecordFact, clock: ShopClock) -> None:
     """A deploy renamed a subscriber that had never been written down: what it was owed does not wait for ever in silence."""
-    relay.register(["email"], release=7)
+    relay.register(wanting("email"), release=7)
     owed = record_fact("email")
     Delivery.objects.create(fact=owed.fact, subscriber="survey", wake_at=shop_now())
     clock.passes(LIMITS_S["UNKNOWN_STEP_AFTER_S"])
-    relay.register(["email"], release=7)
+    relay.register(wanting("email"), release=7)
     incidents.refresh()
     assert opened() == [], "a newer release may just be coming"
     clock.passes(1)
 
-    relay.register(["email"], release=7)
+    relay.register(wanting("email"), release=7)
     incidents.refresh()
     assert opened() == [("survey", "subscriber_removed", "open", "no code knows this subscriber any more; held for it: 1")]
 

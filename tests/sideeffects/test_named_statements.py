@@ -148,7 +148,7 @@ def statements_of(work: Callable[[], Any]) -> int:
 
 def test_the_relay_takes_no_statement_for_each_delivery(record_fact: RecordFact) -> None:
     """Neither where it is owed, nor where it is published, nor where the broker did not take it."""
-    relay.register(discovery.names(), 1)
+    relay.register(discovery.types(), 1)
     taken: list[Message] = []
     counts = []
     for numbers in (["ORD-1"], ["ORD-2", "ORD-3", "ORD-4"]):

@@ -16,7 +16,7 @@ from sideeffects import deliveries, discovery, relay, tasks
 from sideeffects.deliveries import Failure
 from sideeffects.models import Delivery
 from sideeffects.tasks import Message
-from tests.sideeffects.conftest import ALL_LOST, NONE_LOST, RecordFact
+from tests.sideeffects.conftest import ALL_LOST, NONE_LOST, RecordFact, wanting
 
 LONG_AGO = "2020-01-01T00:00Z"
 
@@ -39,7 +39,7 @@ def make_due() -> None:
 def test_a_fact_is_owed_to_all_that_start_at_or_before_it_whoever_has_published_what(record_fact: RecordFact) -> None:
     """An older worker that knew of one subscriber only has forgotten nobody."""
     owed = record_fact("email")
-    relay.register(["email", "loyalty"], release=1)
+    relay.register(wanting("email", "loyalty"), release=1)
     owed.run()
 
     relay.owe(ALL_LOST)
@@ -51,7 +51,7 @@ def test_a_fact_is_owed_to_all_that_start_at_or_before_it_whoever_has_published_
 def test_a_new_subscriber_is_not_owed_what_was_numbered_before(record_fact: RecordFact) -> None:
     record_fact("email")
     relay.owe(ALL_LOST)
-    relay.register(["email", "survey"], release=1)
+    relay.register(wanting("email", "survey"), release=1)
     record_fact("email", "ORD-2")
 
     relay.owe(ALL_LOST)

@@ -19,7 +19,7 @@ from sideeffects.tasks import Message
 from tests.actors import AMARA, BELA
 from tests.holding import held, outside
 from tests.proofs.black_box.waiting import wait_for
-from tests.sideeffects.conftest import ALL_LOST, NONE_LOST, Owed, RecordFact
+from tests.sideeffects.conftest import ALL_LOST, NONE_LOST, Owed, RecordFact, wanting
 from tests.sides import Side, at_once
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -268,7 +268,7 @@ def test_two_who_start_at_once_subscribe_once_and_are_owed_from_one_number_on(re
     record_fact("email")
     relay.owe(NONE_LOST)
 
-    at_once(lambda: relay.register(["email"], 1), "FOR UPDATE", lambda: relay.register(["email"], 2), must_wait=True)
+    at_once(lambda: relay.register(wanting("email"), 1), "FOR UPDATE", lambda: relay.register(wanting("email"), 2), must_wait=True)
 
     assert list(Subscriber.objects.values_list("name", "starts_at", "release", "state")) == [("email", 1, 2, "active")]
 

@@ -42,7 +42,7 @@ class Relay(Loop):
         self.marks = relay.Marks()
 
     def _round(self) -> int:
-        if time.monotonic() - self.registered_at >= REGISTER_EVERY_S and relay.register(discovery.names(), RELEASE):
+        if time.monotonic() - self.registered_at >= REGISTER_EVERY_S and relay.register(discovery.types(), RELEASE):
             self.registered_at = time.monotonic()
         launched = 0
         if not self.is_quiet(relay.anything_due(self.marks)):

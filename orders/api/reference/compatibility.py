@@ -28,6 +28,12 @@ def breaks(before: dict[str, Any], after: dict[str, Any]) -> Iterator[str]:
                 yield from _Comparison(before, after).of_operation(where, operation, now)
 
 
+def breaks_of_event(before: Schema, after: Schema) -> Iterator[str]:
+    """Of the schemas of one event: each a sentence that begins with the field. Its old readers read new payloads, and its new readers read recorded ones."""
+    for side in (ANSWER, REQUEST):
+        yield from _Comparison(before, after)._of_schema("payload", before, after, side)
+
+
 class _Comparison:
     """Of two documents, whose schemas refer to others by name. ``_seen``: a schema may hold itself."""
 

@@ -26,7 +26,7 @@ NEWEST = 20  # templates: the newest orders that were fulfilled, and of which th
 AN_ORDER_WITHIN_S = 0.5
 NUMBER = 0  # of its place: there is no other
 LIKE = """
-SELECT o.number FROM orders_order o JOIN orders_fact f ON f.order_id = o.id
+SELECT o.number FROM orders_order o JOIN orders_fact f ON f.order_id = o.id AND f.type = 'order.fulfilled'
 WHERE o.idempotency_key LIKE 'order-%%' AND o.status = 'fulfilled' AND f.relayed_at IS NOT NULL ORDER BY o.id DESC LIMIT %s
 """
 WORKER = "config.celery_worker"

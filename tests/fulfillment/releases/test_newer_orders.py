@@ -12,7 +12,7 @@ from orders.models import Incident, Order
 from tests.actors import AMARA
 from tests.fulfillment.conftest import now_due
 from tests.fulfillment.driving import paid
-from tests.fulfillment.releases.conftest import long_ago, seen
+from tests.fulfillment.releases.conftest import NEWER, long_ago, seen
 
 
 def test_an_old_worker_runs_what_it_knows_and_schedules_what_it_does_not(newer: int) -> None:
@@ -78,7 +78,7 @@ def test_a_deploy_that_was_taken_back_notifies_a_person_about_the_step_that_is_g
 
     assert (seen(newer).state, Incident.objects.get().kind) == ("needs_attention", "unknown_step")
     sentence = explain(order).sentence
-    assert "No process has served the step 'gift_wrap' for 1 min, as the plan of this order (release 2) needs it" in sentence
+    assert f"No process has served the step 'gift_wrap' for 1 min, as the plan of this order (release {NEWER}) needs it" in sentence
     assert "start_undo" in [choice.verb for choice in explain(order).choices]
 
 

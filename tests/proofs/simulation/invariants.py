@@ -11,6 +11,7 @@ from tests.proofs.simulation.oddities import HOME
 from tests.proofs.simulation.provider import Provider
 
 TOTAL_MINOR = 100  # of every order
+ONCE = ("order.created", "payment.failed", "inventory.failed", "shipment.failed", "order.fulfilled", "order.failed", "order.cancelled")
 FAILED = ("payment_failed", "inventory_failed", "shipping_failed", "failed", "cancelled")
 
 
@@ -29,8 +30,9 @@ def always(seen: Seen, provider: Provider) -> str:
     for effect in provider.effects:
         if effect.given_back > effect.amount:
             return f"{effect.given_back} of {effect.amount} was given back ({effect.what})"
-    if seen.events > 1:
-        return "order.fulfilled was recorded twice"
+    for type_ in ONCE:
+        if seen.told(type_) > 1:
+            return f"{type_} was recorded twice"
     if seen.state == SagaState.COMPENSATED and any(
         record["state"] not in ("compensated", "compensated_by_hand", "not_needed") for record in seen.records
     ):
@@ -70,17 +72,40 @@ def _differs(seen: Seen, provider: Provider, charged: int, labels: int, *, due: 
         return f"{seen.state}, and the customer has paid {taken}"
     if seen.captured_minor != TOTAL_MINOR * due:
         return f"{seen.state}, and our ledger says that {seen.captured_minor} is captured"
-    if seen.events != events:
-        return f"{seen.state}, but order.fulfilled was recorded {seen.events} times"
+    if seen.told("order.fulfilled") != events:
+        return f"{seen.state}, but order.fulfilled was recorded {seen.told('order.fulfilled')} times"
+    if wrong := _told_wrongly(seen):
+        return wrong
     if set(filter(None, seen.reservations.split(","))) - {reservations} or (due and not seen.reservations):
         return f"{seen.state}, but reservations are {seen.reservations or 'missing'}"
     return ""
 
 
+def _told_wrongly(seen: Seen) -> str:
+    """What the public events say of an order that has ended, and is not so."""
+    ends = [type_ for type_, _ in seen.facts if type_ in ("order.fulfilled", "order.failed", "order.cancelled")]
+    due = (
+        "order.fulfilled"
+        if seen.state == SagaState.COMPLETED
+        else "order.cancelled"
+        if seen.saga["failure"] == "cancelled"
+        else "order.failed"
+    )
+    if ends != [due]:
+        return f"{seen.state}, and the world is told {' and '.join(ends) or 'nothing'}, not {due}"
+    if seen.told("order.created") != 1:
+        return "nobody was told of the order"
+    told = sum(fact["amount_minor"] for type_, fact in seen.facts if type_ == "payment.refunded" and fact["currency"] == HOME)
+    entered = sum(entry["amount_minor"] for entry in seen.ledger if entry["operation"] == "refunded")
+    if told != entered:
+        return f"{seen.state}, the world is told of {told} given back, and our ledger has {entered}"
+    return ""
+
+
 def _closed(seen: Seen, provider: Provider, labels: int) -> str:
     """Closed by a person as it was: its money is given back or written off, and its stock has left with the parcel or is back. What came later is an incident."""
-    if seen.events:
-        return "closed, and recorded as fulfilled"
+    if wrong := _told_wrongly(seen):
+        return wrong
     if seen.captured_minor:
         return f"closed, and our ledger says that {seen.captured_minor} is neither given back nor written off"
     has_left = any((record["name"], record["state"]) == ("shipping", "compensation_failed") for record in seen.records)

@@ -14,7 +14,7 @@ from orders.models import Status
 READ = """
 SELECT to_jsonb(s)::text, (SELECT jsonb_agg(to_jsonb(r) ORDER BY r.position)::text FROM fulfillment_steprecord r WHERE r.saga_id = s.id), o.status,
     (SELECT coalesce(max(t.id), 0) FROM orders_history t WHERE t.order_id = o.id),
-    (SELECT count(*) FROM orders_fact e WHERE e.order_id = o.id),
+    (SELECT jsonb_agg(jsonb_build_array(e.type, e.payload) ORDER BY e.at, e.id)::text FROM orders_fact e WHERE e.order_id = o.id),
     (SELECT coalesce(string_agg(v.state, ','), '') FROM fulfillment_reservation v WHERE v.order_number = o.number),
     (SELECT count(*) FROM orders_incident i WHERE i.order_id = o.id AND i.state <> 'resolved'),
     extract(epoch FROM CASE WHEN s.wake_at < '9000-01-01' THEN s.wake_at END)::float,
@@ -33,6 +33,7 @@ FROM fulfillment_saga s JOIN orders_order o ON o.id = s.order_id WHERE s.id = %s
 class Seen:
     """The rows of one order, as committed, and the circuits. ``wake_at``: seconds since the epoch of time; None: it wakes up nobody.
 
+    ``facts``: type and payload of each public event.
     ``reserved``, ``stock``, ``ledger``: the order's reservations, the levels of its SKUs, and its entries in our ledger; ``reservations``: the states of the first.
     ``captured_minor``: what our ledger says remains captured. ``written_off_minor``: what a person has decided to keep.
     """
@@ -41,7 +42,7 @@ class Seen:
     records: list[dict[str, Any]]
     status: str
     last_entry: int
-    events: int
+    facts: list[tuple[str, dict[str, Any]]]
     reservations: str
     incidents: int
     wake_at: float | None
@@ -56,6 +57,10 @@ class Seen:
     def state(self) -> str:
         return str(self.saga["state"])
 
+    def told(self, *types: str) -> int:
+        """How many public events of these types are recorded."""
+        return sum(type_ in types for type_, _ in self.facts)
+
     def projection(self) -> tuple[Any, ...]:
         """(saga state, epoch, cancel recorded, going backward, ((step state, doubt), …)): what tests/proofs/model replays."""
         steps = tuple((record["state"], record["doubt"]) for record in self.records)
@@ -66,7 +71,7 @@ def read(saga_id: int) -> Seen:
     with connection.cursor() as cursor:
         cursor.execute(READ, [saga_id])
         row: list[Any] = list(cursor.fetchone())
-    for at in (0, 1, -4, -3, -2, -1):
+    for at in (0, 1, 4, -4, -3, -2, -1):
         row[at] = json.loads(row[at] or "[]")
     return Seen(*row)
 

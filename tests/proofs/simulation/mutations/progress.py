@@ -9,7 +9,7 @@ from django.db import transaction
 
 from fulfillment.clock import ShopNow
 from fulfillment.crashpoints import crash_point
-from fulfillment.engine import circuit_probes, compensation, journal, progress, tries
+from fulfillment.engine import circuit_probes, compensation, journal, progress, public_events, tries
 from fulfillment.models import Saga
 from orders.durability import may_be_lost
 from tests.proofs.simulation.mutations.replacement import edited, replacing, without_the_hot_path
@@ -64,7 +64,7 @@ def compensation_blocks_ignored() -> contextlib.AbstractContextManager[None]:
 
 def event_in_its_own_commit() -> contextlib.AbstractContextManager[None]:
     """The fact is recorded after the order is fulfilled, not with it."""
-    record = vars(progress)["facts"].record
+    facts = vars(public_events)["facts"]
 
     def later(*fact: Any) -> None:
         transaction.on_commit(lambda: _record(*fact))
@@ -72,11 +72,11 @@ def event_in_its_own_commit() -> contextlib.AbstractContextManager[None]:
     def _record(*fact: Any) -> None:
         crash_point("after_outcome_commit")
         with transaction.atomic():
-            record(*fact)
+            facts.record(*fact)
 
     @contextlib.contextmanager
     def both() -> Iterator[None]:
-        with replacing(progress, facts=SimpleNamespace(record=later)), without_the_hot_path():
+        with replacing(public_events, facts=SimpleNamespace(record=later, announce=facts.announce)), without_the_hot_path():
             yield
 
     return both()

@@ -31,7 +31,7 @@ WITH copies AS (
 INSERT INTO orders_fact (id, order_id, type, version, correlation_id, payload, at)
     SELECT gen_random_uuid(), copies.id, f.type, f.version, f.correlation_id, f.payload || jsonb_build_object('number', copies.number),
         shop_now() - interval '1 hour'
-    FROM copies, orders_fact f JOIN orders_order o ON o.id = f.order_id WHERE o.number = %(like)s
+    FROM copies, orders_fact f JOIN orders_order o ON o.id = f.order_id WHERE o.number = %(like)s AND f.type = 'order.fulfilled'
 """
 DELIVERIES = """
 SELECT count(*) FROM sideeffects_delivery d JOIN orders_fact f ON f.id = d.event_id JOIN orders_order o ON o.id = f.order_id

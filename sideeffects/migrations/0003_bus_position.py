@@ -7,7 +7,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('sideeffects', '0001_initial'),
+        ('sideeffects', '0002_subscriber_types'),
     ]
 
     operations = [

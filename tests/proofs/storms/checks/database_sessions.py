@@ -62,7 +62,7 @@ def _too_many(storm: Storm) -> list[str]:
 
 
 def _allowed(storm: Storm) -> Counter[str]:
-    """By the name that a session gives itself, whatever its release: as many as each process that lives may have, and for one that serves requests as many as it has threads."""
+    """By the name that a session gives itself, whatever its release: of each process that lives. One that serves requests may have as many as it has threads."""
     allowed = Counter({"shop-command": OF_COMMANDS})
     for role, pids in storm.stack.info["processes"].items():
         for pid in pids:

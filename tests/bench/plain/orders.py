@@ -8,7 +8,9 @@ from rest_framework import generics, serializers
 
 from fulfillment.clock import in_seconds
 from fulfillment.models import Saga, StepRecord
+from orders import facts
 from orders.clock import ShopNow
+from orders.events import OrderCreated, lines_of
 from orders.models import Order, OrderLine, Product
 from orders.timeline import HistoryRow, RowKind
 
@@ -64,6 +66,8 @@ def _create_journal(order: Order) -> None:
         for position, step in enumerate(STEPS)
     )
     HistoryRow.objects.create(order=order, kind=RowKind.OPENED, name=STEPS[0], epoch=1)
+    created = OrderCreated(number=order.number, currency=order.currency, total_minor=order.total_minor, lines=lines_of(order.lines.all()))
+    facts.record(created, order.pk, order.correlation_id)
 
 
 def _next_number() -> int:

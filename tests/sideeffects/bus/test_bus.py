@@ -20,6 +20,8 @@ from tests.config.bare import Broker, RabbitBroker
 from tests.proofs.black_box.waiting import wait_for
 from tests.sideeffects.bus.conftest import NumberedFacts
 
+pytestmark = pytest.mark.processes
+
 QUIET = 3  # times in which nothing comes
 
 

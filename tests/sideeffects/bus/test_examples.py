@@ -21,6 +21,8 @@ from tests.proofs.black_box.waiting import wait_for
 from tests.sideeffects.bus.conftest import NumberedFacts
 from tests.sideeffects.bus.test_bus import always
 
+pytestmark = pytest.mark.processes
+
 EXAMPLES = ROOT / "docs" / "examples" / "bus"
 AMQPLIB = "amqplib@2.3.1"
 

@@ -28,6 +28,7 @@ def test_the_description_is_as_the_code_has_it() -> None:
     assert (ROOT / "docs" / "asyncapi.json").read_text() == reference.document()
 
 
+@pytest.mark.processes
 def test_it_is_an_asyncapi_document(described: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> None:
     """By the schema of the specification itself."""
     folder = tmp_path_factory.mktemp("asyncapi")

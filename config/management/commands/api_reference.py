@@ -1,13 +1,13 @@
 """``manage.py api_reference``: writes what the reference of the API is made of, or compares it with that of an earlier commit."""
 
 import json
-import subprocess
 from argparse import ArgumentParser
 from typing import Any
 
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 
+from config.management import earlier_commit
 from orders.api.reference.compatibility import breaks
 from orders.api.reference.document import made_from_the_code
 from orders.api.reference.problem_table import with_tables
@@ -51,10 +51,7 @@ class Command(BaseCommand):
 
     def _reference_at(self, commit: str) -> dict[str, Any] | None:
         """Raises CommandError: there is no such commit, as in a clone without its history."""
-        if self._git("cat-file", "-e", f"{commit}^{{commit}}").returncode:
+        if not earlier_commit.is_here(commit):
             raise CommandError(f"{commit} is not here; a shallow clone has no earlier commits.")
-        shown = self._git("show", f"{commit}:docs/openapi.json")
-        return None if shown.returncode else json.loads(shown.stdout)
-
-    def _git(self, *words: str) -> "subprocess.CompletedProcess[str]":
-        return subprocess.run(["git", *words], cwd=settings.BASE_DIR, capture_output=True, text=True)  # noqa: S607
+        shown = earlier_commit.text_at(commit, "docs/openapi.json")
+        return None if shown is None else json.loads(shown)

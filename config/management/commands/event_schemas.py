@@ -1,13 +1,13 @@
 """``manage.py event_schemas``: writes the JSON Schema of each event and the description of the bus, or compares the schemas with those of an earlier commit."""
 
 import json
-import subprocess
 from argparse import ArgumentParser
 from typing import Any
 
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 
+from config.management import earlier_commit
 from orders.api.reference.compatibility import breaks_of_event
 from orders.events import EVENTS
 from orders.events.schema import file_of, schema_of
@@ -39,10 +39,10 @@ class Command(BaseCommand):
 
     def _compare(self, commit: str) -> None:
         """In a clone without its history there is nothing to compare with, and this says so."""
-        if self._git("cat-file", "-e", f"{commit}^{{commit}}").returncode:
+        if not earlier_commit.is_here(commit):
             self.stdout.write(f"{commit} is not here; a shallow clone has no earlier commits. Nothing was compared")
             return
-        names = self._git("ls-tree", "--name-only", f"{commit}:{FOLDER}").stdout.split()
+        names = earlier_commit.names_at(commit, FOLDER)
         found = [f"{name}: {line}" for name in names for line in self._breaks(commit, name)]
         for line in found:
             self.stderr.write(line)
@@ -56,7 +56,4 @@ class Command(BaseCommand):
         path = settings.BASE_DIR / FOLDER / name
         if not path.exists():
             return ["the schema is gone; a reader of a recorded payload needs it"]
-        return list(breaks_of_event(json.loads(self._git("show", f"{commit}:{FOLDER}/{name}").stdout), json.loads(path.read_text())))
-
-    def _git(self, *words: str) -> "subprocess.CompletedProcess[str]":
-        return subprocess.run(["git", *words], cwd=settings.BASE_DIR, capture_output=True, text=True)  # noqa: S607
+        return list(breaks_of_event(json.loads(earlier_commit.text_at(commit, f"{FOLDER}/{name}") or "{}"), json.loads(path.read_text())))

@@ -23,6 +23,7 @@ from redis.retry import Retry
 from rest_framework.exceptions import Throttled
 from rest_framework.throttling import BaseThrottle
 
+from orders import valkey_url
 from orders.api.access import first_scope_of, scope_of
 
 log = logging.getLogger(__name__)
@@ -59,7 +60,7 @@ class Store:
 
     def __init__(self, url: str) -> None:
         client: Any = redis.Redis.from_url(
-            _as_redis_reads(url),
+            valkey_url.for_client(url),
             socket_timeout=ANSWERS_WITHIN_S,
             socket_connect_timeout=ANSWERS_WITHIN_S,
             retry=Retry(NoBackoff(), 0),  # repeated, one request might count twice
@@ -83,11 +84,6 @@ class Store:
 @cache
 def store(url: str) -> Store:
     return Store(url)
-
-
-def _as_redis_reads(url: str) -> str:
-    """A broker's URL is written as Celery reads it."""
-    return url.replace("redis+socket://", "unix://", 1).replace("virtual_host=", "db=", 1)
 
 
 class ClientAndScope(BaseThrottle):

@@ -9,6 +9,7 @@ import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
+from orders import valkey_url
 from orders.facts import Fact
 from sideeffects.bus.envelope import as_json
 from sideeffects.bus.errors import BusTrouble
@@ -27,7 +28,7 @@ class ValkeyStream:
     def __init__(self, url: str, name: str, keeps: int) -> None:
         self._name, self._keeps = name, keeps
         self._client: Any = redis.Redis.from_url(
-            url.replace("redis+socket://", "unix://", 1).replace("virtual_host=", "db=", 1),
+            valkey_url.for_client(url),
             socket_timeout=ANSWERS_WITHIN_S,
             socket_connect_timeout=ANSWERS_WITHIN_S,
             retry=Retry(NoBackoff(), 0),
